@@ -1,0 +1,86 @@
+"""pushforward: GANs, VAEs, diffusion and flow matching behind one interface.
+
+All of them move noise z onto data x. ``docs/design.md`` is the map. Names are imported when first used, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pushforward import data, methods, metrics, networks, recipes, solvers
+    from pushforward.denoiser import Denoiser
+    from pushforward.evaluation import evaluate
+    from pushforward.guidance import Guided
+    from pushforward.methods import GAN, VAE, Denoising, Method
+    from pushforward.paths import VE, VP, Cosine, Linear, Path, Tabulated
+    from pushforward.recipes import Recipe, Training
+    from pushforward.report import Report, compare
+    from pushforward.training import Progress, Run, fit, load, resume
+    from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
+
+__version__ = "0.1.0"
+
+_MODULES = ("data", "methods", "metrics", "networks", "recipes", "solvers")
+_HOMES = {
+    "denoiser": ("Denoiser",),
+    "evaluation": ("evaluate",),
+    "guidance": ("Guided",),
+    "methods": ("GAN", "VAE", "Denoising", "Method"),
+    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Tabulated"),
+    "recipes": ("Recipe", "Training"),
+    "report": ("Report", "compare"),
+    "training": ("Progress", "Run", "fit", "load", "resume"),
+    "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "GAN",
+    "VAE",
+    "VE",
+    "VP",
+    "Autoencoder",
+    "Cosine",
+    "Denoiser",
+    "Denoising",
+    "Flow",
+    "Guided",
+    "Latent",
+    "Linear",
+    "Map",
+    "Method",
+    "Path",
+    "Progress",
+    "Recipe",
+    "Report",
+    "Run",
+    "Tabulated",
+    "Training",
+    "Transport",
+    "compare",
+    "data",
+    "evaluate",
+    "fit",
+    "load",
+    "methods",
+    "metrics",
+    "networks",
+    "recipes",
+    "resume",
+    "solvers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

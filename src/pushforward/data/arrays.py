@@ -1,0 +1,364 @@
+"""Files of numbers: ``.npz`` and ``.npy`` (never pickled objects) and ``.csv`` with a header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.dataset import Split
+from pushforward.errors import DataError, UsageError, did_you_mean
+
+__all__ = ["Arrays", "read_csv", "read_numpy"]
+
+MAX_BYTES = 8 * 2**30
+MAX_RATIO = 200
+SMALL_BYTES = 64 * 2**20
+MAX_CHANNELS = 4
+_NAMES = {"x": ("x",), "label": ("label", "y"), "x_test": ("x_test",), "label_test": ("label_test", "y_test")}
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a file holds.
+
+    Args:
+        train: all rows, or the training rows where the file has held-out ones.
+        held_out: the file's own held-out rows, or None.
+        classes: class names, empty without labels.
+        columns: column names of a table.
+        integer: numbers of its whole-number columns.
+    """
+
+    train: Split
+    held_out: Split | None = None
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    integer: tuple[int, ...] = ()
+
+
+def read_numpy(path: Path) -> Arrays:
+    """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``x_test``, ``label_test``).
+
+    ``x`` is one of: uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W), 0 to 255 (0 and 1 alone are read as black
+    and white); float images in [0, 1], which are rounded to 256 levels; vectors (n, d) of any numbers. Where both
+    layouts are possible, channels are last.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        DataError: pickled objects, arrays that are empty, of the wrong shape, not finite, out of range, damaged, or
+            far too large.
+    """
+    found = _members(path)
+    train, integer = _rows(found["x"], f"{path.name}: x")
+    test = found.get("x_test")
+    held = None if test is None else _rows(test, f"{path.name}: x_test")[0]
+    if held is not None and held.shape[1:] != train.shape[1:]:
+        raise DataError(
+            f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
+        )
+    label, label_test = found.get("label"), found.get("label_test")
+    if label is None or (held is not None and label_test is None):
+        return Arrays(Split(train), None if held is None else Split(held), integer=integer)
+    both = [_label_values(label, len(train), f"{path.name}: label")]
+    if held is not None and label_test is not None:
+        both.append(_label_values(label_test, len(held), f"{path.name}: label_test"))
+    numbers, classes = _numbered(np.concatenate(both), str(path), "label")
+    n = len(train)
+    return Arrays(
+        Split(train, numbers[:n]), None if held is None else Split(held, numbers[n:]), classes, integer=integer
+    )
+
+
+def read_csv(path: Path, target: str | None = None) -> Arrays:
+    """Read a table: a line of column names, then rows of numbers; separated by commas, semicolons or tabs.
+
+    Args:
+        path: the file, UTF-8.
+        target: the column that becomes the label; it may hold text or whole numbers.
+
+    Returns:
+        Its rows, with column names and the whole-number columns.
+
+    Raises:
+        UsageError: no column is called ``target``.
+        DataError: no header, repeated names, ragged rows, no rows, or a cell that is not a finite number.
+    """
+    header, rows, lines = _table(path)
+    labels = None
+    classes: tuple[str, ...] = ()
+    keep = list(range(len(header)))
+    if target is not None:
+        if target not in header:
+            raise UsageError(
+                f'{path} has no column "{target}".{did_you_mean(target, header)} Columns: {", ".join(header)}.'
+            )
+        keep.remove(header.index(target))
+        cells = np.array([row[header.index(target)].strip() for row in rows])
+        if (cells == "").any():
+            row = int(np.flatnonzero(cells == "")[0])
+            raise DataError(
+                f'{path}, column "{target}", line {lines[row]}: the label is missing. Fill it in or remove the row.'
+            )
+        labels, classes = _numbered(_as_numbers(cells), str(path), f'column "{target}"')
+    if not keep:
+        raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
+    columns = [[row[i] for row in rows] for i in keep]
+    names = tuple(header[i] for i in keep)
+    x = np.stack([_column(path, name, cells, lines) for name, cells in zip(names, columns, strict=True)], axis=1)
+    integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
+    return Arrays(Split(x.astype(np.float32), labels), classes=classes, columns=names, integer=integer)
+
+
+def _members(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file under the names of this module; sizes are checked before anything is unpacked."""
+    try:
+        if path.suffix.lower() == ".npy":
+            with open(path, "rb") as file:
+                return {"x": _array(file, path.stat().st_size, path.name)}
+        with zipfile.ZipFile(path) as archive:
+            inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if "x" not in inside and list(inside) == ["arr_0"]:
+                inside = {"x": inside["arr_0"]}
+            if "x" not in inside:
+                raise DataError(
+                    f'{path} has no array "x"; it holds: {", ".join(list(inside)[:12]) or "nothing"}. '
+                    f"Save it as np.savez(file, x=...)."
+                )
+            found = {}
+            for name, spellings in _NAMES.items():
+                for info in (inside[s] for s in spellings if s in inside):
+                    _refuse_bomb(path, info)
+                    with archive.open(info) as member:
+                        found[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
+                    break
+            return found
+    except DataError:
+        raise
+    except Exception as error:  # a damaged or hostile file may raise anything
+        raise DataError(
+            f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
+        ) from error
+
+
+def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:
+    ratio = info.file_size / max(1, info.compress_size)
+    if info.file_size > SMALL_BYTES and ratio > MAX_RATIO:
+        raise DataError(
+            f"{path}: {info.filename} unpacks to {info.file_size / 2**20:,.0f} MB, {ratio:,.0f} times its packed size: "
+            f"taken for a decompression bomb. If the data is real, use np.savez, not np.savez_compressed."
+        )
+
+
+def _array(file: Any, size: int, name: str) -> NDArray[Any]:
+    """One array in numpy's format; refused unread if its header promises objects or too much."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise DataError(f"{name} is in version {version} of numpy's format: expected an array of plain numbers.")
+    if dtype.hasobject:
+        raise DataError(f"{name} holds Python objects (pickled), which are never unpacked: save plain numbers.")
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > MAX_BYTES:
+        raise DataError(
+            f"{name} says it holds {shape} of {dtype}, {needed / 2**30:,.1f} GB: expected at most {MAX_BYTES >> 30} GB."
+        )
+    if needed > size:
+        raise DataError(
+            f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,}: it is cut off or damaged."
+        )
+    content = np.empty(needed, dtype=np.uint8)
+    view, filled = memoryview(content.data), 0
+    while filled < needed and (got := file.readinto(view[filled:])):
+        filled += got
+    if filled < needed:
+        raise DataError(f"{name} ends after {filled:,} of {needed:,} bytes: it is cut off.")
+    return content.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _rows(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Images to uint8 NCHW, vectors to float32, and the whole-number columns."""
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {x.dtype}: expected numbers.")
+    if x.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{name} has shape {x.shape}: expected vectors (n, d) or images (n, H, W), (n, H, W, C) or (n, C, H, W)."
+        )
+    if not x.size:
+        raise DataError(f"{name} is empty: its shape is {x.shape}.")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(x.astype(np.float32)) if x.dtype.kind == "f" else np.ones(1, dtype=bool)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
+        raise DataError(
+            f"{name} has {len(bad)} row{'s' * (len(bad) != 1)} of {len(x)} that are not finite in float32 "
+            f"(NaN or infinite); the first is row {bad[0]}. Remove or fill them."
+        )
+    if x.ndim == 2:
+        integer = tuple(range(x.shape[1])) if x.dtype.kind in "iu" else ()
+        return np.ascontiguousarray(x, dtype=np.float32), integer
+    return _pixels(_channels_first(x, name), name), ()
+
+
+def _channels_first(x: NDArray[Any], name: str) -> NDArray[Any]:
+    if x.ndim == 3:
+        return x[:, None]
+    if x.shape[3] <= MAX_CHANNELS:
+        return x.transpose(0, 3, 1, 2)
+    if x.shape[1] <= MAX_CHANNELS:
+        return x
+    raise DataError(
+        f"{name} has shape {x.shape}: neither the second nor the last axis has 1 to {MAX_CHANNELS} channels."
+    )
+
+
+def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    low, high = float(x.min()), float(x.max())
+    if x.dtype.kind == "f":
+        if low < -1e-4 or high > 1 + 1e-4:
+            hint = (
+                " Use (x + 1) / 2."
+                if low >= -1.0001 and high <= 1.0001
+                else " Save 0 to 255 as uint8."
+                if low >= 0
+                else ""
+            )
+            raise DataError(f"{name}: float images from {low:g} to {high:g}: expected 0 to 1.{hint}")
+        scaled = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+        return np.ascontiguousarray(scaled)
+    if low < 0 or high > 255:
+        raise DataError(f"{name}: whole-number images from {low:g} to {high:g}: expected 0 to 255.")
+    pixels = np.ascontiguousarray(x).astype(np.uint8)
+    return pixels * np.uint8(255) if high <= 1 else pixels
+
+
+def _label_values(label: NDArray[Any], n: int, name: str) -> NDArray[Any]:
+    if label.shape != (n,):
+        raise DataError(f"{name} has shape {label.shape}: expected ({n},), one label per row.")
+    if label.dtype.kind not in "biufUS":
+        raise DataError(f"{name} holds {label.dtype}: expected whole numbers or text.")
+    return np.char.decode(label, "utf-8") if label.dtype.kind == "S" else label
+
+
+def _as_numbers(cells: NDArray[np.str_]) -> NDArray[Any]:
+    """Text cells as numbers if all are, so that labels sort as numbers."""
+    try:
+        return cells.astype(np.float64)
+    except ValueError:
+        return cells
+
+
+def _numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels of any kind to 0 .. k-1 and their names, sorted."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            row = np.flatnonzero(~np.isfinite(values))[0]
+            raise DataError(f"{place}: {name} is not finite in row {row}. Fill it in or remove the row.")
+        if (values != np.rint(values)).any() or np.abs(values).max() >= 2**53:
+            raise DataError(
+                f"{place}: {name} holds numbers with fractions. A label is a class: expected whole numbers or text."
+            )
+        values = values.astype(np.int64)
+    if values.dtype.kind == "b":
+        values = values.astype(np.int64)
+    kinds, numbers = np.unique(values, return_inverse=True)
+    if len(kinds) > max(10, len(values) // 2) or len(kinds) > 10_000:
+        raise DataError(
+            f"{place}: {name} has {len(kinds)} different values in {len(values)} rows: too many to be classes."
+        )
+    return numbers.astype(np.int64).reshape(-1), tuple(str(kind) for kind in kinds)
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, rows and the line each row ends on."""
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}): save the table as .csv in UTF-8.") from error
+    first = text.split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header)
+        for row in reader:
+            if not row or (len(row) == 1 and not row[0].strip() and len(header) > 1):
+                continue
+            if len(row) != len(header):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header names {len(header)} columns."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
+    if not rows:
+        raise DataError(f"{path} has a header but no rows.")
+    return header, rows, lines
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if not any(header):
+        raise DataError(f"{path} is empty: expected a line of column names, then rows.")
+    counted = header == [str(i) for i in range(len(header))]  # what pandas writes over columns without names
+    if not counted and all(_number(name) is not None for name in header):
+        raise DataError(
+            f"{path} starts with numbers ({', '.join(header[:4])}): expected column names in the first line."
+        )
+    if "" in header:
+        raise DataError(f"{path}: column {header.index('') + 1} has no name. (pandas: save with index=False.)")
+    repeated = [name for i, name in enumerate(header) if name in header[:i]]
+    if repeated:
+        raise DataError(f'{path}: the name "{repeated[0]}" stands over more than one column.')
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArray[np.float64]:
+    try:
+        values = np.array(cells).astype(np.float64)
+    except ValueError:
+        values = np.array([math.nan if (v := _number(cell)) is None else v for cell in cells])
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+    if not len(bad):
+        return values
+    row = int(bad[0])
+    cell = cells[row].strip()
+    what = "is missing" if not cell else "is not finite in float32" if _number(cell) is not None else "is not a number"
+    many = f" ({len(bad)} such cells in this column)" if len(bad) > 1 else ""
+    mend = (
+        f'Drop the column, or make it the label with --target "{name}".'
+        if what == "is not a number"
+        else "Fill it in or remove the row."
+    )
+    raise DataError(f'{path}, column "{name}", row {row + 1} (line {lines[row]}): "{cell[:40]}" {what}{many}. {mend}')
+
+
+def _whole(values: NDArray[np.float64], cells: list[str]) -> bool:
+    """Whether a column holds whole numbers, written as such."""
+    return bool((values == np.rint(values)).all()) and not any(set(cell) & set(".eE") for cell in cells)

@@ -1,0 +1,181 @@
+"""Batches as a pure function of their number: resuming needs no state but a count.
+
+Batch b covers the positions b * batch to (b + 1) * batch of an endless row of epochs; epoch e holds every training row
+once, in an order keyed by (seed, e). Augmentation of a row is keyed by (seed, epoch, row number), hence independent of
+the batch size and of what else is in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.keys import mix, permutation
+from pushforward.errors import UsageError, did_you_mean
+
+__all__ = ["AUGMENTATIONS", "Batch", "Sampler"]
+
+AUGMENTATIONS = {
+    "flip": "mirror left and right with probability 1/2",
+    "shift": "move by up to an eighth of the size (at least 1 pixel) in each direction, edges repeated",
+}
+RESIDENT_BYTES = 256 * 2**20
+_ORDER, _FLIP, _DOWN, _RIGHT = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step sees.
+
+    Args:
+        x: float32 (n, *shape), model units.
+        condition: None, or a dict from name to a tensor with n rows, such as ``{"label": int64 (n,)}``.
+    """
+
+    x: Tensor
+    condition: dict[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.x)
+
+    def rows(self, index: Any) -> Batch:
+        """The rows of a slice or index tensor, with their conditions."""
+        condition = self.condition and {name: value[index] for name, value in self.condition.items()}
+        return Batch(self.x[index], condition)
+
+
+class Sampler:
+    """Training batches of a dataset in model units.
+
+    Rows are held in memory, as float32 in model units when that takes less than 256 MB and nothing is augmented, else
+    as they are stored.
+
+    Args:
+        dataset: where the rows come from; only its training split is read.
+        batch: rows per batch, at least 1; may exceed the number of rows.
+        seed: keys order and augmentation.
+        augment: any of ``"flip"`` and ``"shift"``; images only.
+        condition: whether batches carry labels, where the dataset has them.
+
+    Raises:
+        UsageError: a batch below 1, an unknown augmentation, or augmentation of vectors.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch: int, *, seed: int = 0, augment: Iterable[str] = (), condition: bool = True
+    ) -> None:
+        self.dataset, self.batch_size = dataset, int(batch)
+        self.seed, self.augment, self.condition = int(seed), tuple(augment), bool(condition)
+        if self.batch_size < 1:
+            raise UsageError(f"A batch of {batch} rows is empty: give at least 1.")
+        for name in self.augment:
+            if name not in AUGMENTATIONS:
+                known = ", ".join(AUGMENTATIONS)
+                raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
+        if self.augment and dataset.space.kind != "image":
+            raise UsageError(
+                f"Augmentation ({', '.join(self.augment)}) is for images, but {dataset.name} holds vectors."
+            )
+        self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
+        self._converted = self._small and not self.augment
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._stores: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """How many rows the training split has."""
+        return len(self.dataset.train)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The row numbers of an epoch in their order: a permutation keyed by (seed, epoch)."""
+        if epoch not in self._orders:
+            while len(self._orders) > 1:
+                del self._orders[next(iter(self._orders))]
+            self._orders[epoch] = permutation(self.rows_per_epoch, _ORDER, self.seed, epoch)
+        return self._orders[epoch]
+
+    def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Epochs and row numbers of the positions start .. stop-1 of the endless row of epochs.
+
+        Args:
+            start: first position, at least 0.
+            stop: one past the last position.
+
+        Returns:
+            Two int64 arrays (stop - start,): epochs, row numbers.
+        """
+        if start < 0:
+            raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
+        n = self.rows_per_epoch
+        epochs, rows = [], []
+        while start < stop:
+            epoch, offset = divmod(start, n)
+            taken = self.order(epoch)[offset : offset + stop - start]
+            epochs.append(np.full(len(taken), epoch, dtype=np.int64))
+            rows.append(taken)
+            start += len(taken)
+        return (epochs[0], rows[0]) if len(rows) == 1 else (np.concatenate(epochs), np.concatenate(rows))
+
+    def batch(self, number: int, device: str | torch.device = "cpu") -> Batch:
+        """Batch number 0, 1, 2, ...; the same number is the same batch, in whatever order they are asked for.
+
+        Args:
+            number: which batch.
+            device: where its tensors go.
+
+        Returns:
+            ``batch`` rows in model units.
+        """
+        epochs, rows = self.positions(number * self.batch_size, (number + 1) * self.batch_size)
+        values, labels = self._store(device)
+        index = torch.from_numpy(rows).to(values.device)
+        x = values.index_select(0, index)
+        if self.augment:
+            x = self._augmented(x, epochs, rows)
+        condition = None if labels is None else {"label": labels.index_select(0, index).to(device)}
+        x = x.to(device)
+        return Batch(x if self._converted else self._model_units(x), condition)
+
+    def _store(self, device: str | torch.device) -> tuple[Tensor, Tensor | None]:
+        """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not."""
+        split = self.dataset.train
+        key = str(device) if self._small else "cpu"
+        if key not in self._stores:
+            values = torch.from_numpy(np.ascontiguousarray(split.x)).to(key)
+            labels = None if split.labels is None or not self.condition else torch.from_numpy(split.labels).to(key)
+            self._stores[key] = (self._model_units(values) if self._converted else values, labels)
+        return self._stores[key]
+
+    def _model_units(self, x: Tensor) -> Tensor:
+        return self.dataset.space.to_model(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x)
+
+    def _augmented(self, x: Tensor, epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+        """Flip and shift in one gather over the pixels of each row."""
+        n, channels, height, width = x.shape
+        down, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        if "shift" in self.augment:
+            down = self._integers(_DOWN, epochs, rows, height)
+            right = self._integers(_RIGHT, epochs, rows, width)
+        row = np.clip(np.arange(height) - down[:, None], 0, height - 1)
+        column = np.clip(np.arange(width) - right[:, None], 0, width - 1)
+        if "flip" in self.augment:
+            flipped = (mix(_FLIP, self.seed, epochs, rows) >> np.uint64(63)).astype(bool)
+            column[flipped] = width - 1 - column[flipped]
+        pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
+        index = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
+        return x.flatten(2).gather(2, index).view(x.shape)
+
+    def _integers(
+        self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int
+    ) -> NDArray[np.int64]:
+        """Uniform integers from -m to m, m = max(1, size // 8)."""
+        reach = max(1, size // 8)
+        return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach

@@ -1,0 +1,177 @@
+"""Two-dimensional toys, every row drawn independently (nothing evenly spaced), with what is known about their truth.
+
+Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out rows. They come from numpy's
+``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
+every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+__all__ = ["TOYS", "Toy", "Truth"]
+
+Floats = NDArray[np.float64]
+Rows = tuple[Floats, NDArray[np.int64] | None]
+
+TRAIN_ROWS, HELD_OUT_ROWS = 100_000, 10_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about a toy's distribution.
+
+    Args:
+        centres: centres of the modes, (k, d); k = 0 where there are no such modes.
+        std: standard deviation of each (round, Gaussian) mode; 0 where there are no modes.
+        weights: probability of each mode, (k,).
+        log_pdf: log density of rows (n, d) -> (n,) for a distribution that is no mixture of Gaussians.
+    """
+
+    centres: Floats
+    std: float
+    weights: Floats
+    log_pdf: Callable[[Floats], Floats] | None = None
+
+    def log_density(self, x: NDArray[np.floating]) -> Floats:
+        """Log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
+
+        Args:
+            x: data units, (n, d).
+
+        Returns:
+            float64 (n,); minus infinity outside the support.
+        """
+        rows = np.asarray(x, dtype=np.float64)
+        if self.log_pdf is not None:
+            return self.log_pdf(rows)
+        squares = np.stack([((rows - c) ** 2).sum(1) for c in self.centres], axis=1)
+        variance, d = self.std**2, rows.shape[1]
+        terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
+        top = terms.max(axis=1, keepdims=True)
+        return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A way of drawing rows.
+
+    Args:
+        what: one line on what it looks like.
+        draw: (generator, n) -> rows (n, 2) and their modes (n,) or None.
+        classes: names of the modes; empty if rows have none.
+        truth: what is known.
+    """
+
+    what: str
+    draw: Callable[[RandomState, int], Rows]
+    classes: tuple[str, ...] = ()
+    truth: Truth | None = None
+
+    def rows(
+        self, name: str, n: int = TRAIN_ROWS + HELD_OUT_ROWS
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """Draw n rows with the seed that belongs to a name.
+
+        Args:
+            name: the toy's name, which is its seed.
+            n: how many rows.
+
+        Returns:
+            Rows float32 (n, 2) and modes int64 (n,) or None.
+        """
+        x, modes = self.draw(RandomState(zlib.crc32(name.encode())), n)
+        return x.astype(np.float32), None if modes is None else modes.astype(np.int64)
+
+
+def _gaussians(what: str, centres: Floats, std: float) -> Toy:
+    def draw(random: RandomState, n: int) -> Rows:
+        modes = random.randint(len(centres), size=n)
+        return centres[modes] + std * random.standard_normal((n, 2)), modes
+
+    classes = tuple(str(k) for k in range(len(centres)))
+    return Toy(what, draw, classes, Truth(centres, std, np.full(len(centres), 1 / len(centres))))
+
+
+def _circle(radius: float) -> Floats:
+    angles = 2 * np.pi * np.arange(8) / 8
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _lattice() -> Floats:
+    ticks = np.array([-4.0, -2.0, 0.0, 2.0, 4.0])
+    return np.stack([g.ravel() for g in np.meshgrid(ticks, ticks, indexing="ij")], axis=1)
+
+
+def _moons(what: str, noise: float, scale: float, shift: tuple[float, float]) -> Toy:
+    def draw(random: RandomState, n: int) -> Rows:
+        modes, angle = random.randint(2, size=n), np.pi * random.random_sample(n)
+        upper = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=1)
+        curve = np.where(modes[:, None] == 0, upper, lower)
+        return (curve + noise * random.standard_normal((n, 2))) * scale + np.array(shift), modes
+
+    return Toy(what, draw, ("upper", "lower"))
+
+
+def _scurve(random: RandomState, n: int) -> Rows:
+    t = 3 * np.pi * (random.random_sample(n) - 0.5)
+    curve = np.stack([np.sin(t), np.sign(t) * (np.cos(t) - 1)], axis=1)
+    return 1.5 * (curve + 0.05 * random.standard_normal((n, 2))), None
+
+
+def _checkerboard(random: RandomState, n: int) -> Rows:
+    corner = random.randint(8, size=n)
+    column, pair = corner // 2, corner % 2
+    row = 2 * pair + column % 2
+    cell = np.stack([column, row], axis=1)
+    return 2.0 * (cell + random.random_sample((n, 2))) - 4.0, None
+
+
+def _checkerboard_log_pdf(x: Floats) -> Floats:
+    cell = np.floor((x + 4) / 2)
+    inside = ((cell >= 0) & (cell < 4)).all(axis=1) & (cell.sum(axis=1) % 2 == 0)
+    return np.where(inside, -np.log(32.0), -np.inf)
+
+
+def _swissroll(random: RandomState, n: int) -> Rows:
+    t = 1.5 * np.pi * (1 + 2 * random.random_sample(n))
+    curve = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
+    return (curve + random.standard_normal((n, 2))) / 5, None
+
+
+def _pinwheel(random: RandomState, n: int) -> Rows:
+    modes = random.randint(5, size=n)
+    arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
+    angle = 2 * np.pi * modes / 5 + 0.25 * np.exp(arm[:, 0])
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = np.stack([cos * arm[:, 0] - sin * arm[:, 1], sin * arm[:, 0] + cos * arm[:, 1]], axis=1)
+    return 2 * turned, modes
+
+
+TOYS: dict[str, Toy] = {
+    "ring": _gaussians("8 Gaussians on a circle of radius 1, std 0.01 (mode collapse)", _circle(1), 0.01),
+    "grid": _gaussians("25 Gaussians on a 5 x 5 lattice, std 0.05 (mode collapse)", _lattice(), 0.05),
+    "8gaussians": _gaussians("8 Gaussians on a circle of radius 5, std 1", _circle(5), 1.0),
+    "8gaussians-c2ot": _gaussians(
+        "8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562
+    ),
+    "moons": _moons("two interleaved half circles, noise 0.05, doubled, moved left by 1", 0.05, 2, (-1, 0)),
+    "moons-c2ot": _moons(
+        "two interleaved half circles, noise 0.2, times 3, minus 1 (protocol of C2OT)", 0.2, 3, (-1, -1)
+    ),
+    "scurve": Toy("an S of two half circles, noise 0.05, times 1.5", _scurve),
+    "checkerboard": Toy(
+        "uniform on 8 of the 16 squares of [-4, 4]^2",
+        _checkerboard,
+        truth=Truth(np.zeros((0, 2)), 0.0, np.zeros(0), _checkerboard_log_pdf),
+    ),
+    "swissroll": Toy("a spiral, noise 0.2", _swissroll),
+    "pinwheel": Toy("5 curved arms", _pinwheel, tuple(str(k) for k in range(5))),
+}

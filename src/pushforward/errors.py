@@ -1,0 +1,48 @@
+"""What can go wrong on the user's side, each with the exit code that the command line gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["CheckpointError", "DataError", "Diverged", "MissingExtra", "PushforwardError", "UsageError", "did_you_mean"]
+
+
+class PushforwardError(ValueError):
+    """Wrong input or a failed run; the message says what happened, what was expected and how to mend it."""
+
+    exit_code = 2
+
+
+class UsageError(PushforwardError):
+    """An option, a name or an argument that cannot be used."""
+
+
+class DataError(PushforwardError):
+    """Data that cannot be read or trained on."""
+
+    exit_code = 3
+
+
+class CheckpointError(PushforwardError):
+    """A checkpoint that is missing or damaged, or a disk that refuses to take one."""
+
+    exit_code = 4
+
+
+class Diverged(PushforwardError):
+    """A loss became infinite or not a number; the last checkpoint is kept."""
+
+    exit_code = 5
+
+
+class MissingExtra(PushforwardError):
+    """An optional dependency is not installed; the message holds the pip line."""
+
+    exit_code = 7
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint such as ``' Did you mean "flow"?'``, or an empty string where nothing known is close to ``word``."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f' Did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,100 @@
+"""Several models, trained in turns under one budget and judged by one measure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.evaluate import SHOWN, Judge, data_of
+from pushforward.training import Run, Trainer
+from pushforward.training.trainer import finished
+from pushforward.transports import Transport
+
+__all__ = ["compare_models", "train_in_turns"]
+
+TURN = 5.0
+"""Seconds of training that an entrant has before the next one's turn."""
+
+
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
+    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+
+    Args:
+        trainers: One for each entrant; a trainer whose ``stop`` is set is left where it is.
+        turn: Seconds of training in one turn.
+    """
+    waiting = [trainer for trainer in trainers if not trainer.done]
+    while waiting and not any(trainer.stop for trainer in trainers):
+        for trainer in waiting:
+            trainer.advance(turn)
+        waiting = [trainer for trainer in waiting if not trainer.done]
+    for trainer in trainers:
+        trainer.finish()
+    return [finished(trainer) for trainer in trainers]
+
+
+def compare_models(
+    models: Mapping[str, Run | Transport],
+    data: Dataset | None = None,
+    *,
+    n: int | None = None,
+    repeats: int = 3,
+    budget: str | None = None,
+    commands: Sequence[str] = (),
+    curve: bool = True,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Judge models on one data set.
+
+    Args:
+        models: By the name that the report shows.
+        data: The data set; runs know their own.
+        n: Samples on either side.
+        repeats: Samplings of each model.
+        budget: What each was trained with, in words.
+        commands: The commands that make this comparison.
+        curve: Whether to measure quality against network calls.
+
+    Returns:
+        The content and the pictures of a `pushforward.report.Report`.
+
+    Raises:
+        UsageError: If there is nothing to compare, or the models were made for other data.
+    """
+    if not models:
+        raise UsageError("There is nothing to compare; name at least one recipe or run.")
+    first = next(iter(models.values()))
+    data = data if data is not None else data_of(first)
+    for name, model in models.items():
+        _check(name, model, data)
+    judge = Judge(data, n, repeats)
+    judged = {name: judge.entrant(name, model, curve=curve) for name, model in models.items()}
+    content = {
+        "format_version": 1,
+        "title": f"{', '.join(models)} on {data.name}",
+        "created": datetime.date.today().isoformat(),
+        **judge.described(),
+        "entrants": [entrant for entrant, _ in judged.values()],
+        "baseline": judge.baseline(),
+        "commands": list(commands),
+    }
+    shapes = {tuple(_transport(model).noise_shape) for model in models.values()}
+    content["settings"] |= {"budget": budget, "seeds": 1, "shared": "noise" if len(shapes) == 1 else "seeds"}
+    shown = data.space.quantise(data.held_out.data_units(np.arange(min(len(data.held_out), SHOWN[data.space.kind]))))
+    return content, {**{name: pictures for name, (_, pictures) in judged.items()}, "real": {"grid": shown}}
+
+
+def _transport(model: Run | Transport) -> Transport:
+    return model.transport if isinstance(model, Run) else model
+
+
+def _check(name: str, model: Run | Transport, data: Dataset) -> None:
+    if tuple(_transport(model).space.shape) != tuple(data.space.shape):
+        raise UsageError(f"{name} makes rows of shape {_transport(model).space.shape}; {data.name} has {data.space.shape}.")
+    if isinstance(model, Run) and model.spec.get("fingerprint") not in (None, data.fingerprint):
+        raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")

@@ -1,0 +1,251 @@
+"""Scores of generated rows, and their floors: what real data scores against real data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pushforward.data.dataset import Dataset, Split
+from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
+from pushforward.metrics import Metric, Samples, Score, registry
+
+__all__ = ["MOST", "Floor", "compared", "floors", "ratio", "score"]
+
+MOST = 10_000
+"""Rows that are compared at most unless more are asked for."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What training rows score against held-out rows: the value that a perfect model has.
+
+    Args:
+        mean: Over all redraws.
+        spread: Their standard deviation.
+        values: One for each redraw.
+    """
+
+    mean: float
+    spread: float
+    values: tuple[float, ...]
+
+
+def compared(dataset: Dataset, n: int | None = None) -> int:
+    """How many rows either side of a comparison has.
+
+    Args:
+        dataset: Its held-out split is the reference.
+        n: The wish; None takes min(held-out rows, half of the training rows, 10,000).
+
+    Raises:
+        UsageError: If n is more than the held-out or all but one of the training rows, or less than 2.
+        DataError: If the data set is too small for any comparison.
+    """
+    held_out, train = len(dataset.held_out), len(dataset.train)
+    most = min(held_out, train - 1)
+    if most < 2:
+        raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least 3 and 2.")
+    if n is None:
+        return max(2, min(held_out, train // 2, MOST))
+    if not 2 <= n <= most:
+        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows), got {n}.")
+    return n
+
+
+def score(
+    generated: Tensor | np.ndarray,
+    dataset: Dataset,
+    features: Features,
+    *,
+    n: int | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    redraw_seed: int = 0,
+) -> dict[str, Score]:
+    """Score generated rows against held-out ones, equally many on either side.
+
+    Args:
+        generated: (n or more, *shape) in data units; the first n are used.
+        dataset: The data.
+        features: From `fit_features`.
+        n: Rows on either side; None means `compared`.
+        metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
+        redraw_seed: Which n of the held-out rows are the reference, where there are more.
+
+    Returns:
+        Scores by name, in a fixed order.
+
+    Raises:
+        UsageError: If there are fewer generated rows than n, or a name is unknown.
+        Diverged: If generated rows hold NaN or infinity; the message says how many.
+    """
+    n = compared(dataset, n)
+    if len(generated) < n:
+        raise UsageError(f"{len(generated)} rows were generated and {n} are compared; generate more, or lower n.")
+    made = quantised(generated[:n], dataset.space)
+    reference = _some(len(dataset.held_out), n, redraw_seed)
+    held_out = dataset.held_out.data_units(reference)
+    samples = Samples(
+        generated=_flat(made),
+        reference=_flat(held_out),
+        training=dataset.train.x.reshape(len(dataset.train), -1),
+        generated_features=features(made, n),
+        reference_features=features(held_out, n),
+        **_about(dataset),
+    )
+    return _measure(samples, _chosen(metrics))
+
+
+def floors(
+    dataset: Dataset,
+    features: Features,
+    *,
+    n: int | None = None,
+    redraws: int = 20,
+    metrics: Sequence[str | Metric] | None = None,
+    cache: Cache = None,
+) -> dict[str, Floor]:
+    """What n training rows score in the place of generated ones, the other training rows being the training set.
+
+    Args:
+        dataset: The data.
+        features: From `fit_features`.
+        n: Rows on either side; None means `compared`.
+        redraws: How often the rows are drawn anew.
+        metrics: As in `score`.
+        cache: A folder; None means `cache_folder`, False none.
+    """
+    n, chosen = compared(dataset, n), _chosen(metrics)
+    path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, chosen)
+    if path is not None and (found := _read(path)) is not None:
+        return found
+    values: dict[str, list[float]] = {}
+    for scores in _redrawn(dataset, features, n, redraws, chosen):
+        for name, one in scores.items():
+            values.setdefault(name, []).append(one.value)
+    made = {
+        name: Floor(float(np.mean(row)), float(np.std(row, ddof=1)) if len(row) > 1 else 0.0, tuple(row))
+        for name, row in values.items()
+    }
+    if path is not None:
+        content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in made.items()}
+        write_whole(path, json.dumps({"format_version": 1, "key": path.stem, "floors": content}).encode())
+    return made
+
+
+def ratio(value: Score | float, floor: Floor) -> float | None:
+    """A score over its floor; None where the floor is within two of its spreads of 0, so that a ratio means nothing."""
+    if abs(floor.mean) <= 2 * floor.spread or floor.mean == 0:
+        return None
+    return (value.value if isinstance(value, Score) else float(value)) / floor.mean
+
+
+def _redrawn(dataset: Dataset, features: Features, n: int, redraws: int, chosen: _Choice) -> Any:
+    train, held_out = dataset.train, dataset.held_out
+    orders = [np.random.Generator(np.random.Philox(key=redraw)).permutation(len(train)) for redraw in range(redraws)]
+    used = np.unique(np.concatenate([order[:n] for order in orders]))
+    place = np.full(len(train), -1)
+    place[used] = np.arange(len(used))
+    of_train = _features_of(train, used, features, n)
+    of_held_out = _features_of(held_out, np.arange(len(held_out)), features, n)
+    rows = train.x.reshape(len(train), -1)
+    for redraw, order in enumerate(orders):
+        picked, reference = order[:n], _some(len(held_out), n, redraw)
+        samples = Samples(
+            generated=_flat(train.data_units(picked)),
+            reference=_flat(held_out.data_units(reference)),
+            training=rows[np.sort(order[n:])],
+            generated_features=of_train[place[picked]],
+            reference_features=of_held_out[reference],
+            **_about(dataset),
+        )
+        yield _measure(samples, chosen)
+
+
+def _features_of(split: Split, index: np.ndarray, features: Features, n: int) -> np.ndarray:
+    parts = [index[start : start + MOST] for start in range(0, len(index), MOST)]
+    return np.concatenate([features(split.data_units(part), n) for part in parts])
+
+
+def _some(rows: int, n: int, seed: int) -> np.ndarray:
+    """n of the rows in their order: all of them, or a draw that depends on the seed alone."""
+    if n == rows:
+        return np.arange(rows)
+    return np.sort(np.random.Generator(np.random.Philox(key=seed)).permutation(rows)[:n])
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    return x.flatten(1).numpy()
+
+
+def _about(dataset: Dataset) -> dict[str, Any]:
+    space = dataset.space
+    scale = np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
+    return {"shape": tuple(space.shape), "scale": scale, "truth": dataset.truth}
+
+
+_Choice = list[tuple[Metric, tuple[str, ...]]]
+
+
+def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
+    """Metrics and which of their scores were asked for."""
+    known = registry()
+    if wanted is None:
+        return [(metric(), metric.scores) for metric in known.values()]
+    owners = {name: metric for metric in known.values() for name in metric.scores}
+    found: dict[Any, tuple[Metric, list[str]]] = {}
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        if not isinstance(one, str):
+            found[id(one)] = (one, list(one.scores))
+            continue
+        metric = known.get(one) or owners.get(one)
+        if metric is None:
+            names = sorted({*known, *owners})
+            raise UsageError(f'Unknown metric "{one}"; known: {", ".join(names)}.{did_you_mean(one, names)}')
+        scores = metric.scores if one in known else (one,)
+        found.setdefault(metric, (metric(), []))[1].extend(name for name in scores)
+    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in found.values()]
+
+
+def _measure(samples: Samples, chosen: _Choice) -> dict[str, Score]:
+    found = [
+        one for metric, wanted in chosen if metric.applies(samples) for one in metric(samples) if one.name in wanted
+    ]
+    return {one.name: one for one in found}
+
+
+def _path(folder: Path, features: Features, n: int, redraws: int, chosen: _Choice) -> Path:
+    """The floors' cache file; its name hashes everything that they depend on, the metrics' source included."""
+    named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in chosen]
+    words = hashlib.sha256(repr((features.key, n, redraws, named)).encode())
+    words.update(_source(chosen))
+    return folder / "floors" / f"{words.hexdigest()[:32]}.json"
+
+
+def _source(chosen: _Choice) -> bytes:
+    import inspect
+    import sys
+
+    files = {inspect.getfile(type(metric)) for metric, _ in chosen} | {inspect.getfile(sys.modules[__name__])}
+    return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
+
+
+def _read(path: Path) -> dict[str, Floor] | None:
+    try:
+        about: Mapping[str, Any] = json.loads(path.read_text())
+        if about["key"] != path.stem:
+            return None
+        return {
+            name: Floor(float(row["mean"]), float(row["spread"]), tuple(map(float, row["values"])))
+            for name, row in about["floors"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+

@@ -1,0 +1,16 @@
+"""Ways of learning, one file each, discovered from this folder."""
+
+from __future__ import annotations
+
+from pushforward.methods.denoising import Denoising
+from pushforward.methods.gan import GAN
+from pushforward.methods.method import Method, Now
+from pushforward.methods.vae import VAE
+from pushforward.spec import classes
+
+__all__ = ["GAN", "VAE", "Denoising", "Method", "Now", "registry"]
+
+
+def registry() -> dict[str, type[Method]]:
+    """Every method of this folder by name."""
+    return classes("pushforward.methods", Method)

@@ -1,0 +1,95 @@
+"""Denoising: diffusion and flow matching as one regression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+from pushforward.couplings import Coupling, Independent
+from pushforward.data import Batch
+from pushforward.denoiser import Condition, Denoiser
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method, Now
+from pushforward.predictions import target
+from pushforward.solvers import Heun, Solver
+from pushforward.times import Flat, Times, Uniform, Weight
+from pushforward.transports import Flow
+
+__all__ = ["Denoising"]
+
+
+class Denoising(Method):
+    """Make x_t from data and noise, and regress what the denoiser should put out there.
+
+    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, the mean over samples, entries and times; (a, b) is the
+    prediction's row. Which path, prediction, times and weight make it DDPM, EDM or flow matching.
+
+    Args:
+        denoiser: Network, path and prediction.
+        couple: How data meets noise.
+        times: The law of training times.
+        weight: What each time counts.
+        label_dropout: The share of samples that are trained without their label, for classifier-free guidance.
+        solver: The default solver of the transport.
+        steps: Its default number of steps.
+        grid: Its default grid; None is the solver's own.
+
+    References:
+        Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et al., EDM (2022), eq. 8.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        *,
+        couple: Coupling | None = None,
+        times: Times | None = None,
+        weight: Weight | None = None,
+        label_dropout: float = 0.1,
+        solver: Solver | None = None,
+        steps: int = 20,
+        grid: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_dropout <= 1:
+            raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
+        self.denoiser, self.space = denoiser, denoiser.space
+        self.couple, self.times, self.weight = couple or Independent(), times or Uniform(), weight or Flat()
+        self.label_dropout = label_dropout
+        self.solver, self.steps, self.grid = solver or Heun(), steps, grid
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """One: the denoiser."""
+        return {"denoiser": self.denoiser}
+
+    @property
+    def group(self) -> int:
+        """The larger of the coupling's and the times' groups."""
+        return max(self.couple.group, self.times.group)
+
+    @property
+    def reuse(self) -> int:
+        """The coupling's."""
+        return self.couple.reuse
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """One turn of one player."""
+        x, z = self.couple(batch.x, batch.condition, now.draws)
+        t = self.times(now.draws, self.denoiser.path)
+        k = self.denoiser.coefficients(x, t)
+        x_t = k.alpha * x + k.sigma * z
+        output = self.denoiser(x_t, t, self._drop(batch.condition, now.draws))
+        error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
+        yield "denoiser", (self.weight(self.denoiser.prediction, self.denoiser.path.at(t)) * error).mean()
+
+    def _drop(self, condition: Condition, draws: Draws) -> Condition:
+        if condition is None or not self.label_dropout:
+            return condition
+        return {**condition, "null": draws.stream("label dropout").uniform() < self.label_dropout}
+
+    def transport(self) -> Flow:
+        """The denoiser under its default solver."""
+        return Flow(self.denoiser, self.solver, self.steps, self.grid)

@@ -1,0 +1,109 @@
+"""Precision, recall, density, coverage: does each cloud lie where the other one does?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pushforward.errors import UsageError
+from pushforward.metrics.score import Samples, Score
+
+__all__ = ["Manifold", "prdc", "radii"]
+
+ROWS = 1000
+"""Rows of the distance matrix that are held at a time."""
+
+
+def radii(x: np.ndarray, k: int) -> np.ndarray:
+    """The distance from each row of x (n, f) to its k-th nearest other row, (n,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
+    return found[:, -1]
+
+
+def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage.
+
+    Every row owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated rows
+    within a ball of a real one, recall the share of real rows within a ball of a generated one, density the mean number of
+    real balls around a generated row over k, coverage the share of real balls that hold a generated row. Perfect models do
+    not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
+
+    Args:
+        generated: (n, f).
+        real: (n, f); equal numbers, or the values are not comparable.
+        k: Neighbours.
+
+    Raises:
+        UsageError: If there are too few rows for k.
+
+    References:
+        Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
+        Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
+    """
+    if not 1 <= k < min(len(generated), len(real)):
+        raise UsageError(f"k = {k} needs more than {k} rows on either side, got {len(generated)} and {len(real)}.")
+    from sklearn.metrics import pairwise_distances
+
+    of_real, of_generated = radii(real, k), radii(generated, k)
+    within = np.zeros(len(generated))
+    recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
+    for start in range(0, len(real), ROWS):
+        rows = slice(start, start + ROWS)
+        distances = pairwise_distances(real[rows], generated)
+        within += (distances < of_real[rows, None]).sum(0)
+        recalled[rows] = (distances < of_generated).any(1)
+        covered[rows] = distances.min(1) < of_real[rows]
+    return {
+        "precision": float((within > 0).mean()),
+        "recall": float(recalled.mean()),
+        "density": float(within.mean() / k),
+        "coverage": float(covered.mean()),
+    }
+
+
+class Manifold:
+    """Precision, recall, density and coverage of the features of generated against held-out rows.
+
+    Args:
+        k: Neighbours that set the size of a row's ball.
+    """
+
+    scores: ClassVar[tuple[str, ...]] = ("precision", "recall", "density", "coverage")
+    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "precision": {
+            "label": "Precision",
+            "better": "higher",
+            "what": "Share of generated samples that lie among real ones. Read it against real data's, never against 1.",
+        },
+        "recall": {
+            "label": "Recall",
+            "better": "higher",
+            "what": "Share of real samples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
+        },
+        "density": {
+            "label": "Density",
+            "better": "higher",
+            "what": "How densely real samples lie around generated ones, 1 for real data. Far above 1: too little variety.",
+        },
+        "coverage": {
+            "label": "Coverage",
+            "better": "higher",
+            "what": "Share of real samples that have a generated one in their neighbourhood: variety and quality in one.",
+        },
+    }
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = k
+
+    def applies(self, samples: Samples) -> bool:
+        """Where both sides have the same number of rows, more than k."""
+        return samples.equal and len(samples.generated) > self.k
+
+    def __call__(self, samples: Samples) -> list[Score]:
+        """Four scores."""
+        found = prdc(samples.generated_features, samples.reference_features, self.k)
+        return [Score(name, value, "higher") for name, value in found.items()]

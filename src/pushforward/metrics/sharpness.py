@@ -1,0 +1,56 @@
+"""Sharpness: is there as much fine detail as in real images?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pushforward.metrics.score import Samples, Score
+
+__all__ = ["Sharpness", "high_frequency_power"]
+
+ROWS = 1000
+
+
+def high_frequency_power(x: np.ndarray, shape: Sequence[int]) -> float:
+    """The mean power of images at radial frequencies above half of the Nyquist frequency, that is .25 cycles per pixel.
+
+    Args:
+        x: Flattened images (n, channels * height * width).
+        shape: (channels, height, width).
+    """
+    _, height, width = shape
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    fine = radius > 0.25
+    total = 0.0
+    for start in range(0, len(x), ROWS):
+        images = np.asarray(x[start : start + ROWS], dtype=np.float64).reshape(-1, *shape)
+        total += float((np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum())
+    return total / (len(x) * int(np.prod(shape)) ** 2)
+
+
+class Sharpness:
+    """Power of high frequencies in generated images over that in real ones; blur gives less than 1, noise more."""
+
+    scores: ClassVar[tuple[str, ...]] = ("sharpness",)
+    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "sharpness": {
+            "label": "Sharpness",
+            "better": "target",
+            "target": 1.0,
+            "what": "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
+        }
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        """For images of at least 4 pixels one way, where real images have any detail."""
+        if len(samples.shape) != 3 or max(samples.shape[1:]) < 4:
+            return False
+        return high_frequency_power(samples.reference, samples.shape) > 0
+
+    def __call__(self, samples: Samples) -> list[Score]:
+        """One score, "sharpness"."""
+        real = high_frequency_power(samples.reference, samples.shape)
+        return [Score("sharpness", high_frequency_power(samples.generated, samples.shape) / real, "target", target=1.0)]

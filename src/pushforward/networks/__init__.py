@@ -1,0 +1,41 @@
+"""Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
+
+Every network is called as ``network(x, t=None, condition=None)``, takes any number of rows, draws no random numbers,
+and has ``sized("tiny" | "small" | "base", shape=...)``.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pushforward.networks.autoencoder import Decoder, Encoder
+from pushforward.networks.dit import DiT
+from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
+from pushforward.networks.mlp import MLP
+from pushforward.networks.resnet import Critic, Generator
+from pushforward.networks.unet import UNet
+
+__all__ = [
+    "MLP",
+    "ConditionEmbedding",
+    "Critic",
+    "Decoder",
+    "DiT",
+    "Encoder",
+    "Generator",
+    "TimeEmbedding",
+    "UNet",
+    "parameter_count",
+]
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable numbers in a module.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        The sum of the sizes of its parameters that require gradients.
+    """
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

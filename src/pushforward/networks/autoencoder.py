@@ -1,0 +1,226 @@
+"""Convolutional encoder and decoder: images to codes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of
+from pushforward.networks.resnet import grids
+from pushforward.networks.unet import Level, Norm, fold, pad_to
+
+__all__ = ["Decoder", "Encoder"]
+
+
+def level_widths(width: int, number: int) -> list[int]:
+    """Channels of each level, finest first: ``width``, then twice as many.
+
+    Args:
+        width: At the finest level.
+        number: How many levels.
+
+    Returns:
+        One number per level.
+    """
+    return [width if level == 0 else 2 * width for level in range(number)]
+
+
+class Encoder(nn.Module):
+    """Images to the mean and log-variance of a Gaussian code.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        latent: Length of the code.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none.
+        stem: Pixels per side of the patches that the first layer folds into channels.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, classes: int = 0, stem: int = 1
+    ) -> None:
+        super().__init__()
+        positive(latent=latent, width=width, blocks=blocks, stem=stem)
+        self.shape = image_shape(shape)
+        self.latent = latent
+        self.width = width
+        self.blocks = blocks
+        self.classes = classes
+        self.stem = stem
+        sizes = grids(*self.shape[1:], stem)
+        channels = level_widths(width, len(sizes))
+        order = [w for w in channels for _ in range(blocks)]
+        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
+        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.enter = nn.Conv2d(self.shape[0] * stem**2, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], 2 * latent)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, classes: int = 0) -> Encoder:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base".
+            shape: (channels, height, width) of one image.
+            latent: Length of the code.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        width, blocks, stem = proportions(size, shape)
+        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), in model units.
+            t: None: an encoder knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, 2 latent), the mean then the log-variance, in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.shape, "Encoder")
+        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(fold(pad_to(x, self.stem), self.stem))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = self.shrink[index - 1](h)
+            h = level(h, films)
+        return self.leave(F.silu(self.norm(h)).permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
+
+
+class Decoder(nn.Module):
+    """Codes to images.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        latent: Length of the code.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none.
+        stem: Pixels per side of the patches that the last layer unfolds.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, classes: int = 0, stem: int = 1
+    ) -> None:
+        super().__init__()
+        positive(latent=latent, width=width, blocks=blocks, stem=stem)
+        self.shape = image_shape(shape)
+        self.latent = latent
+        self.width = width
+        self.blocks = blocks
+        self.classes = classes
+        self.stem = stem
+        self.grids = grids(*self.shape[1:], stem)[::-1]
+        channels = level_widths(width, len(self.grids))[::-1]
+        order = [w for w in channels for _ in range(blocks)]
+        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
+        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.enter = nn.Linear(latent, channels[0] * self.grids[0][0] * self.grids[0][1])
+        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Conv2d(channels[-1], self.shape[0] * stem**2, 3, padding=1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, classes: int = 0) -> Decoder:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base".
+            shape: (channels, height, width) of one image.
+            latent: Length of the code.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        width, blocks, stem = proportions(size, shape)
+        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: Codes z, (n, latent).
+            t: None: a decoder knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, channels, height, width), in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, (self.latent,), "Decoder")
+        n = x.shape[0]
+        vector = self.conditioning(n, x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(x).reshape(n, *self.grids[0], -1).permute(0, 3, 1, 2)
+        h = h.contiguous(memory_format=torch.channels_last)
+        for index, level in enumerate(self.levels):
+            if index:
+                height, width = self.grids[index]
+                h = F.pixel_shuffle(self.grow[index - 1](h), 2)[:, :, :height, :width]
+                h = h.contiguous(memory_format=torch.channels_last)
+            h = level(h, films)
+        h = self.leave(F.silu(self.norm(h)))
+        if self.stem > 1:
+            h = F.pixel_shuffle(h, self.stem)
+        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+
+
+def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Width, blocks per level and stem of an encoder or decoder.
+
+    Args:
+        size: "tiny", "small" or "base".
+        shape: (channels, height, width) of one image.
+
+    Returns:
+        (width, blocks, stem).
+
+    Raises:
+        UsageError: No such size, or ``shape`` is no image.
+    """
+    side = max(image_shape(shape)[1:])
+    stem = 1 if side < 16 else 2
+    while side / stem > (32 if size == "base" else 16):
+        stem *= 2
+    width, blocks = size_choice(size, {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)})
+    return width, blocks, stem

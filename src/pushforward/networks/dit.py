@@ -1,0 +1,210 @@
+"""The transformer denoiser: patches as tokens, conditioned by adaLN-zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.errors import UsageError
+from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition, Conditioning, Modulation
+from pushforward.networks.unet import attend, pad_to
+
+__all__ = ["DiT"]
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a two-layer perceptron, each normalised, scaled, shifted and gated by the conditioning vector.
+
+    Args:
+        width: Length of a token, a multiple of ``heads``.
+        heads: Number of attention heads.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.inner = nn.Linear(width, 4 * width)
+        self.outer = nn.Linear(4 * width, width)
+
+    def attend(self, h: Tensor) -> Tensor:
+        """Every token looks at every other.
+
+        Args:
+            h: (n, tokens, width).
+
+        Returns:
+            (n, tokens, width).
+        """
+        n, tokens, width = h.shape
+        q, k, v = self.qkv(h).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(attend(q, k, v).transpose(1, 2).reshape(n, tokens, width))
+
+    def forward(self, x: Tensor, film: Sequence[Tensor]) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, tokens, width).
+            film: Scale, shift and gate of attention, then of the perceptron, each (n, width); empty for none.
+
+        Returns:
+            (n, tokens, width).
+        """
+        h = self.attend(rescale(x, film[0:2]))
+        x = x + h if not film else torch.addcmul(x, film[2][:, None].to(x.dtype), h.to(x.dtype))
+        h = self.outer(F.gelu(self.inner(rescale(x, film[3:5])), approximate="tanh"))
+        return x + h if not film else torch.addcmul(x, film[5][:, None].to(x.dtype), h.to(x.dtype))
+
+
+def rescale(x: Tensor, film: Sequence[Tensor]) -> Tensor:
+    """Normalise each token to mean 0 and variance 1, then scale and shift it.
+
+    Args:
+        x: (n, tokens, width).
+        film: Scale and shift, each (n, width); empty for none.
+
+    Returns:
+        A tensor shaped like ``x``.
+    """
+    h = F.layer_norm(x, (x.shape[2],))
+    return torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
+
+
+class DiT(nn.Module):
+    """Transformer denoiser for images of any height, width and number of channels.
+
+    The image is padded to whole patches; each patch is a token with a learned position. Every block starts as the
+    identity (adaLN-zero).
+
+    Args:
+        shape: (channels, height, width) of one image.
+        patch: Pixels per side of a patch.
+        width: Length of a token.
+        depth: Number of blocks.
+        heads: Attention heads; divides ``width``.
+        classes: Number of classes; 0 for none.
+        times: Number of times per row; 0 for none.
+        zero_output: Whether the network gives zero at the start. None: yes with time, no without.
+
+    Raises:
+        UsageError: A size is out of range, or ``heads`` does not divide ``width``.
+
+    References:
+        Peebles and Xie, Scalable Diffusion Models with Transformers, 2023.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        classes: int = 0,
+        times: int = 1,
+        zero_output: bool | None = None,
+    ) -> None:
+        super().__init__()
+        positive(patch=patch, width=width, depth=depth, heads=heads)
+        if width % heads:
+            raise UsageError(f"{heads} heads do not divide a width of {width}.")
+        self.shape = image_shape(shape)
+        self.patch = patch
+        self.width = width
+        self.depth = depth
+        self.heads = heads
+        self.classes = classes
+        self.times = times
+        self.zero_output = times > 0 if zero_output is None else zero_output
+        pixels = self.shape[0] * patch**2
+        self.grid = (-(-self.shape[1] // patch), -(-self.shape[2] // patch))
+        self.enter = nn.Linear(pixels, width)
+        self.position = nn.Parameter(0.1 * torch.randn(1, self.grid[0] * self.grid[1], width))
+        self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
+        self.leave = nn.Linear(width, pixels)
+        if self.zero_output:
+            nn.init.zeros_(self.leave.weight)
+            nn.init.zeros_(self.leave.bias)
+        self.conditioning = Conditioning(width, classes=classes, times=times)
+        # Scale, shift and gate of attention and of the perceptron in each block; scale and shift at the end.
+        starts = [1, 0, 0] * 2 * depth + [1, 0]
+        self.modulation = (
+            None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
+        )
+
+    @classmethod
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        classes: int = 0,
+        times: int = 1,
+        zero_output: bool | None = None,
+    ) -> DiT:
+        """Build one of three sizes; patches of 2 pixels up to 16 pixels a side, then 4, then 8 above 64.
+
+        Args:
+            size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
+            shape: (channels, height, width) of one image.
+            classes: Number of classes; 0 for none.
+            times: Number of times per row; 0 for none.
+            zero_output: See the class.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        side = max(image_shape(shape)[1:])
+        patch = 2 if side <= 16 else 4
+        while side / patch > 16:
+            patch *= 2
+        if side < 14:
+            width, depth, heads = size_choice(size, {"tiny": (48, 3, 2), "small": (96, 3, 4), "base": (192, 6, 4)})
+        else:
+            width, depth, heads = size_choice(size, {"tiny": (64, 3, 2), "small": (128, 4, 4), "base": (256, 6, 4)})
+        return cls(
+            shape,
+            patch=patch,
+            width=width,
+            depth=depth,
+            heads=heads,
+            classes=classes,
+            times=times,
+            zero_output=zero_output,
+        )
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width).
+            t: (n,), or (n, times); None where ``times`` is 0.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            A tensor shaped and typed like ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is missing or unexpected.
+        """
+        check_input(x, self.shape, "DiT")
+        n = x.shape[0]
+        vector = self.conditioning(n, x.device, t, condition)
+        films = () if self.modulation is None or vector is None else self.modulation(vector)
+        h = self.enter(F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2))
+        h = h + self.position.to(h.dtype)
+        for index, block in enumerate(self.layers):
+            h = block(h, films[6 * index : 6 * index + 6])
+        h = rescale(h, films[6 * self.depth :])
+        h = F.pixel_shuffle(self.leave(h).transpose(1, 2).reshape(n, -1, *self.grid), self.patch)
+        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)

@@ -1,0 +1,285 @@
+"""Time and label as vectors, and what they do to features: scale and shift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.errors import UsageError
+from pushforward.networks.checks import count, positive
+
+__all__ = ["ConditionEmbedding", "Conditioning", "Film", "Modulation", "TimeEmbedding", "films_of", "modulate"]
+
+Condition = Mapping[str, Tensor]
+Film = tuple[Tensor, Tensor] | None
+
+
+class TimeEmbedding(nn.Module):
+    """Times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
+
+    Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically.
+
+    Args:
+        width: Length of the result, at least 1.
+        times: How many times a row has: 1 for denoisers, 2 for maps between two times.
+
+    Raises:
+        UsageError: ``width`` or ``times`` is below 1.
+
+    References:
+        Vaswani et al., Attention Is All You Need, 2017.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, times: int = 1) -> None:
+        super().__init__()
+        positive(width=width, times=times)
+        self.width = width
+        self.times = times
+        number = max(2, min(width // 2, 64))
+        self.register_buffer("frequencies", torch.logspace(0, 3, number), persistent=False)
+        self.inner = nn.Linear(2 * number * times, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed.
+
+        Args:
+            t: (n,) where ``times`` is 1, else (n, times); roughly in [-2, 2].
+
+        Returns:
+            (n, width).
+
+        Raises:
+            UsageError: ``t`` has another shape.
+        """
+        if t.ndim == 1 and self.times == 1:
+            t = t[:, None]
+        if t.ndim != 2 or t.shape[1] != self.times:
+            wanted = "(n,)" if self.times == 1 else f"(n, {self.times})"
+            raise UsageError(f"Got t of shape {tuple(t.shape)}; expected {wanted}, one row per sample.")
+        angles = (t.to(self.frequencies.dtype)[:, :, None] * self.frequencies).flatten(1)
+        return self.outer(F.silu(self.inner(torch.cat([angles.sin(), angles.cos()], dim=1))))
+
+
+class ConditionEmbedding(nn.Module):
+    """Labels as vectors: a table with one row per class and, last, a learned null for rows without a label.
+
+    Args:
+        classes: Number of classes; 0 where there are no labels (every row is then the null).
+        width: Length of the result, at least 1.
+
+    Raises:
+        UsageError: ``classes`` is negative or ``width`` is below 1.
+    """
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        count(classes=classes)
+        positive(width=width)
+        self.classes = classes
+        self.width = width
+        self.table = nn.Embedding(classes + 1, width)
+        nn.init.normal_(self.table.weight, std=1 / math.sqrt(width))
+
+    def forward(self, condition: Condition | None, n: int, device: torch.device | str) -> Tensor:
+        """Embed.
+
+        Args:
+            condition: None, or a mapping with "label" (int64 (n,)) and optionally "null" (bool (n,)); rows whose
+                "null" is True read as unconditional. None makes every row unconditional.
+            n: Number of rows.
+            device: Where the result lies.
+
+        Returns:
+            (n, width).
+
+        Raises:
+            UsageError: A label for a network without classes, or a label or mask of the wrong shape or type.
+        """
+        label = None if condition is None else condition.get("label")
+        if label is None:
+            return self.table(torch.full((n,), self.classes, dtype=torch.int64, device=device))
+        check_label(condition, self.classes, n)
+        label = label.to(torch.int64)
+        null = None if condition is None else condition.get("null")
+        if null is not None:
+            label = torch.where(null, self.classes, label)
+        return self.table(label)
+
+
+def check_label(condition: Condition | None, classes: int, n: int) -> None:
+    """Refuse labels that the network cannot take.
+
+    Args:
+        condition: As networks take it.
+        classes: Number of classes that the network knows; 0 for none.
+        n: Number of rows.
+
+    Raises:
+        UsageError: A label for a network without classes, or a label or mask of the wrong shape or type.
+    """
+    label = None if condition is None else condition.get("label")
+    if condition is None or label is None:
+        return
+    if classes == 0:
+        raise UsageError(
+            "Got a label, but this network was built without labels (classes=0). "
+            "Pass condition=None, or build it with the number of classes."
+        )
+    if label.is_floating_point() or label.dtype == torch.bool or label.ndim != 1 or label.shape[0] != n:
+        raise UsageError(f"Got labels of shape {tuple(label.shape)} and {label.dtype}; expected int64 of shape ({n},).")
+    null = condition.get("null")
+    if null is not None and (null.dtype != torch.bool or null.ndim != 1 or null.shape[0] != n):
+        raise UsageError(f'Got a mask "null" of shape {tuple(null.shape)} {null.dtype}; expected bool of shape ({n},).')
+
+
+class Conditioning(nn.Module):
+    """Everything a network is told besides x, as one vector per row: time embedding plus label embedding.
+
+    Args:
+        width: Length of the vector, at least 1.
+        classes: Number of classes; 0 for none.
+        times: Number of times per row; 0 for none.
+
+    Raises:
+        UsageError: A size is out of range.
+    """
+
+    def __init__(self, width: int, *, classes: int, times: int) -> None:
+        super().__init__()
+        positive(width=width)
+        count(classes=classes, times=times)
+        self.width = width
+        self.classes = classes
+        self.times = times
+        self.time = TimeEmbedding(width, times) if times else None
+        self.label = ConditionEmbedding(classes, width) if classes else None
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is neither time nor label, so that ``forward`` gives None."""
+        return self.time is None and self.label is None
+
+    def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:
+        """Embed.
+
+        Args:
+            n: Number of rows.
+            device: Where x lies.
+            t: (n,), or (n, times); None where ``times`` is 0.
+            condition: See `ConditionEmbedding`.
+
+        Returns:
+            (n, width), or None where the network knows neither time nor label.
+
+        Raises:
+            UsageError: A time or label is missing, unexpected or of the wrong shape.
+        """
+        check_label(condition, self.classes, n)
+        parts = []
+        if self.time is None:
+            if t is not None:
+                raise UsageError("Got a time t, but this network was built without one (times=0). Pass t=None.")
+        else:
+            if t is None or t.ndim < 1 or t.shape[0] != n:
+                wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
+                got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
+                raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")
+            parts.append(self.time(t))
+        if self.label is not None:
+            parts.append(self.label(condition, n, device))
+        return sum(parts[1:], parts[0]) if parts else None
+
+
+class Modulation(nn.Module):
+    """One linear layer that gives every block of a network its own vectors: cheaper than one layer per block.
+
+    Args:
+        width: Length of the conditioning vector.
+        sizes: Length of each vector that comes out.
+        starts: The value that each of them keeps at the start, 1 for scales and 0 for shifts and gates.
+        zero: Whether they start at exactly these values (adaLN-zero), rather than scattered around them.
+    """
+
+    starting: Tensor
+
+    def __init__(self, width: int, sizes: Sequence[int], starts: Sequence[float], *, zero: bool = False) -> None:
+        super().__init__()
+        self.width = width
+        self.sizes = tuple(sizes)
+        self.starts = tuple(starts)
+        self.zero = zero
+        self.linear = nn.Linear(width, sum(self.sizes))
+        nn.init.zeros_(self.linear.bias)
+        if zero:
+            nn.init.zeros_(self.linear.weight)
+        values = [torch.full((size,), float(start)) for size, start in zip(self.sizes, self.starts, strict=True)]
+        self.register_buffer("starting", torch.cat(values), persistent=False)
+
+    @classmethod
+    def films(cls, width: int, channels: Sequence[int]) -> Modulation:
+        """Scale and shift for each of several blocks.
+
+        Args:
+            width: Length of the conditioning vector.
+            channels: Number of channels of each block.
+
+        Returns:
+            The layer; its results are scale, shift, scale, shift, ...
+        """
+        sizes = [size for size in channels for _ in range(2)]
+        return cls(width, sizes, [1, 0] * len(channels))
+
+    def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """Split into vectors.
+
+        Args:
+            vector: (n, width).
+
+        Returns:
+            One tensor (n, size) for each of ``sizes``.
+        """
+        # The starting values go into the bias: one addition of a few numbers instead of one per block and row.
+        return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
+
+
+def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
+    """Scale and shift of each block.
+
+    Args:
+        modulation: A layer made by `Modulation.films`, or None where the network is told nothing.
+        vector: The conditioning vector, (n, width), or None.
+        number: How many blocks.
+
+    Returns:
+        One pair (scale, shift) per block, or None for each.
+    """
+    if modulation is None or vector is None:
+        return [None] * number
+    vectors = modulation(vector)
+    return list(zip(vectors[::2], vectors[1::2], strict=True))
+
+
+def modulate(h: Tensor, film: Film) -> Tensor:
+    """Scale and shift features: h scale + shift.
+
+    Args:
+        h: (n, c, ...) features.
+        film: (scale, shift), each (n, c); None leaves ``h`` as it is.
+
+    Returns:
+        A tensor shaped like ``h``.
+    """
+    if film is None:
+        return h
+    scale, shift = film
+    if h.ndim > 2:
+        sides = [1] * (h.ndim - 2)
+        scale, shift = scale.unflatten(1, (-1, *sides)), shift.unflatten(1, (-1, *sides))
+    return torch.addcmul(shift.to(h.dtype), h, scale.to(h.dtype))

@@ -1,0 +1,406 @@
+"""Generator and critic of a GAN: residual networks without normalisation layers, after R3GAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.unet import fold, pad_to
+
+__all__ = ["Critic", "Generator"]
+
+SLOPE = 0.2
+GAIN = math.sqrt(2 / (1 + SLOPE**2))
+GROUP = 16
+
+
+def convolution(
+    inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0
+) -> nn.Conv2d:
+    """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        size: Side of the kernel, odd.
+        groups: Number of groups.
+        bias: Whether there is a bias.
+        gain: Standard deviation of the result over that of the input; 0 for zero weights.
+
+    Returns:
+        The layer.
+    """
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs // groups * size**2))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that keeps the variance, without bias.
+
+    Args:
+        inputs: Length of the input.
+        outputs: Length of the result.
+
+    Returns:
+        The layer.
+    """
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
+    return layer
+
+
+class InvertedBlock(nn.Module):
+    """x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), twice as wide inside.
+
+    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the sum over all blocks
+    of a network changes by as much in one step as a single block would.
+
+    Args:
+        width: Number of channels.
+        total: Number of blocks in the whole network.
+
+    References:
+        Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!, 2024.
+    """
+
+    def __init__(self, width: int, total: int) -> None:
+        super().__init__()
+        self.width = width
+        self.total = total
+        inner = 2 * width
+        groups = max(1, inner // GROUP)
+        while inner % groups:
+            groups -= 1
+        gain = GAIN * total**-0.25
+        self.widen = convolution(width, inner, 1, gain=gain)
+        self.mix = convolution(inner, inner, 3, groups=groups, gain=gain)
+        self.narrow = convolution(inner, width, 1, bias=False, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, width, h, w).
+
+        Returns:
+            (n, width, h, w).
+        """
+        h = F.leaky_relu(self.widen(x), SLOPE)
+        return x + self.narrow(F.leaky_relu(self.mix(h), SLOPE))
+
+
+def halving(side: int) -> Tensor:
+    """The matrix that smooths by [1, 2, 1] / 4 and keeps every second number, beginning with the first.
+
+    Args:
+        side: How many numbers go in; the ends are repeated outwards.
+
+    Returns:
+        (ceil(side / 2), side).
+    """
+    matrix = torch.zeros(-(-side // 2), side)
+    for row in range(matrix.shape[0]):
+        for offset, weight in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+            matrix[row, min(max(2 * row + offset, 0), side - 1)] += weight
+    return matrix
+
+
+def doubling(side: int) -> Tensor:
+    """The matrix that puts between two numbers their mean: upsampling by [1, 2, 1] / 2.
+
+    Args:
+        side: How many numbers come out; the last one that goes in is repeated outwards.
+
+    Returns:
+        (side, ceil(side / 2)).
+    """
+    matrix = torch.zeros(side, -(-side // 2))
+    for row in range(side):
+        for column in (row // 2, -(-row // 2)):
+            matrix[row, min(column, matrix.shape[1] - 1)] += 0.5
+    return matrix
+
+
+class Resample(nn.Module):
+    """A linear map along the height and one along the width: two matrix products.
+
+    This takes a quarter to half of the time of pooling, slicing or depthwise convolution with channels last, forward,
+    backward and twice backward.
+
+    Args:
+        rows: (new height, height).
+        columns: (new width, width).
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, rows: Tensor, columns: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, c, height, width).
+
+        Returns:
+            (n, c, new height, new width), channels last in memory.
+        """
+        n, c, height, width = x.shape
+        new_height, new_width = self.rows.shape[0], self.columns.shape[0]
+        h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)
+        h = self.columns.to(x.dtype) @ h.reshape(n * new_height, width, c)
+        return h.reshape(n, new_height, new_width, c).permute(0, 3, 1, 2)
+
+
+def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
+    """Sizes of the feature maps, finest first: halved, rounding up, until no side is longer than 4.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        stem: Pixels per side of the patches that are folded into channels first.
+
+    Returns:
+        At least one (height, width).
+    """
+    sizes = [(-(-height // stem), -(-width // stem))]
+    while max(sizes[-1]) > 4:
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes
+
+
+def widths(width: int, number: int) -> list[int]:
+    """Channels of each level, finest first: doubling, up to four times ``width``.
+
+    Args:
+        width: At the finest level.
+        number: How many levels.
+
+    Returns:
+        One number per level.
+    """
+    return [width * min(2**level, 4) for level in range(number)]
+
+
+class Generator(nn.Module):
+    """Noise to images: a learned basis on the coarsest grid, weighed by a linear map of z, then blocks and doublings.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        latent: Length of the noise vector z.
+        width: Channels at the finest level; each coarser one has twice as many, up to four times.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none. The label's embedding is joined to z.
+        stem: Pixels per side of the patches that the last layer unfolds.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int, classes: int = 0, stem: int = 1
+    ) -> None:
+        super().__init__()
+        positive(latent=latent, width=width, blocks=blocks, stem=stem)
+        count(classes=classes)
+        self.shape = image_shape(shape)
+        self.latent = latent
+        self.width = width
+        self.blocks = blocks
+        self.classes = classes
+        self.stem = stem
+        self.grids = grids(*self.shape[1:], stem)
+        channels = widths(width, len(self.grids))
+        total = blocks * len(channels)
+        self.conditioning = Conditioning(latent, classes=classes, times=0)
+        self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
+        self.enter = linear(latent * (2 if classes else 1), channels[-1])
+        self.levels = nn.ModuleList(
+            [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in reversed(channels)]
+        )
+        coarse_first = channels[::-1]
+        self.change = nn.ModuleList(
+            [nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(coarse_first)]
+        )
+        self.resample = nn.ModuleList([Resample(doubling(h), doubling(w)) for h, w in self.grids[-2::-1]])
+        self.leave = convolution(channels[0], self.shape[0] * stem**2, 1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 64, classes: int = 0) -> Generator:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base".
+            shape: (channels, height, width) of one image.
+            latent: Length of z.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        width, blocks, stem = proportions(size, shape)
+        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: Noise z, (n, latent), standard normal.
+            t: None: a generator knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, channels, height, width), in model units and in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, (self.latent,), "Generator")
+        label = self.conditioning(x.shape[0], x.device, t, condition)
+        # Embeddings have length 1; scaled to the length of z, label and noise weigh alike.
+        z = x if label is None else torch.cat([x, label.to(x.dtype) * math.sqrt(self.latent)], dim=1)
+        h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(memory_format=torch.channels_last)
+        for index, level in enumerate(self.levels):
+            if index:
+                h = self.resample[index - 1](self.change[index - 1](h))
+            h = level(h)
+        h = self.leave(h)
+        if self.stem > 1:
+            h = F.pixel_shuffle(h, self.stem)
+        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+
+
+class Critic(nn.Module):
+    """Images to one number: blocks and halvings, a depthwise convolution over the coarsest grid, a linear layer.
+
+    With labels the number is the dot product of the features and the label's embedding (a projection critic).
+
+    Args:
+        shape: (channels, height, width) of one image.
+        width: Channels at the finest level; each coarser one has twice as many, up to four times.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none.
+        stem: Pixels per side of the patches that the first layer folds into channels.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024;
+        Miyato and Koyama, cGANs with Projection Discriminator, 2018.
+    """
+
+    def __init__(self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1) -> None:
+        super().__init__()
+        positive(width=width, blocks=blocks, stem=stem)
+        count(classes=classes)
+        self.shape = image_shape(shape)
+        self.width = width
+        self.blocks = blocks
+        self.classes = classes
+        self.stem = stem
+        sizes = grids(*self.shape[1:], stem)
+        channels = widths(width, len(sizes))
+        total = blocks * len(channels)
+        self.enter = convolution(self.shape[0] * stem**2, channels[0], 1)
+        self.levels = nn.ModuleList(
+            [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels]
+        )
+        self.change = nn.ModuleList(
+            [nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(channels)]
+        )
+        self.resample = nn.ModuleList([Resample(halving(h), halving(w)) for h, w in sizes[:-1]])
+        area = sizes[-1][0] * sizes[-1][1]
+        self.basis = nn.Parameter(torch.randn(channels[-1], *sizes[-1]) / math.sqrt(area))
+        self.conditioning = Conditioning(channels[-1], classes=classes, times=0)
+        self.leave = linear(channels[-1], channels[-1] if classes else 1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0) -> Critic:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base".
+            shape: (channels, height, width) of one image.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        width, blocks, stem = proportions(size, shape)
+        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width).
+            t: None: a critic knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n,), in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.shape, "Critic")
+        label = self.conditioning(x.shape[0], x.device, t, condition)
+        h = self.enter(fold(pad_to(x, self.stem), self.stem))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = self.change[index - 1](self.resample[index - 1](h))
+            h = level(h)
+        # A depthwise convolution whose kernel is the whole grid. Products and sums keep float32 under autocast, where
+        # a linear layer would round the score to three digits.
+        features = (h * self.basis).sum(dim=(2, 3))
+        if label is None:
+            return (features * self.leave.weight[0]).sum(1).to(x.dtype)
+        return (self.leave(features) * label).sum(1).to(x.dtype)
+
+
+def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Width, blocks per level and stem of a generator or critic.
+
+    Args:
+        size: "tiny", "small" or "base".
+        shape: (channels, height, width) of one image.
+
+    Returns:
+        (width, blocks, stem).
+
+    Raises:
+        UsageError: No such size, or ``shape`` is no image.
+    """
+    side = max(image_shape(shape)[1:])
+    stem = 1 if side < 16 else 2
+    while side / stem > (32 if size == "base" else 16):
+        stem *= 2
+    if side < 16:
+        width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)})
+    else:
+        width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (96, 2)})
+    return width, blocks, stem

@@ -1,0 +1,167 @@
+"""Samples as files: a PNG grid, a folder of PNGs, .npz, .csv; written in parts, so that memory stays bounded.
+
+Nothing appears under its name before it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pushforward.data import Space
+from pushforward.errors import CheckpointError, UsageError
+
+__all__ = ["check_target", "write_samples"]
+
+Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
+LARGEST_GRID = 4096
+
+
+def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, a file that exists or an ending that does not suit the data.
+
+    Raises:
+        UsageError: With the endings that do.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already. Choose another --out or add --overwrite.")
+    known = _endings(space)
+    if path.suffix.lower() not in known:
+        raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.')
+    if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
+        raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
+    if not 1 <= n:
+        raise UsageError(f"--n must be at least 1, got {n}.")
+
+
+def _endings(space: Space) -> dict[str, str]:
+    pictures = {".png": ".png (a grid)", "": "no ending (a folder of PNGs)", ".npz": ".npz", ".gif": ".gif (noise to data)"}
+    if space.kind == "image":
+        return pictures
+    vectors = {".npz": ".npz", ".csv": ".csv"}
+    return vectors | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"} if space.shape == (2,) else vectors
+
+
+def _listing(known: dict[str, str]) -> str:
+    return ", ".join(known.values())
+
+
+def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False) -> None:
+    """Write n samples by the ending of ``path``.
+
+    Args:
+        path: .png, .npz, .csv, or no ending for a folder of PNGs.
+        space: The data's shape and names.
+        n: How many rows the parts hold in all.
+        parts: (samples in data units, condition), as `Transport.stream` yields them.
+        overwrite: Replace what is there.
+
+    Raises:
+        UsageError: As `check_target`.
+        CheckpointError: If the disk refuses; nothing is left behind and what was there stays.
+    """
+    check_target(path, space, n, overwrite)
+    writers: dict[str, Callable[[Path, Space, int, Parts], None]] = {
+        ".npz": _npz,
+        ".csv": _csv,
+        ".png": _picture,
+        "": _folder,
+    }
+    with replacing(path) as temporary:
+        writers[path.suffix.lower()](temporary, space, n, parts)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path of the same ending, which takes the place of ``path`` if all goes well and vanishes if not."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written: {error.strerror or error}.") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _labels(condition: dict[str, Tensor] | None) -> np.ndarray | None:
+    return None if condition is None or "label" not in condition else condition["label"].cpu().numpy()
+
+
+def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
+    """Array by array into the zip, the samples part by part; np.savez would need them whole."""
+    shape = (n, *space.shape[1:], space.shape[0]) if space.kind == "image" else (n, *space.shape)
+    dtype = np.dtype(np.uint8 if space.kind == "image" else np.float32)
+    labels: list[np.ndarray] = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("x.npy", "w", force_zip64=True) as file:
+            _header(file, shape, dtype)
+            for x, condition in parts:
+                file.write(np.ascontiguousarray(space.quantise(x), dtype=dtype).tobytes())
+                label = _labels(condition)
+                if label is not None:
+                    labels.append(label)
+        if labels:
+            joined = np.concatenate(labels).astype(np.int64)
+            with archive.open("label.npy", "w") as file:
+                _header(file, joined.shape, joined.dtype)
+                file.write(joined.tobytes())
+
+
+def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    entry = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, entry)
+
+
+def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
+    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    whole = list(space.integer) or [False] * len(names)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        for number, (x, condition) in enumerate(parts):
+            label = _labels(condition)
+            if number == 0:
+                writer.writerow(names if label is None else [*names, "label" if "label" not in names else "label_"])
+            for i, row in enumerate(space.quantise(x)):
+                cells = [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
+                writer.writerow(cells if label is None else [*cells, space.classes[label[i]]])
+
+
+def _folder(path: Path, space: Space, n: int, parts: Parts) -> None:
+    from pushforward.pictures import image
+
+    path.mkdir()
+    width, at = len(str(n - 1)), 0
+    for x, condition in parts:
+        label = _labels(condition)
+        for i, picture in enumerate(space.quantise(x)):
+            tail = "" if label is None else f"-{_safe(space.classes[label[i]])}"
+            image(picture).save(path / f"{at + i:0{width}d}{tail}.png")
+        at += len(x)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
+
+
+def _picture(path: Path, space: Space, n: int, parts: Parts) -> None:
+    from pushforward.pictures import grid_picture, scatter_picture
+
+    rows = np.concatenate([space.quantise(x) for x, _ in parts])
+    made = grid_picture(rows) if space.kind == "image" else scatter_picture(rows)
+    made.save(path, format="PNG")

@@ -1,0 +1,58 @@
+"""Reduced precision for network calls only; paths, targets, losses and solver states stay float32.
+
+A network is called through `call`, which applies the precision that the caller's context asks for and returns the
+precision of its input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import UsageError
+
+__all__ = ["call", "network_precision", "resolve_precision"]
+
+_ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
+_TYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def network_precision(name: str) -> Iterator[None]:
+    """Within this context networks run in ``name``: "float32" or "bfloat16" (autocast, weights stay float32)."""
+    if name not in _TYPES:
+        raise UsageError(f'Unknown precision "{name}"; choose auto, float32 or bfloat16.')
+    token = _ACTIVE.set(_TYPES[name])
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def call(network: nn.Module, *inputs: Any) -> Tensor:
+    """``network(*inputs)`` under the active precision; the result has the type of the first input."""
+    dtype, first = _ACTIVE.get(), inputs[0]
+    if dtype is None:
+        return network(*inputs)
+    with torch.autocast(first.device.type, dtype=dtype):
+        return network(*inputs).to(first.dtype)
+
+
+def resolve_precision(name: str, device: torch.device | str) -> str:
+    """Turn "auto" into what this machine does well: bfloat16 where the processor computes in it, else float32."""
+    if name != "auto":
+        with network_precision(name):
+            return name
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())

@@ -1,0 +1,118 @@
+"""Recipes: the one place where methods meet networks; one file each, discovered from this folder.
+
+A recipe is a function ``name(space, size="small", **settings) -> Recipe`` in a file of its own name. A file outside the
+package can hold one as well (`load_file`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+from pushforward import spec
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
+
+if TYPE_CHECKING:
+    from pushforward.recipes.ddpm import ddpm
+    from pushforward.recipes.edm import edm
+    from pushforward.recipes.flow import flow
+    from pushforward.recipes.gan import gan
+    from pushforward.recipes.vae import vae
+
+__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "load_file", "named", "registry", "vae"]
+
+_FOUND: dict[str, RecipeFunction] = {}
+for _info in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_info.name}")
+    _function = getattr(_module, _info.name, None)
+    if inspect.isfunction(_function):
+        _FOUND[_info.name] = _function
+globals().update(_FOUND)
+
+
+def registry() -> dict[str, RecipeFunction]:
+    """Every recipe of this folder by name."""
+    return dict(sorted(_FOUND.items()))
+
+
+def named(name: str) -> RecipeFunction:
+    """A recipe by name, or the one in a Python file given by its path.
+
+    Raises:
+        UsageError: For an unknown name or a file without exactly one recipe.
+    """
+    if name in _FOUND:
+        return _FOUND[name]
+    if name.endswith(".py"):
+        return load_file(name)[0]
+    raise UsageError(f'Unknown recipe "{name}"; known: {", ".join(registry())}.{did_you_mean(name, _FOUND)}')
+
+
+def file_hash(path: str | Path) -> str:
+    """The sha256 of a plugin file, which runs store and check."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def load_file(path: str | Path) -> tuple[RecipeFunction, str]:
+    """Run a user's Python file, register its classes and return its recipe with the file's sha256.
+
+    The recipe is the public function that is annotated to return `Recipe`.
+
+    Raises:
+        UsageError: If the file is missing, fails, or holds no or several recipes.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(registry())}) or a Python file.")
+    digest = file_hash(file)
+    module = _run(file, f"pushforward_plugin_{digest[:12]}")
+    spec.register(*(part for part in vars(module).values() if _is_part(part, module.__name__)))
+    found = [value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"]
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} must hold exactly one recipe, a function annotated `-> Recipe`; it has {len(found)}. See docs/add-a-method.md."
+        )
+    return found[0], digest
+
+
+def _run(file: Path, name: str) -> Any:
+    if name in sys.modules:
+        return sys.modules[name]
+    source = importlib.util.spec_from_file_location(name, file)
+    assert source is not None
+    assert source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    sys.modules[name] = module
+    try:
+        source.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"{file} could not be run: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def _is_part(value: Any, module: str) -> bool:
+    return inspect.isclass(value) and value.__module__ == module
+
+
+def _is_recipe(value: Any, module: str) -> bool:
+    if not inspect.isfunction(value) or value.__module__ != module:
+        return False
+    returns = inspect.signature(value).return_annotation
+    return returns is Recipe or (isinstance(returns, str) and returns.split(".")[-1] == "Recipe")
+
+
+def settings(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The settings of a recipe that the command line can give, by name: its keyword-only parameters of plain types."""
+    parameters = inspect.signature(recipe).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and "Module" not in str(p.annotation).split("|")[0]}
+
+

@@ -1,0 +1,41 @@
+"""A comparison in words, tables and pictures: one HTML file, Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pushforward.report.report import FORMAT, Report
+
+__all__ = ["FORMAT", "Report", "compare"]
+
+
+def compare(
+    models: Mapping[str, Any],
+    data: Any = None,
+    *,
+    n: int | None = None,
+    repeats: int = 3,
+    seeds: int = 1,
+    budget: str | None = None,
+    commands: Sequence[str] = (),
+) -> Report:
+    """Judge models on one data set and report.
+
+    Args:
+        models: Runs or transports by the name that the report shows.
+        data: The data set; runs know their own.
+        n: Samples on either side; None takes as many as the data allows.
+        repeats: Samplings of each model.
+        seeds: Trainings of each recipe that ``models`` holds; only stated.
+        budget: What each was trained with, in words.
+        commands: Command lines that make this comparison.
+
+    Raises:
+        UsageError: If there is nothing to compare, or the models were made for other data.
+    """
+    from pushforward.evaluation.compare import compare_models
+
+    content, pictures = compare_models(models, data, n=n, repeats=repeats, budget=budget, commands=commands)
+    content["settings"] = {**(content.get("settings") or {}), "seeds": seeds}
+    return Report(content, pictures)

@@ -1,0 +1,168 @@
+"""Samples as pictures: grids of images, scatter plots of vectors, animations. Arrays in, PIL images out.
+
+Images are uint8 (n, height, width, channels); vectors are float (n, d), drawn by their first two columns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Limits", "grid_picture", "image", "limits_of", "scatter_picture", "write_gif"]
+
+Limits = tuple[float, float, float, float]
+"""What a scatter plot shows: least x, greatest x, least y, greatest y."""
+
+INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
+SMOOTH = 3
+"""Scatter plots are drawn this many times too large and shrunk, so that dots are round."""
+
+
+def image(picture: np.ndarray) -> Image.Image:
+    """One picture as a PIL image.
+
+    Args:
+        picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
+            of 5 and more the first three.
+    """
+    from PIL import Image
+
+    if picture.dtype != np.uint8 or picture.ndim != 3:
+        raise ValueError(f"A picture is uint8 (height, width, channels), got {picture.dtype} {picture.shape}.")
+    channels = picture.shape[-1]
+    if channels <= 2:
+        return Image.fromarray(np.ascontiguousarray(picture[..., 0]))
+    return Image.fromarray(np.ascontiguousarray(picture[..., : 4 if channels == 4 else 3]))
+
+
+def grid_picture(
+    images: np.ndarray, columns: int | None = None, *, gap: int | None = None, scale: int = 1, paper: int | None = 255
+) -> Image.Image:
+    """Images tiled row by row, the first at the top left.
+
+    Args:
+        images: (n, height, width, channels) uint8, n >= 1.
+        columns: Images in a row; None makes the grid about square.
+        gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
+        scale: Whole factor by which every pixel is enlarged.
+        paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
+
+    Raises:
+        ValueError: If the array has another shape or type, or is empty.
+    """
+    from PIL import Image
+
+    if images.ndim != 4 or images.dtype != np.uint8 or len(images) == 0:
+        raise ValueError(f"A grid needs uint8 images (n, height, width, channels), got {images.dtype} {images.shape}.")
+    count = len(images)
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    height, width = (side * scale for side in images.shape[1:3])
+    gap = gap if gap is not None else (1 if max(height, width) < 24 else 2)
+    tiles = [image(one) for one in images]
+    mode = tiles[0].mode if paper is not None else {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
+    bands = Image.new(mode, (1, 1)).getbands()
+    fill = tuple(255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0 for band in bands)
+    sheet = Image.new(mode, (columns * (width + gap) - gap, rows * (height + gap) - gap), fill if len(fill) > 1 else fill[0])
+    for i, tile in enumerate(tiles):
+        large = tile if scale == 1 else tile.resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(large.convert(mode), (i % columns * (width + gap), i // columns * (height + gap)))
+    return sheet
+
+
+def limits_of(*clouds: np.ndarray | None) -> Limits:
+    """Limits of a square that holds nearly all points of all clouds; far outliers do not shrink the rest."""
+    rows = [np.asarray(cloud, dtype=float)[:, :2] for cloud in clouds if cloud is not None and len(cloud)]
+    points = np.concatenate(rows) if rows else np.zeros((1, 2))
+    points = points[np.isfinite(points).all(1)]
+    if not len(points):
+        return -1.0, 1.0, -1.0, 1.0
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * 1.15
+    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+
+
+def scatter_picture(
+    points: np.ndarray,
+    real: np.ndarray | None = None,
+    *,
+    limits: Limits | None = None,
+    size: int = 480,
+    ink: tuple[int, int, int] = INK,
+    transparent: bool = False,
+) -> Image.Image:
+    """Points as translucent dots, over real data in gray.
+
+    Args:
+        points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
+        real: (m, d) of real data, or None.
+        limits: What is shown; None fits it to the real data, or to the points where there is none.
+        size: Pixels along a side.
+        ink: Colour of the dots.
+        transparent: Whether the background is transparent instead of white.
+    """
+    from PIL import Image
+
+    limits = limits or limits_of(real if real is not None else points)
+    large = size * SMOOTH
+    sheet = Image.new("RGBA", (large, large), (*PAPER, 0 if transparent else 255))
+    for cloud, colour in ((real, REAL), (points, ink)):
+        if cloud is not None and len(cloud):
+            alpha = 210 if len(cloud) <= 300 else 165
+            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, large, (*colour, alpha)))
+    small = sheet.resize((size, size), Image.Resampling.BOX)
+    return small if transparent else small.convert("RGB")
+
+
+def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]) -> Image.Image:
+    from PIL import Image, ImageDraw
+
+    layer = Image.new("RGBA", (size, size), (*colour[:3], 0))
+    draw = ImageDraw.Draw(layer)
+    radius = size / (190 if len(points) > 300 else 120)
+    xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
+    ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
+    seen = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
+    for x, y in zip(xs[seen], ys[seen], strict=True):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return layer
+
+
+def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: int = 80) -> None:
+    """Write an endless animation.
+
+    Args:
+        path: The file; nothing is said about its name.
+        frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
+        ms: Milliseconds per frame.
+
+    Raises:
+        ValueError: If there are no frames.
+    """
+    if not len(frames):
+        raise ValueError("An animation needs at least one frame.")
+    if frames[0].ndim == 4:
+        scale = max(1, 32 // max(frames[0].shape[1:3]))
+        made = [grid_picture(frame, scale=scale) for frame in frames]
+    else:
+        limits = limits_of(frames[-1], frames[0])
+        made = [scatter_picture(frame, limits=limits, size=360) for frame in frames]
+    first, *others = [_palette(picture) for picture in made]
+    options: dict[str, Any] = {"duration": ms, "loop": 0, "disposal": 1, "optimize": False}
+    first.save(os.fspath(path), format="GIF", save_all=True, append_images=others, **options)
+
+
+def _palette(picture: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if picture.mode == "L":
+        return picture
+    if picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*PAPER, 255)), picture)
+    return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)

@@ -1,0 +1,99 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity"]
+
+NOTHING = "–"
+
+
+def finite(x: Any) -> float | None:
+    """A finite number as float; None for anything else."""
+    if isinstance(x, bool) or x is None:
+        return None
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _decimals(x: float, digits: int) -> int:
+    return min(6, max(0, digits - 1 - math.floor(math.log10(abs(x))))) if x else 0
+
+
+def plain(x: Any, digits: int = 3) -> str:
+    """A number with so many significant digits, without an exponent."""
+    value = finite(x)
+    if value is None:
+        return NOTHING
+    if value == 0:
+        return "0"
+    text = f"{value:,.{_decimals(value, digits)}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else "0"
+
+
+def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
+    """A mean and its spread with the same decimals; the spread is empty where there is none.
+
+    The spread sets the decimals: two of its digits, as long as the mean keeps at most four.
+    """
+    value, wide = finite(mean), finite(spread)
+    if value is None:
+        return NOTHING, ""
+    if not wide:
+        return plain(value), "" if wide is None else "0"
+    decimals = min(_decimals(wide, 2), max(_decimals(value, 4), 0) if value else 6)
+    decimals = max(decimals, _decimals(wide, 1))
+    return f"{value:,.{decimals}f}".replace("-", "−"), f"{wide:,.{decimals}f}"
+
+
+def percent(x: Any) -> str:
+    """A share in percent."""
+    value = finite(x)
+    if value is None:
+        return NOTHING
+    shown = 100 * value
+    return f"{shown:.0f} %" if shown == 0 or abs(shown) >= 10 else f"{shown:.1f} %"
+
+
+def count(x: Any) -> str:
+    """A whole number with thousands separators."""
+    value = finite(x)
+    return NOTHING if value is None else f"{round(value):,}"
+
+
+def quantity(x: Any) -> str:
+    """A large number in thousands, millions, billions or trillions."""
+    value = finite(x)
+    if value is None:
+        return NOTHING
+    for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{plain(value / size)} {name}"
+    return count(value)
+
+
+def duration(x: Any) -> str:
+    """Seconds in the unit that suits them."""
+    value = finite(x)
+    if value is None:
+        return NOTHING
+    if value >= 7200:
+        return f"{plain(value / 3600)} h"
+    if value >= 120:
+        return f"{plain(value / 60)} min"
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= size:
+            return f"{plain(value / size)} {unit}"
+    return f"{plain(value * 1e9)} ns"
+
+
+def listing(words: Iterable[str]) -> str:
+    """Words joined by commas and a final "and"."""
+    some = list(words)
+    return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""

@@ -1,0 +1,459 @@
+"""The HTML page, put together section by section; every text of the user passes `escape`."""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+from pushforward.report import tables
+from pushforward.report.charts import (
+    COLOURS,
+    Interval,
+    Series,
+    histogram_chart,
+    interval_chart,
+    line_chart,
+    marker,
+    smooth,
+)
+from pushforward.report.numbers import count, finite
+from pushforward.report.sprites import Look, Sprite
+from pushforward.report.words import (
+    CLOSE,
+    CURVE_NOTES,
+    OPEN,
+    THRESHOLDS,
+    curve_notes,
+    entrants_of,
+    floor_of,
+    label_of,
+    limits,
+    loss_caption,
+    metric_of,
+    name_of,
+    reading,
+    readings,
+    verdict,
+)
+
+__all__ = ["LARGEST", "page"]
+
+LARGEST = 7_500_000
+"""Bytes; a page that comes out larger is drawn again with less detail."""
+DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
+
+
+def page(content: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
+    """The page as text.
+
+    Args:
+        content: As `pushforward.report.report` describes.
+        pictures: Arrays, as described there.
+    """
+    made = ""
+    for detail in DETAILS:
+        made = _page(content, Look(pictures, detail))
+        if len(made.encode()) <= LARGEST:
+            break
+    return made
+
+
+def _page(content: Mapping[str, Any], look: Look) -> str:
+    rules: list[str] = []
+    sections = [
+        ("verdict", "Verdict", _verdict(content)),
+        ("scorecard", "Scores", _scores(content)),
+        ("samples", "Samples", _samples(content, look)),
+        ("forming", "How samples form", _forming(content, look, rules)),
+        ("training", "Over training", _history(content, look, rules)),
+        ("calls", "Quality against calls", _curve(content)),
+        ("losses", "Losses", _losses(content)),
+        ("cost", "Cost", _costs(content)),
+        ("reproduce", "Reproduce", _reproduce(content)),
+    ]
+    kept = [(key, title, body) for key, title, body in sections if body]
+    body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in kept)
+    created = str(content.get("created") or "")
+    return Template(_file("page.html")).substitute(
+        title=escape(tables.title(content)),
+        subtitle=escape(tables.subtitle(content)),
+        style=_file("style.css"),
+        sprites="\n".join(rules),
+        legend=_legend(content),
+        nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in kept),
+        body=body,
+        made=f"Made by pushforward{escape(f' on {created}') if created else ''}.",
+        csv=_csv(content),
+        data=_json(content),
+        script=_file("player.js"),
+    )
+
+
+HEADINGS = {"calls": "Quality against network calls", "losses": "What the losses say", "training": "How samples changed over training"}
+
+
+def _file(name: str) -> str:
+    return importlib.resources.files("pushforward.report").joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _csv(content: Mapping[str, Any]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["entrant", "metric", "mean", "spread", "floor_mean", "floor_spread"])
+    rows = [*entrants_of(content), *([content["baseline"]] if content.get("baseline") else [])]
+    for row in rows:
+        for metric in row.get("scores") or {}:
+            one = reading(content, row, metric)
+            if one is not None:
+                floor, spread = floor_of(content, metric)
+                writer.writerow([one.name, metric, one.mean, one.spread, floor, spread or None])
+    return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
+
+
+def _sign(index: int | None) -> str:
+    if index is None:
+        return ""
+    return f'<svg class="sign e{index % len(COLOURS)}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+
+
+def _titled(entrant: Mapping[str, Any], index: int) -> str:
+    family = str(entrant.get("family") or "")
+    aside = f" <span>{escape(family)}</span>" if family and family.lower() != name_of(entrant).lower() else ""
+    return f"{_sign(index)}{escape(name_of(entrant))}{aside}"
+
+
+def _legend(content: Mapping[str, Any]) -> str:
+    items = [
+        f'<li>{_sign(i)}<strong>{escape(name_of(one))}</strong> <span class="family">{escape(str(one.get("family") or ""))}</span></li>'
+        for i, one in enumerate(entrants_of(content))
+    ]
+    return "".join(items)
+
+
+def _prose(marked: str) -> str:
+    return escape(marked).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+
+
+# Verdict and scores -----------------------------------------------------------------------------------------------------------
+
+
+def _verdict(content: Mapping[str, Any]) -> str:
+    found = verdict(content)
+    if not found:
+        return "<p>Nothing was scored, so nothing can be said.</p>"
+    claims = [one for one in found if one.kind != "worry"]
+    worries = [one for one in found if one.kind == "worry"]
+    made = ""
+    if claims:
+        made += f'<ul class="findings">{"".join(f"<li><a href=#{one.link}>{_prose(one.marked)}</a></li>" for one in claims)}</ul>'
+    if worries:
+        items = "".join(f"<li><a href=#{one.link}>{_prose(one.marked)}</a></li>" for one in worries)
+        made += f'<div class="worries"><h3>What to keep in mind</h3><ul class="findings">{items}</ul></div>'
+    return made
+
+
+def _scores(content: Mapping[str, Any]) -> str:
+    cards = tables.scorecards(content)
+    if not cards:
+        return ""
+    made = _intervals(content)
+    for heading, table in cards:
+        made += f"<h3>{escape(heading)}</h3>" if len(cards) > 1 else ""
+        made += _table(table, f"Scores: {heading}")
+    return made + f'<p class="note">{escape(tables.SCORE_NOTE)}</p>'
+
+
+def _intervals(content: Mapping[str, Any]) -> str:
+    charts = []
+    for metric in ("frechet", "coverage"):
+        if not readings(content, metric):
+            continue
+        rows = [(i, one) for i, entrant in enumerate(entrants_of(content)) if (one := reading(content, entrant, metric))]
+        found = [Interval(one.name, i, one.mean, one.half, one.text) for i, one in rows]
+        base = reading(content, content.get("baseline"), metric)
+        if base is not None:
+            found.append(Interval("no network", None, base.mean, base.half, base.text))
+        means = [one.mean for one in found]
+        better = {"lower": "lower is better", "higher": "higher is better"}.get(str(metric_of(content, metric).get("better")), "")
+        label = f"{label_of(content, metric)}{f', {better}' if better else ''}"
+        wide = min(means) > 0 and max(means) > 8 * min(means)
+        charts.append(f"<figure>{interval_chart(found, label, _band(content, metric), log=wide)}</figure>")
+    return f'<div class="pair">{"".join(charts)}</div>' if charts else ""
+
+
+def _band(content: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    mean, spread = floor_of(content, metric)
+    return None if mean is None else (mean, THRESHOLDS["interval"] * spread)
+
+
+def _table(table: tables.Table, label: str) -> str:
+    head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
+    body, before = "", "entrant"
+    for row in table.rows:
+        entrant = row.kind == "entrant"
+        kind = "" if entrant else f' class="reference{" first" if before == "entrant" else ""}"'
+        before = row.kind
+        name = f"{_sign(row.index) if entrant else ''}{escape(row.name)}"
+        body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr><th scope=col>'
+        f'<span class="sr"></span></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _heading(column: tables.Column) -> str:
+    label = f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
+    return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
+
+
+def _cell(cell: tables.Cell) -> str:
+    spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
+    notes = [escape(cell.note)] if cell.note else []
+    if cell.best:
+        notes.append('<span class="flag">best</span>')
+    small = f"<small>{' · '.join(notes)}</small>" if notes else ""
+    best = ' class="best"' if cell.best else ""
+    return f'<td{best}><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
+
+
+# Pictures ---------------------------------------------------------------------------------------------------------------------
+
+
+def _samples(content: Mapping[str, Any], look: Look) -> str:
+    panels = []
+    real = look.grid("real", None)
+    if real is not None:
+        panels.append(_panel("Real data <span>held out</span>", real, "Held-out samples of the real data"))
+    for i, entrant in enumerate(entrants_of(content)):
+        made = look.grid(name_of(entrant), i)
+        if made is not None:
+            panels.append(_panel(_titled(entrant, i), made, f"Samples of {name_of(entrant)}"))
+    if not panels:
+        return ""
+    return f'<p>{escape(_shared(content, look))}</p><div class="panels">{"".join(panels)}</div>{_columns(content, look)}'
+
+
+def _shared(content: Mapping[str, Any], look: Look) -> str:
+    shared = (content.get("settings") or {}).get("shared")
+    said = {
+        "noise": "All models start from the same noise: the same place in each grid is the same z.",
+        "seeds": "All models use the same seeds; their noise has different shapes, so places in the grids do not correspond.",
+    }.get(str(shared), "")
+    drawn = ""
+    if look.columns() == 2 or look.columns() == 1:
+        drawn = "Gray dots are held-out data."
+    elif look.columns() > 2:
+        drawn = "Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data."
+    return f"{said} Nothing was picked by hand. {drawn}".strip()
+
+
+def _panel(title: str, picture: tuple[str, int, int], alt: str) -> str:
+    uri, width, height = picture
+    return (
+        f'<figure><p class="figtitle">{title}</p><div class="frame"><img src="{uri}" width="{width}" height="{height}" '
+        f'alt="{escape(alt)}"></div></figure>'
+    )
+
+
+def _columns(content: Mapping[str, Any], look: Look) -> str:
+    if look.columns() < 3 and look.columns() != 1:
+        return ""
+    names = list((content.get("data") or {}).get("columns") or [])
+    charts = []
+    clouds = [(name_of(one), i, look.samples(name_of(one))) for i, one in enumerate(entrants_of(content))]
+    for column in range(min(look.columns(), 12)):
+        label = str(names[column]) if column < len(names) else f"x{column}"
+        rows = [(name, i, rows[:, column]) for name, i, rows in clouds if rows is not None]
+        charts.append(histogram_chart(label, None if look.real is None else look.real[:, column], rows))
+    more = look.columns() - 12
+    rest = f" The first 12 of {look.columns()} columns." if more > 0 else ""
+    return (
+        f'<p class="note">Each column alone: real data as a gray area, models as lines.{rest}</p>'
+        f'<div class="columns">{"".join(charts)}</div>'
+    )
+
+
+def _forming(content: Mapping[str, Any], look: Look, rules: list[str]) -> str:
+    panels, any_steps = [], False
+    for i, entrant in enumerate(entrants_of(content)):
+        found = look.pictures.get(name_of(entrant)) or {}
+        sprite = look.sprite(found.get("formation"), i, "t")
+        any_steps |= sprite is not None and sprite.frames > 1
+        jump = sprite is None
+        if jump:
+            grid = look.samples(name_of(entrant))
+            sprite = None if grid is None else look.sprite([(0.0, grid)], i, "t")
+        if sprite is not None:
+            panels.append((i, entrant, sprite, jump))
+    if not any_steps:
+        return ""
+    text = "From noise (t = 1) to data (t = 0)."
+    if any(jump for *_, jump in panels):
+        text += " Models that need one network call jump: between noise and sample there is nothing to see."
+    return f"<p>{text}</p>" + _player(panels, rules, "f", ("noise", "data"), "Noise to data", 5)
+
+
+def _history(content: Mapping[str, Any], look: Look, rules: list[str]) -> str:
+    panels = []
+    for i, entrant in enumerate(entrants_of(content)):
+        sprite = look.sprite((look.pictures.get(name_of(entrant)) or {}).get("training"), i, "step")
+        if sprite is not None and sprite.frames > 1:
+            panels.append((i, entrant, sprite, False))
+    if not panels:
+        return ""
+    return "<p>The same noise, from the first kept step of training to the last.</p>" + _player(
+        panels, rules, "t", ("start", "end"), "Start to end of training", 5
+    )
+
+
+def _player(
+    panels: Sequence[tuple[int, Mapping[str, Any], Sprite, bool]],
+    rules: list[str],
+    kind: str,
+    ends: tuple[str, str],
+    label: str,
+    seconds: int,
+) -> str:
+    shown, strips = "", ""
+    for i, entrant, sprite, jump in panels:
+        rules.append(
+            f".{kind}{i}{{background-image:url({sprite.uri});background-size:100% {100 * sprite.frames}%;"
+            f"aspect-ratio:{sprite.width}/{sprite.height}}}"
+        )
+        labels = escape(json.dumps(list(sprite.labels)))
+        alt = escape(f"Samples of {name_of(entrant)}, {ends[0]} to {ends[1]}")
+        how = "one call" if jump else _how(entrant) if kind == "f" else ""
+        shown += (
+            f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{_titled(entrant, i)}</p><div class="frame">'
+            f'<div class="sprite {kind}{i}" role="img" aria-label="{alt}" data-frames="{sprite.frames}" data-labels="{labels}"></div>'
+            f'{"<div class=veil aria-hidden=true>z</div>" if jump else ""}</div>'
+            f'<figcaption><span class="at">{escape(sprite.labels[-1])}</span>{f" · {escape(how)}" if how else ""}</figcaption></figure>'
+        )
+        strips += _strip(i, entrant, sprite, jump, kind)
+    return (
+        f'<div class="player" data-seconds="{seconds}"><div class="controls" hidden><button type="button">Play</button>'
+        f'<span aria-hidden="true">{ends[0]}</span><input type="range" min="0" max="1000" value="1000" aria-label="{label}">'
+        f'<span aria-hidden="true">{ends[1]}</span></div><div class="panels">{shown}</div></div><div class="strips">{strips}</div>'
+    )
+
+
+def _how(entrant: Mapping[str, Any]) -> str:
+    sampling = entrant.get("sampling") or {}
+    calls = finite(sampling.get("calls"))
+    parts = [str(sampling["solver"])] if sampling.get("solver") else []
+    return ", ".join([*parts, *([f"{count(calls)} calls"] if calls is not None else [])])
+
+
+def _strip(index: int, entrant: Mapping[str, Any], sprite: Sprite, jump: bool, kind: str) -> str:
+    last = sprite.frames - 1
+    chosen = sorted({round(last * share / 5) for share in range(6)})
+    stills = "".join(
+        f'<li><div class="frame"><div class="sprite {kind}{index}" style="background-position:0 {100 * i / last if last else 100:.3f}%">'
+        f"</div></div>{escape(sprite.labels[i])}</li>"
+        for i in chosen
+    )
+    aside = " <span>one call</span>" if jump else ""
+    return f'<div class="strip"><p class="figtitle">{_sign(index)}{escape(name_of(entrant))}{aside}</p><ol>{stills}</ol></div>'
+
+
+# Curves -----------------------------------------------------------------------------------------------------------------------
+
+
+def _curve(content: Mapping[str, Any]) -> str:
+    lines, singles, metric = [], [], "frechet"
+    for i, entrant in enumerate(entrants_of(content)):
+        points = [
+            (calls, value)
+            for one in entrant.get("curve") or []
+            if (calls := finite(one.get("calls"))) is not None and (value := finite(one.get(metric))) is not None
+        ]
+        if points:
+            points.sort()
+            lines.append(Series(name_of(entrant), i, [p[0] for p in points], [p[1] for p in points]))
+            continue
+        calls, one = finite((entrant.get("sampling") or {}).get("calls")), reading(content, entrant, metric)
+        if calls is not None and one is not None:
+            singles.append(Series(one.name, i, [calls], [one.mean], line=False))
+    if not lines:
+        return ""
+    values = [y for one in [*lines, *singles] for y in one.y if y > 0]
+    log = bool(values) and max(values) > 8 * min(values)
+    chart = line_chart(
+        [*lines, *singles], "network calls for one sample", label_of(content, metric), log_x=True, log_y=log, floor=_band(content, metric)
+    )
+    notes = "".join(f"<li>{_prose(note)}</li>" for note in curve_notes(content, metric))
+    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{_keys(content)}{chart}</figure>' + (
+        f'<ul class="plain note">{notes}</ul>' if notes else ""
+    )
+
+
+def _keys(content: Mapping[str, Any]) -> str:
+    items = [f"<li>{_sign(i)}{escape(name_of(one))}</li>" for i, one in enumerate(entrants_of(content))]
+    return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
+
+
+def _losses(content: Mapping[str, Any]) -> str:
+    figures = []
+    for i, entrant in enumerate(entrants_of(content)):
+        series = []
+        players = [(name, one) for name, one in (entrant.get("losses") or {}).items() if isinstance(one, dict)]
+        for number, (player, one) in enumerate(players):
+            steps, values = list(one.get("step") or []), list(one.get("value") or [])
+            series.append(Series(player, i, steps, values, dots=False, style="faint"))
+            series.append(Series(player, i, steps, smooth(values), dots=False, style="dashed" if number else "solid"))
+        chart = line_chart(series, "step", "loss", width=440, height=230, clip=0.01) if series else ""
+        if chart:
+            signs = [f"{escape(player)}{' (dashed)' if number else ''}" for number, (player, _) in enumerate(players)]
+            of = f" <span>{', '.join(signs)}</span>" if len(players) > 1 else ""
+            figures.append(
+                f'<figure><p class="figtitle">{_titled(entrant, i)}{" ·" if of else ""}{of}</p>{chart}'
+                f"<figcaption>{escape(loss_caption(entrant))}</figcaption></figure>"
+            )
+    if not figures:
+        return ""
+    intro = "Losses of different families measure different things: none of these curves can be compared with another one."
+    return f'<p>{intro} Faint lines are single steps, strong ones a running median.</p><div class="losses">{"".join(figures)}</div>'
+
+
+# Cost and reproduction --------------------------------------------------------------------------------------------------------
+
+
+def _costs(content: Mapping[str, Any]) -> str:
+    table = tables.costs(content)
+    return _table(table, "Cost") if table.columns and table.rows else ""
+
+
+def _reproduce(content: Mapping[str, Any]) -> str:
+    made = ""
+    commands = tables.commands(content)
+    if commands:
+        made += f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>'
+    made += _list("Limits of this comparison", [escape(one) for one in limits(content)])
+    meanings = [
+        f'<span class="name">{escape(label_of(content, metric))}.</span> {escape(str(metric_of(content, metric)["what"]))}'
+        for metric in content.get("metrics") or {}
+        if metric_of(content, metric).get("what")
+    ]
+    made += _list("What the scores mean", meanings)
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in tables.facts(content))
+    return made + (f"<h3>Data, settings, machine</h3><dl>{facts}</dl>" if facts else "")
+
+
+def _list(title: str, items: Iterable[str]) -> str:
+    rows = "".join(f"<li>{item}</li>" for item in items)
+    return f'<h3>{title}</h3><ul class="plain">{rows}</ul>' if rows else ""
+
+

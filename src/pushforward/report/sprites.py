@@ -1,0 +1,184 @@
+"""Samples as pictures inside the page: grids, and sprite sheets whose frames lie below each other."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.report.charts import COLOURS
+from pushforward.report.figures import Limits, grid_picture, limits_of, scatter_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Look", "Sprite", "data_uri", "projection"]
+
+SMALL = 28
+"""Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """Frames below each other.
+
+    Args:
+        uri: The sheet as a data URI.
+        frames: How many frames it has.
+        width: Pixels of one frame.
+        height: Pixels of one frame.
+        labels: One for each frame.
+    """
+
+    uri: str
+    frames: int
+    width: int
+    height: int
+    labels: Sequence[str]
+
+
+def data_uri(picture: Image.Image, lossless: bool = True) -> str:
+    """A picture as a data URI: WebP where Pillow can write it, else PNG."""
+    from PIL import features
+
+    buffer = io.BytesIO()
+    if features.check("webp"):
+        picture = picture.convert("RGBA") if picture.mode == "LA" else picture
+        picture.save(buffer, "WEBP", lossless=lossless, quality=70 if lossless else 86, method=4)
+        kind = "webp"
+    else:
+        picture.save(buffer, "PNG", optimize=True)
+        kind = "png"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (d,) and axes (d, 2) on which vectors are drawn: the columns for d = 2, else principal axes of the real data.
+
+    Args:
+        real: (m, d), or None.
+        others: Clouds (n, d) that take the place of missing real data.
+    """
+    base = np.asarray(real if real is not None and len(real) else np.concatenate(list(others)), dtype=np.float64)
+    base = base[np.isfinite(base).all(1)]
+    d = base.shape[1]
+    if d <= 2 or len(base) < 3:
+        return np.zeros(d), np.eye(d, 2)
+    centre, scale = base.mean(0), base.std(0)
+    scale[scale == 0] = 1
+    _, _, axes = np.linalg.svd((base - centre) / scale, full_matrices=False)
+    return centre, axes[:2].T / scale[:, None]
+
+
+class Look:
+    """How this comparison's samples are drawn, the same for all entrants.
+
+    Args:
+        pictures: As `pushforward.report.Report` takes them.
+        detail: 1 for full size; less makes smaller tiles and fewer frames.
+    """
+
+    def __init__(self, pictures: Mapping[str, Any], detail: float = 1.0) -> None:
+        self.pictures = pictures
+        self.detail = detail
+        self.real = self.samples("real")
+        clouds = [rows for name in pictures if (rows := self.samples(name)) is not None and rows.ndim == 2]
+        self.vectors = bool(clouds)
+        if self.vectors:
+            self.centre, self.axes = projection(self.real, clouds)
+            flat = [self._flat(rows) for rows in clouds]
+            self.limits: Limits = limits_of(*([self._flat(self.real)] if self.real is not None else flat))
+            self.behind = None if self.real is None else self._flat(self.real)
+
+    def samples(self, name: str) -> np.ndarray | None:
+        """The samples of an entrant, or of "real"; None where there are none."""
+        return _rows((self.pictures.get(name) or {}).get("grid"))
+
+    def grid(self, name: str, index: int | None) -> tuple[str, int, int] | None:
+        """Data URI, width and height of an entrant's samples; ``index`` None draws real data."""
+        rows = self.samples(name)
+        if rows is None:
+            return None
+        picture, exact = self._picture(rows, index, most=64, tile=round(72 * self.detail), size=320)
+        return data_uri(picture, exact), picture.width, picture.height
+
+    def sprite(self, frames: Sequence[tuple[Any, Any]] | None, index: int, word: str) -> Sprite | None:
+        """A sheet of frames.
+
+        Args:
+            frames: (t or step, samples) in order; None or empty gives None.
+            index: The entrant's number.
+            word: "t" or "step".
+        """
+        from PIL import Image
+
+        kept = [(at, rows) for at, found in frames or [] if (rows := _rows(found)) is not None]
+        if not kept:
+            return None
+        kept = _spaced(kept, max(6, round(24 * self.detail)))
+        made = [self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail)) for _, rows in kept]
+        width, height = made[0][0].size
+        mode = made[0][0].mode
+        sheet = Image.new(mode, (width, height * len(made)))
+        for i, (picture, _) in enumerate(made):
+            sheet.paste(picture, (0, i * height))
+        labels = [f"t = {float(at):.2f}" if word == "t" else f"step {int(at):,}" for at, _ in kept]
+        return Sprite(data_uri(sheet, made[0][1]), len(made), width, height, labels)
+
+    def _flat(self, rows: np.ndarray) -> np.ndarray:
+        made = (rows - self.centre) @ self.axes
+        if rows.shape[1] == 1:
+            made[:, 1] = np.linspace(-1, 1, len(made))
+        return made
+
+    def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
+        if rows.ndim == 2:
+            ink = (110, 110, 110) if index is None else _rgb(COLOURS[index % len(COLOURS)])
+            behind = None if index is None else self.behind
+            return scatter_picture(self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True), True
+        rows = _shrunk(rows[:most], tile)
+        side = max(rows.shape[1:3])
+        return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
+
+    def columns(self) -> int:
+        """How many columns the vectors have; 0 for images."""
+        return len(self.centre) if self.vectors else 0
+
+
+def _rows(found: Any) -> np.ndarray | None:
+    """Samples as uint8 (n, height, width, channels) or float (n, d); None for anything else."""
+    if found is None:
+        return None
+    rows = np.asarray(found)
+    if rows.ndim == 4 and len(rows):
+        return rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
+    return rows.astype(float) if rows.ndim == 2 and len(rows) else None
+
+
+def _shrunk(rows: np.ndarray, most: int) -> np.ndarray:
+    from PIL import Image
+
+    from pushforward.report.figures import image
+
+    height, width = rows.shape[1:3]
+    if max(height, width) <= max(most, 16):
+        return rows
+    factor = max(most, 16) / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    made = [np.asarray(image(one).resize(size, Image.Resampling.LANCZOS)) for one in rows]
+    return np.stack([one[..., None] if one.ndim == 2 else one for one in made])
+
+
+def _spaced(rows: list[Any], most: int) -> list[Any]:
+    """At most so many, evenly spaced, the first and the last included."""
+    if len(rows) <= most:
+        return rows
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -1,0 +1,242 @@
+"""The report's tables as rows of cells, for HTML and Markdown alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pushforward.report.numbers import count, duration, finite, listing, measured, percent, plain, quantity
+from pushforward.report.words import (
+    GROUPS,
+    entrants_of,
+    floor_of,
+    label_of,
+    leaders,
+    metric_of,
+    name_of,
+    reading,
+    target_of,
+)
+
+__all__ = ["SCORE_NOTE", "Cell", "Column", "Row", "Table", "commands", "costs", "facts", "scorecards", "subtitle", "title"]
+
+SCORE_NOTE = (
+    "Mean ± spread over repeated samplings; beneath, the ratio to what real data scores. A best value is marked only where its "
+    "interval (mean ± 2 spreads, and no narrower than real data's own) excludes all others."
+)
+SHARES = {"near_copies", "bridges"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value, its spread, a note beneath, and whether it is best."""
+
+    value: str
+    spread: str = ""
+    note: str = ""
+    best: bool = False
+
+    @property
+    def flat(self) -> str:
+        """All on one line."""
+        return self.value + (f" ± {self.spread}" if self.spread else "") + (f" ({self.note})" if self.note else "")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, what it means, and which way is better."""
+
+    label: str
+    what: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. ``kind`` is "entrant", "floor" or "baseline"; ``index`` counts the entrants."""
+
+    name: str
+    cells: Sequence[Cell]
+    kind: str = "entrant"
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows."""
+
+    columns: Sequence[Column] = field(default_factory=list)
+    rows: Sequence[Row] = field(default_factory=list)
+
+
+def title(content: Mapping[str, Any]) -> str:
+    """The page's heading."""
+    return str(content.get("title") or "Comparison of generative models")
+
+
+def subtitle(content: Mapping[str, Any]) -> str:
+    """Data, size and budget on one line."""
+    data, settings = content.get("data") or {}, content.get("settings") or {}
+    what = {"image": "images", "vector": "vectors"}.get(str(data.get("kind")), "samples")
+    shape = [str(one) for one in data.get("shape") or []]
+    parts = [str(data["name"])] if data.get("name") else []
+    if finite(data.get("train")) is not None:
+        rest = f" and {count(data['held_out'])} held-out" if finite(data.get("held_out")) is not None else ""
+        parts.append(f"{count(data['train'])} training{rest} {what}")
+    if shape:
+        parts.append(" × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else ""))
+    if settings.get("budget"):
+        parts.append(f"trained for {settings['budget']}".replace("for --", "with --"))
+    if finite(settings.get("n")) is not None:
+        parts.append(f"n = {count(settings['n'])}")
+    return " · ".join(parts)
+
+
+def scorecards(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """One table for each group of scores that anyone has."""
+    known = [*(content.get("metrics") or {})]
+    rows = [*entrants_of(content), content.get("baseline") or {}]
+    known += [name for row in rows for name in row.get("scores") or {} if name not in known]
+    named = {metric for _, group in GROUPS for metric in group}
+    found = []
+    for heading, group in GROUPS:
+        wanted = [one for one in group if one in known] if group else [one for one in known if one not in named]
+        wanted = [one for one in wanted if any(reading(content, row, one) for row in rows) or floor_of(content, one)[0] is not None]
+        if wanted:
+            found.append((heading, _scorecard(content, wanted)))
+    return found
+
+
+def _scorecard(content: Mapping[str, Any], metrics: Sequence[str]) -> Table:
+    best = {metric: _best(content, metric) for metric in metrics}
+    rows = [
+        Row(name_of(one), [_score(content, one, m, best[m] == i) for m in metrics], index=i)
+        for i, one in enumerate(entrants_of(content))
+    ]
+    baseline = content.get("baseline")
+    if baseline:
+        rows.append(Row(name_of(baseline), [_score(content, baseline, m, False) for m in metrics], "baseline"))
+    rows.append(Row("real data against real data", [_floor(content, m) for m in metrics], "floor"))
+    return Table([_column(content, m) for m in metrics], rows)
+
+
+def _best(content: Mapping[str, Any], metric: str) -> int | None:
+    lead = leaders(content, metric)
+    scored = [i for i, one in enumerate(entrants_of(content)) if reading(content, one, metric)]
+    if len(lead) != 1 or len(scored) < 2:
+        return None
+    return next(i for i in scored if reading(content, entrants_of(content)[i], metric) == lead[0])
+
+
+def _column(content: Mapping[str, Any], metric: str) -> Column:
+    about = metric_of(content, metric)
+    hints = {"lower": "lower is better", "higher": "higher is better"}
+    hint = hints.get(str(about.get("better")), "")
+    if about.get("better") == "target":
+        target = target_of(content, metric)
+        hint = "" if target is None else f"{plain(target)} is right"
+    return Column(label_of(content, metric), str(about.get("what") or ""), hint)
+
+
+def _score(content: Mapping[str, Any], row: Mapping[str, Any], metric: str, best: bool) -> Cell:
+    one = reading(content, row, metric)
+    if one is None:
+        return Cell("–")
+    if metric in SHARES:
+        spread = "" if one.spread is None else plain(100 * one.spread, 2)
+        return Cell(percent(one.mean), spread, "", best)
+    value, spread = measured(one.mean, one.spread)
+    return Cell(value, spread, _ratio(content, metric, one.mean), best)
+
+
+def _ratio(content: Mapping[str, Any], metric: str, mean: float) -> str:
+    """A ratio to the floor, where the floor is far enough from zero to divide by."""
+    floor, spread = floor_of(content, metric)
+    if floor is None or floor <= 2 * spread or mean <= 0 or metric_of(content, metric).get("better") == "target":
+        return ""
+    return f"{plain(mean / floor, 2 if mean > floor else 2)}×"
+
+
+def _floor(content: Mapping[str, Any], metric: str) -> Cell:
+    mean, spread = floor_of(content, metric)
+    if mean is None:
+        return Cell("–")
+    if metric in SHARES:
+        return Cell(percent(mean), plain(100 * spread, 2) if spread else "")
+    value, wide = measured(mean, spread or None)
+    return Cell(value, wide)
+
+
+def costs(content: Mapping[str, Any]) -> Table:
+    """Size, training and sampling of each entrant; columns that nobody fills are left out."""
+    columns = [
+        Column("Parameters", "of the network that samples"),
+        Column("Beside", "networks that only training needs"),
+        Column("Training", "inside training steps"),
+        Column("Steps"),
+        Column("Samples seen"),
+        Column("Samples/s", "in training"),
+        Column("Batch"),
+        Column("Precision"),
+        Column("Peak memory"),
+        Column("Sampler"),
+        Column("Calls", "network evaluations for one sample"),
+        Column("Time per sample", "many at once"),
+        Column("FLOPs per sample"),
+    ]
+    rows = [Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))]
+    kept = [c for c in range(len(columns)) if any(row.cells[c].value != "–" for row in rows)]
+    return Table([columns[c] for c in kept], [Row(row.name, [row.cells[c] for c in kept], index=row.index) for row in rows])
+
+
+def _cost(entrant: Mapping[str, Any]) -> list[str]:
+    training, sampling = entrant.get("training") or {}, entrant.get("sampling") or {}
+    beside = entrant.get("other_parameters") or {}
+    memory = finite(training.get("peak_memory_mb"))
+    steps = finite(sampling.get("steps"))
+    solver = str(sampling["solver"]) if sampling.get("solver") else "one call" if sampling.get("calls") == 1 else "–"
+    return [
+        quantity(entrant.get("parameters")),
+        listing(f"{name} {quantity(size)}" for name, size in beside.items()) or "–",
+        duration(training.get("seconds")),
+        count(training.get("steps")),
+        quantity(training.get("samples")),
+        count(training.get("samples_per_second")),
+        count(training.get("batch")),
+        str(training.get("precision") or "–"),
+        "–" if memory is None else f"{count(memory)} MB",
+        solver + (f", {count(steps)} step{'' if steps == 1 else 's'}" if steps is not None else ""),
+        count(sampling.get("calls")),
+        duration(sampling.get("seconds_per_sample")),
+        quantity(sampling.get("flops_per_sample")),
+    ]
+
+
+def commands(content: Mapping[str, Any]) -> list[str]:
+    """Commands that make the comparison and its entrants again, each once, one line each."""
+    found = [*(content.get("commands") or []), *(one for e in entrants_of(content) for one in e.get("commands") or [])]
+    return list(dict.fromkeys(" ".join(str(one).split()) for one in found))
+
+
+def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Data, settings, machine: name and value."""
+    data, settings, machine = (content.get(key) or {} for key in ("data", "settings", "machine"))
+    fingerprint = str(data.get("fingerprint") or "")
+    names = [str(one) for one in data.get("classes") or []]
+    classes = f"{len(names)}: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else None
+    rows: list[tuple[str, Any]] = [
+        ("Data", data.get("name")),
+        ("Classes", classes),
+        ("Data fingerprint", fingerprint or None),
+        ("Samples on either side", settings.get("n")),
+        ("Samplings of each model", settings.get("repeats")),
+        ("Trainings of each recipe", settings.get("seeds")),
+        ("Budget", settings.get("budget")),
+        ("Neighbours k", settings.get("k")),
+        ("Features", settings.get("features")),
+    ]
+    labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
+    rows += [(labels.get(key, str(key).capitalize()), value) for key, value in machine.items()]
+    rows += [(f"Run {name_of(one)}", one.get("run")) for one in entrants_of(content)]
+    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", [])]

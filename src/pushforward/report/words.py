@@ -1,0 +1,563 @@
+"""Numbers turned into sentences, by rules. Every threshold of the report is in `THRESHOLDS`, and nowhere else.
+
+A claim such as "best" is made only where intervals exclude each other. An interval is ``mean ± 2 w``, where w is the greater
+of the spread over the repeats and the floor's spread: three repeats alone can agree by luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pushforward.report.numbers import count, duration, finite, listing, measured, percent, plain
+
+__all__ = [
+    "CURVE_NOTES",
+    "GROUPS",
+    "THRESHOLDS",
+    "Reading",
+    "Sentence",
+    "blind",
+    "curve_notes",
+    "entrants_of",
+    "family_of",
+    "leaders",
+    "limits",
+    "loss_caption",
+    "name_of",
+    "reading",
+    "readings",
+    "verdict",
+]
+
+THRESHOLDS: dict[str, float] = {
+    "interval": 2.0,  # half an interval, in spreads
+    "near_copies": 0.01,  # share of near-copies from which samples count as memorised
+    "precision_right": 0.9,  # precision over its floor: above, samples look right
+    "recall_poor": 0.75,  # recall over its floor: below, samples repeat themselves
+    "precision_poor": 0.6,  # precision over its floor: below, many samples look wrong
+    "recall_right": 0.9,  # recall over its floor: above, samples cover the data
+    "mode_held": 0.2,  # share of a mode's fair mass from which it is held
+    "bridges": 0.05,  # share of samples between the modes, above the floor's
+    "narrow": 0.8,  # width of the modes over the true one: below, too narrow
+    "wide": 1.25,  # above, too wide
+    "blurred": 0.75,  # high-frequency power over real data's: below, blurred
+    "grainy": 1.35,  # above, grainy
+    "agreement": 0.9,  # share of samples recognised as the class they were asked to be
+    "small": 200,  # samples on either side: below, scores are hardly worth reading
+    "faster": 1.2,  # a time ratio that counts as a difference
+    "unequal_time": 1.15,  # training times that count as unequal
+    "unequal_size": 2.0,  # parameter counts that count as unequal
+    "enough": 0.02,  # relative gap to the best point of a curve that counts as none
+}
+
+QUALITY, DIVERSITY = ("frechet", "kid"), ("coverage", "recall")
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Quality and diversity", ("frechet", "kid", "precision", "recall", "density", "coverage")),
+    ("Modes", ("modes_held", "modes_found", "high_quality", "bridges", "spread", "mode_kl")),
+    ("Further checks", ()),
+)
+"""How the scorecard is split; scores that no group names go into the last."""
+
+OPEN, CLOSE = "\ue000", "\ue001"
+"""Around names inside a sentence's ``marked`` text, so that a page can set them apart; private code points."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One finding.
+
+    Args:
+        kind: "quality", "diversity", "speed", "training", "single", "worry".
+        marked: The text, with names between `OPEN` and `CLOSE`.
+        link: The section that shows it.
+    """
+
+    kind: str
+    marked: str
+    link: str
+
+    @property
+    def text(self) -> str:
+        """Plain text."""
+        return self.marked.replace(OPEN, "").replace(CLOSE, "")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One score of one row, with what it takes to compare it.
+
+    Args:
+        name: The row's name.
+        mean: The value.
+        spread: Over the repeats, or None.
+        half: Half the interval.
+        loss: The value turned so that less is better.
+    """
+
+    name: str
+    mean: float
+    spread: float | None
+    half: float
+    loss: float
+
+    def better_than(self, other: Reading) -> bool:
+        """Whether the intervals exclude each other in this one's favour."""
+        return self.loss + self.half < other.loss - other.half
+
+    @property
+    def text(self) -> str:
+        """Mean and spread."""
+        return with_spread(self.mean, self.spread)
+
+
+def with_spread(mean: Any, spread: Any) -> str:
+    """Such as ``1.02 ± 0.05``."""
+    value, wide = measured(mean, spread)
+    return f"{value} ± {wide}" if wide else value
+
+
+def name_of(entrant: Mapping[str, Any]) -> str:
+    """What an entrant is called."""
+    return str(entrant.get("name") or "unnamed").replace(OPEN, "").replace(CLOSE, "")
+
+
+def entrants_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entrants that are there."""
+    return [one for one in content.get("entrants") or [] if isinstance(one, dict)]
+
+
+def metric_of(content: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """What is known of a metric; an empty dict where nothing is."""
+    found = (content.get("metrics") or {}).get(metric)
+    return found if isinstance(found, dict) else {}
+
+
+def label_of(content: Mapping[str, Any], metric: str) -> str:
+    """A metric's name in words."""
+    return str(metric_of(content, metric).get("label") or metric)
+
+
+def _inside(label: str) -> str:
+    """A label as it stands within a sentence: abbreviations and names keep their capital."""
+    return label if label[:2].isupper() or label.startswith("Fréchet") else label[:1].lower() + label[1:]
+
+
+def floor_of(content: Mapping[str, Any], metric: str) -> tuple[float | None, float]:
+    """Mean (or None) and spread (0 where unknown) of a metric's floor."""
+    floor = metric_of(content, metric).get("floor")
+    if not isinstance(floor, dict):
+        return None, 0.0
+    return finite(floor.get("mean")), finite(floor.get("spread")) or 0.0
+
+
+def target_of(content: Mapping[str, Any], metric: str) -> float | None:
+    """The ideal value of a "target" metric: what it says, else the floor's."""
+    stated = finite(metric_of(content, metric).get("target"))
+    return stated if stated is not None else floor_of(content, metric)[0]
+
+
+def _loss(content: Mapping[str, Any], metric: str, value: float) -> float:
+    better = metric_of(content, metric).get("better")
+    if better == "target":
+        target = target_of(content, metric)
+        return value if target is None else abs(value - target)
+    return -value if better == "higher" else value
+
+
+def reading(content: Mapping[str, Any], row: Mapping[str, Any] | None, metric: str) -> Reading | None:
+    """A row's score, or None where there is no finite one."""
+    score = ((row or {}).get("scores") or {}).get(metric)
+    score = score if isinstance(score, dict) else {"mean": score}
+    mean = finite(score.get("mean"))
+    if mean is None:
+        return None
+    spread = finite(score.get("spread"))
+    half = THRESHOLDS["interval"] * max(spread or 0.0, floor_of(content, metric)[1])
+    return Reading(name_of(row or {}), mean, spread, half, _loss(content, metric, mean))
+
+
+def readings(content: Mapping[str, Any], metric: str) -> list[Reading]:
+    """All entrants' scores, best first."""
+    found = [reading(content, entrant, metric) for entrant in entrants_of(content)]
+    return sorted((one for one in found if one is not None), key=lambda one: one.loss)
+
+
+def leaders(content: Mapping[str, Any], metric: str) -> list[Reading]:
+    """The best entrant and all whose interval it does not exclude, best first; one alone is best."""
+    ranked = readings(content, metric)
+    return [one for one in ranked if not ranked[0].better_than(one)]
+
+
+def at_floor(content: Mapping[str, Any], metric: str, one: Reading) -> bool:
+    """Whether a score is within noise of what real data has."""
+    mean, spread = floor_of(content, metric)
+    return mean is not None and one.loss - one.half <= _loss(content, metric, mean) + THRESHOLDS["interval"] * spread
+
+
+def blind(content: Mapping[str, Any], metric: str) -> bool:
+    """Whether a score tells nothing here, because the no-network row has what real data has."""
+    base = reading(content, content.get("baseline"), metric)
+    return base is not None and at_floor(content, metric, base)
+
+
+def verdict(content: Mapping[str, Any]) -> list[Sentence]:
+    """The findings: what is best and by how much, then what to worry about."""
+    claims = [_best(content, QUALITY, "quality"), _best(content, DIVERSITY, "diversity"), _sampling(content), _training(content)]
+    return [one for one in claims if one is not None] + list(_worries(content))
+
+
+def _named(names: Sequence[str]) -> str:
+    return listing(f"{OPEN}{name}{CLOSE}" for name in names)
+
+
+def _chosen(content: Mapping[str, Any], metrics: Sequence[str]) -> str | None:
+    """The first of the metrics that any entrant has."""
+    return next((metric for metric in metrics if readings(content, metric)), None)
+
+
+def _best(content: Mapping[str, Any], metrics: Sequence[str], what: str) -> Sentence | None:
+    metric = _chosen(content, metrics)
+    if metric is None:
+        return None
+    ranked, lead = readings(content, metric), leaders(content, metric)
+    label = _inside(label_of(content, metric))
+    if len(ranked) == 1:
+        text = f"{_named([ranked[0].name])} has a {label} of {ranked[0].text}"
+    elif len(lead) == 1:
+        text = f"{_named([lead[0].name])} has the best {what}: {label} {lead[0].text}, next {_named([ranked[1].name])} with {ranked[1].text}"
+    elif len(lead) == len(ranked):
+        text = f"No measurable difference in {what} between {_named([one.name for one in lead])}{_at(content)}: {label} {_values(lead)}"
+    else:
+        text = (
+            f"{_named([one.name for one in lead])} lead in {what}, with no measurable difference between them{_at(content)}: "
+            f"{label} {_values(lead)}, next {_named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
+        )
+    return Sentence(what, text + _beside_floor(content, metric, lead[0]), "scorecard")
+
+
+def _at(content: Mapping[str, Any]) -> str:
+    n = finite((content.get("settings") or {}).get("n"))
+    return "" if n is None else f" at n = {count(n)}"
+
+
+def _values(some: Sequence[Reading]) -> str:
+    return listing([one.text for one in some]) if len(some) <= 3 else f"from {some[0].text} to {some[-1].text}"
+
+
+def _beside_floor(content: Mapping[str, Any], metric: str, one: Reading) -> str:
+    mean, spread = floor_of(content, metric)
+    if mean is None:
+        return "."
+    text = f"; real data scores {with_spread(mean, spread or None)}"
+    return text + (", which is within noise of it." if at_floor(content, metric, one) else ".")
+
+
+def _numbers(content: Mapping[str, Any], group: str, key: str) -> dict[str, float]:
+    found = {name_of(one): finite((one.get(group) or {}).get(key)) for one in entrants_of(content)}
+    return {name: value for name, value in found.items() if value is not None and value > 0}
+
+
+def _sampling(content: Mapping[str, Any]) -> Sentence | None:
+    times, calls = _numbers(content, "sampling", "seconds_per_sample"), _numbers(content, "sampling", "calls")
+    if not times:
+        return None
+    ranked = sorted(times, key=lambda name: times[name])
+    first, last = ranked[0], ranked[-1]
+    near = [name for name in ranked if times[name] < THRESHOLDS["faster"] * times[first]]
+    each = f"{duration(times[first])} each{_calls(calls, first)}"
+    if len(ranked) == 1:
+        return Sentence("speed", f"{_named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost")
+    if len(near) == len(ranked):
+        return Sentence("speed", f"All sample about equally fast, in {each}.", "cost")
+    lead = f"{_named(near)} {'samples' if len(near) == 1 else 'sample'} fastest, in {each}"
+    slow = f"{_named([last])} takes {plain(times[last] / times[first], 2)} times as long{_calls(calls, last)}"
+    return Sentence("speed", f"{lead}; {slow}.", "cost")
+
+
+def _calls(calls: Mapping[str, float], name: str) -> str:
+    if name not in calls:
+        return ""
+    return f" ({count(calls[name])} network call{'' if calls[name] == 1 else 's'})"
+
+
+def _training(content: Mapping[str, Any]) -> Sentence | None:
+    seconds = _numbers(content, "training", "seconds")
+    if len(seconds) < 2:
+        return None
+    ranked = sorted(seconds, key=lambda name: seconds[name])
+    low, high = seconds[ranked[0]], seconds[ranked[-1]]
+    if high > THRESHOLDS["unequal_time"] * low:
+        text = (
+            f"Training took unequal time, from {duration(low)} ({_named(ranked[:1])}) to {duration(high)} "
+            f"({_named(ranked[-1:])}); the scores are not at equal budgets."
+        )
+        return Sentence("training", text, "cost")
+    rates = {name: value / seconds[name] for name, value in _numbers(content, "training", "samples").items() if name in seconds}
+    text = f"All were trained for about {duration((low + high) / 2)}"
+    if len(rates) > 1:
+        best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
+        if rates[best] > THRESHOLDS["faster"] * rates[worst]:
+            text += f", in which {_named([best])} saw {plain(rates[best] / rates[worst], 2)} times as many samples as {_named([worst])}"
+    return Sentence("training", f"{text}.", "cost")
+
+
+# What to worry about ---------------------------------------------------------------------------------------------------------
+
+
+def _worries(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    for rule in RULES:
+        yield from rule(content)
+    for entrant in entrants_of(content):
+        for warning in entrant.get("warnings") or []:
+            yield Sentence("worry", f"{_named([name_of(entrant)])}: {_clean(warning)}", "cost")
+
+
+def _clean(text: Any) -> str:
+    return str(text).replace(OPEN, "").replace(CLOSE, "")
+
+
+def _worry(text: str, link: str = "scorecard") -> Iterator[Sentence]:
+    yield Sentence("worry", text, link)
+
+
+def _verb(names: Sequence[Any], one: str, many: str) -> str:
+    return one if len(names) == 1 else many
+
+
+def _each(found: Mapping[str, str]) -> str:
+    """Such as ``gan (3 %) and vae (5 %)``."""
+    return listing(f"{OPEN}{name}{CLOSE} ({value})" for name, value in found.items())
+
+
+def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    metrics = [one for one in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if one is not None]
+    lost = [name_of(one) for one in entrants_of(content) if metrics and all(reading(content, one, m) is None for m in metrics)]
+    if lost:
+        yield from _worry(f"{_named(lost)} {_verb(lost, 'has', 'have')} no finite score, so nothing is said about {_verb(lost, 'it', 'them')}.")
+
+
+def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over."""
+    beaten: dict[str, list[str]] = {}
+    for metric in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)):
+        base = reading(content, content.get("baseline"), metric) if metric else None
+        if base is None or metric is None:
+            continue
+        for one in readings(content, metric):
+            if not one.better_than(base) and not at_floor(content, metric, one):
+                beaten.setdefault(one.name, []).append(f"{_inside(label_of(content, metric))} {one.text} against {base.text}")
+    for name, where in beaten.items():
+        yield from _worry(f"{_named([name])} does not beat the no-network row: {listing(where)}.")
+
+
+def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = [one for one in readings(content, "near_copies") if one.mean > THRESHOLDS["near_copies"]]
+    if found:
+        floor = floor_of(content, "near_copies")[0]
+        beside = "" if floor is None else f" (real data: {percent(floor)})"
+        yield from _worry(
+            f"Memorisation: samples of {_each({one.name: percent(one.mean) for one in found})} are near-copies of training "
+            f"samples{beside}, more than the {percent(THRESHOLDS['near_copies'])} that this report allows."
+        )
+
+
+def _over_floor(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> float | None:
+    one, floor = reading(content, entrant, metric), floor_of(content, metric)[0]
+    return one.mean / (floor or 1.0) if one is not None else None
+
+
+def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    repeat, wrong = {}, {}
+    for entrant in entrants_of(content):
+        precision, recall = (_over_floor(content, entrant, metric) for metric in ("precision", "recall"))
+        if precision is None or recall is None:
+            continue
+        numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
+        if precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
+            repeat[name_of(entrant)] = numbers
+        if precision < THRESHOLDS["precision_poor"] and recall >= THRESHOLDS["recall_right"]:
+            wrong[name_of(entrant)] = numbers
+    if repeat:
+        yield from _worry(f"Samples of {_each(repeat)} look right but repeat themselves.")
+    if wrong:
+        yield from _worry(f"Samples of {_each(wrong)} cover the data, but many look wrong.")
+
+
+def _modes(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    lost = {name_of(one): text for one in entrants_of(content) if (text := _lost_modes(content, one))}
+    if lost:
+        yield from _worry(f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples")
+
+
+def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
+    mass = [finite(one) or 0.0 for one in (entrant.get("modes") or {}).get("mass") or []]
+    held, floor = reading(content, entrant, "modes_held"), floor_of(content, "modes_held")[0]
+    if held is not None and floor is not None:
+        return f"holds {plain(held.mean)} of {plain(len(mass) or floor)}" if held.mean < floor - 0.05 else ""
+    thin = [i + 1 for i, one in enumerate(mass) if one < THRESHOLDS["mode_held"] / len(mass)]
+    if not thin:
+        return ""
+    return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))})"
+
+
+def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Callable[..., Iterator[Sentence]]:
+    """A rule for scores whose ideal is a value in the middle."""
+
+    def rule(content: Mapping[str, Any]) -> Iterator[Sentence]:
+        less, more = {}, {}
+        for entrant in entrants_of(content):
+            one = reading(content, entrant, metric)
+            share = _over_floor(content, entrant, metric) if over_floor else one.mean if one else None
+            if share is not None and share < THRESHOLDS[low]:
+                less[name_of(entrant)] = f"{plain(share, 2)}"
+            elif share is not None and share > THRESHOLDS[high]:
+                more[name_of(entrant)] = f"{plain(share, 2)}"
+        if less:
+            yield from _worry(below.format(_each(less)))
+        if more:
+            yield from _worry(above.format(_each(more)))
+
+    return rule
+
+
+def _bridges(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    floor = floor_of(content, "bridges")[0] or 0.0
+    found = [one for one in readings(content, "bridges") if one.mean > floor + THRESHOLDS["bridges"]]
+    if found:
+        yield from _worry(f"Samples fall between the modes, where no data is: {_each({one.name: percent(one.mean) for one in found})}.", "samples")
+
+
+def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
+    low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
+    if low:
+        yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}.")
+    with_labels = {bool(one["conditioned"]) for one in entrants_of(content) if one.get("conditioned") is not None}
+    if len(with_labels) > 1:
+        given = [name_of(one) for one in entrants_of(content) if one.get("conditioned")]
+        yield from _worry(f"Not like for like: {_named(given)} {_verb(given, 'was', 'were')} given class labels, the others were not.")
+
+
+def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = {name_of(one): finite(one.get("parameters")) for one in entrants_of(content)}
+    sizes = {name: value for name, value in found.items() if value}
+    if len(sizes) < 2:
+        return
+    least, most = min(sizes, key=lambda name: sizes[name]), max(sizes, key=lambda name: sizes[name])
+    if sizes[most] > THRESHOLDS["unequal_size"] * sizes[least]:
+        yield from _worry(
+            f"The models differ in size: {_named([most])} has {plain(sizes[most] / sizes[least], 2)} times the parameters of "
+            f"{_named([least])}.",
+            "cost",
+        )
+
+
+def _small(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    n = finite((content.get("settings") or {}).get("n"))
+    if n is not None and n < THRESHOLDS["small"]:
+        yield from _worry(f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce")
+
+
+def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = [_inside(label_of(content, m)) for m in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if m and blind(content, m)]
+    if found:
+        yield from _worry(
+            f"On this data {listing(found)} cannot tell a good model from none: the no-network row itself is within noise of real data."
+        )
+
+
+RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
+    _unscored,
+    _against_no_network,
+    _memorised,
+    _modes,
+    _precision_and_recall,
+    _bridges,
+    _beyond("spread", "narrow", "wide", "Modes are too narrow (width over the true one): {}.", "Modes are too wide (width over the true one): {}.", False),
+    _beyond(
+        "sharpness",
+        "blurred",
+        "grainy",
+        "Samples are blurred (fine detail over real data's): {}.",
+        "Samples are grainy (fine detail over real data's): {}.",
+        True,
+    ),
+    _labels,
+    _sizes,
+    _blind,
+    _small,
+)
+"""What a report warns of, in this order."""
+
+
+# Curves, losses, limits ------------------------------------------------------------------------------------------------------
+
+
+def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str]:
+    """For each iterative entrant, how many calls are enough; marked text as in `Sentence`."""
+    return [note for entrant in entrants_of(content) if (note := _enough(content, entrant, metric))]
+
+
+def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
+    rows = [(finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps"))) for one in entrant.get("curve") or []]
+    points = sorted((calls, value, steps) for calls, value, steps in rows if calls is not None and value is not None)
+    if len(points) < 3:
+        return ""
+    best = min(value for _, value, _ in points)
+    margin = max(THRESHOLDS["enough"] * best, THRESHOLDS["interval"] * floor_of(content, metric)[1])
+    calls, value, steps = next(point for point in points if point[1] <= best + margin)
+    name = f"{OPEN}{name_of(entrant)}{CLOSE}"
+    if calls == points[-1][0]:
+        return f"{name} still improves at {count(calls)} calls."
+    inside = "" if steps is None else f" ({count(steps)} steps)"
+    return f"For {name}, {count(calls)} calls{inside} are enough ({plain(value)}); more only cost time."
+
+
+CURVE_NOTES = (
+    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores against real data: "
+    "no model can be seen to be better than that. A model that needs one call is a single point. One sampling per point."
+)
+
+CAPTIONS = {
+    "gan": "A game of two players: each loss says how that player fares against the other one as it is now. A flat or rising curve "
+    "is normal, and a low generator loss does not mean good samples. Watch for one player winning for good.",
+    "vae": "The negative ELBO per dimension: an upper bound on the negative log-likelihood, reconstruction plus the cost of the code. "
+    "Lower is a better model of the data, but blurred samples can have a low one. It may be below zero for continuous data.",
+    "diffusion": "A regression error, averaged over noise levels. It never reaches zero, since the noise in a sample cannot be known "
+    "exactly, and it flattens long before the samples stop improving.",
+    "flow": "A regression error: how far the predicted velocity is from those of random noise-data pairs. It never reaches zero, since "
+    "many pairs cross at one point, and it flattens long before the samples stop improving.",
+    "other": "The loss of this method. Compare it with itself over time, never with another family's.",
+}
+
+
+def family_of(entrant: Mapping[str, Any]) -> str:
+    """One of the keys of the captions: gan, vae, diffusion, flow, other."""
+    words = f"{entrant.get('family') or ''} {entrant.get('method') or ''}".lower()
+    known = (("gan", "gan"), ("adversarial", "gan"), ("vae", "vae"), ("variational", "vae"), ("autoencoder", "vae"), ("flow", "flow"))
+    more = (("diffusion", "diffusion"), ("ddpm", "diffusion"), ("edm", "diffusion"), ("score", "diffusion"), ("denoising", "diffusion"))
+    return next((family for word, family in (*known, *more) if word in words), "other")
+
+
+def loss_caption(entrant: Mapping[str, Any]) -> str:
+    """What a loss curve of this family does and does not mean."""
+    return CAPTIONS[family_of(entrant)]
+
+
+def limits(content: Mapping[str, Any]) -> list[str]:
+    """What this comparison cannot show."""
+    settings = content.get("settings") or {}
+    parts = []
+    for metric in content.get("metrics") or {}:
+        noise = THRESHOLDS["interval"] * 2**0.5 * floor_of(content, metric)[1]
+        if noise > 0 and readings(content, metric):
+            parts.append(f"{plain(noise, 2)} in {_inside(label_of(content, metric))}")
+    said = [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
+    if settings.get("seeds") is not None and (finite(settings["seeds"]) or 0) <= 1:
+        said.append("Each model was trained once: the spread is that of sampling, and another training seed can change the order.")
+    if settings.get("features"):
+        said.append(f"Scores are computed in these features: {_clean(settings['features'])}. They are not comparable with published ones.")
+    said.append("Times were measured on the machine below, and say little about another one.")
+    return said

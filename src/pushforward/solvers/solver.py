@@ -1,0 +1,69 @@
+"""What a solver is: one stateless step from time t to time s."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import Condition, Predictor
+from pushforward.draws import Draws
+from pushforward.paths import Coefficients
+
+__all__ = ["Memory", "Solver", "half_log_snr"]
+
+Memory = Any
+"""What one step hands to the next: None at the start, else a tuple of tensors."""
+
+
+class Solver(ABC):
+    """Moves x_t from time t to time s < t (towards data) or s > t (towards noise, where deterministic).
+
+    A solver holds its settings and nothing else: what a step needs of earlier ones is handed back and in as ``memory``.
+    """
+
+    order: int
+    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order."""
+    grid: str = "time"
+    """The time grid that suits it, a name in `pushforward.solvers.grids.GRIDS`."""
+    stochastic: bool = False
+    """Whether a step draws noise; if not, the solver can run towards noise as well (`Flow.encode`)."""
+    calls_per_step: int = 1
+    """Predictions that one step costs."""
+
+    @abstractmethod
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step.
+
+        Args:
+            denoiser: What predicts data, noise or velocity at x and t.
+            x: The state at t, (n, *shape), model units.
+            t: Where it is, (n,).
+            s: Where to go, (n,), inside the path's ends.
+            condition: None or a dict of tensors with n rows.
+            draws: One row of randomness per sample; deterministic solvers ignore it.
+            memory: What the step before handed back; None at the first.
+
+        Returns:
+            The state at s and the memory for the next step.
+        """
+
+    def calls(self, steps: int) -> int:
+        """Predictions for a solve of ``steps`` steps, the last of which goes to t = 0 by one data prediction."""
+        return (steps - 1) * self.calls_per_step + 1
+
+
+def half_log_snr(k: Coefficients) -> Tensor:
+    """lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
+    return torch.log(k.alpha) - torch.log(k.sigma)

@@ -1,0 +1,113 @@
+"""Objects as plain data: a part is its class name and its constructor's arguments.
+
+Attributes keep their arguments' names, so a run stores what it was made of as JSON and is rebuilt from it. Only classes of
+this package and of plugins that the user has named can be rebuilt: a file cannot make the library import anything else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any, TypeVar
+
+from pushforward.errors import CheckpointError
+
+__all__ = ["build", "classes", "describe", "register", "registered"]
+
+_FOLDERS = ("paths", "times", "couplings", "denoiser", "guidance", "solvers", "transports", "networks", "methods", "data.space")
+_PLUGINS: dict[str, type] = {}
+_PLAIN = (str, int, float, bool, type(None))
+T = TypeVar("T")
+
+
+def _modules(package: str) -> list[Any]:
+    module = importlib.import_module(package)
+    found = [module]
+    if hasattr(module, "__path__"):
+        found += [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(module.__path__)]
+    return found
+
+
+def classes(package: str, kind: type[T]) -> dict[str, type[T]]:
+    """The concrete public classes of ``kind`` that the modules of a package define, by name in alphabetical order."""
+    found = {}
+    for module in _modules(package):
+        for name, value in vars(module).items():
+            mine = inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+            if mine and issubclass(value, kind) and not inspect.isabstract(value):
+                found[name] = value
+    return dict(sorted(found.items()))
+
+
+def registered() -> dict[str, type]:
+    """Every class that a spec may name: the package's own and the plugins'."""
+    own: dict[str, type] = {}
+    for folder in _FOLDERS:
+        own.update(classes(f"pushforward.{folder}", object))
+    return own | _PLUGINS
+
+
+def register(*parts: type) -> None:
+    """Let specs name further classes, such as one's own networks and methods.
+
+    Args:
+        parts: Classes whose attributes keep their constructor arguments' names.
+    """
+    _PLUGINS.update({part.__name__: part for part in parts})
+
+
+def _arguments(part: type) -> list[inspect.Parameter]:
+    wanted = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p for p in inspect.signature(part).parameters.values() if p.kind in wanted]
+
+
+def describe(value: Any) -> Any:
+    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts stand for themselves.
+
+    A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
+    `build` says so.
+    """
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): describe(item) for name, item in value.items()}
+    part = type(value)
+    try:
+        arguments = {p.name: describe(getattr(value, p.name)) for p in _arguments(part)}
+    except AttributeError:
+        return {"part": part.__name__, "opaque": True}
+    return {"part": part.__name__, **arguments}
+
+
+def build(spec: Any) -> Any:
+    """The object that `describe` described.
+
+    Raises:
+        CheckpointError: If the spec names an unknown class or arguments that it does not take.
+    """
+    if isinstance(spec, list):
+        return [build(item) for item in spec]
+    if not isinstance(spec, dict):
+        return spec
+    if "part" not in spec:
+        return {name: build(item) for name, item in spec.items()}
+    name = spec["part"]
+    known = registered()
+    if spec.get("opaque"):
+        raise CheckpointError(
+            f"This run used {name}, which does not keep its constructor's arguments as attributes, so it cannot be rebuilt "
+            "from the run alone. Keep them (self.width = width, ...), or hand the method over: pf.load(run, method=...)."
+        )
+    if name not in known:
+        raise CheckpointError(
+            f"This run uses {name}, which is not part of pushforward. Name the file that defines it: --plugin ./FILE.py "
+            "(in Python: pf.load(run, plugins=['FILE.py']))."
+        )
+    arguments = {key: build(item) for key, item in spec.items() if key != "part"}
+    try:
+        return known[name](**arguments)
+    except TypeError as error:
+        raise CheckpointError(f"The run's spec does not fit {name} of this version: {error}.") from error

@@ -1,0 +1,10 @@
+"""Training: the loop, budgets, averages, checkpoints and run folders."""
+
+from __future__ import annotations
+
+from pushforward.training.budget import Budget
+from pushforward.training.trainer import Trainer, fit, resume
+from pushforward.training.progress import Progress, Silent
+from pushforward.training.run import Run, load
+
+__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "fit", "load", "resume"]

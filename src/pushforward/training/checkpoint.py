@@ -1,0 +1,205 @@
+"""Checkpoints that are whole or not there: safetensors and JSON in a folder, hashed, renamed into place.
+
+A folder is written under a temporary name, every file is flushed to the disk, the manifest with sizes and hashes comes
+last, and one rename makes it a checkpoint. Older ones go only after the new one has been read back and verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import CheckpointError
+
+__all__ = ["Checkpoint", "latest", "load", "read_json", "save", "verify", "write_json"]
+
+FORMAT = 1
+_PREFIX = "step_"
+
+
+class Checkpoint:
+    """What a checkpoint holds once it has been verified and read.
+
+    Args:
+        folder: Where it lies.
+        tensors: Per file, the tensors by name.
+        state: The counters.
+    """
+
+    def __init__(self, folder: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        self.folder, self.tensors, self.state = folder, tensors, state
+
+
+@contextlib.contextmanager
+def _disk(what: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{what} could not be written: {error.strerror or error}. Free space or choose another --out; earlier checkpoints are intact."
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one move: a temporary file, flushed, then renamed over ``path``."""
+    with _disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+        try:
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+            _flush(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _flush(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or raise `CheckpointError` with the file's name."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int = 2
+) -> Path:
+    """Write ``folder/step_NNNNNN`` and prune older checkpoints.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        step: The number of training steps done.
+        tensors: Per file name (without ending), tensors by name.
+        state: JSON-ready counters.
+        keep: How many checkpoints stay.
+
+    Returns:
+        The new checkpoint's folder.
+
+    Raises:
+        CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
+    """
+    final, temporary = folder / f"{_PREFIX}{step:06d}", folder / f".tmp-{_PREFIX}{step:06d}-{os.getpid()}"
+    _sweep(folder)
+    try:
+        with _disk(final):
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            _fill(temporary, tensors, state)
+            if final.exists():
+                shutil.rmtree(final)
+            os.rename(temporary, final)
+            _flush(folder)
+        verify(final)
+        write_json(folder / "latest.json", {"checkpoint": final.name, "format_version": FORMAT})
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in _all(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    for name, group in tensors.items():
+        own = {key: value.detach().cpu().contiguous().clone() for key, value in group.items()}
+        try:
+            save_file(own, folder / f"{name}.safetensors")
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n")
+    files = sorted(folder.iterdir())
+    for path in files:
+        _flush(path)
+    listing = {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+    manifest = folder / "MANIFEST.json"
+    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
+    _flush(manifest)
+    _flush(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers that are gone left unfinished."""
+    for left in folder.glob(".tmp-*"):
+        pid = left.name.rsplit("-", 1)[-1] if left.is_dir() else ""
+        if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _all(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint of a run's ``checkpoints`` folder, or None where there is none."""
+    found = _all(folder)
+    return found[-1] if found else None
+
+
+def verify(folder: Path) -> None:
+    """Check every file of a checkpoint against its manifest.
+
+    Raises:
+        CheckpointError: Naming the first file that is missing or damaged, and the checkpoint before it.
+    """
+    manifest = read_json(folder / "MANIFEST.json")
+    files = manifest.get("files", {}) if isinstance(manifest, dict) else {}
+    if "state.json" not in files:
+        raise _damaged(folder, "MANIFEST.json", "lists no state")
+    for name, entry in files.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise _damaged(folder, name, "is missing")
+        if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+            raise _damaged(folder, name, "differs from what was written (size or sha256)")
+
+
+def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
+    others = [path.name for path in _all(folder.parent) if path != folder]
+    mend = f"Go on from the one before: --from {others[-1]}." if others else "There is no other checkpoint in this run."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {mend}")
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Verify and read a checkpoint.
+
+    Raises:
+        CheckpointError: If anything is missing or differs from its hash.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    verify(folder)
+    try:
+        tensors = {path.stem: load_file(path, device=str(device)) for path in sorted(folder.glob("*.safetensors"))}
+    except (SafetensorError, OSError) as error:
+        raise _damaged(folder, "a weights file", f"cannot be read ({error})") from error
+    return Checkpoint(folder, tensors, read_json(folder / "state.json"))

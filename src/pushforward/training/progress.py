@@ -1,0 +1,92 @@
+"""What a person sees while a model trains: a bar on a terminal, else one plain line now and then; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+__all__ = ["Progress", "Silent", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """90 -> "1:30", 5400 -> "1:30:00"."""
+    whole = int(seconds + 0.5)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+class Silent:
+    """Says nothing."""
+
+    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
+        """Called after every step."""
+
+    def say(self, line: str) -> None:
+        """Called for events."""
+
+    def close(self) -> None:
+        """Called at the end."""
+
+
+class Progress(Silent):
+    """Lines of name, share done, time left, samples per second and losses.
+
+    Args:
+        interval: Seconds between plain lines where stderr is no terminal.
+    """
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self.interval = interval
+        self._terminal = sys.stderr.isatty()
+        self._last = time.monotonic()
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
+        """Show where training stands, if it is time to."""
+        now = time.monotonic()
+        if now - self._last < (0.2 if self._terminal else self.interval):
+            return
+        self._last = now
+        line = self._line(clock, samples, losses)
+        if self._terminal:
+            self._bar(name, clock.progress, line)
+        else:
+            print(f"{name}  {100 * clock.progress:3.0f} %  {line}", file=sys.stderr, flush=True)
+
+    def _line(self, clock: Any, samples: int, losses: dict[str, float]) -> str:
+        done, seconds = clock.progress, max(clock.seconds, 1e-9)
+        left = duration(seconds * (1 - done) / done) if done > 0 else "?"
+        shown = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
+        total = f"/{clock.total:,}" if clock.total else ""
+        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left  loss: {shown}"
+
+    def _bar(self, name: str, share: float, line: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        if self._bars is None:
+            columns = TextColumn("{task.fields[title]}"), BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[line]}")
+            self._bars = Bars(*columns, console=Console(stderr=True))
+            self._bars.start()
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=1.0, title=name, line="")
+        self._bars.update(self._tasks[name], completed=share, line=line)
+
+    def say(self, line: str) -> None:
+        """Print one event."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._bars is not None:
+            for task in self._tasks.values():
+                self._bars.update(task, completed=1.0)
+            self._bars.stop()
+            self._bars = None
+            self._tasks = {}

@@ -1,0 +1,250 @@
+"""A run folder: what was trained, on what, how far, and the weights."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward import recipes, spec
+from pushforward.data import Dataset, Space
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.methods import Method
+from pushforward.recipes import Recipe, Training
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.budget import Budget
+from pushforward.transports import Transport
+
+__all__ = ["Run", "free_folder", "load", "machine"]
+
+FORMAT = 1
+
+
+class Run:
+    """A finished or interrupted training, read from its folder.
+
+    Args:
+        folder: The run's folder.
+        content: What ``spec.json`` holds.
+        method: The method with the weights that were asked for (the average by default).
+        state: The checkpoint's counters: step, samples, seconds, total.
+    """
+
+    def __init__(self, folder: Path, content: dict[str, Any], method: Method, state: dict[str, Any]) -> None:
+        self.folder, self.spec, self.method, self.state = folder, content, method, state
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def space(self) -> Space:
+        """The data's shape and units."""
+        return self.method.space
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The method's sampler with its default solver and steps."""
+        return self.method.transport()
+
+    @property
+    def denoiser(self) -> Any:
+        """The denoiser of an iterative model.
+
+        Raises:
+            UsageError: For a model that moves noise in one call.
+        """
+        found = getattr(self.transport, "denoiser", None)
+        if found is None:
+            raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
+        return found
+
+    def losses(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl``: step, samples, seconds, rate and the loss of each player."""
+        import json
+
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
+
+
+def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
+    """The folder for a new run: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+
+    Raises:
+        UsageError: If ``wanted`` exists.
+    """
+    if wanted is not None:
+        folder = Path(wanted)
+        if folder.exists():
+            raise UsageError(f"{folder} exists already. Choose another --out, or go on with it: pushforward resume {folder}")
+        return folder
+    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
+    folder = stem
+    while folder.exists():
+        number += 1
+        folder = stem.with_name(f"{stem.name}-{number}")
+    return folder
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers of a run were measured on."""
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_new(
+    folder: Path, recipe: Recipe, data: Dataset, budget: Budget, settings: dict[str, Any], plugins: Sequence[Path]
+) -> dict[str, Any]:
+    """Create a run folder with its spec and manifest; returns the spec."""
+    content = {
+        "format_version": FORMAT,
+        "recipe": recipe.name,
+        "family": recipe.family,
+        "method": spec.describe(recipe.method),
+        "training": spec.describe({**asdict(recipe.training)}),
+        "data": getattr(data, "origin", None),
+        "fingerprint": data.fingerprint,
+        "budget": asdict(budget),
+        "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
+        **settings,
+    }
+    packages = ("pushforward", "torch", "numpy", "safetensors")
+    manifest = {
+        "format_version": FORMAT,
+        "machine": machine(),
+        "packages": {name: _version(name) for name in packages},
+        "commit": _commit(),
+        "seed": settings.get("seed"),
+        "data": data.describe(),
+        "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
+    }
+    checkpoints.write_json(folder / "spec.json", content)
+    checkpoints.write_json(folder / "manifest.json", manifest)
+    return content
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[str, Any]:
+    """The spec of a run, after the plugins that it needs have been named and checked.
+
+    Raises:
+        CheckpointError: If the folder is no run, or a plugin is missing or has changed.
+    """
+    folder = Path(folder)
+    if not (folder / "spec.json").is_file():
+        raise CheckpointError(f"{folder} is no run: it has no spec.json. Runs are made by `pushforward train`.")
+    content = checkpoints.read_json(folder / "spec.json")
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT:
+        raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
+    given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
+    for needed in content.get("plugins", []):
+        if needed["sha256"] not in given:
+            changed = " The file given has changed since." if given else ""
+            raise CheckpointError(
+                f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
+                f"when you name it: --plugin {needed['file']}.{changed}"
+            )
+    for path in plugins:
+        recipes.load_file(path)
+    return content
+
+
+def recipe_of(content: dict[str, Any], method: Method | None = None) -> Recipe:
+    """The recipe that a spec describes, with fresh weights."""
+    made = method if method is not None else spec.build(content["method"])
+    return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
+
+
+def pick(folder: Path, name: str | None) -> Path:
+    """A run's checkpoint by name, or the newest.
+
+    Raises:
+        CheckpointError: If there is none of that name, or none at all.
+    """
+    inside = folder / "checkpoints"
+    found = inside / name if name else checkpoints.latest(inside)
+    if found is None or not found.is_dir():
+        what = f"no checkpoint {name}" if name else "no checkpoint yet"
+        raise CheckpointError(f"{folder} has {what}; nothing to load.")
+    return found
+
+
+def load(
+    folder: str | Path,
+    *,
+    raw: bool = False,
+    checkpoint: str | None = None,
+    plugins: Iterable[str | Path] = (),
+    method: Method | None = None,
+    device: torch.device | str = "cpu",
+) -> Run:
+    """Read a run: its spec and the weights of its newest checkpoint, verified by hash.
+
+    Args:
+        folder: The run's folder.
+        raw: Take the last weights in place of their average.
+        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest.
+        plugins: Python files whose classes the run needs; a run trained with a file is read only with that same file.
+        method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.
+        device: Where the weights go.
+
+    Raises:
+        CheckpointError: If the folder is no run, a file is missing or damaged, or a plugin is not named.
+    """
+    folder = Path(folder)
+    content = read_spec(folder, plugins)
+    found = checkpoints.load(pick(folder, checkpoint), device)
+    made = recipe_of(content, method).method.to(device)
+    restore(made, found.tensors["method" if raw else "average"], found.folder)
+    return Run(folder, content, made.eval().requires_grad_(False), found.state)
+
+
+def restore(method: Method, tensors: dict[str, torch.Tensor], where: Path) -> None:
+    """Load weights into a method, or say what does not fit."""
+    try:
+        method.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error

@@ -1,0 +1,301 @@
+"""Transports: z -> x, all that sampling, evaluation, comparison and export ever see."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.data.space import Space
+from pushforward.denoiser import Condition, Predictor
+from pushforward.draws import Draws, RowDraws
+from pushforward.errors import UsageError
+from pushforward.paths import Coefficients
+from pushforward.precision import call
+from pushforward.solvers import Solver, grids
+
+__all__ = ["Autoencoder", "Flow", "Invertible", "Latent", "Map", "Transport"]
+
+BATCH = 256
+"""Rows that one call of `Transport.sample` holds at a time."""
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """A transport that can be run from data to noise."""
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
+        ...
+
+
+class Transport(nn.Module, ABC):
+    """Moves standard normal noise of shape (n, *noise_shape) to data."""
+
+    space: Space
+    noise_shape: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Data in model units, (n, *shape), from noise; differentiable.
+
+        Args:
+            z: Standard normal noise (n, *noise_shape).
+            condition: None or a dict of tensors with n rows.
+            draws: One row of randomness per sample, for stochastic solvers.
+        """
+
+    @property
+    @abstractmethod
+    def calls(self) -> int:
+        """Network evaluations per sample."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        held = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if held is None else held.device
+
+    def labels(self, n: int, seed: int) -> Condition:
+        """Labels drawn with the training data's frequencies, row i from ``seed + i`` alone; None for unlabelled data."""
+        if not self.space.classes:
+            return None
+        edges = torch.tensor(np.cumsum(self.space.frequencies)[:-1], dtype=torch.float32)
+        return {"label": torch.bucketize(RowDraws(seed, n, "label").uniform(), edges, right=True)}
+
+    def conditions(self, n: int, condition: Mapping[str, int | Tensor] | None, seed: int) -> Condition:
+        """A condition with n rows on the transport's device: a number stands for n equal rows, None for `labels`."""
+        if condition is None:
+            rows = self.labels(n, seed)
+        else:
+            rows = {name: torch.as_tensor(value) for name, value in condition.items()}
+            if "label" in rows and not self.space.classes:
+                raise UsageError("This model was trained without labels, so none can be asked for.")
+            rows = {name: value.expand(n) if value.dim() == 0 else value for name, value in rows.items()}
+            if any(len(value) != n for value in rows.values()):
+                raise UsageError(f"A condition needs one row for each of the {n} samples.")
+            self._check_labels(rows.get("label"))
+        return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
+
+    def _check_labels(self, label: Tensor | None) -> None:
+        if label is not None and not bool(((label >= 0) & (label < len(self.space.classes))).all()):
+            raise UsageError(f"Labels run from 0 to {len(self.space.classes) - 1}; got {label.unique().tolist()}.")
+
+    def sample(
+        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH
+    ) -> Tensor:
+        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+
+        Args:
+            n: How many.
+            condition: For example ``{"label": 3}`` or a tensor of n labels; None draws labels with the training data's
+                frequencies where the model was trained with labels.
+            seed: The seed of the first sample.
+            batch: Rows that are computed at a time.
+
+        Returns:
+            float32, (n, *shape): images in [0, 1], vectors in the data's own units.
+        """
+        parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
+        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
+
+    def stream(
+        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH
+    ) -> Iterator[tuple[Tensor, Condition]]:
+        """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded."""
+        for start in range(0, n, batch):
+            rows = min(batch, n - start)
+            mine = condition if condition is None else {k: _part(v, start, rows) for k, v in condition.items()}
+            with torch.no_grad():
+                given = self.conditions(rows, mine, seed + start)
+                draws = RowDraws(seed + start, rows, device=self.device)
+                x = self(draws.normal(self.noise_shape), given, draws)
+                yield self.space.to_data(x).float().cpu(), given
+
+
+def _part(value: int | Tensor, start: int, rows: int) -> int | Tensor:
+    return value[start : start + rows] if isinstance(value, Tensor) and value.dim() else value
+
+
+class Map(Transport):
+    """One network call: a GAN's generator, a VAE's decoder, a distilled student.
+
+    Args:
+        network: ``network(z, None, condition) -> x`` in model units.
+        space: The data's shape and units.
+        noise_shape: The shape of one row of noise.
+    """
+
+    def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.network, self.space, self.noise_shape = network, space, tuple(noise_shape)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """The network's output."""
+        return call(self.network, z, None, condition)
+
+    @property
+    def calls(self) -> int:
+        """One."""
+        return 1
+
+
+class Flow(Transport):
+    """A denoiser, moved from noise to data by a solver in a fixed number of steps.
+
+    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction, so N steps of a one-call solver cost N
+    calls.
+
+    Args:
+        denoiser: A `Denoiser` or what guidance makes of one.
+        solver: How a step is made.
+        steps: How many.
+        grid: Where they fall (`pushforward.solvers.grids.GRIDS`); None means the one that suits the solver.
+    """
+
+    def __init__(self, denoiser: Predictor, solver: Solver, steps: int, grid: str | None = None) -> None:
+        super().__init__()
+        self.denoiser, self.solver, self.steps, self.grid = denoiser, solver, int(steps), grid
+        self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
+        self._times = grids.times(grid or solver.grid, denoiser.path, self.steps)
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times of the solve, float64; the last is 0."""
+        return self._times
+
+    @property
+    def calls(self) -> int:
+        """Network evaluations per sample, guidance included."""
+        return self.solver.calls(self.steps) * self.denoiser.calls()
+
+    def with_solver(self, solver: Solver, steps: int, grid: str | None = None) -> Flow:
+        """The same denoiser under another solver."""
+        return Flow(self.denoiser, solver, steps, grid)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Solve from noise to data."""
+        x = z
+        for _, x in self.walk(self._at_start(z), self._times, condition, draws):
+            pass
+        return x
+
+    def _at_start(self, z: Tensor) -> Tensor:
+        return z * float(self._edge().sigma)
+
+    def _edge(self) -> Coefficients:
+        return self.denoiser.path.at(torch.tensor(float(self._times[0]), dtype=torch.float64))
+
+    def walk(
+        self, x: Tensor, times: np.ndarray, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units."""
+        memory = None
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            t = torch.full((len(x),), float(now), dtype=x.dtype, device=x.device)
+            if then == 0:
+                x = self.denoiser.predict("data", x, t, condition)
+            else:
+                x, memory = self.solver.step(
+                    self.denoiser, x, t, torch.full_like(t, float(then)), condition, draws, memory
+                )
+            yield float(then), x
+
+    def solve(
+        self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
+        """Solve from time ``start`` to ``stop`` on as many steps, uniform in log-SNR (or towards noise where stop > start)."""
+        path = self.denoiser.path
+        ends = path.log_snr(torch.tensor([start, stop], dtype=torch.float64))
+        times = path.time(torch.linspace(float(ends[0]), float(ends[1]), self.steps + 1, dtype=torch.float64)).numpy()
+        times[0], times[-1] = start, stop
+        for _, x in self.walk(x, times, condition, draws):
+            pass
+        return x
+
+    def trajectory(
+        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0
+    ) -> Iterator[tuple[float, Tensor]]:
+        """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
+        with torch.no_grad():
+            given = self.conditions(n, condition, seed)
+            draws = RowDraws(seed, n, device=self.device)
+            x = self._at_start(draws.normal(self.noise_shape))
+            yield float(self._times[0]), self.space.to_data(x).cpu()
+        steps = self.walk(x, self._times, given, draws)
+        while True:
+            with torch.no_grad():
+                following = next(steps, None)
+            if following is None:
+                return
+            yield following[0], self.space.to_data(following[1]).cpu()
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The noise that this flow moves to x: the ODE solved from t_min to t_max.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+
+        Raises:
+            UsageError: For a stochastic solver, which has no inverse.
+        """
+        if self.solver.stochastic:
+            raise UsageError("A stochastic solver has no inverse; encode with Heun, DDIM or another deterministic one.")
+        with torch.no_grad():
+            low = self.denoiser.path.ends[0]
+            times = np.append(self._times[self._times > low], low)
+            state = self.space.to_model(x.to(self.device))
+            for _, state in self.walk(state, times[::-1], condition):
+                pass
+            return state / float(self._edge().sigma)
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder, between data in model units and a latent.
+
+    Args:
+        encoder: ``encoder(x, None, condition) -> (n, 2 latent)``, means then log-variances.
+        decoder: ``decoder(latent, None, condition) -> x``.
+        space: The data's shape and units.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.space = encoder, decoder, space
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The mean code (n, latent) of data in model units."""
+        return call(self.encoder, x, None, condition).chunk(2, dim=1)[0]
+
+    def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
+        """Data in model units from codes."""
+        return call(self.decoder, latent, None, condition)
+
+
+class Latent(Transport):
+    """A transport to codes, followed by a decoder.
+
+    Args:
+        inner: A transport whose space is the codes'.
+        autoencoder: What turns codes into data.
+    """
+
+    def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.inner, self.autoencoder = inner, autoencoder
+        self.space, self.noise_shape = autoencoder.space, inner.noise_shape
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """decode(inner(z))."""
+        return self.autoencoder.decode(self.inner.space.to_data(self.inner(z, condition, draws)), condition)
+
+    @property
+    def calls(self) -> int:
+        """The inner transport's and one of the decoder."""
+        return self.inner.calls + 1

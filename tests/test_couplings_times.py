@@ -1,0 +1,174 @@
+import itertools
+
+import pytest
+import torch
+from scipy.stats import kstest, norm
+
+from pushforward.couplings import Coupling, Independent, OptimalTransport, assign
+from pushforward.draws import BLOCK, BlockDraws
+from pushforward.errors import UsageError
+from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
+from pushforward.predictions import convert, target
+from pushforward.spec import build, classes, describe
+from pushforward.times import (
+    SNR,
+    EDMWeight,
+    Flat,
+    Levels,
+    LogitNormal,
+    LogNormal,
+    MinSNR,
+    Stratified,
+    Times,
+    Uniform,
+    Weight,
+)
+
+
+def test_assignment_is_the_best_of_all_permutations():
+    torch.manual_seed(0)
+    x, z = torch.randn(6, 3), torch.randn(6, 3)
+    best = min(itertools.permutations(range(6)), key=lambda p: float((x - z[list(p)]).square().sum()))
+    assert assign(x, z).tolist() == list(best)
+
+
+@pytest.mark.parametrize("n", [64, 150])
+def test_transport_permutes_the_noise_within_groups(n):
+    x, draws = torch.randn(n, 2), BlockDraws(0, 3, n)
+    same, z = OptimalTransport(group=64)(x, None, draws)
+    plain = BlockDraws(0, 3, n).stream("coupling").normal((2,))
+    assert torch.equal(same, x)
+    for mine, all_ in zip(z.split(64), plain.split(64), strict=True):
+        assert torch.equal(mine.sort(0).values, all_.sort(0).values)
+    assert (x - z).square().sum() < (x - plain).square().sum()
+
+
+def test_plans_never_cross_a_class():
+    n = 128
+    x, label = torch.randn(n, 2), torch.arange(n) % 3
+    _, z = OptimalTransport(group=64)(x, {"label": label}, BlockDraws(0, 0, n))
+    plain = BlockDraws(0, 0, n).stream("coupling").normal((2,))
+    for start in (0, 64):
+        for c in range(3):
+            mine = (torch.arange(n) // 64 * 64 == start) & (label == c)
+            assert torch.equal(z[mine].sort(0).values, plain[mine].sort(0).values)
+
+
+def test_parts_are_coupled_as_the_whole():
+    x = torch.randn(4 * BLOCK, 2)
+    couple = OptimalTransport(group=2 * BLOCK)
+    whole = couple(x, None, BlockDraws(0, 7, 4 * BLOCK))[1]
+    halves = [couple(x[i : i + 2 * BLOCK], None, BlockDraws(0, 7, 2 * BLOCK, i))[1] for i in (0, 2 * BLOCK)]
+    assert torch.equal(whole, torch.cat(halves))
+
+
+def test_a_reused_plan_is_that_of_its_first_step():
+    x = torch.randn(64, 2)
+    kept, fresh = OptimalTransport(64, reuse=4), OptimalTransport(64, reuse=4)
+    first = [kept(x, None, BlockDraws(0, step, 64))[1] for step in range(8)]
+    assert torch.equal(first[0], first[3])
+    assert not torch.equal(first[3], first[4])
+    assert torch.equal(fresh(x, None, BlockDraws(0, 6, 64))[1], first[6]), "a resumed run finds the plan again"
+
+
+def test_noise_stays_standard_normal_under_transport():
+    x = torch.randn(4096, 2) * 3 + 5
+    z = OptimalTransport(256)(x, None, BlockDraws(1, 0, 4096))[1]
+    assert kstest(z.numpy().ravel(), "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", classes("pushforward.couplings", Coupling))
+def test_every_coupling_leaves_the_data_alone(name):
+    x = torch.randn(32, 3, 2)
+    same, z = classes("pushforward.couplings", Coupling)[name]()(x, None, BlockDraws(0, 0, 32))
+    assert same is x
+    assert z.shape == x.shape
+
+
+LAWS = {
+    "uniform": (Uniform(), lambda t: t),
+    "logit": (LogitNormal(0.3, 0.8), lambda t: norm(0.3, 0.8).cdf(torch.logit(t))),
+    "lognormal": (LogNormal(-0.4, 1.1), lambda t: norm(-0.4, 1.1).cdf(-Linear().log_snr(t) / 2)),
+}
+
+
+@pytest.mark.parametrize(("times", "cdf"), LAWS.values(), ids=LAWS)
+def test_times_follow_their_law(times, cdf):
+    t = times(BlockDraws(0, 0, 4000), Linear()).double()
+    assert kstest(torch.as_tensor(cdf(t)).numpy(), "uniform").pvalue > 1e-3
+
+
+def test_levels_are_the_integers_of_the_table():
+    t = Levels(10)(BlockDraws(0, 0, 5000), Tabulated(linear_betas(10, 0.01, 0.5)))
+    values, counts = (t * 10).unique(return_counts=True)
+    torch.testing.assert_close(values, torch.arange(1.0, 11))
+    assert (counts - 500).abs().max() < 100
+
+
+def test_strata_hold_one_draw_each():
+    u = Stratified(Uniform(), 16).numbers(BlockDraws(0, 0, 48))
+    assert torch.equal((u * 16).floor().long(), torch.arange(16).repeat(3))
+
+
+def test_stratified_keeps_the_law():
+    t = Stratified(LogitNormal(), 64)(BlockDraws(0, 0, 64 * 40), Linear()).double()
+    assert kstest(norm.cdf(torch.logit(t).numpy()), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", classes("pushforward.times", Times))
+@pytest.mark.parametrize("path", [Linear(), VP(), VE(), Tabulated(linear_betas())])
+def test_times_stay_inside_the_ends(name, path):
+    part = classes("pushforward.times", Times)[name]
+    times = part(LogNormal(0, 9.0)) if name == "Stratified" else part()
+    t = times(BlockDraws(0, 0, 3000), path)
+    assert t.min() >= path.ends[0] * (1 - 1e-6)
+    assert t.max() <= path.ends[1] * (1 + 1e-6)
+    assert describe(build(describe(times))) == describe(times)
+
+
+@pytest.mark.parametrize("weight", [Flat(), Flat("noise"), SNR(), MinSNR(5), EDMWeight()], ids=lambda w: str(describe(w)))
+@pytest.mark.parametrize("path", [Linear(), VP(), VE()])
+def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
+    """The weighted squared error of one wrong estimate must not depend on the prediction in which it is written."""
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    x, z, fault = torch.randn(3, 9, 4, dtype=torch.float64)
+    k, flat = path.at(t).over(x), path.at(t)
+    x_t = k.alpha * x + k.sigma * z
+    found = {}
+    for kind in ("data", "noise", "velocity", "v", "score"):
+        wrong = convert("data", kind, x + fault, x_t, k)
+        error = (wrong - target(kind, x, z, k)).square().mean(1)
+        found[kind] = weight(kind, flat) * error
+    kinds = ("noise",) if isinstance(weight, Flat) and weight.kind is None else found
+    if kinds is found:
+        for kind in kinds:
+            torch.testing.assert_close(found[kind], found["data"], rtol=1e-8, atol=1e-10)
+
+
+def test_published_weights():
+    k = VP().at(torch.linspace(0.05, 0.95, 7, dtype=torch.float64))
+    snr = (k.alpha / k.sigma) ** 2
+    torch.testing.assert_close(SNR()("noise", k), torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(MinSNR(5)("noise", k), snr.clamp(max=5) / snr)
+    torch.testing.assert_close(MinSNR(5)("v", k), snr.clamp(max=5) / (snr + 1))
+    torch.testing.assert_close(EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", classes("pushforward.times", Weight))
+def test_weights_are_positive_and_have_a_spec(name):
+    weight = classes("pushforward.times", Weight)[name]()
+    assert (weight("velocity", Linear().at(torch.linspace(0.1, 0.9, 5))) > 0).all()
+    assert describe(build(describe(weight))) == describe(weight)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: OptimalTransport(1), lambda: OptimalTransport(8, 0), lambda: LogNormal(0, 0), lambda: MinSNR(0), lambda: Stratified(Uniform(), 0), lambda: LogitNormal(0, -1)]
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(UsageError):
+        make()
+
+
+def test_independent_noise_is_the_draws():
+    x = torch.zeros(5, 2)
+    assert torch.equal(Independent()(x, None, BlockDraws(0, 1, 5))[1], BlockDraws(0, 1, 5).normal((2,)))

@@ -1,0 +1,80 @@
+import itertools
+
+import pytest
+import torch
+from test_paths import IDS, PATHS
+
+from pushforward.errors import UsageError
+from pushforward.predictions import ROWS, check, convert, gain, solve, target
+
+torch.manual_seed(0)
+
+
+def pairs(path, n=33):
+    """Data, noise and coefficients at log-SNR in [-8, 8] where the path reaches so far."""
+    high, low = path.log_snr_ends()
+    t = path.time(torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64))
+    x, z = torch.randn(2, n, 3, dtype=torch.float64)
+    k = path.at(t).over(x)
+    return x, z, k, k.alpha * x + k.sigma * z
+
+
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+def test_every_conversion_on_every_path(path, kind, to):
+    x, z, k, x_t = pairs(path)
+    converted = convert(kind, to, target(kind, x, z, k), x_t, k)
+    wanted = target(to, x, z, k)
+    assert (converted - wanted).norm() <= 1e-10 * wanted.norm()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize("kind", ROWS)
+def test_solve_returns_data_and_noise(path, kind):
+    x, z, k, x_t = pairs(path)
+    found_x, found_z = solve(kind, target(kind, x, z, k), x_t, k)
+    assert (found_x - x).norm() <= 1e-10 * x.norm() * (1 + 1 / k.alpha.min())
+    assert (found_z - z).norm() <= 1e-10 * z.norm() * (1 + 1 / k.sigma.min())
+
+
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+def test_gain_is_how_an_error_grows(path, kind, to):
+    x, z, k, x_t = pairs(path)
+    y, fault = target(kind, x, z, k), torch.randn(len(x), 3, dtype=torch.float64)
+    grown = convert(kind, to, y + fault, x_t, k) - convert(kind, to, y, x_t, k)
+    wanted = gain(kind, to, k) * fault
+    assert (grown - wanted).norm() <= 1e-9 * wanted.norm() + 1e-12 * (y.norm() + x_t.norm())
+
+
+def test_v_is_salimans_v_where_variance_is_kept():
+    x, z, k, _ = pairs(PATHS[2])
+    torch.testing.assert_close(target("v", x, z, k), k.alpha * z - k.sigma * x)
+
+
+def test_velocity_is_the_derivative_of_the_path():
+    path = PATHS[1]
+    t = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)
+    x, z = torch.randn(2, 7, 2, dtype=torch.float64)
+
+    def at(t):
+        k = path.at(t).over(x)
+        return k.alpha * x + k.sigma * z
+
+    _, slope = torch.func.jvp(at, (t,), (torch.ones_like(t),))
+    torch.testing.assert_close(target("velocity", x, z, path.at(t).over(x)), slope)
+
+
+def test_edm_preconditioning_is_minus_v():
+    """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
+    path = PATHS[3]
+    x, z, k, x_t = pairs(path)
+    sigma = k.sigma
+    c_skip, c_out = 1 / (1 + sigma**2), sigma / torch.sqrt(1 + sigma**2)
+    raw = torch.randn_like(x)
+    torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)
+
+
+def test_unknown_kind_gets_a_hint():
+    with pytest.raises(UsageError, match='Did you mean "velocity"'):
+        check("velocty")
