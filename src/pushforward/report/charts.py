@@ -11,7 +11,17 @@ import numpy as np
 
 from pushforward.report.numbers import finite, plain
 
-__all__ = ["COLOURS", "Interval", "Series", "dash", "histogram_chart", "interval_chart", "line_chart", "marker", "smooth"]
+__all__ = [
+    "COLOURS",
+    "Interval",
+    "Series",
+    "dash",
+    "histogram_chart",
+    "interval_chart",
+    "line_chart",
+    "marker",
+    "smooth",
+]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette without yellow and black, which vanish on one of the two backgrounds."""
@@ -81,12 +91,13 @@ def dash(index: int) -> str:
 
 
 def smooth(values: Sequence[float], width: int = 15) -> list[float]:
-    """A running median: single spikes vanish, steps stay."""
+    """The running mean of a running median: single spikes vanish."""
     x = np.array([np.nan if finite(v) is None else float(v) for v in values])
     half = min(width, max(1, len(x) // 8)) // 2
     with np.errstate(all="ignore"):
         rows = [x[max(0, i - half) : i + half + 1] for i in range(len(x))]
-        return [float(np.nanmedian(row)) if np.isfinite(row).any() else math.nan for row in rows]
+        x = np.array([np.nanmedian(row) if np.isfinite(row).any() else math.nan for row in rows])
+        return [float(np.mean(x[max(0, i - half) : i + half + 1])) for i in range(len(x))]
 
 
 class Axis:
@@ -146,16 +157,22 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str, width: int, height: int
     for value in y.ticks:
         at = y(value)
         parts.append(f'<line class="gridline" x1="{x.start}" x2="{x.end}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{x.start - 8}" y="{at + 4:.1f}" text-anchor="end">{_tick_text(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x.start - 8}" y="{at + 4:.1f}" text-anchor="end">{_tick_text(value)}</text>'
+        )
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
         at = x(value)
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{y.start}" y2="{y.start + 4}"/>')
-        parts.append(f'<text class="tick" x="{at:.1f}" y="{y.start + 18}" text-anchor="middle">{_tick_text(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{at:.1f}" y="{y.start + 18}" text-anchor="middle">{_tick_text(value)}</text>'
+        )
     if x_label:
-        parts.append(f'<text class="label" x="{(x.start + x.end) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>')
+        parts.append(
+            f'<text class="label" x="{(x.start + x.end) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>'
+        )
     if y_label:
-        parts.append(f'<text class="label" x="{4}" y="{14}">{escape(y_label)}</text>')
+        parts.append(f'<text class="label" x="0" y="14">{escape(y_label)}</text>')
     return parts
 
 
@@ -199,7 +216,7 @@ def line_chart(
     x_low, x_high = float(xs.min()), float(xs.max())
     x_low, x_high = (x_low / 1.12, x_high * 1.12) if log_x and x_low > 0 else (x_low, x_high)
     small = width < 500
-    x = Axis(x_low, x_high, 46 if small else 56, width - 14, log=log_x, ticks=4 if small else 7)
+    x = Axis(x_low, x_high, 46 if small else 56, width - (80 if floor else 14), log=log_x, ticks=4 if small else 7)
     y = Axis(low, high, height - (30 if not x_label else 46), 26 if y_label else 10, log=log_y, ticks=4 if small else 6)
     parts = [_open(width, height, f"{y_label} against {x_label}", "small" if small else "")]
     if floor is not None:
@@ -216,7 +233,7 @@ def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
     return [
         f'<rect class="band" x="{x.start}" width="{x.end - x.start}" y="{top:.1f}" height="{thick:.1f}"/>',
         f'<line class="floorline" x1="{x.start}" x2="{x.end}" y1="{y(floor[0]):.1f}" y2="{y(floor[0]):.1f}"/>',
-        f'<text class="floortext" x="{x.end - 4}" y="{top - 5:.1f}" text-anchor="end">real data</text>',
+        f'<text class="floortext" x="{x.end + 8}" y="{y(floor[0]) + 4:.1f}">real data</text>',
     ]
 
 
@@ -234,7 +251,9 @@ def _drawn(one: Series, x: Axis, y: Axis) -> str:
     return "".join([*parts, "</g>"])
 
 
-def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False) -> str:
+def interval_chart(
+    rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False
+) -> str:
     """Means with intervals, one line each, over the band of real data.
 
     Args:
@@ -255,16 +274,23 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     pad = 0.06 * (high - low)
     x = Axis(low / 1.15 if log else low - pad, high * 1.15 if log else high + pad, left, width - 14, log=log, ticks=5)
     bottom = height - 26
-    parts = [_open(width, height, f"{label} of each entrant", "intervals"), f'<text class="label" x="4" y="14">{escape(label)}</text>']
+    parts = [
+        _open(width, height, f"{label} of each entrant", "intervals"),
+        f'<text class="title" x="0" y="14">{escape(label)}</text>',
+    ]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
-        parts.append(f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="30" height="{bottom - 30}"/>')
+        parts.append(
+            f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="30" height="{bottom - 30}"/>'
+        )
         parts.append(f'<line class="floorline" x1="{x(floor[0]):.1f}" x2="{x(floor[0]):.1f}" y1="30" y2="{bottom}"/>')
         anchor = "end" if x(floor[0]) > (left + width) / 2 + 100 else "start" if x(floor[0]) < left + 40 else "middle"
         parts.append(f'<text class="floortext" x="{x(floor[0]):.1f}" y="26" text-anchor="{anchor}">real data</text>')
     for value in x.ticks:
         parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="30" y2="{bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{_tick_text(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{_tick_text(value)}</text>'
+        )
     for i, one in enumerate(rows):
         at = 30 + step * (i + 0.5)
         kind = "base" if one.index is None else f"e{one.index % len(COLOURS)}"
@@ -279,7 +305,9 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     return "".join([*parts, "</svg>"])
 
 
-def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]], bins: int = 24) -> str:
+def histogram_chart(
+    label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]], bins: int = 24
+) -> str:
     """One column's values: real data as a gray area, each entrant as a stepped line.
 
     Args:
@@ -288,7 +316,9 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
         clouds: Name, index and (n,) values of each entrant.
         bins: Number of bins.
     """
-    base = real if real is not None and len(real) else np.concatenate([values for _, _, values in clouds] or [np.zeros(1)])
+    base = (
+        real if real is not None and len(real) else np.concatenate([values for _, _, values in clouds] or [np.zeros(1)])
+    )
     base = base[np.isfinite(base)]
     if not len(base):
         return ""
@@ -300,7 +330,10 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     top = max([float(under.max()), *(float(h.max()) for _, _, h in heights)]) or 1.0
     width, height = 300, 170
     x, y = Axis(edges[0], edges[-1], 12, width - 12, ticks=4), Axis(0, top * 1.05, height - 28, 24)
-    parts = [_open(width, height, f"Histogram of {label}", "small"), f'<text class="label" x="12" y="14">{escape(label)}</text>']
+    parts = [
+        _open(width, height, f"Histogram of {label}", "small"),
+        f'<text class="title" x="12" y="14">{escape(label)}</text>',
+    ]
     parts.append(f'<path class="area" d="{_steps(under, edges, x, y)}"/>')
     for name, index, rows in heights:
         dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
@@ -309,7 +342,9 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
         )
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
-        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{_tick_text(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{_tick_text(value)}</text>'
+        )
     return "".join([*parts, "</svg>"])
 
 

@@ -21,7 +21,8 @@ def markdown(content: Mapping[str, Any]) -> str:
     parts = [f"# {escape(tables.title(content))}", escape(tables.subtitle(content))]
     parts.append("## Verdict\n\n" + "\n".join(f"- {escape(one.text)}" for one in verdict(content)))
     for heading, table in tables.scorecards(content):
-        parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}\n\n{tables.SCORE_NOTE}")
+        parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
+    parts.append(tables.SCORE_NOTE if tables.scorecards(content) else "")
     parts.append(f"## Cost\n\n{_table(tables.costs(content))}")
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(one)}" for one in limits(content)))
     commands = tables.commands(content)

@@ -27,12 +27,12 @@ def _decimals(x: float, digits: int) -> int:
 
 
 def plain(x: Any, digits: int = 3) -> str:
-    """A number with so many significant digits, without an exponent."""
+    """A number with so many significant digits, without an exponent; whole numbers have no decimals."""
     value = finite(x)
     if value is None:
         return NOTHING
-    if value == 0:
-        return "0"
+    if value.is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}".replace("-", "−")
     text = f"{value:,.{_decimals(value, digits)}f}"
     return text.replace("-", "−") if float(text.replace(",", "")) else "0"
 
@@ -40,15 +40,15 @@ def plain(x: Any, digits: int = 3) -> str:
 def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
     """A mean and its spread with the same decimals; the spread is empty where there is none.
 
-    The spread sets the decimals: two of its digits, as long as the mean keeps at most four.
+    The spread sets the decimals: two of its digits where the first is a 1 or a 2, else one.
     """
     value, wide = finite(mean), finite(spread)
     if value is None:
         return NOTHING, ""
     if not wide:
         return plain(value), "" if wide is None else "0"
-    decimals = min(_decimals(wide, 2), max(_decimals(value, 4), 0) if value else 6)
-    decimals = max(decimals, _decimals(wide, 1))
+    leading = wide / 10 ** math.floor(math.log10(wide))
+    decimals = _decimals(wide, 2 if leading < 2.95 else 1)
     return f"{value:,.{decimals}f}".replace("-", "−"), f"{wide:,.{decimals}f}"
 
 

@@ -79,7 +79,9 @@ def _page(content: Mapping[str, Any], look: Look) -> str:
         ("reproduce", "Reproduce", _reproduce(content)),
     ]
     kept = [(key, title, body) for key, title, body in sections if body]
-    body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in kept)
+    body = "\n".join(
+        f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in kept
+    )
     created = str(content.get("created") or "")
     return Template(_file("page.html")).substitute(
         title=escape(tables.title(content)),
@@ -96,7 +98,11 @@ def _page(content: Mapping[str, Any], look: Look) -> str:
     )
 
 
-HEADINGS = {"calls": "Quality against network calls", "losses": "What the losses say", "training": "How samples changed over training"}
+HEADINGS = {
+    "calls": "Quality against network calls",
+    "losses": "What the losses say",
+    "training": "How samples changed over training",
+}
 
 
 def _file(name: str) -> str:
@@ -131,20 +137,22 @@ def _sign(index: int | None) -> str:
 
 def _titled(entrant: Mapping[str, Any], index: int) -> str:
     family = str(entrant.get("family") or "")
-    aside = f" <span>{escape(family)}</span>" if family and family.lower() != name_of(entrant).lower() else ""
-    return f"{_sign(index)}{escape(name_of(entrant))}{aside}"
+    aside = (
+        f' <span class="family">{escape(family)}</span>'
+        if family and family.lower() != name_of(entrant).lower()
+        else ""
+    )
+    return f"{_sign(index)}<strong>{escape(name_of(entrant))}</strong>{aside}"
 
 
 def _legend(content: Mapping[str, Any]) -> str:
-    items = [
-        f'<li>{_sign(i)}<strong>{escape(name_of(one))}</strong> <span class="family">{escape(str(one.get("family") or ""))}</span></li>'
-        for i, one in enumerate(entrants_of(content))
-    ]
+    items = [f"<li>{_titled(one, i)}</li>" for i, one in enumerate(entrants_of(content))]
     return "".join(items)
 
 
 def _prose(marked: str) -> str:
-    return escape(marked).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+    kept = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
+    return escape(kept).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
 
 
 # Verdict and scores -----------------------------------------------------------------------------------------------------------
@@ -181,13 +189,17 @@ def _intervals(content: Mapping[str, Any]) -> str:
     for metric in ("frechet", "coverage"):
         if not readings(content, metric):
             continue
-        rows = [(i, one) for i, entrant in enumerate(entrants_of(content)) if (one := reading(content, entrant, metric))]
+        rows = [
+            (i, one) for i, entrant in enumerate(entrants_of(content)) if (one := reading(content, entrant, metric))
+        ]
         found = [Interval(one.name, i, one.mean, one.half, one.text) for i, one in rows]
         base = reading(content, content.get("baseline"), metric)
         if base is not None:
             found.append(Interval("no network", None, base.mean, base.half, base.text))
         means = [one.mean for one in found]
-        better = {"lower": "lower is better", "higher": "higher is better"}.get(str(metric_of(content, metric).get("better")), "")
+        better = {"lower": "lower is better", "higher": "higher is better"}.get(
+            str(metric_of(content, metric).get("better")), ""
+        )
         label = f"{label_of(content, metric)}{f', {better}' if better else ''}"
         wide = min(means) > 0 and max(means) > 8 * min(means)
         charts.append(f"<figure>{interval_chart(found, label, _band(content, metric), log=wide)}</figure>")
@@ -200,6 +212,7 @@ def _band(content: Mapping[str, Any], metric: str) -> tuple[float, float] | None
 
 
 def _table(table: tables.Table, label: str) -> str:
+    full = " class=full" if len(table.columns) > 4 else ""
     head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
     body, before = "", "entrant"
     for row in table.rows:
@@ -209,13 +222,15 @@ def _table(table: tables.Table, label: str) -> str:
         name = f"{_sign(row.index) if entrant else ''}{escape(row.name)}"
         body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr><th scope=col>'
-        f'<span class="sr"></span></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table{full}><thead><tr><td></td>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _heading(column: tables.Column) -> str:
-    label = f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
+    label = (
+        f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
+    )
     return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
 
 
@@ -243,14 +258,14 @@ def _samples(content: Mapping[str, Any], look: Look) -> str:
             panels.append(_panel(_titled(entrant, i), made, f"Samples of {name_of(entrant)}"))
     if not panels:
         return ""
-    return f'<p>{escape(_shared(content, look))}</p><div class="panels">{"".join(panels)}</div>{_columns(content, look)}'
+    return f"<p>{escape(_shared(content, look))}</p>{_panels(panels)}{_columns(content, look)}"
 
 
 def _shared(content: Mapping[str, Any], look: Look) -> str:
     shared = (content.get("settings") or {}).get("shared")
     said = {
-        "noise": "All models start from the same noise: the same place in each grid is the same z.",
-        "seeds": "All models use the same seeds; their noise has different shapes, so places in the grids do not correspond.",
+        "noise": "All models start from the same noise" + ("." if look.columns() else ": the same place in each grid is the same z."),
+        "seeds": "All models use the same seeds. Their noise has different shapes, so equal places do not correspond.",
     }.get(str(shared), "")
     drawn = ""
     if look.columns() == 2 or look.columns() == 1:
@@ -258,6 +273,12 @@ def _shared(content: Mapping[str, Any], look: Look) -> str:
     elif look.columns() > 2:
         drawn = "Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data."
     return f"{said} Nothing was picked by hand. {drawn}".strip()
+
+
+def _panels(panels: Sequence[str]) -> str:
+    """Panels side by side; up to five in a row where there is room."""
+    columns = len(panels) if len(panels) <= 5 else -(-len(panels) // 2) if len(panels) <= 8 else 5
+    return f'<div class="panels" style="--n:{min(5, max(3, columns))}">{"".join(panels)}</div>'
 
 
 def _panel(title: str, picture: tuple[str, int, int], alt: str) -> str:
@@ -327,7 +348,7 @@ def _player(
     label: str,
     seconds: int,
 ) -> str:
-    shown, strips = "", ""
+    shown, strips = [], ""
     for i, entrant, sprite, jump in panels:
         rules.append(
             f".{kind}{i}{{background-image:url({sprite.uri});background-size:100% {100 * sprite.frames}%;"
@@ -336,17 +357,17 @@ def _player(
         labels = escape(json.dumps(list(sprite.labels)))
         alt = escape(f"Samples of {name_of(entrant)}, {ends[0]} to {ends[1]}")
         how = "one call" if jump else _how(entrant) if kind == "f" else ""
-        shown += (
+        shown.append(
             f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{_titled(entrant, i)}</p><div class="frame">'
             f'<div class="sprite {kind}{i}" role="img" aria-label="{alt}" data-frames="{sprite.frames}" data-labels="{labels}"></div>'
-            f'{"<div class=veil aria-hidden=true>z</div>" if jump else ""}</div>'
+            f"{'<div class=veil aria-hidden=true>z</div>' if jump else ''}</div>"
             f'<figcaption><span class="at">{escape(sprite.labels[-1])}</span>{f" · {escape(how)}" if how else ""}</figcaption></figure>'
         )
         strips += _strip(i, entrant, sprite, jump, kind)
     return (
         f'<div class="player" data-seconds="{seconds}"><div class="controls" hidden><button type="button">Play</button>'
         f'<span aria-hidden="true">{ends[0]}</span><input type="range" min="0" max="1000" value="1000" aria-label="{label}">'
-        f'<span aria-hidden="true">{ends[1]}</span></div><div class="panels">{shown}</div></div><div class="strips">{strips}</div>'
+        f'<span aria-hidden="true">{ends[1]}</span></div>{_panels(shown)}</div><div class="strips">{strips}</div>'
     )
 
 
@@ -392,7 +413,12 @@ def _curve(content: Mapping[str, Any]) -> str:
     values = [y for one in [*lines, *singles] for y in one.y if y > 0]
     log = bool(values) and max(values) > 8 * min(values)
     chart = line_chart(
-        [*lines, *singles], "network calls for one sample", label_of(content, metric), log_x=True, log_y=log, floor=_band(content, metric)
+        [*lines, *singles],
+        "network calls for one sample",
+        label_of(content, metric),
+        log_x=True,
+        log_y=log,
+        floor=_band(content, metric),
     )
     notes = "".join(f"<li>{_prose(note)}</li>" for note in curve_notes(content, metric))
     return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{_keys(content)}{chart}</figure>' + (
@@ -424,8 +450,10 @@ def _losses(content: Mapping[str, Any]) -> str:
             )
     if not figures:
         return ""
-    intro = "Losses of different families measure different things: none of these curves can be compared with another one."
-    return f'<p>{intro} Faint lines are single steps, strong ones a running median.</p><div class="losses">{"".join(figures)}</div>'
+    intro = (
+        "Losses of different families measure different things: none of these curves can be compared with another one."
+    )
+    return f'<p>{intro} Faint lines are single steps, strong ones a running average.</p><div class="losses">{"".join(figures)}</div>'
 
 
 # Cost and reproduction --------------------------------------------------------------------------------------------------------
@@ -455,5 +483,3 @@ def _reproduce(content: Mapping[str, Any]) -> str:
 def _list(title: str, items: Iterable[str]) -> str:
     rows = "".join(f"<li>{item}</li>" for item in items)
     return f'<h3>{title}</h3><ul class="plain">{rows}</ul>' if rows else ""
-
-

@@ -130,7 +130,9 @@ def _write(files: Mapping[Path, str]) -> None:
             os.replace(temporary[target], target)
     except OSError as error:
         name = listing_of(files)
-        raise CheckpointError(f"{name} could not be written: {error.strerror or error}. Free some space or choose another folder.") from error
+        raise CheckpointError(
+            f"{name} could not be written: {error.strerror or error}. Free some space or choose another folder."
+        ) from error
     finally:
         for path in temporary.values():
             with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.report.charts import COLOURS
-from pushforward.report.figures import Limits, grid_picture, limits_of, scatter_picture
+from pushforward.pictures import Limits, grid_picture, limits_of, scatter_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -120,7 +120,10 @@ class Look:
         if not kept:
             return None
         kept = _spaced(kept, max(6, round(24 * self.detail)))
-        made = [self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail)) for _, rows in kept]
+        made = [
+            self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail))
+            for _, rows in kept
+        ]
         width, height = made[0][0].size
         mode = made[0][0].mode
         sheet = Image.new(mode, (width, height * len(made)))
@@ -135,11 +138,15 @@ class Look:
             made[:, 1] = np.linspace(-1, 1, len(made))
         return made
 
-    def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
+    def _picture(
+        self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int
+    ) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
-            ink = (110, 110, 110) if index is None else _rgb(COLOURS[index % len(COLOURS)])
+            ink = (138, 138, 138) if index is None else _rgb(COLOURS[index % len(COLOURS)])
             behind = None if index is None else self.behind
-            return scatter_picture(self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True), True
+            return scatter_picture(
+                self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True
+            ), True
         rows = _shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
@@ -155,14 +162,18 @@ def _rows(found: Any) -> np.ndarray | None:
         return None
     rows = np.asarray(found)
     if rows.ndim == 4 and len(rows):
-        return rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
+        return (
+            rows
+            if rows.dtype == np.uint8
+            else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
+        )
     return rows.astype(float) if rows.ndim == 2 and len(rows) else None
 
 
 def _shrunk(rows: np.ndarray, most: int) -> np.ndarray:
     from PIL import Image
 
-    from pushforward.report.figures import image
+    from pushforward.pictures import image
 
     height, width = rows.shape[1:3]
     if max(height, width) <= max(most, 16):

@@ -19,7 +19,19 @@ from pushforward.report.words import (
     target_of,
 )
 
-__all__ = ["SCORE_NOTE", "Cell", "Column", "Row", "Table", "commands", "costs", "facts", "scorecards", "subtitle", "title"]
+__all__ = [
+    "SCORE_NOTE",
+    "Cell",
+    "Column",
+    "Row",
+    "Table",
+    "commands",
+    "costs",
+    "facts",
+    "scorecards",
+    "subtitle",
+    "title",
+]
 
 SCORE_NOTE = (
     "Mean ± spread over repeated samplings; beneath, the ratio to what real data scores. A best value is marked only where its "
@@ -85,7 +97,10 @@ def subtitle(content: Mapping[str, Any]) -> str:
         rest = f" and {count(data['held_out'])} held-out" if finite(data.get("held_out")) is not None else ""
         parts.append(f"{count(data['train'])} training{rest} {what}")
     if shape:
-        parts.append(" × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else ""))
+        parts.append(
+            " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape)
+            + (" numbers" if len(shape) == 1 else "")
+        )
     if settings.get("budget"):
         parts.append(f"trained for {settings['budget']}".replace("for --", "with --"))
     if finite(settings.get("n")) is not None:
@@ -102,7 +117,11 @@ def scorecards(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
     found = []
     for heading, group in GROUPS:
         wanted = [one for one in group if one in known] if group else [one for one in known if one not in named]
-        wanted = [one for one in wanted if any(reading(content, row, one) for row in rows) or floor_of(content, one)[0] is not None]
+        wanted = [
+            one
+            for one in wanted
+            if any(reading(content, row, one) for row in rows) or floor_of(content, one)[0] is not None
+        ]
         if wanted:
             found.append((heading, _scorecard(content, wanted)))
     return found
@@ -185,9 +204,13 @@ def costs(content: Mapping[str, Any]) -> Table:
         Column("Time per sample", "many at once"),
         Column("FLOPs per sample"),
     ]
-    rows = [Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))]
+    rows = [
+        Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))
+    ]
     kept = [c for c in range(len(columns)) if any(row.cells[c].value != "–" for row in rows)]
-    return Table([columns[c] for c in kept], [Row(row.name, [row.cells[c] for c in kept], index=row.index) for row in rows])
+    return Table(
+        [columns[c] for c in kept], [Row(row.name, [row.cells[c] for c in kept], index=row.index) for row in rows]
+    )
 
 
 def _cost(entrant: Mapping[str, Any]) -> list[str]:
@@ -239,4 +262,8 @@ def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
     rows += [(labels.get(key, str(key).capitalize()), value) for key, value in machine.items()]
     rows += [(f"Run {name_of(one)}", one.get("run")) for one in entrants_of(content)]
-    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", [])]
+    return [
+        (name, f"{value:,}" if isinstance(value, int) else str(value))
+        for name, value in rows
+        if value not in (None, "", [])
+    ]

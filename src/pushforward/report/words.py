@@ -204,7 +204,12 @@ def blind(content: Mapping[str, Any], metric: str) -> bool:
 
 def verdict(content: Mapping[str, Any]) -> list[Sentence]:
     """The findings: what is best and by how much, then what to worry about."""
-    claims = [_best(content, QUALITY, "quality"), _best(content, DIVERSITY, "diversity"), _sampling(content), _training(content)]
+    claims = [
+        _best(content, QUALITY, "quality"),
+        _best(content, DIVERSITY, "diversity"),
+        _sampling(content),
+        _training(content),
+    ]
     return [one for one in claims if one is not None] + list(_worries(content))
 
 
@@ -234,7 +239,7 @@ def _best(content: Mapping[str, Any], metrics: Sequence[str], what: str) -> Sent
             f"{_named([one.name for one in lead])} lead in {what}, with no measurable difference between them{_at(content)}: "
             f"{label} {_values(lead)}, next {_named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
         )
-    return Sentence(what, text + _beside_floor(content, metric, lead[0]), "scorecard")
+    return Sentence(what, text + _beside_floor(content, metric, lead), "scorecard")
 
 
 def _at(content: Mapping[str, Any]) -> str:
@@ -246,12 +251,12 @@ def _values(some: Sequence[Reading]) -> str:
     return listing([one.text for one in some]) if len(some) <= 3 else f"from {some[0].text} to {some[-1].text}"
 
 
-def _beside_floor(content: Mapping[str, Any], metric: str, one: Reading) -> str:
+def _beside_floor(content: Mapping[str, Any], metric: str, lead: Sequence[Reading]) -> str:
     mean, spread = floor_of(content, metric)
     if mean is None:
         return "."
     text = f"; real data scores {with_spread(mean, spread or None)}"
-    return text + (", which is within noise of it." if at_floor(content, metric, one) else ".")
+    return text + (" (no measurable difference)." if all(at_floor(content, metric, one) for one in lead) else ".")
 
 
 def _numbers(content: Mapping[str, Any], group: str, key: str) -> dict[str, float]:
@@ -268,7 +273,9 @@ def _sampling(content: Mapping[str, Any]) -> Sentence | None:
     near = [name for name in ranked if times[name] < THRESHOLDS["faster"] * times[first]]
     each = f"{duration(times[first])} each{_calls(calls, first)}"
     if len(ranked) == 1:
-        return Sentence("speed", f"{_named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost")
+        return Sentence(
+            "speed", f"{_named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost"
+        )
     if len(near) == len(ranked):
         return Sentence("speed", f"All sample about equally fast, in {each}.", "cost")
     lead = f"{_named(near)} {'samples' if len(near) == 1 else 'sample'} fastest, in {each}"
@@ -294,7 +301,11 @@ def _training(content: Mapping[str, Any]) -> Sentence | None:
             f"({_named(ranked[-1:])}); the scores are not at equal budgets."
         )
         return Sentence("training", text, "cost")
-    rates = {name: value / seconds[name] for name, value in _numbers(content, "training", "samples").items() if name in seconds}
+    rates = {
+        name: value / seconds[name]
+        for name, value in _numbers(content, "training", "samples").items()
+        if name in seconds
+    }
     text = f"All were trained for about {duration((low + high) / 2)}"
     if len(rates) > 1:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
@@ -333,9 +344,15 @@ def _each(found: Mapping[str, str]) -> str:
 
 def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
     metrics = [one for one in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if one is not None]
-    lost = [name_of(one) for one in entrants_of(content) if metrics and all(reading(content, one, m) is None for m in metrics)]
+    lost = [
+        name_of(one)
+        for one in entrants_of(content)
+        if metrics and all(reading(content, one, m) is None for m in metrics)
+    ]
     if lost:
-        yield from _worry(f"{_named(lost)} {_verb(lost, 'has', 'have')} no finite score, so nothing is said about {_verb(lost, 'it', 'them')}.")
+        yield from _worry(
+            f"{_named(lost)} {_verb(lost, 'has', 'have')} no finite score, so nothing is said about {_verb(lost, 'it', 'them')}."
+        )
 
 
 def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -347,7 +364,9 @@ def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
             continue
         for one in readings(content, metric):
             if not one.better_than(base) and not at_floor(content, metric, one):
-                beaten.setdefault(one.name, []).append(f"{_inside(label_of(content, metric))} {one.text} against {base.text}")
+                beaten.setdefault(one.name, []).append(
+                    f"{_inside(label_of(content, metric))} {one.text} against {base.text}"
+                )
     for name, where in beaten.items():
         yield from _worry(f"{_named([name])} does not beat the no-network row: {listing(where)}.")
 
@@ -388,7 +407,9 @@ def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
 def _modes(content: Mapping[str, Any]) -> Iterator[Sentence]:
     lost = {name_of(one): text for one in entrants_of(content) if (text := _lost_modes(content, one))}
     if lost:
-        yield from _worry(f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples")
+        yield from _worry(
+            f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples"
+        )
 
 
 def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
@@ -402,7 +423,9 @@ def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
     return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))})"
 
 
-def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Callable[..., Iterator[Sentence]]:
+def _beyond(
+    metric: str, low: str, high: str, below: str, above: str, over_floor: bool
+) -> Callable[..., Iterator[Sentence]]:
     """A rule for scores whose ideal is a value in the middle."""
 
     def rule(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -426,18 +449,25 @@ def _bridges(content: Mapping[str, Any]) -> Iterator[Sentence]:
     floor = floor_of(content, "bridges")[0] or 0.0
     found = [one for one in readings(content, "bridges") if one.mean > floor + THRESHOLDS["bridges"]]
     if found:
-        yield from _worry(f"Samples fall between the modes, where no data is: {_each({one.name: percent(one.mean) for one in found})}.", "samples")
+        yield from _worry(
+            f"Samples fall between the modes, where no data is: {_each({one.name: percent(one.mean) for one in found})}.",
+            "samples",
+        )
 
 
 def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
     found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
-    low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
+    low = {
+        name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]
+    }
     if low:
         yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}.")
     with_labels = {bool(one["conditioned"]) for one in entrants_of(content) if one.get("conditioned") is not None}
     if len(with_labels) > 1:
         given = [name_of(one) for one in entrants_of(content) if one.get("conditioned")]
-        yield from _worry(f"Not like for like: {_named(given)} {_verb(given, 'was', 'were')} given class labels, the others were not.")
+        yield from _worry(
+            f"Not like for like: {_named(given)} {_verb(given, 'was', 'were')} given class labels, the others were not."
+        )
 
 
 def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -457,11 +487,17 @@ def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
 def _small(content: Mapping[str, Any]) -> Iterator[Sentence]:
     n = finite((content.get("settings") or {}).get("n"))
     if n is not None and n < THRESHOLDS["small"]:
-        yield from _worry(f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce")
+        yield from _worry(
+            f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
+        )
 
 
 def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
-    found = [_inside(label_of(content, m)) for m in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if m and blind(content, m)]
+    found = [
+        _inside(label_of(content, m))
+        for m in (_chosen(content, QUALITY), _chosen(content, DIVERSITY))
+        if m and blind(content, m)
+    ]
     if found:
         yield from _worry(
             f"On this data {listing(found)} cannot tell a good model from none: the no-network row itself is within noise of real data."
@@ -475,7 +511,14 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
     _modes,
     _precision_and_recall,
     _bridges,
-    _beyond("spread", "narrow", "wide", "Modes are too narrow (width over the true one): {}.", "Modes are too wide (width over the true one): {}.", False),
+    _beyond(
+        "spread",
+        "narrow",
+        "wide",
+        "Modes are too narrow (width over the true one): {}.",
+        "Modes are too wide (width over the true one): {}.",
+        False,
+    ),
     _beyond(
         "sharpness",
         "blurred",
@@ -501,7 +544,10 @@ def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str
 
 
 def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
-    rows = [(finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps"))) for one in entrant.get("curve") or []]
+    rows = [
+        (finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps")))
+        for one in entrant.get("curve") or []
+    ]
     points = sorted((calls, value, steps) for calls, value, steps in rows if calls is not None and value is not None)
     if len(points) < 3:
         return ""
@@ -536,8 +582,21 @@ CAPTIONS = {
 def family_of(entrant: Mapping[str, Any]) -> str:
     """One of the keys of the captions: gan, vae, diffusion, flow, other."""
     words = f"{entrant.get('family') or ''} {entrant.get('method') or ''}".lower()
-    known = (("gan", "gan"), ("adversarial", "gan"), ("vae", "vae"), ("variational", "vae"), ("autoencoder", "vae"), ("flow", "flow"))
-    more = (("diffusion", "diffusion"), ("ddpm", "diffusion"), ("edm", "diffusion"), ("score", "diffusion"), ("denoising", "diffusion"))
+    known = (
+        ("gan", "gan"),
+        ("adversarial", "gan"),
+        ("vae", "vae"),
+        ("variational", "vae"),
+        ("autoencoder", "vae"),
+        ("flow", "flow"),
+    )
+    more = (
+        ("diffusion", "diffusion"),
+        ("ddpm", "diffusion"),
+        ("edm", "diffusion"),
+        ("score", "diffusion"),
+        ("denoising", "diffusion"),
+    )
     return next((family for word, family in (*known, *more) if word in words), "other")
 
 
@@ -554,10 +613,18 @@ def limits(content: Mapping[str, Any]) -> list[str]:
         noise = THRESHOLDS["interval"] * 2**0.5 * floor_of(content, metric)[1]
         if noise > 0 and readings(content, metric):
             parts.append(f"{plain(noise, 2)} in {_inside(label_of(content, metric))}")
-    said = [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
+    said = (
+        [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."]
+        if parts
+        else []
+    )
     if settings.get("seeds") is not None and (finite(settings["seeds"]) or 0) <= 1:
-        said.append("Each model was trained once: the spread is that of sampling, and another training seed can change the order.")
+        said.append(
+            "Each model was trained once: the spread is that of sampling, and another training seed can change the order."
+        )
     if settings.get("features"):
-        said.append(f"Scores are computed in these features: {_clean(settings['features'])}. They are not comparable with published ones.")
+        said.append(
+            f"Scores are computed in these features: {_clean(settings['features'])}. They are not comparable with published ones."
+        )
     said.append("Times were measured on the machine below, and say little about another one.")
     return said

@@ -1,0 +1,350 @@
+"""Metrics against closed forms, independent implementations and planted faults."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.metrics import Samples, describe, registry
+from pushforward.metrics.frechet import Frechet, frechet_distance, gaussian_distance
+from pushforward.metrics.kernel import Kernel, kernel_distance, squared_mmd
+from pushforward.metrics.manifold import Manifold, prdc
+from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
+from pushforward.metrics.modes import Modes, count_modes
+from pushforward.metrics.sharpness import Sharpness, high_frequency_power
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def samples(generated, reference, training=None, *, shape=None, truth=None, features=True, **more):
+    training = reference if training is None else training
+    own = (lambda x: x.astype(np.float64)) if features is True else (lambda x: np.zeros((len(x), 1)))
+    return Samples(
+        generated=generated.astype(np.float32),
+        reference=reference.astype(np.float32),
+        training=training if training.dtype == np.uint8 else training.astype(np.float32),
+        generated_features=own(generated),
+        reference_features=own(reference),
+        shape=shape or generated.shape[1:],
+        truth=truth,
+        **more,
+    )
+
+
+def values(metric, *args, **more):
+    given = samples(*args, **more)
+    assert metric.applies(given)
+    return {one.name: one for one in metric(given)}
+
+
+# --- Fréchet ---------------------------------------------------------------------------------------------------------
+
+
+def clouds(n=400, m=300, f=7):
+    r = random(1)
+    return r.standard_normal((n, f)) @ r.standard_normal((f, f)), r.standard_normal((m, f)) * r.uniform(0.5, 2, f) + 0.3
+
+
+def test_frechet_between_commuting_gaussians_is_the_closed_form():
+    r = random(2)
+    turn = np.linalg.qr(r.standard_normal((6, 6)))[0]
+    a, b, mean = r.uniform(0.1, 4, 6), r.uniform(0.1, 4, 6), r.standard_normal(6)
+    found = gaussian_distance(np.zeros(6), (turn * a) @ turn.T, mean, (turn * b) @ turn.T)
+    wanted = (mean**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_frechet_in_two_dimensions_without_commuting():
+    # tr (A B)^.5 of 2 x 2 matrices is sqrt(tr(A B) + 2 sqrt(det A det B)), from the characteristic polynomial
+    a, b = np.array([[2.0, 0.9], [0.9, 1.0]]), np.array([[0.5, -0.3], [-0.3, 3.0]])
+    overlap = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a) * np.linalg.det(b)))
+    found = gaussian_distance(np.zeros(2), a, np.ones(2), b)
+    assert found == pytest.approx(2 + np.trace(a) + np.trace(b) - 2 * overlap, rel=1e-9)
+
+
+def test_frechet_agrees_with_torch_fidelity():
+    fid = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = clouds()
+    first, second = (fid.fid_features_to_statistics(torch.from_numpy(part)) for part in (x, y))
+    wanted = float(fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"])
+    assert frechet_distance(x, y) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_frechet_of_a_cloud_with_itself_is_zero_even_with_fewer_rows_than_columns():
+    for rows, columns in ((500, 9), (20, 64)):
+        x = random(3).standard_normal((rows, columns))
+        assert abs(frechet_distance(x, x)) < 1e-6
+
+
+# --- KID -------------------------------------------------------------------------------------------------------------
+
+
+def by_hand(x, y):
+    n, f = x.shape
+    k = lambda a, b: (float(a @ b) / f + 1) ** 3  # noqa: E731
+    pairs = [(i, j) for i in range(n) for j in range(n)]
+    same = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / (n * (n - 1))
+    return same - 2 * sum(k(x[i], y[j]) for i, j in pairs) / n**2
+
+
+def test_kid_equals_the_double_loop_and_torch_fidelity():
+    x, y = (part[:40] for part in clouds())
+    assert kernel_distance(x, y)[0] == pytest.approx(by_hand(x, y), rel=1e-10)
+    kid = pytest.importorskip("torch_fidelity.metric_kid")
+    poly = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1.0}
+    wanted = kid.mmd2(kid.kernel_poly(x, x, **poly), kid.kernel_poly(x, y, **poly), kid.kernel_poly(y, y, **poly))
+    assert kernel_distance(x, y)[0] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
+    found = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4))) for seed in range(300)])
+    assert abs(found[:, 0].mean()) < 4 * found[:, 0].std() / np.sqrt(300)
+    assert 0.35 < (found[:, 0] < 0).mean() < 0.75
+    shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + [[[0]], [[1]]])) for s in range(300)])
+    assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
+
+
+def test_kid_in_blocks_is_the_mean_over_blocks():
+    r = random(4)
+    x, y = r.standard_normal((50, 3)), r.standard_normal((50, 3)) + 0.5
+    value, error = kernel_distance(x, y, every_pair=30, block=20)
+    each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]
+    assert value == pytest.approx(np.mean(each), rel=1e-10)
+    assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
+
+
+def test_kid_does_not_depend_on_the_scale_of_the_features():
+    x, y = clouds(300, 300)
+    first = values(Kernel(), x, y)["kid"].value
+    assert values(Kernel(), x * 0.01 + 5, y * 0.01 + 5)["kid"].value == pytest.approx(first, rel=1e-6)
+    narrow = random(5).standard_normal((2, 300, 6))
+    assert values(Kernel(), narrow[0] * 0.5, narrow[1])["kid"].value > 0.1, "a wrong variance must be seen"
+
+
+# --- precision, recall, density, coverage ------------------------------------------------------------------------------
+
+
+def test_prdc_is_what_its_authors_package_computes():
+    package = pytest.importorskip("prdc")
+    r = random(6)
+    real, fake = r.standard_normal((1203, 5)), r.standard_normal((1203, 5)) * 0.8 + 0.4
+    with contextlib.redirect_stdout(io.StringIO()):
+        wanted = package.compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
+    found = prdc(fake, real, 5)
+    assert found == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
+    assert len(set(found.values())) == 4
+
+
+def test_prdc_sees_a_missing_half_and_refuses_too_few_rows():
+    r = random(7)
+    real = r.standard_normal((600, 3)) + 20 * (np.arange(600) % 2)[:, None]
+    found = values(Manifold(), r.standard_normal((600, 3)), real)
+    assert found["precision"].value > 0.9
+    assert found["recall"].value < 0.55
+    assert found["coverage"].value < 0.55
+    with pytest.raises(UsageError, match="more than 5 rows"):
+        prdc(real[:5], real[:9], 5)
+    assert not Manifold().applies(samples(real[:99], real[:100]))
+
+
+# --- modes -------------------------------------------------------------------------------------------------------------
+
+ANGLES = 2 * np.pi * np.arange(8) / 8
+CENTRES, STD = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), 0.01
+
+
+def ring(n=8000, seed=8, keep=range(8), spread=1.0, bridges=0.0):
+    r = random(seed)
+    x = CENTRES[r.choice(list(keep), n)] + STD * spread * r.standard_normal((n, 2))
+    lost = int(bridges * n)
+    x[:lost] = r.uniform(-0.5, 0.5, (lost, 2))
+    return x
+
+
+def test_modes_of_the_truth():
+    found = count_modes(ring(), CENTRES, STD)
+    assert (found.held, found.found) == (8, 8)
+    assert found.high_quality == pytest.approx(1 - np.exp(-4.5), abs=0.004)
+    assert found.spread == pytest.approx(1, abs=0.02)
+    assert found.bridges < 0.001
+    assert found.divergence < 0.002
+    np.testing.assert_allclose(found.mass, 1 / 8, atol=0.015)
+
+
+def test_modes_see_each_planted_fault_apart_from_the_others():
+    dropped = count_modes(ring(keep=(0, 2, 3, 4, 6, 7)), CENTRES, STD)
+    assert (dropped.held, dropped.found) == (6, 6)
+    assert dropped.divergence == pytest.approx(np.log(8 / 6), abs=0.003)
+    assert dropped.mass[[1, 5]].tolist() == [0, 0]
+    bridged = count_modes(ring(bridges=0.03), CENTRES, STD)
+    assert bridged.bridges == pytest.approx(0.03, abs=0.001)
+    assert bridged.spread == pytest.approx(1, abs=0.02), "bridges must not widen the modes"
+    narrow = count_modes(ring(spread=0.7), CENTRES, STD)
+    assert narrow.spread == pytest.approx(0.7, abs=0.02)
+    assert narrow.high_quality > 0.998
+    assert narrow.held == 8
+
+
+def test_a_mode_with_a_few_samples_is_found_but_not_held():
+    x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(80, seed=9, keep=(7,))])
+    found = count_modes(x, CENTRES, STD)
+    assert (found.held, found.found) == (7, 8)
+    x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(120, seed=9, keep=(7,))])
+    assert count_modes(x, CENTRES, STD).held == 8, "20 % of an eighth is 2.5 %"
+
+
+def test_modes_with_unequal_masses_and_three_dimensions():
+    r = random(10)
+    centres, weights = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]]), np.array([0.7, 0.2, 0.1])
+    x = centres[r.choice(3, 20_000, p=weights)] + 0.3 * r.standard_normal((20_000, 3))
+    truth = SimpleNamespace(centres=centres, std=0.3, weights=weights)
+    found = values(Modes(), x, x, truth=truth)
+    assert found["mode_kl"].value < 0.001
+    assert count_modes(x, centres, 0.3).divergence > 0.2, "against equal masses"
+    assert found["spread"].value == pytest.approx(1, abs=0.02)
+    assert found["high_quality"].value == pytest.approx(found["high_quality"].target, abs=0.003)
+    np.testing.assert_allclose(found["modes_held"].extra["mass"], weights, atol=0.01)
+
+
+def test_modes_without_a_single_near_row_are_finite():
+    found = count_modes(np.full((50, 2), 30.0), CENTRES, STD)
+    assert (found.held, found.found, found.bridges, found.high_quality) == (0, 0, 1, 0)
+    assert found.divergence == pytest.approx(np.log(8))
+    assert np.isfinite(found.spread)
+
+
+def test_modes_need_a_truth_with_centres():
+    x = ring(50)
+    assert not Modes().applies(samples(x, x))
+    assert not Modes().applies(samples(x, x, truth=SimpleNamespace(centres=np.zeros((0, 2)), std=0.0, weights=np.zeros(0))))
+
+
+# --- near-copies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [10, 200])
+def test_planted_copies_are_found_and_new_rows_are_not(d):
+    r = random(11)
+    scale = r.uniform(0.5, 20, d)
+    rows = r.standard_normal((5000, d)) * scale
+    training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
+    generated = fresh.copy()
+    generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
+    found = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert found.value == pytest.approx(0.05, abs=0.002)
+    clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert clean.value < 0.003
+    copies, threshold = near_copies(*(x.astype(np.float32) for x in (generated, training, held_out)), scale)
+    assert copies[:50].all()
+    assert not copies[50:].any()
+    whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
+    assert threshold < np.sqrt(whole.min(1)).mean()
+
+
+def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
+    r = random(12)
+    x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
+    x[5] = y[1234]
+    wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
+    found = nearest_distance(x, y, np.full(90, 0.25))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-12)
+    assert found[5] == 0
+    as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
+    np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_distances_are_measured_in_units_of_scale():
+    r = random(13)
+    rows = r.standard_normal((2500, 6))
+    rows[:, 0] *= 1000
+    generated = rows[2000:].copy()
+    generated[:, 1:] = rows[:500, 1:]
+    generated[:, 0] += 1  # a thousandth of that column's width
+    generated[:, 0] = rows[:500, 0] + 1
+    unit = np.array([1000, 1, 1, 1, 1, 1], np.float32)
+    copies, _ = near_copies(generated, rows[:1500], rows[1500:2000], unit)
+    assert copies.mean() > 0.99
+
+
+# --- sharpness ---------------------------------------------------------------------------------------------------------
+
+
+def test_sharpness_of_blurred_real_and_noisy_images():
+    r = random(14)
+    shape = (2, 9, 12)
+    real = r.uniform(0, 1, (300, *shape))
+    blurred = (real + np.roll(real, 1, -1) + np.roll(real, 1, -2) + np.roll(real, (1, 1), (-1, -2))) / 4
+    noisy = real + 0.3 * r.standard_normal(real.shape)
+    flat = [x.reshape(300, -1) for x in (real, blurred, noisy)]
+    score = {i: values(Sharpness(), flat[i], flat[0], shape=shape)["sharpness"].value for i in range(3)}
+    assert score[0] == pytest.approx(1, abs=1e-6)
+    assert score[1] < 0.3
+    assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), "white noise adds its variance at every frequency"
+
+
+def test_power_is_split_at_half_of_nyquist_and_obeys_parseval():
+    column = np.arange(16)
+    for cycles, fine in ((2, 0.0), (4, 0.0), (5, 1.0), (8, 1.0)):
+        wave = np.tile(np.cos(2 * np.pi * cycles * column / 16), (1, 1, 16, 1)).reshape(1, -1)
+        assert high_frequency_power(wave, (1, 16, 16)) == pytest.approx(fine * (wave**2).mean(), abs=1e-9)
+
+
+def test_sharpness_is_for_images_with_detail():
+    grey = np.full((4, 64), 0.5)
+    assert not Sharpness().applies(samples(grey, grey, shape=(1, 8, 8)))
+    vectors = random(15).standard_normal((4, 64))
+    assert not Sharpness().applies(samples(vectors, vectors))
+
+
+# --- all of them -------------------------------------------------------------------------------------------------------
+
+
+def test_the_registry_finds_each_file_and_describes_each_score():
+    assert set(registry()) == {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness"}
+    about = describe()
+    for metric in registry().values():
+        metric()
+        assert set(metric.scores) <= set(about)
+    assert all(row["better"] in ("lower", "higher", "target") and row["label"] and row["what"] for row in about.values())
+
+
+def test_the_declared_scores_are_those_that_come_back():
+    r = random(16)
+    images = r.uniform(0, 1, (40, 64))
+    truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3)
+    given = samples(images, r.uniform(0, 1, (40, 64)), shape=(1, 8, 8), truth=truth)
+    for metric in registry().values():
+        found = metric()(given)
+        assert tuple(one.name for one in found) == metric.scores
+        assert all(one.better == describe()[one.name]["better"] for one in found)
+        assert all(np.isfinite(one.value) for one in found)
+
+
+def test_wrong_input_is_refused_with_a_number():
+    x = random(17).standard_normal((10, 4))
+    spoiled = x.copy()
+    spoiled[[2, 7], 1] = np.nan
+    spoiled[3, 0] = np.inf
+    with pytest.raises(Diverged, match="3 of 10 generated rows"):
+        samples(spoiled, x)
+    with pytest.raises(DataError, match="3 of 10 training rows"):
+        samples(x, x, spoiled)
+    with pytest.raises(DataError, match="at least one row"):
+        samples(x[:0], x)
+    with pytest.raises(DataError, match="have 3 columns; 4 were expected"):
+        samples(x, x[:, :3], shape=(4,))
+    with pytest.raises(ValueError, match="1 of 10 generated_features"):
+        bad = x.copy()
+        bad[0, 0] = np.nan
+        Samples(x, x, x, bad, x, (4,))
+    with pytest.raises(DataError, match="9 rows of features"):
+        Samples(x, x, x, x[:9], x, (4,))
+    assert Frechet().applies(samples(x, x))
