@@ -151,7 +151,9 @@ def test_published_weights():
     torch.testing.assert_close(SNR()("noise", k), torch.ones(7, dtype=torch.float64))
     torch.testing.assert_close(MinSNR(5)("noise", k), snr.clamp(max=5) / snr)
     torch.testing.assert_close(MinSNR(5)("v", k), snr.clamp(max=5) / (snr + 1))
-    torch.testing.assert_close(EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(
+        EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("name", classes("pushforward.times", Weight))
@@ -162,7 +164,15 @@ def test_weights_are_positive_and_have_a_spec(name):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: OptimalTransport(1), lambda: OptimalTransport(8, 0), lambda: LogNormal(0, 0), lambda: MinSNR(0), lambda: Stratified(Uniform(), 0), lambda: LogitNormal(0, -1)]
+    "make",
+    [
+        lambda: OptimalTransport(1),
+        lambda: OptimalTransport(8, 0),
+        lambda: LogNormal(0, 0),
+        lambda: MinSNR(0),
+        lambda: Stratified(Uniform(), 0),
+        lambda: LogitNormal(0, -1),
+    ],
 )
 def test_bad_settings_are_refused(make):
     with pytest.raises(UsageError):

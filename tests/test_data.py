@@ -72,8 +72,9 @@ def test_constant_columns_and_channels_get_std_1():
     table[:, 1] = 0.1
     assert Space.measure(table).std[1] == 1.0
     pixels = np.random.RandomState(3).randint(0, 256, (20, 3, 4, 5)).astype(np.uint8)
-    pixels[:, 2] = 77
-    assert Space.measure(pixels).std[2] == 1.0
+    for value in range(256):  # of which some have a mean that is not exact
+        pixels[:, 2] = value
+        assert Space.measure(pixels).std[2] == 1.0
 
 
 def test_binary_only_when_there_is_nothing_but_black_and_white():
@@ -317,9 +318,7 @@ def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
 
     truth = toy.Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
     x = np.random.RandomState(5).standard_normal((40, 2)) * 3
-    expected = sum(
-        w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x) for w, c in zip(truth.weights, truth.centres, strict=True)
-    )
+    expected = sum(w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x) for w, c in zip(truth.weights, truth.centres, strict=True))
     assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
     data = pf_data.load("checkerboard")
     ticks = np.linspace(-5, 5, 400, endpoint=False) + 10 / 800
@@ -339,9 +338,7 @@ def test_moons_have_the_closed_form_moments():
         for mode, centre in ((0, (0, 2 / np.pi)), (1, (1, 0.5 - 2 / np.pi))):
             rows = x[data.train.labels == mode]
             variance = np.array([0.5, 0.5 - 4 / np.pi**2]) + noise**2
-            assert np.abs(rows.mean(0) - (np.array(centre) * scale + shift)).max() < 5 * scale * 0.75 / math.sqrt(
-                49_000
-            )
+            assert np.abs(rows.mean(0) - (np.array(centre) * scale + shift)).max() < 5 * scale * 0.75 / math.sqrt(49_000)
             assert np.allclose(rows.var(0), variance * scale**2, rtol=0.03)
 
 
@@ -373,9 +370,7 @@ def test_moons_angles_are_not_evenly_spaced():
     made = toy._moons("", 0.0, 1, (0, 0))
     x, modes = made.draw(np.random.RandomState(6), 20_000)
     gaps = np.diff(np.sort(np.arctan2(x[modes == 0, 1], x[modes == 0, 0])))
-    assert gaps.std() / gaps.mean() == pytest.approx(
-        1, abs=0.05
-    )  # exponential gaps of a Poisson process; 0 if evenly spaced
+    assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)  # exponential gaps of a Poisson process; 0 if evenly spaced
 
 
 def test_toys_are_the_same_data_everywhere():
@@ -445,10 +440,11 @@ def test_the_way_rows_are_held_changes_nothing(monkeypatch, augment):
     assert torch.equal(Sampler(data, 6, augment=augment).batch(3).x, held)
 
 
-def test_augmentation_is_keyed_by_epoch_and_row_whatever_the_batch():
+@pytest.mark.parametrize("augment", [("flip",), ("shift",), ("flip", "shift")])
+def test_augmentation_is_keyed_by_epoch_and_row_whatever_the_batch(augment):
     data = pictures(31, labelled=False)
     n = len(data.train)
-    wide, narrow = (Sampler(data, size, seed=2, augment=("flip", "shift")) for size in (2 * n, 1))
+    wide, narrow = (Sampler(data, size, seed=2, augment=augment) for size in (2 * n, 1))
     both = wide.batch(0).x
     assert torch.equal(both, torch.cat([narrow.batch(b).x for b in range(2 * n)]))
     order = [Sampler(data, 1, seed=2).order(e) for e in (0, 1)]
@@ -467,17 +463,17 @@ def test_flip_mirrors_half_of_the_rows_left_to_right():
 
 
 def test_shift_moves_each_way_and_repeats_the_edge():
-    data = pictures(900, shape=(2, 16, 9), labelled=False)
+    data = pictures(900, shape=(2, 16, 17), labelled=False)
     n = len(data.train)
     x, y = Sampler(data, n).batch(0).x, Sampler(data, n, augment=("shift",)).batch(0).x
-    seen = np.zeros((5, 3), dtype=int)
-    for down in range(-2, 3):  # 16 // 8 pixels down or up, 9 // 8 right or left
-        for right in range(-1, 2):
+    seen = np.zeros((5, 5), dtype=int)
+    for down in range(-2, 3):  # 16 // 8 pixels down or up, 17 // 8 right or left
+        for right in range(-2, 3):
             padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
-            moved = padded[:, :, 2 - down : 18 - down, 2 - right : 11 - right]
-            seen[down + 2, right + 1] = int((y == moved).flatten(1).all(1).sum())
+            moved = padded[:, :, 2 - down : 18 - down, 2 - right : 19 - right]
+            seen[down + 2, right + 2] = int((y == moved).flatten(1).all(1).sum())
     assert seen.sum() == n
-    assert np.abs(seen - n / 15).max() < 5 * math.sqrt(n / 15)
+    assert np.abs(seen - n / 25).max() < 5 * math.sqrt(n / 25)
 
 
 def test_sampler_refuses_what_it_cannot_do():

@@ -45,7 +45,7 @@ def values(metric, *args, **more):
     return {one.name: one for one in metric(given)}
 
 
-# --- Fréchet ---------------------------------------------------------------------------------------------------------
+# --- Fréchet ---
 
 
 def clouds(n=400, m=300, f=7):
@@ -108,7 +108,8 @@ def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
     found = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4))) for seed in range(300)])
     assert abs(found[:, 0].mean()) < 4 * found[:, 0].std() / np.sqrt(300)
     assert 0.35 < (found[:, 0] < 0).mean() < 0.75
-    shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + [[[0]], [[1]]])) for s in range(300)])
+    apart = np.array([[[0.0]], [[1.0]]])
+    shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart)) for s in range(300)])
     assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
 
 
@@ -129,7 +130,7 @@ def test_kid_does_not_depend_on_the_scale_of_the_features():
     assert values(Kernel(), narrow[0] * 0.5, narrow[1])["kid"].value > 0.1, "a wrong variance must be seen"
 
 
-# --- precision, recall, density, coverage ------------------------------------------------------------------------------
+# --- precision, recall, density, coverage ---
 
 
 def test_prdc_is_what_its_authors_package_computes():
@@ -155,7 +156,7 @@ def test_prdc_sees_a_missing_half_and_refuses_too_few_rows():
     assert not Manifold().applies(samples(real[:99], real[:100]))
 
 
-# --- modes -------------------------------------------------------------------------------------------------------------
+# --- modes ---
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
 CENTRES, STD = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), 0.01
@@ -227,7 +228,7 @@ def test_modes_need_a_truth_with_centres():
     assert not Modes().applies(samples(x, x, truth=SimpleNamespace(centres=np.zeros((0, 2)), std=0.0, weights=np.zeros(0))))
 
 
-# --- near-copies -------------------------------------------------------------------------------------------------------
+# --- near-copies ---
 
 
 @pytest.mark.parametrize("d", [10, 200])
@@ -274,7 +275,7 @@ def test_distances_are_measured_in_units_of_scale():
     assert copies.mean() > 0.99
 
 
-# --- sharpness ---------------------------------------------------------------------------------------------------------
+# --- sharpness ---
 
 
 def test_sharpness_of_blurred_real_and_noisy_images():
@@ -304,7 +305,7 @@ def test_sharpness_is_for_images_with_detail():
     assert not Sharpness().applies(samples(vectors, vectors))
 
 
-# --- all of them -------------------------------------------------------------------------------------------------------
+# --- all of them ---
 
 
 def test_the_registry_finds_each_file_and_describes_each_score():
@@ -341,9 +342,9 @@ def test_wrong_input_is_refused_with_a_number():
         samples(x[:0], x)
     with pytest.raises(DataError, match="have 3 columns; 4 were expected"):
         samples(x, x[:, :3], shape=(4,))
+    bad = x.copy()
+    bad[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 10 generated_features"):
-        bad = x.copy()
-        bad[0, 0] = np.nan
         Samples(x, x, x, bad, x, (4,))
     with pytest.raises(DataError, match="9 rows of features"):
         Samples(x, x, x, x[:9], x, (4,))

@@ -45,9 +45,7 @@ def unet(shape, classes=0, times=1, **options):
 
 
 def dit(shape, classes=0, times=1, **options):
-    return DiT(
-        shape, patch=4 if shape[1] > 12 else 2, width=16, depth=2, heads=2, classes=classes, times=times, **options
-    )
+    return DiT(shape, patch=4 if shape[1] > 12 else 2, width=16, depth=2, heads=2, classes=classes, times=times, **options)
 
 
 def generator(shape, classes=0):

@@ -68,7 +68,7 @@ def test_velocity_is_the_derivative_of_the_path():
 def test_edm_preconditioning_is_minus_v():
     """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
     path = PATHS[3]
-    x, z, k, x_t = pairs(path)
+    x, _, k, x_t = pairs(path)
     sigma = k.sigma
     c_skip, c_out = 1 / (1 + sigma**2), sigma / torch.sqrt(1 + sigma**2)
     raw = torch.randn_like(x)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.report import Report, words
 from pushforward.pictures import grid_picture, scatter_picture, write_gif
+from pushforward.report import Report, words
 from pushforward.report.numbers import duration, measured, percent, plain, quantity
 from pushforward.report.tables import scorecards
 
@@ -28,23 +28,38 @@ ABOUT = {
     "sharpness": ("Sharpness", "target", 1.0, 0.01),
 }
 VALUES = {
-    "flow": {"frechet": 0.13, "kid": 0.0004, "precision": 0.79, "recall": 0.77, "density": 0.98, "coverage": 0.95, "near_copies": 0.003, "sharpness": 1.02},
-    "ddpm": {"frechet": 0.21, "kid": 0.0011, "precision": 0.76, "recall": 0.77, "density": 0.94, "coverage": 0.942, "near_copies": 0.002, "sharpness": 1.05},
-    "gan": {"frechet": 0.44, "kid": 0.0035, "precision": 0.75, "recall": 0.68, "density": 0.9, "coverage": 0.88, "near_copies": 0.004, "sharpness": 0.98},
-    "vae": {"frechet": 0.92, "kid": 0.0081, "precision": 0.74, "recall": 0.66, "density": 1.1, "coverage": 0.79, "near_copies": 0.0, "sharpness": 0.88},
-}  # fmt: skip
+    name: dict(zip(ABOUT, numbers, strict=True))
+    for name, numbers in {
+        "flow": (0.13, 0.0004, 0.79, 0.77, 0.98, 0.95, 0.003, 1.02),
+        "ddpm": (0.21, 0.0011, 0.76, 0.77, 0.94, 0.942, 0.002, 1.05),
+        "gan": (0.44, 0.0035, 0.75, 0.68, 0.9, 0.88, 0.004, 0.98),
+        "vae": (0.92, 0.0081, 0.74, 0.69, 1.1, 0.79, 0.0, 0.88),
+    }.items()
+}
 FAMILIES = {"flow": "flow matching", "ddpm": "diffusion", "gan": "GAN", "vae": "VAE"}
-BASE = {"frechet": 1.9, "kid": 0.02, "precision": 0.5, "recall": 0.7, "density": 0.5, "coverage": 0.74, "near_copies": 0.0, "sharpness": 1.3}
+BASE = dict(zip(ABOUT, (1.9, 0.02, 0.5, 0.7, 0.5, 0.74, 0.0, 1.3), strict=True))
+SPREADS = {"near_copies": 0.001, "kid": 0.0002}
 
 
 def score(value, spread, floor):
     rng = np.random.default_rng(3)
-    return {"mean": value, "spread": spread, "values": (value + spread * rng.normal(size=3)).tolist(), "ratio": value / floor if floor else None}
+    return {
+        "mean": value,
+        "spread": spread,
+        "values": (value + spread * rng.normal(size=3)).tolist(),
+        "ratio": value / floor if floor else None,
+    }
 
 
 def metrics(about=ABOUT):
     return {
-        name: {"label": label, "better": better, "target": None, "what": f"What {label} is.", "floor": {"mean": mean, "spread": spread}}
+        name: {
+            "label": label,
+            "better": better,
+            "target": None,
+            "what": f"What {label} is.",
+            "floor": {"mean": mean, "spread": spread},
+        }
         for name, (label, better, mean, spread) in about.items()
     }
 
@@ -55,14 +70,25 @@ def losses(family, steps=300):
     if family != "GAN":
         return {"model": {"step": step.tolist(), "value": fall.tolist()}}
     other = 0.69 + 0.1 * np.sin(step / 400) + 0.05 * rng.normal(size=steps)
-    return {"critic": {"step": step.tolist(), "value": fall.tolist()}, "generator": {"step": step.tolist(), "value": other.tolist()}}
+    return {
+        "critic": {"step": step.tolist(), "value": fall.tolist()},
+        "generator": {"step": step.tolist(), "value": other.tolist()},
+    }
 
 
 def make_entrant(name):
     family = FAMILIES[name]
     iterative = name in ("flow", "ddpm")
     calls = {"flow": 19, "ddpm": 20}.get(name, 1)
-    curve = [{"calls": 2 * k - 1 if name == "flow" else k, "steps": k, "frechet": 0.12 + 2.0 / k**1.5, "coverage": 0.95 - 0.5 / k} for k in (1, 2, 4, 8, 16, 32)]
+    curve = [
+        {
+            "calls": 2 * k - 1 if name == "flow" else k,
+            "steps": k,
+            "frechet": 0.12 + 2.0 / k**1.5,
+            "coverage": 0.95 - 0.5 / k,
+        }
+        for k in (1, 2, 4, 8, 16, 32)
+    ]
     return {
         "name": name,
         "family": family,
@@ -72,18 +98,30 @@ def make_entrant(name):
         "seed": 0,
         "parameters": {"flow": 402_314, "ddpm": 402_314, "gan": 388_120, "vae": 410_442}[name],
         "other_parameters": {"critic": 391_000} if name == "gan" else {},
-        "training": {"seconds": 60.2, "steps": 2990, "samples": 382_720 * (2 if name == "vae" else 1), "precision": "float32", "batch": 128,
-                     "samples_per_second": 6357.0, "peak_memory_mb": 612.0},
-        "sampling": {"solver": {"flow": "Heun", "ddpm": "DDIM"}.get(name), "steps": {"flow": 10, "ddpm": 20}.get(name), "calls": calls,
-                     "seconds_per_sample": 0.00021 * calls, "flops_per_sample": 3_100_000 * calls},
-        "scores": {metric: score(value, {"near_copies": 0.001, "kid": 0.0002}.get(metric, 0.008), ABOUT[metric][2]) for metric, value in VALUES[name].items()},
+        "training": {
+            "seconds": 60.2,
+            "steps": 2990,
+            "samples": 382_720 * (2 if name == "vae" else 1),
+            "precision": "float32",
+            "batch": 128,
+            "samples_per_second": 6357.0,
+            "peak_memory_mb": 612.0,
+        },
+        "sampling": {
+            "solver": {"flow": "Heun", "ddpm": "DDIM"}.get(name),
+            "steps": {"flow": 10, "ddpm": 20}.get(name),
+            "calls": calls,
+            "seconds_per_sample": 0.00021 * calls,
+            "flops_per_sample": 3_100_000 * calls,
+        },
+        "scores": {m: score(v, SPREADS.get(m, 0.008), ABOUT[m][2]) for m, v in VALUES[name].items()},
         "curve": curve if iterative else [],
         "losses": losses(family),
         "label_agreement": 0.97,
         "modes": None,
         "warnings": [],
         "commands": [f"pushforward train {name} --data digits --budget 60s --seed 0"],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +130,34 @@ def whole():
         "format_version": 1,
         "title": "gan, vae, ddpm, flow on digits",
         "created": "2026-11-24",
-        "data": {"name": "digits", "shape": [1, 8, 8], "kind": "image", "classes": [str(i) for i in range(10)], "columns": [], "train": 1437,
-                 "held_out": 360, "fingerprint": "9f2c" * 16},
-        "settings": {"n": 360, "repeats": 3, "seeds": 1, "budget": "60s", "k": 5, "features": "classifier, 36 dimensions, held-out accuracy 0.98",
-                     "shared": "seeds"},
+        "data": {
+            "name": "digits",
+            "shape": [1, 8, 8],
+            "kind": "image",
+            "classes": [str(i) for i in range(10)],
+            "columns": [],
+            "train": 1437,
+            "held_out": 360,
+            "fingerprint": "9f2c" * 16,
+        },
+        "settings": {
+            "n": 360,
+            "repeats": 3,
+            "seeds": 1,
+            "budget": "60s",
+            "k": 5,
+            "features": "classifier, 36 dimensions, held-out accuracy 0.98",
+            "shared": "seeds",
+        },
         "machine": {"cpu": "AMD EPYC", "cores": 2, "torch": "2.13.0", "python": "3.11.2", "platform": "Linux"},
         "metrics": metrics(),
         "entrants": [make_entrant(name) for name in VALUES],
-        "baseline": {"name": "no network (one Gaussian per class)", "scores": {m: score(v, 0.01 if m != "kid" else 0.0003, ABOUT[m][2]) for m, v in BASE.items()}},
+        "baseline": {
+            "name": "no network (one Gaussian per class)",
+            "scores": {m: score(v, SPREADS.get(m, 0.01), ABOUT[m][2]) for m, v in BASE.items()},
+        },
         "commands": ["pushforward compare gan vae ddpm flow --data digits --budget 60s"],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -119,10 +175,15 @@ def digit_pictures():
         data = np.clip(x[100 + 64 * i : 164 + 64 * i] + (0.02 + 0.03 * i) * rng.normal(size=(64, 8, 8, 1)), 0, 1)
         noise = rng.normal(size=(16, 8, 8, 1)) * 0.5 + 0.5
         mix = [(float(t), np.clip((1 - t) * data[:16] + t * noise, 0, 1)) for t in np.linspace(1, 0, 11)]
-        history = [(500 * k, (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(np.uint8)) for k in range(6)]
+        history = [
+            (500 * k, (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(np.uint8))
+            for k in range(6)
+        ]
         made[name] = {
             "grid": (data * 255).astype(np.uint8),
-            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix] if name in ("flow", "ddpm") else None,
+            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix]
+            if name in ("flow", "ddpm")
+            else None,
             "training": history,
         }
     return made
@@ -150,14 +211,505 @@ def toy_content(content):
     content["title"] = "gan, vae, ddpm, flow on ring"
     content["data"] |= {"name": "ring", "shape": [2], "kind": "vector", "classes": [], "columns": ["x", "y"]}
     content["settings"]["shared"] = "noise"
-    more = {"modes_held": ("Modes held", "higher", 8.0, 0.0), "bridges": ("Bridges", "lower", 0.001, 0.001), "spread": ("Spread", "target", 1.0, 0.02)}
+    more = {
+        "modes_held": ("Modes held", "higher", 8.0, 0.0),
+        "bridges": ("Bridges", "lower", 0.001, 0.001),
+        "spread": ("Spread", "target", 1.0, 0.02),
+    }
     content["metrics"] = {k: v for k, v in content["metrics"].items() if k != "sharpness"} | metrics(more)
     found = {"flow": (8, 0.01, 1.05), "ddpm": (8, 0.02, 1.1), "gan": (6, 0.005, 0.6), "vae": (8, 0.2, 1.8)}
     for entrant in content["entrants"]:
         held, bridges, spread = found[entrant["name"]]
         entrant["scores"].pop("sharpness")
-        entrant["scores"] |= {"modes_held": score(held, 0.0, 8), "bridges": score(bridges, 0.002, 0.001), "spread": score(spread, 0.01, 1)}
+        entrant["scores"] |= {
+            "modes_held": score(held, 0.0, 8),
+            "bridges": score(bridges, 0.002, 0.001),
+            "spread": score(spread, 0.01, 1),
+        }
     return content
+
+
+def entrant(content, name):
+    return next(one for one in content["entrants"] if one["name"] == name)
+
+
+def said(content, kind=None):
+    return [one.text for one in words.verdict(content) if kind in (None, one.kind)]
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects tags, addresses that would be loaded, and text outside scripts and styles."""
+
+    void = ("meta", "link", "img", "input", "br", "circle", "polygon", "line", "path", "rect")
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.open, self.loads, self.ids, self.hrefs, self.text = [], [], [], [], [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        for name, value in attrs:
+            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (
+                name == "href" and tag == "link"
+            ):
+                self.loads.append(value)
+            if name == "id":
+                self.ids.append(value)
+            if name == "href" and tag == "a":
+                self.hrefs.append(value)
+            assert not name.startswith("on"), f"inline handler {name}"
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open, f"</{tag}> closes nothing"
+            assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+
+def check_page(page):
+    """Whole, well nested, self-contained, small; returns what it holds."""
+    read = Reader(page)
+    assert read.open == []
+    assert len(read.ids) == len(set(read.ids))
+    assert all(one.startswith("data:") for one in read.loads), read.loads
+    assert all(one.startswith(("#", "data:text/csv")) for one in read.hrefs)
+    assert all(one.removeprefix("#") in read.ids for one in read.hrefs if one.startswith("#"))
+    styles = " ".join(re.findall(r"<style>(.*?)</style>", page, re.S)) + " ".join(re.findall(r'style="([^"]*)"', page))
+    assert all(one.strip("'\"").startswith("data:") for one in re.findall(r"url\(([^)]*)\)", styles))
+    assert "@import" not in styles
+    assert all("alt" in attrs for tag, attrs in read.tags if tag == "img")
+    assert len(page.encode()) < 8_000_000
+    return read
+
+
+# The page ------------------------------------------------------------------------------------------------------
+
+
+def test_page_of_images(content, digit_pictures):
+    page = Report(content, digit_pictures).to_html()
+    read = check_page(page)
+    assert "http://" not in page
+    assert "https://" not in page
+    for wanted in ("verdict", "scorecard", "samples", "forming", "training", "calls", "losses", "cost", "reproduce"):
+        assert wanted in read.ids
+    assert len([tag for tag, _ in read.tags if tag == "img"]) == 5
+    jumps = [attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")]
+    assert len(jumps) == 2, "gan and vae have no formation"
+    frames = {attrs["class"]: attrs["data-frames"] for _, attrs in read.tags if "data-frames" in attrs}
+    assert frames == {"sprite f0": "11", "sprite f1": "11", "sprite f2": "1", "sprite f3": "1"} | {
+        f"sprite t{i}": "6" for i in range(4)
+    }
+    assert "not a measure" in read.text or "no measure of quality" in read.text
+    assert "same seeds" in read.text
+    assert content["commands"][0] in read.text
+    assert content["data"]["fingerprint"] in read.text
+
+
+def test_sprites_hold_the_frames_they_show(content, digit_pictures):
+    """The last frame of a sheet is the sample, the first the noise: decoded and compared pixel by pixel."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    from pushforward.report.sprites import Look
+
+    frames = digit_pictures["flow"]["formation"]
+    sprite = Look(digit_pictures).sprite(frames, 0, "t")
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(sprite.uri.split(",")[1]))).convert("RGBA"))
+    assert sheet.shape[:2] == (sprite.height * sprite.frames, sprite.width)
+    assert sprite.labels[0] == "t = 1.00"
+    assert sprite.labels[-1] == "t = 0.00"
+    for number in (0, 10):
+        tile = sheet[number * sprite.height :][:32, :32, 0]
+        np.testing.assert_array_equal(tile, np.kron(frames[number][1][0, :, :, 0], np.ones((4, 4), np.uint8)))
+
+
+def test_page_of_points(content, toy_pictures):
+    read = check_page(Report(toy_content(content), toy_pictures).to_html())
+    assert "held-out data" in read.text
+    assert "same noise" in read.text
+
+
+def test_page_of_table_rows(content):
+    rng = np.random.default_rng(2)
+    content["data"] |= {"kind": "vector", "shape": [4], "columns": ["age", "<b>income</b>", "height", "x&y"]}
+    pictures = {name: {"grid": rng.normal(size=(90, 4)) * [1, 50, 0.1, 3]} for name in (*VALUES, "real")}
+    pictures["gan"]["grid"][:5] = np.nan
+    read = check_page(Report(content, pictures).to_html())
+    assert "<b>income</b>" in read.text
+    assert len([1 for tag, attrs in read.tags if attrs.get("aria-label", "").startswith("Histogram of")]) == 4
+
+
+def test_large_colour_images_still_fit(content):
+    rng = np.random.default_rng(4)
+    grid = rng.integers(0, 256, (36, 96, 80, 3), dtype=np.uint8)
+    frames = [(t, grid[:16]) for t in np.linspace(1, 0, 40)]
+    content["entrants"] += [make_entrant("flow") | {"name": name} for name in ("edm", "edm-2")]
+    pictures = {
+        one["name"]: {"grid": grid, "formation": frames, "training": list(enumerate([grid[:16]] * 12))}
+        for one in content["entrants"]
+    }
+    check_page(Report(content, pictures | {"real": {"grid": grid}}).to_html())
+
+
+def test_hostile_names_stay_text(content, digit_pictures):
+    evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & \'"$title'
+    content["title"] = content["data"]["name"] = content["commands"][0] = evil
+    content["data"]["classes"] = [evil, "\u2028", "\ue000a\ue001"]
+    content["settings"] |= {"features": evil, "budget": evil}
+    content["machine"][evil] = evil
+    content["metrics"]["frechet"] |= {"label": evil, "what": evil}
+    pictures = dict(digit_pictures)
+    for one in content["entrants"]:
+        pictures[one["name"] + evil] = pictures.pop(one["name"])
+        one |= {
+            "name": one["name"] + evil,
+            "family": evil,
+            "run": evil,
+            "warnings": [evil],
+            "losses": {evil: {"step": [1, 2], "value": [1, 2]}},
+        }
+        one["sampling"]["solver"] = evil
+        one["other_parameters"] = {evil: 3}
+    content["baseline"]["name"] = evil
+    page = Report(content, pictures).to_html()
+    read = check_page(page)
+    tags = [tag for tag, _ in read.tags]
+    assert tags.count("script") == 2
+    assert tags.count("img") == 5
+    assert evil in read.text
+    assert json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1]) == Report(content).content
+    assert "onerror" not in [name for _, attrs in read.tags for name in attrs]
+    text = Report(content).to_markdown()
+    assert not re.search(r"(?<!\\)<(script|img)", text.split("```")[0])
+
+
+def every_path(value, path=()):
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from every_path(value[key], (*path, key))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        yield from every_path(value[0], (*path, 0))
+
+
+def without(content, path, null):
+    made = copy.deepcopy(content)
+    inner = made
+    for key in path[:-1]:
+        inner = inner[key]
+    if null:
+        inner[path[-1]] = None
+    elif isinstance(inner, dict):
+        del inner[path[-1]]
+    else:
+        inner.pop(path[-1])
+    return made
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_any_field_may_be_missing(content, null):
+    for one in content["entrants"]:
+        one["losses"] = losses(one["family"], steps=12)
+    paths = [path for path in every_path(content) if path]
+    assert len(paths) > 100
+    for path in paths:
+        short = without(content, path, null)
+        page, text = Report(short).to_html(), Report(short).to_markdown()
+        Reader(page)
+        assert "None" not in text, path
+        assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
+        assert "None" not in Reader(page).text, path
+
+
+def test_nothing_at_all_is_a_page():
+    read = check_page(Report({}).to_html())
+    assert "Nothing was scored" in read.text
+    assert Report({"entrants": [{}, {"name": "a"}]}).to_markdown()
+
+
+# JSON and files ------------------------------------------------------------------------------------------------
+
+
+def test_json_is_strict_and_equals_the_content(content):
+    def no_constant(name):
+        raise AssertionError(name)
+
+    assert json.loads(Report(content).to_json(), parse_constant=no_constant) == content
+    content["entrants"][0]["scores"]["kid"]["mean"] = float("nan")
+    content["entrants"][0]["curve"][0]["frechet"] = np.float32("inf")
+    content["entrants"][1]["parameters"] = np.int64(7)
+    content["entrants"][1]["conditioned"] = np.bool_(False)
+    content["entrants"][2]["modes"] = {"mass": np.array([0.25, np.nan])}
+    found = json.loads(Report(content).to_json(), parse_constant=no_constant)
+    assert found["entrants"][0]["scores"]["kid"]["mean"] is None
+    assert found["entrants"][0]["curve"][0]["frechet"] is None
+    assert found["entrants"][1]["parameters"] == 7
+    assert found["entrants"][1]["conditioned"] is False
+    assert found["entrants"][2]["modes"] == {"mass": [0.25, None]}
+    check_page(Report(content).to_html())
+
+
+def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
+    report = Report(content)
+    report.save_all(tmp_path / "new" / "folder")
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == ["report.html", "report.json", "report.md"]
+    target = tmp_path / "mine.html"
+    report.save(target)
+    assert target.read_text(encoding="utf-8") == report.to_html()
+    with pytest.raises(UsageError, match=r"\.html, \.json or \.md"):
+        report.save(tmp_path / "mine.pdf")
+
+    target.write_text("old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        report.save(target)
+    with pytest.raises(CheckpointError, match="No space left"):
+        report.save_all(tmp_path)
+    assert target.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["mine.html", "new"]
+
+
+def test_markdown_has_verdict_scores_cost_and_commands(content):
+    content["entrants"][0]["name"] = "flow|a*b"
+    text = Report(content).to_markdown()
+    for line in said(content):
+        assert line.replace("|", "\\|").replace("*", "\\*") in text
+    assert "**0.130 ± 0.008 (1.3×)**" in text
+    assert content["commands"][0] in text
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 4
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+# The words -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
+    assert said(content, "quality") == [
+        "flow has the best quality: Fréchet distance 0.130 ± 0.008, next ddpm with 0.210 ± 0.008; real data scores "
+        "0.100 ± 0.010 (no measurable difference)."
+    ]
+    assert said(content, "diversity")[0].startswith(
+        "flow and ddpm lead in diversity, with no measurable difference between them at n = 360"
+    )
+    assert said(content, "speed") == [
+        "gan and vae sample fastest, in 210 µs each (1 network call); ddpm takes 20 times as long (20 network calls)."
+    ]
+    assert said(content, "worry") == []
+    _, table = scorecards(content)[0]
+    assert [(row.name, c) for row in table.rows for c, cell in enumerate(row.cells) if cell.best] == [("flow", 0)]
+
+
+def test_overlapping_intervals_are_no_difference(content):
+    for one in content["entrants"]:
+        one["scores"]["frechet"]["spread"] = 0.5
+    assert said(content, "quality")[0].startswith(
+        "No measurable difference in quality between flow, ddpm, gan and vae at n = 360"
+    )
+    assert not any(cell.best for _, table in scorecards(content) for row in table.rows for cell in row.cells[:1])
+
+
+def test_lucky_agreement_of_repeats_is_no_difference(content):
+    """Spreads of zero: the floor's own spread still bounds what can be told."""
+    content["entrants"] = content["entrants"][:2]
+    for one, value in zip(content["entrants"], (0.120, 0.155), strict=True):
+        one["scores"]["frechet"] |= {"mean": value, "spread": 0.0}
+    assert "No measurable difference in quality" in said(content, "quality")[0]
+    content["entrants"][1]["scores"]["frechet"]["mean"] = 0.165
+    assert "flow has the best quality" in said(content, "quality")[0]
+
+
+def test_whoever_does_not_beat_the_no_network_row_is_named(content):
+    entrant(content, "vae")["scores"]["frechet"]["mean"] = 2.4
+    entrant(content, "gan")["scores"]["coverage"]["mean"] = 0.745
+    worries = said(content, "worry")
+    assert any(
+        one == "vae does not beat the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
+        for one in worries
+    )
+    assert any(one.startswith("gan does not beat the no-network row in coverage: 0.745") for one in worries)
+    assert not any("flow" in one or "ddpm" in one for one in worries)
+
+
+def test_a_blind_score_accuses_nobody(content):
+    content["baseline"]["scores"]["coverage"]["mean"] = 0.958
+    worries = said(content, "worry")
+    assert any("coverage cannot tell a good model from none" in one for one in worries)
+    assert not any("flow" in one for one in worries)
+    assert any(one.startswith("gan and vae do not beat the no-network row in coverage") for one in worries)
+
+
+def test_nobody_beats_the_no_network_row(content):
+    content["baseline"]["scores"]["frechet"]["mean"] = 0.02
+    assert said(content, "worry")[0].startswith("ddpm, gan and vae do not beat the no-network row in Fréchet distance")
+    content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.001}
+    assert said(content)[0].startswith(
+        "No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920"
+    )
+
+
+def test_high_precision_far_from_the_data_does_not_look_right(content):
+    for metric, value in {"precision": 0.85, "recall": 0.0, "density": 0.4}.items():
+        entrant(content, "gan")["scores"][metric]["mean"] = value
+    assert said(content, "worry") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "sentence"),
+    [
+        ("gan", {"near_copies": 0.12}, "Memorisation: samples of gan (12 %) are near-copies"),
+        (
+            "gan",
+            {"precision": 0.85, "recall": 0.3},
+            "Samples of gan (precision 1.1, recall 0.38 of real data's) look right but repeat themselves.",
+        ),
+        (
+            "vae",
+            {"precision": 0.24, "recall": 0.8},
+            "Samples of vae (precision 0.30, recall 1.0 of real data's) cover the data, but many look wrong.",
+        ),
+        ("vae", {"sharpness": 0.5}, "Samples are blurred (fine detail over real data's): vae (0.50)."),
+        ("gan", {"sharpness": 1.9}, "Samples are grainy (fine detail over real data's): gan (1.9)."),
+    ],
+)
+def test_planted_faults_are_told(content, name, scores, sentence):
+    for metric, value in scores.items():
+        entrant(content, name)["scores"][metric]["mean"] = value
+    worries = said(content, "worry")
+    assert len(worries) == 1
+    assert worries[0].startswith(sentence)
+
+
+def test_faults_of_toys(content):
+    content = toy_content(content)
+    worries = said(content, "worry")
+    assert worries == [
+        "Modes are lost: gan holds 6 of 8.",
+        "Samples fall between the modes, where no data is: vae (20 %).",
+        "Modes are too narrow (width over the true one): gan (0.60).",
+        "Modes are too wide (width over the true one): vae (1.8).",
+    ]
+
+
+def test_modes_from_their_mass(content):
+    entrant(content, "gan")["modes"] = {"mass": [0.3, 0.3, 0.03, 0.37, 0.0]}
+    entrant(content, "flow")["modes"] = {"mass": [0.2] * 5}
+    assert said(content, "worry") == ["Modes are lost: gan holds 3 of 5 (too little of modes 3 and 5)."]
+
+
+def test_unequal_conditions_are_told(content):
+    entrant(content, "gan")["training"]["seconds"] = 120.0
+    entrant(content, "vae")["parameters"] = 4_000_000
+    entrant(content, "ddpm")["conditioned"] = False
+    entrant(content, "flow")["label_agreement"] = 0.62
+    content["settings"]["n"] = 90
+    entrant(content, "gan")["warnings"] = ["3 steps were skipped"]
+    text = " ".join(said(content))
+    assert "Training took unequal time, from 60.2 s (flow) to 2 min (gan)" in text
+    assert "vae has 10 times the parameters of gan" in text
+    assert "flow, gan and vae were given class labels, the others were not" in text
+    assert "recognises too few samples as the class they were asked to be: flow (62 %)" in text
+    assert "Only 90 samples" in text
+    assert "gan: 3 steps were skipped" in text
+
+
+def test_an_entrant_without_finite_scores_wins_nothing(content):
+    for metric in ("frechet", "coverage", "kid", "recall"):
+        entrant(content, "flow")["scores"][metric]["mean"] = float("nan")
+    assert said(content, "quality")[0].startswith("ddpm has the best quality")
+    assert said(content, "worry")[0].startswith("flow has no finite score")
+
+
+def test_how_many_calls_are_enough(content):
+    entrant(content, "flow")["curve"] = [
+        {"calls": c, "steps": s, "frechet": f} for c, s, f in ((1, 1, 3.0), (7, 4, 0.4), (15, 8, 0.13), (31, 16, 0.125))
+    ]
+    entrant(content, "ddpm")["curve"] = [{"calls": c, "frechet": 1 / c} for c in (1, 2, 4, 8)]
+    notes = [note.replace(words.OPEN, "").replace(words.CLOSE, "") for note in words.curve_notes(content)]
+    assert notes == [
+        "For flow, 15 calls (8 steps) are enough (0.130); more only cost time.",
+        "ddpm still improves at 8 calls.",
+    ]
+
+
+def test_limits_come_from_the_floors(content):
+    text = " ".join(words.limits(content))
+    assert "At n = 360, differences below 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
+    assert "trained once" in text
+    content["settings"]["seeds"] = 3
+    assert "trained once" not in " ".join(words.limits(content))
+
+
+def test_captions_follow_the_family(content):
+    heads = {one["name"]: words.loss_caption(one) for one in content["entrants"]}
+    assert "no measure of quality" in heads["gan"]
+    assert "negative ELBO per dimension" in heads["vae"]
+    assert "never reaches zero" in heads["ddpm"]
+    assert "velocity" in heads["flow"]
+    assert words.family_of({}) == "other"
+
+
+# Numbers and pictures ------------------------------------------------------------------------------------------
+
+
+def test_numbers_read_well():
+    assert measured(0.12345, 0.0082) == ("0.123", "0.008")
+    assert measured(12.345, 1.23) == ("12.3", "1.2")
+    assert measured(1234.5, 40.2) == ("1,234", "40")
+    assert measured(None, 1.0) == ("–", "")
+    assert measured(0.5, None) == ("0.500", "")
+    assert [plain(x) for x in (0, 8.0, 0.00123, -2.5, float("nan"), "x")] == ["0", "8", "0.00123", "−2.50", "–", "–"]
+    assert [duration(x) for x in (2.1e-4, 3.2, 600, 7201, None)] == ["210 µs", "3.20 s", "10 min", "2.00 h", "–"]
+    assert [percent(x) for x in (0, 0.004, 0.123)] == ["0 %", "0.4 %", "12 %"]
+    assert [quantity(x) for x in (999, 402_314, 3.1e9)] == ["999", "402 k", "3.10 G"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_grids_put_each_image_in_its_place(channels):
+    images = np.random.default_rng(0).integers(0, 256, (5, 7, 4, channels), dtype=np.uint8)
+    grid = np.asarray(grid_picture(images, columns=3, gap=1))
+    assert grid.shape[:2] == (2 * 7 + 1, 3 * 4 + 2)
+    grid = grid.reshape(*grid.shape[:2], channels)
+    np.testing.assert_array_equal(grid[8:15, 5:9], images[4])
+    assert (grid[7] == 255).all()
+    with pytest.raises(ValueError, match="uint8"):
+        grid_picture(images.astype(float))
+
+
+def test_scatter_puts_points_where_they_are():
+    picture = np.asarray(scatter_picture(np.array([[0.5, -0.5], [np.nan, 0]]), limits=(-1, 1, -1, 1), size=200))
+    rows, columns = np.nonzero((picture != 255).any(-1))
+    assert abs(rows.mean() - 149.5) < 1
+    assert abs(columns.mean() - 149.5) < 1
+
+
+def test_animations_keep_frames_and_time(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (4, 6, 9, 3), dtype=np.uint8) for _ in range(3)]
+    points = [rng.normal(size=(20, 2)) for _ in range(3)]
+    for number, frames in enumerate((batches, points)):
+        path = tmp_path / f"{number}.gif"
+        write_gif(path, frames, ms=120)
+        with Image.open(path) as found:
+            assert found.n_frames == 3
+            assert found.info["duration"] == 120
+            assert found.info["loop"] == 0
 
 
 if __name__ == "__main__":  # writes pages to look at: python tests/test_report.py FOLDER

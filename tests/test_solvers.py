@@ -119,7 +119,9 @@ def test_calls_are_what_is_said(name, steps):
     assert denoiser.count == flow.calls
 
 
-@pytest.mark.parametrize("bad", [lambda: solvers.named("hein"), lambda: grids.times("tim", VP(), 3), lambda: grids.times("time", VP(), 0)])
+@pytest.mark.parametrize(
+    "bad", [lambda: solvers.named("hein"), lambda: grids.times("tim", VP(), 3), lambda: grids.times("time", VP(), 0)]
+)
 def test_bad_names_and_counts(bad):
     with pytest.raises(UsageError):
         bad()

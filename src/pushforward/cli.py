@@ -1,7 +1,7 @@
 """The command line: one verb per library function, thin.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 checkpoint or disk, 5 diverged,
-6 out of memory, 7 a missing extra, 75 stopped by SIGTERM after saving, 130 by Ctrl-C after saving.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 checkpoint or disk,
+5 diverged, 6 out of memory, 7 a missing extra, 75 stopped by SIGTERM after saving, 130 by Ctrl-C after saving.
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ def _source(
 
     options = {"target": target, "resize": resize, "limit": limit}
     given = {name: value for name, value in options.items() if value is not None}
-    loaded = load(data, **given, download=download, labelled=condition == "label")  # type: ignore[arg-type]
-    if condition == "label" and not loaded.space.classes:
-        raise UsageError(f"{data} has no labels; leave out --condition label, or name a column with --target.")
-    for skipped in loaded.skipped[:10]:
-        _say(f"skipped or converted: {skipped}")
-    if len(loaded.skipped) > 10:
-        _say(f"... and {len(loaded.skipped) - 10} more; see `pushforward data check {data}`")
-    return loaded.without_labels() if condition == "none" else loaded
+    labelled = None if condition is None else condition == "label"
+    loaded = load(data, **given, download=download, labelled=labelled)  # type: ignore[arg-type]
+    notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    notes += [f"converted {name}: {what}" for name, what in loaded.converted]
+    for note in notes[:10]:
+        _say(note)
+    if len(notes) > 10:
+        _say(f"... and {len(notes) - 10} more; see: pushforward data check {data}")
+    return loaded
 
 
 @contextmanager
@@ -331,9 +332,7 @@ def resume(
     from pushforward.training.trainer import reopen
 
     amounts = _budget(steps, budget, samples)
-    trainer = reopen(
-        run, **amounts, checkpoint=start, plugins=plugin, device=_device(device), progress=Progress()
-    )
+    trainer = reopen(run, **amounts, checkpoint=start, plugins=plugin, device=_device(device), progress=Progress())
     if trainer.done:
         _say(f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N")
     else:
@@ -486,11 +485,27 @@ def _table(content: dict[str, Any]) -> str:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         other = baseline.get(name, {}).get("mean")
         real = "" if floor.get("mean") is None else f"{floor['mean']:.4g} ± {floor['spread']:.2g}"
-        rows.append((about.get("label", name), f"{row['mean']:.4g}{spread}", ratio, real, "" if other is None else f"{other:.4g}"))
+        rows.append(
+            (
+                about.get("label", name),
+                f"{row['mean']:.4g}{spread}",
+                ratio,
+                real,
+                "" if other is None else f"{other:.4g}",
+            )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
     settings = content["settings"]
-    return "\n".join([*lines, f"\nn = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}"])
+    return "\n".join(
+        [
+            *lines,
+            f"\nn = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}",
+        ]
+    )
 
 
 @app.command
@@ -550,8 +565,8 @@ def compare(
     from pushforward import recipes
     from pushforward.report import compare as judge
     from pushforward.training import Progress, load
-    from pushforward.training.trainer import prepare
     from pushforward.training.run import free_folder
+    from pushforward.training.trainer import prepare
 
     if not entrants:
         raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
@@ -592,9 +607,7 @@ def compare(
     _say("measuring: features, floors, scores, cost")
     words = " ".join(os.path.basename(part) if i == 0 else part for i, part in enumerate(sys.argv))
     spent = next((f"--{k} {v}" for k, v in {"budget": budget, "steps": steps, "samples": samples}.items() if v), "--budget 60s")
-    report = judge(
-        models, loaded, n=n, repeats=repeats, seeds=seeds, budget=spent if fresh else None, commands=[words]
-    )
+    report = judge(models, loaded, n=n, repeats=repeats, seeds=seeds, budget=spent if fresh else None, commands=[words])
     report.save_all(folder)
     _print(report.content, json, lambda _: f"{folder}/report.html")
 
@@ -659,7 +672,10 @@ def list_recipes(*, json: Flag = False) -> None:
     """
     from pushforward import recipes
 
-    rows = {name: {"what": _first(function), "settings": list(recipes.settings(function))} for name, function in recipes.registry().items()}
+    rows = {
+        name: {"what": _first(function), "settings": list(recipes.settings(function))}
+        for name, function in recipes.registry().items()
+    }
     _print(rows, json, lambda found: _columns([[name, row["what"]] for name, row in found.items()]))
 
 
@@ -675,8 +691,23 @@ def list_solvers(*, json: Flag = False) -> None:
     rows = {}
     for name, part in solvers.registry().items():
         made = part()
-        rows[name] = {"order": made.order, "calls_per_step": made.calls_per_step, "grid": made.grid, "stochastic": made.stochastic, "what": _first(part)}
-    _print(rows, json, lambda found: _columns([[n, f"order {r['order']}", f"{r['calls_per_step']} calls a step", f"grid {r['grid']}", r["what"]] for n, r in found.items()]))
+        rows[name] = {
+            "order": made.order,
+            "calls_per_step": made.calls_per_step,
+            "grid": made.grid,
+            "stochastic": made.stochastic,
+            "what": _first(part),
+        }
+    _print(
+        rows,
+        json,
+        lambda found: _columns(
+            [
+                [n, f"order {r['order']}", f"{r['calls_per_step']} calls a step", f"grid {r['grid']}", r["what"]]
+                for n, r in found.items()
+            ]
+        ),
+    )
 
 
 @list_app.command(name="metrics")
@@ -706,8 +737,19 @@ def list_runs(folder: str = "runs", *, json: Flag = False) -> None:
     for path in sorted(Path(folder).glob("**/spec.json")):
         content, newest = read_json(path), latest(path.parent / "checkpoints")
         source = (content.get("data") or {}).get("name")
-        rows.append({"run": str(path.parent), "recipe": content.get("recipe"), "data": source, "checkpoint": newest.name if newest else None})
-    _print(rows, json, lambda found: _columns([[str(v or "-") for v in row.values()] for row in found]) or f"no runs in {folder}")
+        rows.append(
+            {
+                "run": str(path.parent),
+                "recipe": content.get("recipe"),
+                "data": source,
+                "checkpoint": newest.name if newest else None,
+            }
+        )
+    _print(
+        rows,
+        json,
+        lambda found: _columns([[str(v or "-") for v in row.values()] for row in found]) or f"no runs in {folder}",
+    )
 
 
 def _first(part: Any) -> str:
@@ -733,9 +775,23 @@ def doctor(*, json: Flag = False) -> None:
     from pushforward.precision import resolve_precision
     from pushforward.training.run import machine
 
-    found = {**machine(), "cuda": torch.cuda.is_available(), "best precision": resolve_precision("auto", _device("auto"))}
+    found = {
+        **machine(),
+        "cuda": torch.cuda.is_available(),
+        "best precision": resolve_precision("auto", _device("auto")),
+    }
     found["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
-    for name in ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich"):
+    for name in (
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pillow",
+        "safetensors",
+        "matplotlib",
+        "cyclopts",
+        "rich",
+    ):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -815,7 +871,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
         _say(f"error: out of memory ({str(error).splitlines()[0]}). Use a smaller --batch, --accumulate 2 or --size tiny.")
         return 6
-    _say(f"error: {type(error).__name__}: {error}\nThis is a bug in pushforward. PUSHFORWARD_TRACEBACK=1 shows where it happened.")
+    _say(
+        f"error: {type(error).__name__}: {error}\nThis is a bug in pushforward. PUSHFORWARD_TRACEBACK=1 shows where it happened."
+    )
     return 1
 
 

@@ -39,12 +39,17 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> N
         raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.')
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
-    if not 1 <= n:
+    if not n >= 1:
         raise UsageError(f"--n must be at least 1, got {n}.")
 
 
 def _endings(space: Space) -> dict[str, str]:
-    pictures = {".png": ".png (a grid)", "": "no ending (a folder of PNGs)", ".npz": ".npz", ".gif": ".gif (noise to data)"}
+    pictures = {
+        ".png": ".png (a grid)",
+        "": "no ending (a folder of PNGs)",
+        ".npz": ".npz",
+        ".gif": ".gif (noise to data)",
+    }
     if space.kind == "image":
         return pictures
     vectors = {".npz": ".npz", ".csv": ".csv"}
@@ -130,7 +135,7 @@ def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
     names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    whole = list(space.integer) or [False] * len(names)
+    whole = [column in space.integer for column in range(len(names))]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         for number, (x, condition) in enumerate(parts):

@@ -9,16 +9,26 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from typing import Any, TypeVar
+from typing import Any
 
 from pushforward.errors import CheckpointError
 
 __all__ = ["build", "classes", "describe", "register", "registered"]
 
-_FOLDERS = ("paths", "times", "couplings", "denoiser", "guidance", "solvers", "transports", "networks", "methods", "data.space")
+_FOLDERS = (
+    "paths",
+    "times",
+    "couplings",
+    "denoiser",
+    "guidance",
+    "solvers",
+    "transports",
+    "networks",
+    "methods",
+    "data.space",
+)
 _PLUGINS: dict[str, type] = {}
 _PLAIN = (str, int, float, bool, type(None))
-T = TypeVar("T")
 
 
 def _modules(package: str) -> list[Any]:
@@ -29,7 +39,7 @@ def _modules(package: str) -> list[Any]:
     return found
 
 
-def classes(package: str, kind: type[T]) -> dict[str, type[T]]:
+def classes(package: str, kind: type) -> dict[str, Any]:
     """The concrete public classes of ``kind`` that the modules of a package define, by name in alphabetical order."""
     found = {}
     for module in _modules(package):
@@ -44,7 +54,10 @@ def registered() -> dict[str, type]:
     """Every class that a spec may name: the package's own and the plugins'."""
     own: dict[str, type] = {}
     for folder in _FOLDERS:
-        own.update(classes(f"pushforward.{folder}", object))
+        found = classes(f"pushforward.{folder}", object)
+        twice = own.keys() & found.keys()
+        assert not twice, f"two parts share a name: {twice}"
+        own.update(found)
     return own | _PLUGINS
 
 
@@ -104,7 +117,7 @@ def build(spec: Any) -> Any:
     if name not in known:
         raise CheckpointError(
             f"This run uses {name}, which is not part of pushforward. Name the file that defines it: --plugin ./FILE.py "
-            "(in Python: pf.load(run, plugins=['FILE.py']))."
+            "(in Python: pf.load(run, plugins=['FILE.py']), or hand the method over: pf.load(run, method=...))."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}
     try:

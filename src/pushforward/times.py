@@ -17,7 +17,19 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Path
 from pushforward.predictions import gain
 
-__all__ = ["SNR", "EDMWeight", "Flat", "Levels", "LogNormal", "LogitNormal", "MinSNR", "Stratified", "Times", "Uniform", "Weight"]
+__all__ = [
+    "SNR",
+    "EDMWeight",
+    "Flat",
+    "Levels",
+    "LogNormal",
+    "LogitNormal",
+    "MinSNR",
+    "Stratified",
+    "Times",
+    "Uniform",
+    "Weight",
+]
 
 
 class Times(ABC):
@@ -108,9 +120,7 @@ class Stratified(Times):
 
     def numbers(self, draws: Draws) -> Tensor:
         """(i + u_i) / size within each group."""
-        parts = [
-            (torch.arange(len(part), device=part.device) + part) / len(part) for part in draws.uniform().split(self.group)
-        ]
+        parts = [(torch.arange(len(part), device=part.device) + part) / len(part) for part in draws.uniform().split(self.group)]
         return torch.cat(parts)
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -86,9 +87,7 @@ class Transport(nn.Module, ABC):
         if label is not None and not bool(((label >= 0) & (label < len(self.space.classes))).all()):
             raise UsageError(f"Labels run from 0 to {len(self.space.classes) - 1}; got {label.unique().tolist()}.")
 
-    def sample(
-        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH
-    ) -> Tensor:
+    def sample(self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
@@ -180,10 +179,11 @@ class Flow(Transport):
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from noise to data."""
-        x = z
-        for _, x in self.walk(self._at_start(z), self._times, condition, draws):
-            pass
-        return x
+        return self._last(self.walk(self._at_start(z), self._times, condition, draws))
+
+    @staticmethod
+    def _last(states: Iterator[tuple[float, Tensor]]) -> Tensor:
+        return deque(states, maxlen=1).pop()[1]
 
     def _at_start(self, z: Tensor) -> Tensor:
         return z * float(self._edge().sigma)
@@ -196,27 +196,21 @@ class Flow(Transport):
     ) -> Iterator[tuple[float, Tensor]]:
         """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units."""
         memory = None
-        for now, then in zip(times[:-1], times[1:], strict=True):
+        for now, then in itertools.pairwise(times):
             t = torch.full((len(x),), float(now), dtype=x.dtype, device=x.device)
             if then == 0:
                 x = self.denoiser.predict("data", x, t, condition)
             else:
-                x, memory = self.solver.step(
-                    self.denoiser, x, t, torch.full_like(t, float(then)), condition, draws, memory
-                )
+                x, memory = self.solver.step(self.denoiser, x, t, torch.full_like(t, float(then)), condition, draws, memory)
             yield float(then), x
 
-    def solve(
-        self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None
-    ) -> Tensor:
+    def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from time ``start`` to ``stop`` on as many steps, uniform in log-SNR (or towards noise where stop > start)."""
         path = self.denoiser.path
         ends = path.log_snr(torch.tensor([start, stop], dtype=torch.float64))
         times = path.time(torch.linspace(float(ends[0]), float(ends[1]), self.steps + 1, dtype=torch.float64)).numpy()
         times[0], times[-1] = start, stop
-        for _, x in self.walk(x, times, condition, draws):
-            pass
-        return x
+        return self._last(self.walk(x, times, condition, draws))
 
     def trajectory(
         self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0
@@ -250,9 +244,7 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            state = self.space.to_model(x.to(self.device))
-            for _, state in self.walk(state, times[::-1], condition):
-                pass
+            state = self._last(self.walk(self.space.to_model(x.to(self.device)), times[::-1], condition))
             return state / float(self._edge().sigma)
 
 

@@ -66,9 +66,7 @@ def read_numpy(path: Path) -> Arrays:
     test = found.get("x_test")
     held = None if test is None else _rows(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
-        raise DataError(
-            f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
-        )
+        raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
     label, label_test = found.get("label"), found.get("label_test")
     if label is None or (held is not None and label_test is None):
         return Arrays(Split(train), None if held is None else Split(held), integer=integer)
@@ -77,9 +75,7 @@ def read_numpy(path: Path) -> Arrays:
         both.append(_label_values(label_test, len(held), f"{path.name}: label_test"))
     numbers, classes = _numbered(np.concatenate(both), str(path), "label")
     n = len(train)
-    return Arrays(
-        Split(train, numbers[:n]), None if held is None else Split(held, numbers[n:]), classes, integer=integer
-    )
+    return Arrays(Split(train, numbers[:n]), None if held is None else Split(held, numbers[n:]), classes, integer=integer)
 
 
 def read_csv(path: Path, target: str | None = None) -> Arrays:
@@ -102,16 +98,12 @@ def read_csv(path: Path, target: str | None = None) -> Arrays:
     keep = list(range(len(header)))
     if target is not None:
         if target not in header:
-            raise UsageError(
-                f'{path} has no column "{target}".{did_you_mean(target, header)} Columns: {", ".join(header)}.'
-            )
+            raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, header)} Columns: {", ".join(header)}.')
         keep.remove(header.index(target))
         cells = np.array([row[header.index(target)].strip() for row in rows])
         if (cells == "").any():
             row = int(np.flatnonzero(cells == "")[0])
-            raise DataError(
-                f'{path}, column "{target}", line {lines[row]}: the label is missing. Fill it in or remove the row.'
-            )
+            raise DataError(f'{path}, column "{target}", line {lines[row]}: the label is missing. Fill it in or remove the row.')
         labels, classes = _numbered(_as_numbers(cells), str(path), f'column "{target}"')
     if not keep:
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
@@ -179,9 +171,7 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
             f"{name} says it holds {shape} of {dtype}, {needed / 2**30:,.1f} GB: expected at most {MAX_BYTES >> 30} GB."
         )
     if needed > size:
-        raise DataError(
-            f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,}: it is cut off or damaged."
-        )
+        raise DataError(f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,}: it is cut off or damaged.")
     content = np.empty(needed, dtype=np.uint8)
     view, filled = memoryview(content.data), 0
     while filled < needed and (got := file.readinto(view[filled:])):
@@ -196,9 +186,7 @@ def _rows(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {x.dtype}: expected numbers.")
     if x.ndim not in (2, 3, 4):
-        raise DataError(
-            f"{name} has shape {x.shape}: expected vectors (n, d) or images (n, H, W), (n, H, W, C) or (n, C, H, W)."
-        )
+        raise DataError(f"{name} has shape {x.shape}: expected vectors (n, d) or images (n, H, W), (n, H, W, C) or (n, C, H, W).")
     if not x.size:
         raise DataError(f"{name} is empty: its shape is {x.shape}.")
     with np.errstate(over="ignore"):
@@ -222,22 +210,14 @@ def _channels_first(x: NDArray[Any], name: str) -> NDArray[Any]:
         return x.transpose(0, 3, 1, 2)
     if x.shape[1] <= MAX_CHANNELS:
         return x
-    raise DataError(
-        f"{name} has shape {x.shape}: neither the second nor the last axis has 1 to {MAX_CHANNELS} channels."
-    )
+    raise DataError(f"{name} has shape {x.shape}: neither the second nor the last axis has 1 to {MAX_CHANNELS} channels.")
 
 
 def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
     low, high = float(x.min()), float(x.max())
     if x.dtype.kind == "f":
         if low < -1e-4 or high > 1 + 1e-4:
-            hint = (
-                " Use (x + 1) / 2."
-                if low >= -1.0001 and high <= 1.0001
-                else " Save 0 to 255 as uint8."
-                if low >= 0
-                else ""
-            )
+            hint = " Use (x + 1) / 2." if low >= -1.0001 and high <= 1.0001 else " Save 0 to 255 as uint8." if low >= 0 else ""
             raise DataError(f"{name}: float images from {low:g} to {high:g}: expected 0 to 1.{hint}")
         scaled = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
         return np.ascontiguousarray(scaled)
@@ -270,17 +250,13 @@ def _numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.i
             row = np.flatnonzero(~np.isfinite(values))[0]
             raise DataError(f"{place}: {name} is not finite in row {row}. Fill it in or remove the row.")
         if (values != np.rint(values)).any() or np.abs(values).max() >= 2**53:
-            raise DataError(
-                f"{place}: {name} holds numbers with fractions. A label is a class: expected whole numbers or text."
-            )
+            raise DataError(f"{place}: {name} holds numbers with fractions. A label is a class: expected whole numbers or text.")
         values = values.astype(np.int64)
     if values.dtype.kind == "b":
         values = values.astype(np.int64)
     kinds, numbers = np.unique(values, return_inverse=True)
     if len(kinds) > max(10, len(values) // 2) or len(kinds) > 10_000:
-        raise DataError(
-            f"{place}: {name} has {len(kinds)} different values in {len(values)} rows: too many to be classes."
-        )
+        raise DataError(f"{place}: {name} has {len(kinds)} different values in {len(values)} rows: too many to be classes.")
     return numbers.astype(np.int64).reshape(-1), tuple(str(kind) for kind in kinds)
 
 
@@ -304,9 +280,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
             if not row or (len(row) == 1 and not row[0].strip() and len(header) > 1):
                 continue
             if len(row) != len(header):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header names {len(header)} columns."
-                )
+                raise DataError(f"{path}, line {reader.line_num}: {len(row)} cells, but the header names {len(header)} columns.")
             rows.append(row)
             lines.append(reader.line_num)
     except csv.Error as error:
@@ -321,9 +295,7 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise DataError(f"{path} is empty: expected a line of column names, then rows.")
     counted = header == [str(i) for i in range(len(header))]  # what pandas writes over columns without names
     if not counted and all(_number(name) is not None for name in header):
-        raise DataError(
-            f"{path} starts with numbers ({', '.join(header[:4])}): expected column names in the first line."
-        )
+        raise DataError(f"{path} starts with numbers ({', '.join(header[:4])}): expected column names in the first line.")
     if "" in header:
         raise DataError(f"{path}: column {header.index('') + 1} has no name. (pandas: save with index=False.)")
     repeated = [name for i, name in enumerate(header) if name in header[:i]]

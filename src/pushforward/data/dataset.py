@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,6 +78,7 @@ class Dataset:
         skipped: (file, reason) of every file left out.
         converted: (file, what was done) of every file that was not plain.
         ignored: how many hidden files and files with other endings lay in the folder.
+        origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
+    origin: Mapping[str, Any] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,7 +127,11 @@ class Dataset:
     def without_labels(self) -> Dataset:
         """The same rows without labels, in a space without classes."""
         return dataclasses.replace(
-            self, space=self.space.with_labels(False), train=Split(self.train.x), held_out=Split(self.held_out.x)
+            self,
+            space=self.space.with_labels(False),
+            train=Split(self.train.x),
+            held_out=Split(self.held_out.x),
+            origin=self.origin and {**self.origin, "labelled": False},
         )
 
 

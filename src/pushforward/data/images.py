@@ -88,9 +88,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
     files, ignored = _find(path)
     if not files:
         seen = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
-        raise DataError(
-            f"There are no images in {path}{seen}: expected files that end in {', '.join(ENDINGS[:6])}, ..."
-        )
+        raise DataError(f"There are no images in {path}{seen}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
     classes = _classes(path, files)
     reads = []
     shapes: Counter[tuple[int, int]] = Counter()
@@ -104,9 +102,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
             raise _uneven(path, files, shapes)
         held += read.pixels.nbytes
         if held > MAX_BYTES:
-            raise DataError(
-                f"The images in {path} take more than {MAX_BYTES >> 30} GB: scale them down with --resize N."
-            )
+            raise DataError(f"The images in {path} take more than {MAX_BYTES >> 30} GB: scale them down with --resize N.")
     skipped = tuple((read.file, read.reason) for read in reads if read.pixels is None)
     if len(skipped) > MAX_SKIPPED * len(reads):
         raise _too_many(path, skipped, len(reads))
@@ -140,9 +136,7 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     out = np.empty((*x.shape[:2], *size), dtype=np.uint8)
     for target, image in zip(out, x, strict=True):
         if len(image) == 4:
-            target[:] = np.asarray(
-                _fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)
-            ).transpose(2, 0, 1)
+            target[:] = np.asarray(_fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)).transpose(2, 0, 1)
         else:
             for channel in range(len(image)):
                 target[channel] = np.asarray(_fit(Image.fromarray(image[channel]), size))
@@ -201,9 +195,7 @@ def _decode_all(path: Path, files: list[str], size: tuple[int, int] | None) -> I
     block = 256
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
-        for start in range(
-            0, len(files), block
-        ):  # blocks, so that a reader that stops early has not decoded everything
+        for start in range(0, len(files), block):  # blocks, so that a reader that stops early has not decoded everything
             yield from pool.map(decode, files[start : start + block])
 
 

@@ -81,9 +81,7 @@ class Sampler:
                 known = ", ".join(AUGMENTATIONS)
                 raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
         if self.augment and dataset.space.kind != "image":
-            raise UsageError(
-                f"Augmentation ({', '.join(self.augment)}) is for images, but {dataset.name} holds vectors."
-            )
+            raise UsageError(f"Augmentation ({', '.join(self.augment)}) is for images, but {dataset.name} holds vectors.")
         self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment
         self._orders: dict[int, NDArray[np.int64]] = {}
@@ -173,9 +171,7 @@ class Sampler:
         index = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
         return x.flatten(2).gather(2, index).view(x.shape)
 
-    def _integers(
-        self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int
-    ) -> NDArray[np.int64]:
+    def _integers(self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """Uniform integers from -m to m, m = max(1, size // 8)."""
         reach = max(1, size // 8)
         return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -116,9 +117,7 @@ def _image_set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, 
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(
-        "handwritten digits, embedded in scikit-learn", (1, 8, 8), (1437, 360), _read_digits, _DIGITS, 360
-    ),
+    "digits": Source("handwritten digits, embedded in scikit-learn", (1, 8, 8), (1437, 360), _read_digits, _DIGITS, 360),
     "mnist": _image_set("mnist", "MNIST", "handwritten digits", (1, 28, 28), 60_000, _DIGITS),
     "fashion_mnist": _image_set("fashion_mnist", "FashionMNIST", "articles of clothing", (1, 28, 28), 60_000, _FASHION),
     "cifar10": _image_set("cifar10", "CIFAR10", "colour photographs of ten kinds", (3, 32, 32), 50_000, _CIFAR10),
@@ -171,7 +170,7 @@ def load(
     resize: int | tuple[int, int] | None = None,
     limit: int | None = None,
     seed: int = 0,
-    labelled: bool = False,
+    labelled: bool | None = None,
     download: bool = False,
 ) -> Dataset:
     """Read data and split it; the held-out rows of a source are always the same.
@@ -184,8 +183,8 @@ def load(
             cropped in the middle.
         limit: at most so many training rows, chosen by ``seed``; the held-out rows stay.
         seed: chooses the rows that ``limit`` keeps.
-        labelled: ask for labels. Toys carry theirs only on request (they stand for unconditional models); all other
-            sources always carry labels where they have any, see `Dataset.without_labels`.
+        labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
+            models), and all other sources carry theirs where they have any.
         download: fetch a named set that is not there.
 
     Returns:
@@ -203,7 +202,14 @@ def load(
         data = _load_path(text, target, size, limit, seed)
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv with --target.")
-    return data if labelled or text not in SOURCES or SOURCES[text].labelled else data.without_labels()
+    # paths are kept whole, so that a run finds its data again from another folder
+    name = text if text in SOURCES else str(Path(text).resolve())
+    asked = {"target": target, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
+    origin = {key: value for key, value in asked.items() if value is not None}
+    data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
+    if labelled is None:
+        labelled = text not in SOURCES or SOURCES[text].labelled
+    return data if labelled else data.without_labels()
 
 
 def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -64,9 +64,7 @@ class Space:
                 object.__setattr__(self, name, tuple(kind(v) for v in value))
         object.__setattr__(self, "binary", bool(self.binary))
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise DataError(
-                f"A sample of shape {self.shape} is not supported: expected (d,) or (channels, height, width)."
-            )
+            raise DataError(f"A sample of shape {self.shape} is not supported: expected (d,) or (channels, height, width).")
         for name in ("mean", "std", "low", "high"):
             value = getattr(self, name)
             if value is not None and len(value) != self.shape[0]:
@@ -141,9 +139,7 @@ class Space:
         Returns:
             Images: uint8 (n, H, W, C), x times 255 rounded. Vectors: float32 (n, d), whole-number columns rounded.
         """
-        values = (
-            x.detach().to("cpu", torch.float32).numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float32)
-        )
+        values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float32)
         if self.kind == "image":
             pixels = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
             return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))

@@ -74,9 +74,7 @@ class Toy:
     classes: tuple[str, ...] = ()
     truth: Truth | None = None
 
-    def rows(
-        self, name: str, n: int = TRAIN_ROWS + HELD_OUT_ROWS
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    def rows(self, name: str, n: int = TRAIN_ROWS + HELD_OUT_ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
         """Draw n rows with the seed that belongs to a name.
 
         Args:
@@ -159,13 +157,9 @@ TOYS: dict[str, Toy] = {
     "ring": _gaussians("8 Gaussians on a circle of radius 1, std 0.01 (mode collapse)", _circle(1), 0.01),
     "grid": _gaussians("25 Gaussians on a 5 x 5 lattice, std 0.05 (mode collapse)", _lattice(), 0.05),
     "8gaussians": _gaussians("8 Gaussians on a circle of radius 5, std 1", _circle(5), 1.0),
-    "8gaussians-c2ot": _gaussians(
-        "8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562
-    ),
+    "8gaussians-c2ot": _gaussians("8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562),
     "moons": _moons("two interleaved half circles, noise 0.05, doubled, moved left by 1", 0.05, 2, (-1, 0)),
-    "moons-c2ot": _moons(
-        "two interleaved half circles, noise 0.2, times 3, minus 1 (protocol of C2OT)", 0.2, 3, (-1, -1)
-    ),
+    "moons-c2ot": _moons("two interleaved half circles, noise 0.2, times 3, minus 1 (protocol of C2OT)", 0.2, 3, (-1, -1)),
     "scurve": Toy("an S of two half circles, noise 0.05, times 1.5", _scurve),
     "checkerboard": Toy(
         "uniform on 8 of the 16 squares of [-4, 4]^2",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
-from pushforward.evaluation.evaluate import SHOWN, Judge, data_of
+from pushforward.evaluation.judge import SHOWN, Judge, data_of
 from pushforward.training import Run, Trainer
 from pushforward.training.trainer import finished
 from pushforward.transports import Transport
@@ -72,7 +71,7 @@ def compare_models(
     data = data if data is not None else data_of(first)
     for name, model in models.items():
         _check(name, model, data)
-    judge = Judge(data, n, repeats)
+    judge = Judge(data, n or 0, repeats)
     judged = {name: judge.entrant(name, model, curve=curve) for name, model in models.items()}
     content = {
         "format_version": 1,

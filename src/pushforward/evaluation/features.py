@@ -1,9 +1,9 @@
 """Features: the space in which generated and real rows are compared.
 
-Labelled data: the last hidden layer of a small classifier, trained once on the training split. Unlabelled data: the rows
-themselves, in model units. Both are centred, scaled to unit total variance and turned onto the principal axes of the
-training split, of which min(64, n / 10) are kept. Toys (at most three columns, or a known truth) are compared as they are,
-centred and scaled.
+Labelled data: the last hidden layer of a small classifier, trained once on the training split. Unlabelled data: the
+rows themselves, in model units. Both are centred, scaled to unit total variance and turned onto the principal axes of
+the training split, of which min(64, n / 10) are kept. Toys (at most three columns, or a known truth) are compared as
+they are, centred and scaled.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Classifier(nn.Module):
         self.image = len(shape) == 3
         if self.image:
             sides = [min(side, SIDE) for side in shape[1:]]
-            coarse = [-(-(-(-side // 2)) // 2) for side in sides]
+            coarse = [(side + 3) // 4 for side in sides]
             self.sides = tuple(sides)
             self.body = nn.Sequential(
                 *_convolution(shape[0], 16, 1), *_convolution(16, 32, 2), *_convolution(32, 64, 2), nn.Flatten()
@@ -160,17 +160,16 @@ class Features:
         key: Names data, seed and version; equal keys give equal features.
     """
 
-    def __init__(
-        self, space: Space, kind: str, key: str, tensors: Mapping[str, Tensor], accuracy: float | None = None
-    ) -> None:
+    def __init__(self, space: Space, kind: str, key: str, tensors: Mapping[str, Tensor], accuracy: float | None = None) -> None:
         self.space, self.kind, self.key, self.accuracy = space, kind, key, accuracy
         self.tensors = dict(tensors)
         self._mean, self._axes = self.tensors["mean"].numpy(), self.tensors["axes"].numpy()
         self._network: _Classifier | None = None
         weights = {name.removeprefix("net."): one for name, one in self.tensors.items() if name.startswith("net.")}
         if weights:
-            self._network = _Classifier(space.shape, len(space.classes))
-            self._network.load_state_dict(weights)
+            with torch.device("meta"):  # draws no random numbers
+                self._network = _Classifier(space.shape, len(space.classes))
+            self._network.load_state_dict(weights, assign=True)
             self._network.eval().requires_grad_(False)
             if self._network.image:
                 self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -272,7 +271,8 @@ def _labelled(dataset: Dataset) -> bool:
 
 
 def _fit(dataset: Dataset, kind: str, key: str, seed: int) -> Features:
-    space, tensors = dataset.space, {}
+    space = dataset.space
+    tensors: dict[str, Tensor] = {}
     network = _train(dataset, seed) if _labelled(dataset) else None
     if network is not None:
         tensors |= {f"net.{name}": one.contiguous() for name, one in network.state_dict().items()}

@@ -175,7 +175,7 @@ def _features_of(split: Split, index: np.ndarray, features: Features, n: int) ->
 
 
 def _some(rows: int, n: int, seed: int) -> np.ndarray:
-    """n of the rows in their order: all of them, or a draw that depends on the seed alone."""
+    """Choose n of the rows, in their order: all of them, or a draw that depends on the seed alone."""
     if n == rows:
         return np.arange(rows)
     return np.sort(np.random.Generator(np.random.Philox(key=seed)).permutation(rows)[:n])
@@ -215,9 +215,7 @@ def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
 
 
 def _measure(samples: Samples, chosen: _Choice) -> dict[str, Score]:
-    found = [
-        one for metric, wanted in chosen if metric.applies(samples) for one in metric(samples) if one.name in wanted
-    ]
+    found = [one for metric, wanted in chosen if metric.applies(samples) for one in metric(samples) if one.name in wanted]
     return {one.name: one for one in found}
 
 
@@ -248,4 +246,3 @@ def _read(path: Path) -> dict[str, Floor] | None:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-

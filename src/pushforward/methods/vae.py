@@ -104,7 +104,7 @@ class VAE(Method):
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_likelihood(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """log p(x | z) of each row, nats: in model units (Gaussian), or of the zeros and ones (Bernoulli).
+        """Log p(x | z) of each row, nats: in model units (Gaussian), or of the zeros and ones (Bernoulli).
 
         Args:
             x: Data, (n, *shape), model units.

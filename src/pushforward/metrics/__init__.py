@@ -18,7 +18,7 @@ __all__ = ["Metric", "Samples", "Score", "describe", "registry"]
 
 @functools.cache
 def _found() -> dict[str, type[Metric]]:
-    found = {}
+    found: dict[str, type[Metric]] = {}
     for entry in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{entry.name}")
         for part in vars(module).values():
@@ -33,7 +33,12 @@ def registry() -> dict[str, type[Metric]]:
 
 
 def describe() -> dict[str, dict[str, Any]]:
-    """What a reader needs to know about each score: ``label``, ``better`` ("lower", "higher", "target") and ``what`` it is."""
+    """What a reader needs to know about each score.
+
+    Returns:
+        By score: ``label``, ``better`` ("lower", "higher", "target"), ``what`` it is in a sentence, and
+        ``target`` where the ideal value is known beforehand.
+    """
     about: dict[str, dict[str, Any]] = {}
     for metric in _found().values():
         about |= {name: dict(row) for name, row in metric.about.items()}

@@ -20,8 +20,8 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
     """The squared 2-Wasserstein distance between two Gaussians.
 
-    ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``, in float64. The last trace is the sum of the singular values of
-    C1^.5 C2^.5: symmetric roots only, so rank-deficient covariances give neither imaginary nor huge parts.
+    ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``, in float64. The last trace is the sum of the singular values
+    of C1^.5 C2^.5: symmetric roots only, so rank-deficient covariances give neither imaginary nor huge parts.
 
     Args:
         mean1: (f,).

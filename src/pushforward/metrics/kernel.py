@@ -61,8 +61,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
 class Kernel:
     """KID between the features of generated and held-out rows.
 
-    Features come with unit total variance; here they are stretched so that the reference has unit variance per dimension
-    on average, the scale for which the kernel (x.y / f + 1)^3 sees more than the means.
+    Features come with unit total variance; here they are stretched so that the reference has unit variance per
+    dimension on average, the scale for which the kernel (x.y / f + 1)^3 sees more than the means.
     """
 
     scores: ClassVar[tuple[str, ...]] = ("kid",)

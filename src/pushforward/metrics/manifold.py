@@ -27,10 +27,10 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage.
 
-    Every row owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated rows
-    within a ball of a real one, recall the share of real rows within a ball of a generated one, density the mean number of
-    real balls around a generated row over k, coverage the share of real balls that hold a generated row. Perfect models do
-    not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
+    Every row owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated
+    rows within a ball of a real one, recall the share of real rows within a ball of a generated one, density the mean
+    number of real balls around a generated row over k, coverage the share of real balls that hold a generated row.
+    Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
 
     Args:
         generated: (n, f).
@@ -77,7 +77,7 @@ class Manifold:
         "precision": {
             "label": "Precision",
             "better": "higher",
-            "what": "Share of generated samples that lie among real ones. Read it against real data's, never against 1.",
+            "what": "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
         },
         "recall": {
             "label": "Recall",
@@ -87,12 +87,12 @@ class Manifold:
         "density": {
             "label": "Density",
             "better": "higher",
-            "what": "How densely real samples lie around generated ones, 1 for real data. Far above 1: too little variety.",
+            "what": "How densely real samples lie around generated ones; 1 for real data, far more: little variety.",
         },
         "coverage": {
             "label": "Coverage",
             "better": "higher",
-            "what": "Share of real samples that have a generated one in their neighbourhood: variety and quality in one.",
+            "what": "Share of real samples that have a generated one near them: variety and quality in one.",
         },
     }
 

@@ -69,7 +69,11 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
 
 
 def near_copies(
-    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None = None, part: float = 0.25
+    generated: np.ndarray,
+    training: np.ndarray,
+    held_out: np.ndarray,
+    scale: np.ndarray | None = None,
+    part: float = 0.25,
 ) -> tuple[np.ndarray, float]:
     """Which generated rows are near-copies, (n,) bool, and the threshold.
 
@@ -103,7 +107,7 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
 
 
 def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
-    """Orthonormal directions (d, SKETCH) in which the training rows vary much: any would be right, these rule out most."""
+    """Orthonormal directions (d, SKETCH) in which training rows vary much: any would be right, these acquit most."""
     some = _rows(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), SKETCH))).float()
@@ -123,7 +127,7 @@ class Memorisation:
         "near_copies": {
             "label": "Near-copies",
             "better": "lower",
-            "what": "Share of samples closer to a training example than a quarter of the distance that is usual for new data.",
+            "what": "Share of samples closer to a training example than a quarter of the usual distance of new data.",
         }
     }
 

@@ -13,6 +13,7 @@ from pushforward.metrics.score import Samples, Score
 
 __all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
 
+
 @runtime_checkable
 class Centred(Protocol):
     """A known mixture of round Gaussians."""
@@ -36,17 +37,24 @@ class ModeCount:
 
 
 def count_modes(
-    x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None, *, near: float = 3, far: float = 5, hold: float = 0.2
+    x: np.ndarray,
+    centres: np.ndarray,
+    std: float,
+    weights: np.ndarray | None = None,
+    *,
+    near: float = 3,
+    far: float = 5,
+    hold: float = 0.2,
 ) -> ModeCount:
     """Compare rows with a mixture of Gaussians of which centres and width are known.
 
-    A row belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is a
-    bridge and belongs to no mode; a mode's mass is the share of all rows that belong to it and are no bridges.
+    A row belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is
+    a bridge and belongs to no mode; a mode's mass is the share of all rows that belong to it and are no bridges.
 
     * held: modes with at least ``hold`` of their true mass. found: modes with at least one row of high quality.
     * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of rows that are no bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over rows of high quality as in the field's tables; where
-      there is none, the greatest possible value.
+    * divergence: KL(generated || true) of the masses, in nats, over rows of high quality as in the field's tables;
+      where there is none, the greatest possible value.
 
     Args:
         x: (n, d), data units.
@@ -113,7 +121,7 @@ class Modes:
         "high_quality": {
             "label": "Near a mode",
             "better": "target",
-            "what": "Share of samples within 3 standard deviations of a mode. More than real data means modes too narrow.",
+            "what": "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
         },
         "bridges": {
             "label": "Bridges",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -41,8 +41,8 @@ class Score:
 class Samples:
     """Generated, reference (held-out) and training rows, as every metric sees them.
 
-    Raw rows are data units flattened to (n, d), float32; ``training`` may be uint8, where 255 stands for 1, to save memory.
-    Features are float64, (n, f), the same f everywhere.
+    Raw rows are data units flattened to (n, d), float32; to save memory ``training`` may be uint8, where 255
+    stands for 1. Features are float64, (n, f), the same f everywhere.
 
     Args:
         generated: (n, d) rows of the model.
@@ -111,7 +111,7 @@ class Metric(Protocol):
         ...
 
 
-def is_metric(part: type) -> bool:
+def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
     """Whether a class is a metric that can be used, and not the protocol."""
     return isinstance(inspect.getattr_static(part, "scores", None), tuple) and part is not Metric
 

@@ -135,9 +135,7 @@ class DiT(nn.Module):
         self.conditioning = Conditioning(width, classes=classes, times=times)
         # Scale, shift and gate of attention and of the perceptron in each block; scale and shift at the end.
         starts = [1, 0, 0] * 2 * depth + [1, 0]
-        self.modulation = (
-            None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
-        )
+        self.modulation = None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
 
     @classmethod
     def sized(

@@ -21,9 +21,7 @@ GAIN = math.sqrt(2 / (1 + SLOPE**2))
 GROUP = 16
 
 
-def convolution(
-    inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0
-) -> nn.Conv2d:
+def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
     """A convolution that keeps the size, with normal weights of variance gain^2 / fan-in and no bias at the start.
 
     Args:
@@ -214,9 +212,7 @@ class Generator(nn.Module):
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
     """
 
-    def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int, classes: int = 0, stem: int = 1
-    ) -> None:
+    def __init__(self, shape: Sequence[int], *, latent: int, width: int, blocks: int, classes: int = 0, stem: int = 1) -> None:
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
         count(classes=classes)
@@ -323,9 +319,7 @@ class Critic(nn.Module):
         channels = widths(width, len(sizes))
         total = blocks * len(channels)
         self.enter = convolution(self.shape[0] * stem**2, channels[0], 1)
-        self.levels = nn.ModuleList(
-            [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels]
-        )
+        self.levels = nn.ModuleList([nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels])
         self.change = nn.ModuleList(
             [nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(channels)]
         )

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from pushforward import spec
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
@@ -78,7 +77,8 @@ def load_file(path: str | Path) -> tuple[RecipeFunction, str]:
     found = [value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"]
     if len(found) != 1:
         raise UsageError(
-            f"{path} must hold exactly one recipe, a function annotated `-> Recipe`; it has {len(found)}. See docs/add-a-method.md."
+            f"{path} must hold exactly one recipe, a function annotated `-> Recipe`; it has {len(found)}. "
+            "See docs/add-a-method.md."
         )
     return found[0], digest
 
@@ -114,5 +114,3 @@ def settings(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
     """The settings of a recipe that the command line can give, by name: its keyword-only parameters of plain types."""
     parameters = inspect.signature(recipe).parameters.values()
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and "Module" not in str(p.annotation).split("|")[0]}
-
-

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from torch import nn
 
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, UNet
+from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
 
-__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator"]
+__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "precision"]
 
 SIZES = ("tiny", "small", "base")
+FLAT = 256
+"""Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 
 
 def check_size(size: str) -> str:
@@ -20,8 +25,24 @@ def check_size(size: str) -> str:
     return size
 
 
+def flat(space: Space) -> bool:
+    """Whether MLPs suit this space: vectors, and images of at most `FLAT` numbers."""
+    return space.kind == "vector" or space.size <= FLAT
+
+
+def precision(space: Space) -> str:
+    """Float32 for the narrow MLPs of short vectors: casting costs them more than bfloat16 saves."""
+    return "float32" if space.kind == "vector" else "auto"
+
+
+def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
+    classes, count = len(space.classes), math.prod(outputs)
+    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
+    return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
+
+
 def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
-    """A network of x_t and t: an MLP for vectors, a U-Net for images, or a DiT where asked for.
+    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT where asked for.
 
     Args:
         space: The data's shape and classes.
@@ -31,43 +52,41 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
     Raises:
         UsageError: For an unknown kind, or one that cannot take this shape.
     """
-    kinds = {"mlp": MLP, "unet": UNet, "dit": DiT}
-    chosen = kind if kind != "auto" else ("unet" if space.kind == "image" else "mlp")
-    if chosen not in kinds:
-        raise UsageError(f'Unknown network "{kind}"; choose auto, {", ".join(kinds)}.{did_you_mean(kind, kinds)}')
-    if (chosen == "mlp") != (space.kind == "vector"):
-        raise UsageError(f'The network "{chosen}" cannot take {space.kind}s of shape {space.shape}; choose auto.')
+    kinds = {"unet": UNet, "dit": DiT}
+    chosen = kind if kind != "auto" else ("mlp" if flat(space) else "unet")
+    if chosen not in ("mlp", *kinds):
+        known = ("auto", "mlp", *kinds)
+        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
+    if chosen == "mlp":
+        return _mlp(space, size, space.size, space.shape, times=1)
+    if space.kind == "vector":
+        raise UsageError(f'The network "{chosen}" needs images; rows of shape {space.shape} take an mlp (choose auto).')
     return kinds[chosen].sized(check_size(size), shape=space.shape, classes=len(space.classes))  # type: ignore[attr-defined]
-
-
-def _mlp(space: Space, size: str, inputs: int, outputs: int) -> nn.Module:
-    classes = len(space.classes)
-    return MLP.sized(size, shape=(inputs,), outputs=outputs, classes=classes, times=0, zero_output=False)
 
 
 def generator(space: Space, size: str, latent: int) -> nn.Module:
     """A network from a code to data."""
-    if space.kind == "vector":
-        return _mlp(space, check_size(size), latent, space.shape[0])
+    if flat(space):
+        return _mlp(space, size, latent, space.shape)
     return Generator.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
 
 
 def critic(space: Space, size: str) -> nn.Module:
     """A network from data to one number."""
-    if space.kind == "vector":
-        return _mlp(space, check_size(size), space.shape[0], 1)
+    if flat(space):
+        return _mlp(space, size, space.size, ())
     return Critic.sized(check_size(size), shape=space.shape, classes=len(space.classes))
 
 
 def encoder(space: Space, size: str, latent: int) -> nn.Module:
     """A network from data to the means and log-variances of a code."""
-    if space.kind == "vector":
-        return _mlp(space, check_size(size), space.shape[0], 2 * latent)
+    if flat(space):
+        return _mlp(space, size, space.size, (2 * latent,))
     return Encoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
 
 
 def decoder(space: Space, size: str, latent: int) -> nn.Module:
     """A network from a code to data."""
-    if space.kind == "vector":
-        return _mlp(space, check_size(size), latent, space.shape[0])
+    if flat(space):
+        return _mlp(space, size, latent, space.shape)
     return Decoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))

@@ -10,7 +10,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
 from pushforward.paths import Linear
-from pushforward.recipes.choice import denoising_network
+from pushforward.recipes.choice import denoising_network, precision
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.solvers import Heun
 from pushforward.times import Stratified, Uniform
@@ -19,7 +19,12 @@ __all__ = ["flow"]
 
 
 def flow(
-    space: Space, size: str = "small", *, network: str | nn.Module = "auto", coupling: str = "independent", reuse: int = 1
+    space: Space,
+    size: str = "small",
+    *,
+    network: str | nn.Module = "auto",
+    coupling: str = "independent",
+    reuse: int = 1,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 15 Heun steps by default (29 network calls).
 
@@ -43,4 +48,4 @@ def flow(
         solver=Heun(),
         steps=15,
     )
-    return Recipe(method, Training(), "flow", "flow matching")
+    return Recipe(method, Training(precision=precision(space)), "flow", "flow matching")

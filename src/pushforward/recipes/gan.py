@@ -8,6 +8,7 @@ from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
+from pushforward.recipes.choice import precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
@@ -49,5 +50,5 @@ def gan(
         gamma=gamma,
         gamma_end=gamma / 10,
     )
-    training = Training(lr=5e-4, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision="float32")
+    training = Training(lr=5e-4, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space))
     return Recipe(method, training, "gan", "GAN")

@@ -8,6 +8,7 @@ from pushforward.data import Space
 from pushforward.methods import VAE
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
+from pushforward.recipes.choice import precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["vae"]
@@ -48,4 +49,4 @@ def vae(
         likelihood=likelihood,
         beta=beta,
     )
-    return Recipe(method, Training(), "vae", "VAE")
+    return Recipe(method, Training(precision=precision(space)), "vae", "VAE")

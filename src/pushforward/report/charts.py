@@ -157,16 +157,12 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str, width: int, height: int
     for value in y.ticks:
         at = y(value)
         parts.append(f'<line class="gridline" x1="{x.start}" x2="{x.end}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{x.start - 8}" y="{at + 4:.1f}" text-anchor="end">{_tick_text(value)}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x.start - 8}" y="{at + 4:.1f}" text-anchor="end">{_tick_text(value)}</text>')
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
         at = x(value)
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{y.start}" y2="{y.start + 4}"/>')
-        parts.append(
-            f'<text class="tick" x="{at:.1f}" y="{y.start + 18}" text-anchor="middle">{_tick_text(value)}</text>'
-        )
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{y.start + 18}" text-anchor="middle">{_tick_text(value)}</text>')
     if x_label:
         parts.append(
             f'<text class="label" x="{(x.start + x.end) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>'
@@ -184,8 +180,8 @@ def line_chart(
     log_x: bool = False,
     log_y: bool = False,
     floor: tuple[float, float] | None = None,
-    width: int = 760,
-    height: int = 400,
+    width: int = 720,
+    height: int = 380,
     clip: float = 0.0,
 ) -> str:
     """Lines and points over labelled axes.
@@ -209,8 +205,10 @@ def line_chart(
         return ""
     xs, ys = np.array(points).T
     low, high = (float(v) for v in np.quantile(ys, [clip, 1 - clip]))
+    log_y = log_y and low > 0
     if floor is not None:
-        low, high = min(low, floor[0] - floor[1]), max(high, floor[0] + floor[1])
+        bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
+        low, high = min(low, bottom), max(high, floor[0] + floor[1])
     log_y = log_y and low > 0
     low, high = (low / 1.1, high * 1.1) if log_y else (low - 0.06 * (high - low), high + 0.06 * (high - low))
     x_low, x_high = float(xs.min()), float(xs.max())
@@ -251,9 +249,7 @@ def _drawn(one: Series, x: Axis, y: Axis) -> str:
     return "".join([*parts, "</g>"])
 
 
-def interval_chart(
-    rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False
-) -> str:
+def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False) -> str:
     """Means with intervals, one line each, over the band of real data.
 
     Args:
@@ -280,17 +276,13 @@ def interval_chart(
     ]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
-        parts.append(
-            f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="30" height="{bottom - 30}"/>'
-        )
+        parts.append(f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="30" height="{bottom - 30}"/>')
         parts.append(f'<line class="floorline" x1="{x(floor[0]):.1f}" x2="{x(floor[0]):.1f}" y1="30" y2="{bottom}"/>')
         anchor = "end" if x(floor[0]) > (left + width) / 2 + 100 else "start" if x(floor[0]) < left + 40 else "middle"
         parts.append(f'<text class="floortext" x="{x(floor[0]):.1f}" y="26" text-anchor="{anchor}">real data</text>')
     for value in x.ticks:
         parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="30" y2="{bottom}"/>')
-        parts.append(
-            f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{_tick_text(value)}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{_tick_text(value)}</text>')
     for i, one in enumerate(rows):
         at = 30 + step * (i + 0.5)
         kind = "base" if one.index is None else f"e{one.index % len(COLOURS)}"
@@ -305,9 +297,7 @@ def interval_chart(
     return "".join([*parts, "</svg>"])
 
 
-def histogram_chart(
-    label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]], bins: int = 24
-) -> str:
+def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]], bins: int = 24) -> str:
     """One column's values: real data as a gray area, each entrant as a stepped line.
 
     Args:
@@ -316,9 +306,7 @@ def histogram_chart(
         clouds: Name, index and (n,) values of each entrant.
         bins: Number of bins.
     """
-    base = (
-        real if real is not None and len(real) else np.concatenate([values for _, _, values in clouds] or [np.zeros(1)])
-    )
+    base = real if real is not None and len(real) else np.concatenate([values for _, _, values in clouds] or [np.zeros(1)])
     base = base[np.isfinite(base)]
     if not len(base):
         return ""
@@ -338,13 +326,12 @@ def histogram_chart(
     for name, index, rows in heights:
         dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
         parts.append(
-            f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title><path class="line thin" d="{_steps(rows, edges, x, y)}"{dashes}/></g>'
+            f'<g class="e{index % len(COLOURS)}"><title>{escape(name)}</title>'
+            f'<path class="line thin" d="{_steps(rows, edges, x, y)}"{dashes}/></g>'
         )
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
-        parts.append(
-            f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{_tick_text(value)}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{_tick_text(value)}</text>')
     return "".join([*parts, "</svg>"])
 
 

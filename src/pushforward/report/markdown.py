@@ -23,7 +23,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     for heading, table in tables.scorecards(content):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.SCORE_NOTE if tables.scorecards(content) else "")
-    parts.append(f"## Cost\n\n{_table(tables.costs(content))}")
+    parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in tables.costs(content)]
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(one)}" for one in limits(content)))
     commands = tables.commands(content)
     if commands:

@@ -6,7 +6,7 @@ import csv
 import importlib.resources
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from string import Template
 from typing import Any
@@ -30,7 +30,9 @@ from pushforward.report.words import (
     CURVE_NOTES,
     OPEN,
     THRESHOLDS,
+    Sentence,
     curve_notes,
+    curve_points,
     entrants_of,
     floor_of,
     label_of,
@@ -68,7 +70,6 @@ def page(content: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
 def _page(content: Mapping[str, Any], look: Look) -> str:
     rules: list[str] = []
     sections = [
-        ("verdict", "Verdict", _verdict(content)),
         ("scorecard", "Scores", _scores(content)),
         ("samples", "Samples", _samples(content, look)),
         ("forming", "How samples form", _forming(content, look, rules)),
@@ -79,9 +80,8 @@ def _page(content: Mapping[str, Any], look: Look) -> str:
         ("reproduce", "Reproduce", _reproduce(content)),
     ]
     kept = [(key, title, body) for key, title, body in sections if body]
-    body = "\n".join(
-        f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in kept
-    )
+    kept = [("verdict", "Verdict", _verdict(content, {key for key, _, _ in kept})), *kept]
+    body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in kept)
     created = str(content.get("created") or "")
     return Template(_file("page.html")).substitute(
         title=escape(tables.title(content)),
@@ -132,16 +132,13 @@ def _csv(content: Mapping[str, Any]) -> str:
 def _sign(index: int | None) -> str:
     if index is None:
         return ""
-    return f'<svg class="sign e{index % len(COLOURS)}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+    colour = f"e{index % len(COLOURS)}"
+    return f'<svg class="sign {colour}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
 
 
 def _titled(entrant: Mapping[str, Any], index: int) -> str:
     family = str(entrant.get("family") or "")
-    aside = (
-        f' <span class="family">{escape(family)}</span>'
-        if family and family.lower() != name_of(entrant).lower()
-        else ""
-    )
+    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != name_of(entrant).lower() else ""
     return f"{_sign(index)}<strong>{escape(name_of(entrant))}</strong>{aside}"
 
 
@@ -155,10 +152,10 @@ def _prose(marked: str) -> str:
     return escape(kept).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
 
 
-# Verdict and scores -----------------------------------------------------------------------------------------------------------
+# Verdict and scores -----------------------------------------------------------------------------------------
 
 
-def _verdict(content: Mapping[str, Any]) -> str:
+def _verdict(content: Mapping[str, Any], shown: Collection[str]) -> str:
     found = verdict(content)
     if not found:
         return "<p>Nothing was scored, so nothing can be said.</p>"
@@ -166,11 +163,16 @@ def _verdict(content: Mapping[str, Any]) -> str:
     worries = [one for one in found if one.kind == "worry"]
     made = ""
     if claims:
-        made += f'<ul class="findings">{"".join(f"<li><a href=#{one.link}>{_prose(one.marked)}</a></li>" for one in claims)}</ul>'
+        made += f'<ul class="findings">{"".join(_finding(one, shown) for one in claims)}</ul>'
     if worries:
-        items = "".join(f"<li><a href=#{one.link}>{_prose(one.marked)}</a></li>" for one in worries)
+        items = "".join(_finding(one, shown) for one in worries)
         made += f'<div class="worries"><h3>What to keep in mind</h3><ul class="findings">{items}</ul></div>'
     return made
+
+
+def _finding(one: Sentence, shown: Collection[str]) -> str:
+    text = _prose(one.marked)
+    return f'<li><a href="#{one.link}">{text}</a></li>' if one.link in shown else f"<li>{text}</li>"
 
 
 def _scores(content: Mapping[str, Any]) -> str:
@@ -189,20 +191,19 @@ def _intervals(content: Mapping[str, Any]) -> str:
     for metric in ("frechet", "coverage"):
         if not readings(content, metric):
             continue
-        rows = [
-            (i, one) for i, entrant in enumerate(entrants_of(content)) if (one := reading(content, entrant, metric))
-        ]
+        rows = [(i, one) for i, entrant in enumerate(entrants_of(content)) if (one := reading(content, entrant, metric))]
         found = [Interval(one.name, i, one.mean, one.half, one.text) for i, one in rows]
         base = reading(content, content.get("baseline"), metric)
         if base is not None:
             found.append(Interval("no network", None, base.mean, base.half, base.text))
         means = [one.mean for one in found]
-        better = {"lower": "lower is better", "higher": "higher is better"}.get(
-            str(metric_of(content, metric).get("better")), ""
-        )
+        better = {"lower": "lower is better", "higher": "higher is better"}.get(str(metric_of(content, metric).get("better")), "")
         label = f"{label_of(content, metric)}{f', {better}' if better else ''}"
-        wide = min(means) > 0 and max(means) > 8 * min(means)
-        charts.append(f"<figure>{interval_chart(found, label, _band(content, metric), log=wide)}</figure>")
+        band = _band(content, metric)
+        if band is not None and band[0] > 0:
+            means.append(band[0])
+        wide = metric == "frechet" and min(means) > 0 and max(means) > 8 * min(means)
+        charts.append(f"<figure>{interval_chart(found, label, band, log=wide)}</figure>")
     return f'<div class="pair">{"".join(charts)}</div>' if charts else ""
 
 
@@ -228,9 +229,7 @@ def _table(table: tables.Table, label: str) -> str:
 
 
 def _heading(column: tables.Column) -> str:
-    label = (
-        f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
-    )
+    label = f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
     return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
 
 
@@ -244,7 +243,7 @@ def _cell(cell: tables.Cell) -> str:
     return f'<td{best}><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
 
 
-# Pictures ---------------------------------------------------------------------------------------------------------------------
+# Pictures ---------------------------------------------------------------------------------------------------
 
 
 def _samples(content: Mapping[str, Any], look: Look) -> str:
@@ -264,7 +263,8 @@ def _samples(content: Mapping[str, Any], look: Look) -> str:
 def _shared(content: Mapping[str, Any], look: Look) -> str:
     shared = (content.get("settings") or {}).get("shared")
     said = {
-        "noise": "All models start from the same noise" + ("." if look.columns() else ": the same place in each grid is the same z."),
+        "noise": "All models start from the same noise"
+        + ("." if look.columns() else ": the same place in each grid is the same z."),
         "seeds": "All models use the same seeds. Their noise has different shapes, so equal places do not correspond.",
     }.get(str(shared), "")
     drawn = ""
@@ -358,15 +358,18 @@ def _player(
         alt = escape(f"Samples of {name_of(entrant)}, {ends[0]} to {ends[1]}")
         how = "one call" if jump else _how(entrant) if kind == "f" else ""
         shown.append(
-            f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{_titled(entrant, i)}</p><div class="frame">'
-            f'<div class="sprite {kind}{i}" role="img" aria-label="{alt}" data-frames="{sprite.frames}" data-labels="{labels}"></div>'
+            f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{_titled(entrant, i)}</p>'
+            f'<div class="frame"><div class="sprite {kind}{i}" role="img" aria-label="{alt}" '
+            f'data-frames="{sprite.frames}" data-labels="{labels}"></div>'
             f"{'<div class=veil aria-hidden=true>z</div>' if jump else ''}</div>"
-            f'<figcaption><span class="at">{escape(sprite.labels[-1])}</span>{f" · {escape(how)}" if how else ""}</figcaption></figure>'
+            f'<figcaption><span class="at">{escape(sprite.labels[-1])}</span>'
+            f"{f' · {escape(how)}' if how else ''}</figcaption></figure>"
         )
         strips += _strip(i, entrant, sprite, jump, kind)
     return (
         f'<div class="player" data-seconds="{seconds}"><div class="controls" hidden><button type="button">Play</button>'
-        f'<span aria-hidden="true">{ends[0]}</span><input type="range" min="0" max="1000" value="1000" aria-label="{label}">'
+        f'<span aria-hidden="true">{ends[0]}</span>'
+        f'<input type="range" min="0" max="1000" value="1000" aria-label="{label}">'
         f'<span aria-hidden="true">{ends[1]}</span></div>{_panels(shown)}</div><div class="strips">{strips}</div>'
     )
 
@@ -381,28 +384,27 @@ def _how(entrant: Mapping[str, Any]) -> str:
 def _strip(index: int, entrant: Mapping[str, Any], sprite: Sprite, jump: bool, kind: str) -> str:
     last = sprite.frames - 1
     chosen = sorted({round(last * share / 5) for share in range(6)})
+    at = {i: 100 * i / last if last else 100 for i in chosen}
     stills = "".join(
-        f'<li><div class="frame"><div class="sprite {kind}{index}" style="background-position:0 {100 * i / last if last else 100:.3f}%">'
+        f'<li><div class="frame"><div class="sprite {kind}{index}" style="background-position:0 {at[i]:.3f}%">'
         f"</div></div>{escape(sprite.labels[i])}</li>"
         for i in chosen
     )
+    if jump:
+        stills = '<li><div class="frame unseen">z</div>noise</li>' + stills
     aside = " <span>one call</span>" if jump else ""
-    return f'<div class="strip"><p class="figtitle">{_sign(index)}{escape(name_of(entrant))}{aside}</p><ol>{stills}</ol></div>'
+    title = f"{_sign(index)}{escape(name_of(entrant))}{aside}"
+    return f'<div class="strip"><p class="figtitle">{title}</p><ol>{stills}</ol></div>'
 
 
-# Curves -----------------------------------------------------------------------------------------------------------------------
+# Curves -----------------------------------------------------------------------------------------------------
 
 
 def _curve(content: Mapping[str, Any]) -> str:
     lines, singles, metric = [], [], "frechet"
     for i, entrant in enumerate(entrants_of(content)):
-        points = [
-            (calls, value)
-            for one in entrant.get("curve") or []
-            if (calls := finite(one.get("calls"))) is not None and (value := finite(one.get(metric))) is not None
-        ]
+        points = curve_points(entrant, metric)
         if points:
-            points.sort()
             lines.append(Series(name_of(entrant), i, [p[0] for p in points], [p[1] for p in points]))
             continue
         calls, one = finite((entrant.get("sampling") or {}).get("calls")), reading(content, entrant, metric)
@@ -411,6 +413,9 @@ def _curve(content: Mapping[str, Any]) -> str:
     if not lines:
         return ""
     values = [y for one in [*lines, *singles] for y in one.y if y > 0]
+    band = _band(content, metric)
+    if band is not None and band[0] > 0:
+        values.append(band[0])
     log = bool(values) and max(values) > 8 * min(values)
     chart = line_chart(
         [*lines, *singles],
@@ -418,10 +423,10 @@ def _curve(content: Mapping[str, Any]) -> str:
         label_of(content, metric),
         log_x=True,
         log_y=log,
-        floor=_band(content, metric),
+        floor=band,
     )
     notes = "".join(f"<li>{_prose(note)}</li>" for note in curve_notes(content, metric))
-    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{_keys(content)}{chart}</figure>' + (
+    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{_keys(content)}<div class="scroll">{chart}</div></figure>' + (
         f'<ul class="plain note">{notes}</ul>' if notes else ""
     )
 
@@ -450,18 +455,16 @@ def _losses(content: Mapping[str, Any]) -> str:
             )
     if not figures:
         return ""
-    intro = (
-        "Losses of different families measure different things: none of these curves can be compared with another one."
-    )
-    return f'<p>{intro} Faint lines are single steps, strong ones a running average.</p><div class="losses">{"".join(figures)}</div>'
+    intro = "Losses of different families measure different things: none of these curves can be compared with another one."
+    intro += " Faint lines are single steps, strong ones a running average."
+    return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
 
 
-# Cost and reproduction --------------------------------------------------------------------------------------------------------
+# Cost and reproduction --------------------------------------------------------------------------------------
 
 
 def _costs(content: Mapping[str, Any]) -> str:
-    table = tables.costs(content)
-    return _table(table, "Cost") if table.columns and table.rows else ""
+    return "".join(f"<h3>{heading}</h3>{_table(table, heading)}" for heading, table in tables.costs(content))
 
 
 def _reproduce(content: Mapping[str, Any]) -> str:

@@ -2,37 +2,39 @@
 
 Format of report.json, ``format_version`` 1
 -------------------------------------------
-Plain JSON. Every field may be missing or null, and then the page leaves out what it cannot say. Numbers that are not finite
-are null. Unknown fields are kept and not shown.
+Plain JSON. Every field may be missing or null, and then the page leaves out what it cannot say. Numbers that are not
+finite are null. Unknown fields are kept and not shown.
 
-==================  ========================================================================================================
-field               meaning
-==================  ========================================================================================================
-format_version      1
-title               heading of the page
-created             ISO date
-data                name; shape (list); kind ("image" or "vector"); classes (names); columns (names of a vector's numbers);
-                    train, held_out (counts); fingerprint (sha256 hex)
-settings            n (samples on either side); repeats (samplings); seeds (trainings); budget (words); k (neighbours);
-                    features (words); shared ("noise" or "seeds": what the sample grids of all entrants start from)
-machine             any names and values, shown as they are
-metrics             by name: label; better ("lower", "higher", "target"); target (number; null means the floor); what (one
-                    sentence); floor {mean, spread}: what real data scores against real data
-entrants            list, in the order of the page; see below
-baseline            name and scores of the no-network row
-commands            list of command lines that make the comparison
-==================  ========================================================================================================
+* ``format_version``: 1.
+* ``title``: heading of the page. ``created``: ISO date.
+* ``data``: name; shape (list); kind ("image" or "vector"); classes (names); columns (names of a vector's numbers);
+  train, held_out (counts); fingerprint (sha256 hex).
+* ``settings``: n (samples on either side); repeats (samplings); seeds (trainings); budget (words); k (neighbours);
+  features (words); shared ("noise" or "seeds": what the sample grids of all entrants start from).
+* ``machine``: any names and values, shown as they are.
+* ``metrics``, by name: label; better ("lower", "higher", "target"); target (number; null means the floor); what (one
+  sentence); floor {mean, spread}: what real data scores against real data.
+* ``entrants``: list, in the order of the page; see below.
+* ``baseline``: name and scores of the no-network row.
+* ``commands``: command lines that make the comparison.
 
-An entrant has: name (unique); family and method (words; they choose the caption of the losses); conditioned (bool); run
-(folder); seed; parameters (of what samples); other_parameters (by name, such as a critic); training {seconds, steps, samples,
-precision, batch, samples_per_second, peak_memory_mb}; sampling {solver, steps, calls, seconds_per_sample, flops_per_sample};
-scores by metric {mean, spread (over repeats, or null), values (list), ratio (mean over the floor)}; curve: list of {calls, steps,
-frechet, coverage}; losses by player {step: list, value: list}; label_agreement (0 to 1: share of samples that a classifier
-recognises as their class); modes {mass: list (k,), shares of all samples}; warnings (sentences); commands (command lines).
+An entrant has
 
-Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height, width,
-channels), or float (n, d)), ``training``: list of (step, grid), and ``formation``: list of (t, grid) from noise to data, or None
-for models that need one call.
+* ``name`` (unique); ``family`` and ``method`` (words; they choose the caption of the losses); ``conditioned`` (bool);
+  ``run`` (folder); ``seed``;
+* ``parameters`` (of what samples); ``other_parameters`` (by name, such as a critic);
+* ``training``: seconds, steps, samples, precision, batch, samples_per_second, peak_memory_mb;
+* ``sampling``: solver, steps, calls, seconds_per_sample, flops_per_sample;
+* ``scores``, by metric: mean, spread (over repeats, or null), values (list), ratio (mean over the floor);
+* ``curve``: list of {calls, steps, frechet, coverage};
+* ``losses``, by player: step (list), value (list);
+* ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
+* ``modes``: mass (list, one share of all samples for each mode);
+* ``warnings`` (sentences) and ``commands`` (command lines).
+
+Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height,
+width, channels), or float (n, d)), ``training``: list of (step, grid), and ``formation``: list of (t, grid) from noise
+to data, or None for models that need one call.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.report.charts import COLOURS
 from pushforward.pictures import Limits, grid_picture, limits_of, scatter_picture
+from pushforward.report.charts import COLOURS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,7 +57,9 @@ def data_uri(picture: Image.Image, lossless: bool = True) -> str:
 
 
 def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (d,) and axes (d, 2) on which vectors are drawn: the columns for d = 2, else principal axes of the real data.
+    """Centre (d,) and axes (d, 2) on which vectors are drawn.
+
+    Two columns are drawn as they are, more on the first two principal axes of the real data.
 
     Args:
         real: (m, d), or None.
@@ -103,7 +105,7 @@ class Look:
         rows = self.samples(name)
         if rows is None:
             return None
-        picture, exact = self._picture(rows, index, most=64, tile=round(72 * self.detail), size=320)
+        picture, exact = self._picture(rows, index, most=36, tile=round(72 * self.detail), size=320)
         return data_uri(picture, exact), picture.width, picture.height
 
     def sprite(self, frames: Sequence[tuple[Any, Any]] | None, index: int, word: str) -> Sprite | None:
@@ -121,8 +123,7 @@ class Look:
             return None
         kept = _spaced(kept, max(6, round(24 * self.detail)))
         made = [
-            self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail))
-            for _, rows in kept
+            self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail)) for _, rows in kept
         ]
         width, height = made[0][0].size
         mode = made[0][0].mode
@@ -138,15 +139,11 @@ class Look:
             made[:, 1] = np.linspace(-1, 1, len(made))
         return made
 
-    def _picture(
-        self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int
-    ) -> tuple[Image.Image, bool]:
+    def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
             ink = (138, 138, 138) if index is None else _rgb(COLOURS[index % len(COLOURS)])
             behind = None if index is None else self.behind
-            return scatter_picture(
-                self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True
-            ), True
+            return scatter_picture(self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True), True
         rows = _shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
@@ -163,9 +160,7 @@ def _rows(found: Any) -> np.ndarray | None:
     rows = np.asarray(found)
     if rows.ndim == 4 and len(rows):
         return (
-            rows
-            if rows.dtype == np.uint8
-            else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
+            rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
         )
     return rows.astype(float) if rows.ndim == 2 and len(rows) else None
 

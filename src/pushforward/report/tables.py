@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pushforward.report.numbers import count, duration, finite, listing, measured, percent, plain, quantity
+from pushforward.report.numbers import count, duration, finite, listing, measured, plain, quantity
 from pushforward.report.words import (
     GROUPS,
     entrants_of,
@@ -34,10 +34,12 @@ __all__ = [
 ]
 
 SCORE_NOTE = (
-    "Mean ± spread over repeated samplings; beneath, the ratio to what real data scores. A best value is marked only where its "
-    "interval (mean ± 2 spreads, and no narrower than real data's own) excludes all others."
+    "Mean ± spread over repeated samplings; beneath, the ratio to what real data scores. A best value is marked "
+    "only where its interval (mean ± 2 spreads, and no narrower than real data's own) excludes all others."
 )
 SHARES = {"near_copies", "bridges"}
+SAMPLING = 9
+"""The first column of `costs` that is about sampling."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,7 @@ def subtitle(content: Mapping[str, Any]) -> str:
         parts.append(f"{count(data['train'])} training{rest} {what}")
     if shape:
         parts.append(
-            " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape)
-            + (" numbers" if len(shape) == 1 else "")
+            " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else "")
         )
     if settings.get("budget"):
         parts.append(f"trained for {settings['budget']}".replace("for --", "with --"))
@@ -118,9 +119,7 @@ def scorecards(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
     for heading, group in GROUPS:
         wanted = [one for one in group if one in known] if group else [one for one in known if one not in named]
         wanted = [
-            one
-            for one in wanted
-            if any(reading(content, row, one) for row in rows) or floor_of(content, one)[0] is not None
+            one for one in wanted if any(reading(content, row, one) for row in rows) or floor_of(content, one)[0] is not None
         ]
         if wanted:
             found.append((heading, _scorecard(content, wanted)))
@@ -163,10 +162,14 @@ def _score(content: Mapping[str, Any], row: Mapping[str, Any], metric: str, best
     if one is None:
         return Cell("–")
     if metric in SHARES:
-        spread = "" if one.spread is None else plain(100 * one.spread, 2)
-        return Cell(percent(one.mean), spread, "", best)
+        return _share(one.mean, one.spread, best)
     value, spread = measured(one.mean, one.spread)
     return Cell(value, spread, _ratio(content, metric, one.mean), best)
+
+
+def _share(mean: float, spread: float | None, best: bool = False) -> Cell:
+    value, wide = measured(100 * mean, None if spread is None else 100 * spread)
+    return Cell(value, f"{wide} %", "", best) if finite(wide) else Cell(f"{value} %", "", "", best)
 
 
 def _ratio(content: Mapping[str, Any], metric: str, mean: float) -> str:
@@ -174,7 +177,7 @@ def _ratio(content: Mapping[str, Any], metric: str, mean: float) -> str:
     floor, spread = floor_of(content, metric)
     if floor is None or floor <= 2 * spread or mean <= 0 or metric_of(content, metric).get("better") == "target":
         return ""
-    return f"{plain(mean / floor, 2 if mean > floor else 2)}×"
+    return f"{plain(mean / floor, 2)}×"
 
 
 def _floor(content: Mapping[str, Any], metric: str) -> Cell:
@@ -182,35 +185,42 @@ def _floor(content: Mapping[str, Any], metric: str) -> Cell:
     if mean is None:
         return Cell("–")
     if metric in SHARES:
-        return Cell(percent(mean), plain(100 * spread, 2) if spread else "")
+        return _share(mean, spread or None)
     value, wide = measured(mean, spread or None)
     return Cell(value, wide)
 
 
-def costs(content: Mapping[str, Any]) -> Table:
-    """Size, training and sampling of each entrant; columns that nobody fills are left out."""
+def costs(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """Size and training, then sampling of each entrant; columns that nobody fills are left out."""
     columns = [
-        Column("Parameters", "of the network that samples"),
-        Column("Beside", "networks that only training needs"),
-        Column("Training", "inside training steps"),
+        Column("Parameters", "Of the network that samples."),
+        Column("Beside", "Networks that only training needs."),
+        Column("Training", "Time inside training steps."),
         Column("Steps"),
         Column("Samples seen"),
-        Column("Samples/s", "in training"),
+        Column("Samples/s", "In training."),
         Column("Batch"),
         Column("Precision"),
         Column("Peak memory"),
         Column("Sampler"),
-        Column("Calls", "network evaluations for one sample"),
-        Column("Time per sample", "many at once"),
+        Column("Calls", "Network evaluations for one sample."),
+        Column("Time per sample", "When many are made at once."),
         Column("FLOPs per sample"),
     ]
-    rows = [
-        Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))
-    ]
+    rows = [Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))]
     kept = [c for c in range(len(columns)) if any(row.cells[c].value != "–" for row in rows)]
-    return Table(
-        [columns[c] for c in kept], [Row(row.name, [row.cells[c] for c in kept], index=row.index) for row in rows]
-    )
+    parts = (("Size and training", [c for c in kept if c < SAMPLING]), ("Sampling", [c for c in kept if c >= SAMPLING]))
+    return [
+        (
+            heading,
+            Table(
+                [columns[c] for c in some],
+                [Row(row.name, [row.cells[c] for c in some], index=row.index) for row in rows],
+            ),
+        )
+        for heading, some in parts
+        if some
+    ]
 
 
 def _cost(entrant: Mapping[str, Any]) -> list[str]:
@@ -262,8 +272,4 @@ def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
     rows += [(labels.get(key, str(key).capitalize()), value) for key, value in machine.items()]
     rows += [(f"Run {name_of(one)}", one.get("run")) for one in entrants_of(content)]
-    return [
-        (name, f"{value:,}" if isinstance(value, int) else str(value))
-        for name, value in rows
-        if value not in (None, "", [])
-    ]
+    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", [])]

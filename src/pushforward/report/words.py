@@ -1,7 +1,7 @@
 """Numbers turned into sentences, by rules. Every threshold of the report is in `THRESHOLDS`, and nowhere else.
 
-A claim such as "best" is made only where intervals exclude each other. An interval is ``mean ± 2 w``, where w is the greater
-of the spread over the repeats and the floor's spread: three repeats alone can agree by luck.
+A claim such as "best" is made only where intervals exclude each other. An interval is ``mean ± 2 w``, where w is the
+greater of the spread over the repeats and the floor's spread: three repeats alone can agree by luck.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "Sentence",
     "blind",
     "curve_notes",
+    "curve_points",
     "entrants_of",
     "family_of",
     "leaders",
@@ -35,8 +36,9 @@ THRESHOLDS: dict[str, float] = {
     "interval": 2.0,  # half an interval, in spreads
     "near_copies": 0.01,  # share of near-copies from which samples count as memorised
     "precision_right": 0.9,  # precision over its floor: above, samples look right
-    "recall_poor": 0.75,  # recall over its floor: below, samples repeat themselves
-    "precision_poor": 0.6,  # precision over its floor: below, many samples look wrong
+    "density_right": 0.7,  # density over its floor: below, samples lie apart from the data even where precision is high
+    "recall_poor": 0.85,  # recall over its floor: below, samples repeat themselves (digits without 3 classes: 0.83)
+    "precision_poor": 0.6,  # precision over its floor: below, many samples look wrong (digits with noise 0.2: 0.53)
     "recall_right": 0.9,  # recall over its floor: above, samples cover the data
     "mode_held": 0.2,  # share of a mode's fair mass from which it is held
     "bridges": 0.05,  # share of samples between the modes, above the floor's
@@ -69,7 +71,7 @@ class Sentence:
     """One finding.
 
     Args:
-        kind: "quality", "diversity", "speed", "training", "single", "worry".
+        kind: "baseline" (nobody beats it), "quality", "diversity", "speed", "training", or "worry".
         marked: The text, with names between `OPEN` and `CLOSE`.
         link: The section that shows it.
     """
@@ -197,9 +199,11 @@ def at_floor(content: Mapping[str, Any], metric: str, one: Reading) -> bool:
 
 
 def blind(content: Mapping[str, Any], metric: str) -> bool:
-    """Whether a score tells nothing here, because the no-network row has what real data has."""
-    base = reading(content, content.get("baseline"), metric)
-    return base is not None and at_floor(content, metric, base)
+    """Whether a score tells nothing here, because the no-network row itself lies within real data's interval."""
+    base, (mean, spread) = reading(content, content.get("baseline"), metric), floor_of(content, metric)
+    if base is None or mean is None:
+        return False
+    return base.loss <= _loss(content, metric, mean) + THRESHOLDS["interval"] * spread
 
 
 def verdict(content: Mapping[str, Any]) -> list[Sentence]:
@@ -210,7 +214,8 @@ def verdict(content: Mapping[str, Any]) -> list[Sentence]:
         _sampling(content),
         _training(content),
     ]
-    return [one for one in claims if one is not None] + list(_worries(content))
+    found = [one for one in claims if one is not None] + list(_worries(content))
+    return sorted(found, key=lambda one: one.kind != "baseline")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -231,13 +236,16 @@ def _best(content: Mapping[str, Any], metrics: Sequence[str], what: str) -> Sent
     if len(ranked) == 1:
         text = f"{_named([ranked[0].name])} has a {label} of {ranked[0].text}"
     elif len(lead) == 1:
-        text = f"{_named([lead[0].name])} has the best {what}: {label} {lead[0].text}, next {_named([ranked[1].name])} with {ranked[1].text}"
+        second = f"next {_named([ranked[1].name])} with {ranked[1].text}"
+        text = f"{_named([lead[0].name])} has the best {what}: {label} {lead[0].text}, {second}"
     elif len(lead) == len(ranked):
-        text = f"No measurable difference in {what} between {_named([one.name for one in lead])}{_at(content)}: {label} {_values(lead)}"
+        between = _named([one.name for one in lead])
+        text = f"No measurable difference in {what} between {between}{_at(content)}: {label} {_values(lead)}"
     else:
         text = (
-            f"{_named([one.name for one in lead])} lead in {what}, with no measurable difference between them{_at(content)}: "
-            f"{label} {_values(lead)}, next {_named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
+            f"{_named([one.name for one in lead])} lead in {what}, with no measurable difference between them"
+            f"{_at(content)}: {label} {_values(lead)}, next {_named([ranked[len(lead)].name])} with "
+            f"{ranked[len(lead)].text}"
         )
     return Sentence(what, text + _beside_floor(content, metric, lead), "scorecard")
 
@@ -273,9 +281,7 @@ def _sampling(content: Mapping[str, Any]) -> Sentence | None:
     near = [name for name in ranked if times[name] < THRESHOLDS["faster"] * times[first]]
     each = f"{duration(times[first])} each{_calls(calls, first)}"
     if len(ranked) == 1:
-        return Sentence(
-            "speed", f"{_named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost"
-        )
+        return Sentence("speed", f"{_named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost")
     if len(near) == len(ranked):
         return Sentence("speed", f"All sample about equally fast, in {each}.", "cost")
     lead = f"{_named(near)} {'samples' if len(near) == 1 else 'sample'} fastest, in {each}"
@@ -301,20 +307,17 @@ def _training(content: Mapping[str, Any]) -> Sentence | None:
             f"({_named(ranked[-1:])}); the scores are not at equal budgets."
         )
         return Sentence("training", text, "cost")
-    rates = {
-        name: value / seconds[name]
-        for name, value in _numbers(content, "training", "samples").items()
-        if name in seconds
-    }
+    rates = {name: value / seconds[name] for name, value in _numbers(content, "training", "samples").items() if name in seconds}
     text = f"All were trained for about {duration((low + high) / 2)}"
     if len(rates) > 1:
         best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
         if rates[best] > THRESHOLDS["faster"] * rates[worst]:
-            text += f", in which {_named([best])} saw {plain(rates[best] / rates[worst], 2)} times as many samples as {_named([worst])}"
+            times = plain(rates[best] / rates[worst], 2)
+            text += f", in which {_named([best])} saw {times} times as many samples as {_named([worst])}"
     return Sentence("training", f"{text}.", "cost")
 
 
-# What to worry about ---------------------------------------------------------------------------------------------------------
+# What to worry about ----------------------------------------------------------------------------------------
 
 
 def _worries(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -344,11 +347,7 @@ def _each(found: Mapping[str, str]) -> str:
 
 def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
     metrics = [one for one in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if one is not None]
-    lost = [
-        name_of(one)
-        for one in entrants_of(content)
-        if metrics and all(reading(content, one, m) is None for m in metrics)
-    ]
+    lost = [name_of(one) for one in entrants_of(content) if metrics and all(reading(content, one, m) is None for m in metrics)]
     if lost:
         yield from _worry(
             f"{_named(lost)} {_verb(lost, 'has', 'have')} no finite score, so nothing is said about {_verb(lost, 'it', 'them')}."
@@ -357,18 +356,17 @@ def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
     """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over."""
-    beaten: dict[str, list[str]] = {}
     for metric in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)):
         base = reading(content, content.get("baseline"), metric) if metric else None
         if base is None or metric is None:
             continue
-        for one in readings(content, metric):
-            if not one.better_than(base) and not at_floor(content, metric, one):
-                beaten.setdefault(one.name, []).append(
-                    f"{_inside(label_of(content, metric))} {one.text} against {base.text}"
-                )
-    for name, where in beaten.items():
-        yield from _worry(f"{_named([name])} does not beat the no-network row: {listing(where)}.")
+        ranked = readings(content, metric)
+        short = [one for one in ranked if not one.better_than(base) and not at_floor(content, metric, one)]
+        if short:
+            none = len(short) == len(ranked) > 1
+            who = "No model beats" if none else f"{_named([one.name for one in short])} {_verb(short, 'does', 'do')} not beat"
+            text = f"{who} the no-network row in {_inside(label_of(content, metric))}: {_values(short)} against {base.text}."
+            yield Sentence("baseline" if none else "worry", text, "scorecard")
 
 
 def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -377,8 +375,8 @@ def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
         floor = floor_of(content, "near_copies")[0]
         beside = "" if floor is None else f" (real data: {percent(floor)})"
         yield from _worry(
-            f"Memorisation: samples of {_each({one.name: percent(one.mean) for one in found})} are near-copies of training "
-            f"samples{beside}, more than the {percent(THRESHOLDS['near_copies'])} that this report allows."
+            f"Memorisation: samples of {_each({one.name: percent(one.mean) for one in found})} are near-copies of "
+            f"training samples{beside}, more than the {percent(THRESHOLDS['near_copies'])} that this report allows."
         )
 
 
@@ -393,8 +391,10 @@ def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
         precision, recall = (_over_floor(content, entrant, metric) for metric in ("precision", "recall"))
         if precision is None or recall is None:
             continue
+        density = _over_floor(content, entrant, "density")
+        dense = density is None or density >= THRESHOLDS["density_right"]
         numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
-        if precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
+        if dense and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
             repeat[name_of(entrant)] = numbers
         if precision < THRESHOLDS["precision_poor"] and recall >= THRESHOLDS["recall_right"]:
             wrong[name_of(entrant)] = numbers
@@ -407,9 +407,7 @@ def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
 def _modes(content: Mapping[str, Any]) -> Iterator[Sentence]:
     lost = {name_of(one): text for one in entrants_of(content) if (text := _lost_modes(content, one))}
     if lost:
-        yield from _worry(
-            f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples"
-        )
+        yield from _worry(f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples")
 
 
 def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
@@ -420,12 +418,11 @@ def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
     thin = [i + 1 for i, one in enumerate(mass) if one < THRESHOLDS["mode_held"] / len(mass)]
     if not thin:
         return ""
-    return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))})"
+    which = f"mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))}"
+    return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of {which})"
 
 
-def _beyond(
-    metric: str, low: str, high: str, below: str, above: str, over_floor: bool
-) -> Callable[..., Iterator[Sentence]]:
+def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Callable[..., Iterator[Sentence]]:
     """A rule for scores whose ideal is a value in the middle."""
 
     def rule(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -457,9 +454,7 @@ def _bridges(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
     found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
-    low = {
-        name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]
-    }
+    low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
     if low:
         yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}.")
     with_labels = {bool(one["conditioned"]) for one in entrants_of(content) if one.get("conditioned") is not None}
@@ -478,8 +473,8 @@ def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
     least, most = min(sizes, key=lambda name: sizes[name]), max(sizes, key=lambda name: sizes[name])
     if sizes[most] > THRESHOLDS["unequal_size"] * sizes[least]:
         yield from _worry(
-            f"The models differ in size: {_named([most])} has {plain(sizes[most] / sizes[least], 2)} times the parameters of "
-            f"{_named([least])}.",
+            f"The models differ in size: {_named([most])} has {plain(sizes[most] / sizes[least], 2)} times the "
+            f"parameters of {_named([least])}.",
             "cost",
         )
 
@@ -494,13 +489,12 @@ def _small(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
     found = [
-        _inside(label_of(content, m))
-        for m in (_chosen(content, QUALITY), _chosen(content, DIVERSITY))
-        if m and blind(content, m)
+        _inside(label_of(content, m)) for m in (_chosen(content, QUALITY), _chosen(content, DIVERSITY)) if m and blind(content, m)
     ]
     if found:
         yield from _worry(
-            f"On this data {listing(found)} cannot tell a good model from none: the no-network row itself is within noise of real data."
+            f"On this data {listing(found)} cannot tell a good model from none: the no-network row itself is within "
+            "noise of real data."
         )
 
 
@@ -535,7 +529,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
 """What a report warns of, in this order."""
 
 
-# Curves, losses, limits ------------------------------------------------------------------------------------------------------
+# Curves, losses, limits -------------------------------------------------------------------------------------
 
 
 def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str]:
@@ -543,12 +537,16 @@ def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str
     return [note for entrant in entrants_of(content) if (note := _enough(content, entrant, metric))]
 
 
+def curve_points(entrant: Mapping[str, Any], metric: str) -> list[tuple[float, float, float | None]]:
+    """Calls, score and steps along a curve, by calls; points without a finite score are left out."""
+    rows = [one for one in entrant.get("curve") or [] if isinstance(one, dict)]
+    found = [(finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps"))) for one in rows]
+    kept = [(calls, value, steps) for calls, value, steps in found if calls is not None and value is not None]
+    return sorted(kept, key=lambda point: point[0])
+
+
 def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
-    rows = [
-        (finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps")))
-        for one in entrant.get("curve") or []
-    ]
-    points = sorted((calls, value, steps) for calls, value, steps in rows if calls is not None and value is not None)
+    points = curve_points(entrant, metric)
     if len(points) < 3:
         return ""
     best = min(value for _, value, _ in points)
@@ -557,24 +555,28 @@ def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str)
     name = f"{OPEN}{name_of(entrant)}{CLOSE}"
     if calls == points[-1][0]:
         return f"{name} still improves at {count(calls)} calls."
-    inside = "" if steps is None else f" ({count(steps)} steps)"
-    return f"For {name}, {count(calls)} calls{inside} are enough ({plain(value)}); more only cost time."
+    inside = "" if steps is None else f" ({count(steps)} step{'' if steps == 1 else 's'})"
+    few = "1 call" if calls == 1 else f"{count(calls)} calls"
+    return f"For {name}, {few}{inside} {'is' if calls == 1 else 'are'} enough ({plain(value)}); more only cost time."
 
 
 CURVE_NOTES = (
-    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores against real data: "
-    "no model can be seen to be better than that. A model that needs one call is a single point. One sampling per point."
+    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores "
+    "against real data: no model can be seen to be better than that. A model that needs one call is a single "
+    "point. One sampling per point."
 )
 
 CAPTIONS = {
-    "gan": "A game of two players: each loss says how that player fares against the other one as it is now. A flat or rising curve "
-    "is normal, and a low generator loss does not mean good samples. Watch for one player winning for good.",
-    "vae": "The negative ELBO per dimension: an upper bound on the negative log-likelihood, reconstruction plus the cost of the code. "
-    "Lower is a better model of the data, but blurred samples can have a low one. It may be below zero for continuous data.",
-    "diffusion": "A regression error, averaged over noise levels. It never reaches zero, since the noise in a sample cannot be known "
-    "exactly, and it flattens long before the samples stop improving.",
-    "flow": "A regression error: how far the predicted velocity is from those of random noise-data pairs. It never reaches zero, since "
-    "many pairs cross at one point, and it flattens long before the samples stop improving.",
+    "gan": "A game of two players: each loss says how that player fares against the other one as it is now. It is no "
+    "measure of quality: a flat or rising curve is normal, and a low generator loss does not mean good samples. "
+    "Watch for one player winning for good.",
+    "vae": "The negative ELBO per dimension: an upper bound on the negative log-likelihood, reconstruction plus the "
+    "cost of the code. Lower is a better model of the data, but blurred samples can have a low one. It may be below "
+    "zero for continuous data.",
+    "diffusion": "A regression error, averaged over noise levels. It never reaches zero, since the noise in a sample "
+    "cannot be known exactly, and it flattens long before the samples stop improving.",
+    "flow": "A regression error: how far the predicted velocity is from those of random noise-data pairs. It never "
+    "reaches zero, since many pairs cross at one point, and it flattens long before the samples stop improving.",
     "other": "The loss of this method. Compare it with itself over time, never with another family's.",
 }
 
@@ -613,11 +615,7 @@ def limits(content: Mapping[str, Any]) -> list[str]:
         noise = THRESHOLDS["interval"] * 2**0.5 * floor_of(content, metric)[1]
         if noise > 0 and readings(content, metric):
             parts.append(f"{plain(noise, 2)} in {_inside(label_of(content, metric))}")
-    said = (
-        [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."]
-        if parts
-        else []
-    )
+    said = [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
     if settings.get("seeds") is not None and (finite(settings["seeds"]) or 0) <= 1:
         said.append(
             "Each model was trained once: the spread is that of sampling, and another training seed can change the order."

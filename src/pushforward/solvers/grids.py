@@ -15,7 +15,7 @@ import torch
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.paths import Path
 
-__all__ = ["GRIDS", "karras", "times", "uniform_log_snr", "uniform_time", "shifted"]
+__all__ = ["GRIDS", "karras", "shifted", "times", "uniform_log_snr", "uniform_time"]
 
 Grid = Callable[[Path, int], np.ndarray]
 

@@ -40,7 +40,7 @@ class _Explicit(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """x + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
+        """X + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t
         h = gap.reshape(-1, *(1,) * (x.dim() - 1))
         slopes: list[Tensor] = []

@@ -65,5 +65,5 @@ class Solver(ABC):
 
 
 def half_log_snr(k: Coefficients) -> Tensor:
-    """lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
+    """Lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
     return torch.log(k.alpha) - torch.log(k.sigma)

@@ -45,7 +45,8 @@ def _disk(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. Free space or choose another --out; earlier checkpoints are intact."
+            f"{what} could not be written: {error.strerror or error}. "
+            "Free space or choose another --out; earlier checkpoints are intact."
         ) from error
 
 
@@ -86,9 +87,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def save(
-    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int = 2
-) -> Path:
+def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int = 2) -> Path:
     """Write ``folder/step_NNNNNN`` and prune older checkpoints.
 
     Args:

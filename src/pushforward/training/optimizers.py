@@ -27,9 +27,7 @@ class Player:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
         betas, decay = training.of(name, "betas"), training.of(name, "weight_decay")
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
 
     def update(self, rate: float) -> None:
         """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them."""

@@ -68,7 +68,12 @@ class Progress(Silent):
         from rich.progress import Progress as Bars
 
         if self._bars is None:
-            columns = TextColumn("{task.fields[title]}"), BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[line]}")
+            columns = (
+                TextColumn("{task.fields[title]}"),
+                BarColumn(24),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[line]}"),
+            )
             self._bars = Bars(*columns, console=Console(stderr=True))
             self._bars.start()
         if name not in self._tasks:

@@ -242,7 +242,8 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
 def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
     if tuple(recipe.method.space.shape) != tuple(data.space.shape):
         raise UsageError(
-            f"The method is made for rows of shape {tuple(recipe.method.space.shape)}; {data.name} has {tuple(data.space.shape)}. "
+            f"The method is made for rows of shape {tuple(recipe.method.space.shape)}; {data.name} has "
+            f"{tuple(data.space.shape)}. "
             "Make the recipe from data.space."
         )
     if checkpoint_every is not None and checkpoint_every < 1:
@@ -453,8 +454,8 @@ def resume(folder: str | Path, **options: Any) -> Run:
 
     Args:
         folder: The run's folder.
-        options: ``steps``, ``samples`` or ``seconds`` to extend the run; ``checkpoint`` to take up an older one; ``data`` where it was
-            handed over in Python; ``plugins``, ``device`` and ``progress`` as for `fit`.
+        options: ``steps``, ``samples`` or ``seconds`` to extend the run; ``checkpoint`` to take up an older one; ``data``
+            where it was handed over in Python; ``plugins``, ``device`` and ``progress`` as for `fit`.
 
     Returns:
         The run; a finished one is returned as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,13 +37,13 @@ class Judge:
 
     Args:
         data: The data set; models are compared with its held-out split.
-        n: Samples on either side; None takes as many as the held-out split allows, at most 10,000.
+        n: Samples on either side; 0 takes as many as the held-out split allows, at most 10,000.
         repeats: Samplings of each model.
         metrics: Names of metrics; None means all that apply.
     """
 
     data: Dataset
-    n: int | None = None
+    n: int = 0
     repeats: int = 3
     metrics: Sequence[str] | None = None
     features: Features = field(init=False)
@@ -51,7 +52,7 @@ class Judge:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise UsageError(f"--repeats must be at least 1, got {self.repeats}.")
-        self.n = compared(self.data, self.n)
+        self.n = compared(self.data, self.n or None)
         self.features = fit_features(self.data)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
 
@@ -204,8 +205,17 @@ def command(run: Run) -> str:
     budget = spec["budget"]
     given = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {:g}s"}
     amount = next(text.format(budget[key]) for key, text in given.items() if budget.get(key) is not None)
-    name = source.get("name", "DATA")
-    return f"pushforward train {plugin or spec['recipe']} --data {name} {amount} --seed {spec['seed']}"
+    words = [
+        "pushforward train",
+        plugin or spec["recipe"],
+        "--data",
+        shlex.quote(source.get("name_or_path", "DATA")),
+        amount,
+    ]
+    words += [f"--{name} {shlex.quote(str(source[name]))}" for name in ("target", "limit") if name in source]
+    words += [f"--resize {source['resize'][0]}"] if "resize" in source else []
+    words += ["--condition " + ("label" if source["labelled"] else "none")] if "labelled" in source else []
+    return " ".join([*words, f"--seed {spec['seed']}"])
 
 
 def _pictures(transport: Transport, run: Run | None) -> dict[str, Any]:
@@ -266,7 +276,7 @@ def evaluate(
         model = load(model, plugins=plugins)
     if data is None:
         data = data_of(model)
-    judge = Judge(data, n, repeats, metrics)
+    judge = Judge(data, n or 0, repeats, metrics)
     content, _ = judge.entrant(model.name if isinstance(model, Run) else "model", model, curve=False)
     return {**judge.described(), "entrants": [content], "baseline": judge.baseline()}
 

@@ -1,0 +1,459 @@
+"""Features, the no-network row, floors and cost: closed forms, planted damage, and what may not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.space import Space
+from pushforward.data.toy import Truth
+from pushforward.errors import DataError, Diverged, UsageError
+from pushforward.evaluation import cost
+from pushforward.evaluation import features as module
+from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
+from pushforward.evaluation.features import cache_folder, fit_features, quantised
+from pushforward.evaluation.scoring import Floor, compared, floors, ratio, score
+from pushforward.metrics import Score
+from pushforward.metrics.frechet import frechet_distance
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
+    flat = x.reshape(*x.shape[:2], -1).astype(np.float64) / (255 if x.ndim == 4 else 1)
+    train, rest = (
+        Split(x[held_out:], None if labels is None else labels[held_out:]),
+        Split(x[:held_out], None if labels is None else labels[:held_out]),
+    )
+    if labels is not None:
+        share = np.bincount(train.labels) / len(train)
+        space |= {"classes": tuple(map(str, range(len(share)))), "frequencies": tuple(share.tolist())}
+    mean, std = flat.mean((0, 2)), flat.std((0, 2))
+    made = Space(x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space)
+    return Dataset(name, made, train, rest, truth)
+
+
+def vectors(n=1200, d=12, classes=3, seed=0):
+    r = random(seed)
+    labels = r.integers(0, classes, n)
+    centres = 3 * r.standard_normal((classes, d))
+    return (centres[labels] + r.standard_normal((n, d)) * r.uniform(0.3, 2, d)).astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    order = random(1).permutation(len(source.target))
+    x = np.round(source.images * 255 / 16).astype(np.uint8)[order, None]
+    return dataset(x, source.target[order].astype(np.int64), held_out=360, name="digits")
+
+
+@pytest.fixture(scope="module")
+def of_digits(digits, tmp_path_factory):
+    return fit_features(digits, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def labelled():
+    return dataset(*vectors())
+
+
+# --- features ---
+
+
+def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(digits, of_digits):
+    assert of_digits.kind == "classifier"
+    assert of_digits.accuracy > 0.97
+    x, labels = digits.held_out.data_units(), digits.held_out.labels
+    assert (of_digits.classify(x) == labels).mean() == of_digits.accuracy
+    assert (of_digits.classify(digits.held_out.x) == of_digits.classify(x)).all(), "uint8 and data units are the same rows"
+    found = of_digits(x, 360)
+    centres = np.stack([found[labels == k].mean(0) for k in range(10)])
+    between = ((centres - centres.mean(0)) ** 2).sum(1).mean()
+    within = np.mean([found[labels == k].var(0).sum() for k in range(10)])
+    assert between > within, "raw pixels reach about 0.8 of it"
+    assert "accuracy" in of_digits.describe(360)
+
+
+def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
+    assert [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)] == [1, 3, 36, 64, 64]
+    whole = of_digits(digits.train.x, 10_000)
+    assert whole.dtype == np.float64
+    assert whole.shape == (len(digits.train), 64)
+    assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
+    np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
+    assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
+    np.testing.assert_allclose(of_digits(digits.train.x[:50], 70), whole[:50, :7], atol=1e-6)
+
+
+def test_features_of_unlabelled_data_are_principal_components():
+    x, _ = vectors(d=20)
+    data = dataset(x)
+    found = fit_features(data, cache=False)
+    assert (found.kind, found.classifies, found.accuracy) == ("pca", False, None)
+    rows = data.space.to_model(data.train.data_units()).double().numpy()
+    rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
+    _, singular, _ = np.linalg.svd(rows, full_matrices=False)
+    mine = found(data.train.data_units(), 1000)
+    assert mine.shape[1] == 20
+    np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
+    gram = rows[:40] @ rows[:40].T
+    np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6), "a rotation keeps all inner products"
+    with pytest.raises(DataError, match="no labels"):
+        found.classify(x)
+
+
+def test_the_principal_axes_of_wide_data_are_nearly_exact():
+    r = random(2)
+    centred = r.standard_normal((300, 90)) * 0.97 ** np.arange(90) @ r.standard_normal((90, 1500))
+    axes = module._principal(centred)
+    _, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    assert axes.shape == (1500, 64)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
+    assert ((centred @ axes) ** 2).sum() > 0.999 * (singular[:64] ** 2).sum()
+
+
+@pytest.mark.parametrize("truth", [None, Truth(np.zeros((2, 7)), 1.0, np.ones(2) / 2)])
+def test_toys_are_compared_as_they_are(truth):
+    d = 2 if truth is None else 7
+    x, labels = vectors(d=d)
+    data = dataset(x, labels, truth=truth)
+    found = fit_features(data, cache=False)
+    assert found.kind == "raw"
+    assert found.dims(10) == d
+    assert found.classifies, "labelled toys still have a classifier"
+    rows = data.space.to_model(data.train.data_units()).double().numpy()
+    np.testing.assert_allclose(found(data.train.data_units(), 10), (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum()), atol=1e-6)
+
+
+def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):
+    threads = torch.get_num_threads()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = fit_features(labelled, cache=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    torch.manual_seed(6)
+    second, other = fit_features(labelled, cache=False), fit_features(labelled, seed=1, cache=False)
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(first(x, 200), second(x, 200))
+    assert np.abs(first(x, 200) - other(x, 200)).max() > 1e-3
+
+
+def test_the_held_out_split_does_not_touch_the_features(labelled):
+    changed = dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50]))
+    x = labelled.train.x[:99]
+    np.testing.assert_array_equal(fit_features(labelled, cache=False)(x, 200), fit_features(changed, cache=False)(x, 200))
+
+
+def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
+    fresh = fit_features(labelled, cache=tmp_path)
+    files = sorted(path.suffix for path in (tmp_path / "features").iterdir())
+    assert files == [".json", ".safetensors"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_fit", None)
+        cached = fit_features(labelled, cache=tmp_path)
+        with pytest.raises(TypeError):
+            fit_features(labelled, cache=tmp_path, seed=1)
+        with pytest.raises(TypeError):
+            fit_features(labelled.without_labels(), cache=tmp_path)
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(fresh(x, 200), cached(x, 200))
+    np.testing.assert_array_equal(fresh.classify(x), cached.classify(x))
+    assert cached.accuracy == fresh.accuracy
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "json", "no json", "other key"])
+def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
+    fresh = fit_features(labelled, cache=tmp_path)
+    tensors, about = (tmp_path / "features" / f"{fresh.key}{end}" for end in (".safetensors", ".json"))
+    content = tensors.read_bytes()
+    if damage == "cut":
+        tensors.write_bytes(content[:-100])
+    elif damage == "flip":
+        tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 64]) + content[-8:])
+    elif damage == "json":
+        about.write_text(about.read_text()[:20])
+    elif damage == "no json":
+        about.unlink()
+    else:
+        about.write_text(json.dumps(json.loads(about.read_text()) | {"key": "0" * 32}))
+    again = fit_features(labelled, cache=tmp_path)
+    np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
+    assert tensors.read_bytes() == content
+    assert json.loads(about.read_text())["key"] == fresh.key
+
+
+def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(labelled, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    (tmp_path / "file").write_text("in the way")
+    assert fit_features(labelled, cache=tmp_path / "file").classifies
+    assert "cannot be written" in caplog.text
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_digits):
+    x = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0]).repeat(2, 11)[:, :64].reshape(2, 1, 8, 8)
+    assert sorted((quantised(x, digits.space).unique() * 255).tolist()) == pytest.approx([0, 1, 255])
+    whole = dataset(vectors()[0], integer=(2,))
+    rounded = quantised(torch.full((3, 12), 1.4), whole.space)
+    assert rounded[:, 2].tolist() == [1, 1, 1]
+    assert rounded[:, 3].tolist() == pytest.approx([1.4] * 3)
+    x[1, 0, 3, 3] = float("nan")
+    with pytest.raises(Diverged, match="1 of 2 generated rows"):
+        of_digits(x, 360)
+    with pytest.raises(DataError, match="shape"):
+        of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
+    with pytest.raises(DataError, match="at least one row"):
+        of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 21), (4, 32, 32), (1, 1, 9), (2, 50, 40)])
+def test_any_image_shape_has_features(shape):
+    r = random(3)
+    labels = r.integers(0, 2, 48)
+    x = (r.integers(0, 100, (48, *shape)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    for data in (dataset(x, labels, held_out=16), dataset(x, held_out=16)):
+        found = fit_features(data, cache=False)(data.held_out.x, 16)
+        assert found.shape == (16, 1)
+        assert np.isfinite(found).all()
+
+
+# --- the no-network row ---
+
+
+def test_the_baseline_has_the_mean_and_covariance_of_each_class():
+    x, labels = vectors(4000, d=6)
+    data = dataset(x, labels)
+    model, n = GaussianBaseline.fit(data), 20_000
+    for k in range(3):
+        mine = model.sample(n, {"label": k}).double().numpy()
+        rows = data.train.x[data.train.labels == k].astype(np.float64)
+        wanted = np.cov(rows.T, bias=True)
+        wide = np.sqrt(np.diag(wanted))
+        np.testing.assert_allclose(mine.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
+        np.testing.assert_allclose(np.cov(mine.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=0.04)
+
+
+def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
+    x, _ = vectors(900, d=9)
+    data = dataset(x)
+    model = GaussianBaseline.fit(data)
+    rows = data.space.to_model(data.train.data_units()).double().numpy()
+    wanted = np.cov(rows.T, bias=True)
+    found = (model.factors[0].T @ model.factors[0]).double().numpy() + np.diag(model.residuals[0].double().numpy() ** 2)
+    shrunk = (1 - SHRINKAGE) * wanted + SHRINKAGE * np.diag(np.diag(wanted))
+    np.testing.assert_allclose(found, shrunk, atol=1e-5)
+
+
+def test_row_i_of_the_baseline_comes_from_seed_plus_i_alone_bit_for_bit(digits):
+    for data in (digits, digits.without_labels(), dataset(*vectors())):
+        model = GaussianBaseline.fit(data)
+        assert torch.equal(model.sample(8, seed=0)[4:], model.sample(4, seed=4))
+        assert torch.equal(model.sample(8, seed=0), model.sample(8, seed=0, batch=3))
+        assert torch.equal(model.sample(8, seed=3)[5:6], model.sample(1, seed=8))
+    assert model.sample(2).dtype == torch.float32
+
+
+def test_the_baseline_draws_labels_with_the_training_frequencies():
+    r = random(4)
+    labels = r.choice(3, 2000, p=[0.6, 0.3, 0.1])
+    x = (10 * labels[:, None] + r.standard_normal((2000, 4))).astype(np.float32)
+    data = dataset(x, labels)
+    made = GaussianBaseline.fit(data).sample(3000).numpy()
+    share = np.bincount(np.rint(made.mean(1) / 10).astype(int), minlength=3) / 3000
+    np.testing.assert_allclose(share, data.space.frequencies, atol=0.03)
+
+
+def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
+    r = random(5)
+    low = r.standard_normal((400, 5)) @ r.standard_normal((5, 1200)) * 12 + 3 * r.standard_normal((400, 1200)) + 128
+    x = np.clip(np.rint(low), 0, 255).astype(np.uint8).reshape(400, 3, 20, 20)
+    data = dataset(x, held_out=100)
+    model = GaussianBaseline.fit(data)
+    assert model.factors[0].shape == (256, 1200)
+    rows = data.space.to_model(data.train.data_units()).flatten(1).double()
+    variance = model.factors[0].double().square().sum(0) + model.residuals[0].double().square()
+    np.testing.assert_allclose(variance, rows.var(0, correction=0), rtol=1e-3)
+    strongest = torch.linalg.svdvals(rows - rows.mean(0))[:5] / np.sqrt(300)
+    np.testing.assert_allclose(torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2)
+    made = model.sample(30)
+    assert made.shape == (30, 3, 20, 20)
+    assert 0 <= made.min() <= made.max() <= 1
+
+
+def test_a_class_without_rows_and_one_with_a_single_row_still_sample():
+    x, labels = vectors(300, d=4)
+    labels = np.where(labels == 2, 0, labels)
+    labels[-1] = 3
+    model = GaussianBaseline.fit(dataset(x, labels))
+    assert torch.isfinite(model.sample(40, {"label": 2})).all()
+    assert torch.isfinite(model.sample(40, {"label": 3})).all()
+    assert model.calls == 0
+
+
+# --- scores and floors ---
+
+
+def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled):
+    found = fit_features(labelled, cache=False)
+    made = GaussianBaseline.fit(labelled).sample(250)
+    mine = score(made, labelled, found, n=200, metrics=["frechet"])
+    assert set(mine) == {"frechet"}
+    wanted = frechet_distance(found(made[:200], 200), found(labelled.held_out.x, 200))
+    assert mine["frechet"].value == pytest.approx(wanted, rel=1e-9)
+    assert score(made, labelled, found)["frechet"].value == mine["frechet"].value, "n is the held-out size by default"
+    one, two = (score(made, labelled, found, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
+    assert one != two
+    assert score(made, labelled, found, n=60, redraw_seed=1)["frechet"].value == two
+
+
+def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
+    found, made = fit_features(labelled, cache=False), labelled.train.x[:200]
+    assert list(score(made, labelled, found, metrics=["coverage", "kid"])) == ["coverage", "kid"]
+    assert list(score(made, labelled, found, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
+
+    class Mine:
+        scores = ("mine",)
+        about = {"mine": {"label": "mine", "better": "higher", "what": "mine"}}  # noqa: RUF012
+
+        def applies(self, samples):
+            return True
+
+        def __call__(self, samples):
+            return [Score("mine", float(len(samples.training)), "higher")]
+
+    assert score(made, labelled, found, metrics=[Mine()])["mine"].value == 1000
+    assert floors(labelled, found, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
+    with pytest.raises(UsageError, match='Did you mean "coverage"'):
+        score(made, labelled, found, metrics=["coverge"])
+
+
+def test_memorising_is_seen_and_the_floor_is_clean(labelled):
+    found = fit_features(labelled, cache=False)
+    assert score(labelled.train.x[:200], labelled, found)["near_copies"].value == 1
+    assert score(labelled.held_out.x, labelled, found)["frechet"].value == pytest.approx(0, abs=1e-9)
+    floor = floors(labelled, found, redraws=3, cache=False)
+    assert floor["near_copies"].mean == 0, "the generated rows of a floor are no part of its training set"
+
+
+def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp_path, monkeypatch):
+    found = fit_features(labelled, cache=False)
+    first = floors(labelled, found, n=150, redraws=4, cache=tmp_path)
+    assert first == floors(labelled, found, n=150, redraws=4, cache=False)
+    (path,) = (tmp_path / "floors").iterdir()
+    content = path.read_text()
+    import pushforward.evaluation.scoring as scoring
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_redrawn", None)
+        assert floors(labelled, found, n=150, redraws=4, cache=tmp_path) == first
+        for other in ({"n": 149, "redraws": 4}, {"n": 150, "redraws": 5}, {"n": 150, "redraws": 4, "metrics": ["kid"]}):
+            with pytest.raises(TypeError):
+                floors(labelled, found, cache=tmp_path, **other)
+    for damaged in (content[:60], "{}", content.replace(path.stem, "0" * 32)):
+        path.write_text(damaged)
+        assert floors(labelled, found, n=150, redraws=4, cache=tmp_path) == first
+        assert path.read_text() == content
+
+
+def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled):
+    found = fit_features(labelled, cache=False)
+    floor = floors(labelled, found, redraws=6, metrics=["frechet", "coverage"], cache=False)
+    values = np.array(floor["frechet"].values)
+    assert len(set(values)) == 6
+    assert floor["frechet"].mean == pytest.approx(values.mean())
+    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1))
+    reference = found(labelled.held_out.x, 200)
+    rows = found(labelled.train.x, 200)
+    draws = [frechet_distance(rows[random(s + 50).permutation(1000)[:200]], reference) for s in range(40)]
+    assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
+    worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
+    assert score(worse, labelled, found)["frechet"].value > floor["frechet"].mean + 3 * floor["frechet"].spread
+
+
+def test_modes_of_a_toy_come_with_its_scores():
+    r = random(6)
+    centres = np.array([[-2.0, 0], [2, 0], [0, 3]])
+    x = (centres[r.integers(0, 3, 1500)] + 0.1 * r.standard_normal((1500, 2))).astype(np.float32)
+    data = dataset(x, truth=Truth(centres, 0.1, np.ones(3) / 3), held_out=500)
+    found = fit_features(data, cache=False)
+    floor = floors(data, found, redraws=3, cache=False)
+    assert floor["modes_held"].values == (3.0, 3.0, 3.0)
+    made = score(GaussianBaseline.fit(data).sample(500), data, found)
+    assert made["bridges"].value > 0.5
+    assert made["modes_held"].value < 3
+    assert "sharpness" not in made
+
+
+def test_how_many_rows_are_compared(labelled):
+    assert compared(labelled) == 200
+    assert compared(labelled, 77) == 77
+    assert compared(dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))) == 45
+    for wrong in (1, 201):
+        with pytest.raises(UsageError, match="from 2 to 200"):
+            compared(labelled, wrong)
+    with pytest.raises(DataError, match="1 held-out"):
+        compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))
+    with pytest.raises(UsageError, match="30 rows were generated"):
+        score(labelled.train.x[:30], labelled, fit_features(labelled, cache=False))
+    spoiled = labelled.train.x[:200].copy()
+    spoiled[5:8, 3] = np.inf
+    with pytest.raises(Diverged, match="3 of 200"):
+        score(spoiled, labelled, fit_features(labelled, cache=False))
+
+
+def test_a_ratio_needs_a_floor_that_is_not_zero():
+    assert ratio(3.0, Floor(2.0, 0.1, ())) == 1.5
+    assert ratio(Score("kid", 3.0, "lower"), Floor(-1e-4, 2e-3, ())) is None
+    assert ratio(1.0, Floor(0.0, 0.0, ())) is None
+
+
+# --- cost ---
+
+
+def test_parameters_count_shared_tensors_once():
+    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
+    second.weight = first.weight
+    assert cost.parameters(nn.ModuleList([first, second])) == 35 + 7 + 7
+    assert set(cost.named_parameters(first)) & set(cost.named_parameters(second)) == {id(first.weight)}
+
+
+def test_flops_of_a_product_and_a_convolution():
+    layer, picture = nn.Linear(5, 7, bias=False), nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    assert cost.flops(layer, torch.randn(11, 5)) == 2 * 11 * 5 * 7
+    with torch.no_grad():
+        assert cost.flops(lambda: picture(torch.randn(4, 2, 6, 8))) == 2 * 4 * 3 * 2 * 9 * 6 * 8
+
+
+def test_seconds_per_sample_is_the_median_of_the_timed_calls(monkeypatch):
+    clock, calls = [0.0], []
+
+    def sample(n):
+        calls.append(n)
+        clock[0] += [9.0, 1.0, 30.0, 2.0][len(calls) - 1]
+
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert cost.seconds_per_sample(sample, 10, 3) == pytest.approx(0.2)
+    assert calls == [2, 10, 10, 10]
+
+
+def test_peak_memory_is_what_the_kernel_counts():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("only Linux says it in two ways")
+    peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    assert cost.peak_memory() == pytest.approx(peak, rel=0.02)

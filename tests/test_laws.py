@@ -1,0 +1,137 @@
+"""Laws that every recipe obeys on every kind of data: train, be killed, resume, sample, be evaluated, be written out."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from laws import CASES, IDS, recipe_for, space_data
+from PIL import Image
+from test_training import assert_same, final_state
+
+import pushforward as pf
+from pushforward import spec
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.evaluation import Judge
+from pushforward.outputs import write_samples
+from pushforward.training.trainer import prepare, reopen
+
+RECIPES = list(pf.recipes.registry())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("shape", "labels"), CASES, ids=IDS)
+def test_train_resume_sample_evaluate_and_write(name, shape, labels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    data = space_data(shape, labels)
+    whole = pf.fit(recipe_for(name, data), data, steps=3, out=tmp_path / "whole")
+    trainer = prepare(recipe_for(name, data), data, steps=3, out=tmp_path / "cut", checkpoint_every=1)
+    trainer.advance(1e-9)
+    trainer.advance(1e-9)
+    del trainer  # a kill: nothing is finished or saved beyond the last checkpoint
+    reopen(tmp_path / "cut", data=data).advance()
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+
+    run = pf.load(tmp_path / "cut")
+    assert spec.describe(spec.build(spec.describe(run.method))) == run.spec["method"]
+    x = run.transport.sample(5, seed=7)
+    assert torch.equal(x, whole.transport.sample(5, seed=7))
+    assert x.shape == (5, *shape)
+    assert torch.isfinite(x).all()
+    if len(shape) == 3:
+        assert x.min() >= 0
+        assert x.max() <= 1
+    scores, _ = Judge(data, repeats=1).scores(run.transport)
+    assert {"frechet", "coverage", "kid"} <= scores.keys()
+    assert all(np.isfinite(row["mean"]) for row in scores.values())
+    written(run.transport, data.space, tmp_path)
+
+
+def written(transport, space, tmp_path):
+    """Every ending that suits the data, read back."""
+    parts = lambda: transport.stream(5, seed=7, batch=2)  # noqa: E731
+    wanted = space.quantise(transport.sample(5, seed=7))
+    write_samples(tmp_path / "x.npz", space, 5, parts())
+    with np.load(tmp_path / "x.npz") as file:
+        assert np.abs(file["x"].astype(float) - wanted).max() <= (1 if space.kind == "image" else 1e-4)
+        assert file["x"].dtype == (np.uint8 if space.kind == "image" else np.float32)
+        assert ("label" in file) == bool(space.classes)
+    if space.kind == "image":
+        write_samples(tmp_path / "x.png", space, 5, parts())
+        Image.open(tmp_path / "x.png").load()
+        write_samples(tmp_path / "x", space, 5, parts())
+        files = sorted((tmp_path / "x").iterdir())
+        assert len(files) == 5
+        assert Image.open(files[0]).size == space.shape[:0:-1]
+    else:
+        write_samples(tmp_path / "x.csv", space, 5, parts())
+        rows = list(csv.reader(io.StringIO((tmp_path / "x.csv").read_text())))
+        assert len(rows) == 6
+        assert float(rows[1][0]) == pytest.approx(float(wanted[0, 0]), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("shape", "labels"), [CASES[4], CASES[7]], ids=["1x8x8", "3x13x21-labels"])
+def test_rows_depend_on_their_seed_alone(name, shape, labels):
+    """sample(8, seed=0)[4:] against sample(4, seed=4), and rows one by one, at the recipe's default steps."""
+    data = space_data(shape, labels)
+    method = trained(name, data)
+    transport = method.transport()
+    many, few = RowDraws(0, 8), RowDraws(4, 4)
+    assert torch.equal(many.normal(transport.noise_shape)[4:], few.normal(transport.noise_shape))
+    whole = data.space.to_model(transport.sample(8, seed=0))
+    for part, rows in ((transport.sample(4, seed=4), slice(4, 8)), (transport.sample(1, seed=2), slice(2, 3))):
+        torch.testing.assert_close(data.space.to_model(part), whole[rows], rtol=0, atol=1e-4)
+
+
+def trained(name, data):
+    """A method whose zero-initialised layers have moved, so that samples depend on every part of it."""
+    method = recipe_for(name, data).method.eval()
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=random))
+    return method
+
+
+def test_ancestral_rows_depend_on_their_seed_alone():
+    data = space_data((1, 8, 8), labels=True)
+    flow = trained("ddpm", data).transport().with_solver(pf.solvers.Ancestral(), 1000)
+    torch.testing.assert_close(flow.sample(4, seed=0)[2:], flow.sample(2, seed=2), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_labels_and_their_absence_matter(name):
+    """A labelled model reads its label; iterative ones read the null of label dropout as no label at all."""
+    data = space_data((17,), labels=True)
+    transport = trained(name, data).transport()
+    z = torch.randn(4, *transport.noise_shape, generator=torch.Generator().manual_seed(0))
+    label = torch.tensor([0, 0, 1, 2])
+    draws = lambda: RowDraws(0, 4)  # noqa: E731
+    first = transport(z, {"label": label}, draws())
+    assert (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min() > 1e-4
+    null = transport(z, {"label": label, "null": torch.ones(4, dtype=torch.bool)}, draws())
+    torch.testing.assert_close(null, transport(z, None, draws()))
+
+
+def test_guidance_scales():
+    """Scale 1 is the conditional model, 0 the unconditional one, and guidance commutes with every reading."""
+    data = space_data((17,), labels=True)
+    denoiser = trained("flow", data).denoiser.double()
+    x, t = torch.randn(6, 17, dtype=torch.float64), torch.linspace(0.1, 0.9, 6, dtype=torch.float64)
+    condition = {"label": torch.arange(6) % 3}
+    for kind in ("data", "noise", "velocity", "v", "score"):
+        given, without = denoiser.predict(kind, x, t, condition), denoiser.predict(kind, x, t, None)
+        assert torch.equal(pf.Guided(denoiser, 1.0).predict(kind, x, t, condition), given)
+        assert torch.equal(pf.Guided(denoiser, 0.0).predict(kind, x, t, condition), without)
+        guided = pf.Guided(denoiser, 2.5).predict(kind, x, t, condition)
+        torch.testing.assert_close(guided, without + 2.5 * (given - without), rtol=1e-9, atol=1e-9)
+    assert pf.Flow(pf.Guided(denoiser, 2.5), pf.solvers.Euler(), 7).calls == 14
+    assert pf.Flow(pf.Guided(denoiser, 1.0), pf.solvers.Euler(), 7).calls == 7
+
+
+def test_guidance_needs_labels():
+    with pytest.raises(UsageError, match="labels"):
+        pf.Guided(recipe_for("flow", space_data((2,), labels=False)).method.denoiser, 2.0)
