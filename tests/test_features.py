@@ -142,9 +142,13 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
     threads = torch.get_num_threads()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = fit_features(labelled, cache=False)
+    torch.set_num_threads(threads + 1)
+    try:
+        first = fit_features(labelled, cache=False)
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.get_num_threads() == threads
     torch.manual_seed(6)
     second, other = fit_features(labelled, cache=False), fit_features(labelled, seed=1, cache=False)
     x = labelled.held_out.x
@@ -290,6 +294,11 @@ def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
     np.testing.assert_allclose(variance, rows.var(0, correction=0), rtol=1e-3)
     strongest = torch.linalg.svdvals(rows - rows.mean(0))[:5] / np.sqrt(300)
     np.testing.assert_allclose(torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2)
+    z = torch.randn(4, *model.noise_shape)
+    z[:2, :256], z[2:, 256:] = 0, 0
+    own, common = (model(z).flatten(1) - model.means).split(2)
+    torch.testing.assert_close(own, z[:2, 256:] * model.residuals)
+    torch.testing.assert_close(common, z[2:, :256] @ model.factors[0], atol=1e-4, rtol=1e-4)
     made = model.sample(30)
     assert made.shape == (30, 3, 20, 20)
     assert 0 <= made.min() <= made.max() <= 1

@@ -188,6 +188,7 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
     bridged = count_modes(ring(bridges=0.03), CENTRES, STD)
     assert bridged.bridges == pytest.approx(0.03, abs=0.001)
     assert bridged.spread == pytest.approx(1, abs=0.02), "bridges must not widen the modes"
+    assert bridged.mass.sum() == pytest.approx(1 - bridged.bridges)
     narrow = count_modes(ring(spread=0.7), CENTRES, STD)
     assert narrow.spread == pytest.approx(0.7, abs=0.02)
     assert narrow.high_quality > 0.998
@@ -225,7 +226,9 @@ def test_modes_without_a_single_near_row_are_finite():
 def test_modes_need_a_truth_with_centres():
     x = ring(50)
     assert not Modes().applies(samples(x, x))
-    assert not Modes().applies(samples(x, x, truth=SimpleNamespace(centres=np.zeros((0, 2)), std=0.0, weights=np.zeros(0))))
+    for std in (0.0, 1.0):
+        nothing = SimpleNamespace(centres=np.zeros((0, 2)), std=std, weights=np.zeros(0))
+        assert not Modes().applies(samples(x, x, truth=nothing))
 
 
 # --- near-copies ---
@@ -248,6 +251,18 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
     assert not copies[50:].any()
     whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
     assert threshold < np.sqrt(whole.min(1)).mean()
+
+
+def test_the_projection_acquits_no_near_copy():
+    r = random(18)
+    flat = r.standard_normal((3000, 9)) @ np.linalg.qr(r.standard_normal((150, 9)))[0].T + 3
+    training, held_out = flat[:2000].astype(np.float32), flat[2000:2500].astype(np.float32)
+    step = flat[2500:] - 3
+    reach = np.linspace(0.01, 2, 500) * near_copies(held_out, training, held_out)[1]
+    generated = training[:500] + (step / np.linalg.norm(step, axis=1, keepdims=True) * reach[:, None]).astype(np.float32)
+    copies, threshold = near_copies(generated, training, held_out)
+    np.testing.assert_array_equal(copies, nearest_distance(generated, training) < threshold)
+    assert 0.4 < copies.mean() < 0.7
 
 
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():

@@ -17,6 +17,8 @@ JUDGES = 500
 """Held-out rows whose distance to the training rows sets the threshold."""
 BLOCK = 1024
 """Rows of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
+TREE = 8
+"""Columns up to which a search tree beats matrix products."""
 SKETCH = 32
 """Dimensions of the projection that rules out most pairs."""
 
@@ -56,10 +58,14 @@ def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
     """The distance from each row of x (n, d) to its nearest training row, (n,) float64, in units of ``scale``.
 
-    A matrix product finds the neighbour; its distance is then computed from the difference, so that an exact copy is at
+    A search tree (few columns) or a matrix product finds the neighbour; its distance is then computed from the difference, so that an exact copy is at
     exactly 0.
     """
     rows = _rows(x, scale)
+    if x.shape[1] <= TREE:
+        from scipy.spatial import cKDTree
+
+        return cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0]
     _, where = _closest(rows, _blocks(training, scale))
     found = [
         (rows[start : start + BLOCK] - _rows(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)

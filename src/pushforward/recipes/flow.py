@@ -12,7 +12,7 @@ from pushforward.methods import Denoising
 from pushforward.paths import Linear
 from pushforward.recipes.choice import denoising_network, precision
 from pushforward.recipes.recipe import Recipe, Training
-from pushforward.solvers import Heun
+from pushforward.solvers import DPM
 from pushforward.times import Stratified, Uniform
 
 __all__ = ["flow"]
@@ -26,7 +26,7 @@ def flow(
     coupling: str = "independent",
     reuse: int = 1,
 ) -> Recipe:
-    """Flow matching: regress the velocity z - x of the straight path; 15 Heun steps by default (29 network calls).
+    """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 
     Args:
         space: The data's shape, units and classes.
@@ -45,7 +45,9 @@ def flow(
         Denoiser(made, Linear(), "velocity", space),
         couple=OptimalTransport(128, reuse) if coupling == "ot" else Independent(),
         times=Stratified(Uniform()),
-        solver=Heun(),
-        steps=15,
+        solver=DPM(order=2),
+        steps=25,
+        # the last step goes to the mean of the data: it must be short, or fine structure shrinks
+        grid="shifted:0.3",
     )
     return Recipe(method, Training(precision=precision(space)), "flow", "flow matching")

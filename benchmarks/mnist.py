@@ -1,0 +1,111 @@
+"""Five recipes on MNIST, ten minutes each on two cores, in turns.
+
+    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600]
+
+Against the 10,000 test digits: Fréchet distance, KID, coverage and the rest beside floors and the no-network row; the
+classification accuracy score (a classifier trained on 10,000 conditional samples alone, tested on real digits) beside the same
+classifier trained on 10,000 real ones; the time that sampling spends outside its network calls; and a grid for each, in
+results/mnist-NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from protocol import RESULTS, floors, table, write
+
+import pushforward as pf
+from pushforward.data import Split
+from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation.features import fit_features
+from pushforward.pictures import grid_picture
+from pushforward.precision import network_precision, resolve_precision
+from pushforward.training.trainer import prepare
+
+NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
+COUNT = 10_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipes", nargs="*", default=["flow", "ddpm", "edm", "gan", "vae"])
+    parser.add_argument("--runs", default="runs/mnist-benchmark", help="finished runs found here are judged, not trained again")
+    given = parser.parse_args()
+    data = pf.data.load("mnist")
+    runs = trained(given, data)
+    judge = Judge(data, COUNT, 1)
+    real = fit_features(pf.data.load("mnist", limit=COUNT)).accuracy
+    rows = [one(name, run, data, judge) for name, run in runs.items()]
+    base = judge.baseline()["scores"]
+    head = ["recipe", "steps", "calls", *NAMES, "classifier trained on samples", "sampling overhead"]
+    body = [
+        [row["recipe"], f"{row['step']:,}", str(row["calls"]), *(f"{row[m]:.4g}" for m in NAMES), f"{row['cas']:.2%}", row["overhead"]]
+        for row in rows
+    ]
+    floor = floors(judge, NAMES)
+    body.append(["real data (floor)", "", "", *(floor.get(m, "") for m in NAMES), f"{real:.2%}", ""])
+    body.append(["no network", "", "", *(f"{base[m]['mean']:.4g}" for m in NAMES), "", ""])
+    text = table(head, body)
+    text += f"\n\n{given.seconds:g} s of training each, in turns of five seconds; {COUNT:,} samples in bfloat16, one sampling."
+    write("mnist", "MNIST: five recipes, ten minutes each", text, rows, seconds=given.seconds, seed=given.seed)
+
+
+def trained(given: argparse.Namespace, data: Any) -> dict[str, pf.Run]:
+    """The runs, trained in turns where they are not there yet."""
+    folder = Path(given.runs)
+    missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
+    options = {"seconds": given.seconds, "seed": given.seed, "progress": pf.Progress(60)}
+    train_in_turns([prepare(name, data, out=folder / name, **options) for name in missing])
+    return {name: pf.load(folder / name) for name in given.recipes}
+
+
+def one(name: str, run: pf.Run, data: Any, judge: Judge) -> dict[str, Any]:
+    """Judge one run on one set of conditional samples."""
+    with network_precision(resolve_precision("auto", "cpu")):
+        scores, agreement = judge.scores(run.transport)
+        parts = list(run.transport.stream(COUNT, seed=50_000_000))
+        overhead = outside(run.transport)
+    x = torch.cat([part for part, _ in parts])
+    labels = torch.cat([condition["label"] for _, condition in parts if condition]).numpy()
+    pixels = (x * 255).round().to(torch.uint8).numpy()
+    cas = fit_features(dataclasses.replace(data, train=Split(pixels, labels)), cache=False).accuracy
+    RESULTS.mkdir(exist_ok=True)
+    grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(RESULTS / f"mnist-{name}.png")
+    values = {metric: scores[metric]["mean"] for metric in NAMES}
+    found = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls, **values}
+    found |= {"agreement": agreement, "cas": cas, "overhead": overhead}
+    print(found, flush=True)
+    return found
+
+
+def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
+    """The share of sampling time spent outside the network: whole solves beside bare calls, interleaved, by median."""
+    if transport.calls == 1:
+        return "-"
+    network = transport.denoiser.network
+    z, t = torch.randn(rows, *transport.noise_shape), torch.full((rows,), 0.5)
+    condition = transport.labels(rows, 0)
+    ratios = []
+    from pushforward.precision import call
+
+    with torch.no_grad():
+        for _ in range(repeats):
+            start = time.perf_counter()
+            transport.sample(rows, condition, batch=rows)
+            middle = time.perf_counter()
+            for _ in range(transport.calls):
+                call(network, z, t, condition)
+            ratios.append((middle - start) / (time.perf_counter() - middle) - 1)
+    return f"{np.median(ratios):.1%}"
+
+
+if __name__ == "__main__":
+    main()

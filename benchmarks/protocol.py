@@ -1,0 +1,66 @@
+"""What the benchmarks share: training under a budget, judging, and results written with machine, seeds, floors and date."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import pushforward as pf
+from pushforward.evaluation import Judge
+from pushforward.training import Run
+from pushforward.training.run import machine
+from pushforward.training.trainer import prepare, seeded
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def train(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int, folder: Path | None = None) -> Run:
+    """Train a recipe, made with the seed, for so many seconds; the run lies in a temporary folder unless one is named."""
+    out = folder or Path(tempfile.mkdtemp()) / "run"
+    trainer = prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
+    trainer.advance()
+    return pf.load(out)
+
+
+def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> list[Any]:
+    """``work(*case)`` for every case, in ``jobs`` processes of one thread each, results in order."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(work, *zip(*cases, strict=True)))
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """ "mean ± standard deviation" over seeds, in four significant digits."""
+    spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4g}{spread}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def floors(judge: Judge, names: list[str]) -> dict[str, str]:
+    """Each metric's floor in words."""
+    return {name: f"{judge.floors[name].mean:.4g} ± {judge.floors[name].spread:.2g}" for name in names if name in judge.floors}
+
+
+def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **about: Any) -> None:
+    """Write results/NAME.md for people and results/NAME.json with every value."""
+    RESULTS.mkdir(exist_ok=True)
+    here = {key: value for key, value in machine().items() if key != "platform"}
+    stamp = {"date": datetime.date.today().isoformat(), "machine": here, **about}
+    (RESULTS / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
+    facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())
+    (RESULTS / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")
+    print(text)

@@ -1,0 +1,227 @@
+"""The command line as a person meets it: exit codes, messages, files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pushforward.cli import main
+
+TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder to work in, with one finished run of each kind."""
+    folder = tmp_path_factory.mktemp("cli")
+    before = os.getcwd()
+    os.chdir(folder)
+    os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    text = "height,weight,count,kind\n" + "".join(f"{a:.3f},{b:.3f},{int(c * 5)},{'xy'[i % 2]}\n" for i, (a, b, c) in enumerate(rows))
+    (folder / "table.csv").write_text(text)
+    assert main(["train", "flow", "--out", "flow", *TINY]) == 0
+    assert main(["train", "gan", "--out", "gan", *TINY]) == 0
+    assert main(["train", "flow", "--data", "table.csv", "--target", "kind", "--out", "rows", *TINY]) == 0
+    yield folder
+    os.chdir(before)
+
+
+def run(capsys, *words):
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["train", "flow", "--stepz", "5"], 2, "--steps"),
+        (["train", "flwo"], 2, 'Did you mean "flow"'),
+        (["train", "flow", "--data", "digit"], 2, "digits"),
+        (["train", "flow", "--data", "./none.csv"], 3, "none.csv"),
+        (["train", "./none.py"], 2, "none.py"),
+        (["train", "flow", "--size", "smal"], 2, "small"),
+        (["train", "flow", "--network", "dti"], 2, "dit"),
+        (["train", "flow", "--data", "moons", "--network", "unet"], 2, "needs images"),
+        (["train", "flow", "--data", "moons", "--condition", "label", "--target", "x"], 2, "target"),
+        (["train", "flow", "--data", "moons", "--augment", "flip"], 2, "augment"),
+        (["train", "flow", "--augment", "flop"], 2, "flip"),
+        (["train", "flow", "--steps", "many"], 2, "no count"),
+        (["train", "flow", "--steps", "5", "--budget", "5s"], 2, "only one budget"),
+        (["train", "flow", "--batch", "96", "--accumulate", "2"], 2, "multiple of"),
+        (["train", "flow", "--out", "flow"], 2, "exists already"),
+        (["train", "gan", "--latent", "many"], 2, "needs a number"),
+        (["train", "flow", "--device", "tpu"], 2, "device"),
+        (["train", "flow", "--data", "table.csv"], 3, "kind"),
+        (["resume", "nothing"], 4, "no run"),
+        (["sample", "nothing"], 4, "no run"),
+        (["sample", "flow", "--solver", "hein"], 2, "heun"),
+        (["sample", "flow", "--steps", "0"], 2, "at least 1"),
+        (["sample", "flow", "--out", "x.jpg"], 2, ".png"),
+        (["sample", "flow", "--n", "0"], 2, "at least 1"),
+        (["sample", "flow", "--label", "eleven"], 2, "eleven"),
+        (["sample", "flow", "--grid", "karas"], 2, "karras"),
+        (["sample", "gan", "--steps", "5"], 2, "one-call"),
+        (["sample", "gan", "--solver", "heun"], 2, "one-call"),
+        (["sample", "gan", "--out", "x.gif"], 2, "no steps"),
+        (["sample", "flow", "--checkpoint", "step_9"], 4, "step_9"),
+        (["evaluate", "flow", "--n", "100000"], 2, "held"),
+        (["evaluate", "flow", "--metrics", "frechett"], 2, "frechet"),
+        (["compare"], 2, ""),
+        (["compare", "gann"], 2, 'Did you mean "gan"'),
+        (["compare", "flow", "rows"], 2, ""),
+        (["nonsense"], 2, ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
+    before = sorted(os.listdir(here))
+    found, out, err = run(capsys, *words)
+    assert (found, out) == (code, ""), err
+    assert says in err
+    assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
+
+
+def test_help_is_fast_to_import_and_complete(here):
+    code = "import sys; from pushforward.cli import main; main(['train', '--help']); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for option in ("--data", "--budget", "--size", "--condition", "--augment", "--precision", "--seed"):
+        assert option in done.stdout
+    assert len(done.stdout.splitlines()) <= 70
+
+
+def test_bare_call_shows_five_examples(capsys):
+    code, out, _ = run(capsys)
+    assert code == 0
+    assert out.count("\n  pushforward") >= 5
+
+
+def test_recipe_help_adds_its_settings(capsys):
+    code, out, _ = run(capsys, "train", "gan", "--help")
+    assert code == 0
+    for option in ("--latent", "--game", "--gamma"):
+        assert option in out
+
+
+def test_sample_writes_by_the_ending(here, capsys):
+    for out in ("a.png", "a.npz", "a.gif", "folder"):
+        code, said, _ = run(capsys, "sample", "flow", "--n", "9", "--steps", "3", "--out", out)
+        assert (code, said.strip()) == (0, out)
+    with np.load("a.npz") as file:
+        assert file["x"].shape == (9, 8, 8, 1)
+        assert file["x"].dtype == np.uint8
+        assert file["label"].shape == (9,)
+    assert len(os.listdir("folder")) == 9
+    assert Image.open("a.gif").n_frames > 3
+
+
+def test_existing_output_is_kept_unless_told(here, capsys):
+    assert run(capsys, "sample", "flow", "--n", "4", "--out", "kept.npz")[0] == 0
+    before = open("kept.npz", "rb").read()
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0] == 2
+    assert open("kept.npz", "rb").read() == before
+    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite")[0] == 0
+    assert open("kept.npz", "rb").read() != before
+
+
+def test_labels_by_number_and_name(here, capsys):
+    for label, index in (("3", 3), ("7", 7)):
+        assert run(capsys, "sample", "flow", "--n", "5", "--label", label, "--scale", "1.5", "--out", f"l{label}.npz")[0] == 0
+        assert (np.load(f"l{label}.npz")["label"] == index).all()
+    assert run(capsys, "sample", "rows", "--n", "5", "--label", "y", "--out", "y.csv")[0] == 0
+    assert all(line.endswith(",y") for line in open("y.csv").read().split()[1:])
+
+
+def test_a_table_keeps_names_and_whole_columns(here, capsys):
+    assert run(capsys, "sample", "rows", "--n", "6", "--out", "rows.csv")[0] == 0
+    lines = open("rows.csv").read().split()
+    assert lines[0].split(",")[:3] == ["height", "weight", "count"]
+    assert all(line.split(",")[2].lstrip("-").isdigit() for line in lines[1:])
+
+
+def test_samples_in_parts_are_the_samples(here, capsys):
+    for batch in ("7", "256"):
+        assert run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[0] == 0
+    np.testing.assert_allclose(np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4)
+
+
+def test_json_is_one_object_and_nothing_else(here, capsys):
+    code, out, _ = run(capsys, "evaluate", "flow", "--repeats", "1", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["entrants"][0]["scores"]["frechet"]["mean"] > 0
+    assert content["metrics"]["frechet"]["floor"]["mean"] > 0
+    assert "frechet" in content["baseline"]["scores"]
+
+
+def test_compare_finished_runs(here, capsys):
+    code, out, _ = run(capsys, "compare", "flow", "gan", "--repeats", "1", "--out", "both", "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)["entrants"]] == ["flow", "gan"]
+    assert {"report.html", "report.json", "report.md"} <= set(os.listdir("both"))
+    page = open("both/report.html").read()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 8e6
+
+
+def test_compare_trains_in_turns_with_seeds(here, capsys):
+    words = ["vae", "flow", "--data", "moons", "--steps", "3", "--size", "tiny", "--seeds", "2", "--repeats", "1", "--n", "200"]
+    code, out, err = run(capsys, "compare", *words, "--out", "toys", "--json")
+    assert code == 0, err
+    assert [row["name"] for row in json.loads(out)["entrants"]] == ["vae-0", "vae-1", "flow-0", "flow-1"]
+
+
+def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
+    assert main(["train", "vae", "--data", "moons", "--out", "long", *TINY]) == 0
+    code, _, err = run(capsys, "resume", "long")
+    assert code == 0
+    assert "finished" in err
+    code, out, _ = run(capsys, "resume", "long", "--steps", "6", "--json")
+    assert (code, json.loads(out)["step"]) == (0, 6)
+
+
+def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
+    assert main(["train", "vae", "--data", "moons", "--out", "hurt", "--checkpoint-every", "2", *TINY]) == 0
+    path = here / "hurt" / "checkpoints" / "step_000004" / "method.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    for words in (["sample", "hurt"], ["resume", "hurt", "--steps", "6"], ["evaluate", "hurt"]):
+        code, _, err = run(capsys, *words)
+        assert code == 4
+        assert "--from step_000002" in err
+    assert run(capsys, "resume", "hurt", "--from", "step_000002")[0] == 0
+
+
+def test_ctrl_c_saves_and_resume_goes_on(here):
+    code = """
+import os, signal, sys, threading, time
+from pushforward.cli import main
+def soon():
+    while not os.path.exists("cut/metrics.jsonl"): time.sleep(.02)
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+threading.Thread(target=soon, daemon=True).start()
+main(["train", "vae", "--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", "cut"] if sys.argv[2] == "new" else None)
+"""
+    for name, wanted in (("SIGINT", 130), ("SIGTERM", 75)):
+        done = subprocess.run([sys.executable, "-c", code, name, "new"], capture_output=True, text=True)
+        assert "next: pushforward resume cut" in done.stderr, done.stderr
+        assert f"stopped and saved" in done.stderr
+        assert os.listdir("cut/checkpoints")
+        subprocess.run(["rm", "-r", "cut"], check=True)
+        assert wanted in (130, 75)
+
+
+def test_lists(here, capsys):
+    for words, name in ((["list", "recipes"], "edm"), (["list", "solvers"], "heun"), (["list", "metrics"], "frechet"), (["list", "runs", "."], "flow"), (["data", "list"], "swissroll")):
+        code, out, _ = run(capsys, *words)
+        assert code == 0
+        assert name in out
+        assert json.loads(run(capsys, *words, "--json")[1])
+    assert run(capsys, "data", "check", "table.csv", "--target", "kind")[0] == 0
+    assert run(capsys, "doctor")[0] == 0

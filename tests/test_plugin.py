@@ -1,0 +1,66 @@
+"""The documentation's tutorial is one file; here it goes through everything the tutorial says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pushforward.cli import main
+
+DOCS = Path(__file__).parents[1] / "docs"
+TINY = ["--data", "moons", "--size", "tiny", "--batch", "64"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    import os
+
+    folder, before = tmp_path_factory.mktemp("plugin"), os.getcwd()
+    shutil.copy(DOCS / "examples" / "mine.py", folder / "mine.py")
+    os.chdir(folder)
+    os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
+    assert main(["train", "./mine.py", *TINY, "--steps", "4", "--latent", "8", "--out", "run"]) == 0
+    yield folder
+    os.chdir(before)
+
+
+def test_the_tutorial_shows_the_file_itself():
+    assert (DOCS / "examples" / "mine.py").read_text() in (DOCS / "add-a-method.md").read_text()
+
+
+def test_its_settings_are_options(here):
+    spec = json.loads((here / "run" / "spec.json").read_text())
+    assert spec["method"]["latent"] == 8
+    assert len(spec["plugins"][0]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("words", [["resume", "run", "--steps", "6"], ["sample", "run", "--n", "5", "--out", "x.csv"], ["evaluate", "run", "--n", "100", "--repeats", "1"]])
+def test_a_run_of_a_file_needs_that_file_named(here, capsys, words):
+    assert main(words) == 4
+    assert "--plugin" in capsys.readouterr().err
+    assert main([*words, "--plugin", "./mine.py"]) == 0
+
+
+def test_a_changed_file_is_refused(here, capsys):
+    changed = here / "changed.py"
+    changed.write_text((here / "mine.py").read_text() + "\nprint('ran')\n")
+    assert main(["sample", "run", "--out", "y.csv", "--plugin", str(changed)]) == 4
+    said = capsys.readouterr()
+    assert "changed" in said.err
+    assert "ran" not in said.out, "a file that does not match is not run"
+
+
+def test_it_is_compared_with_the_built_in_ones(here, capsys):
+    words = ["compare", "./mine.py", "flow", *TINY, "--steps", "4", "--repeats", "1", "--n", "100", "--out", "both", "--json"]
+    assert main(words) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["entrants"]] == ["mine", "flow"]
+
+
+def test_a_file_without_a_recipe_says_so(here, capsys):
+    (here / "empty.py").write_text("x = 1\n")
+    assert main(["train", "./empty.py"]) == 2
+    assert "exactly one recipe" in capsys.readouterr().err
+    (here / "broken.py").write_text("import nothing_of_that_name\n")
+    assert main(["train", "./broken.py"]) == 2
+    assert "could not be run" in capsys.readouterr().err
