@@ -68,7 +68,15 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
     )
     text = table(head, body)
     text += f"\n\nMeans ± standard deviation over {given.seeds} trainings of {given.seconds:g} s on one thread; {given.repeats} samplings each, n = 360, k = 5."
-    write("digits", "Digits: five recipes", text, rows, seconds=given.seconds, seeds=given.seeds, features=judge.features.describe(360))
+    write(
+        "digits",
+        "Digits: five recipes",
+        text,
+        rows,
+        seconds=given.seconds,
+        seeds=given.seeds,
+        features=judge.features.describe(360),
+    )
 
 
 if __name__ == "__main__":

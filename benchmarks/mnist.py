@@ -47,7 +47,14 @@ def main() -> None:
     base = judge.baseline()["scores"]
     head = ["recipe", "steps", "calls", *NAMES, "classifier trained on samples", "sampling overhead"]
     body = [
-        [row["recipe"], f"{row['step']:,}", str(row["calls"]), *(f"{row[m]:.4g}" for m in NAMES), f"{row['cas']:.2%}", row["overhead"]]
+        [
+            row["recipe"],
+            f"{row['step']:,}",
+            str(row["calls"]),
+            *(f"{row[m]:.4g}" for m in NAMES),
+            f"{row['cas']:.2%}",
+            row["overhead"],
+        ]
         for row in rows
     ]
     floor = floors(judge, NAMES)

@@ -35,7 +35,14 @@ def test_its_settings_are_options(here):
     assert len(spec["plugins"][0]["sha256"]) == 64
 
 
-@pytest.mark.parametrize("words", [["resume", "run", "--steps", "6"], ["sample", "run", "--n", "5", "--out", "x.csv"], ["evaluate", "run", "--n", "100", "--repeats", "1"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["resume", "run", "--steps", "6"],
+        ["sample", "run", "--n", "5", "--out", "x.csv"],
+        ["evaluate", "run", "--n", "100", "--repeats", "1"],
+    ],
+)
 def test_a_run_of_a_file_needs_that_file_named(here, capsys, words):
     assert main(words) == 4
     assert "--plugin" in capsys.readouterr().err

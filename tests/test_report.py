@@ -181,9 +181,7 @@ def digit_pictures():
         ]
         made[name] = {
             "grid": (data * 255).astype(np.uint8),
-            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix]
-            if name in ("flow", "ddpm")
-            else None,
+            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix] if name in ("flow", "ddpm") else None,
             "training": history,
         }
     return made
@@ -251,9 +249,7 @@ class Reader(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         for name, value in attrs:
-            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (
-                name == "href" and tag == "link"
-            ):
+            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (name == "href" and tag == "link"):
                 self.loads.append(value)
             if name == "id":
                 self.ids.append(value)
@@ -538,8 +534,7 @@ def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     entrant(content, "gan")["scores"]["coverage"]["mean"] = 0.745
     worries = said(content, "worry")
     assert any(
-        one == "vae does not beat the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
-        for one in worries
+        one == "vae does not beat the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010." for one in worries
     )
     assert any(one.startswith("gan does not beat the no-network row in coverage: 0.745") for one in worries)
     assert not any("flow" in one or "ddpm" in one for one in worries)
@@ -557,9 +552,7 @@ def test_nobody_beats_the_no_network_row(content):
     content["baseline"]["scores"]["frechet"]["mean"] = 0.02
     assert said(content, "worry")[0].startswith("ddpm, gan and vae do not beat the no-network row in Fréchet distance")
     content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.001}
-    assert said(content)[0].startswith(
-        "No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920"
-    )
+    assert said(content)[0].startswith("No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920")
 
 
 def test_high_precision_far_from_the_data_does_not_look_right(content):

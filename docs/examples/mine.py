@@ -33,9 +33,7 @@ class Energy(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         made = self.generator(now.draws.normal((self.latent,)), None, batch.condition)
-        terms = [
-            energy(x.flatten(1), g.flatten(1)) * len(x) for x, g in zip(batch.x.split(64), made.split(64), strict=True)
-        ]
+        terms = [energy(x.flatten(1), g.flatten(1)) * len(x) for x, g in zip(batch.x.split(64), made.split(64), strict=True)]
         yield "generator", torch.stack(terms).sum() / len(made)
 
     def transport(self) -> Map:

@@ -60,6 +60,17 @@ app.command(data_app)
 app.command(list_app)
 
 
+def _check_models(models: dict[str, Any], data: Dataset | None) -> None:
+    """Refuse runs of other data before anything is trained."""
+    from pushforward.evaluation.compare import check_model
+    from pushforward.evaluation.judge import data_of
+
+    if models:
+        data = data if data is not None else data_of(next(iter(models.values())))
+        for name, model in models.items():
+            check_model(name, model, data)
+
+
 def _say(line: str = "") -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -581,7 +592,11 @@ def compare(
     loaded = _source(data or "digits", target, resize, limit, download, condition) if fresh or data else None
     named = loaded.name if loaded is not None else "runs"
     folder = free_folder(out, named, "", under="runs/compare") if out else free_folder(None, f"compare-{named}", "report")
-    models: dict[str, Any] = {name: load(name, plugins=plugin) for name in entrants if name not in fresh}
+    models: dict[str, Any] = {}
+    for name in (name for name in entrants if name not in fresh):
+        run = load(name, plugins=plugin)
+        models[run.name if run.name not in models else name] = run
+    _check_models(models, loaded)
     changes = _training_changes(batch=batch, lr=lr, precision=precision)
     progress = Progress()
     trainers = []

@@ -15,7 +15,7 @@ from pushforward.training import Run, Trainer
 from pushforward.training.trainer import finished
 from pushforward.transports import Transport
 
-__all__ = ["compare_models", "train_in_turns"]
+__all__ = ["check_model", "compare_models", "train_in_turns"]
 
 TURN = 5.0
 """Seconds of training that an entrant has before the next one's turn."""
@@ -70,7 +70,7 @@ def compare_models(
     first = next(iter(models.values()))
     data = data if data is not None else data_of(first)
     for name, model in models.items():
-        _check(name, model, data)
+        check_model(name, model, data)
     judge = Judge(data, n or 0, repeats)
     judged = {name: judge.entrant(name, model, curve=curve) for name, model in models.items()}
     content = {
@@ -92,7 +92,12 @@ def _transport(model: Run | Transport) -> Transport:
     return model.transport if isinstance(model, Run) else model
 
 
-def _check(name: str, model: Run | Transport, data: Dataset) -> None:
+def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
+    """Refuse a model that was made for other data.
+
+    Raises:
+        UsageError: Saying what it was made for.
+    """
     if tuple(_transport(model).space.shape) != tuple(data.space.shape):
         raise UsageError(f"{name} makes rows of shape {_transport(model).space.shape}; {data.name} has {data.space.shape}.")
     if isinstance(model, Run) and model.spec.get("fingerprint") not in (None, data.fingerprint):

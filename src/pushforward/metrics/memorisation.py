@@ -58,8 +58,8 @@ def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
     """The distance from each row of x (n, d) to its nearest training row, (n,) float64, in units of ``scale``.
 
-    A search tree (few columns) or a matrix product finds the neighbour; its distance is then computed from the difference, so that an exact copy is at
-    exactly 0.
+    A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
+    the difference, so that an exact copy is at exactly 0.
     """
     rows = _rows(x, scale)
     if x.shape[1] <= TREE:
