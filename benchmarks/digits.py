@@ -67,7 +67,9 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
         ["no network", "", f"{base['scores']['coverage']['ratio']:.4g}", "", *none, f"{base['label_agreement']:.4g}", "", ""]
     )
     text = table(head, body)
-    text += f"\n\nMeans ± standard deviation over {given.seeds} trainings of {given.seconds:g} s on one thread; {given.repeats} samplings each, n = 360, k = 5."
+    text += "\n\n"
+    text += f"Means ± standard deviation over {given.seeds} trainings of {given.seconds:g} s on one thread; "
+    text += f"{given.repeats} samplings each, n = 360, k = 5."
     write(
         "digits",
         "Digits: five recipes",

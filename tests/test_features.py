@@ -23,6 +23,7 @@ from pushforward.evaluation.features import cache_folder, fit_features, quantise
 from pushforward.evaluation.scoring import Floor, compared, floors, ratio, score
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.manifold import Manifold
 
 
 def random(seed: int) -> np.random.Generator:
@@ -357,6 +358,30 @@ def test_memorising_is_seen_and_the_floor_is_clean(labelled):
     assert score(labelled.held_out.x, labelled, found)["frechet"].value == pytest.approx(0, abs=1e-9)
     floor = floors(labelled, found, redraws=3, cache=False)
     assert floor["near_copies"].mean == 0, "the generated rows of a floor are no part of its training set"
+
+
+def test_features_in_a_floor_belong_to_its_rows(labelled):
+    found = fit_features(labelled, cache=False)
+
+    class Paired:
+        scores = ("paired",)
+        about = {"paired": {"label": "paired", "better": "lower", "what": "paired"}}  # noqa: RUF012
+
+        def applies(self, samples):
+            return True
+
+        def __call__(self, samples):
+            sides = ((samples.generated, samples.generated_features), (samples.reference, samples.reference_features))
+            return [Score("paired", max(float(np.abs(found(x, 150) - f).max()) for x, f in sides), "lower")]
+
+    assert max(floors(labelled, found, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
+
+
+def test_cached_floors_know_the_metrics_arguments(labelled, tmp_path):
+    found = fit_features(labelled, cache=False)
+    given = [["coverage"], ["density"], [Manifold(3)], [Manifold(5)]]
+    first = [floors(labelled, found, redraws=2, metrics=one, cache=tmp_path) for one in given]
+    assert first == [floors(labelled, found, redraws=2, metrics=one, cache=False) for one in given]
 
 
 def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp_path, monkeypatch):
