@@ -60,6 +60,7 @@ def run(capsys, *words):
         (["train", "flow", "--batch", "96", "--accumulate", "2"], 2, "multiple of"),
         (["train", "flow", "--out", "flow"], 2, "exists already"),
         (["train", "gan", "--latent", "many"], 2, "needs a number"),
+        (["train", "gan", "--latent", "0"], 2, "at least one number"),
         (["train", "flow", "--device", "tpu"], 2, "device"),
         (["train", "flow", "--data", "table.csv"], 3, "kind"),
         (["resume", "nothing"], 4, "no run"),

@@ -16,7 +16,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import Features, fit_features
-from pushforward.evaluation.scoring import compared, floors, score
+from pushforward.evaluation.scoring import compared, floors, ratio, score
 from pushforward.training import Run, load
 from pushforward.training.run import machine
 from pushforward.transports import Flow, Transport
@@ -59,14 +59,18 @@ class Judge:
     def scores(self, sampler: Any) -> tuple[dict[str, Any], float | None]:
         """The scores of anything with ``sample(n, condition, seed=...)`` over all repeats, and its label agreement."""
         values: dict[str, list[float]] = {}
-        agreements = []
+        agreements, masses = [], []
         for repeat in range(self.repeats):
             x, labels = self._draw(sampler, (repeat + 1) * REPEAT_SEEDS)
             for name, found in score(x, self.data, self.features, n=self.n, metrics=self.metrics).items():
                 values.setdefault(name, []).append(found.value)
+                if "mass" in found.extra:
+                    masses.append(found.extra["mass"])
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         rows = {name: self._row(name, found) for name, found in values.items()}
+        if masses:
+            rows["modes_held"]["mass"] = np.mean(masses, axis=0).tolist()
         return rows, float(np.mean(agreements)) if agreements else None
 
     def _draw(self, sampler: Any, seed: int) -> tuple[torch.Tensor, np.ndarray | None]:
@@ -79,8 +83,8 @@ class Judge:
     def _row(self, name: str, values: list[float]) -> dict[str, Any]:
         mean, floor = float(np.mean(values)), self.floors.get(name)
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        ratio = mean / floor.mean if floor is not None and floor.mean else None
-        return {"mean": mean, "spread": spread, "values": values, "ratio": ratio}
+        over = None if floor is None else ratio(mean, floor)
+        return {"mean": mean, "spread": spread, "values": values, "ratio": over}
 
     def baseline(self) -> dict[str, Any]:
         """The no-network row: a Gaussian for each class, or one in all."""
@@ -122,6 +126,7 @@ class Judge:
             "sampling": self._sampling(transport),
             "scores": rows,
             "label_agreement": agreement,
+            "modes": {"mass": rows["modes_held"]["mass"]} if "modes_held" in rows else None,
             "curve": self._curve(transport) if curve else [],
             "warnings": [],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),

@@ -11,7 +11,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
 
-__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "precision"]
+__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "latent_size", "precision"]
 
 SIZES = ("tiny", "small", "base")
 FLAT = 256
@@ -39,6 +39,18 @@ def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: in
     classes, count = len(space.classes), math.prod(outputs)
     made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
     return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
+
+
+def latent_size(space: Space, latent: int | None, image: int, vector: int) -> int:
+    """The numbers in one code: what was asked for, or the default for images or vectors.
+
+    Raises:
+        UsageError: If it is less than one.
+    """
+    size = latent if latent is not None else (image if space.kind == "image" else vector)
+    if size < 1:
+        raise UsageError(f"A code needs at least one number, got latent={size}.")
+    return size
 
 
 def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:

@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.choice import precision
+from pushforward.recipes.choice import latent_size, precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
@@ -38,7 +38,7 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); Goodfellow et al. (2014) for the original.
     """
-    latent = latent or (64 if space.kind == "image" else 16)
+    latent = latent_size(space, latent, image=64, vector=16)
     if gamma is None:
         gamma = 0.0 if game == "non_saturating" else 1.0
     method = GAN(

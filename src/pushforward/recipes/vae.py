@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.methods import VAE
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.choice import precision
+from pushforward.recipes.choice import latent_size, precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["vae"]
@@ -38,7 +38,7 @@ def vae(
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021).
     """
-    latent = latent or (16 if space.kind == "image" else min(16, space.shape[0]))
+    latent = latent_size(space, latent, image=16, vector=min(16, space.shape[0]))
     if likelihood == "auto":
         likelihood = "bernoulli" if space.binary else "gaussian"
     method = VAE(

@@ -60,7 +60,8 @@ class Progress(Silent):
         left = duration(seconds * (1 - done) / done) if done > 0 else "?"
         shown = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
-        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left  loss: {shown}"
+        losses_shown = f"  loss: {shown}" if shown else ""
+        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{losses_shown}"
 
     def _bar(self, name: str, share: float, line: str) -> None:
         from rich.console import Console
