@@ -1,0 +1,176 @@
+"""The verbs that look: data, list, doctor."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pushforward.cli.options import device_of
+from pushforward.cli.terminal import Flag, app, columns, data_app, first_line, list_app, show
+
+__all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
+
+
+@data_app.command(name="list")
+def data_list(*, json: Flag = False) -> None:
+    """Name the data sources that are built in.
+
+    Args:
+        json: Print as JSON.
+    """
+    from pushforward.data import listing
+
+    show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
+
+
+@data_app.command(name="check")
+def data_check(
+    data: str,
+    *,
+    target: str | None = None,
+    resize: int | None = None,
+    limit: int | None = None,
+    download: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Read a data source as training would and say what is in it.
+
+    Args:
+        data: A name, an image folder, or a .npz, .npy or .csv file.
+        target: The .csv column that becomes the label.
+        resize: Make images this wide and high.
+        limit: Use at most this many training rows.
+        download: Fetch a named set that is not there yet.
+        json: Print as JSON.
+    """
+    from pushforward.data import check
+
+    found = check(data, target=target, resize=resize, limit=limit, download=download)
+    show(found, json, lambda report: "\n".join(f"{name}: {value}" for name, value in report.items()))
+
+
+@list_app.command(name="recipes")
+def list_recipes(*, json: Flag = False) -> None:
+    """Name the recipes and their settings.
+
+    Args:
+        json: Print as JSON.
+    """
+    from pushforward import recipes
+
+    rows = {
+        name: {"what": first_line(function), "settings": list(recipes.settings(function))}
+        for name, function in recipes.registry().items()
+    }
+    show(rows, json, lambda found: columns([[name, row["what"]] for name, row in found.items()]))
+
+
+@list_app.command(name="solvers")
+def list_solvers(*, json: Flag = False) -> None:
+    """Name the solvers with their order and calls per step.
+
+    Args:
+        json: Print as JSON.
+    """
+    from pushforward import solvers
+
+    rows = {}
+    for name, part in solvers.registry().items():
+        made = part()
+        rows[name] = {
+            "order": made.order,
+            "calls_per_step": made.calls_per_step,
+            "grid": made.grid,
+            "stochastic": made.stochastic,
+            "what": first_line(part),
+        }
+    show(
+        rows,
+        json,
+        lambda found: columns(
+            [
+                [n, f"order {r['order']}", f"{r['calls_per_step']} calls a step", f"grid {r['grid']}", r["what"]]
+                for n, r in found.items()
+            ]
+        ),
+    )
+
+
+@list_app.command(name="metrics")
+def list_metrics(*, json: Flag = False) -> None:
+    """Name the metrics.
+
+    Args:
+        json: Print as JSON.
+    """
+    from pushforward import metrics
+
+    rows = {name: {"what": first_line(part), "scores": list(part.scores)} for name, part in metrics.registry().items()}
+    show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
+
+
+@list_app.command(name="runs")
+def list_runs(folder: str = "runs", *, json: Flag = False) -> None:
+    """Name the runs below a folder.
+
+    Args:
+        folder: Where to look.
+        json: Print as JSON.
+    """
+    from pushforward.training.checkpoint import latest, read_json
+
+    rows = []
+    for path in sorted(Path(folder).glob("**/spec.json")):
+        content, newest = read_json(path), latest(path.parent / "checkpoints")
+        source = (content.get("data") or {}).get("name")
+        rows.append(
+            {
+                "run": str(path.parent),
+                "recipe": content.get("recipe"),
+                "data": source,
+                "checkpoint": newest.name if newest else None,
+            }
+        )
+    show(
+        rows,
+        json,
+        lambda found: columns([[str(v or "-") for v in row.values()] for row in found]) or f"no runs in {folder}",
+    )
+
+
+@app.command
+def doctor(*, json: Flag = False) -> None:
+    """Say what this machine offers and what is missing.
+
+    Args:
+        json: Print as JSON.
+    """
+    from importlib import metadata
+
+    import torch
+
+    from pushforward.precision import resolve_precision
+    from pushforward.training.run import machine
+
+    found = {
+        **machine(),
+        "cuda": torch.cuda.is_available(),
+        "best precision": resolve_precision("auto", device_of("auto")),
+    }
+    found["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
+    for name in (
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pillow",
+        "safetensors",
+        "matplotlib",
+        "cyclopts",
+        "rich",
+    ):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = f"missing: pip install {name}"
+    show(found, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))

@@ -1,0 +1,113 @@
+"""From words on the command line to data, budgets, devices and recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.terminal import Condition, say
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+
+__all__ = ["amounts", "changes_of", "device_of", "recipe_of", "source", "words"]
+
+
+def source(
+    data: str, target: str | None, resize: int | None, limit: int | None, download: bool, condition: Condition | None
+) -> Dataset:
+    """Load the data that was named, and say what was skipped or converted."""
+    from pushforward.data import load
+
+    options = {"target": target, "resize": resize, "limit": limit}
+    given = {name: value for name, value in options.items() if value is not None}
+    labelled = None if condition is None else condition == "label"
+    loaded = load(data, **given, download=download, labelled=labelled)  # type: ignore[arg-type]
+    notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    notes += [f"converted {name}: {what}" for name, what in loaded.converted]
+    for note in notes[:10]:
+        say(note)
+    if len(notes) > 10:
+        say(f"... and {len(notes) - 10} more; see: pushforward data check {data}")
+    return loaded
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words between commas."""
+    return tuple(word for word in text.replace(" ", "").split(",") if word)
+
+
+def changes_of(**given: Any) -> dict[str, Any]:
+    """The settings that were given."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def recipe_of(
+    name: str,
+    data: Dataset,
+    size: str,
+    settings: dict[str, str],
+    changes: dict[str, Any],
+    seed: int,
+    options: Iterable[str] = (),
+) -> Any:
+    """The recipe with its own settings from the command line, checked by name and type, and training changes."""
+    import dataclasses
+
+    from pushforward import recipes
+    from pushforward.training.trainer import seeded
+
+    function = recipes.named(name)
+    known = recipes.settings(function)
+    values = {}
+    for option, text in settings.items():
+        key = option.replace("-", "_")
+        if key not in known:
+            hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
+            raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
+        values[key] = _converted(option, text, known[key].annotation)
+    made = seeded(lambda: function(data.space, size, **values), seed)
+    players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
+    return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
+
+
+def _converted(option: str, text: str, annotation: Any) -> Any:
+    kinds = str(annotation).replace("'", "")
+    for kind, make in (("int", int), ("float", float)):
+        if kind in kinds and "str" not in kinds:
+            try:
+                return make(text)
+            except ValueError:
+                raise UsageError(f'--{option} needs a number, got "{text}".') from None
+    return text
+
+
+def amounts(steps: str | None, budget: str | None, samples: str | None, default: str | None = None) -> dict[str, Any]:
+    """The budget as arguments of `pushforward.fit`; at most one of the three may be given."""
+    from pushforward.training import Budget
+
+    given = {
+        "steps": None if steps is None else Budget.count(steps),
+        "samples": None if samples is None else Budget.count(samples),
+        "seconds": None if budget is None else Budget.duration(budget),
+    }
+    if all(value is None for value in given.values()) and default:
+        given["seconds"] = Budget.duration(default)
+    if sum(value is not None for value in given.values()) > 1:
+        raise UsageError("Give only one budget: --steps, --samples or --budget.")
+    return given
+
+
+def device_of(name: str) -> str:
+    """A device's full name, checked."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("There is no CUDA device here; use --device cpu.")
+    try:
+        return str(torch.device(name))
+    except RuntimeError:
+        raise UsageError(f'Unknown device "{name}"; use auto, cpu, cuda or cuda:1.') from None
