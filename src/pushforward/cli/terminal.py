@@ -32,6 +32,7 @@ app = App(
 data_app = App(name="data", help="List data sources, or check one before training.")
 list_app = App(name="list", help="List recipes, solvers, metrics or runs.")
 app.command(data_app)
+app.command(list_app)
 
 
 def say(line: str = "") -> None:
