@@ -122,7 +122,7 @@ def list_runs(folder: str = "runs", *, json: Flag = False) -> None:
     rows = []
     for path in sorted(Path(folder).glob("**/spec.json")):
         content, newest = read_json(path), latest(path.parent / "checkpoints")
-        source = (content.get("data") or {}).get("name")
+        source = (content.get("data") or {}).get("name_or_path")
         rows.append(
             {
                 "run": str(path.parent),
