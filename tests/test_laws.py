@@ -55,7 +55,8 @@ def written(transport, space, tmp_path):
     wanted = space.quantise(transport.sample(5, seed=7))
     write_samples(tmp_path / "x.npz", space, 5, parts())
     with np.load(tmp_path / "x.npz") as file:
-        assert np.abs(file["x"].astype(float) - wanted).max() <= (1 if space.kind == "image" else 1e-4)
+        nearly = 1 if space.kind == "image" else 1e-5 * np.abs(wanted).max()
+        assert np.abs(file["x"].astype(float) - wanted).max() <= nearly
         assert file["x"].dtype == (np.uint8 if space.kind == "image" else np.float32)
         assert ("label" in file) == bool(space.classes)
     if space.kind == "image":
@@ -69,7 +70,7 @@ def written(transport, space, tmp_path):
         write_samples(tmp_path / "x.csv", space, 5, parts())
         rows = list(csv.reader(io.StringIO((tmp_path / "x.csv").read_text())))
         assert len(rows) == 6
-        assert float(rows[1][0]) == pytest.approx(float(wanted[0, 0]), rel=1e-4, abs=1e-4)
+        assert float(rows[1][0]) == pytest.approx(float(wanted[0, 0]), rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -43,13 +43,18 @@ class Player:
         found = self.optimizer.state_dict()["state"]
         return {f"{self.name}/{i}/{kind}": value for i, kinds in found.items() for kind, value in kinds.items()}
 
+    def _laid_out(self, value: Tensor, index: int) -> Tensor:
+        """A state in its parameter's memory format: files hold plain rows, and the fused update reads memory in order."""
+        parameter = self.parameters[index]
+        return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""
         state: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = path.rsplit("/", 2)
             if name == self.name:
-                state.setdefault(int(index), {})[kind] = value
+                state.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
