@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pushforward import recipes, spec
 from pushforward.data import Batch, Dataset, Sampler
 from pushforward.draws import BLOCK, BlockDraws, key
-from pushforward.errors import CheckpointError, DataError, Diverged, PushforwardError, UsageError
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method, Now
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe, Training
@@ -138,17 +138,25 @@ class Trainer:
         rate = self.clock.rate(self.training.warmup, self.training.decay, self.training.lr_end)
         games = [self.method.losses(_rows(batch, part), self._now(part)) for part in self._parts]
         losses: dict[str, Tensor] = {}
-        for turns in zip(*games, strict=True):
-            player = self.players[turns[0][0]]
-            total = torch.zeros((), device=self.device)
-            for (_, loss), part in zip(turns, self._parts, strict=True):
-                share = loss * ((part.stop - part.start) / self.training.batch)
-                share.backward(inputs=player.parameters)
-                total += share.detach()
-            player.update(rate)
-            losses[player.name] = total
+        while turn := self._turn(games):
+            player, loss = turn
+            self.players[player].update(rate)
+            losses[player] = loss
         self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses
+
+    def _turn(self, games: Sequence[Iterator[tuple[str, Tensor]]]) -> tuple[str, Tensor] | None:
+        """One turn of the game in all parts of the batch, in lock step: gradients add up, each part's graph is freed at once."""
+        player, total = "", torch.zeros((), device=self.device)
+        for game, part in zip(games, self._parts, strict=True):
+            move = next(game, None)
+            if move is None:
+                return None
+            player, loss = move
+            share = loss * ((part.stop - part.start) / self.training.batch)
+            share.backward(inputs=self.players[player].parameters)
+            total += share.detach()
+        return player, total
 
     def _now(self, part: slice) -> Now:
         rows = part.stop - part.start
@@ -449,13 +457,32 @@ def reopen(
     return trainer
 
 
-def resume(folder: str | Path, **options: Any) -> Run:
+def resume(
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    samples: int | None = None,
+    seconds: float | None = None,
+    checkpoint: str | None = None,
+    data: Dataset | None = None,
+    plugins: Iterable[str | Path] = (),
+    method: Method | None = None,
+    device: torch.device | str = "cpu",
+    progress: Silent | None = None,
+) -> Run:
     """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
 
     Args:
         folder: The run's folder.
-        options: ``steps``, ``samples`` or ``seconds`` to extend the run; ``checkpoint`` to take up an older one; ``data``
-            where it was handed over in Python; ``plugins``, ``device`` and ``progress`` as for `fit`.
+        steps: A new budget in steps, in all, to extend the run.
+        samples: A new budget in training samples, in all.
+        seconds: A new budget in seconds of training steps, in all.
+        checkpoint: An older checkpoint's name, such as "step_000500".
+        data: The data set, where it was handed over in Python.
+        plugins: Python files that the run was trained with.
+        method: A method of the run's structure, where it cannot be rebuilt from the spec.
+        device: Where to train.
+        progress: A `Progress` to show it on the terminal.
 
     Returns:
         The run; a finished one is returned as it is.
@@ -464,9 +491,17 @@ def resume(folder: str | Path, **options: Any) -> Run:
         CheckpointError: If there is no checkpoint or it is damaged.
         DataError: If the data has changed.
     """
-    try:
-        trainer = reopen(folder, **options)
-    except TypeError as error:
-        raise PushforwardError(f"resume: {error}") from error
+    trainer = reopen(
+        folder,
+        steps=steps,
+        samples=samples,
+        seconds=seconds,
+        checkpoint=checkpoint,
+        data=data,
+        plugins=plugins,
+        method=method,
+        device=device,
+        progress=progress,
+    )
     trainer.advance()
     return finished(trainer)
