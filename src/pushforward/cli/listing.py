@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pushforward.cli.options import device_of
 from pushforward.cli.terminal import Flag, app, columns, data_app, first_line, list_app, show
@@ -46,7 +47,22 @@ def data_check(
     from pushforward.data import check
 
     found = check(data, target=target, resize=resize, limit=limit, download=download)
-    show(found, json, lambda report: "\n".join(f"{name}: {value}" for name, value in report.items()))
+    show(
+        found,
+        json,
+        lambda report: columns([[name, _words(value)] for name, value in report.items() if value not in ([], {}, False)]),
+    )
+
+
+def _words(value: Any) -> str:
+    """A fact as a person reads it: numbers short, counts as "a 12, b 7", files with their reasons on lines of their own."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "".join(f"\n  {row['file']}: {row['reason']}" for row in value)
+    if isinstance(value, list):
+        return ", ".join(_words(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @list_app.command(name="recipes")
