@@ -11,7 +11,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
 
-__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "latent_size", "precision"]
+__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "latent_size", "learning_rate", "precision"]
 
 SIZES = ("tiny", "small", "base")
 FLAT = 256
@@ -28,6 +28,11 @@ def check_size(size: str) -> str:
 def flat(space: Space) -> bool:
     """Whether MLPs suit this space: vectors, and images of at most `FLAT` numbers."""
     return space.kind == "vector" or space.size <= FLAT
+
+
+def learning_rate(space: Space) -> float:
+    """A denoiser's: MLPs on very small images bear, and after equal steps reach a lower loss with, three times a U-Net's."""
+    return 3e-3 if space.kind == "image" and flat(space) else 1e-3
 
 
 def precision(space: Space) -> str:

@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
-from pushforward.recipes.choice import denoising_network, precision
+from pushforward.recipes.choice import denoising_network, learning_rate, precision
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
@@ -38,4 +38,4 @@ def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto")
         steps=18,
         grid="karras",
     )
-    return Recipe(method, Training(precision=precision(space)), "edm", "diffusion")
+    return Recipe(method, Training(lr=learning_rate(space), precision=precision(space)), "edm", "diffusion")
