@@ -213,9 +213,9 @@ def test_every_method_has_a_recipe():
 
 
 def test_a_path_read_as_flow_starts_where_the_noise_is():
-    """A VE flow starts at sigma_max z, a linear one at (nearly) z."""
+    """EDM starts at its sigma_max z, a linear path at (nearly) z."""
     data = space_data((2,), labels=False)
     z = torch.ones(1, 2)
-    for name, scale in (("edm", 80.0), ("flow", 0.999), ("ddpm", 1.0)):
+    for name, scale in (("edm", 20.0), ("flow", 0.999), ("ddpm", 1.0)):
         start = recipe_for(name, data).method.transport()._at_start(z)
         assert float(start[0, 0]) == pytest.approx(scale, rel=1e-3)
