@@ -329,7 +329,7 @@ def _check_models(models: dict[str, Any], data: Dataset | None) -> None:
 
 
 @app.command
-def demo(*, budget: str = "45s", out: str | None = None, seed: int = 0) -> None:
+def demo(*, budget: str = "75s", out: str | None = None, seed: int = 0) -> None:
     """Train the four families on the embedded digits under one budget and write the report.
 
     Args:
