@@ -196,13 +196,13 @@ class Flow(Transport):
     ) -> Iterator[tuple[float, Tensor]]:
         """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units."""
         memory = None
-        for now, then in itertools.pairwise(times):
-            t = torch.full((len(x),), float(now), dtype=x.dtype, device=x.device)
-            if then == 0:
+        for start, stop in itertools.pairwise(times):
+            t = torch.full((len(x),), float(start), dtype=x.dtype, device=x.device)
+            if stop == 0:
                 x = self.denoiser.predict("data", x, t, condition)
             else:
-                x, memory = self.solver.step(self.denoiser, x, t, torch.full_like(t, float(then)), condition, draws, memory)
-            yield float(then), x
+                x, memory = self.solver.step(self.denoiser, x, t, torch.full_like(t, float(stop)), condition, draws, memory)
+            yield float(stop), x
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from time ``start`` to ``stop`` on as many steps, uniform in log-SNR (or towards noise where stop > start)."""
