@@ -16,8 +16,9 @@ from pushforward.times import EDMWeight, LogNormal, Stratified
 __all__ = ["edm"]
 
 SIGMA_MAX = 20.0
-"""The paper samples from 80, which log-normal training reaches once in a million draws: after minutes of training the network is
-arbitrary there and single samples blow up. At 20, x_t is noise to one part in 800 of its standard deviation."""
+"""The paper samples from 80, which log-normal training reaches once in a million draws: after minutes of training the
+network is arbitrary there, and a sample can blow up (seen once, at a learning rate of 3e-3). At 20, x_t is noise to one part in
+800 of its standard deviation."""
 
 
 def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto") -> Recipe:
