@@ -396,5 +396,5 @@ def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
     if side < 16:
         width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)})
     else:
-        width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 1), "base": (96, 2)})
+        width, blocks = size_choice(size, {"tiny": (16, 1), "small": (32, 1), "base": (96, 2)})
     return width, blocks, stem

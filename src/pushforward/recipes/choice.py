@@ -11,7 +11,18 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
 
-__all__ = ["SIZES", "critic", "decoder", "denoising_network", "encoder", "generator", "latent_size", "learning_rate", "precision"]
+__all__ = [
+    "SIZES",
+    "critic",
+    "decoder",
+    "denoising_network",
+    "encoder",
+    "flat",
+    "generator",
+    "latent_size",
+    "learning_rate",
+    "precision",
+]
 
 SIZES = ("tiny", "small", "base")
 FLAT = 256

@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.choice import latent_size, precision
+from pushforward.recipes.choice import flat, latent_size, precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
@@ -33,14 +33,16 @@ def gan(
         critic: A module ``critic(x, None, condition)`` in place of the default.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
         game: relativistic, or non_saturating for the original game (which then has no penalty and may collapse).
-        gamma: The weight of the gradient penalties; it falls tenfold over training.
+        gamma: The weight of the gradient penalties, which falls tenfold over training; the default is 10 for images that take
+            convolutions, 1 otherwise, 0 in the original game.
 
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); Goodfellow et al. (2014) for the original.
     """
     latent = latent_size(space, latent, image=64, vector=16)
+    convolutional = not flat(space)
     if gamma is None:
-        gamma = 0.0 if game == "non_saturating" else 1.0
+        gamma = 0.0 if game == "non_saturating" else (10.0 if convolutional else 1.0)
     method = GAN(
         generator or choose_generator(space, size, latent),
         critic or choose_critic(space, size),
@@ -50,5 +52,7 @@ def gan(
         gamma=gamma,
         gamma_end=gamma / 10,
     )
-    training = Training(lr=5e-4, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space))
+    # a convolutional step is dear: small batches buy more turns of the game
+    batch, lr = (64, 1e-3) if convolutional else (128, 5e-4)
+    training = Training(batch, lr=lr, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space))
     return Recipe(method, training, "gan", "GAN")
