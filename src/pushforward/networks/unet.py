@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -260,6 +261,7 @@ class UNet(nn.Module):
         order = [w for w in widths[:-1] for _ in range(blocks)]
         channels = [*order, *[widths[-1]] * blocks, *reversed(order)]
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, channels)
+        self.gain = nn.Parameter(torch.zeros(self.shape[0], vector)) if times else None
 
     @classmethod
     def sized(
@@ -339,7 +341,14 @@ class UNet(nn.Module):
         h = self.leave(F.silu(self.norm(h)))
         if self.stem > 1:
             h = F.pixel_shuffle(h, self.stem)
-        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        h = h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+        return h if self.gain is None or vector is None else h + self._gained(x, vector)
+
+    def _gained(self, x: Tensor, vector: Tensor) -> Tensor:
+        """The input times its gain; products and sums keep float32 under autocast, where a linear layer would round it."""
+        assert self.gain is not None
+        gain = (vector[:, None] * self.gain).sum(2) / math.sqrt(self.gain.shape[1])
+        return gain[:, :, None, None].to(x.dtype) * x
 
 
 def pad_to(x: Tensor, multiple: int) -> Tensor:

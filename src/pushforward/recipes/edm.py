@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
-from pushforward.recipes.choice import denoising_network, learning_rate, precision
+from pushforward.recipes.choice import batch_size, denoising_network, learning_rate, precision
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
@@ -16,15 +16,16 @@ from pushforward.times import EDMWeight, LogNormal, Stratified
 __all__ = ["edm"]
 
 SIGMA_MAX = 20.0
-"""The paper samples from 80, which log-normal training reaches once in a million draws: after minutes of training the
-network is arbitrary there, and a sample can blow up (seen once, at a learning rate of 3e-3). At 20, x_t is noise to one part in
-800 of its standard deviation."""
+"""The paper samples from 160 (80 for data of standard deviation 0.5), which log-normal training reaches once in a million
+draws: after minutes of training the network is arbitrary there, and a sample can blow up (seen once, from 80). At 20, x_t is
+noise to one part in 800 of its standard deviation."""
 
 
 def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
-    With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path.
+    With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. The
+    paper's log-normal law has mean -1.2 for data of standard deviation 0.5, which is -1.2 + log 2 for data of unit variance.
 
     Args:
         space: The data's shape, units and classes.
@@ -37,10 +38,11 @@ def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto")
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(made, VE(sigma_max=SIGMA_MAX), "v", space, clock="log_snr"),
-        times=Stratified(LogNormal(-1.2, 1.2)),
+        times=Stratified(LogNormal(-0.5, 1.2)),
         weight=EDMWeight(),
         solver=Heun(),
         steps=18,
         grid="karras",
     )
-    return Recipe(method, Training(lr=learning_rate(space), precision=precision(space)), "edm", "diffusion")
+    training = Training(batch_size(space), lr=learning_rate(made), precision=precision(space))
+    return Recipe(method, training, "edm", "diffusion")

@@ -10,7 +10,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
 from pushforward.paths import Linear
-from pushforward.recipes.choice import denoising_network, learning_rate, precision
+from pushforward.recipes.choice import batch_size, denoising_network, learning_rate, precision
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.solvers import DPM
 from pushforward.times import Stratified, Uniform
@@ -50,4 +50,5 @@ def flow(
         # the last step goes to the mean of the data: it must be short, or fine structure shrinks
         grid="shifted:0.3",
     )
-    return Recipe(method, Training(lr=learning_rate(space), precision=precision(space)), "flow", "flow matching")
+    training = Training(batch_size(space), lr=learning_rate(made), precision=precision(space))
+    return Recipe(method, training, "flow", "flow matching")

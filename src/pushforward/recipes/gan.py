@@ -6,9 +6,9 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import GAN
+from pushforward.recipes.choice import batch_size, flat, latent_size, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
-from pushforward.recipes.choice import flat, latent_size, precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
@@ -52,7 +52,6 @@ def gan(
         gamma=gamma,
         gamma_end=gamma / 10,
     )
-    # a convolutional step is dear: small batches buy more turns of the game
-    batch, lr = (64, 1e-3) if convolutional else (128, 5e-4)
+    batch, lr = batch_size(space), 1e-3 if convolutional else 5e-4
     training = Training(batch, lr=lr, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space))
     return Recipe(method, training, "gan", "GAN")

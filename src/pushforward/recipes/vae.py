@@ -6,9 +6,9 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import VAE
+from pushforward.recipes.choice import batch_size, flat, latent_size, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.choice import latent_size, precision
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["vae"]
@@ -49,4 +49,5 @@ def vae(
         likelihood=likelihood,
         beta=beta,
     )
-    return Recipe(method, Training(precision=precision(space)), "vae", "VAE")
+    training = Training(batch_size(space), lr=1e-3 if flat(space) else 2e-3, precision=precision(space))
+    return Recipe(method, training, "vae", "VAE")
