@@ -26,7 +26,7 @@ from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.features import fit_features
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
-from pushforward.training.trainer import prepare
+from pushforward.training.start import prepare
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 COUNT = 10_000

@@ -16,7 +16,7 @@ import pushforward as pf
 from pushforward.evaluation import Judge
 from pushforward.training import Run
 from pushforward.training.run import machine
-from pushforward.training.trainer import prepare, seeded
+from pushforward.training.start import prepare, seeded
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -22,7 +22,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.evaluation import Judge
-from pushforward.training.trainer import prepare, seeded
+from pushforward.training.start import prepare, seeded
 
 NAMES = ["modes_held", "modes_found", "high_quality", "bridges", "spread", "mode_kl", "frechet"]
 

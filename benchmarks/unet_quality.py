@@ -23,7 +23,7 @@ from unet_speed import diffusers_unet
 import pushforward as pf
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.precision import network_precision
-from pushforward.training.trainer import prepare, seeded
+from pushforward.training.start import prepare, seeded
 
 NAMES = ["frechet", "kid", "coverage", "density"]
 

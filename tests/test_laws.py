@@ -16,7 +16,7 @@ from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation import Judge
 from pushforward.outputs import write_samples
-from pushforward.training.trainer import prepare, reopen
+from pushforward.training.start import prepare, reopen
 
 RECIPES = list(pf.recipes.registry())
 

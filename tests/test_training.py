@@ -17,7 +17,7 @@ from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.training import Budget, Trainer, checkpoint
 from pushforward.training.budget import SETTLE, Clock
 from pushforward.training.ema import Average
-from pushforward.training.trainer import prepare, reopen
+from pushforward.training.start import prepare, reopen
 
 RECIPES = list(pf.recipes.registry())
 
@@ -78,7 +78,7 @@ CHILD = """
     sys.path.insert(0, {tests!r})
     from laws import recipe_for, space_data
     from pushforward.methods import Denoising, GAN, VAE
-    from pushforward.training.trainer import prepare, reopen
+    from pushforward.training.start import prepare, reopen
     data = space_data((17,), labels=True, rows=300)
     folder = {folder!r}
     recipe = recipe_for({name!r}, data, batch=128, accumulate=2)
@@ -105,7 +105,7 @@ def child(folder, name, kill):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("name", "kill"), [("flow", 4), ("gan", 7)])
+@pytest.mark.parametrize(("name", "kill"), [(name, 7 if name == "gan" else 4) for name in RECIPES])
 def test_a_kill_inside_accumulation_replays_the_step(name, kill, tmp_path):
     """SIGKILL between the turns of two micro-batches; the run is then resumed and compared with an undisturbed one."""
     assert child(tmp_path / "killed", name, kill).returncode == -signal.SIGKILL

@@ -56,7 +56,7 @@ def recipe_of(
     import dataclasses
 
     from pushforward import recipes
-    from pushforward.training.trainer import seeded
+    from pushforward.training.start import seeded
 
     function = recipes.named(name)
     known = recipes.settings(function)

@@ -49,7 +49,7 @@ def _interruptible(trainers: Sequence[Trainer]) -> Iterator[dict[str, int]]:
 def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
     """Train until done or interrupted, one after the other or in turns; an interruption saves and exits 130 or 75."""
     from pushforward.evaluation import train_in_turns
-    from pushforward.training.trainer import finished
+    from pushforward.training.start import finished
 
     with _interruptible(trainers) as got:
         if turns:
@@ -121,7 +121,7 @@ def train(
         json: Print the result as JSON.
     """
     from pushforward.training import Progress
-    from pushforward.training.trainer import prepare
+    from pushforward.training.start import prepare
 
     ends = amounts(steps, budget, samples)
     loaded = source(data, target, resize, limit, download, condition)
@@ -196,7 +196,7 @@ def resume(
         json: Print the result as JSON.
     """
     from pushforward.training import Progress
-    from pushforward.training.trainer import reopen
+    from pushforward.training.start import reopen
 
     ends = amounts(steps, budget, samples)
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
@@ -267,7 +267,7 @@ def compare(
     from pushforward.report import compare as judge
     from pushforward.training import Progress, load
     from pushforward.training.run import free_folder
-    from pushforward.training.trainer import prepare
+    from pushforward.training.start import prepare
 
     if not entrants:
         raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")

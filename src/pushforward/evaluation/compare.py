@@ -12,7 +12,7 @@ from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, data_of
 from pushforward.training import Run, Trainer
-from pushforward.training.trainer import finished
+from pushforward.training.start import finished
 from pushforward.transports import Transport
 
 __all__ = ["check_model", "compare_models", "train_in_turns"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pushforward.training.budget import Budget
 from pushforward.training.progress import Progress, Silent
 from pushforward.training.run import Run, load
-from pushforward.training.trainer import Trainer, fit, resume
+from pushforward.training.start import fit, resume
+from pushforward.training.trainer import Trainer
 
 __all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "fit", "load", "resume"]
