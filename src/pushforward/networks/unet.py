@@ -187,6 +187,10 @@ class UNet(nn.Module):
     level held on the way down, blocks. Time and label scale and shift every block. All residual branches and the
     output start at zero.
 
+    With time, the input is added to the output, channel by channel, by a gain that is linear in the embedding of time and
+    label and starts at zero: the best linear estimate of data, noise or velocity is such a multiple of x_t, and the rest
+    of the network then has only the remainder to learn.
+
     Args:
         shape: (channels, height, width) of one image.
         width: Channels at the finest level.
