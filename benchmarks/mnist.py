@@ -74,11 +74,23 @@ def trained(given: argparse.Namespace, data: Any) -> dict[str, pf.Run]:
     return {name: pf.load(folder / name) for name in given.recipes}
 
 
+class Kept:
+    """A sampler that keeps the samples of its last stream."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport, self.parts = transport, []
+
+    def stream(self, n: int, *, seed: int) -> list[Any]:
+        self.parts = list(self.transport.stream(n, seed=seed))
+        return self.parts
+
+
 def one(name: str, run: pf.Run, data: Any, judge: Judge) -> dict[str, Any]:
     """Judge one run on one set of conditional samples."""
     with network_precision(resolve_precision("auto", "cpu")):
-        scores, agreement = judge.scores(run.transport)
-        parts = list(run.transport.stream(COUNT, seed=50_000_000))
+        kept = Kept(run.transport)
+        scores, agreement = judge.scores(kept)
+        parts = kept.parts
         overhead = outside(run.transport)
     x = torch.cat([part for part, _ in parts])
     labels = torch.cat([condition["label"] for _, condition in parts if condition]).numpy()

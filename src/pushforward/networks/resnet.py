@@ -273,8 +273,7 @@ class Generator(nn.Module):
         """
         check_input(x, (self.latent,), "Generator")
         label = self.conditioning(x.shape[0], x.device, t, condition)
-        # Embeddings have length 1; scaled to the length of z, label and noise weigh alike.
-        z = x if label is None else torch.cat([x, label.to(x.dtype) * math.sqrt(self.latent)], dim=1)
+        z = x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
         h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(memory_format=torch.channels_last)
         for index, level in enumerate(self.levels):
             if index:
@@ -373,7 +372,7 @@ class Critic(nn.Module):
         features = (h * self.basis).sum(dim=(2, 3))
         if label is None:
             return (features * self.leave.weight[0]).sum(1).to(x.dtype)
-        return (self.leave(features) * label).sum(1).to(x.dtype)
+        return (self.leave(features) * label).sum(1).to(x.dtype) / math.sqrt(label.shape[1])
 
 
 def proportions(size: str, shape: Sequence[int]) -> tuple[int, int, int]:
