@@ -1,0 +1,262 @@
+"""Planted faults: each is one wrong line in a copy of the package, and the named tests must fail on it.
+
+    python tests/faults.py [PART ...]
+
+Runs all faults, or those of files whose path contains a PART, and prints which were caught. A fault that survives means that
+a test is missing or proves nothing. This takes a while (a pytest run for each), so it is no part of `make test`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+Fault = tuple[str, str, str]
+"""What the line says, what it says with the fault, and the test modules that must notice, separated by blanks."""
+
+FAULTS: dict[str, list[Fault]] = {
+    "draws.py": [
+        ("self.seed + row, self._stream", "self.seed, self._stream", "draws"),
+        ("= 0, 0, 0, call", "= 0, 0, 0, 0", "draws"),
+        ('text = "\\x1f".join', 'text = "".join', "draws"),
+        ("first + at // BLOCK)", "at // BLOCK)", "draws"),
+        ("self.step, call, first", "self.step, 0, first", "draws"),
+        ("step = self.step // every", "step = self.step", "draws couplings_times"),
+        ('f"{self.name}/{name}", self.device)\n\n\nclass', 'f"{self.name}", self.device)\n\n\nclass', "draws"),
+        ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
+    ],
+    "paths.py": [
+        ("-half * sigma, half * alpha", "half * sigma, half * alpha", "paths"),
+        ("-alpha * dalpha / sigma", "alpha * dalpha / sigma", "paths"),
+        ("2 * (torch.log1p(-t) - torch.log(t))", "torch.log1p(-t) - torch.log(t)", "paths"),
+        ("torch.sigmoid(-log_snr / 2)", "torch.sigmoid(-log_snr)", "paths"),
+        ("b * b + 4 * a * c", "b * b + 2 * a * c", "paths"),
+        ("torch.exp(-log_snr / 2) / self.sigma_max", "torch.exp(-log_snr / 2)", "paths"),
+        ("(2 * c + u * 3 * d)) * self.levels", "(2 * c + u * 3 * d))", "paths"),
+        ("position = t.double() * self.levels - 1", "position = t.double() * self.levels", "paths"),
+        ("np.log1p(-np.array(self.betas))", "np.array(-np.array(self.betas))", "paths"),
+        ("self.ends = (1 / len(self.betas), 1.0)", "self.ends = (0.0, 1.0)", "paths predictions"),
+    ],
+    "predictions.py": [
+        ("(-k.sigma / k.r, k.alpha / k.r)", "(-k.sigma, k.alpha)", "predictions"),
+        ("-1 / k.sigma)", "1 / k.sigma)", "predictions"),
+        ("(b * x_t - k.sigma * y) / det", "(b * x_t + k.sigma * y) / det", "predictions"),
+        (
+            "_determinant(to, k) / _determinant(kind, k)",
+            "_determinant(kind, k) / _determinant(to, k)",
+            "predictions couplings_times",
+        ),
+        ("(k.dalpha, k.dsigma)", "(k.dsigma, k.dalpha)", "predictions"),
+    ],
+    "couplings.py": [
+        ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
+        ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
+        ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
+        ("mine[assign(x[mine], z[mine])]", "assign(x[mine], z[mine])", "couplings_times"),
+        ("every=self.reuse", "every=1", "couplings_times"),
+    ],
+    "times.py": [
+        ("low + u * (high - low)", "u", "couplings_times"),
+        ("-2 * (self.mean + self.std", "2 * (self.mean + self.std", "couplings_times"),
+        ("torch.sigmoid(self.mean + self.std", "torch.sigmoid(self.std", "couplings_times"),
+        ("torch.floor(u * self.levels) + 1", "torch.floor(u * self.levels)", "couplings_times"),
+        ("+ part) / len(part)", "+ 0.5) / len(part)", "couplings_times"),
+        ("return (k.alpha / k.sigma) ** 2", "return k.alpha / k.sigma", "couplings_times"),
+        ("** 2).clamp(max=self.gamma)", "** 2).clamp(min=self.gamma)", "couplings_times"),
+        ("(k.r / k.sigma) ** 2", "k.r**2", "couplings_times"),
+        ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
+    ],
+    "denoiser.py": [
+        ("x_t / k.r if self.scale_input", "x_t * k.r if self.scale_input", "methods predictions solvers"),
+        ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "methods predictions solvers"),
+    ],
+    "guidance.py": [
+        ("torch.lerp(both[n:], both[:n]", "torch.lerp(both[:n], both[n:]", "solvers methods predictions"),
+        (">= n", "< n", "solvers methods"),
+        ("1 if self.scale in (0, 1) else 2", "1", "solvers methods"),
+    ],
+    "solvers/ddim.py": [
+        ("there.alpha * data + there.sigma * noise", "there.alpha * data + here.sigma * noise", "solvers"),
+        ("there.sigma**2 - fresh**2", "there.sigma**2", "solvers"),
+        ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
+        ("torch.sqrt(1 - kept)", "torch.sqrt(kept)", "solvers"),
+    ],
+    "solvers/dpm.py": [
+        ("h / (2 * h_before)", "h_before / (2 * h)", "solvers"),
+        ("h / (2 * h_before)", "0.5", "solvers"),
+        ("(data, h)", "(extrapolated, h)", "solvers"),
+    ],
+    "solvers/runge_kutta.py": [
+        ("t + node * gap", "t", "solvers"),
+        ("(0.5, 0.5)", "(0.4, 0.6)", "solvers"),
+        ("(1 / 6, 1 / 3, 1 / 3, 1 / 6)", "(1 / 4, 1 / 4, 1 / 4, 1 / 4)", "solvers"),
+    ],
+    "solvers/grids.py": [
+        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "solvers"),
+        ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
+    ],
+    "transports.py": [
+        ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
+        ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
+        ("z * float(self._edge().sigma)", "z", "solvers methods"),
+        ("return state / float(self._edge().sigma)", "return state", "solvers methods"),
+        ("times[::-1]", "times", "solvers methods"),
+        ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
+        (
+            "np.cumsum(self.space.frequencies)[:-1]",
+            "np.arange(1, len(self.space.classes)) / len(self.space.classes)",
+            "solvers methods laws cli",
+        ),
+        ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
+        ("self.inner.space.to_data(self.inner(", "(self.inner(", "solvers methods"),
+    ],
+    "methods/denoising.py": [
+        ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
+        (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
+        ("< self.label_dropout", "> self.label_dropout", "methods"),
+        ("(self.weight(self.denoiser.prediction, self.denoiser.path.at(t)) * error)", "error", "methods"),
+    ],
+    "methods/gan.py": [
+        ("F.softplus(on_fake - on_real)", "F.softplus(on_real - on_fake)", "methods"),
+        ("(first + second)", "first", "methods"),
+        ("gamma / 2 *", "gamma *", "methods"),
+        ("fake.detach()", "fake", "methods training"),
+        ("return F.softplus(-on_fake).mean()", "return -F.softplus(on_fake).mean()", "methods"),
+        ("end + (self.gamma - end)", "end * 0 + (self.gamma - end)", "methods"),
+    ],
+    "methods/vae.py": [
+        ("torch.exp(log_variance / 2)", "torch.exp(log_variance)", "methods"),
+        ("log_variance.exp() - 1 - log_variance", "log_variance.exp() - 1 + log_variance", "methods"),
+        ("torch.exp(-self.log_variance)", "torch.exp(self.log_variance)", "methods"),
+        ("math.log(2 * math.pi)", "0.0", "methods"),
+        ("if self.beta == 0", "if False", "methods"),
+    ],
+    "training/ema.py": [
+        ("0.5 ** (batch / half_life)", "0.5 ** (half_life / batch)", "training"),
+        ("self.share * samples", "samples", "training"),
+        ("in pairs + floating]\n        self._theirs", "in pairs]\n        self._theirs", "training"),
+        ("mine.copy_(theirs)", "pass", "training"),
+    ],
+    "training/optimizers.py": [
+        ("self.lr * rate", "self.lr", "training"),
+        ("torch.empty_like(parameter).copy_(value) if", "value if", "training laws"),
+        ("if self.clip is not None", "if False", "training"),
+        ("set_to_none=True)", "set_to_none=True) if rate < 0 else None", "training"),
+    ],
+    "training/budget.py": [
+        ("round(self.step / self.seconds * limit)", "self.step + 1", "training"),
+        ('"m": 1_000_000', '"m": 1_000', "training cli"),
+        ("end + (1 - end) *", "end *", "training"),
+    ],
+    "training/checkpoint.py": [
+        ("for old in _all(folder)[:-keep]", "for old in _all(folder)[:0]", "training"),
+        ("shutil.rmtree(temporary, ignore_errors=True)\n    for old", "pass\n    for old", "training"),
+        ("found[-1] if found", "found[0] if found", "training"),
+    ],
+    "training/trainer.py": [
+        ("self.clock.step // self.method.reuse", "self.clock.step", "training"),
+        ('torch.manual_seed(key(self.seed, "dropout", step) >> 1)', "pass", "training laws"),
+        ("BlockDraws(self.seed, self.clock.step, rows, part.start", "BlockDraws(self.seed, self.clock.step, rows, 0", "training"),
+        ("BlockDraws(self.seed, self.clock.step,", "BlockDraws(self.seed, 0,", "training"),
+        ("((part.stop - part.start) / self.training.batch)", "1", "training"),
+        (".backward(inputs=self.players[player].parameters)", ".backward()", "training methods"),
+        ('player.restore(found.tensors["optimizer"])', "pass", "training"),
+        ('restore(self.average.method, found.tensors["average"], folder)', "pass", "training"),
+        ('_cut(self.folder / "metrics.jsonl", state["step"])', "pass", "training"),
+        ("if bad:", "if False:", "training"),
+        ("if self._saved_at != self.clock.step:", "if False:", "training"),
+    ],
+    "training/start.py": [
+        ('if data.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
+        ("restore(made.method, source.method.state_dict(), source.folder)", "pass", "training"),
+    ],
+    "training/run.py": [
+        ('if needed["sha256"] not in given', "if False", "plugin training"),
+        ('"method" if raw else "average"', '"average" if raw else "method"', "training"),
+    ],
+    "data/sampler.py": [
+        ("number * self.batch_size, (number + 1)", "number * self.batch_size + 1, (number + 1)", "data training"),
+    ],
+    "data/space.py": [
+        ("return (x - mean) / std", "return (x - mean) * std", "data"),
+    ],
+    "outputs.py": [
+        ("if path.exists() and not overwrite", "if False", "cli"),
+        ("int(v) if flag else float(v)", "float(v)", "cli"),
+        ("at += len(x)", "at += 0", "cli"),
+        (
+            "label = _labels(condition)\n                if label is not None:\n                    labels.append(label)",
+            "pass",
+            "cli",
+        ),
+    ],
+    "cli/using.py": [
+        ("if scale is None else Guided", "if True else Guided", "cli"),
+        ("steps or made.steps", "made.steps", "cli"),
+        ("seed=seed, batch=batch", "seed=0, batch=batch", "cli"),
+    ],
+    "cli/training.py": [
+        ('130 if got["signal"]', '75 if got["signal"]', "cli"),
+    ],
+    "cli/options.py": [
+        ("if key not in known:", "if False:", "cli"),
+    ],
+    "recipes/__init__.py": [
+        ("if len(found) != 1", "if False", "plugin"),
+    ],
+}
+
+
+def main(parts: list[str]) -> int:
+    """Plant every fault in turn; returns how many survived."""
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        ignored = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        for file, faults in FAULTS.items():
+            if not parts or any(part in file for part in parts):
+                survived += sum(not planted(copy, file, fault) for fault in faults)
+    print(f"{survived} survived")
+    return survived
+
+
+def planted(copy: Path, file: str, fault: Fault) -> bool:
+    """Whether the tests fail with one fault in place."""
+    right, wrong, modules = fault
+    path, started = copy / "src" / "pushforward" / file, time.perf_counter()
+    text = path.read_text()
+    if right not in text:
+        print(f"GONE      {file}: {right!r} is not there any more", flush=True)
+        return False
+    path.write_text(text.replace(right, wrong, 1))
+    try:
+        caught, how = fails(copy, modules.split())
+    finally:
+        path.write_text(text)
+    seconds = time.perf_counter() - started
+    print(f"{'caught' if caught else 'SURVIVED':9} {file}: {right!r} -> {wrong!r} ({seconds:.0f} s) {how}", flush=True)
+    return caught
+
+
+def fails(copy: Path, modules: list[str]) -> tuple[bool, str]:
+    """Whether any test of these modules fails, and which did first."""
+    tests = [f"tests/test_{module}.py" for module in modules]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        return True, "a test hangs"
+    first = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return done.returncode not in (0, 5), first[0] if first else ""
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main(sys.argv[1:])))
