@@ -113,13 +113,49 @@ def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
     assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
 
 
-def test_kid_in_blocks_is_the_mean_over_blocks():
+def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
     r = random(4)
     x, y = r.standard_normal((50, 3)), r.standard_normal((50, 3)) + 0.5
     value, error = kernel_distance(x, y, every_pair=30, block=20)
+    order = random(0)
+    x, y = x[order.permutation(50)], y[order.permutation(50)]
     each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]
     assert value == pytest.approx(np.mean(each), rel=1e-10)
     assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
+
+
+def by_class(n, seed, classes=5):
+    """Rows of well separated classes, and the order that sorts them by class."""
+    r = random(seed)
+    labels = r.integers(0, classes, n)
+    return r.standard_normal((n, 3)) + 4 * labels[:, None], np.argsort(labels, kind="stable")
+
+
+def test_kid_in_blocks_of_sorted_rows_is_within_its_error_of_all_pairs():
+    (x, _), (y, sort) = by_class(400, 20), by_class(400, 21)
+    whole = squared_mmd(x, y)[0]
+    for rows in (y, y[sort]):
+        value, error = kernel_distance(x, rows, every_pair=50, block=40)
+        assert abs(value - whole) < 3 * error
+    by_blocks = np.mean([squared_mmd(x[at : at + 40], y[sort][at : at + 40])[0] for at in range(0, 400, 40)])
+    assert abs(by_blocks - whole) > 20 * error, "consecutive blocks of sorted rows would be far off"
+    assert kernel_distance(x, y[sort], every_pair=50, block=40) == (value, error), "a function of its rows"
+
+
+def test_kid_in_blocks_is_unbiased_in_any_order():
+    """Over orders of the same rows the mean is the value over all pairs, which knows no order."""
+    (x, _), (y, sort) = by_class(120, 22), by_class(120, 23)
+    r = random(24)
+    orders = [(r.permutation(120), r.permutation(120)) for _ in range(200)]
+    found = [kernel_distance(x[a], y[sort][b], every_pair=50, block=40)[0] for a, b in orders]
+    assert np.mean(found) == pytest.approx(squared_mmd(x, y)[0], abs=4 * np.std(found) / np.sqrt(200))
+
+
+def test_kid_of_unequal_clouds_draws_from_the_longer_one():
+    (x, _), (y, sort) = by_class(300, 25), by_class(900, 26)
+    value, error = kernel_distance(x, y[sort])
+    assert abs(value) < 4 * error
+    assert abs(squared_mmd(x, y[sort][:300])[0]) > 20 * error, "its first rows are all of one class"
 
 
 def test_kid_does_not_depend_on_the_scale_of_the_features():
@@ -251,6 +287,16 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
     assert not copies[50:].any()
     whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
     assert threshold < np.sqrt(whole.min(1)).mean()
+
+
+def test_the_threshold_does_not_come_from_the_first_class_of_sorted_rows():
+    r = random(27)
+    tight, wide = 0.05 * r.standard_normal((1600, 6)), 30 + 2 * r.standard_normal((3000, 6))
+    training, held_out = np.concatenate([tight[:1000], wide[:2000]]), np.concatenate([tight[1000:], wide[2000:]])
+    threshold = near_copies(held_out, training, held_out)[1]
+    shuffled = near_copies(held_out, training, held_out[r.permutation(1600)])[1]
+    assert threshold == pytest.approx(shuffled, rel=0.3)
+    assert threshold == pytest.approx(0.25 * np.median(nearest_distance(held_out, training)), rel=0.3)
 
 
 def test_the_projection_acquits_no_near_copy():

@@ -14,7 +14,7 @@ from pushforward.metrics.score import Samples, Score
 __all__ = ["Memorisation", "near_copies", "nearest_distance"]
 
 JUDGES = 500
-"""Held-out rows whose distance to the training rows sets the threshold."""
+"""Held-out rows, at most, whose distance to the training rows sets the threshold."""
 BLOCK = 1024
 """Rows of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
 TREE = 8
@@ -88,11 +88,12 @@ def near_copies(
     Args:
         generated: (n, d).
         training: (k, d), float32, or uint8 where 255 stands for 1.
-        held_out: (m, d); the first 500 are used.
+        held_out: (m, d); 500 of them are used, drawn by a fixed permutation, since rows may come sorted.
         scale: What each column is divided by, (d,).
         part: Share of the median distance.
     """
-    threshold = part * float(np.median(nearest_distance(held_out[:JUDGES], training, scale)))
+    judges = np.random.Generator(np.random.Philox(0)).permutation(len(held_out))[:JUDGES]
+    threshold = part * float(np.median(nearest_distance(held_out[judges], training, scale)))
     suspects = np.flatnonzero(_suspects(generated, training, scale, threshold))
     copies = np.zeros(len(generated), bool)
     if len(suspects):

@@ -51,7 +51,6 @@ class Samples:
         generated_features: (n, f).
         reference_features: (m, f).
         shape: The shape of one row, (d,) or (channels, height, width).
-        training_features: (k, f), or None where no metric needs them.
         scale: The standard deviation of each raw column over the training split, (d,), for distances in model units;
             None means 1.
         truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
@@ -68,7 +67,6 @@ class Samples:
     generated_features: np.ndarray
     reference_features: np.ndarray
     shape: tuple[int, ...]
-    training_features: np.ndarray | None = None
     scale: np.ndarray | None = None
     truth: Any = None
 
@@ -84,10 +82,10 @@ class Samples:
             if rows.shape[1] != wanted:
                 raise DataError(f"The {one.name} rows have {rows.shape[1]} columns; {wanted} were expected.")
             check_finite(one.name, rows)
-        for first in ("generated", "reference", "training"):
-            found = getattr(self, f"{first}_features")
-            if found is not None and len(found) != len(getattr(self, first)):
-                raise DataError(f"There are {len(getattr(self, first))} {first} rows but {len(found)} rows of features.")
+        for first in ("generated", "reference"):
+            rows, found = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
+            if rows != found:
+                raise DataError(f"There are {rows} {first} rows but {found} rows of features.")
 
     @property
     def equal(self) -> bool:
