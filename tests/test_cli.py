@@ -6,11 +6,17 @@ import shutil
 import subprocess
 import sys
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pushforward.cli import main
+from pushforward.errors import UsageError
+from pushforward.outputs import write_samples
+from pushforward.training import load
 
 TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
 
@@ -27,6 +33,7 @@ def here(tmp_path_factory):
         f"{a:.3f},{b:.3f},{int(c * 5)},{'xy'[i % 2]}\n" for i, (a, b, c) in enumerate(rows)
     )
     (folder / "table.csv").write_text(text)
+    (folder / "plain").write_text("a file without an ending")
     assert main(["train", "flow", "--out", "flow", *TINY]) == 0
     assert main(["train", "gan", "--out", "gan", *TINY]) == 0
     assert main(["train", "flow", "--data", "table.csv", "--target", "kind", "--out", "rows", *TINY]) == 0
@@ -75,6 +82,21 @@ def run(capsys, *words):
         (["sample", "gan", "--solver", "heun"], 2, "one-call"),
         (["sample", "gan", "--out", "x.gif"], 2, "no steps"),
         (["sample", "flow", "--checkpoint", "step_9"], 4, "step_9"),
+        (["sample", "flow", "--batch", "0"], 2, "batch must be at least 1"),
+        (["sample", "flow", "--batch", "-1", "--out", "x.npz"], 2, "batch must be at least 1"),
+        (["sample", "flow", "--out", "."], 2, "no name"),
+        (["sample", "flow", "--out", ".."], 2, "no name"),
+        (["sample", "flow", "--out", ".png"], 2, "no name"),
+        (["sample", "flow", "--out", "table.csv/x.png"], 2, "is a file"),
+        (["sample", "flow", "--out", "gan", "--overwrite"], 2, "not overwritten"),
+        (["sample", "flow", "--out", "plain", "--overwrite"], 2, "is a file"),
+        (["sample", "flow", "--grid", "shifted:nan"], 2, "between 0.001 and"),
+        (["sample", "flow", "--grid", "shifted:abc"], 2, "no number"),
+        (["sample", "flow", "--grid", "karras:0"], 2, "between 0.001 and"),
+        (["sample", "flow", "--scale", "nan"], 2, "finite"),
+        (["train", "gan", "--gamma", "nan"], 2, "gamma"),
+        (["train", "gan", "--gamma-end", "inf"], 2, "gamma"),
+        (["train", "vae", "--beta", "nan"], 2, "beta"),
         (["evaluate", "flow", "--n", "100000"], 2, "held"),
         (["evaluate", "flow", "--metrics", "frechett"], 2, "frechet"),
         (["compare"], 2, ""),
@@ -134,6 +156,45 @@ def test_existing_output_is_kept_unless_told(here, capsys):
     assert open("kept.npz", "rb").read() == before
     assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite")[0] == 0
     assert open("kept.npz", "rb").read() != before
+
+
+def test_only_a_folder_of_samples_is_overwritten(here, capsys):
+    words = ["sample", "flow", "--steps", "2", "--out", "pngs"]
+    assert run(capsys, *words, "--n", "12")[0] == 0
+    assert run(capsys, *words, "--n", "3", "--overwrite")[0] == 0
+    assert len(os.listdir("pngs")) == 3
+    open("pngs/notes.txt", "w").close()
+    code, _, err = run(capsys, *words, "--n", "3", "--overwrite")
+    assert code == 2
+    assert "more than an earlier sampling" in err
+    assert "notes.txt" in os.listdir("pngs")
+    assert len(os.listdir("pngs")) == 4
+    assert not [name for name in os.listdir() if name.startswith((".tmp-", ".old-"))]
+
+
+def test_a_folder_stays_when_its_replacement_fails(here, capsys, monkeypatch):
+    words = ["sample", "flow", "--steps", "2", "--n", "3", "--out", "stays"]
+    assert run(capsys, *words)[0] == 0
+    before = {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")}
+    moved = os.rename
+
+    def fail_second(source, target):
+        if str(target) == "stays" and ".tmp-" in str(source):
+            raise OSError(5, "Input/output error")
+        moved(source, target)
+
+    monkeypatch.setattr("os.rename", fail_second)
+    assert run(capsys, *words, "--seed", "5", "--overwrite")[0] == 4
+    assert {name: open(f"stays/{name}", "rb").read() for name in os.listdir("stays")} == before
+
+
+def test_a_file_with_other_rows_than_promised_is_not_kept(here):
+    space = load("flow").space
+    parts = [(torch.zeros(3, *space.shape), None)]
+    for name in ("short.npz", "short"):
+        with pytest.raises(UsageError, match="3 came"):
+            write_samples(Path(name), space, 5, parts)
+        assert not os.path.exists(name)
 
 
 def test_labels_by_number_and_name(here, capsys):

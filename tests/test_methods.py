@@ -188,6 +188,42 @@ def test_latent_is_the_decoder_after_the_inner_transport():
     assert latent.sample(3).shape == (3, 2)
 
 
+def test_image_shaped_codes_are_not_clamped():
+    codes = Space(shape=(1, 2, 2), mean=(0.5,), std=(2.0,))
+    assert codes.to_data(torch.full((1, 1, 2, 2), 3.0)).max() == 6.5
+    bounded = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), low=(-1.0, 0.0), high=(1.0, 3.0))
+    assert bounded.to_data(torch.tensor([[-9.0, 9.0], [9.0, -9.0]])).tolist() == [[-1.0, 3.0], [1.0, 0.0]]
+
+
+LABELLED = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ({"lable": 1}, 'Did you mean "label"'),
+        ({"label": torch.zeros(9, dtype=torch.int64)}, "has 9 rows"),
+        ({"label": [0, 1]}, "has 2 rows"),
+        ({"label": 3}, "run from 0 to 2"),
+        ({"label": -1}, "run from 0 to 2"),
+        ({"label": 0.5}, "whole numbers"),
+        ({"label": "a"}, "list or tensor of numbers"),
+        ({"label": torch.zeros(5, 2, dtype=torch.int64)}, "one for each sample"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(condition, says):
+    with pytest.raises(UsageError, match=says):
+        Map(Scale(), LABELLED, (2,)).sample(5, condition, batch=3)
+
+
+def test_a_condition_may_be_a_number_a_list_or_a_tensor():
+    made = Map(Scale(), LABELLED, (2,))
+    for asked in ([2, 0, 1, 1, 2], torch.tensor([2, 0, 1, 1, 2])):
+        given = torch.cat([condition["label"] for _, condition in made.stream(5, {"label": asked}, batch=2)])
+        assert given.tolist() == [2, 0, 1, 1, 2]
+    assert all((condition["label"] == 1).all() for _, condition in made.stream(5, {"label": 1}, batch=2))
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -7,7 +7,7 @@ from closed_form import Mixture, ring
 
 from pushforward import solvers
 from pushforward.draws import RowDraws
-from pushforward.errors import UsageError
+from pushforward.errors import Diverged, UsageError
 from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.solvers import DDIM, DPM, RK4, Euler, Heun, grids
 from pushforward.transports import Flow
@@ -127,12 +127,76 @@ def test_bad_names_and_counts(bad):
         bad()
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "abc"])
+@pytest.mark.parametrize("grid", ["shifted", "karras"])
+def test_a_grid_refuses_numbers_that_make_no_grid(grid, number):
+    with pytest.raises(UsageError, match=r"between 0.001 and|no number"):
+        grids.times(f"{grid}:{number}", Linear(), 5)
+
+
+@pytest.mark.parametrize("grid", ["time", "log_snr", "karras", "shifted:0.3", "shifted", "shifted:0.05"])
+@pytest.mark.parametrize("path", [VP(), Linear(), Cosine(), VE(), Tabulated(linear_betas())])
+@pytest.mark.parametrize("steps", [300, 301, 2000])
+def test_with_many_steps_the_inner_times_stay_inside_the_ends(grid, path, steps):
+    times = grids.times(grid, path, steps)
+    assert len(times) == steps + 1
+    assert times[0] == pytest.approx(path.ends[1], rel=1e-15)
+    assert times[-2] >= path.ends[0]
+    assert (np.diff(times) < 0).all()
+
+
+def test_the_flows_grid_of_25_steps_is_what_it_was():
+    u = np.arange(25, -1, -1) / 25
+    np.testing.assert_array_equal(grids.times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
+
+
 def test_encode_inverts_the_flow():
     flow = Flow(ring(Linear()), RK4(), 60, "log_snr")
     torch.manual_seed(0)
     z = torch.randn(64, 2, dtype=torch.float64)
     again = flow.encode(flow(z))
     assert (again - z).square().mean().sqrt() < 0.01
+
+
+@pytest.mark.parametrize("solver", [DDIM(1.0), solvers.Ancestral()])
+def test_a_stochastic_solver_without_draws_is_refused(solver):
+    with pytest.raises(UsageError, match="needs draws"):
+        Flow(ring(VP()), solver, 3)(torch.randn(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"batch": -1}, "batch must be at least 1"),
+        ({"batch": 1.5}, "whole number"),
+        ({"n": -3}, "n must be at least 0"),
+        ({"n": 2.5}, "whole number"),
+        ({"seed": 0.5}, "whole number"),
+    ],
+)
+def test_a_stream_refuses_numbers_that_cannot_be_at_once(given, says):
+    flow = Flow(ring(Linear()), Heun(), 2)
+    with pytest.raises(UsageError, match=says):
+        flow.stream(**{"n": 5, **given})
+
+
+@pytest.mark.parametrize("seed", [-7, 2**63, 2**80, np.int64(3)])
+def test_any_whole_seed_draws_rows_of_its_own(seed):
+    flow = Flow(ring(Linear()), Heun(), 2)
+    torch.testing.assert_close(flow.sample(3, seed=seed)[1:], flow.sample(2, seed=int(seed) + 1))
+
+
+def test_samples_that_are_not_finite_are_refused():
+    class Broken(Mixture):
+        def predict(self, kind, x, *rest):
+            return x / 0
+
+    flow = Flow(Broken(Linear(), [[0.0, 1.0]], 0.5), Heun(), 2)
+    with pytest.raises(Diverged, match="not finite"):
+        flow.sample(4)
+    with pytest.raises(Diverged, match="not finite"):
+        list(flow.trajectory(4))
 
 
 def test_encode_refuses_stochastic_solvers():

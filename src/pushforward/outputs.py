@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -24,23 +25,52 @@ __all__ = ["check_target", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID = 4096
+_PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
 def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, a file that exists or an ending that does not suit the data.
+    """Refuse, before any work is done, a place that is taken or an ending that does not suit the data.
+
+    With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
 
     Raises:
-        UsageError: With the endings that do.
+        UsageError: With what would do.
     """
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another --out or add --overwrite.")
     known = _endings(space)
+    if not path.name or path.name == ".." or path.name.lower() in known:
+        raise UsageError(
+            f'"{path}" has no name before its ending: expected --out such as samples.png or a new folder, ./samples.'
+        )
+    _check_place(path, overwrite)
     if path.suffix.lower() not in known:
         raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.')
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
         raise UsageError(f"--n must be at least 1, got {n}.")
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another --out.")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already. Choose another --out or add --overwrite.")
+    if path.is_dir():
+        _check_folder(path)
+    elif path.exists() and not path.suffix:
+        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another --out.")
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
+    names = sorted(entry.name for entry in path.iterdir())
+    numbers = [found and int(found[1]) for found in map(_PNG.fullmatch, names)]
+    if path.suffix or numbers != list(range(len(names))):
+        raise UsageError(
+            f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
+            "Choose another --out, or remove it yourself."
+        )
 
 
 def _endings(space: Space) -> dict[str, str]:
@@ -71,7 +101,7 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         overwrite: Replace what is there.
 
     Raises:
-        UsageError: As `check_target`.
+        UsageError: As `check_target`, or if the parts hold another number of rows.
         CheckpointError: If the disk refuses; nothing is left behind and what was there stays.
     """
     check_target(path, space, n, overwrite)
@@ -82,7 +112,16 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         "": _folder,
     }
     with replacing(path) as temporary:
-        writers[path.suffix.lower()](temporary, space, n, parts)
+        writers[path.suffix.lower()](temporary, space, n, _counted(n, parts))
+
+
+def _counted(n: int, parts: Parts) -> Parts:
+    came = 0
+    for x, condition in parts:
+        came += len(x)
+        yield x, condition
+    if came != n:
+        raise UsageError(f"{n:,} samples were to be written, but {came:,} came; nothing was written.")
 
 
 @contextlib.contextmanager
@@ -93,8 +132,9 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+            _replace_folder(path, temporary)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
@@ -102,6 +142,22 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _replace_folder(path: Path, temporary: Path) -> None:
+    """Move the old folder aside, the new one in, and only then remove the old."""
+    _check_folder(path)
+    aside = path.with_name(f".old-{os.getpid()}-{path.name}")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
 
 
 def _labels(condition: dict[str, Tensor] | None) -> np.ndarray | None:

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -83,8 +84,8 @@ class LogitNormal(Times):
     """t = sigmoid(mean + std n) for a standard normal n; mass in the middle of the path."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
-        if std <= 0:
-            raise UsageError(f"LogitNormal needs a positive std, got {std}.")
+        if not 0 < std < math.inf or not math.isfinite(mean):
+            raise UsageError(f"LogitNormal needs a finite mean and a positive, finite std, got {mean} and {std}.")
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -93,11 +94,17 @@ class LogitNormal(Times):
 
 
 class LogNormal(Times):
-    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's law of noise levels, on any path."""
+    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's law of noise levels, on any path.
+
+    Args:
+        mean: The mean of log(sigma / alpha). EDM's -1.2 is for data of standard deviation 0.5; in model units, where it is
+            1, the same law has mean -1.2 + log 2 = -0.51.
+        std: Its standard deviation, above 0.
+    """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
-        if std <= 0:
-            raise UsageError(f"LogNormal needs a positive std, got {std}.")
+        if not 0 < std < math.inf or not math.isfinite(mean):
+            raise UsageError(f"LogNormal needs a finite mean and a positive, finite std, got {mean} and {std}.")
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -175,7 +182,7 @@ class MinSNR(Weight):
     """
 
     def __init__(self, gamma: float = 5.0) -> None:
-        if gamma <= 0:
+        if not gamma > 0:
             raise UsageError(f"MinSNR needs a positive gamma, got {gamma}.")
         self.gamma = gamma
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pushforward.data.space import Space
 from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws, RowDraws
-from pushforward.errors import UsageError
+from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.paths import Coefficients
 from pushforward.precision import call
 from pushforward.solvers import Solver, grids
@@ -24,6 +25,9 @@ __all__ = ["Autoencoder", "Flow", "Invertible", "Latent", "Map", "Transport"]
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
+
+Asked = Mapping[str, int | Sequence[int] | Tensor] | None
+"""A condition as a caller gives it: a number for all samples, or a row for each."""
 
 
 @runtime_checkable
@@ -40,6 +44,8 @@ class Transport(nn.Module, ABC):
 
     space: Space
     noise_shape: tuple[int, ...]
+    conditioned_on: tuple[str, ...] = ("label", "null")
+    """The names that a condition may hold; a model of other conditions names its own."""
 
     @abstractmethod
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -69,56 +75,106 @@ class Transport(nn.Module, ABC):
         edges = torch.tensor(np.cumsum(self.space.frequencies)[:-1], dtype=torch.float32)
         return {"label": torch.bucketize(RowDraws(seed, n, "label").uniform(), edges, right=True)}
 
-    def conditions(self, n: int, condition: Mapping[str, int | Tensor] | None, seed: int) -> Condition:
-        """A condition with n rows on the transport's device: a number stands for n equal rows, None for `labels`."""
-        if condition is None:
-            rows = self.labels(n, seed)
-        else:
-            rows = {name: torch.as_tensor(value) for name, value in condition.items()}
-            if "label" in rows and not self.space.classes:
-                raise UsageError("This model was trained without labels, so none can be asked for.")
-            rows = {name: value.expand(n) if value.dim() == 0 else value for name, value in rows.items()}
-            if any(len(value) != n for value in rows.values()):
-                raise UsageError(f"A condition needs one row for each of the {n} samples.")
-            self._check_labels(rows.get("label"))
+    def conditions(self, n: int, condition: Asked, seed: int) -> Condition:
+        """A condition with n rows on the transport's device: a number stands for n equal rows, None for `labels`.
+
+        Raises:
+            UsageError: For names that the model does not know, a number of rows other than n, or labels that do not exist.
+        """
+        rows = self.labels(n, seed) if condition is None else self._rows(n, condition)
         return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
 
-    def _check_labels(self, label: Tensor | None) -> None:
-        if label is not None and not bool(((label >= 0) & (label < len(self.space.classes))).all()):
+    def _rows(self, n: int, condition: Mapping[str, Any]) -> dict[str, Tensor]:
+        rows = {name: _tensor(name, value) for name, value in condition.items()}
+        for name, value in rows.items():
+            if name not in self.conditioned_on:
+                known = ", ".join(self.conditioned_on)
+                hint = did_you_mean(name, self.conditioned_on)
+                raise UsageError(f'This model has no condition "{name}"; it takes: {known}.{hint}')
+            if value.dim() and len(value) != n:
+                raise UsageError(
+                    f'The condition "{name}" has {len(value)} rows: expected one number, or a row for each of {n} samples.'
+                )
+        if "label" in rows:
+            self._check_labels(rows["label"])
+        return {name: value.expand(n) if value.dim() == 0 else value for name, value in rows.items()}
+
+    def _check_labels(self, label: Tensor) -> None:
+        if not self.space.classes:
+            raise UsageError("This model was trained without labels, so none can be asked for.")
+        if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
+            raise UsageError(f"Labels are whole numbers, one for each sample; got {label.dtype} of shape {tuple(label.shape)}.")
+        if not bool(((label >= 0) & (label < len(self.space.classes))).all()):
             raise UsageError(f"Labels run from 0 to {len(self.space.classes) - 1}; got {label.unique().tolist()}.")
 
-    def sample(self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
+    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}`` or a tensor of n labels; None draws labels with the training data's
-                frequencies where the model was trained with labels.
-            seed: The seed of the first sample.
+            condition: For example ``{"label": 3}``, or n labels in a list or tensor; None draws labels with the training
+                data's frequencies where the model was trained with labels.
+            seed: The seed of the first sample, any whole number.
             batch: Rows that are computed at a time.
 
         Returns:
             float32, (n, *shape): images in [0, 1], vectors in the data's own units.
+
+        Raises:
+            UsageError: For numbers or conditions that cannot be.
+            Diverged: If a sample is not finite.
         """
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
         return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
 
-    def stream(
-        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0, batch: int = BATCH
-    ) -> Iterator[tuple[Tensor, Condition]]:
-        """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded."""
+    def stream(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
+        """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded.
+
+        Raises:
+            UsageError: At once, for numbers or conditions that cannot be.
+            Diverged: If a sample is not finite.
+        """
+        n, seed, batch = _whole("n", n, 0), _whole("seed", seed), _whole("batch", batch, 1)
+        asked = None if condition is None else self._rows(n, condition)
+        return self._stream(n, asked, seed, batch)
+
+    def _stream(self, n: int, asked: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
         for start in range(0, n, batch):
             rows = min(batch, n - start)
-            mine = condition if condition is None else {k: _part(v, start, rows) for k, v in condition.items()}
+            mine = None if asked is None else {name: value[start : start + rows] for name, value in asked.items()}
             with torch.no_grad():
                 given = self.conditions(rows, mine, seed + start)
                 draws = RowDraws(seed + start, rows, device=self.device)
-                x = self(draws.normal(self.noise_shape), given, draws)
-                yield self.space.to_data(x).float().cpu(), given
+                x = _finite(self(draws.normal(self.noise_shape), given, draws))
+                made = self.space.to_data(x).float().cpu()
+            yield made, given
 
 
-def _part(value: int | Tensor, start: int, rows: int) -> int | Tensor:
-    return value[start : start + rows] if isinstance(value, Tensor) and value.dim() else value
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f'The condition "{name}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
+
+
+def _whole(name: str, value: Any, least: int | None = None) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a whole number, got {value!r}.") from None
+    if least is not None and number < least:
+        raise UsageError(f"{name} must be at least {least}, got {number}.")
+    return number
+
+
+def _finite(x: Tensor) -> Tensor:
+    if not bool(x.isfinite().all()):
+        bad = int((~x.isfinite().flatten(1).all(1)).sum())
+        raise Diverged(
+            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an earlier "
+            "checkpoint, more steps, less guidance, or float32."
+        )
+    return x
 
 
 class Map(Transport):
@@ -212,10 +268,9 @@ class Flow(Transport):
         times[0], times[-1] = start, stop
         return self._last(self.walk(x, times, condition, draws))
 
-    def trajectory(
-        self, n: int, condition: Mapping[str, int | Tensor] | None = None, *, seed: int = 0
-    ) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
+        n, seed = _whole("n", n, 1), _whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
             draws = RowDraws(seed, n, device=self.device)
@@ -227,7 +282,7 @@ class Flow(Transport):
                 following = next(steps, None)
             if following is None:
                 return
-            yield following[0], self.space.to_data(following[1]).cpu()
+            yield following[0], self.space.to_data(_finite(following[1])).cpu()
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise that this flow moves to x: the ODE solved from t_min to t_max.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ def _transport(run: Run, steps: int | None, solver: str | None, grid: str | None
         return made
     if not isinstance(made, Flow):
         raise UsageError(f"{', '.join(given)}: {run.folder} holds a one-call model ({run.spec['family']}), which has no solver.")
+    if scale is not None and not math.isfinite(scale):
+        raise UsageError(f"--scale must be a finite number, got {scale}; 1 is the conditional model.")
     denoiser = made.denoiser if scale is None else Guided(made.denoiser, scale)  # type: ignore[arg-type]
     chosen = solvers.named(solver) if solver else made.solver
     kept = made.grid if solver is None else None

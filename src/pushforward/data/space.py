@@ -118,7 +118,7 @@ class Space:
         return (x - mean) / std
 
     def to_data(self, u: Tensor) -> Tensor:
-        """Model to data units, x = mean + std u; images are clamped to [0, 1], vectors are not clamped.
+        """Model to data units, x = mean + std u, clamped to ``low`` and ``high`` where there are such.
 
         Args:
             u: model units, float (n, *shape), any device.
@@ -128,7 +128,10 @@ class Space:
         """
         mean, std = self._scale(u)
         x = mean + std * u
-        return x.clamp(0, 1) if self.kind == "image" else x
+        if self.low is None or self.high is None:
+            return x
+        low, high = (torch.tensor(end, dtype=x.dtype, device=x.device).view(self._view()) for end in (self.low, self.high))
+        return x.clamp(low, high)
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Data units as files hold them.

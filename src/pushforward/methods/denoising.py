@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
@@ -67,8 +68,8 @@ class Denoising(Method):
 
     @property
     def group(self) -> int:
-        """The larger of the coupling's and the times' groups."""
-        return max(self.couple.group, self.times.group)
+        """The least number of rows that holds whole groups of both the coupling and the times."""
+        return math.lcm(self.couple.group, self.times.group)
 
     @property
     def reuse(self) -> int:

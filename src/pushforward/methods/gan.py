@@ -58,8 +58,9 @@ class GAN(Method):
         super().__init__()
         if game not in GAMES:
             raise UsageError(f'Unknown game "{game}"; known: {", ".join(GAMES)}.{did_you_mean(game, GAMES)}')
-        if gamma < 0 or (gamma_end or 0) < 0:
-            raise UsageError("The weight gamma of the gradient penalties cannot be negative.")
+        for name, value in {"gamma": gamma, "gamma_end": gamma if gamma_end is None else gamma_end}.items():
+            if not 0 <= value < math.inf:
+                raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {value}.")
         self.generator, self.critic, self.space = generator, critic, space
         self.latent, self.game, self.gamma, self.gamma_end = latent, game, gamma, gamma_end
 

@@ -75,8 +75,8 @@ class VAE(Method):
             raise UsageError(f'Unknown likelihood "{likelihood}"; known: {", ".join(LIKELIHOODS)}.{hint}')
         if likelihood == "bernoulli" and not space.binary:
             raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
-        if beta < 0:
-            raise UsageError(f"beta cannot be negative, got {beta}.")
+        if not 0 <= beta < math.inf:
+            raise UsageError(f"beta must be 0 or more and finite, got {beta}.")
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.latent, self.likelihood, self.beta = latent, likelihood, beta
         self.spread = nn.Parameter(torch.zeros(()))

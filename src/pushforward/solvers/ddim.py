@@ -51,7 +51,8 @@ class DDIM(Solver):
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
         if self.eta == 0:
             return there.alpha * data + there.sigma * noise, None
-        assert draws is not None, "a stochastic solver needs draws"
+        if draws is None:
+            raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
         kept = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - kept)
         return (

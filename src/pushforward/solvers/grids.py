@@ -21,8 +21,11 @@ Grid = Callable[[Path, int], np.ndarray]
 
 
 def uniform_time(path: Path, steps: int) -> np.ndarray:
-    """Equal steps in t from t_max to 0."""
-    return path.ends[1] * np.arange(steps, -1, -1) / steps
+    """Equal steps in t from t_max to 0, or to t_min and then 0 where the last but one would fall below t_min."""
+    times = path.ends[1] * np.arange(steps, -1, -1) / steps
+    if steps == 1 or times[-2] >= path.ends[0]:
+        return times
+    return np.append(np.linspace(path.ends[1], path.ends[0], steps), 0.0)
 
 
 def _inner(path: Path, log_snr: np.ndarray) -> np.ndarray:
@@ -43,6 +46,7 @@ def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0
 
 def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
     """Equal steps in (sigma / alpha)^(1 / rho), within [0.002, 80] where the path reaches so far."""
+    _check_number("karras", rho)
     high_end, low_end = path.log_snr_ends()
     most, least = min(np.exp(-low_end / 2), 80.0), max(np.exp(-high_end / 2), 0.002)
     ratio = np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho
@@ -51,10 +55,20 @@ def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
 
 def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
     """Equal steps in u with t = shift u / (1 + (shift - 1) u): more of them at high noise where shift > 1."""
-    if shift <= 0:
-        raise UsageError(f"A shift must be positive, got {shift}.")
+    _check_number("shifted", shift)
+    low, high = path.ends
     u = np.arange(steps, -1, -1) / steps
-    return path.ends[1] * shift * u / (1 + (shift - 1) * u)
+    times = high * shift * u / (1 + (shift - 1) * u)
+    if steps == 1 or times[-2] >= low:
+        return times
+    # with so many steps they would fall below t_min: equal steps in u end at t_min in its place
+    u = np.linspace(1.0, low / (shift * high - (shift - 1) * low), steps)
+    return np.append((high * shift * u / (1 + (shift - 1) * u)).clip(low, high), 0.0)
+
+
+def _check_number(grid: str, number: float) -> None:
+    if not 1e-3 <= number <= 1e3:
+        raise UsageError(f"The number of the grid {grid} must be between 0.001 and 1,000, got {number}.")
 
 
 GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "karras": karras, "shifted": shifted}
@@ -64,7 +78,7 @@ def times(grid: str, path: Path, steps: int) -> np.ndarray:
     """The N + 1 falling times of a named grid; ``shifted:1.5`` and ``karras:5`` set a grid's number.
 
     Raises:
-        UsageError: For fewer than one step or an unknown grid.
+        UsageError: For fewer than one step, an unknown grid, or a number that it cannot take.
     """
     if steps < 1:
         raise UsageError(f"A solve needs at least one step, got {steps}.")
@@ -76,5 +90,12 @@ def times(grid: str, path: Path, steps: int) -> np.ndarray:
         setting = {"karras": "rho", "shifted": "shift"}.get(name)
         if setting is None:
             raise UsageError(f'The grid "{name}" takes no number.')
-        made = partial(made, **{setting: float(number)})  # type: ignore[call-arg]
+        made = partial(made, **{setting: _number(grid, number)})  # type: ignore[call-arg]
     return made(path, steps)
+
+
+def _number(grid: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f'"{text}" in the grid "{grid}" is no number; write for example shifted:1.5.') from None
