@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -55,11 +56,18 @@ def floors(judge: Judge, names: list[str]) -> dict[str, str]:
     return {name: f"{judge.floors[name].mean:.4g} ± {judge.floors[name].spread:.2g}" for name in names if name in judge.floors}
 
 
+def commit() -> str:
+    """The commit that was measured, with a "+" where files had changed since."""
+    run = lambda *words: subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()  # noqa: E731
+    changed = run("status", "--porcelain", "--untracked-files=no", "--", "../src", "*.py")
+    return run("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
 def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **about: Any) -> None:
     """Write results/NAME.md for people and results/NAME.json with every value."""
     RESULTS.mkdir(exist_ok=True)
     here = {key: value for key, value in machine().items() if key != "platform"}
-    stamp = {"date": datetime.date.today().isoformat(), "machine": here, **about}
+    stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **about}
     (RESULTS / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
     facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())
     (RESULTS / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")

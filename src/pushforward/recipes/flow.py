@@ -43,7 +43,7 @@ def flow(
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(made, Linear(), "velocity", space),
-        couple=OptimalTransport(128, reuse) if coupling == "ot" else Independent(),
+        couple=OptimalTransport(batch_size(space), reuse) if coupling == "ot" else Independent(),
         times=Stratified(Uniform()),
         solver=DPM(order=2),
         steps=25,
