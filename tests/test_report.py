@@ -15,6 +15,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.pictures import grid_picture, scatter_picture, write_gif
 from pushforward.report import Report, words
 from pushforward.report.numbers import duration, measured, percent, plain, quantity
+from pushforward.report.pool import pooled
 from pushforward.report.tables import scorecards
 
 ABOUT = {
@@ -22,7 +23,7 @@ ABOUT = {
     "kid": ("KID", "lower", 0.00002, 0.00030),
     "precision": ("Precision", "higher", 0.80, 0.02),
     "recall": ("Recall", "higher", 0.78, 0.02),
-    "density": ("Density", "higher", 1.0, 0.03),
+    "density": ("Density", "target", 1.0, 0.03),
     "coverage": ("Coverage", "higher", 0.960, 0.010),
     "near_copies": ("Near-copies", "lower", 0.004, 0.003),
     "sharpness": ("Sharpness", "target", 1.0, 0.01),
@@ -229,6 +230,12 @@ def toy_content(content):
 
 def entrant(content, name):
     return next(one for one in content["entrants"] if one["name"] == name)
+
+
+def put(content, name, metric, mean):
+    """Another value, with its ratio to the floor."""
+    row = content["baseline"] if name == "baseline" else entrant(content, name)
+    row["scores"][metric] |= {"mean": mean, "ratio": mean / ABOUT[metric][2]}
 
 
 def said(content, kind=None):
@@ -496,9 +503,10 @@ def test_markdown_has_verdict_scores_cost_and_commands(content):
 
 def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
     assert said(content, "quality") == [
-        "flow has the best quality: Fréchet distance 0.130 ± 0.008, next ddpm with 0.210 ± 0.008; real data scores "
-        "0.100 ± 0.010 (no measurable difference)."
+        "flow has the best quality: Fréchet distance 0.130 ± 0.008, next ddpm with 0.210 ± 0.008; real data scores 0.100 ± 0.010."
     ]
+    put(content, "flow", "frechet", 0.128)
+    assert said(content, "quality")[0].endswith("real data scores 0.100 ± 0.010 (no measurable difference).")
     assert said(content, "diversity")[0].startswith(
         "flow and ddpm lead in diversity, with no measurable difference between them at n = 360"
     )
@@ -522,21 +530,47 @@ def test_overlapping_intervals_are_no_difference(content):
 def test_lucky_agreement_of_repeats_is_no_difference(content):
     """Spreads of zero: the floor's own spread still bounds what can be told."""
     content["entrants"] = content["entrants"][:2]
-    for one, value in zip(content["entrants"], (0.120, 0.155), strict=True):
+    for one, value in zip(content["entrants"], (0.120, 0.148), strict=True):
         one["scores"]["frechet"] |= {"mean": value, "spread": 0.0}
     assert "No measurable difference in quality" in said(content, "quality")[0]
-    content["entrants"][1]["scores"]["frechet"]["mean"] = 0.165
+    content["entrants"][1]["scores"]["frechet"]["mean"] = 0.149
     assert "flow has the best quality" in said(content, "quality")[0]
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.95, False), (1.05, True)])
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+def test_one_rule_decides_every_comparison(content, share, told, spread):
+    """Just below and just above two spreads of a difference: among models, against real data and against no network."""
+    width, floor = max(spread, 0.01), 0.01
+    rows = content["entrants"] = content["entrants"][:2]
+    base = content["baseline"]
+
+    def set_to(row, mean):
+        row["scores"] = {"frechet": {"mean": mean, "spread": spread}}
+
+    set_to(rows[0], 0.5)
+    set_to(rows[1], 0.5 + share * 2 * 2**0.5 * width)
+    set_to(base, 1.9)
+    assert ("flow has the best quality" in said(content, "quality")[0]) is told
+    bars = [words.reading(content, row, "frechet") for row in rows]
+    assert (bars[0].mean + bars[0].half < bars[1].mean - bars[1].half) is told, "bars that overlap are no difference"
+    set_to(base, 0.5 + share * 2 * 2**0.5 * width)
+    assert said(content)[0].startswith("No model measurably beats the no-network row") is not told
+    near = 0.1 + share * 2 * np.hypot(width, floor)
+    set_to(base, near)
+    assert words.blind(content, "frechet") is not told
+    set_to(rows[0], near)
+    assert said(content, "quality")[0].endswith("(no measurable difference).") is not told
+
+
 def test_whoever_does_not_beat_the_no_network_row_is_named(content):
-    entrant(content, "vae")["scores"]["frechet"]["mean"] = 2.4
-    entrant(content, "gan")["scores"]["coverage"]["mean"] = 0.745
+    put(content, "vae", "frechet", 2.4)
+    put(content, "gan", "coverage", 0.745)
     worries = said(content, "worry")
     assert any(
         one == "vae does not beat the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010." for one in worries
     )
-    assert any(one.startswith("gan does not beat the no-network row in coverage: 0.745") for one in worries)
+    assert any(one.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for one in worries)
     assert not any("flow" in one or "ddpm" in one for one in worries)
 
 
@@ -550,14 +584,17 @@ def test_a_blind_score_accuses_nobody(content):
 
 def test_nobody_beats_the_no_network_row(content):
     content["baseline"]["scores"]["frechet"]["mean"] = 0.02
+    assert said(content)[0].startswith("No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920")
+    put(content, "flow", "frechet", 0.12)
     assert said(content, "worry")[0].startswith("ddpm, gan and vae do not beat the no-network row in Fréchet distance")
     content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.001}
+    put(content, "flow", "frechet", 0.13)
     assert said(content)[0].startswith("No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920")
 
 
 def test_high_precision_far_from_the_data_does_not_look_right(content):
     for metric, value in {"precision": 0.85, "recall": 0.0, "density": 0.4}.items():
-        entrant(content, "gan")["scores"][metric]["mean"] = value
+        put(content, "gan", metric, value)
     assert said(content, "worry") == []
 
 
@@ -581,7 +618,7 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
 )
 def test_planted_faults_are_told(content, name, scores, sentence):
     for metric, value in scores.items():
-        entrant(content, name)["scores"][metric]["mean"] = value
+        put(content, name, metric, value)
     worries = said(content, "worry")
     assert len(worries) == 1
     assert worries[0].startswith(sentence)
@@ -642,9 +679,111 @@ def test_how_many_calls_are_enough(content):
 def test_limits_come_from_the_floors(content):
     text = " ".join(words.limits(content))
     assert "At n = 360, differences below 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
-    assert "trained once" in text
+    assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
-    assert "trained once" not in " ".join(words.limits(content))
+    assert "Each model was trained once" in " ".join(words.limits(content)), "a stated number is no spread over trainings"
+
+
+# Trainings of one recipe ---------------------------------------------------------------------------------------
+
+
+def trained(content, values, name="flow"):
+    """One entrant for each training of a recipe, as `compare --seeds` makes them, in place of one."""
+    (place,) = (i for i, one in enumerate(content["entrants"]) if one["name"] == name)
+    made = []
+    for seed, value in enumerate(values):
+        one = copy.deepcopy(content["entrants"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
+        one["scores"]["frechet"] |= {"mean": value, "ratio": value / 0.1}
+        one["training"]["seconds"] = 60.0 + seed
+        one["commands"] = [f"pushforward train {name} --seed {seed}"]
+        made.append(one)
+    content["entrants"][place : place + 1] = made
+    content["settings"] |= {"seeds": len(values), "shared": [[one["name"] for one in made] + ["ddpm"], ["gan", "vae"]]}
+    return content
+
+
+def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
+    content = trained(content, (0.12, 0.20, 0.13))
+    pictures = {one["name"]: {"grid": i} for i, one in enumerate(content["entrants"])} | {"real": {"grid": 9}}
+    made, shown = pooled(content, pictures)
+    assert [one["name"] for one in made["entrants"]] == ["flow", "ddpm", "gan", "vae"]
+    flow = entrant(made, "flow")
+    row = flow["scores"]["frechet"]
+    assert row["mean"] == pytest.approx(0.15)
+    assert row["spread"] == pytest.approx(np.std([0.12, 0.20, 0.13], ddof=1))
+    assert row["ratio"] == pytest.approx(1.5)
+    assert row["values"] == [0.12, 0.20, 0.13]
+    assert flow["scores"]["kid"]["spread"] == pytest.approx(0.0002), "no less than over samplings"
+    assert flow["training"]["seconds"] == pytest.approx(61)
+    assert flow["parameters"] == 402_314
+    assert [one["seed"] for one in flow["trainings"]] == [0, 1, 2]
+    assert [one["scores"]["frechet"]["mean"] for one in flow["trainings"]] == [0.12, 0.20, 0.13]
+    assert len(flow["commands"]) == 3
+    assert {name: one["grid"] for name, one in shown.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert made["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
+    assert "best" not in said(content, "quality")[0] or "flow-0" in said(content, "quality")[0]
+    assert said(made, "quality")[0].startswith("flow and ddpm lead in quality"), "0.15 ± 0.04 is no better than 0.21"
+    text = " ".join(words.limits(made))
+    assert "The spread of flow is over 3 trainings" in text
+    assert "ddpm, gan and vae were trained once" in text
+    check_page(Report(made).to_html())
+    assert "over repeated trainings" in Report(made).to_markdown()
+
+
+def test_only_trainings_of_one_recipe_are_pooled(content):
+    content = trained(content, (0.12, 0.20))
+    content["entrants"][1]["parameters"] = 9
+    entrant(content, "gan")["name"] = "gan-7"
+    names = [one["name"] for one in content["entrants"]]
+    assert [one["name"] for one in pooled(content, {})[0]["entrants"]] == names, "another size; a number that is no seed"
+    content["entrants"][1]["parameters"] = 402_314
+    entrant(content, "ddpm")["name"] = "flow"
+    assert [one["name"] for one in pooled(content, {})[0]["entrants"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
+    content["entrants"][1]["scores"]["frechet"]["mean"] = None
+    assert pooled(content, {})[0]["entrants"][0]["scores"]["frechet"]["mean"] is None, "a failed training is no training less"
+
+
+@pytest.mark.parametrize(
+    ("shared", "sentence"),
+    [
+        ([["flow", "ddpm"]], "flow and ddpm start from the same noise: the same place in their grids is the same z. "
+         "The noise of gan and vae has other shapes, so equal places do not correspond."),
+        ([["flow", "ddpm"], ["gan", "vae"]], "flow and ddpm start from the same noise, and so do gan and vae: the same place in "
+         "their grids is the same z."),
+        ([["flow", "ddpm", "gan"]], "The noise of vae has another shape, so equal places do not correspond."),
+        ([], "All models use the same seeds. Their noise has different shapes, so equal places do not correspond."),
+        ("seeds", "All models use the same seeds. Their noise has different shapes, so equal places do not correspond."),
+        ([["flow", "ddpm", "gan", "vae"]], "All models start from the same noise: the same place in each grid is the same z."),
+        ("noise", "All models start from the same noise: the same place in each grid is the same z."),
+    ],
+)  # fmt: skip
+def test_grids_say_who_shares_noise(content, digit_pictures, shared, sentence):
+    content["settings"]["shared"] = shared
+    assert sentence in Reader(Report(content, digit_pictures).to_html()).text
+
+
+def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
+    from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.space import Space
+    from pushforward.evaluation import compare as module
+    from pushforward.evaluation.baseline import GaussianBaseline
+    from pushforward.report import compare
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    monkeypatch.setitem(module.SHOWN, "vector", 30)
+    rng = np.random.default_rng(6)
+    rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
+    held_out = rows[::3].astype(np.float32)
+    data = Dataset("sorted", Space((2,), (0.0, 0.0), (1.0, 1.0)), Split(np.delete(rows, slice(0, 300, 3), 0).astype(np.float32)),
+                   Split(held_out))  # fmt: skip
+    first, second = (GaussianBaseline.fit(data) for _ in range(2))
+    second.noise_shape, second._rank = (5,), 3
+    report = compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
+    assert report.content["settings"]["shared"] == [["one", "three"]]
+    assert len(report.content["entrants"]) == 3
+    shown = report.pictures["real"]["grid"]
+    assert shown.shape == (30, 2)
+    assert shown[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"
 
 
 def test_captions_follow_the_family(content):
@@ -665,6 +804,8 @@ def test_numbers_read_well():
     assert measured(1234.5, 40.2) == ("1,234", "40")
     assert measured(None, 1.0) == ("–", "")
     assert measured(0.5, None) == ("0.500", "")
+    assert measured(0.858, 0.0) == ("0.858", "0.000")
+    assert measured(8.0, 0.0) == ("8", "0")
     assert [plain(x) for x in (0, 8.0, 0.00123, -2.5, float("nan"), "x")] == ["0", "8", "0.00123", "−2.50", "–", "–"]
     assert [duration(x) for x in (2.1e-4, 3.2, 600, 7201, None)] == ["210 µs", "3.20 s", "10 min", "2.00 h", "–"]
     assert [percent(x) for x in (0, 0.004, 0.123)] == ["0 %", "0.4 %", "12 %"]

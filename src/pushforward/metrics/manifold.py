@@ -86,8 +86,9 @@ class Manifold:
         },
         "density": {
             "label": "Density",
-            "better": "higher",
-            "what": "How densely real samples lie around generated ones; 1 for real data, far more: little variety.",
+            "better": "target",
+            "what": "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
+            "samples only.",
         },
         "coverage": {
             "label": "Coverage",
@@ -106,4 +107,4 @@ class Manifold:
     def __call__(self, samples: Samples) -> list[Score]:
         """Four scores."""
         found = prdc(samples.generated_features, samples.reference_features, self.k)
-        return [Score(name, value, "higher") for name, value in found.items()]
+        return [Score(name, value, self.about[name]["better"]) for name, value in found.items()]

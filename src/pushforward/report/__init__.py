@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pushforward.report.pool import pooled
 from pushforward.report.report import FORMAT, Report
 
 __all__ = ["FORMAT", "Report", "compare"]
@@ -27,7 +28,8 @@ def compare(
         data: The data set; runs know their own.
         n: Samples on either side; None takes as many as the data allows.
         repeats: Samplings of each model.
-        seeds: Trainings of each recipe that ``models`` holds; only stated.
+        seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
+            ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         budget: What each was trained with, in words.
         commands: Command lines that make this comparison.
 
@@ -38,4 +40,6 @@ def compare(
 
     content, pictures = compare_models(models, data, n=n, repeats=repeats, budget=budget, commands=commands)
     content["settings"] = {**(content.get("settings") or {}), "seeds": seeds}
+    if seeds > 1:
+        content, pictures = pooled(content, pictures)
     return Report(content, pictures)

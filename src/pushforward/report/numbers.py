@@ -46,7 +46,8 @@ def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
     if value is None:
         return NOTHING, ""
     if not wide:
-        return plain(value), "" if wide is None else "0"
+        text = plain(value)
+        return text, "" if wide is None else f"{0:.{len(text.partition('.')[2])}f}"
     leading = wide / 10 ** math.floor(math.log10(wide))
     decimals = _decimals(wide, 2 if leading < 2.95 else 1)
     return f"{value:,.{decimals}f}".replace("-", "−"), f"{wide:,.{decimals}f}"

@@ -29,12 +29,12 @@ from pushforward.report.words import (
     CLOSE,
     CURVE_NOTES,
     OPEN,
-    THRESHOLDS,
     Sentence,
     curve_notes,
     curve_points,
     entrants_of,
     floor_of,
+    floor_reading,
     label_of,
     limits,
     loss_caption,
@@ -42,6 +42,7 @@ from pushforward.report.words import (
     name_of,
     reading,
     readings,
+    shared_noise,
     verdict,
 )
 
@@ -183,7 +184,7 @@ def _scores(content: Mapping[str, Any]) -> str:
     for heading, table in cards:
         made += f"<h3>{escape(heading)}</h3>" if len(cards) > 1 else ""
         made += _table(table, f"Scores: {heading}")
-    return made + f'<p class="note">{escape(tables.SCORE_NOTE)}</p>'
+    return made + f'<p class="note">{escape(tables.score_note(content))}</p>'
 
 
 def _intervals(content: Mapping[str, Any]) -> str:
@@ -208,8 +209,8 @@ def _intervals(content: Mapping[str, Any]) -> str:
 
 
 def _band(content: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
-    mean, spread = floor_of(content, metric)
-    return None if mean is None else (mean, THRESHOLDS["interval"] * spread)
+    floor = floor_reading(content, metric)
+    return None if floor is None else (floor.mean, floor.half)
 
 
 def _table(table: tables.Table, label: str) -> str:
@@ -261,12 +262,7 @@ def _samples(content: Mapping[str, Any], look: Look) -> str:
 
 
 def _shared(content: Mapping[str, Any], look: Look) -> str:
-    shared = (content.get("settings") or {}).get("shared")
-    said = {
-        "noise": "All models start from the same noise"
-        + ("." if look.columns() else ": the same place in each grid is the same z."),
-        "seeds": "All models use the same seeds. Their noise has different shapes, so equal places do not correspond.",
-    }.get(str(shared), "")
+    said = shared_noise(content, places=not look.columns())
     drawn = ""
     if look.columns() == 2 or look.columns() == 1:
         drawn = "Gray dots are held-out data."

@@ -10,7 +10,8 @@ finite are null. Unknown fields are kept and not shown.
 * ``data``: name; shape (list); kind ("image" or "vector"); classes (names); columns (names of a vector's numbers);
   train, held_out (counts); fingerprint (sha256 hex).
 * ``settings``: n (samples on either side); repeats (samplings); seeds (trainings); budget (words); k (neighbours);
-  features (words); shared ("noise" or "seeds": what the sample grids of all entrants start from).
+  features (words); shared: groups of entrants' names (a list of lists) whose sample grids start from the same noise;
+  or "noise" where all do, "seeds" where none does.
 * ``machine``: any names and values, shown as they are.
 * ``metrics``, by name: label; better ("lower", "higher", "target"); target (number; null means the floor); what (one
   sentence); floor {mean, spread}: what real data scores against real data.
@@ -25,12 +26,16 @@ An entrant has
 * ``parameters`` (of what samples); ``other_parameters`` (by name, such as a critic);
 * ``training``: seconds, steps, samples, precision, batch, samples_per_second, peak_memory_mb;
 * ``sampling``: solver, steps, calls, seconds_per_sample, flops_per_sample;
-* ``scores``, by metric: mean, spread (over repeats, or null), values (list), ratio (mean over the floor);
+* ``scores``, by metric: mean, spread (over repeats, or null), values (list), ratio (mean over the floor, or null where
+  the floor is too near zero to divide by);
 * ``curve``: list of {calls, steps, frechet, coverage};
 * ``losses``, by player: step (list), value (list);
 * ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
 * ``modes``: mass (list, one share of all samples for each mode);
-* ``warnings`` (sentences) and ``commands`` (command lines).
+* ``warnings`` (sentences) and ``commands`` (command lines);
+* ``trainings``, where several trainings of one recipe are one entrant (`pushforward.report.pool`): each of them, with
+  name, seed, run, scores, training, sampling. Scores are then means over trainings, spread is that over trainings or over
+  samplings, the greater, and pictures, losses and curve are those of the first training.
 
 Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height,
 width, channels), or float (n, d)), ``training``: list of (step, grid), and ``formation``: list of (t, grid) from noise

@@ -15,12 +15,12 @@ from pushforward.report.words import (
     leaders,
     metric_of,
     name_of,
+    ratio_of,
     reading,
     target_of,
 )
 
 __all__ = [
-    "SCORE_NOTE",
     "Cell",
     "Column",
     "Row",
@@ -28,15 +28,12 @@ __all__ = [
     "commands",
     "costs",
     "facts",
+    "score_note",
     "scorecards",
     "subtitle",
     "title",
 ]
 
-SCORE_NOTE = (
-    "Mean ± spread over repeated samplings; beneath, the ratio to what real data scores. A best value is marked "
-    "only where its interval (mean ± 2 spreads, and no narrower than real data's own) excludes all others."
-)
 SHARES = {"near_copies", "bridges"}
 SAMPLING = 9
 """The first column of `costs` that is about sampling."""
@@ -126,6 +123,15 @@ def scorecards(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
     return found
 
 
+def score_note(content: Mapping[str, Any]) -> str:
+    """How to read the scorecards."""
+    over = "trainings" if any(len(one.get("trainings") or []) > 1 for one in entrants_of(content)) else "samplings"
+    return (
+        f"Mean ± spread over repeated {over}; beneath, the ratio to what real data scores. A best value is marked only where "
+        "it is ahead of every other by more than two spreads of the difference, no spread counted as less than real data's."
+    )
+
+
 def _scorecard(content: Mapping[str, Any], metrics: Sequence[str]) -> Table:
     best = {metric: _best(content, metric) for metric in metrics}
     rows = [
@@ -164,7 +170,7 @@ def _score(content: Mapping[str, Any], row: Mapping[str, Any], metric: str, best
     if metric in SHARES:
         return _share(one.mean, one.spread, best)
     value, spread = measured(one.mean, one.spread)
-    return Cell(value, spread, _ratio(content, metric, one.mean), best)
+    return Cell(value, spread, _ratio(content, row, metric), best)
 
 
 def _share(mean: float, spread: float | None, best: bool = False) -> Cell:
@@ -172,12 +178,11 @@ def _share(mean: float, spread: float | None, best: bool = False) -> Cell:
     return Cell(value, f"{wide} %", "", best) if finite(wide) else Cell(f"{value} %", "", "", best)
 
 
-def _ratio(content: Mapping[str, Any], metric: str, mean: float) -> str:
-    """A ratio to the floor, where the floor is far enough from zero to divide by."""
-    floor, spread = floor_of(content, metric)
-    if floor is None or floor <= 2 * spread or mean <= 0 or metric_of(content, metric).get("better") == "target":
+def _ratio(content: Mapping[str, Any], row: Mapping[str, Any], metric: str) -> str:
+    ratio = ratio_of(row, metric)
+    if ratio is None or ratio <= 0 or metric_of(content, metric).get("better") == "target":
         return ""
-    return f"{plain(mean / floor, 2)}×"
+    return f"{plain(ratio, 2)}×"
 
 
 def _floor(content: Mapping[str, Any], metric: str) -> Cell:

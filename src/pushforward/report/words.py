@@ -1,11 +1,15 @@
 """Numbers turned into sentences, by rules. Every threshold of the report is in `THRESHOLDS`, and nowhere else.
 
-A claim such as "best" is made only where intervals exclude each other. An interval is ``mean ± 2 w``, where w is the
-greater of the spread over the repeats and the floor's spread: three repeats alone can agree by luck.
+Two scores differ (`differ`) where they are more than 2 spreads of their difference apart, ``2 sqrt(v^2 + w^2)``. The
+spread of a score is that over its trainings, else over its samplings, and no less than the floor's: three of them can
+agree by luck. So no difference below 2 sqrt 2 spreads of the floor counts, among models or against real data, and "best",
+"no measurable difference" and the limits at the page's end all follow one rule. Intervals are drawn as ``mean ± sqrt(2) w``:
+where two overlap, there is no measurable difference.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,19 +25,23 @@ __all__ = [
     "blind",
     "curve_notes",
     "curve_points",
+    "differ",
     "entrants_of",
     "family_of",
+    "floor_reading",
     "leaders",
     "limits",
     "loss_caption",
     "name_of",
+    "ratio_of",
     "reading",
     "readings",
+    "shared_noise",
     "verdict",
 ]
 
 THRESHOLDS: dict[str, float] = {
-    "interval": 2.0,  # half an interval, in spreads
+    "differ": 2.0,  # from how many spreads of their difference two scores differ
     "near_copies": 0.01,  # share of near-copies from which samples count as memorised
     "precision_right": 0.9,  # precision over its floor: above, samples look right
     "density_right": 0.7,  # density over its floor: below, samples lie apart from the data even where precision is high
@@ -93,25 +101,35 @@ class Reading:
     Args:
         name: The row's name.
         mean: The value.
-        spread: Over the repeats, or None.
-        half: Half the interval.
+        spread: Over the trainings, or over the samplings of a single one; None where unknown.
+        width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
     """
 
     name: str
     mean: float
     spread: float | None
-    half: float
+    width: float
     loss: float
 
+    @property
+    def half(self) -> float:
+        """Half the interval that is drawn; intervals of equal width that touch are just not different."""
+        return THRESHOLDS["differ"] * self.width / math.sqrt(2)
+
     def better_than(self, other: Reading) -> bool:
-        """Whether the intervals exclude each other in this one's favour."""
-        return self.loss + self.half < other.loss - other.half
+        """Whether this one is measurably better."""
+        return differ(other.loss - self.loss, self.width, other.width)
 
     @property
     def text(self) -> str:
         """Mean and spread."""
         return with_spread(self.mean, self.spread)
+
+
+def differ(gap: float, width: float, other: float) -> bool:
+    """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
+    return gap > THRESHOLDS["differ"] * math.hypot(width, other)
 
 
 def with_spread(mean: Any, spread: Any) -> str:
@@ -176,8 +194,20 @@ def reading(content: Mapping[str, Any], row: Mapping[str, Any] | None, metric: s
     if mean is None:
         return None
     spread = finite(score.get("spread"))
-    half = THRESHOLDS["interval"] * max(spread or 0.0, floor_of(content, metric)[1])
-    return Reading(name_of(row or {}), mean, spread, half, _loss(content, metric, mean))
+    width = max(spread or 0.0, floor_of(content, metric)[1])
+    return Reading(name_of(row or {}), mean, spread, width, _loss(content, metric, mean))
+
+
+def floor_reading(content: Mapping[str, Any], metric: str) -> Reading | None:
+    """Real data's score, or None where it is unknown."""
+    mean, spread = floor_of(content, metric)
+    return None if mean is None else Reading("real data", mean, spread or None, spread, _loss(content, metric, mean))
+
+
+def ratio_of(row: Mapping[str, Any], metric: str) -> float | None:
+    """A row's score over real data's as it was stored; None where the floor is too near zero to divide by."""
+    score = (row.get("scores") or {}).get(metric)
+    return finite(score.get("ratio")) if isinstance(score, dict) else None
 
 
 def readings(content: Mapping[str, Any], metric: str) -> list[Reading]:
@@ -187,23 +217,21 @@ def readings(content: Mapping[str, Any], metric: str) -> list[Reading]:
 
 
 def leaders(content: Mapping[str, Any], metric: str) -> list[Reading]:
-    """The best entrant and all whose interval it does not exclude, best first; one alone is best."""
+    """The best entrant and all that it is not measurably better than, best first; one alone is best."""
     ranked = readings(content, metric)
     return [one for one in ranked if not ranked[0].better_than(one)]
 
 
 def at_floor(content: Mapping[str, Any], metric: str, one: Reading) -> bool:
-    """Whether a score is within noise of what real data has."""
-    mean, spread = floor_of(content, metric)
-    return mean is not None and one.loss - one.half <= _loss(content, metric, mean) + THRESHOLDS["interval"] * spread
+    """Whether a score is not measurably worse than what real data has."""
+    floor = floor_reading(content, metric)
+    return floor is not None and not floor.better_than(one)
 
 
 def blind(content: Mapping[str, Any], metric: str) -> bool:
-    """Whether a score tells nothing here, because the no-network row itself lies within real data's interval."""
-    base, (mean, spread) = reading(content, content.get("baseline"), metric), floor_of(content, metric)
-    if base is None or mean is None:
-        return False
-    return base.loss <= _loss(content, metric, mean) + THRESHOLDS["interval"] * spread
+    """Whether a score tells nothing here, because the no-network row itself is not measurably worse than real data."""
+    base = reading(content, content.get("baseline"), metric)
+    return base is not None and at_floor(content, metric, base)
 
 
 def verdict(content: Mapping[str, Any]) -> list[Sentence]:
@@ -364,7 +392,9 @@ def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
         short = [one for one in ranked if not one.better_than(base) and not at_floor(content, metric, one)]
         if short:
             none = len(short) == len(ranked) > 1
-            who = "No model beats" if none else f"{_named([one.name for one in short])} {_verb(short, 'does', 'do')} not beat"
+            near = "measurably " if any(one.loss < base.loss for one in short) else ""
+            who = f"{_named([one.name for one in short])} {_verb(short, 'does', 'do')} not {near}beat"
+            who = f"No model {near}beats" if none else who
             text = f"{who} the no-network row in {_inside(label_of(content, metric))}: {_values(short)} against {base.text}."
             yield Sentence("baseline" if none else "worry", text, "scorecard")
 
@@ -380,18 +410,13 @@ def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
         )
 
 
-def _over_floor(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> float | None:
-    one, floor = reading(content, entrant, metric), floor_of(content, metric)[0]
-    return one.mean / (floor or 1.0) if one is not None else None
-
-
 def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
     repeat, wrong = {}, {}
     for entrant in entrants_of(content):
-        precision, recall = (_over_floor(content, entrant, metric) for metric in ("precision", "recall"))
+        precision, recall = (ratio_of(entrant, metric) for metric in ("precision", "recall"))
         if precision is None or recall is None:
             continue
-        density = _over_floor(content, entrant, "density")
+        density = ratio_of(entrant, "density")
         dense = density is None or density >= THRESHOLDS["density_right"]
         numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
         if dense and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
@@ -429,7 +454,7 @@ def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor
         less, more = {}, {}
         for entrant in entrants_of(content):
             one = reading(content, entrant, metric)
-            share = _over_floor(content, entrant, metric) if over_floor else one.mean if one else None
+            share = ratio_of(entrant, metric) if over_floor else one.mean if one else None
             if share is not None and share < THRESHOLDS[low]:
                 less[name_of(entrant)] = f"{plain(share, 2)}"
             elif share is not None and share > THRESHOLDS[high]:
@@ -550,8 +575,9 @@ def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str)
     if len(points) < 3:
         return ""
     best = min(value for _, value, _ in points)
-    margin = max(THRESHOLDS["enough"] * best, THRESHOLDS["interval"] * floor_of(content, metric)[1])
-    calls, value, steps = next(point for point in points if point[1] <= best + margin)
+    spread, margin = floor_of(content, metric)[1], THRESHOLDS["enough"] * best
+    near = (point for point in points if point[1] <= best + margin or not differ(point[1] - best, spread, spread))
+    calls, value, steps = next(near)
     name = f"{OPEN}{name_of(entrant)}{CLOSE}"
     if calls == points[-1][0]:
         return f"{name} still improves at {count(calls)} calls."
@@ -612,17 +638,61 @@ def limits(content: Mapping[str, Any]) -> list[str]:
     settings = content.get("settings") or {}
     parts = []
     for metric in content.get("metrics") or {}:
-        noise = THRESHOLDS["interval"] * 2**0.5 * floor_of(content, metric)[1]
-        if noise > 0 and readings(content, metric):
-            parts.append(f"{plain(noise, 2)} in {_inside(label_of(content, metric))}")
+        floor = floor_reading(content, metric)
+        if floor is not None and floor.width > 0 and readings(content, metric):
+            parts.append(f"{plain(2 * floor.half, 2)} in {_inside(label_of(content, metric))}")
     said = [f"{_at(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
-    if settings.get("seeds") is not None and (finite(settings["seeds"]) or 0) <= 1:
-        said.append(
-            "Each model was trained once: the spread is that of sampling, and another training seed can change the order."
-        )
+    said += _about_trainings(content)
     if settings.get("features"):
         said.append(
             f"Scores are computed in these features: {_clean(settings['features'])}. They are not comparable with published ones."
         )
     said.append("Times were measured on the machine below, and say little about another one.")
     return said
+
+
+def _about_trainings(content: Mapping[str, Any]) -> list[str]:
+    """What the intervals leave out; a value of a single training says nothing of another one."""
+    many = [one for one in entrants_of(content) if len(one.get("trainings") or []) > 1]
+    once = [one for one in entrants_of(content) if one not in many]
+    said = []
+    if once:
+        who = f"{_plainly(once)} {_verb(once, 'was', 'were')}" if many else "Each model was"
+        said.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
+    if many:
+        counts = sorted({len(one["trainings"]) for one in many})
+        who = f" of {_plainly(many)}" if once else ""
+        said.append(
+            f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
+            "only roughly. Pictures, losses and curves are those of the first training."
+        )
+    return said
+
+
+def _plainly(some: Sequence[Mapping[str, Any]]) -> str:
+    return listing(name_of(one) for one in some)
+
+
+def shared_noise(content: Mapping[str, Any], places: bool = True) -> str:
+    """Which entrants' samples start from the same noise; empty where nothing is known.
+
+    Args:
+        content: As `pushforward.report.report` describes.
+        places: Whether samples have places that can be compared, as in grids of images.
+    """
+    names, shared = [name_of(one) for one in entrants_of(content)], (content.get("settings") or {}).get("shared")
+    if not isinstance(shared, list) and shared not in ("noise", "seeds"):
+        return ""
+    stated = shared if isinstance(shared, list) else [names] if shared == "noise" else []
+    groups = [kept for one in stated if isinstance(one, list) and len(kept := [name for name in names if name in one]) > 1]
+    apart = [name for name in names if not any(name in group for group in groups)]
+    same, unlike = (": the same place in each grid is the same z", ", so equal places do not correspond") if places else ("", "")
+    if not groups:
+        return f"All models use the same seeds. Their noise has different shapes{unlike}."
+    if groups == [names]:
+        return f"All models start from the same noise{same}."
+    said = ", and ".join([f"{listing(groups[0])} start from the same noise", *(f"so do {listing(one)}" for one in groups[1:])])
+    rest = (
+        f" The noise of {listing(apart)} has {'another shape' if len(apart) == 1 else 'other shapes'}{unlike}." if apart else ""
+    )
+    return f"{said}{same.replace('each grid', 'their grids')}.{rest}"
