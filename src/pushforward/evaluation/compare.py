@@ -6,9 +6,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from pushforward.data import Dataset
+from pushforward.data.keys import permutation
 from pushforward.errors import UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, data_of
 from pushforward.training import Run, Trainer
@@ -82,10 +81,17 @@ def compare_models(
         "baseline": judge.baseline(),
         "commands": list(commands),
     }
-    shapes = {tuple(_transport(model).noise_shape) for model in models.values()}
-    content["settings"] |= {"budget": budget, "seeds": 1, "shared": "noise" if len(shapes) == 1 else "seeds"}
-    shown = data.space.quantise(data.held_out.data_units(np.arange(min(len(data.held_out), SHOWN[data.space.kind]))))
+    content["settings"] |= {"budget": budget, "seeds": 1, "shared": _sharing_noise(models)}
+    shown = data.space.quantise(data.held_out.data_units(permutation(len(data.held_out), 0)[: SHOWN[data.space.kind]]))
     return content, {**{name: pictures for name, (_, pictures) in judged.items()}, "real": {"grid": shown}}
+
+
+def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
+    """The names of models whose noise has one shape, so that equal seeds give equal noise; groups of two and more."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, model in models.items():
+        groups.setdefault(tuple(_transport(model).noise_shape), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _transport(model: Run | Transport) -> Transport:
