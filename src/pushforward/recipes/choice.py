@@ -10,6 +10,7 @@ from torch import nn
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
+from pushforward.recipes.recipe import Training
 
 __all__ = [
     "SIZES",
@@ -17,11 +18,11 @@ __all__ = [
     "critic",
     "decoder",
     "denoising_network",
+    "denoising_training",
     "encoder",
     "flat",
     "generator",
     "latent_size",
-    "learning_rate",
     "precision",
 ]
 
@@ -42,11 +43,16 @@ def flat(space: Space) -> bool:
     return space.kind == "vector" or space.size <= FLAT
 
 
-def learning_rate(network: nn.Module) -> float:
-    """A denoiser's: after equal steps U-Nets, and MLPs on very small images, reach a lower loss at more than the usual 1e-3."""
-    if isinstance(network, UNet):
-        return 3e-3
-    return 2e-3 if isinstance(network, Reshaped) else 1e-3
+def denoising_training(space: Space, network: nn.Module) -> Training:
+    """How a denoiser is trained.
+
+    After equal steps U-Nets, and MLPs on very small images, reach a lower loss at more than the usual rate of 1e-3, and
+    U-Nets a much lower one where Muon moves their kernels; it adds a tenth to the time of a step.
+    """
+    convolutional = isinstance(network, UNet)
+    rate = 3e-3 if convolutional else (2e-3 if isinstance(network, Reshaped) else 1e-3)
+    optimizer = "muon" if convolutional else "adamw"
+    return Training(batch_size(space), lr=rate, precision=precision(space), optimizer=optimizer)
 
 
 def batch_size(space: Space) -> int:

@@ -8,8 +8,8 @@ from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import Tabulated, linear_betas
-from pushforward.recipes.choice import batch_size, denoising_network, learning_rate, precision
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.choice import denoising_network, denoising_training
+from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
 from pushforward.times import Levels, Stratified
 
@@ -39,5 +39,4 @@ def ddpm(space: Space, size: str = "small", *, network: str | nn.Module = "auto"
         solver=DPM(order=2),
         steps=25,
     )
-    training = Training(batch_size(space), lr=learning_rate(made), precision=precision(space))
-    return Recipe(method, training, "ddpm", "diffusion")
+    return Recipe(method, denoising_training(space, made), "ddpm", "diffusion")

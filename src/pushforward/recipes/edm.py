@@ -8,8 +8,8 @@ from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
-from pushforward.recipes.choice import batch_size, denoising_network, learning_rate, precision
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.choice import denoising_network, denoising_training
+from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
 
@@ -44,5 +44,4 @@ def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto")
         steps=18,
         grid="karras",
     )
-    training = Training(batch_size(space), lr=learning_rate(made), precision=precision(space))
-    return Recipe(method, training, "edm", "diffusion")
+    return Recipe(method, denoising_training(space, made), "edm", "diffusion")

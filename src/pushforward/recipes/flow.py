@@ -10,10 +10,10 @@ from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
 from pushforward.paths import Linear
-from pushforward.recipes.choice import batch_size, denoising_network, learning_rate, precision
-from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
+from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
-from pushforward.times import Stratified, Uniform
+from pushforward.times import LogitNormal, Stratified, Uniform
 
 __all__ = ["flow"]
 
@@ -36,7 +36,8 @@ def flow(
         reuse: Steps for which one batch and its transport plan are kept.
 
     References:
-        Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling.
+        Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
+        Diffusion 3 (2024), section 3.1, for logit-normal times.
     """
     if coupling not in ("independent", "ot"):
         raise UsageError(f'Unknown coupling "{coupling}"; choose independent or ot.')
@@ -44,11 +45,11 @@ def flow(
     method = Denoising(
         Denoiser(made, Linear(), "velocity", space),
         couple=OptimalTransport(batch_size(space), reuse) if coupling == "ot" else Independent(),
-        times=Stratified(Uniform()),
+        # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
+        times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),
         solver=DPM(order=2),
         steps=25,
         # the last step goes to the mean of the data: it must be short, or fine structure shrinks
         grid="shifted:0.3",
     )
-    training = Training(batch_size(space), lr=learning_rate(made), precision=precision(space))
-    return Recipe(method, training, "flow", "flow matching")
+    return Recipe(method, denoising_training(space, made), "flow", "flow matching")

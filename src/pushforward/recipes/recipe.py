@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Method
 
 __all__ = ["Recipe", "RecipeFunction", "Training"]
+
+OPTIMIZERS = ("adamw", "muon")
+PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
+"""The settings that a player may have of its own."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,11 @@ class Training:
         ema: The half-life of the averaged weights, in samples.
         ema_share: The half-life is never more than this share of the samples seen, so that early averages follow.
         precision: "auto", "float32" or "bfloat16", for network calls.
-        players: Per player, other values for lr, betas, weight_decay or clip.
+        optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
+        players: Per player, other values for lr, betas, weight_decay, clip or optimizer.
+
+    Raises:
+        UsageError: For a value outside its range, or a player's setting of another name.
     """
 
     batch: int = 128
@@ -44,16 +53,38 @@ class Training:
     ema: float = 50_000
     ema_share: float = 0.05
     precision: str = "auto"
+    optimizer: str = "adamw"
     players: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         if self.batch < 1 or self.accumulate < 1:
             raise UsageError(f"batch and accumulate must be at least 1, got {self.batch} and {self.accumulate}.")
-        if not self.lr > 0:
-            raise UsageError(f"The learning rate must be positive, got {self.lr}.")
         if not 0 <= self.decay <= 1 / 3 + 1e-9:
             raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
+        for name in ("warmup", "ema", "ema_share", "lr_end"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
+        for player, own in {"": {}, **self.players}.items():
+            self._check_player(player, own)
+
+    def _check_player(self, player: str, own: Mapping[str, Any]) -> None:
+        of = f" of the player {player}" if player else ""
+        for name in own:
+            if name not in PER_PLAYER:
+                hint = did_you_mean(name, PER_PLAYER)
+                raise UsageError(f'"{name}" is no setting{of}; expected {", ".join(PER_PLAYER)}.{hint}')
+        lr, clip, decay = self.of(player, "lr"), self.of(player, "clip"), self.of(player, "weight_decay")
+        chosen = self.of(player, "optimizer")
+        if chosen not in OPTIMIZERS:
+            hint = did_you_mean(str(chosen), OPTIMIZERS)
+            raise UsageError(f'Unknown optimizer "{chosen}"{of}; choose {" or ".join(OPTIMIZERS)}.{hint}')
+        if not 0 < lr < math.inf:
+            raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
+        if not 0 <= decay < math.inf:
+            raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")
+        if clip is not None and not clip > 0:
+            raise UsageError(f"clip{of} must be positive, or None to leave gradients alone; got {clip}.")
 
     def of(self, player: str, name: str) -> Any:
         """A setting for one player."""
@@ -69,12 +100,22 @@ class Recipe:
         training: How it is trained.
         name: The recipe's name, for run folders and reports.
         family: What it is, in words.
+
+    Raises:
+        UsageError: If ``training`` has settings for a player that the method does not have.
     """
 
     method: Method
     training: Training = field(default_factory=Training)
     name: str = "method"
     family: str = ""
+
+    def __post_init__(self) -> None:
+        known = self.method.players
+        for player in self.training.players:
+            if player not in known:
+                hint = did_you_mean(player, known)
+                raise UsageError(f'The method has no player "{player}"; it has {", ".join(known)}.{hint}')
 
 
 RecipeFunction = Callable[..., Recipe]

@@ -31,14 +31,15 @@ def vae(
         size: The networks' size: tiny, small or base.
         encoder: A module ``encoder(x, None, condition)`` in place of the default.
         decoder: A module ``decoder(z, None, condition)`` in place of the default.
-        latent: Numbers in one code; the default is 16 for images, at most 16 for vectors.
+        latent: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their prior
+            only after long training), at most 16 otherwise.
         likelihood: auto (Bernoulli for binary data, else Gaussian), gaussian or bernoulli.
         beta: The weight of the KL term; 0 is the plain autoencoder.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021).
     """
-    latent = latent_size(space, latent, image=16, vector=min(16, space.shape[0]))
+    latent = latent_size(space, latent, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
     if likelihood == "auto":
         likelihood = "bernoulli" if space.binary else "gaussian"
     method = VAE(

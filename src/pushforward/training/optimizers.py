@@ -1,7 +1,8 @@
-"""One fused AdamW per player, and its state as named tensors."""
+"""Each player's optimisers, and their state as named tensors: fused AdamW, with Muon for convolution kernels where asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,36 +13,63 @@ from pushforward.recipes import Training
 
 __all__ = ["Player", "players_of"]
 
+NARROWEST = 32
+"""Muon takes kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+
 
 class Player:
-    """One player's parameters with their optimiser.
+    """One player's parameters with their optimisers.
 
     Args:
         module: What the player updates.
         name: The player's name.
         training: The settings.
+
+    References:
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices;
+        Liu et al., Muon is Scalable for LLM Training (2025), for the scale that lets both share one learning rate.
     """
 
     def __init__(self, module: nn.Module, name: str, training: Training) -> None:
         self.module, self.name = module, name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
+        wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
+        by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
+        others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
+        self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
+        self._kernels = [self.parameters[i] for i in by_muon]
         betas, decay = training.of(name, "betas"), training.of(name, "weight_decay")
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
+        plain = [self.parameters[i] for i in others]
+        # each with the numbers of its parameters
+        self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
+        if plain:
+            adamw = torch.optim.AdamW(plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
+            self._optimizers.append((adamw, others))
+        if by_muon:
+            muon = torch.optim.Muon(self._matrices, lr=self.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            self._optimizers.append((muon, by_muon))
 
     def update(self, rate: float) -> None:
         """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them."""
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
+            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
+        for optimizer, _ in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * rate
+            optimizer.step()
+        for parameter in (*self.parameters, *self._matrices):
+            parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """The optimiser's tensors, named PLAYER/PARAMETER/KIND."""
-        found = self.optimizer.state_dict()["state"]
-        return {f"{self.name}/{i}/{kind}": value for i, kinds in found.items() for kind, value in kinds.items()}
+        """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
+        return {f"{self.name}/{i}/{kind}": value for i, kinds in self._states() for kind, value in kinds.items()}
+
+    def _states(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        for optimizer, numbers in self._optimizers:
+            yield from ((numbers[at], kinds) for at, kinds in optimizer.state_dict()["state"].items())
 
     def _laid_out(self, value: Tensor, index: int) -> Tensor:
         """A state in its parameter's memory format: files hold plain rows, and the fused update reads memory in order."""
@@ -50,15 +78,27 @@ class Player:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""
-        state: dict[int, dict[str, Any]] = {}
+        found: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = path.rsplit("/", 2)
             if name == self.name:
-                state.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+                found.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
+        for optimizer, numbers in self._optimizers:
+            state = {at: found[number] for at, number in enumerate(numbers) if number in found}
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _kernels(module: nn.Module) -> set[int]:
+    """The identities of the kernels that Muon takes."""
+    dense = (part.weight for part in module.modules() if isinstance(part, nn.Conv2d) and part.groups == 1)
+    return {id(w) for w in dense if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """A kernel (out, in, h, w) as a matrix with one row per output channel that shares its memory."""
+    return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 
 def players_of(method: Method, training: Training) -> dict[str, Player]:
-    """Each player of a method with its optimiser."""
+    """Each player of a method with its optimisers."""
     return {name: Player(module, name, training) for name, module in method.players.items()}

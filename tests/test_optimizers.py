@@ -1,0 +1,92 @@
+"""Players: which optimiser moves which parameter, and that states survive a file."""
+
+import pytest
+import torch
+from torch import nn
+
+from pushforward.errors import UsageError
+from pushforward.recipes import Training
+from pushforward.training.optimizers import Player
+
+
+def network(layout=torch.channels_last):
+    torch.manual_seed(0)
+    made = nn.Sequential(
+        nn.Conv2d(3, 40, 3), nn.Conv2d(40, 48, 3), nn.Conv2d(48, 64, 3, groups=4), nn.Conv2d(64, 33, 1), nn.Conv2d(33, 2, 3)
+    )
+    return made.to(memory_format=layout)
+
+
+def give_gradients(module, seed):
+    random = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=random))
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout):
+    """Against the two optimisers applied by hand to copies laid out plainly."""
+    module, twin = network(layout), network(torch.contiguous_format)
+    player = Player(module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01))
+    wide = [twin[1].weight, twin[3].weight]  # the others are narrow (3, 2) or grouped
+    rows = [
+        lambda w: w.permute(0, 2, 3, 1).reshape(len(w), -1) if layout == torch.channels_last else w.reshape(len(w), -1),
+        lambda w: w.reshape(len(w), -1),
+    ]
+    matrices = [nn.Parameter(row(w.detach()).clone()) for row, w in zip(rows, wide, strict=True)]
+    rest = [p for p in twin.parameters() if not any(p is w for w in wide)]
+    muon = torch.optim.Muon(matrices, lr=1.5e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(rest, lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.01)
+    for seed in range(3):
+        give_gradients(module, seed)
+        give_gradients(twin, seed)
+        for row, matrix, kernel in zip(rows, matrices, wide, strict=True):
+            matrix.grad = row(kernel.grad).clone()
+        player.update(0.5)
+        muon.step()
+        adamw.step()
+    for row, matrix, at in zip(rows, matrices, (1, 3), strict=True):
+        torch.testing.assert_close(row(module[at].weight.detach()), matrix.detach(), rtol=1e-5, atol=1e-6)
+    others = [p for p in module.parameters() if p is not module[1].weight and p is not module[3].weight]
+    for mine, theirs in zip(others, rest, strict=True):
+        torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-5, atol=1e-6)
+    assert all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_restored_player_goes_on_bit_for_bit(optimizer):
+    settings = Training(lr=1e-2, optimizer=optimizer)
+    whole, cut = network(), network()
+    first, second = Player(whole, "one", settings), Player(cut, "one", settings)
+    for seed in range(2):
+        for module, player in ((whole, first), (cut, second)):
+            give_gradients(module, seed)
+            player.update(1.0)
+    held = {name: value.clone().contiguous() for name, value in second.state().items()}
+    assert {name.split("/")[0] for name in held} == {"one"}
+    assert {int(name.split("/")[1]) for name in held} == set(range(10))
+    again = network()
+    again.load_state_dict(cut.state_dict())
+    third = Player(again, "one", settings)
+    third.restore({**held, "other/0/step": torch.zeros(())})
+    for module, player in ((whole, first), (again, third)):
+        give_gradients(module, 7)
+        player.update(1.0)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_a_parameter_without_a_gradient_stays():
+    module = network()
+    before = module[1].weight.detach().clone()
+    player = Player(module, "one", Training(optimizer="muon"))
+    give_gradients(module, 0)
+    module[1].weight.grad = None
+    player.update(1.0)
+    assert torch.equal(module[1].weight, before)
+
+
+def test_unknown_optimizers_are_refused():
+    with pytest.raises(UsageError, match='Did you mean "muon"'):
+        Training(optimizer="moun")
+    with pytest.raises(UsageError, match="of the player critic"):
+        Training(players={"critic": {"optimizer": "sgd"}})
