@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 
 from pushforward.cli import main
-from pushforward.errors import UsageError
+from pushforward.errors import Diverged, UsageError
 from pushforward.outputs import write_samples
 from pushforward.training import load
 
@@ -102,7 +101,37 @@ def run(capsys, *words):
         (["compare"], 2, ""),
         (["compare", "gann"], 2, 'Did you mean "gan"'),
         (["compare", "./flow", "./rows"], 2, "rows of shape"),
-        (["compare", "vae", "./rows"], 2, "rows of shape"),
+        (["compare", "vae", "./rows", "--data", "digits"], 2, "rows of shape"),
+        (["compare", "flow", "flow"], 2, "named twice"),
+        (["compare", "./flow", "flow/"], 2, "named twice"),
+        (["compare", "vae", "--n", "100000"], 2, "held-out rows"),
+        (["compare", "vae", "--repeats", "0"], 2, "--repeats"),
+        (["compare", "vae", "--seeds", "0"], 2, "--seeds"),
+        (["compare", "vae", "--lr", "inf"], 2, "learning rate"),
+        (["compare", "vae", "flow", "--batch", "0"], 2, "at least 1"),
+        (["compare", "./flow", "--steps", "5", "--size", "tiny"], 2, "--steps, --size cannot be used here"),
+        (["compare", "./flow", "--limit", "50"], 2, "--limit cannot be used here"),
+        (["compare", "./flow", "--out", "flow"], 2, "Choose another --out for the report"),
+        (["train", "flow", "--out", "plain"], 2, "Choose another --out."),
+        (["train", "flow", "digits"], 2, "--data digits"),
+        (["train", "--stpes", "5"], 2, 'Did you mean "--steps"'),
+        (["train"], 2, "needs a recipe"),
+        (["sample"], 2, "needs a run"),
+        (["train", "flow", "--data", "none.csv", "--stpes", "5"], 2, 'Did you mean "--steps"'),
+        (["train", "flwo", "--data", "none.csv"], 2, 'Did you mean "flow"'),
+        (["train", "flow", "--device", "meta"], 2, "no device"),
+        (["train", "flow", "--lr", "inf"], 2, "learning rate"),
+        (["train", "gan", "--init", "flow", "--size", "tiny"], 2, "do not fit this gan"),
+        (["train", "flow", "--init", "flow", "--size", "small"], 2, "same recipe, size"),
+        (["train", "flow", "--init", "flow", "--data", "moons", "--size", "tiny"], 2, "on rows of 1x8x8"),
+        (["train", "flow", "--init", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
+        (["sample", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
+        (["resume", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
+        (["evaluate", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
+        (["compare", "./flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
+        (["evaluate", "gan", "--steps", "3"], 2, "one-call"),
+        (["evaluate", "flow", "--checkpoint", "step_9"], 4, "step_9"),
+        (["evaluate", "flow", "--batch", "0"], 2, "batch must be at least 1"),
         (["nonsense"], 2, ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -116,9 +145,11 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
 
 
 def test_help_is_fast_to_import_and_complete(here):
-    code = "import sys; from pushforward.cli import main; main(['train', '--help']); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for words in (["--help"], ["train", "--help"], [], ["list", "--help"]):
+        code = f"import sys; from pushforward.cli import main; main({words}); assert not {{'torch', 'numpy'}} & set(sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-m", "pushforward", "train", "--help"], capture_output=True, text=True)
     for option in ("--data", "--budget", "--size", "--condition", "--augment", "--precision", "--seed"):
         assert option in done.stdout
     assert len(done.stdout.splitlines()) <= 70
@@ -237,11 +268,162 @@ def test_compare_finished_runs(here, capsys):
     assert len(page) < 8e6
 
 
+def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
+    words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
+    code, out, err = run(capsys, "compare", *words, "--json")
+    assert code == 0, err
+    content = json.loads(out)
+    assert sorted(row["name"] for row in content["entrants"]) == ["./flow", "flow"]
+    assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
+    code, out, err = run(
+        capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["data"]["name"] == "table"
+
+
+def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypatch):
+    prepared = []
+
+    def fail(*args, **options):
+        prepared.append(options["out"])
+        options["out"].mkdir(parents=True)
+        if len(prepared) == 2:
+            raise UsageError("no")
+
+    monkeypatch.setattr("pushforward.training.start.prepare", fail)
+    assert run(capsys, "compare", "vae", "flow", "--steps", "2", "--out", "gone")[0] == 2
+    assert len(prepared) == 2
+    assert not os.path.exists("gone")
+    assert run(capsys, "train", "flow", "--out", "gone")[0] == 1
+    assert not os.path.exists("gone")
+
+
+def test_evaluate_samples_as_it_is_told(here, capsys):
+    few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
+    usual, told = (json.loads(run(capsys, *few, *more)[1])["entrants"][0] for more in ([], ["--solver", "heun", "--steps", "3"]))
+    assert (told["sampling"]["solver"], told["sampling"]["calls"]) == ("Heun", 5)
+    same, other = (json.loads(run(capsys, *few, *more)[1])["entrants"][0] for more in (["--batch", "13"], ["--seed", "7"]))
+    frechet = [entrant["scores"]["frechet"]["mean"] for entrant in (usual, same, told, other)]
+    assert frechet[1] == pytest.approx(frechet[0], rel=1e-3)
+    assert abs(frechet[2] / frechet[0] - 1) > 1e-3
+    assert abs(frechet[3] / frechet[0] - 1) > 1e-3
+
+
+def test_changed_data_is_refused(here, capsys):
+    assert run(capsys, "train", "vae", "--data", "table.csv", "--target", "kind", "--out", "older", *TINY)[0] == 0
+    text = (here / "table.csv").read_text()
+    (here / "table.csv").write_text(text.replace("\n", "\n0.5,0.5,1,x\n", 1))
+    try:
+        for words in (["evaluate", "older"], ["compare", "./older"]):
+            code, _, err = run(capsys, *words)
+            assert (code, "has changed since" in err) == (3, True)
+    finally:
+        (here / "table.csv").write_text(text)
+
+
+def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
+    for name, text in (("torn", '{"recipe": "fl'), ("odd", "[1, 2]"), ("old", '{"recipe": "flow", "data": 3}')):
+        (here / "broken" / name).mkdir(parents=True)
+        (here / "broken" / name / "spec.json").write_text(text)
+    code, out, _ = run(capsys, "list", "runs", ".")
+    assert code == 0
+    assert out.count("cannot be read") == 3
+    assert "gan" in out
+    assert len(json.loads(run(capsys, "list", "runs", "broken", "--json")[1])) == 3
+    shutil.rmtree("broken")
+
+
+def test_data_check_lists_every_skipped_file(here, capsys):
+    folder = here / "photos"
+    folder.mkdir()
+    for i in range(20):
+        Image.fromarray(np.full((4, 4), i, dtype=np.uint8)).save(folder / f"{i}.png")
+    for i in range(9):
+        (folder / f"bad{i}.png").write_bytes(b"no image")
+    for more in ([], ["--json"]):
+        code, out, err = run(capsys, "data", "check", "photos", *more)
+        assert code == 3
+        assert "9 of 29" in err
+        assert all(f"bad{i}.png" in out for i in range(9))
+    content = json.loads(out)
+    assert [row["file"] for row in content["skipped"]] == [f"bad{i}.png" for i in range(9)]
+    assert all(row["reason"] for row in content["skipped"])
+    code, out, _ = run(capsys, "data", "check", "none.csv", "--json")
+    assert code == 3
+    assert "none.csv" in json.loads(out)["error"]
+
+
+def test_help_is_a_verb(capsys):
+    assert run(capsys, "help") == run(capsys, "--help")
+    assert run(capsys, "help", "sample") == run(capsys, "sample", "--help")
+
+
+def test_an_error_closes_the_bar(here, capsys, monkeypatch):
+    closed = []
+    monkeypatch.setattr("pushforward.training.Progress.close", lambda self: closed.append(self))
+
+    def fail(self, *args):
+        raise Diverged("it did")
+
+    monkeypatch.setattr("pushforward.training.Trainer.advance", fail)
+    assert run(capsys, "train", "flow", "--out", "shut", *TINY)[0] == 5
+    assert closed
+
+
+@pytest.mark.parametrize(("error", "code"), [(MemoryError(), 6), (RuntimeError(), 1), (OSError(28, "No space"), 4)])
+def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, code):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("pushforward.training.load", fail)
+    monkeypatch.setattr("pushforward.data.listing", fail)
+    found, _, err = run(capsys, "data", "list")
+    assert found == code
+    assert err.startswith("error: ")
+
+
+def test_output_that_cannot_be_written_or_spelled(here):
+    call = [sys.executable, "-m", "pushforward", "list", "metrics"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 4
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(call, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert b"Fr?chet" in done.stdout
+
+
+def test_a_signal_ends_sampling_and_leaves_nothing(here):
+    code = """
+import os, signal, sys
+from pushforward import transports
+from pushforward.cli import main
+made = transports.Transport._stream
+def cut(self, *args):
+    for number, part in enumerate(made(self, *args)):
+        if number == 2:
+            assert [name for name in os.listdir() if name.startswith(".tmp-")]
+            os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        yield part
+transports.Transport._stream = cut
+sys.exit(main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", "cut.npz"]))
+"""
+    for name, wanted, says in (("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "")):
+        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
+        assert done.returncode == wanted, done.stderr
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not [name for name in os.listdir() if "cut.npz" in name]
+
+
 def test_compare_trains_in_turns_with_seeds(here, capsys):
     words = ["vae", "flow", "--data", "moons", "--steps", "3", "--size", "tiny", "--seeds", "2", "--repeats", "1", "--n", "200"]
     code, out, err = run(capsys, "compare", *words, "--out", "toys", "--json")
     assert code == 0, err
-    assert [row["name"] for row in json.loads(out)["entrants"]] == ["vae-0", "vae-1", "flow-0", "flow-1"]
+    assert [row["name"] for row in json.loads(out)["entrants"]] == ["vae", "flow"]
+    assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
 
 
 def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
@@ -257,11 +439,18 @@ def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
     assert main(["train", "vae", "--data", "moons", "--out", "hurt", "--checkpoint-every", "2", *TINY]) == 0
     path = here / "hurt" / "checkpoints" / "step_000004" / "method.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
-    for words in (["sample", "hurt"], ["resume", "hurt", "--steps", "6"], ["evaluate", "hurt"]):
+    few = ["--n", "50", "--repeats", "1"]
+    cases = (
+        (["sample", "hurt", "--out", "hurt.csv"], "--checkpoint"),
+        (["evaluate", "hurt", *few], "--checkpoint"),
+        (["resume", "hurt", "--steps", "6"], "--from"),
+    )
+    for words, option in cases:
         code, _, err = run(capsys, *words)
         assert code == 4
-        assert "--from step_000002" in err
-    assert run(capsys, "resume", "hurt", "--from", "step_000002")[0] == 0
+        assert "The checkpoint before it: step_000002" in err
+        assert f"Take it with {option} step_000002" in err
+        assert run(capsys, *words, option, "step_000002")[0] == 0
 
 
 def test_ctrl_c_saves_and_resume_goes_on(here):

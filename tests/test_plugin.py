@@ -49,6 +49,24 @@ def test_a_run_of_a_file_needs_that_file_named(here, capsys, words):
     assert main([*words, "--plugin", "./mine.py"]) == 0
 
 
+def test_what_to_do_next_names_the_file(here, capsys):
+    assert main(["resume", "run", "--plugin", "./mine.py"]) == 0
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("next: pushforward sample run")
+    assert line.endswith("--plugin ./mine.py") or line.endswith("--plugin mine.py")
+
+
+def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
+    words = ["train", "./mine.py", *TINY, "--steps", "2", "--latent", "8", "--init", "run"]
+    assert main([*words, "--out", "next"]) == 0
+    newer = here / "newer.py"
+    newer.write_text((here / "mine.py").read_text() + "\n# changed\n")
+    words[1] = "./newer.py"
+    assert main([*words, "--out", "newer"]) == 4
+    assert main([*words, "--out", "newer", "--plugin", "./mine.py"]) == 0
+    assert [Path(one["file"]).name for one in json.loads((here / "newer" / "spec.json").read_text())["plugins"]] == ["newer.py"]
+
+
 def test_a_changed_file_is_refused(here, capsys):
     changed = here / "changed.py"
     changed.write_text((here / "mine.py").read_text() + "\nprint('ran')\n")

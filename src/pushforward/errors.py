@@ -19,15 +19,33 @@ class UsageError(PushforwardError):
 
 
 class DataError(PushforwardError):
-    """Data that cannot be read or trained on."""
+    """Data that cannot be read or trained on.
+
+    Args:
+        message: What is wrong.
+        skipped: (file, reason) of every file that cannot be used, where there are such.
+    """
 
     exit_code = 3
 
+    def __init__(self, message: str, skipped: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.skipped = tuple(skipped)
+
 
 class CheckpointError(PushforwardError):
-    """A checkpoint that is missing or damaged, or a disk that refuses to take one."""
+    """A checkpoint that is missing or damaged, or a disk that refuses to take one.
+
+    Args:
+        message: What is wrong.
+        before: The name of the checkpoint before a damaged one, such as "step_000500"; None where there is none.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, before: str | None = None) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 class Diverged(PushforwardError):

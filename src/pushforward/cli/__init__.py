@@ -1,20 +1,25 @@
 """The command line: one verb per library function, thin.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 checkpoint or disk,
-5 diverged, 6 out of memory, 7 a missing extra, 75 stopped by SIGTERM after saving, 130 by Ctrl-C after saving.
+5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped by Ctrl-C (training
+after saving), 143 another verb stopped by SIGTERM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cyclopts import CycloptsError
 
 from pushforward.cli import listing, training, using
-from pushforward.cli.terminal import app, say
-from pushforward.errors import PushforwardError
+from pushforward.cli.terminal import app, say, typed
+from pushforward.errors import CheckpointError, PushforwardError
 
 __all__ = ["app", "listing", "main", "training", "using"]
 
@@ -35,20 +40,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Set PUSHFORWARD_TRACEBACK=1 to see where an error came from.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = _run(words)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    typed[:] = words
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    with _ended_by_sigterm():
+        code = _run(words)
     if arguments is None:
         sys.exit(code)
     return code
 
 
-def _run(words: list[str]) -> int:
-    if not words:
-        print(EXAMPLES)
-        return 0
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds the stack, so that temporary files go; training has a handler of its own."""
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        app(words, exit_on_error=False)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        if words:
+            app(words, exit_on_error=False)
+        else:
+            print(EXAMPLES)
         if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
             training.recipe_help(words[1])
+        sys.stdout.flush()
         return 0
     except CycloptsError:
         return 2
@@ -58,6 +87,7 @@ def _run(words: list[str]) -> int:
         say("interrupted")
         return 130
     except BrokenPipeError:
+        _discard_output()
         return 0
     except Exception as error:
         if os.environ.get("PUSHFORWARD_TRACEBACK"):
@@ -65,12 +95,36 @@ def _run(words: list[str]) -> int:
         return _explain(error)
 
 
+def _discard_output() -> None:
+    """Send what stdout still holds nowhere, so that the interpreter does not fail on it when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explain(error: Exception) -> int:
     if isinstance(error, PushforwardError):
-        say(f"error: {error}")
+        say(f"error: {error}{_another_checkpoint(error)}")
         return error.exit_code
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
-        say(f"error: out of memory ({str(error).splitlines()[0]}). Use a smaller --batch, --accumulate 2 or --size tiny.")
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, MemoryError) or "out of memory" in first.lower() or "can't allocate memory" in str(error):
+        say(f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny.")
         return 6
+    if isinstance(error, OSError):
+        _discard_output()
+        where = error.filename if error.filename is not None else "the output"
+        say(
+            f"error: {where} could not be read or written: {error.strerror or error}. "
+            "Free space, or check the path and its rights."
+        )
+        return 4
     say(f"error: {type(error).__name__}: {error}\nThis is a bug in pushforward. PUSHFORWARD_TRACEBACK=1 shows where it happened.")
     return 1
+
+
+def _another_checkpoint(error: PushforwardError) -> str:
+    """How the running verb takes the checkpoint before a damaged one."""
+    options = {"resume": "--from", "sample": "--checkpoint", "evaluate": "--checkpoint"}
+    option = options.get(typed[0]) if typed else None
+    if not isinstance(error, CheckpointError) or not error.before or option is None:
+        return ""
+    return f" Take it with {option} {error.before}."

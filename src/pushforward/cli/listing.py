@@ -8,6 +8,7 @@ from typing import Any
 
 from pushforward.cli.options import device_of
 from pushforward.cli.terminal import Flag, app, columns, data_app, first_line, list_app, show
+from pushforward.errors import CheckpointError, DataError
 
 __all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
@@ -46,7 +47,13 @@ def data_check(
     """
     from pushforward.data import check
 
-    found = check(data, target=target, resize=resize, limit=limit, download=download)
+    try:
+        found = check(data, target=target, resize=resize, limit=limit, download=download)
+    except DataError as error:
+        skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
+        if json or skipped:
+            show({"error": str(error), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}")
+        raise
     show(
         found,
         json,
@@ -133,25 +140,25 @@ def list_runs(folder: str = "runs", *, json: Flag = False) -> None:
         folder: Where to look.
         json: Print as JSON.
     """
-    from pushforward.training.checkpoint import latest, read_json
-
-    rows = []
-    for path in sorted(Path(folder).glob("**/spec.json")):
-        content, newest = read_json(path), latest(path.parent / "checkpoints")
-        source = (content.get("data") or {}).get("name_or_path")
-        rows.append(
-            {
-                "run": str(path.parent),
-                "recipe": content.get("recipe"),
-                "data": source,
-                "checkpoint": newest.name if newest else None,
-            }
-        )
+    rows = [_run_row(path) for path in sorted(Path(folder).glob("**/spec.json"))]
     show(
         rows,
         json,
         lambda found: columns([[str(v or "-") for v in row.values()] for row in found]) or f"no runs in {folder}",
     )
+
+
+def _run_row(path: Path) -> dict[str, Any]:
+    """What a run's spec and checkpoints say of it; a damaged one is a row as well."""
+    from pushforward.training.checkpoint import latest, read_json
+
+    run = str(path.parent)
+    try:
+        content, newest = read_json(path), latest(path.parent / "checkpoints")
+        recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
+    except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
+        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None}
+    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None}
 
 
 @app.command

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.terminal import Condition, say
@@ -11,7 +13,17 @@ from pushforward.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pushforward.data import Dataset
 
-__all__ = ["amounts", "changes_of", "device_of", "recipe_of", "source", "words"]
+__all__ = [
+    "amounts",
+    "changes_of",
+    "check_plugins",
+    "device_of",
+    "plugin_options",
+    "recipe_of",
+    "settings_of",
+    "source",
+    "words",
+]
 
 
 def source(
@@ -43,23 +55,23 @@ def changes_of(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def recipe_of(
-    name: str,
-    data: Dataset,
-    size: str,
-    settings: dict[str, str],
-    changes: dict[str, Any],
-    seed: int,
-    options: Iterable[str] = (),
-) -> Any:
-    """The recipe with its own settings from the command line, checked by name and type, and training changes."""
-    import dataclasses
+def check_plugins(plugins: Iterable[str]) -> None:
+    """Refuse plugin files that are not there."""
+    for path in plugins:
+        if not Path(path).is_file():
+            raise UsageError(f"There is no file {path}; --plugin takes the Python file that a run was trained with.")
 
+
+def plugin_options(spec: Mapping[str, Any]) -> str:
+    """The options that name a run's plugins, as a command that uses the run needs them."""
+    return "".join(f" --plugin {shlex.quote(one['file'])}" for one in spec.get("plugins") or ())
+
+
+def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:
+    """A recipe's own settings from the command line, checked by name and type before any data is read."""
     from pushforward import recipes
-    from pushforward.training.start import seeded
 
-    function = recipes.named(name)
-    known = recipes.settings(function)
+    known = recipes.settings(recipes.named(name))
     values = {}
     for option, text in settings.items():
         key = option.replace("-", "_")
@@ -67,6 +79,17 @@ def recipe_of(
             hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
             raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
         values[key] = _converted(option, text, known[key].annotation)
+    return values
+
+
+def recipe_of(name: str, data: Dataset, size: str, values: dict[str, Any], changes: dict[str, Any], seed: int) -> Any:
+    """The recipe with its own settings (`settings_of`) and training changes."""
+    import dataclasses
+
+    from pushforward import recipes
+    from pushforward.training.start import seeded
+
+    function = recipes.named(name)
     made = seeded(lambda: function(data.space, size, **values), seed)
     players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
     return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
@@ -108,6 +131,7 @@ def device_of(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("There is no CUDA device here; use --device cpu.")
     try:
-        return str(torch.device(name))
-    except RuntimeError:
-        raise UsageError(f'Unknown device "{name}"; use auto, cpu, cuda or cuda:1.') from None
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, NotImplementedError, AssertionError):  # what torch raises depends on the device
+        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
+    return str(torch.device(name))

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
 
-__all__ = ["Condition", "Flag", "Plugins", "Precision", "app", "columns", "data_app", "first_line", "list_app", "say", "show"]
+__all__ = [
+    "Condition",
+    "Flag",
+    "Plugins",
+    "Precision",
+    "app",
+    "columns",
+    "command",
+    "data_app",
+    "first_line",
+    "list_app",
+    "say",
+    "show",
+    "typed",
+]
 
 Condition = Literal["label", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -17,8 +34,46 @@ Plugins = Annotated[tuple[str, ...], Parameter(name="--plugin", negative_iterabl
 Flag = Annotated[bool, Parameter(negative=())]
 
 
+typed: list[str] = []
+"""The words of the command line that is running."""
+_NEEDED = {
+    ("train", "--recipe"): "a recipe, such as: pushforward train flow --data digits (see: pushforward list recipes)",
+    ("resume", "--run"): "a run's folder, such as: pushforward resume runs/digits-flow (see: pushforward list runs)",
+    ("sample", "--run"): "a run's folder, such as: pushforward sample runs/digits-flow (see: pushforward list runs)",
+    ("evaluate", "--run"): "a run's folder, such as: pushforward evaluate runs/digits-flow (see: pushforward list runs)",
+    ("data check", "--data"): "a data set, such as: pushforward data check ./photos (see: pushforward data list)",
+}
+
+
+def command() -> str:
+    """The command line that is running, quoted so that a shell reads it as it was typed."""
+    return shlex.join(["pushforward", *typed])
+
+
 def _error(error: CycloptsError) -> str:
+    verb = " ".join(error.command_chain or ())
+    if isinstance(error, UnusedCliTokensError):
+        words = shlex.join(error.unused_tokens or ())
+        return f"error: {verb}: there is no place for {words}. Everything but the first word is an option, such as --data digits."
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name, wrong = error.argument.name, _mistyped(verb)
+        if wrong:
+            return f"error: {wrong}"
+        if (verb, name) in _NEEDED:
+            return f"error: {verb} needs {_NEEDED[verb, name]}."
     return f"error: {error}"
+
+
+def _mistyped(verb: str) -> str:
+    """A sentence about the first option that no verb of this name has but that is close to one it has."""
+    part = functools.reduce(lambda outer, name: outer[name], verb.split(), app)
+    known = [name for argument in part.assemble_argument_collection() for name in argument.names]
+    for word in typed:
+        name = word.split("=")[0]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if name.startswith("--") and name not in known and close:
+            return f'Unknown option {name}. Did you mean "{close[0]}"?'
+    return ""
 
 
 app = App(
@@ -27,6 +82,7 @@ app = App(
     help_format="markdown",
     version_flags=["--version"],
     error_formatter=_error,
+    suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
 data_app = App(name="data", help="List data sources, or check one before training.")

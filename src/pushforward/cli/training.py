@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import os
+import shlex
+import shutil
 import signal
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.options import amounts, changes_of, device_of, recipe_of, source, words
-from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, columns, first_line, say, show
+from pushforward.cli.options import (
+    amounts,
+    changes_of,
+    check_plugins,
+    device_of,
+    plugin_options,
+    recipe_of,
+    settings_of,
+    source,
+    words,
+)
+from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, columns, command, first_line, say, show
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -51,7 +61,7 @@ def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
     from pushforward.evaluation import train_in_turns
     from pushforward.training.start import finished
 
-    with _interruptible(trainers) as got:
+    with _interruptible(trainers) as got, _tidy_terminal(trainers):
         if turns:
             runs = train_in_turns(trainers)
         else:
@@ -60,9 +70,32 @@ def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
             runs = [finished(trainer) for trainer in trainers]
     if got:
         for trainer in trainers:
-            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {trainer.folder}")
+            again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
+            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
         raise SystemExit(130 if got["signal"] == signal.SIGINT else 75)
     return runs
+
+
+@contextmanager
+def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
+    """Close the bars and show the cursor again, however training ends."""
+    try:
+        yield
+    finally:
+        for trainer in trainers:
+            trainer.progress.close()
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Remove a new folder if what is done with it fails before anything was saved."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and not any(folder.glob("**/checkpoints/step_*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @app.command
@@ -89,6 +122,7 @@ def train(
     precision: Precision | None = None,
     checkpoint_every: int | None = None,
     init: str | None = None,
+    plugin: Plugins = (),
     download: Flag = False,
     json: Flag = False,
     **settings: Settings,
@@ -117,33 +151,67 @@ def train(
         precision: auto, float32 or bfloat16.
         checkpoint_every: Steps between checkpoints; default every two minutes. The last step is always saved.
         init: A run whose weights to start from.
+        plugin: The Python file that the run of --init was trained with.
         download: Fetch a named set that is not there yet.
         json: Print the result as JSON.
     """
     from pushforward.training import Progress
+    from pushforward.training.run import free_folder
     from pushforward.training.start import prepare
 
     ends = amounts(steps, budget, samples)
+    values = settings_of(recipe, settings, inspect.signature(train).parameters)
+    own = [recipe] if recipe.endswith(".py") else []
+    start = None if init is None else _start(init, [*own, *plugin])
+    if out:
+        free_folder(out, "", "")
     loaded = source(data, target, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
-    made = recipe_of(recipe, loaded, size, settings, changes, seed, inspect.signature(train).parameters)
-    plugins = [recipe] if recipe.endswith(".py") else []
-    trainer = prepare(
-        made,
-        loaded,
-        **ends,
-        out=out,
-        seed=seed,
-        init=init,
-        plugins=plugins,
-        device=device_of(device),
-        augment=words(augment),
-        checkpoint_every=checkpoint_every,
-        progress=Progress(),
-    )
-    _announce(trainer)
+    made = recipe_of(recipe, loaded, size, values, changes, seed)
+    if start is not None:
+        _check_start(start, made)
+    folder = free_folder(out, loaded.name, made.name)
+    with _nothing_left(folder):
+        trainer = prepare(
+            made,
+            loaded,
+            **ends,
+            out=folder,
+            seed=seed,
+            init=start,
+            plugins=own,
+            asked=_asked(size, changes, values),
+            device=device_of(device),
+            augment=words(augment),
+            checkpoint_every=checkpoint_every,
+            progress=Progress(),
+        )
+        _announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
+
+
+def _asked(size: str, changes: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for beside the data, by option."""
+    return {"size": size, **{name.replace("_", "-"): value for name, value in {**changes, **values}.items()}}
+
+
+def _start(init: str, plugins: Sequence[str]) -> Run:
+    from pushforward.training import load
+
+    check_plugins(plugins)
+    return load(init, plugins=plugins)
+
+
+def _check_start(start: Run, made: Any) -> None:
+    """Refuse a run whose weights do not fit the new method."""
+    theirs, mine = ({name: part.shape for name, part in one.state_dict().items()} for one in (start.method, made.method))
+    if theirs != mine:
+        shape = "x".join(map(str, start.space.shape))
+        raise UsageError(
+            f"The weights of --init {start.folder} ({start.spec['recipe']} on rows of {shape}) do not fit this "
+            f"{made.name}: expected a run of the same recipe, size, settings, classes and shape of data."
+        )
 
 
 def _announce(trainer: Trainer) -> None:
@@ -168,7 +236,8 @@ def _done(run: Run, as_json: bool) -> None:
     }
     show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
     ending = "png" if run.space.kind == "image" else "csv"
-    say(f"next: pushforward sample {run.folder} --n 64 --out samples.{ending}")
+    folder = shlex.quote(str(run.folder))
+    say(f"next: pushforward sample {folder} --n 64 --out samples.{ending}{plugin_options(run.spec)}")
 
 
 @app.command
@@ -199,6 +268,7 @@ def resume(
     from pushforward.training.start import reopen
 
     ends = amounts(steps, budget, samples)
+    check_plugins(plugin)
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     if trainer.done:
         say(f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N")
@@ -217,9 +287,9 @@ def compare(
     budget: str | None = None,
     steps: str | None = None,
     samples: str | None = None,
-    size: str = "small",
-    seeds: int = 1,
-    seed: int = 0,
+    size: str | None = None,
+    seeds: int | None = None,
+    seed: int | None = None,
     repeats: int = 3,
     n: int | None = None,
     condition: Condition | None = None,
@@ -240,13 +310,13 @@ def compare(
 
     Args:
         entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
-        data: The data set for entrants that are trained; default digits.
+        data: The data set; default that of the runs that are named, else digits.
         budget: Seconds of training for each, such as 60s. Without any budget: 60s.
         steps: Steps for each, in place of seconds.
         samples: Training samples for each, in place of seconds.
-        size: tiny, small or base.
-        seeds: Trainings of each recipe, with seeds counted from --seed.
-        seed: The first seed.
+        size: tiny, small or base; default small.
+        seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
+        seed: The first seed; default 0.
         repeats: Samplings of each model.
         n: Samples on either side; default as many as the held-out data allows.
         condition: label (default where there are labels) or none.
@@ -258,74 +328,136 @@ def compare(
         lr: Learning rate.
         device: auto, cpu, cuda or cuda:1.
         precision: auto, float32 or bfloat16.
-        out: The folder for the report and the new runs; default runs/compare-DATA.
+        out: The folder for the report and the new runs; default runs/compare-DATA-report.
         plugin: Python files that finished runs were trained with.
         download: Fetch a named set that is not there yet.
         json: Print one JSON object and nothing else.
     """
-    from pushforward import recipes
+    from pushforward.evaluation.scoring import compared
     from pushforward.report import compare as judge
     from pushforward.training import Progress, load
-    from pushforward.training.run import free_folder
     from pushforward.training.start import prepare
 
-    if not entrants:
-        raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
-    if seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
-    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
-    unknown = [name for name in entrants if name not in fresh and not Path(name).is_dir()]
-    if unknown:
-        hint = did_you_mean(unknown[0], recipes.registry())
-        raise UsageError(f'"{unknown[0]}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
-    ends = amounts(steps, budget, samples, default="60s")
-    loaded = source(data or "digits", target, resize, limit, download, condition) if fresh or data else None
-    named = loaded.name if loaded is not None else "runs"
-    folder = free_folder(out, named, "", under="runs/compare") if out else free_folder(None, f"compare-{named}", "report")
-    models: dict[str, Any] = {}
-    for name in (name for name in entrants if name not in fresh):
-        run = load(name, plugins=plugin)
-        models[run.name if run.name not in models else name] = run
-    _check_models(models, loaded)
+    fresh, finished = _sorted(entrants)
+    wanted: dict[str, Any] = {
+        "--budget": budget,
+        "--steps": steps,
+        "--samples": samples,
+        "--size": size,
+        "--seeds": seeds,
+        "--seed": seed,
+    }
+    wanted |= {"--batch": batch, "--lr": lr, "--precision": precision, "--augment": augment or None}
+    if not fresh:
+        _refuse(wanted, "there is nothing to train: all entrants are finished runs")
+    if data is None and finished:
+        reading = {"--target": target, "--resize": resize, "--limit": limit, "--condition": condition}
+        _refuse(reading, "the data is that of the runs; name another one with --data")
+    trainings, first = seeds if seeds is not None else 1, seed or 0
+    if trainings < 1:
+        raise UsageError(f"--seeds must be at least 1, got {trainings}.")
+    if repeats < 1:
+        raise UsageError(f"--repeats must be at least 1, got {repeats}.")
+    ends, where = amounts(steps, budget, samples, default="60s"), device_of(device)
+    check_plugins(plugin)
+    values = {name: settings_of(name, {}) for name in fresh}
+    folder = _report_folder(out) if out else None
+    runs = [(name, load(name, plugins=plugin)) for name in finished]
+    loaded = _shared_data(runs, data, lambda name: source(name, target, resize, limit, download, condition))
+    compared(loaded, n)
     changes = changes_of(batch=batch, lr=lr, precision=precision)
-    progress = Progress()
-    trainers = []
+    made = []
     for name in fresh:
-        for number in range(seed, seed + seeds):
-            assert loaded is not None
-            made = recipe_of(name, loaded, size, {}, changes, number)
-            own = made.name if seeds == 1 else f"{made.name}-{number}"
-            trainer = prepare(
-                made,
+        for number in range(first, first + trainings):
+            recipe = recipe_of(name, loaded, size or "small", values[name], changes, number)
+            made.append((name, number, recipe.name if trainings == 1 else f"{recipe.name}-{number}", recipe))
+    models: dict[str, Any] = _named(runs, [own for *_, own, _ in made])
+    folder = folder or _report_folder(None, loaded.name)
+    progress = Progress()
+    with _nothing_left(folder):
+        trainers = [
+            prepare(
+                recipe,
                 loaded,
                 **ends,
                 out=folder / own,
                 seed=number,
                 plugins=[name] if name.endswith(".py") else [],
-                device=device_of(device),
+                asked=_asked(size or "small", changes, values[name]),
+                device=where,
                 augment=words(augment),
                 progress=progress,
             )
-            _announce(trainer)
-            trainers.append(trainer)
+            for name, number, own, recipe in made
+        ]
+    for trainer in trainers:
+        _announce(trainer)
     models |= {run.name: run for run in train_all(trainers, turns=True)}
     say("measuring: features, floors, scores, cost")
-    command = " ".join(os.path.basename(part) if i == 0 else part for i, part in enumerate(sys.argv))
     spent = next((f"--{k} {v}" for k, v in {"budget": budget, "steps": steps, "samples": samples}.items() if v), "--budget 60s")
-    report = judge(models, loaded, n=n, repeats=repeats, seeds=seeds, budget=spent if fresh else None, commands=[command])
+    told = spent if fresh else None
+    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()])
     report.save_all(folder)
     show(report.content, json, lambda _: f"{folder}/report.html")
 
 
-def _check_models(models: dict[str, Any], data: Dataset | None) -> None:
-    """Refuse runs of other data before anything is trained."""
+def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipes to train, and folders of finished runs; each at most once."""
+    from pushforward import recipes
+
+    if not entrants:
+        raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
+    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
+    finished = [name for name in entrants if name not in fresh]
+    for name in finished:
+        if not Path(name).is_dir():
+            hint = did_you_mean(name, recipes.registry())
+            raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
+    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in entrants]
+    again = next((name for i, name in enumerate(entrants) if places[i] in places[:i]), None)
+    if again is not None:
+        raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
+    return fresh, finished
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
+
+
+def _report_folder(out: str | None, data: str = "") -> Path:
+    """Where the report goes: ``out``, which must not exist, or a free default."""
+    from pushforward.training.run import free_folder
+
+    if out is None:
+        return free_folder(None, f"compare-{data}", "report")
+    if Path(out).exists():
+        raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
+    return Path(out)
+
+
+def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
+    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
     from pushforward.evaluation.compare import check_model
     from pushforward.evaluation.judge import data_of
 
-    if models:
-        data = data if data is not None else data_of(next(iter(models.values())))
-        for name, model in models.items():
-            check_model(name, model, data)
+    loaded = read(data or "digits") if data or not runs else data_of(runs[0][1])
+    for name, run in runs:
+        check_model(name, run, loaded)
+    return loaded
+
+
+def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Run]:
+    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
+    twice = next((name for i, name in enumerate(fresh) if name in fresh[:i]), None)
+    if twice is not None:
+        raise UsageError(f'Two recipes are called "{twice}"; rename the function in one of the files.')
+    named: dict[str, Run] = {}
+    for given, run in runs:
+        taken = {*fresh, *named}
+        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
+    return named
 
 
 @app.command

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import device_of, words
+from pushforward.cli.options import check_plugins, device_of, words
 from pushforward.cli.terminal import Flag, Plugins, Precision, app, show
 from pushforward.errors import UsageError
 
@@ -63,6 +63,7 @@ def sample(
     from pushforward.training import load
 
     where = device_of(device)
+    check_plugins(plugin)
     loaded = load(run, raw=raw, checkpoint=checkpoint, plugins=plugin, device=where)
     transport = _transport(loaded, steps, solver, grid, scale)
     target = Path(out) if out else _free_name(loaded, seed, n)
@@ -131,7 +132,17 @@ def evaluate(
     n: int | None = None,
     repeats: int = 3,
     metrics: str = "",
+    seed: int = 0,
+    steps: int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    scale: float | None = None,
+    raw: Flag = False,
+    checkpoint: str | None = None,
     plugin: Plugins = (),
+    batch: int = 256,
+    device: str = "auto",
+    precision: Precision = "float32",
     json: Flag = False,
 ) -> None:
     """Score a run against held-out data, each number beside what real data scores.
@@ -141,12 +152,29 @@ def evaluate(
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings.
         metrics: Some of `pushforward list metrics`, separated by commas.
+        seed: Added to the seeds of all samplings, for others than the usual ones.
+        steps: Solver steps of an iterative model.
+        solver: One of `pushforward list solvers`.
+        grid: Where the steps fall: time, log_snr, karras, shifted, or shifted:1.5.
+        scale: Guidance: 1 is the conditional model, more is truer to the label and less varied.
+        raw: Use the last weights in place of their average.
+        checkpoint: A checkpoint's name; default the newest.
         plugin: The Python file that the run was trained with.
+        batch: Rows computed at a time.
+        device: auto, cpu, cuda or cuda:1.
+        precision: auto, float32 or bfloat16.
         json: Print one JSON object and nothing else.
     """
     from pushforward.evaluation import evaluate as judge
+    from pushforward.precision import network_precision, resolve_precision
+    from pushforward.training import load
 
-    content = judge(run, n=n, repeats=repeats, metrics=words(metrics) or None, plugins=plugin)
+    where = device_of(device)
+    check_plugins(plugin)
+    loaded = load(run, raw=raw, checkpoint=checkpoint, plugins=plugin, device=where)
+    loaded.transport = _transport(loaded, steps, solver, grid, scale)
+    with network_precision(resolve_precision(precision, where)):
+        content = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=batch)
     show(content, json, _table)
 
 
