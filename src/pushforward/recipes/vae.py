@@ -50,5 +50,6 @@ def vae(
         likelihood=likelihood,
         beta=beta,
     )
-    training = Training(batch_size(space), lr=1e-3 if flat(space) else 2e-3, precision=precision(space))
+    lr, optimizer = (1e-3, "adamw") if flat(space) else (2e-3, "muon")
+    training = Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)
     return Recipe(method, training, "vae", "VAE")
