@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["check_input", "count", "image_shape", "positive", "size_choice", "vector_shape"]
+__all__ = ["check_input", "count", "image_shape", "positive", "size_choice", "stem_of", "vector_shape"]
 
 T = TypeVar("T")
 
@@ -119,3 +119,24 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
     if size not in choices:
         raise UsageError(f'There is no size "{size}"; choose one of {", ".join(choices)}.{did_you_mean(size, choices)}')
     return choices[size]
+
+
+def stem_of(size: str, shape: Sequence[int], least: int) -> int:
+    """The side of the patches that a network's first layer folds into channels, so that it works on 16 to 32 pixels.
+
+    Args:
+        size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
+        shape: (channels, height, width) of one image.
+        least: Images whose longer side is below this are not folded.
+
+    Returns:
+        1, 2, 4, ...
+
+    Raises:
+        UsageError: ``shape`` is no image.
+    """
+    side = max(image_shape(shape)[1:])
+    stem = 1 if side < least else 2
+    while side / stem > (32 if size == "base" else 16):
+        stem *= 2
+    return stem

@@ -184,7 +184,8 @@ class Conditioning(nn.Module):
         Raises:
             UsageError: A time or label is missing, unexpected or of the wrong shape.
         """
-        check_label(condition, self.classes, n)
+        if self.label is None:
+            check_label(condition, 0, n)
         parts = []
         if self.time is None:
             if t is not None:

@@ -12,13 +12,13 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
-from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Film, Modulation, films_of, modulate
 
 __all__ = ["Attention", "Level", "Norm", "ResidualBlock", "UNet", "attend", "fold", "pad_to"]
 
 
-class Norm(nn.GroupNorm):
+class Norm(nn.Module):
     """Group normalisation with groups of about 16 channels, differentiable in forward mode as well.
 
     Args:
@@ -26,23 +26,25 @@ class Norm(nn.GroupNorm):
     """
 
     def __init__(self, width: int) -> None:
-        groups = max(1, width // 16)
-        while width % groups:
-            groups -= 1
-        super().__init__(groups, width)
+        super().__init__()
         self.width = width
+        self.groups = max(1, width // 16)
+        while width % self.groups:
+            self.groups -= 1
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Apply.
 
         Args:
-            input: (n, width, h, w).
+            x: (n, width, h, w).
 
         Returns:
             (n, width, h, w).
         """
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
-        return super().forward(input.contiguous() if forward_ad._current_level >= 0 else input)
+        laid_out = x.contiguous() if forward_ad._current_level >= 0 else x
+        return F.group_norm(laid_out, self.groups, self.weight, self.bias)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
@@ -294,10 +296,7 @@ class UNet(nn.Module):
         Raises:
             UsageError: No such size, or ``shape`` is no image.
         """
-        side = max(image_shape(shape)[1:])
-        stem = 1 if side < 14 else 2
-        while side / stem > (32 if size == "base" else 16):
-            stem *= 2
+        side, stem = max(image_shape(shape)[1:]), stem_of(size, shape, 14)
         if side < 14:
             width, blocks = size_choice(size, {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)})
         else:
