@@ -1,9 +1,9 @@
 """How fast does the default small U-Net train, against diffusers' UNet2DModel of equal parameter count?
 
-Protocol: 28 x 28 images with one channel, batch 128, one step = forward, mean squared error, backward, fused AdamW.
-Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the processor has it.
-diffusers' runs as its documentation shows it: default layout, float32 (its fastest of the configurations that we
-tried within 5 % of our parameter count). Both run in turns, one step each, in one process, so that a machine whose
+Protocol: 28 x 28 images with one channel, batch 128, one step = forward, mean squared error, backward, update.
+Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the processor has it, Muon for kernels
+and fused AdamW for all else. diffusers' runs as its documentation shows it: default layout, float32, fused AdamW (its fastest of
+the configurations that we tried within 5 % of our parameter count). Both run in turns, one step each, in one process, so that a machine whose
 speed drifts treats them alike; medians over all steps after warm-up, and the median of the per-turn ratios.
 
     pip install diffusers
@@ -13,49 +13,34 @@ speed drifts treats them alike; medians over all steps after warm-up, and the me
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from protocol import table, write
 from torch import Tensor, nn
 
+import pushforward as pf
 from pushforward.networks import UNet, parameter_count
+from pushforward.precision import resolve_precision
+from pushforward.training.optimizers import Player
 
 SHAPE = (1, 28, 28)
 
 
-def processor() -> str:
-    """Name of the processor, with the instructions that matter here."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
-    wanted = ("avx512f", "avx512_bf16", "amx_bf16")
-    return f"{name} ({', '.join(flag for flag in wanted if flag in text.split()) or 'no AVX512'})"
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 natively."""
-    return bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512")) and "_bf16" in processor()
-
-
-def training_step(network: nn.Module, call: Callable[[Tensor, Tensor], Tensor], batch: int, bf16: bool) -> Callable:
+def training_step(
+    network: nn.Module, call: Callable[[Tensor, Tensor], Tensor], batch: int, bf16: bool, optimizer: str
+) -> Callable:
     """One training step of a network as a function without arguments."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    player = Player(network, "network", pf.Training(lr=1e-4, optimizer=optimizer, clip=None))
     x, t = torch.randn(batch, *SHAPE), torch.rand(batch)
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             y = call(x, t)
         (y.float() - x).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        player.update(1.0)
 
     return step
 
@@ -81,10 +66,10 @@ def entrants(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
     ours = UNet.sized("small", shape=SHAPE).to(memory_format=torch.channels_last)
     plain = UNet.sized("small", shape=SHAPE).to(memory_format=torch.channels_last)
     theirs = diffusers_unet()
-    steps = {"diffusers": training_step(theirs, lambda x, t: theirs(x, 1000 * t).sample, batch, False)}
-    steps["ours, float32"] = training_step(plain, plain, batch, False)
-    if has_bfloat16():
-        steps["ours, bfloat16"] = training_step(ours, ours, batch, True)
+    steps = {"diffusers": training_step(theirs, lambda x, t: theirs(x, 1000 * t).sample, batch, False, "adamw")}
+    steps["ours, float32"] = training_step(plain, plain, batch, False, "muon")
+    if resolve_precision("auto", "cpu") == "bfloat16":
+        steps["ours, bfloat16"] = training_step(ours, ours, batch, True, "muon")
     return steps, {"ours": parameter_count(ours), "diffusers": parameter_count(theirs)}
 
 
@@ -96,7 +81,7 @@ def measure(turns: int, batch: int) -> dict:
         batch: Images per step.
 
     Returns:
-        A plain dict with machine, versions, counts, seconds and ratios.
+        A plain dict with counts, rates and ratios.
     """
     steps, counts = entrants(batch)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -111,10 +96,7 @@ def measure(turns: int, batch: int) -> dict:
         pairs = sorted(a / b for a, b in zip(seconds["diffusers"], seconds[name], strict=True))
         ratios[name] = {"median": statistics.median(pairs), "lowest": pairs[0], "highest": pairs[-1]}
     return {
-        "date": datetime.date.today().isoformat(),
-        "processor": processor(),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "batch": batch,
         "turns": turns,
         "parameters": counts,
