@@ -4,8 +4,8 @@
     PUSHFORWARD_DATA=FOLDER python benchmarks/unet_quality.py [--seconds 150]
 
 Flow matching on MNIST without labels, with our small U-Net and with diffusers' UNet2DModel of equal parameter count as one's own
-module, by the same optimiser, in turns of five seconds. Theirs is trained twice, at the rate that suits ours and at a third of it,
-so that neither is helped by the choice. Ours runs in bfloat16; theirs in float32, and channels_last, which is faster than its
+module, by the same optimiser, in turns of five seconds. Theirs is trained twice, at the rate that suits ours and at a third of
+it, so that neither is helped by the choice. Ours runs in bfloat16; theirs in float32, and channels_last, which is faster than its
 default layout. Judged by the Fréchet distance of 2,000 samples.
 """
 

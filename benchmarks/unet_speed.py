@@ -1,10 +1,11 @@
 """How fast does the default small U-Net train, against diffusers' UNet2DModel of equal parameter count?
 
 Protocol: 28 x 28 images with one channel, batch 128, one step = forward, mean squared error, backward, update.
-Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the processor has it, Muon for kernels
-and fused AdamW for all else. diffusers' runs as its documentation shows it: default layout, float32, fused AdamW (its fastest of
-the configurations that we tried within 5 % of our parameter count). Both run in turns, one step each, in one process, so that a machine whose
-speed drifts treats them alike; medians over all steps after warm-up, and the median of the per-turn ratios.
+Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the processor has it, Muon for
+kernels and fused AdamW for all else. diffusers' runs as its documentation shows it: default layout, float32, fused AdamW (its
+fastest of the configurations that we tried within 5 % of our parameter count). Both run in turns, one step each, in one process,
+so that a machine whose speed drifts treats them alike; medians over all steps after warm-up, and the median of the per-turn
+ratios.
 
     pip install diffusers
     python benchmarks/unet_speed.py [--steps 20] [--batch 128] [--threads N]
