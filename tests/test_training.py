@@ -1,3 +1,6 @@
+import contextlib
+import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -12,9 +15,13 @@ import torch
 from laws import CASES, recipe_for, space_data
 
 import pushforward as pf
+from pushforward.denoiser import Denoiser
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
-from pushforward.training import Budget, Trainer, checkpoint
+from pushforward.evaluation import Judge, train_in_turns
+from pushforward.methods import Denoising
+from pushforward.networks import UNet
+from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import SETTLE, Clock
 from pushforward.training.ema import Average
 from pushforward.training.start import prepare, reopen
@@ -40,8 +47,8 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
-    """Stopped mid-epoch and at an epoch's edge (64 rows, batch 32); the log agrees as well."""
-    data = space_data((17,), labels=True, rows=70)
+    """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch; the log agrees as well."""
+    data = space_data((17,), labels=True, rows=64)
     made = lambda: recipe_for(name, data, batch=32)  # noqa: E731
     whole = pf.fit(made(), data, steps=7, out=tmp_path / "whole", seed=3)
     trainer = prepare(made(), data, steps=7, out=tmp_path / "cut", seed=3)
@@ -71,49 +78,167 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
         torch.testing.assert_close(finals[0][key], finals[1][key], rtol=1e-3, atol=2e-5)
 
 
-CHILD = """
-    import os, signal, sys
-    import torch
+KILLS = {
+    "before the first checkpoint": {"step": 2},
+    "at an epoch's edge": {"step": 4},
+    "mid-epoch": {"step": 5},
+    "inside accumulation": {"turn": 1},
+}
+"""Where the process dies. An epoch is 2 steps of 128 rows, a checkpoint 3 steps; step 6 is interrupted between its two parts."""
+FORKS = """
+    import json, os, signal, sys
+    import safetensors.torch, torch, torch._dynamo
     torch.set_num_threads(1)
     sys.path.insert(0, {tests!r})
     from laws import recipe_for, space_data
-    from pushforward.methods import Denoising, GAN, VAE
+    from pushforward import spec
+    from pushforward.training import Silent
     from pushforward.training.start import prepare, reopen
-    data = space_data((17,), labels=True, rows=300)
-    folder = {folder!r}
-    recipe = recipe_for({name!r}, data, batch=128, accumulate=2)
-    kind = type(recipe.method)
-    losses, seen = kind.losses, [0]
 
-    def counted(self, batch, now):
-        for turn in losses(self, batch, now):
-            seen[0] += 1
-            if seen[0] == {kill}:
+    spec.registered()
+
+    class Deadly(Silent):
+        def __init__(self, step):
+            self.step = step
+
+        def __call__(self, name, clock, samples, losses):
+            if clock.step == self.step:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(losses, batch, now, left=[None]):
+        for turn in losses(batch, now):
+            if now.samples == 5 * 128:
+                left[0] = 1 if left[0] is None else left[0] - 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
             yield turn
 
-    if {kill}:
-        kind.losses = counted
-    fresh = not os.path.exists(folder)
-    trainer = prepare(recipe, data, steps=4, out=folder, checkpoint_every=1) if fresh else reopen(folder, data=data)
-    trainer.advance()
+    def train(folder, name, step=None, turn=None):
+        data = space_data((17,), labels=True, rows=256)
+        progress = Deadly(step)
+        if os.path.exists(folder):
+            trainer = reopen(folder, data=data, progress=progress)
+        else:
+            recipe = recipe_for(name, data, batch=128, accumulate=2)
+            trainer = prepare(recipe, data, steps=7, out=folder, checkpoint_every=3, progress=progress)
+        if turn is not None:
+            losses = trainer.method.losses
+            trainer.method.losses = lambda batch, now: deadly(losses, batch, now)
+        trainer.advance()
+
+    def forked(*case, **kill):
+        child = os.fork()
+        if child == 0:
+            try:
+                train(*case, **kill)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
+
+    print(json.dumps([forked(*case, **kill) for case, kill in json.load(sys.stdin)]))
 """
 
 
-def child(folder, name, kill):
-    code = textwrap.dedent(CHILD).format(tests=os.path.dirname(__file__), folder=str(folder), name=name, kill=kill)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Every recipe trained without disturbance ("whole"), and killed in each way and resumed: folders by (name, kill).
 
-
-@pytest.mark.parametrize(("name", "kill"), [(name, 7 if name == "gan" else 4) for name in RECIPES])
-def test_a_kill_inside_accumulation_replays_the_step(name, kill, tmp_path):
-    """SIGKILL between the turns of two micro-batches; the run is then resumed and compared with an undisturbed one."""
-    assert child(tmp_path / "killed", name, kill).returncode == -signal.SIGKILL
-    assert checkpoint.latest(tmp_path / "killed" / "checkpoints") is not None
-    done = child(tmp_path / "killed", name, 0)
+    The processes are forked from one that has loaded torch and run nothing yet, so that a case costs no start of Python.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    at = {(name, kill): str(folder / f"{name}-{number}") for name in RECIPES for number, kill in enumerate(["whole", *KILLS])}
+    cases, expected = [], []
+    for (name, kill), where in at.items():
+        if kill != "whole":
+            cases.append([[where, name], KILLS[kill]])
+            expected.append(signal.SIGKILL)
+        cases.append([[where, name], {}])
+        expected.append(0)
+    code = textwrap.dedent(FORKS).replace("{tests!r}", repr(os.path.dirname(__file__)))
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(cases), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert child(tmp_path / "whole", name, 0).returncode == 0
-    assert_same(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+    assert json.loads(done.stdout) == [int(one) for one in expected], done.stderr
+    return {case: folder / where for case, where in at.items()}
+
+
+@pytest.mark.parametrize("kill", KILLS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_killed_run_resumes_bit_for_bit(name, kill, killed):
+    """SIGKILL, then resume: weights, averages, optimisers, counters and the log are those of an undisturbed run."""
+    whole, resumed = killed[name, "whole"], killed[name, kill]
+    assert_same(final_state(whole), final_state(resumed))
+    logs = [[(row["step"], row["loss"]) for row in pf.load(folder).losses()] for folder in (whole, resumed)]
+    assert logs[0] == logs[1]
+    assert [step for step, _ in logs[0]] == list(range(1, 8))
+
+
+def test_a_killed_run_was_between_checkpoints(tmp_path):
+    """A run is saved before its first step, and a fresh trainer costs no checkpoint."""
+    data = space_data((2,), labels=False)
+    trainer = prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is None
+    trainer.advance(1e-9)
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    assert reopen(tmp_path / "run", data=data).clock.step == 0
+
+
+def test_a_method_handed_over_resumes_with_its_own_weights(tmp_path):
+    """Its weights come from no seed: without the checkpoint of step 0 they would be lost."""
+    data = space_data((2,), labels=False)
+    made = lambda: trained_a_little(recipe_for("flow", data).method)  # noqa: E731
+    whole = pf.fit(made(), data, steps=3, out=tmp_path / "whole")
+    prepare(made(), data, steps=3, out=tmp_path / "cut").advance(1e-9)
+    pf.resume(tmp_path / "cut", data=data)
+    assert_same(final_state(whole.folder), final_state(tmp_path / "cut"))
+
+
+def trained_a_little(method):
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.01)
+    return method
+
+
+def test_dropout_is_repeated_and_resumed(tmp_path):
+    """A U-Net drops features by a function, not by a module that a search would find."""
+    data = space_data((1, 8, 8), labels=False)
+    made = lambda: dropping(recipe_for("flow", data, batch=16))  # noqa: E731
+    for number in range(2):
+        torch.manual_seed(number)
+        pf.fit(made(), data, steps=4, out=tmp_path / str(number))
+    assert_same(final_state(tmp_path / "0"), final_state(tmp_path / "1"))
+    trainer = prepare(made(), data, steps=4, out=tmp_path / "cut", checkpoint_every=2)
+    trainer.advance(1e-9)
+    trainer.advance(1e-9)
+    torch.manual_seed(9)
+    pf.resume(tmp_path / "cut", data=data)
+    assert_same(final_state(tmp_path / "0"), final_state(tmp_path / "cut"))
+
+
+def dropping(recipe):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = UNet.sized("tiny", shape=(1, 8, 8), dropout=0.3)
+    old = recipe.method.denoiser
+    method = Denoising(Denoiser(network, old.path, old.prediction, old.space))
+    return dataclasses.replace(recipe, method=method)
+
+
+def test_every_part_plays_to_its_end(tmp_path):
+    """What follows the last yield runs in each part of a batch."""
+    data = space_data((2,), labels=False, rows=300)
+    trainer = prepare(recipe_for("flow", data, batch=2 * BLOCK, accumulate=2), data, steps=1, out=tmp_path / "run")
+    losses, ended = trainer.method.losses, []
+
+    def counted(batch, now):
+        yield from losses(batch, now)
+        ended.append(len(batch.x))
+
+    trainer.method.losses = counted
+    trainer.advance()
+    assert ended == [BLOCK, BLOCK]
 
 
 def test_seeds_change_runs_and_equal_seeds_repeat_them(tmp_path):
@@ -264,18 +389,102 @@ def test_old_checkpoints_go_and_two_stay(tmp_path):
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     folder, data = run_folder(tmp_path)
-    before = final_state(folder)
+    before, spec = final_state(folder), (folder / "spec.json").read_bytes()
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_flush", full)
-    with pytest.raises(CheckpointError, match="No space left"):
-        pf.resume(folder, data=data, steps=6)
-    monkeypatch.undo()
-    assert not list((folder / "checkpoints").glob(".tmp*"))
-    assert_same(final_state(folder), before)
-    assert pf.resume(folder, data=data, steps=6).state["step"] == 6
+    for part in ("_flush", "_fill"):
+        trainer = reopen(folder, data=data, steps=6)
+        monkeypatch.setattr(checkpoint, part, full)
+        with pytest.raises(CheckpointError, match="No space left"):
+            trainer.advance()
+        with pytest.raises(CheckpointError, match="No space left"):
+            pf.resume(folder, data=data, steps=9 if part == "_flush" else 6)
+        monkeypatch.undo()
+        assert not list(folder.rglob(".tmp*"))
+        assert_same(final_state(folder), before)
+        assert (folder / "spec.json").read_bytes() != spec
+    assert pf.resume(folder, data=data).state["step"] == 6
+
+
+def test_an_extension_is_kept_when_it_is_killed(tmp_path):
+    folder, data = run_folder(tmp_path)
+    reopen(folder, data=data, steps=9).advance(1e-9)
+    assert pf.resume(folder, data=data).state["step"] == 9
+    content = json.loads((folder / "spec.json").read_text())
+    assert content["budget"]["steps"] == 9
+    assert [(one["step"], one["budget"]["steps"]) for one in content["extended"]] == [(4, 4)]
+
+
+def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
+    """Before it is settled, the number of steps of the shorter budget must not come back; from then on it must."""
+    data = space_data((2,), labels=False)
+    trainer = prepare(recipe_for("flow", data), data, seconds=1e-3, out=tmp_path / "run")
+    trainer.advance()
+    first = trainer.clock.total
+    trainer = reopen(tmp_path / "run", data=data, seconds=1e6)
+    assert trainer.clock.total is None
+    trainer = reopen(tmp_path / "run", data=data)
+    assert trainer.clock.total is None
+    assert not trainer.done
+    trainer.clock.total = first + 7
+    trainer.save()
+    trainer = reopen(tmp_path / "run", data=data)
+    assert trainer.clock.total == first + 7
+    trainer.advance()
+    assert pf.load(tmp_path / "run").state["step"] == first + 7
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """The loss is finite and its gradient is not: sqrt at 0."""
+    data = space_data((2,), labels=False)
+    trainer = prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / "run", checkpoint_every=2)
+    while trainer.clock.step < 5:
+        trainer.advance(1e-9)
+    losses = trainer.method.losses
+
+    def steep(batch, now):
+        for player, loss in losses(batch, now):
+            yield player, loss + (loss - loss.detach()).abs().sqrt()
+
+    trainer.method.losses = steep
+    with pytest.raises(Diverged, match=r"weights .* not finite after step 6.*keeps step 4"):
+        trainer.advance()
+    assert math.isfinite(trainer.losses["denoiser"])
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+
+
+def test_a_broken_training_leaves_the_others_theirs(tmp_path):
+    """One entrant diverges: the rest finish, and the fallen one is judged at its last checkpoint, with a warning."""
+    data = space_data((2,), labels=False)
+    trainers = [
+        prepare(recipe_for(name, data), data, steps=5, out=tmp_path / name, checkpoint_every=2)
+        for name in ("vae", "flow", "ddpm")
+    ]
+    broken = trainers[1]
+    while broken.clock.step < 3:
+        broken.advance(1e-9)
+    with torch.no_grad():
+        next(broken.method.parameters()).fill_(math.nan)
+    runs = train_in_turns(trainers, turn=1e-9)
+    assert [(run.name, run.state["step"]) for run in runs] == [("vae", 5), ("flow", 2), ("ddpm", 5)]
+    assert [len(run.warnings) for run in runs] == [0, 1, 0]
+    assert "not finite" in runs[1].warnings[0]
+    assert "step 2" in runs[1].warnings[0]
+    assert torch.isfinite(runs[1].transport.sample(4)).all()
+    entrant, _ = Judge(data, repeats=1).entrant("flow", runs[1], curve=False)
+    assert entrant["warnings"] == list(runs[1].warnings)
+
+
+def test_if_all_entrants_fall_the_comparison_does(tmp_path):
+    data = space_data((2,), labels=False)
+    trainers = [prepare(recipe_for(name, data), data, steps=3, out=tmp_path / name) for name in ("vae", "flow")]
+    for trainer in trainers:
+        with torch.no_grad():
+            next(trainer.method.parameters()).fill_(math.nan)
+    with pytest.raises(Diverged):
+        train_in_turns(trainers)
 
 
 def test_changed_data_is_refused(tmp_path):
@@ -326,6 +535,227 @@ def test_accumulation_that_would_split_a_group_is_refused(tmp_path):
     recipe = recipe_for("flow", data, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
         Trainer(recipe, data, Budget(steps=1), out=tmp_path / "run")
+
+
+def other(space, **changes):
+    return dataclasses.replace(space, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": (5.0, 6.0)},
+        {"std": (3.0, 1.0)},
+        {"low": (0.0, 0.0), "high": (1.0, 1.0)},
+        {"columns": ("a", "b")},
+        {"classes": ("a", "c", "b")},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_method_of_another_space_is_refused(changes, tmp_path):
+    data = space_data((2,), labels=True)
+    recipe = recipe_for("flow", dataclasses.replace(data, space=other(data.space, **changes)))
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        pf.fit(recipe, data, steps=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_method_without_labels_may_learn_from_labelled_data_but_not_the_reverse(tmp_path):
+    data = space_data((2,), labels=True)
+    plain = data.without_labels()
+    assert not pf.fit(recipe_for("flow", plain), data, steps=1, out=tmp_path / "plain").space.classes
+    with pytest.raises(UsageError, match="classes"):
+        pf.fit(recipe_for("flow", data), plain, steps=1, out=tmp_path / "labelled")
+
+
+def test_spaces_that_differ_by_rounding_are_one(tmp_path):
+    data = space_data((2,), labels=False)
+    near = other(data.space, mean=[m * (1 + 1e-12) for m in data.space.mean])
+    pf.fit(recipe_for("flow", dataclasses.replace(data, space=near)), data, steps=1, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "sound"),
+    [
+        (lambda spec: spec["training"].update(lr=0.5), True),
+        (lambda spec: spec["training"].update(batchh=5), False),
+        (lambda spec: spec.update(seed=4), True),
+        (lambda spec: spec["method"].update(steps=7), True),
+        (lambda spec: spec["method"].update(stepz=7), False),
+        (lambda spec: spec.update(method={"part": "Linear"}), False),
+        (lambda spec: spec.pop("recipe"), False),
+        (lambda spec: spec.update(plugins=[{}]), False),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch):
+    """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
+    if not hashed:
+        monkeypatch.setattr("pushforward.training.run.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.start.check_spec", lambda *_: None)
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    change(spec)
+    (folder / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
+        pf.resume(folder, data=data)
+
+
+@pytest.mark.parametrize(
+    "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
+)
+def test_a_malformed_manifest_is_damage(manifest, tmp_path):
+    folder, _ = run_folder(tmp_path)
+    path = folder / "checkpoints" / "step_000004" / "MANIFEST.json"
+    whole = json.loads(path.read_text())
+    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
+        manifest = {"files": {**whole["files"], **manifest["files"]}}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="damaged"):
+        pf.load(folder)
+
+
+@pytest.mark.parametrize("budget", [None, {"stepz": 4}, {}, {"steps": "4"}, {"steps": -4}])
+def test_a_malformed_budget_is_damage(budget, tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"budget": budget}))
+    with pytest.raises(CheckpointError, match="budget"):
+        pf.resume(folder, data=data)
+
+
+def test_a_state_that_says_too_little_is_damage(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    inside = folder / "checkpoints" / "step_000004"
+    (inside / "state.json").write_text('{"step": 4}')
+    manifest = json.loads((inside / "MANIFEST.json").read_text())
+    content = (inside / "state.json").read_bytes()
+    manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (inside / "MANIFEST.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="samples"):
+        pf.load(folder)
+
+
+def test_a_torn_log_is_read_and_mended(tmp_path):
+    folder, data = run_folder(tmp_path)
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    torn = [lines[0], lines[1][:20], lines[1][:9] + "}", "[1]}", "{}", lines[2], lines[3][: len(lines[3]) // 2]]
+    path.write_text("\n".join(torn))
+    assert [row["step"] for row in pf.load(folder).losses()] == [1, 3]
+    pf.resume(folder, data=data, steps=6)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3, 5, 6]
+
+
+def test_a_log_that_cannot_be_read_or_written_is_a_disk_error(tmp_path, monkeypatch):
+    folder, data = run_folder(tmp_path)
+    path = folder / "metrics.jsonl"
+    before = path.read_text()
+    monkeypatch.setattr(checkpoint.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.resume(folder, data=data, checkpoint="step_000002")
+    monkeypatch.undo()
+    assert path.read_text() == before
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        pf.load(folder).losses()
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("step_*"))
+
+
+def test_after_an_older_checkpoint_later_ones_go(tmp_path):
+    """Of the run that was given up nothing may be taken for the newest, nor kept in a whole one's place."""
+    folder, data = run_folder(tmp_path, steps=9, every=3)
+    assert names(folder) == ["step_000006", "step_000009"]
+    damaged = folder / "checkpoints" / "step_000009" / "method.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    trainer = reopen(folder, data=data, checkpoint="step_000006")
+    assert names(folder) == ["step_000006", "step_000009"]
+    trainer.advance(1e-9)
+    trainer.finish()
+    assert names(folder) == ["step_000006", "step_000007"]
+    assert checkpoint.latest(folder / "checkpoints").name == "step_000007"
+    assert pf.resume(folder, data=data, steps=12).state["step"] == 12
+    assert names(folder) == ["step_000009", "step_000012"]
+
+
+def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    inside = folder / "checkpoints"
+    pointer = inside / "latest.json"
+    pointer.write_text('{"checkpoint": "step_000002"}')
+    assert checkpoint.latest(inside).name == "step_000002"
+    for text in ('{"checkpoint": "../checkpoints"}', '{"checkpoint": "step_000003"}', "[]", "{", '{"checkpoint": 4}'):
+        pointer.write_text(text)
+        assert checkpoint.latest(inside).name == "step_000004"
+    pointer.unlink()
+    weights = inside / "step_000004" / "method.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert checkpoint.latest(inside).name == "step_000002"
+
+
+def test_memory_is_each_runs_own(tmp_path):
+    """What the process held before a run's steps is not the run's."""
+    if not os.path.exists("/proc/self/clear_refs"):
+        pytest.skip("only Linux counts anew")
+    data = space_data((2,), labels=False)
+    trainers = [prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / str(i)) for i in range(2)]
+    losses, large = trainers[0].method.losses, 400
+
+    def greedy(batch, now):
+        torch.ones(large * 2**18)
+        yield from losses(batch, now)
+
+    trainers[0].method.losses = greedy
+    for trainer in trainers:
+        trainer.advance()
+    first, second = (pf.load(tmp_path / str(i)).state["peak_memory_mb"] for i in range(2))
+    assert first > second + large / 2
+    assert reopen(tmp_path / "0", data=data, steps=4)._peak / 2**20 == pytest.approx(first)
+
+
+def test_memory_is_told_where_the_kernel_tells_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_PROC", tmp_path / "nothing")
+    memory.reset_peak()
+    assert memory.peak_memory() > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert memory.peak_memory() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ema": -5}, "ema"),
+        ({"ema_share": -0.1}, "ema_share"),
+        ({"warmup": -1}, "warmup"),
+        ({"lr_end": math.nan}, "lr_end"),
+        ({"lr": math.nan}, "learning rate"),
+        ({"lr": math.inf}, "learning rate"),
+        ({"clip": 0}, "clip"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"players": {"critic": {"lrr": 1e-3}}}, 'Did you mean "lr"'),
+        ({"players": {"critic": {"lr": 0}}}, "critic"),
+        ({"players": {"critc": {"lr": 1e-3}}}, 'Did you mean "critic"'),
+    ],
+)
+def test_training_settings_are_checked(given, says):
+    recipe = recipe_for("gan", space_data((2,), labels=False))
+    with pytest.raises(UsageError, match=says):
+        dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+
+
+def test_a_label_may_be_called_opaque(tmp_path):
+    """Weights are drawn from the seed whatever the words in the spec."""
+    data = space_data((2,), labels=True)
+    data = dataclasses.replace(data, space=other(data.space, classes=("opaque", "b", "c")))
+    weights = []
+    for seed in (0, 1):
+        trainer = prepare(recipe_for("flow", data), data, steps=1, out=tmp_path / str(seed), seed=seed)
+        weights.append(next(trainer.method.parameters()).detach().clone())
+    assert not torch.equal(*weights)
 
 
 def test_cases_of_the_law_are_all_spaces():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.errors import UsageError
+from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, data_of
 from pushforward.training import Run, Trainer
-from pushforward.training.start import finished
+from pushforward.training.start import finished, kept
 from pushforward.transports import Transport
 
 __all__ = ["check_model", "compare_models", "train_in_turns"]
@@ -23,18 +24,39 @@ TURN = 5.0
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
     """Train several models side by side, so that a machine whose speed drifts treats all alike.
 
+    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+
     Args:
         trainers: One for each entrant; a trainer whose ``stop`` is set is left where it is.
         turn: Seconds of training in one turn.
+
+    Returns:
+        The runs, in the order of ``trainers``.
+
+    Raises:
+        Diverged: If all of them diverge.
+        CheckpointError: If the disk refuses.
     """
-    waiting = [trainer for trainer in trainers if not trainer.done]
+    fallen: dict[int, Diverged] = {}
+
+    def attempt(number: int, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Diverged as error:
+            fallen[number] = error
+            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+
+    waiting = [number for number, trainer in enumerate(trainers) if not trainer.done]
     while waiting and not any(trainer.stop for trainer in trainers):
-        for trainer in waiting:
-            trainer.advance(turn)
-        waiting = [trainer for trainer in waiting if not trainer.done]
-    for trainer in trainers:
-        trainer.finish()
-    return [finished(trainer) for trainer in trainers]
+        for number in waiting:
+            attempt(number, partial(trainers[number].advance, turn))
+        waiting = [number for number in waiting if number not in fallen and not trainers[number].done]
+    for number, trainer in enumerate(trainers):
+        if number not in fallen:
+            attempt(number, trainer.finish)
+    if fallen and len(fallen) == len(trainers):
+        raise next(iter(fallen.values()))
+    return [kept(one, fallen[number]) if number in fallen else finished(one) for number, one in enumerate(trainers)]
 
 
 def compare_models(
@@ -66,8 +88,7 @@ def compare_models(
     """
     if not models:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
-    first = next(iter(models.values()))
-    data = data if data is not None else data_of(first)
+    data = data if data is not None else data_of(_informed(models))
     for name, model in models.items():
         check_model(name, model, data)
     judge = Judge(data, n or 0, repeats)
@@ -94,6 +115,12 @@ def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def _informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
+    """The first run with labels, whose data says most; else the first model."""
+    labelled = [model for model in models.values() if isinstance(model, Run) and model.space.classes]
+    return labelled[0] if labelled else next(iter(models.values()))
+
+
 def _transport(model: Run | Transport) -> Transport:
     return model.transport if isinstance(model, Run) else model
 
@@ -106,5 +133,13 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     """
     if tuple(_transport(model).space.shape) != tuple(data.space.shape):
         raise UsageError(f"{name} makes rows of shape {_transport(model).space.shape}; {data.name} has {data.space.shape}.")
-    if isinstance(model, Run) and model.spec.get("fingerprint") not in (None, data.fingerprint):
+    if isinstance(model, Run) and not _of_data(model.spec, data):
         raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
+
+
+def _of_data(spec: Mapping[str, Any], data: Dataset) -> bool:
+    """Whether a run learned from these rows, with their labels or without."""
+    rows = spec.get("rows_fingerprint")
+    if rows is not None:
+        return bool(rows == data.rows_fingerprint)
+    return spec.get("fingerprint") in (None, data.fingerprint, data.rows_fingerprint)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+
+from pushforward.training.memory import peak_memory
 
 __all__ = ["flops", "named_parameters", "parameters", "peak_memory", "seconds_per_sample"]
 
@@ -34,18 +35,6 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     with FlopCounterMode(display=False) as counter:
         function(*inputs)
     return int(counter.get_total_flops())
-
-
-def peak_memory(device: torch.device | str = "cpu") -> int:
-    """The most memory in bytes that this process has held: resident on the CPU, in tensors on a CUDA device."""
-    if torch.device(device).type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 def seconds_per_sample(sample: Callable[[int], Any], n: int, repeats: int = 3) -> float:

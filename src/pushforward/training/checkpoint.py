@@ -20,10 +20,13 @@ from torch import Tensor
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["Checkpoint", "latest", "load", "read_json", "save", "verify", "write_json"]
+__all__ = ["Checkpoint", "latest", "load", "read_json", "read_state", "save", "step_name", "verify", "write_json", "write_text"]
 
 FORMAT = 1
-_PREFIX = "step_"
+GROUPS = ("method", "average", "optimizer")
+"""The files of weights that a checkpoint holds."""
+_PREFIX, _LATEST = "step_", "latest.json"
+_STATE: dict[str, Any] = {"step": int, "samples": int, "seconds": (int, float), "total": (int, type(None))}
 
 
 class Checkpoint:
@@ -59,12 +62,21 @@ def _flush(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one move: a temporary file, flushed, then renamed over ``path``."""
+    """Write JSON in one move; see `write_text`."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one move: a temporary file, flushed, then renamed over ``path``.
+
+    Raises:
+        CheckpointError: If the disk refuses; what was there stays.
+    """
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
         try:
-            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+            temporary.write_text(text)
             _flush(temporary)
             os.replace(temporary, path)
         finally:
@@ -87,7 +99,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int = 2) -> Path:
+def step_name(step: int) -> str:
+    """The name of the checkpoint after so many steps, such as "step_000500"."""
+    return f"{_PREFIX}{step:06d}"
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    keep: int = 2,
+    after: int | None = None,
+) -> Path:
     """Write ``folder/step_NNNNNN`` and prune older checkpoints.
 
     Args:
@@ -96,6 +120,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
         tensors: Per file name (without ending), tensors by name.
         state: JSON-ready counters.
         keep: How many checkpoints stay.
+        after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
+            (``resume --from``) and are removed; None leaves them.
 
     Returns:
         The new checkpoint's folder.
@@ -103,7 +129,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
     Raises:
         CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
     """
-    final, temporary = folder / f"{_PREFIX}{step:06d}", folder / f".tmp-{_PREFIX}{step:06d}-{os.getpid()}"
+    final, temporary = folder / step_name(step), folder / f".tmp-{step_name(step)}-{os.getpid()}"
     _sweep(folder)
     try:
         with _disk(final):
@@ -115,10 +141,12 @@ def save(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
             os.rename(temporary, final)
             _flush(folder)
         verify(final)
-        write_json(folder / "latest.json", {"checkpoint": final.name, "format_version": FORMAT})
+        write_json(folder / _LATEST, {"checkpoint": final.name, "format_version": FORMAT})
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in _all(folder)[:-keep]:
+    given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
+    kept = [path for path in _all(folder) if path not in given_up]
+    for old in (*given_up, *kept[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -152,15 +180,46 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _is_checkpoint(name: object) -> bool:
+    return isinstance(name, str) and name.startswith(_PREFIX) and name.removeprefix(_PREFIX).isdecimal()
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX))
+
+
 def _all(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))
+    return sorted((path for path in folder.glob(f"{_PREFIX}*") if _is_checkpoint(path.name)), key=_step)
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a run's ``checkpoints`` folder, or None where there is none."""
+    """The checkpoint of a run's ``checkpoints`` folder that was written last, or None where there is none.
+
+    ``latest.json`` names it; without that file, or where it names none that is there, it is the one of the highest number that
+    is whole.
+    """
+    named = _named(folder)
+    if named is not None:
+        return named
     found = _all(folder)
-    return found[-1] if found else None
+    return next((path for path in reversed(found) if _whole(path)), found[-1] if found else None)
+
+
+def _named(folder: Path) -> Path | None:
+    try:
+        content = read_json(folder / _LATEST)
+    except CheckpointError:
+        return None
+    name = content.get("checkpoint") if isinstance(content, dict) else None
+    return folder / str(name) if _is_checkpoint(name) and (folder / str(name)).is_dir() else None
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def verify(folder: Path) -> None:
@@ -170,11 +229,15 @@ def verify(folder: Path) -> None:
         CheckpointError: Naming the first file that is missing or damaged, and the checkpoint before it.
     """
     manifest = read_json(folder / "MANIFEST.json")
-    files = manifest.get("files", {}) if isinstance(manifest, dict) else {}
-    if "state.json" not in files:
-        raise _damaged(folder, "MANIFEST.json", "lists no state")
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    wanted = ["state.json", *(f"{name}.safetensors" for name in GROUPS)]
+    missing = wanted if not isinstance(files, dict) else [name for name in wanted if name not in files]
+    if missing or not isinstance(files, dict):
+        raise _damaged(folder, "MANIFEST.json", f"does not list {missing[0]}")
     for name, entry in files.items():
         path = folder / name
+        if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):
+            raise _damaged(folder, "MANIFEST.json", f"gives no size and sha256 of {name}")
         if Path(name).name != name or not path.is_file():
             raise _damaged(folder, name, "is missing")
         if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
@@ -183,8 +246,24 @@ def verify(folder: Path) -> None:
 
 def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
     others = [path.name for path in _all(folder.parent) if path != folder]
-    mend = f"Go on from the one before: --from {others[-1]}." if others else "There is no other checkpoint in this run."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {mend}")
+    before = [other for other in others if _is_checkpoint(folder.name) and _step(Path(other)) < _step(folder)]
+    other = (before or others)[-1] if others else None
+    mend = f"The checkpoint before it: {other}." if other else "There is no other checkpoint in this run."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {mend}", other)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The counters of a checkpoint, after all of its files have been verified.
+
+    Raises:
+        CheckpointError: If anything is missing, differs from its hash or is not what it should be.
+    """
+    verify(folder)
+    state = read_json(folder / "state.json")
+    for name, kind in _STATE.items():
+        if not isinstance(state, dict) or not isinstance(state.get(name, ""), kind):
+            raise _damaged(folder, "state.json", f"does not say {name}")
+    return state
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -196,9 +275,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    verify(folder)
+    state = read_state(folder)
     try:
         tensors = {path.stem: load_file(path, device=str(device)) for path in sorted(folder.glob("*.safetensors"))}
     except (SafetensorError, OSError) as error:
         raise _damaged(folder, "a weights file", f"cannot be read ({error})") from error
-    return Checkpoint(folder, tensors, read_json(folder / "state.json"))
+    return Checkpoint(folder, tensors, state)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from importlib import metadata
@@ -20,6 +22,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.transports import Transport
 
@@ -36,10 +39,13 @@ class Run:
         content: What ``spec.json`` holds.
         method: The method with the weights that were asked for (the average by default).
         state: The checkpoint's counters: step, samples, seconds, total.
+        warnings: Sentences that a report must say of it.
     """
 
-    def __init__(self, folder: Path, content: dict[str, Any], method: Method, state: dict[str, Any]) -> None:
-        self.folder, self.spec, self.method, self.state = folder, content, method, state
+    def __init__(
+        self, folder: Path, content: dict[str, Any], method: Method, state: dict[str, Any], warnings: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.spec, self.method, self.state, self.warnings = folder, content, method, state, tuple(warnings)
 
     @property
     def name(self) -> str:
@@ -69,12 +75,12 @@ class Run:
         return found
 
     def losses(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.jsonl``: step, samples, seconds, rate and the loss of each player."""
-        import json
+        """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.
 
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        Raises:
+            CheckpointError: If the disk does not give the file.
+        """
+        return log.read(self.folder / "metrics.jsonl")
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
@@ -89,7 +95,8 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
     if wanted is not None:
         folder = Path(wanted)
         if folder.exists():
-            raise UsageError(f"{folder} exists already. Choose another --out, or go on with it: pushforward resume {folder}")
+            mend = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
+            raise UsageError(f"{folder} exists already. Choose another --out{mend}")
         return folder
     stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
     folder = stem
@@ -140,6 +147,7 @@ def write_new(
         "training": spec.describe({**asdict(recipe.training)}),
         "data": getattr(data, "origin", None),
         "fingerprint": data.fingerprint,
+        "rows_fingerprint": data.rows_fingerprint,
         "budget": asdict(budget),
         "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
         **settings,
@@ -157,6 +165,38 @@ def write_new(
     checkpoints.write_json(folder / "spec.json", content)
     checkpoints.write_json(folder / "manifest.json", manifest)
     return content
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a spec without its budget, which extending a run changes."""
+    fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Compare a spec with the one that a checkpoint was written under.
+
+    Raises:
+        CheckpointError: If they differ.
+    """
+    if state.get("spec_sha256", digest(content)) != digest(content):
+        raise CheckpointError(
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
+            "with other settings start a new run, from these weights if you like: --init."
+        )
+
+
+def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> None:
+    """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
+
+    Raises:
+        CheckpointError: If the disk refuses; the old spec stays.
+    """
+    if asdict(budget) != content["budget"]:
+        earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
+        changed = {"extended": earlier, "budget": asdict(budget)}
+        checkpoints.write_json(folder / "spec.json", {**content, **changed})
+        content |= changed
 
 
 def _version(name: str) -> str | None:
@@ -178,8 +218,9 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     content = checkpoints.read_json(folder / "spec.json")
     if not isinstance(content, dict) or content.get("format_version") != FORMAT:
         raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
+    _check_kinds(folder, content)
     given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
-    for needed in content.get("plugins", []):
+    for needed in content["plugins"]:
         if needed["sha256"] not in given:
             changed = " The file given has changed since." if given else ""
             raise CheckpointError(
@@ -191,10 +232,56 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     return content
 
 
+_KINDS: dict[str, Any] = {
+    "recipe": str,
+    "family": str,
+    "method": dict,
+    "training": dict,
+    "fingerprint": str,
+    "budget": dict,
+    "plugins": list,
+    "seed": int,
+    "augment": list,
+    "checkpoint_every": (int, type(None)),
+}
+
+
+def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
+    plugins = content.get("plugins")
+    if isinstance(plugins, list) and not all(isinstance(one, dict) and {"file", "sha256"} <= one.keys() for one in plugins):
+        wrong.append("plugins")
+    if wrong:
+        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
+
+
 def recipe_of(content: dict[str, Any], method: Method | None = None) -> Recipe:
-    """The recipe that a spec describes, with fresh weights."""
-    made = method if method is not None else spec.build(content["method"])
-    return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
+    """The recipe that a spec describes, with fresh weights.
+
+    Raises:
+        CheckpointError: If the spec describes none that this version can build.
+    """
+    try:
+        made = method if method is not None else spec.build(content["method"])
+        if not isinstance(made, Method):
+            raise TypeError(f"{type(made).__name__} is no method")
+        return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"The run's spec.json describes no recipe of this version: {error}. Restore the file.") from error
+
+
+def budget_of(content: dict[str, Any]) -> Budget:
+    """The budget that a spec holds.
+
+    Raises:
+        CheckpointError: If it holds none.
+    """
+    try:
+        return Budget(**content["budget"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
 
 
 def pick(folder: Path, name: str | None) -> Path:
@@ -236,6 +323,7 @@ def load(
     folder = Path(folder)
     content = read_spec(folder, plugins)
     found = checkpoints.load(pick(folder, checkpoint), device)
+    check_spec(folder, content, found.state)
     made = recipe_of(content, method).method.to(device)
     restore(made, found.tensors["method" if raw else "average"], found.folder)
     return Run(folder, content, made.eval().requires_grad_(False), found.state)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,27 @@ import torch
 from pushforward import recipes, spec
 from pushforward.data import Dataset
 from pushforward.draws import key
-from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
 from pushforward.training.progress import Silent
-from pushforward.training.run import Run, free_folder, load, pick, read_spec, recipe_of, restore
+from pushforward.training.run import (
+    Run,
+    budget_of,
+    check_spec,
+    extend,
+    free_folder,
+    load,
+    pick,
+    read_spec,
+    recipe_of,
+    restore,
+)
 from pushforward.training.trainer import Trainer
 
-__all__ = ["finished", "fit", "prepare", "reopen", "resume", "seeded"]
+__all__ = ["finished", "fit", "kept", "prepare", "reopen", "resume", "seeded"]
 
 
 def seeded(build: Callable[[], Any], seed: int) -> Any:
@@ -35,8 +45,6 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
 def _fresh(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with weights drawn from the seed; modules that cannot be rebuilt keep theirs."""
     content = spec.describe(recipe.method)
-    if "opaque" in json.dumps(content):
-        return recipe
     try:
         return replace(recipe, method=seeded(lambda: spec.build(content), seed))
     except CheckpointError:
@@ -58,24 +66,28 @@ def prepare(
     seconds: float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    init: str | Path | None = None,
+    init: str | Path | Run | None = None,
     size: str = "small",
     plugins: Sequence[str | Path] = (),
+    asked: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Trainer:
-    """A new `Trainer`, as `fit` makes it; see there."""
+    """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
     if isinstance(recipe, str):
+        asked = {"size": size} if asked is None else asked
         made: Recipe = seeded(lambda: recipes.named(recipe)(data.space, size), seed)
     elif isinstance(recipe, Recipe):
         made = _fresh(recipe, seed)
     else:
         made = Recipe(recipe, name=type(recipe).__name__.lower())
     if init is not None:
-        source = load(init, plugins=plugins)
+        source = init if isinstance(init, Run) else load(init, plugins=plugins)
+        init = source.folder
         restore(made.method, source.method.state_dict(), source.folder)
     folder = free_folder(out, data.name, made.name)
     budget = _budget(steps, samples, seconds)
-    return Trainer(made, data, budget, out=folder, seed=seed, plugins=[Path(p) for p in plugins], **options)
+    files = [Path(path) for path in plugins]
+    return Trainer(made, data, budget, out=folder, seed=seed, plugins=files, asked=asked, init=init, **options)
 
 
 def fit(
@@ -142,8 +154,18 @@ def fit(
 def finished(trainer: Trainer) -> Run:
     """The run of a trainer, with the averaged weights in memory."""
     trainer.progress.close()
-    state = checkpoints.read_json(pick(trainer.folder, None) / "state.json")
+    name = checkpoints.step_name(trainer.clock.step)
+    state = checkpoints.read_json(pick(trainer.folder, name) / "state.json")
     return Run(trainer.folder, trainer.content, trainer.average.method, state)
+
+
+def kept(trainer: Trainer, error: Diverged) -> Run:
+    """The run of a trainer that has diverged, at its last checkpoint and with a warning that says why."""
+    trainer.progress.close()
+    found = checkpoints.load(pick(trainer.folder, None), trainer.device)
+    restore(trainer.average.method, found.tensors["average"], found.folder)
+    warning = f"its training broke off, and it is judged as it was after step {found.state['step']:,}. {error}"
+    return Run(trainer.folder, trainer.content, trainer.average.method, found.state, (warning,))
 
 
 def reopen(
@@ -165,6 +187,7 @@ def reopen(
     folder, plugins = Path(folder), list(plugins)
     content = read_spec(folder, plugins)
     where = pick(folder, checkpoint)
+    check_spec(folder, content, checkpoints.read_state(where))
     if data is None:
         if not content.get("data"):
             raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
@@ -175,7 +198,7 @@ def reopen(
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: --init {folder}."
         )
     asked = steps is not None or samples is not None or seconds is not None
-    budget = _budget(steps, samples, seconds) if asked else Budget(**content["budget"])
+    budget = _budget(steps, samples, seconds) if asked else budget_of(content)
     trainer = Trainer(
         recipe_of(content, method),
         data,
@@ -189,6 +212,7 @@ def reopen(
         content=content,
     )
     trainer.restore(where)
+    extend(folder, content, budget, trainer.clock.step)
     return trainer
 
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pushforward.data import Batch, Dataset, Sampler
+from pushforward.data import Batch, Dataset, Sampler, Space
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Method, Now
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.ema import Average
+from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
 from pushforward.training.progress import Silent
-from pushforward.training.run import restore, write_new
+from pushforward.training.run import digest, restore, write_new
 
 __all__ = ["Trainer"]
 
@@ -48,10 +49,17 @@ class Trainer:
         seed: Of everything random.
         device: Where it is trained.
         augment: Augmentations by name ("flip", "shift").
-        checkpoint_every: Steps between checkpoints; None means every two minutes of training. The last step is always saved.
+        checkpoint_every: Steps between checkpoints; None means every two minutes of training. The first and the last step are
+            always saved.
         progress: What shows it to a person.
         plugins: Python files that the recipe came from; their hashes are stored.
+        asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
+            repeats the run; None where the recipe was made in Python.
+        init: The run from whose weights it starts, for the same purpose.
         content: The spec of a run that is taken up again.
+
+    Raises:
+        UsageError: For a method of another space, or settings that do not fit each other.
     """
 
     def __init__(
@@ -67,6 +75,8 @@ class Trainer:
         checkpoint_every: int | None = None,
         progress: Silent | None = None,
         plugins: Sequence[Path] = (),
+        asked: Mapping[str, Any] | None = None,
+        init: str | Path | None = None,
         content: dict[str, Any] | None = None,
     ) -> None:
         _check_fit(recipe, data, checkpoint_every)
@@ -83,10 +93,15 @@ class Trainer:
         self.stop = False
         self.losses: dict[str, float] = {}
         self._held: list[dict[str, Any]] = []
-        self._dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.method.modules())
-        self._saved_at, self._saved_seconds = -1, 0.0
+        self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
         self._parts = _parts(self.training, self.method)
-        settings = {"seed": seed, "augment": list(augment), "checkpoint_every": checkpoint_every}
+        settings = {
+            "seed": seed,
+            "augment": list(augment),
+            "checkpoint_every": checkpoint_every,
+            "asked": None if asked is None else dict(asked),
+            "init": None if init is None else str(init),
+        }
         self.content = content or write_new(out, recipe, data, budget, settings, plugins)
 
     @property
@@ -102,10 +117,15 @@ class Trainer:
     def advance(self, seconds: float = math.inf) -> None:
         """Train until the budget is used up, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
+        A new run is saved before its first step, so that it can be resumed whenever it is killed.
+
         Raises:
-            Diverged: If a loss is not finite; the last checkpoint is kept.
+            Diverged: If a loss or a weight is not finite; the last checkpoint is kept.
             CheckpointError: If the disk refuses.
         """
+        if self._saved_at < 0:
+            self.save()
+        reset_peak(self.device)
         until = self.clock.seconds + seconds
         while not (self.done or self.stop or self.clock.seconds >= until):
             before = self.clock.progress
@@ -118,9 +138,11 @@ class Trainer:
             self._note(losses)
             self.progress(self.folder.name, self.clock, self.samples, self.losses)
             if self._due():
+                self._peak = max(self._peak, peak_memory(self.device))
                 self.save()
             if any(before < share <= self.clock.progress for share in PICTURES):
                 self._pictures()
+        self._peak = max(self._peak, peak_memory(self.device))
         if self.done or self.stop:
             self.finish()
 
@@ -132,8 +154,7 @@ class Trainer:
 
     def _step(self) -> dict[str, Tensor]:
         step, batch = self.clock.step, self.sampler.batch(self.clock.step // self.method.reuse, self.device)
-        if self._dropout:
-            torch.manual_seed(key(self.seed, "dropout", step) >> 1)
+        torch.manual_seed(key(self.seed, "dropout", step) >> 1)
         rate = self.clock.rate(self.training.warmup, self.training.decay, self.training.lr_end)
         games = [self.method.losses(_rows(batch, part), self._now(part)) for part in self._parts]
         losses: dict[str, Tensor] = {}
@@ -145,17 +166,22 @@ class Trainer:
         return losses
 
     def _turn(self, games: Sequence[Iterator[tuple[str, Tensor]]]) -> tuple[str, Tensor] | None:
-        """One turn of the game in all parts of the batch, in lock step: gradients add up, each part's graph is freed at once."""
-        player, total = "", torch.zeros((), device=self.device)
+        """One turn of the game in all parts of the batch, in lock step: gradients add up, each part's graph is freed at once.
+
+        None when the game is over, which every part plays to its end.
+        """
+        player, total, over = "", torch.zeros((), device=self.device), 0
         for game, part in zip(games, self._parts, strict=True):
             move = next(game, None)
             if move is None:
-                return None
+                over += 1
+                continue
             player, loss = move
             share = loss * ((part.stop - part.start) / self.training.batch)
             share.backward(inputs=self.players[player].parameters)
             total += share.detach()
-        return player, total
+        assert over in (0, len(games)), "every part of a batch plays the same turns"
+        return None if over else (player, total)
 
     def _now(self, part: slice) -> Now:
         rows = part.stop - part.start
@@ -175,14 +201,20 @@ class Trainer:
             row["loss"] = {player: float(loss) for player, loss in row["loss"].items()}
         bad = [(row["step"], player) for row in rows for player, loss in row["loss"].items() if not math.isfinite(loss)]
         if bad:
-            kept = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
-            raise Diverged(
-                f"The loss of the {bad[0][1]} is not finite at step {bad[0][0]}{kept}. "
-                "Try a lower --lr, --precision float32, or check the data with `pushforward data check`."
-            )
+            raise self._diverged(f"The loss of the {bad[0][1]} is not finite at step {bad[0][0]}")
         self.losses = rows[-1]["loss"]
-        with checkpoints._disk(self.folder / "metrics.jsonl"), (self.folder / "metrics.jsonl").open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        log.append(self.folder / "metrics.jsonl", rows)
+
+    def _diverged(self, what: str) -> Diverged:
+        kept = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
+        return Diverged(f"{what}{kept}. Try a lower --lr, --precision float32, or check the data with `pushforward data check`.")
+
+    def _check_weights(self) -> None:
+        """Losses may be finite where a gradient was not."""
+        for kind, method in (("weights", self.method), ("averaged weights", self.average.method)):
+            for name, parameter in method.named_parameters():
+                if not bool(torch.isfinite(parameter).all()):
+                    raise self._diverged(f"The {kind} {name} are not finite after step {self.clock.step}")
 
     def _due(self) -> bool:
         if self.checkpoint_every is not None:
@@ -190,8 +222,14 @@ class Trainer:
         return self.clock.seconds - self._saved_seconds >= CHECKPOINT_SECONDS
 
     def save(self) -> Path:
-        """Write a checkpoint of the present step."""
+        """Write a checkpoint of the present step.
+
+        Raises:
+            Diverged: If a loss or a weight is not finite; earlier checkpoints stay.
+            CheckpointError: If the disk refuses.
+        """
         self._flush()
+        self._check_weights()
         optimizers = {name: value for player in self.players.values() for name, value in player.state().items()}
         tensors = {
             "method": self.method.state_dict(),
@@ -204,11 +242,13 @@ class Trainer:
             "samples": self.samples,
             "seconds": self.clock.seconds,
             "total": self.clock.total,
+            "budget": asdict(self.budget),
+            "spec_sha256": digest(self.content),
             "precision": self.precision,
             "batch": self.training.batch,
-            "peak_memory_mb": _peak_memory(self.device),
+            "peak_memory_mb": self._peak / 2**20,
         }
-        written = checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, state)
+        written = checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, state, after=self._saved_at)
         self._saved_at, self._saved_seconds = self.clock.step, self.clock.seconds
         return written
 
@@ -221,12 +261,14 @@ class Trainer:
             player.restore(found.tensors["optimizer"])
         state = found.state
         self.clock.step, self.clock.seconds = state["step"], state["seconds"]
-        if self.budget.seconds is not None and asdict(self.budget) == self.content["budget"]:
+        if self.budget.seconds is not None and asdict(self.budget) == state.get("budget", self.content["budget"]):
             self.clock.total = state["total"]
+        self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
-        _cut(self.folder / "metrics.jsonl", state["step"])
+        log.cut(self.folder / "metrics.jsonl", state["step"])
 
     def _pictures(self) -> None:
+        self._check_weights()
         count = 36 if self.data.space.kind == "image" else 1000
         x = self.average.method.transport().sample(count, seed=0)
         name = f"step_{self.clock.step:06d}"
@@ -247,14 +289,28 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
 
 
 def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
-    if tuple(recipe.method.space.shape) != tuple(data.space.shape):
-        raise UsageError(
-            f"The method is made for rows of shape {tuple(recipe.method.space.shape)}; {data.name} has "
-            f"{tuple(data.space.shape)}. "
-            "Make the recipe from data.space."
-        )
+    made = recipe.method.space
+    space = data.space.with_labels(bool(made.classes))
+    for name in ("shape", "classes", "columns", "mean", "std", "low", "high"):
+        mine, theirs = getattr(made, name), getattr(space, name)
+        if not (_close(mine, theirs, space) if name in ("mean", "std") else mine == theirs):
+            what = "rows of shape" if name == "shape" else f"data whose {name} is"
+            raise UsageError(
+                f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
+                "Make the recipe from data.space."
+            )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"--checkpoint-every needs at least 1 step, got {checkpoint_every}.")
+
+
+def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
+    """Equal to the rounding of another machine's sums."""
+    return all(abs(a - b) <= 1e-6 * (std + abs(b)) for a, b, std in zip(mine, theirs, space.std, strict=True))
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _parts(training: Training, method: Method) -> list[slice]:
@@ -271,19 +327,3 @@ def _parts(training: Training, method: Method) -> list[slice]:
 
 def _rows(batch: Batch, part: slice) -> Batch:
     return batch if part.start == 0 and part.stop >= len(batch.x) else batch.rows(part)
-
-
-def _cut(path: Path, step: int) -> None:
-    """Drop the log's rows after a step, and a last row that was cut off."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    if len(kept) != len(lines):
-        path.write_text("".join(f"{line}\n" for line in kept))
-
-
-def _peak_memory(device: torch.device) -> float:
-    import resource
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,67 @@
+"""The log of a run: ``metrics.jsonl``, one row of step, samples, seconds and losses for each training step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pushforward.errors import CheckpointError
+from pushforward.training import checkpoint as checkpoints
+
+__all__ = ["append", "cut", "read"]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a log; what a kill cut off or damage made unreadable is left out.
+
+    Raises:
+        CheckpointError: If the file is there and the disk does not give it.
+    """
+    return [row for _, row in _rows(_text(path))]
+
+
+def cut(path: Path, step: int) -> None:
+    """Drop the rows after a step, and those that are not whole, in one move.
+
+    Raises:
+        CheckpointError: If the disk refuses; the log stays as it was.
+    """
+    text = _text(path)
+    kept = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
+    if kept != text:
+        checkpoints.write_text(path, kept)
+
+
+def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add rows at the end.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    with checkpoints._disk(path), path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}. Mend the disk, or move the file away."
+        ) from error
+
+
+def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("loss"), dict):
+            found.append((line, row))
+    return found
