@@ -107,6 +107,11 @@ class Dataset:
                 digest.update(np.ascontiguousarray(little).data)
         return digest.hexdigest()
 
+    @cached_property
+    def rows_fingerprint(self) -> str:
+        """sha256 (hex) of the rows, column names and shape of both splits, the same with labels and without them."""
+        return self.without_labels().fingerprint
+
     def describe(self) -> dict[str, Any]:
         """A plain dict for manifests and reports: name, kind, shape, rows, classes, columns, fingerprint, files."""
         return {
