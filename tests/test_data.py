@@ -507,3 +507,54 @@ def test_data_folder(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert folder() == Path("/caches/pushforward")
     assert os.sep in str(folder())
+
+
+@pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
+def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
+    x, _ = toy.TOYS[name].rows(name, 4000)
+    low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 150
+    axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
+    grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
+    log_p, cell = toy.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
+    assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
+    own = toy.TOYS[name].truth.log_density(x)
+    assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(len(x))
+    assert pf_data.load(name, limit=10).truth is toy.TOYS[name].truth
+
+
+def test_every_toy_knows_its_density():
+    assert all(made.truth is not None for made in toy.TOYS.values())
+
+
+def test_the_only_row_of_a_class_is_never_held_out():
+    labels = np.repeat([0, 1, 2, 3], [1, 20, 1, 1])
+    for count in (1, 2, 5, 19):
+        held = held_out_rows(len(labels), labels, count)
+        assert len(held) == count
+        assert (labels[held] == 1).all()
+    many = np.concatenate([np.arange(40), [0, 1]])
+    assert set(many[held_out_rows(42, many)]) == {0, 1}
+    with pytest.raises(DataError, match="single row"):
+        held_out_rows(7, np.arange(7))
+
+
+@pytest.mark.parametrize(
+    ("x", "labels", "says"),
+    [
+        (np.zeros((4, 2)), None, r"astype\(np.float32\)"),
+        (np.zeros((4, 1, 3, 3), dtype=np.float32), None, "uint8 images"),
+        (np.zeros((4, 3, 3), dtype=np.float32), None, "expected float32 vectors"),
+        (np.zeros((4, 2), dtype=np.float32), np.zeros(4), "expected int64"),
+        (np.zeros((4, 2), dtype=np.float32), np.zeros(3, dtype=np.int64), "one for each of 4"),
+    ],
+)
+def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
+    with pytest.raises(DataError, match=says):
+        Split(x, labels)
+
+
+def test_a_space_without_a_target_still_loads():
+    space = Space(shape=(2,), mean=(0, 0), std=(1, 1), classes=("a",), frequencies=(1,), target="kind")
+    older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
+    assert Space(**older).target == ""
+    assert space.with_labels(False).target == ""

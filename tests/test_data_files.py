@@ -11,10 +11,12 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pushforward.data import Space, check, load
 from pushforward.errors import DataError, UsageError
+from pushforward.outputs import write_samples
 
 
 def picture(seed=0, shape=(12, 10, 3)):
@@ -514,3 +516,43 @@ def test_a_name_wins_over_a_path(tmp_path, monkeypatch):
     assert load("./digits").space.shape == (3, 12, 10) == load(tmp_path / "digits").space.shape
     plain(tmp_path / "photos", 5)
     assert load("photos").name == "photos"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"label": np.arange(20) % 2, "x_test": np.zeros((4, 3))}, "label but no label_test"),
+        ({"label_test": np.arange(4) % 2, "x_test": np.zeros((4, 3))}, "label_test but no label"),
+        ({"label": np.arange(20) % 2, "label_test": np.arange(4) % 2}, "label_test but no x_test"),
+    ],
+)
+def test_labels_come_for_all_rows_or_for_none(tmp_path, arrays, says):
+    np.savez(tmp_path / "v.npz", x=np.random.rand(20, 3), **arrays)
+    with pytest.raises(DataError, match=says):
+        load(tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize("big", [2**24 + 1, 2**60 + 1, -(2**53) - 1])
+def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
+    (tmp_path / "t.csv").write_text("size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n")
+    with pytest.raises(DataError, match=r'column "id", row 21.*Subtract'):
+        load(tmp_path / "t.csv")
+    np.save(tmp_path / "t.npy", np.array([[1, 2], [3, big], [4, 5]]))
+    with pytest.raises(DataError, match=r"column 1, row 2.*Subtract"):
+        load(tmp_path / "t.npy")
+    (tmp_path / "t.csv").write_text("id\n" + f"{2**24}\n{2**25}\n" * 6)
+    assert load(tmp_path / "t.csv").train.x.max() == 2**25
+
+
+def test_the_targets_name_is_kept(tmp_path):
+    (tmp_path / "t.csv").write_text("size,kind\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(20)))
+    data = load(tmp_path / "t.csv", target="kind")
+    assert data.space.target == "kind"
+    write_samples(tmp_path / "out.csv", data.space, 2, [(torch.zeros(2, 1), {"label": torch.tensor([0, 1])})])
+    assert (tmp_path / "out.csv").read_text().split() == ["size,kind", "0.0,a", "0.0,b"]
+
+
+def test_a_path_below_home_is_stored_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "v.npy", np.random.rand(20, 3))
+    assert load("~/v.npy").origin["name_or_path"] == str((tmp_path / "v.npy").resolve())

@@ -1,6 +1,8 @@
 """Losses against closed forms, games in their order, and what training finds where the answer is known."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -255,3 +257,16 @@ def test_a_path_read_as_flow_starts_where_the_noise_is():
     for name, scale in (("edm", 20.0), ("flow", 0.999), ("ddpm", 1.0)):
         start = recipe_for(name, data).method.transport()._at_start(z)
         assert float(start[0, 0]) == pytest.approx(scale, rel=1e-3)
+
+
+def test_a_group_holds_whole_groups_of_coupling_and_times():
+    denoiser = pf.Denoiser(Scale(), pf.Linear(), "velocity", PLANE)
+    coupling, times = pf.couplings.OptimalTransport(96), pf.times.Stratified(pf.times.Uniform(), 64)
+    assert pf.Denoising(denoiser, couple=coupling, times=times).group == 192
+
+
+def test_modules_are_there_after_a_fresh_import():
+    names = "times couplings paths predictions guidance denoiser transports training evaluation report draws errors spec outputs"
+    code = f"import pushforward as pf\nfor name in {names.split()}: assert getattr(pf, name).__name__ == 'pushforward.' + name"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import data, methods, metrics, networks, recipes, solvers
+    from pushforward import (
+        couplings,
+        data,
+        denoiser,
+        draws,
+        errors,
+        evaluation,
+        guidance,
+        methods,
+        metrics,
+        networks,
+        outputs,
+        paths,
+        pictures,
+        precision,
+        predictions,
+        recipes,
+        report,
+        solvers,
+        spec,
+        times,
+        training,
+        transports,
+    )
     from pushforward.denoiser import Denoiser
     from pushforward.evaluation import evaluate
     from pushforward.guidance import Guided
@@ -23,7 +46,30 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "methods", "metrics", "networks", "recipes", "solvers")
+_MODULES = (
+    "couplings",
+    "data",
+    "denoiser",
+    "draws",
+    "errors",
+    "evaluation",
+    "guidance",
+    "methods",
+    "metrics",
+    "networks",
+    "outputs",
+    "paths",
+    "pictures",
+    "precision",
+    "predictions",
+    "recipes",
+    "report",
+    "solvers",
+    "spec",
+    "times",
+    "training",
+    "transports",
+)
 _HOMES = {
     "denoiser": ("Denoiser",),
     "evaluation": ("evaluate",),
@@ -61,16 +107,32 @@ __all__ = [
     "Training",
     "Transport",
     "compare",
+    "couplings",
     "data",
+    "denoiser",
+    "draws",
+    "errors",
     "evaluate",
+    "evaluation",
     "fit",
+    "guidance",
     "load",
     "methods",
     "metrics",
     "networks",
+    "outputs",
+    "paths",
+    "pictures",
+    "precision",
+    "predictions",
     "recipes",
+    "report",
     "resume",
     "solvers",
+    "spec",
+    "times",
+    "training",
+    "transports",
 ]
 
 

@@ -197,10 +197,15 @@ def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
         for number, (x, condition) in enumerate(parts):
             label = _labels(condition)
             if number == 0:
-                writer.writerow(names if label is None else [*names, "label" if "label" not in names else "label_"])
+                writer.writerow(names if label is None else [*names, _label_column(space, names)])
             for i, row in enumerate(space.quantise(x)):
                 cells = [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
                 writer.writerow(cells if label is None else [*cells, space.classes[label[i]]])
+
+
+def _label_column(space: Space, names: list[str]) -> str:
+    name = space.target or "label"
+    return name if name not in names else f"{name}_"
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts) -> None:

@@ -68,7 +68,8 @@ def read_numpy(path: Path) -> Arrays:
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
     label, label_test = found.get("label"), found.get("label_test")
-    if label is None or (held is not None and label_test is None):
+    _check_label_arrays(path, found)
+    if label is None:
         return Arrays(Split(train), None if held is None else Split(held), integer=integer)
     both = [_label_values(label, len(train), f"{path.name}: label")]
     if held is not None and label_test is not None:
@@ -76,6 +77,15 @@ def read_numpy(path: Path) -> Arrays:
     numbers, classes = _numbered(np.concatenate(both), str(path), "label")
     n = len(train)
     return Arrays(Split(train, numbers[:n]), None if held is None else Split(held, numbers[n:]), classes, integer=integer)
+
+
+def _check_label_arrays(path: Path, found: dict[str, NDArray[Any]]) -> None:
+    """Labels come for all rows or for none."""
+    needed = {"label": ("label_test",) if "x_test" in found else (), "label_test": ("label", "x_test")}
+    for name, others in needed.items():
+        for other in others:
+            if name in found and other not in found:
+                raise DataError(f"{path} has {name} but no {other}: expected both or neither. Add {other}, or leave {name} out.")
 
 
 def read_csv(path: Path, target: str | None = None) -> Arrays:
@@ -111,6 +121,8 @@ def read_csv(path: Path, target: str | None = None) -> Arrays:
     names = tuple(header[i] for i in keep)
     x = np.stack([_column(path, name, cells, lines) for name, cells in zip(names, columns, strict=True)], axis=1)
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
+    for i in integer:
+        _refuse_rounding(x[:, i], f'{path}, column "{names[i]}"')
     return Arrays(Split(x.astype(np.float32), labels), classes=classes, columns=names, integer=integer)
 
 
@@ -199,8 +211,21 @@ def _rows(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
         )
     if x.ndim == 2:
         integer = tuple(range(x.shape[1])) if x.dtype.kind in "iu" else ()
+        for column in integer:
+            _refuse_rounding(x[:, column], f"{name}, column {column}")
         return np.ascontiguousarray(x, dtype=np.float32), integer
     return _pixels(_channels_first(x, name), name), ()
+
+
+def _refuse_rounding(values: NDArray[Any], place: str) -> None:
+    """Whole numbers beyond 2^24 have no float32 of their own, so that samples would be of other numbers."""
+    exact = values.astype(np.float64)
+    lost = np.flatnonzero((exact.astype(np.float32) != exact) | (np.abs(exact) >= 2.0**53))
+    if len(lost):
+        raise DataError(
+            f"{place}, row {lost[0] + 1}: {values[lost[0]]:.0f} is a whole number that float32 rounds; it holds all up to "
+            "16,777,216. Subtract the smallest value from the column, or give it in a larger unit (thousands, days for seconds)."
+        )
 
 
 def _channels_first(x: NDArray[Any], name: str) -> NDArray[Any]:

@@ -38,9 +38,21 @@ class Split:
     labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        """Check what the rest of the library relies on."""
-        assert self.x.dtype == (np.uint8 if self.x.ndim == 4 else np.float32)
-        assert self.labels is None or (self.labels.dtype == np.int64 and self.labels.shape == (len(self.x),))
+        """Check what the rest of the library relies on.
+
+        Raises:
+            DataError: If it is not so.
+        """
+        if self.x.ndim not in (2, 4) or self.x.dtype != (np.uint8 if self.x.ndim == 4 else np.float32):
+            raise DataError(
+                f"Rows of type {self.x.dtype} and shape {self.x.shape}: expected float32 vectors (n, d), as x.astype(np.float32) "
+                "makes them, or uint8 images (n, C, H, W), 0 to 255."
+            )
+        if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
+            raise DataError(
+                f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
+                f"{len(self.x)} rows, as labels.astype(np.int64) makes them."
+            )
 
     def __len__(self) -> int:
         """How many rows."""
@@ -143,6 +155,8 @@ class Dataset:
 def held_out_rows(n: int, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
     """Choose the held-out rows: the same ones for the same n and labels, in the classes' proportions.
 
+    Every class keeps at least one row to train on, so that fewer are held out where classes are as small as that.
+
     Args:
         n: number of rows, at least 2.
         labels: label numbers (n,), or None.
@@ -152,7 +166,7 @@ def held_out_rows(n: int, labels: NDArray[np.int64] | None = None, count: int | 
         Sorted row numbers, int64 (count,).
 
     Raises:
-        DataError: fewer than two rows.
+        DataError: fewer than two rows, or no class with two.
     """
     if n < 2:
         raise DataError(f"The data has {n} row{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
@@ -161,6 +175,8 @@ def held_out_rows(n: int, labels: NDArray[np.int64] | None = None, count: int | 
     if labels is None:
         return np.sort(order[:count])
     sizes = np.bincount(labels)
+    if sizes.max() < 2:
+        raise DataError("Every label has a single row, so none can be held out: leave the labels out, or add rows.")
     quota = _shares(sizes, count)
     ordered = labels[order]
     chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
@@ -168,11 +184,16 @@ def held_out_rows(n: int, labels: NDArray[np.int64] | None = None, count: int | 
 
 
 def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Split a count in proportion to sizes, by largest remainders (ties: the first class)."""
+    """Split a count in proportion to sizes, by largest remainders (ties: the first class), leaving one of each."""
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")
     quota[largest[: count - quota.sum()]] += 1
+    spare = np.maximum(sizes - 1, 0)
+    short = int(np.maximum(quota - spare, 0).sum())
+    quota = np.minimum(quota, spare)
+    for _ in range(min(short, int((spare - quota).sum()))):
+        quota[np.argmax(spare - quota)] += 1
     return quota
 
 
@@ -184,6 +205,7 @@ def build(
     classes: tuple[str, ...] = (),
     columns: tuple[str, ...] = (),
     integer: tuple[int, ...] = (),
+    target: str = "",
     held_out_count: int | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -198,6 +220,7 @@ def build(
         classes: class names; labels are dropped when empty.
         columns: column names.
         integer: numbers of the whole-number columns.
+        target: name of the column that became the label.
         held_out_count: how many rows to hold out, see `held_out_rows`.
         limit: at most so many training rows, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
@@ -224,5 +247,5 @@ def build(
             train = train.take(np.sort(permutation(len(train), _SPLIT_KEY, seed)[:limit]))
     if not classes:
         train, held_out = Split(train.x), Split(held_out.x)
-    space = Space.measure(train.x, train.labels, classes=classes, columns=columns, integer=integer)
+    space = Space.measure(train.x, train.labels, classes=classes, columns=columns, integer=integer, target=target)
     return Dataset(name, space, train, held_out, **extra)

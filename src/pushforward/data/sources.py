@@ -203,7 +203,7 @@ def load(
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv with --target.")
     # paths are kept whole, so that a run finds its data again from another folder
-    name = text if text in SOURCES else str(Path(text).resolve())
+    name = text if text in SOURCES else str(Path(text).expanduser().resolve())
     asked = {"target": target, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
     origin = {key: value for key, value in asked.items() if value is not None}
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
@@ -294,6 +294,7 @@ def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, lim
         classes=read.classes,
         columns=read.columns,
         integer=read.integer,
+        target=target or "",
         limit=limit,
         seed=seed,
     )

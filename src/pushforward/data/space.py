@@ -39,6 +39,7 @@ class Space:
         columns: names of the columns (vectors from a table).
         integer: numbers of the columns that hold whole numbers.
         binary: whether every value is 0 or 1 in data units.
+        target: name of the column that became the label (tables); empty where the label has no name.
 
     Raises:
         DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
@@ -54,6 +55,7 @@ class Space:
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     binary: bool = False
+    target: str = ""
 
     def __post_init__(self) -> None:
         """Turn lists (JSON has no tuples) into tuples of plain values, and check that they fit one another."""
@@ -181,7 +183,7 @@ class Space:
 
     def with_labels(self, labels: bool = True) -> Space:
         """This space as it is (True), or without its classes (False)."""
-        return self if labels else dataclasses.replace(self, classes=(), frequencies=())
+        return self if labels else dataclasses.replace(self, classes=(), frequencies=(), target="")
 
     @classmethod
     def measure(
@@ -192,6 +194,7 @@ class Space:
         classes: Sequence[str] = (),
         columns: Sequence[str] = (),
         integer: Sequence[int] = (),
+        target: str = "",
     ) -> Space:
         """Measure a space on a training split, block by block, so that no float copy of the whole is made.
 
@@ -201,6 +204,7 @@ class Space:
             classes: class names.
             columns: column names.
             integer: numbers of the whole-number columns.
+            target: name of the column that became the label.
 
         Returns:
             The space; the standard deviation is the population's (divided by n).
@@ -225,6 +229,7 @@ class Space:
             columns=tuple(columns),
             integer=tuple(integer),
             binary=binary,
+            target=target if labels is not None else "",
         )
 
     def _view(self) -> tuple[int, ...]:
