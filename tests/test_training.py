@@ -4,10 +4,12 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +17,13 @@ import torch
 from laws import CASES, recipe_for, space_data
 
 import pushforward as pf
+from pushforward.cli import main
 from pushforward.denoiser import Denoiser
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation.compare import check_model, compare_models
+from pushforward.evaluation.judge import commands
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
 from pushforward.training import Budget, Trainer, checkpoint, memory
@@ -27,12 +32,13 @@ from pushforward.training.ema import Average
 from pushforward.training.start import prepare, reopen
 
 RECIPES = list(pf.recipes.registry())
+LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256")
 
 
 def final_state(folder):
-    """Every tensor and counter of the newest checkpoint; seconds aside, they must agree bit for bit."""
+    """Every tensor and counter of the newest checkpoint, which must agree bit for bit; not what was measured or asked for."""
     found = checkpoint.load(checkpoint.latest(folder / "checkpoints"))
-    state = {name: value for name, value in found.state.items() if name not in ("seconds", "peak_memory_mb")}
+    state = {name: value for name, value in found.state.items() if name not in LEFT_OUT}
     return found.tensors, state
 
 
@@ -756,6 +762,73 @@ def test_a_label_may_be_called_opaque(tmp_path):
         trainer = prepare(recipe_for("flow", data), data, steps=1, out=tmp_path / str(seed), seed=seed)
         weights.append(next(trainer.method.parameters()).detach().clone())
     assert not torch.equal(*weights)
+
+
+def trained_by_command(tmp_path, monkeypatch, *words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words, "--out", "first"]) == 0
+    return pf.load("first")
+
+
+def repeated(run):
+    """The state that a run's own commands lead to."""
+    for number, line in enumerate(commands(run)):
+        program, *words = shlex.split(line)
+        assert program == "pushforward"
+        made = ["--out", f"{run.folder}-again"] if number == 0 and "--out" not in words else []
+        assert main([*words, *made]) == 0
+    return final_state(Path(f"{run.folder}-again"))
+
+
+def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
+    """Every setting that the command line takes has a part in what is trained, or in what is stored."""
+    rows = np.random.default_rng(0).integers(0, 256, size=(90, 10, 12), dtype=np.uint8)
+    np.savez(tmp_path / "my images.npz", x=rows, y=np.arange(90) % 3)
+    words = ["vae", "--data", "my images.npz", "--resize", "8", "--limit", "70", "--condition", "none", "--size", "tiny"]
+    words += ["--steps", "3", "--batch", "128", "--accumulate", "2", "--lr", "0.002", "--ema", "700", "--precision", "float32"]
+    words += ["--augment", "flip,shift", "--checkpoint-every", "2", "--latent", "5", "--seed", "3"]
+    run = trained_by_command(tmp_path, monkeypatch, *words)
+    assert_same(final_state(run.folder), repeated(run))
+    again = pf.load(f"{run.folder}-again")
+    assert again.spec == run.spec
+
+
+def test_an_extended_runs_commands_repeat_it(tmp_path, monkeypatch):
+    run = trained_by_command(tmp_path, monkeypatch, "flow", "--data", "moons", "--size", "tiny", "--steps", "2")
+    assert main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--init", "first", "--out", "second"]) == 0
+    assert main(["resume", "second", "--steps", "4"]) == 0
+    run = pf.load("second")
+    assert [line.split()[1] for line in commands(run)] == ["train", "resume"]
+    assert_same(final_state(run.folder), repeated(run))
+
+
+def test_a_run_from_python_says_that_no_command_repeats_it(tmp_path):
+    folder, _ = run_folder(tmp_path)
+    assert commands(pf.load(folder))[0].startswith("# ")
+    made = pf.recipes.flow(pf.data.load("moons").space, "tiny")
+    run = pf.fit(made, pf.data.load("moons"), steps=1, out=tmp_path / "moons")
+    assert commands(run)[0].startswith("# ")
+
+
+def test_runs_with_and_without_labels_are_compared(tmp_path):
+    """The same rows and split; other rows are refused, by the fingerprint of older runs as well."""
+    data = space_data((2,), labels=True)
+    plain = data.without_labels()
+    runs = {
+        str(one.space.classes != ()): pf.fit(recipe_for("vae", one), one, steps=1, out=tmp_path / str(i))
+        for i, one in enumerate((plain, data))
+    }
+    content, _ = compare_models(runs, data, repeats=1, curve=False)
+    assert [one["conditioned"] for one in content["entrants"]] == [False, True]
+    strange = space_data((2,), labels=False, seed=5)
+    for run in runs.values():
+        check_model("run", run, data)
+        with pytest.raises(UsageError, match="other data"):
+            check_model("run", run, strange)
+    del runs["False"].spec["rows_fingerprint"]
+    check_model("run", runs["False"], data)
+    with pytest.raises(UsageError, match="other data"):
+        check_model("run", runs["False"], strange)
 
 
 def test_cases_of_the_law_are_all_spaces():

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from pushforward.data import Dataset
-from pushforward.errors import UsageError
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.scoring import compared, floors, ratio, score
 from pushforward.training import Run, load
 from pushforward.training.run import machine
-from pushforward.transports import Flow, Transport
+from pushforward.transports import BATCH, Flow, Transport
 
 __all__ = ["Judge", "evaluate"]
 
@@ -40,12 +40,16 @@ class Judge:
         n: Samples on either side; 0 takes as many as the held-out split allows, at most 10,000.
         repeats: Samplings of each model.
         metrics: Names of metrics; None means all that apply.
+        seed: Added to the seed of every sampling.
+        batch: Rows sampled at a time.
     """
 
     data: Dataset
     n: int = 0
     repeats: int = 3
     metrics: Sequence[str] | None = None
+    seed: int = 0
+    batch: int = BATCH
     features: Features = field(init=False)
     floors: dict[str, Any] = field(init=False)
 
@@ -74,7 +78,7 @@ class Judge:
         return rows, float(np.mean(agreements)) if agreements else None
 
     def _draw(self, sampler: Any, seed: int) -> tuple[torch.Tensor, np.ndarray | None]:
-        parts = list(sampler.stream(self.n, seed=seed))
+        parts = list(sampler.stream(self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
         if parts[0][1] is None:
             return x, None
@@ -128,7 +132,7 @@ class Judge:
             "label_agreement": agreement,
             "modes": {"mass": rows["modes_held"]["mass"]} if "modes_held" in rows else None,
             "curve": self._curve(transport) if curve else [],
-            "warnings": [],
+            "warnings": list(model.warnings) if isinstance(model, Run) else [],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
         return content, _pictures(transport, model if isinstance(model, Run) else None)
@@ -194,7 +198,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         },
         "other_parameters": {name: count for name, count in others.items() if name in _beside(run, sampled)},
         "losses": losses,
-        "commands": [command(run)],
+        "commands": commands(run),
     }
 
 
@@ -203,24 +207,49 @@ def _beside(run: Run, sampled: set[int]) -> list[str]:
     return [name for name, part in run.method.named_children() if not sampled & set(cost.named_parameters(part))]
 
 
-def command(run: Run) -> str:
-    """The command line that trains this run again."""
+def commands(run: Run) -> list[str]:
+    """The command lines that train this run again, one more for each extension of its budget.
+
+    Where no command line can, because the recipe or the data came from Python, a comment says where the settings are.
+    """
     spec, source = run.spec, run.spec.get("data") or {}
+    if spec.get("asked") is None or not _readable(source):
+        return [f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"]
     plugin = spec["plugins"][0]["file"] if spec.get("plugins") else None
-    budget = spec["budget"]
-    given = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {:g}s"}
-    amount = next(text.format(budget[key]) for key, text in given.items() if budget.get(key) is not None)
-    words = [
-        "pushforward train",
-        plugin or spec["recipe"],
-        "--data",
-        shlex.quote(source.get("name_or_path", "DATA")),
-        amount,
-    ]
-    words += [f"--{name} {shlex.quote(str(source[name]))}" for name in ("target", "limit") if name in source]
-    words += [f"--resize {source['resize'][0]}"] if "resize" in source else []
-    words += ["--condition " + ("label" if source["labelled"] else "none")] if "labelled" in source else []
-    return " ".join([*words, f"--seed {spec['seed']}"])
+    budgets = [*(one["budget"] for one in spec.get("extended", [])), spec["budget"]]
+    again = shlex.quote(f"{run.folder}-again")
+    words = ["pushforward train", shlex.quote(plugin or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
+    words += [_amount(budgets[0]), *_options(_reading(source)), *_options(spec["asked"]), *_options(_settings(spec))]
+    words += [f"--out {again}"] if len(budgets) > 1 else []
+    named = f" --plugin {shlex.quote(plugin)}" if plugin else ""
+    return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
+
+
+def _readable(source: Mapping[str, Any]) -> bool:
+    """Whether the command line can read the same rows: it makes squares, and limits by seed 0."""
+    height, width = source.get("resize") or (0, 0)
+    return "name_or_path" in source and height == width and not source.get("seed")
+
+
+def _reading(source: Mapping[str, Any]) -> dict[str, Any]:
+    condition = {True: "label", False: "none", None: None}[source.get("labelled")]
+    resize = source["resize"][0] if "resize" in source else None
+    return {"target": source.get("target"), "resize": resize, "limit": source.get("limit"), "condition": condition}
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    augment, every = ",".join(spec["augment"]) or None, spec["checkpoint_every"]
+    return {"augment": augment, "checkpoint-every": every, "init": spec.get("init"), "seed": spec["seed"]}
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    return [f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None]
+
+
+def _amount(budget: Mapping[str, Any]) -> str:
+    """A budget as an option, with all of its digits."""
+    options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {!r}s"}
+    return next(text.format(budget[name]) for name, text in options.items() if budget.get(name) is not None)
 
 
 def _pictures(transport: Transport, run: Run | None) -> dict[str, Any]:
@@ -260,6 +289,8 @@ def evaluate(
     repeats: int = 3,
     metrics: Sequence[str] | None = None,
     plugins: Sequence[str | Path] = (),
+    seed: int = 0,
+    batch: int = BATCH,
 ) -> dict[str, Any]:
     """Score one model against held-out data.
 
@@ -270,27 +301,42 @@ def evaluate(
         repeats: Samplings.
         metrics: Names of metrics (`pushforward.metrics.registry`); None means all that apply.
         plugins: Python files that the run needs.
+        seed: Added to the seed of every sampling.
+        batch: Rows sampled at a time.
 
     Returns:
         Plain data: ``scores`` by name with mean, spread, floor and ratio, the no-network row, cost, settings.
 
     Raises:
         UsageError: If n is larger than the held-out split, or a transport comes without data.
+        DataError: If the run's data has changed since.
     """
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     if data is None:
         data = data_of(model)
-    judge = Judge(data, n or 0, repeats, metrics)
+    judge = Judge(data, n or 0, repeats, metrics, seed, batch)
     content, _ = judge.entrant(model.name if isinstance(model, Run) else "model", model, curve=False)
     return {**judge.described(), "entrants": [content], "baseline": judge.baseline()}
 
 
 def data_of(model: Any) -> Dataset:
-    """The data set that a run was trained on."""
+    """The data set that a run was trained on.
+
+    Raises:
+        UsageError: If the model does not say what that was.
+        DataError: If it has changed since.
+    """
     from pushforward.data import load as load_data
 
     origin: Mapping[str, Any] | None = model.spec.get("data") if isinstance(model, Run) else None
     if not origin:
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
-    return load_data(**origin)
+    data = load_data(**origin)
+    was = model.spec.get("fingerprint")
+    if was not in (None, data.fingerprint):
+        raise DataError(
+            f"The data has changed since {model.folder} was trained (fingerprint {data.fingerprint[:12]}, was {was[:12]}). "
+            "Restore it, or train anew."
+        )
+    return data
