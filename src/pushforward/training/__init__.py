@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pushforward.training.budget import Budget
-from pushforward.training.progress import Progress, Silent
+from pushforward.training.progress import Progress, Silent, Watcher
 from pushforward.training.run import Run, load
 from pushforward.training.start import fit, resume
 from pushforward.training.trainer import Trainer
 
-__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "fit", "load", "resume"]
+__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "fit", "load", "resume"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
-__all__ = ["Progress", "Silent", "duration"]
+__all__ = ["Progress", "Silent", "Watcher", "duration"]
 
 
 def duration(seconds: float) -> str:
@@ -16,20 +17,43 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-class Silent:
-    """Says nothing."""
+class Watcher(ABC):
+    """What a trainer tells of its steps."""
 
+    @abstractmethod
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
-        """Called after every step."""
+        """Called after every step.
 
+        Args:
+            name: The run's.
+            clock: Its `Clock`: step, seconds and share of the budget.
+            samples: Seen so far.
+            losses: The newest losses that are known, by player.
+        """
+
+    @abstractmethod
     def say(self, line: str) -> None:
         """Called for events."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Called at the end."""
+        """Called at the end, however it comes."""
 
 
-class Progress(Silent):
+class Silent(Watcher):
+    """Says nothing."""
+
+    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Progress(Watcher):
     """Lines of name, share done, time left, samples per second and losses.
 
     Args:
@@ -42,9 +66,11 @@ class Progress(Silent):
         self._last = time.monotonic()
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
+        self._seen: dict[str, tuple[Any, int, dict[str, float]]] = {}
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
+        self._seen[name] = clock, samples, losses
         now = time.monotonic()
         if now - self._last < (0.2 if self._terminal else self.interval):
             return
@@ -89,10 +115,11 @@ class Progress(Silent):
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Show where each training got to, and leave the terminal tidy."""
         if self._bars is not None:
-            for task in self._tasks.values():
-                self._bars.update(task, completed=1.0)
+            for name in self._tasks:
+                clock, samples, losses = self._seen[name]
+                self._bar(name, clock.progress, self._line(clock, samples, losses))
             self._bars.stop()
             self._bars = None
             self._tasks = {}

@@ -17,7 +17,7 @@ from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
-from pushforward.training.progress import Silent
+from pushforward.training.progress import Watcher
 from pushforward.training.run import (
     Run,
     budget_of,
@@ -102,7 +102,7 @@ def fit(
     device: torch.device | str = "cpu",
     augment: Sequence[str] = (),
     checkpoint_every: int | None = None,
-    progress: Silent | None = None,
+    progress: Watcher | None = None,
     init: str | Path | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> Run:
@@ -179,7 +179,7 @@ def reopen(
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
-    progress: Silent | None = None,
+    progress: Watcher | None = None,
 ) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     from pushforward.data import load as load_data
@@ -227,7 +227,7 @@ def resume(
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
-    progress: Silent | None = None,
+    progress: Watcher | None = None,
 ) -> Run:
     """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
 

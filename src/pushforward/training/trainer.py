@@ -25,7 +25,7 @@ from pushforward.training.budget import Budget, Clock
 from pushforward.training.ema import Average
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
-from pushforward.training.progress import Silent
+from pushforward.training.progress import Silent, Watcher
 from pushforward.training.run import digest, restore, write_new
 
 __all__ = ["Trainer"]
@@ -73,7 +73,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         augment: Sequence[str] = (),
         checkpoint_every: int | None = None,
-        progress: Silent | None = None,
+        progress: Watcher | None = None,
         plugins: Sequence[Path] = (),
         asked: Mapping[str, Any] | None = None,
         init: str | Path | None = None,
