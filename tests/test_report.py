@@ -363,6 +363,28 @@ def test_large_colour_images_still_fit(content):
     check_page(Report(content, pictures | {"real": {"grid": grid}}).to_html())
 
 
+@pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])
+def test_many_models_never_make_the_page_too_large(content, monkeypatch, largest, pictures, animations):
+    """Fewer and smaller pictures first, then no animations, then no pictures, and the page says so."""
+    from pushforward.report import page as module
+
+    rng = np.random.default_rng(4)
+    grid = rng.integers(0, 256, (36, 64, 64, 3), dtype=np.uint8)
+    frames = [(t, grid[:16]) for t in np.linspace(1, 0, 7)]
+    content["entrants"] = [make_entrant("flow") | {"name": f"flow {i}", "losses": {}} for i in range(8)]
+    shown = {one["name"]: {"grid": grid, "formation": frames, "training": frames} for one in content["entrants"]}
+    monkeypatch.setattr(module, "LARGEST", largest)
+    monkeypatch.setattr(module, "DETAILS", (0.5, 0.22))
+    made = Report(content, shown | {"real": {"grid": grid}}).to_html()
+    read = check_page(made)
+    assert len(made.encode()) <= largest
+    assert len([tag for tag, _ in read.tags if tag == "img"]) == pictures
+    assert len([1 for _, attrs in read.tags if "data-frames" in attrs]) == animations
+    left_out = {(9, 0): "animations would", (0, 0): "pictures would"}.get((pictures, animations))
+    assert ("so they are left out" in read.text) is (left_out is not None)
+    assert left_out is None or left_out in read.text
+
+
 def test_hostile_names_stay_text(content, digit_pictures):
     evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & \'"$title'
     content["title"] = content["data"]["name"] = content["commands"][0] = evil
@@ -648,6 +670,9 @@ def test_unequal_conditions_are_told(content):
     entrant(content, "flow")["label_agreement"] = 0.62
     content["settings"]["n"] = 90
     entrant(content, "gan")["warnings"] = ["3 steps were skipped"]
+    text = " ".join(said(content))
+    assert "All made 2,990 training steps, which took from 60.2 s (flow) to 2 min (gan)." in text
+    entrant(content, "gan")["training"]["steps"] = 1000
     text = " ".join(said(content))
     assert "Training took unequal time, from 60.2 s (flow) to 2 min (gan)" in text
     assert "vae has 10 times the parameters of gan" in text

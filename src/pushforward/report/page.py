@@ -6,7 +6,7 @@ import csv
 import importlib.resources
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from string import Template
 from typing import Any
@@ -49,30 +49,41 @@ from pushforward.report.words import (
 __all__ = ["LARGEST", "page"]
 
 LARGEST = 7_500_000
-"""Bytes; a page that comes out larger is drawn again with less detail."""
+"""Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
+LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
 
 
 def page(content: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
-    """The page as text.
+    """The page as text, of at most `LARGEST` bytes as far as pictures are to blame.
 
     Args:
         content: As `pushforward.report.report` describes.
         pictures: Arrays, as described there.
     """
     made = ""
-    for detail in DETAILS:
-        made = _page(content, Look(pictures, detail))
+    for look, note in _looks(pictures):
+        made = _page(content, look, note)
         if len(made.encode()) <= LARGEST:
             break
     return made
 
 
-def _page(content: Mapping[str, Any], look: Look) -> str:
+def _looks(pictures: Mapping[str, Any]) -> Iterator[tuple[Look, str]]:
+    """Ways to draw the pictures, from the finest to none at all, and what is to be said of it."""
+    for detail in DETAILS:
+        yield Look(pictures, detail), ""
+    if pictures:
+        still = {name: {"grid": (found or {}).get("grid")} for name, found in pictures.items()}
+        yield Look(still, DETAILS[-1]), LEFT_OUT.format("animations")
+        yield Look({}), LEFT_OUT.format("pictures")
+
+
+def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
     rules: list[str] = []
     sections = [
         ("scorecard", "Scores", _scores(content)),
-        ("samples", "Samples", _samples(content, look)),
+        ("samples", "Samples", _samples(content, look) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("forming", "How samples form", _forming(content, look, rules)),
         ("training", "Over training", _history(content, look, rules)),
         ("calls", "Quality against calls", _curve(content)),

@@ -105,7 +105,9 @@ class Look:
         rows = self.samples(name)
         if rows is None:
             return None
-        picture, exact = self._picture(rows, index, most=36, tile=round(72 * self.detail), size=320)
+        picture, exact = self._picture(
+            rows, index, most=36, tile=round(72 * self.detail), size=max(160, round(320 * self.detail))
+        )
         return data_uri(picture, exact), picture.width, picture.height
 
     def sprite(self, frames: Sequence[tuple[Any, Any]] | None, index: int, word: str) -> Sprite | None:

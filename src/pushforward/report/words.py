@@ -329,6 +329,13 @@ def _training(content: Mapping[str, Any]) -> Sentence | None:
         return None
     ranked = sorted(seconds, key=lambda name: seconds[name])
     low, high = seconds[ranked[0]], seconds[ranked[-1]]
+    steps = list(_numbers(content, "training", "steps").values())
+    if high > THRESHOLDS["unequal_time"] * low and len(steps) == len(seconds) and min(steps) == max(steps):
+        text = (
+            f"All made {count(steps[0])} training steps, which took from {duration(low)} ({_named(ranked[:1])}) to "
+            f"{duration(high)} ({_named(ranked[-1:])})."
+        )
+        return Sentence("training", text, "cost")
     if high > THRESHOLDS["unequal_time"] * low:
         text = (
             f"Training took unequal time, from {duration(low)} ({_named(ranked[:1])}) to {duration(high)} "
