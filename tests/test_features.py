@@ -41,6 +41,8 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
         space |= {"classes": tuple(map(str, range(len(share)))), "frequencies": tuple(share.tolist())}
     mean, std = flat.mean((0, 2)), flat.std((0, 2))
     made = Space(x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space)
+    if x.ndim == 4:
+        made = dataclasses.replace(made, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
     return Dataset(name, made, train, rest, truth)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pushforward.data.dataset import Dataset
 from pushforward.data.space import Space
 from pushforward.draws import Draws
+from pushforward.evaluation.features import strongest
 from pushforward.transports import Transport
 
 __all__ = ["GaussianBaseline"]
@@ -101,10 +102,5 @@ def _whole(centred: np.ndarray) -> np.ndarray:
 
 
 def _largest(centred: np.ndarray) -> np.ndarray:
-    """The RANK strongest directions, by subspace iteration on the rows."""
-    n, d = centred.shape
-    axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(RANK, n)), dtype=np.float32)
-    for _ in range(4):
-        axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
-    _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
-    return (values / np.sqrt(n))[:, None] * (turned @ axes.T)
+    values, axes = strongest(centred, RANK)
+    return (values / np.sqrt(len(centred)))[:, None] * axes.T

@@ -28,7 +28,7 @@ from pushforward.data.space import Space
 from pushforward.errors import DataError
 from pushforward.metrics.score import check_finite
 
-__all__ = ["Cache", "Features", "cache_folder", "fit_features", "quantised", "write_whole"]
+__all__ = ["Cache", "Features", "cache_folder", "fit_features", "quantised", "strongest", "write_whole"]
 
 Cache = str | Path | None | Literal[False]
 """A folder, None for the default one (`cache_folder`), or False for none."""
@@ -280,7 +280,8 @@ def _fit(dataset: Dataset, kind: str, key: str, seed: int) -> Features:
     picked = np.arange(rows) if rows <= STATISTICS else np.linspace(0, rows - 1, STATISTICS).astype(int)
     hidden = network if kind == "classifier" else None
     parts = [picked[start : start + ROWS] for start in range(0, len(picked), ROWS)]
-    base = np.concatenate([_base(dataset.train.data_units(part), space, hidden) for part in parts])
+    with _apart():
+        base = np.concatenate([_base(dataset.train.data_units(part), space, hidden) for part in parts])
     mean, total = base.mean(0), float(base.var(0).sum())
     axes = np.eye(base.shape[1]) if kind == "raw" else _principal(base - mean)
     scale = np.sqrt(total) if total > 0 else 1.0
@@ -302,12 +303,26 @@ def _principal(centred: np.ndarray) -> np.ndarray:
         axes = vectors[:, ::-1][:, :MOST]
     else:
         most = min(MOST, rows)
-        axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most + 16, rows, d)))
-        for _ in range(4):
-            axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
-        _, _, turned = np.linalg.svd(centred @ axes, full_matrices=False)
-        axes = (axes @ turned.T)[:, :most]
+        axes = strongest(centred, most + 16)[1][:, :most]
     return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
+
+
+def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest directions of many columns, by four rounds of subspace iteration from a fixed start.
+
+    Args:
+        centred: (n, d), float; the directions come in its precision.
+        most: How many; fewer where there are fewer rows.
+
+    Returns:
+        Falling singular values (k,) and orthonormal axes (d, k). The last ones are rough: ask for some more than needed.
+    """
+    n, d = centred.shape
+    axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most, n, d)), dtype=centred.dtype.type)
+    for _ in range(4):
+        axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
+    _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
+    return values, axes @ turned.T
 
 
 def cache_folder() -> Path:
