@@ -85,7 +85,6 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
         torch.testing.assert_close(finals[0][key], finals[1][key], rtol=1e-3, atol=2e-5)
 
 
-KILLED = ("flow", "gan", "vae")
 KILLS = {
     "before the first checkpoint": {"step": 2},
     "at an epoch's edge": {"step": 4},
@@ -156,7 +155,7 @@ def killed(tmp_path_factory):
     The processes are forked from one that has loaded torch and run nothing yet, so that a case costs no start of Python.
     """
     folder = tmp_path_factory.mktemp("killed")
-    at = {(name, kill): str(folder / f"{name}-{number}") for name in KILLED for number, kill in enumerate(["whole", *KILLS])}
+    at = {(name, kill): str(folder / f"{name}-{number}") for name in RECIPES for number, kill in enumerate(["whole", *KILLS])}
     cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
     code = textwrap.dedent(FORKS).replace("{tests!r}", repr(os.path.dirname(__file__)))
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(cases), capture_output=True, text=True)
@@ -168,7 +167,7 @@ def killed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kill", KILLS)
-@pytest.mark.parametrize("name", KILLED)
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_killed_run_resumes_bit_for_bit(name, kill, killed):
     """SIGKILL, then resume: weights, averages, optimisers, counters and the log are those of an undisturbed run."""
     (whole, *_), (resumed, exits, said) = killed[name, "whole"], killed[name, kill]
