@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -245,6 +246,22 @@ def test_every_part_plays_to_its_end(tmp_path):
     assert ended == [BLOCK, BLOCK]
 
 
+def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_step(tmp_path):
+    data = space_data((2,), labels=False, rows=300)
+    trainer = prepare(pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2), data, steps=4, out=tmp_path / "run")
+    losses, rows, drawn = trainer.method.losses, [], []
+
+    def noted(batch, now):
+        rows.append(batch.x.clone())
+        drawn.append(now.draws.stream("noted").uniform())
+        return losses(batch, now)
+
+    trainer.method.losses = noted
+    trainer.advance()
+    assert [torch.equal(a, b) for a, b in itertools.pairwise(rows)] == [True, False, True]
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(drawn))
+
+
 def test_seeds_change_runs_and_equal_seeds_repeat_them(tmp_path):
     data = space_data((2,), labels=False)
     finals = []
@@ -355,7 +372,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     trainer.advance(1e-9)
     with torch.no_grad():
         next(trainer.method.parameters()).fill_(math.nan)
-    with pytest.raises(Diverged, match="step 3"):
+    with pytest.raises(Diverged, match="loss of the denoiser is not finite at step 3"):
         trainer.advance()
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
 
@@ -604,8 +621,9 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
     spec = json.loads((folder / "spec.json").read_text())
     change(spec)
     (folder / "spec.json").write_text(json.dumps(spec))
-    with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
-        pf.resume(folder, data=data)
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
+            use()
 
 
 @pytest.mark.parametrize(
@@ -687,6 +705,7 @@ def test_after_an_older_checkpoint_later_ones_go(tmp_path):
     assert checkpoint.latest(folder / "checkpoints").name == "step_000007"
     assert pf.resume(folder, data=data, steps=12).state["step"] == 12
     assert names(folder) == ["step_000009", "step_000012"]
+    assert [row["step"] for row in pf.load(folder).losses()] == list(range(1, 13))
 
 
 def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):

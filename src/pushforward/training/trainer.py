@@ -268,6 +268,7 @@ class Trainer:
         log.cut(self.folder / "metrics.jsonl", state["step"])
 
     def _pictures(self) -> None:
+        self._flush()
         self._check_weights()
         count = 36 if self.data.space.kind == "image" else 1000
         x = self.average.method.transport().sample(count, seed=0)
