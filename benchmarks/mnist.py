@@ -95,8 +95,8 @@ class Kept:
     def __init__(self, transport: Any) -> None:
         self.transport, self.parts = transport, []
 
-    def stream(self, n: int, *, seed: int) -> list[Any]:
-        self.parts = list(self.transport.stream(n, seed=seed))
+    def stream(self, n: int, **how: Any) -> list[Any]:
+        self.parts = list(self.transport.stream(n, **how))
         return self.parts
 
 

@@ -282,6 +282,14 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     assert json.loads(out)["data"]["name"] == "table"
 
 
+def test_compare_takes_the_data_that_says_most(here, capsys):
+    assert run(capsys, "train", "flow", "--condition", "none", "--out", "unlabelled", *TINY)[0] == 0
+    words = ["./unlabelled", "./flow", "--repeats", "1", "--n", "50", "--out", "informed", "--json"]
+    code, out, err = run(capsys, "compare", *words)
+    assert code == 0, err
+    assert json.loads(out)["data"]["classes"]
+
+
 def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypatch):
     prepared = []
 

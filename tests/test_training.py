@@ -19,6 +19,7 @@ import torch
 from laws import CASES, recipe_for, space_data
 
 import pushforward as pf
+from pushforward import pictures
 from pushforward.cli import main
 from pushforward.denoiser import Denoiser
 from pushforward.draws import BLOCK
@@ -375,6 +376,28 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     with pytest.raises(Diverged, match="loss of the denoiser is not finite at step 3"):
         trainer.advance()
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+
+
+def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
+    saved, save, tick = [], Trainer.save, Clock.tick
+    monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
+    monkeypatch.setattr(Trainer, "save", lambda self: (saved.append(self.clock.step), save(self))[1])
+    data = space_data((2,), labels=False)
+    pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
+    assert saved == [0, 2, 4, 6, 8]
+
+
+def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
+    """Held-out rows may come sorted: the first of them are no sample."""
+    shown, picture = [], pictures.scatter_picture
+    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real: (shown.append(real), picture(x, real))[1])
+    data = pf.data.load("moons")
+    order = np.argsort(data.held_out.x[:, 0])
+    data = dataclasses.replace(data, held_out=data.held_out.take(order))
+    pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
+    spread = data.held_out.x[:, 0].std()
+    assert shown
+    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in shown)
 
 
 def run_folder(tmp_path, steps=4, every=2):

@@ -1,4 +1,4 @@
-"""The verbs that train: train, resume, compare, demo."""
+"""The verbs that train one model: train and resume; and the loop around every training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,14 +24,13 @@ from pushforward.cli.options import (
     source,
     words,
 )
-from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, columns, command, first_line, say, show
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, columns, first_line, say, show
+from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from pushforward.data import Dataset
     from pushforward.training import Run, Trainer
 
-__all__ = ["compare", "demo", "recipe_help", "resume", "train"]
+__all__ = ["announce", "asked_for", "nothing_left", "recipe_help", "resume", "train", "train_all"]
 
 Settings = Annotated[str, Parameter(show=False)]
 
@@ -87,7 +86,7 @@ def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
 
 
 @contextmanager
-def _nothing_left(folder: Path) -> Iterator[None]:
+def nothing_left(folder: Path) -> Iterator[None]:
     """Remove a new folder if what is done with it fails before anything was saved."""
     existed = folder.exists()
     try:
@@ -149,7 +148,8 @@ def train(
         ema: Half-life of the averaged weights, in samples.
         device: auto, cpu, cuda or cuda:1.
         precision: auto, float32 or bfloat16.
-        checkpoint_every: Steps between checkpoints; default every two minutes. The last step is always saved.
+        checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
+            The last step is always saved.
         init: A run whose weights to start from.
         plugin: The Python file that the run of --init was trained with.
         download: Fetch a named set that is not there yet.
@@ -171,7 +171,7 @@ def train(
     if start is not None:
         _check_start(start, made)
     folder = free_folder(out, loaded.name, made.name)
-    with _nothing_left(folder):
+    with nothing_left(folder):
         trainer = prepare(
             made,
             loaded,
@@ -180,18 +180,18 @@ def train(
             seed=seed,
             init=start,
             plugins=own,
-            asked=_asked(size, changes, values),
+            asked=asked_for(size, changes, values),
             device=device_of(device),
             augment=words(augment),
             checkpoint_every=checkpoint_every,
             progress=Progress(),
         )
-        _announce(trainer)
+        announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
 
 
-def _asked(size: str, changes: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def asked_for(size: str, changes: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """What was asked for beside the data, by option."""
     return {"size": size, **{name.replace("_", "-"): value for name, value in {**changes, **values}.items()}}
 
@@ -214,7 +214,8 @@ def _check_start(start: Run, made: Any) -> None:
         )
 
 
-def _announce(trainer: Trainer) -> None:
+def announce(trainer: Trainer) -> None:
+    """Say what is about to be trained: recipe, data, parameters, precision."""
     counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
     sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     labels = f"{len(trainer.method.space.classes)} classes" if trainer.method.space.classes else "no labels"
@@ -277,200 +278,6 @@ def resume(
         say(f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified")
     (result,) = train_all([trainer])
     _done(result, json)
-
-
-@app.command
-def compare(
-    entrants: Annotated[tuple[str, ...], Parameter(negative=())],
-    *,
-    data: str | None = None,
-    budget: str | None = None,
-    steps: str | None = None,
-    samples: str | None = None,
-    size: str | None = None,
-    seeds: int | None = None,
-    seed: int | None = None,
-    repeats: int = 3,
-    n: int | None = None,
-    condition: Condition | None = None,
-    target: str | None = None,
-    resize: int | None = None,
-    limit: int | None = None,
-    augment: str = "",
-    batch: int | None = None,
-    lr: float | None = None,
-    device: str = "auto",
-    precision: Precision | None = None,
-    out: str | None = None,
-    plugin: Plugins = (),
-    download: Flag = False,
-    json: Flag = False,
-) -> None:
-    """Train recipes under equal budgets, or take finished runs, and write one report about all.
-
-    Args:
-        entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
-        data: The data set; default that of the runs that are named, else digits.
-        budget: Seconds of training for each, such as 60s. Without any budget: 60s.
-        steps: Steps for each, in place of seconds.
-        samples: Training samples for each, in place of seconds.
-        size: tiny, small or base; default small.
-        seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
-        seed: The first seed; default 0.
-        repeats: Samplings of each model.
-        n: Samples on either side; default as many as the held-out data allows.
-        condition: label (default where there are labels) or none.
-        target: The .csv column that becomes the label.
-        resize: Make images this wide and high.
-        limit: Use at most this many training rows.
-        augment: flip, shift or flip,shift.
-        batch: Samples per step.
-        lr: Learning rate.
-        device: auto, cpu, cuda or cuda:1.
-        precision: auto, float32 or bfloat16.
-        out: The folder for the report and the new runs; default runs/compare-DATA-report.
-        plugin: Python files that finished runs were trained with.
-        download: Fetch a named set that is not there yet.
-        json: Print one JSON object and nothing else.
-    """
-    from pushforward.evaluation.scoring import compared
-    from pushforward.report import compare as judge
-    from pushforward.training import Progress, load
-    from pushforward.training.start import prepare
-
-    fresh, finished = _sorted(entrants)
-    wanted: dict[str, Any] = {
-        "--budget": budget,
-        "--steps": steps,
-        "--samples": samples,
-        "--size": size,
-        "--seeds": seeds,
-        "--seed": seed,
-    }
-    wanted |= {"--batch": batch, "--lr": lr, "--precision": precision, "--augment": augment or None}
-    if not fresh:
-        _refuse(wanted, "there is nothing to train: all entrants are finished runs")
-    if data is None and finished:
-        reading = {"--target": target, "--resize": resize, "--limit": limit, "--condition": condition}
-        _refuse(reading, "the data is that of the runs; name another one with --data")
-    trainings, first = seeds if seeds is not None else 1, seed or 0
-    if trainings < 1:
-        raise UsageError(f"--seeds must be at least 1, got {trainings}.")
-    if repeats < 1:
-        raise UsageError(f"--repeats must be at least 1, got {repeats}.")
-    ends, where = amounts(steps, budget, samples, default="60s"), device_of(device)
-    check_plugins(plugin)
-    values = {name: settings_of(name, {}) for name in fresh}
-    folder = _report_folder(out) if out else None
-    runs = [(name, load(name, plugins=plugin)) for name in finished]
-    loaded = _shared_data(runs, data, lambda name: source(name, target, resize, limit, download, condition))
-    compared(loaded, n)
-    changes = changes_of(batch=batch, lr=lr, precision=precision)
-    made = []
-    for name in fresh:
-        for number in range(first, first + trainings):
-            recipe = recipe_of(name, loaded, size or "small", values[name], changes, number)
-            made.append((name, number, recipe.name if trainings == 1 else f"{recipe.name}-{number}", recipe))
-    models: dict[str, Any] = _named(runs, [own for *_, own, _ in made])
-    folder = folder or _report_folder(None, loaded.name)
-    progress = Progress()
-    with _nothing_left(folder):
-        trainers = [
-            prepare(
-                recipe,
-                loaded,
-                **ends,
-                out=folder / own,
-                seed=number,
-                plugins=[name] if name.endswith(".py") else [],
-                asked=_asked(size or "small", changes, values[name]),
-                device=where,
-                augment=words(augment),
-                progress=progress,
-            )
-            for name, number, own, recipe in made
-        ]
-    for trainer in trainers:
-        _announce(trainer)
-    models |= {run.name: run for run in train_all(trainers, turns=True)}
-    say("measuring: features, floors, scores, cost")
-    spent = next((f"--{k} {v}" for k, v in {"budget": budget, "steps": steps, "samples": samples}.items() if v), "--budget 60s")
-    told = spent if fresh else None
-    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()])
-    report.save_all(folder)
-    show(report.content, json, lambda _: f"{folder}/report.html")
-
-
-def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipes to train, and folders of finished runs; each at most once."""
-    from pushforward import recipes
-
-    if not entrants:
-        raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
-    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
-    finished = [name for name in entrants if name not in fresh]
-    for name in finished:
-        if not Path(name).is_dir():
-            hint = did_you_mean(name, recipes.registry())
-            raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
-    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in entrants]
-    again = next((name for i, name in enumerate(entrants) if places[i] in places[:i]), None)
-    if again is not None:
-        raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
-    return fresh, finished
-
-
-def _refuse(options: dict[str, Any], why: str) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
-
-
-def _report_folder(out: str | None, data: str = "") -> Path:
-    """Where the report goes: ``out``, which must not exist, or a free default."""
-    from pushforward.training.run import free_folder
-
-    if out is None:
-        return free_folder(None, f"compare-{data}", "report")
-    if Path(out).exists():
-        raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
-    return Path(out)
-
-
-def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
-    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
-    from pushforward.evaluation.compare import check_model
-    from pushforward.evaluation.judge import data_of
-
-    loaded = read(data or "digits") if data or not runs else data_of(runs[0][1])
-    for name, run in runs:
-        check_model(name, run, loaded)
-    return loaded
-
-
-def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Run]:
-    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
-    twice = next((name for i, name in enumerate(fresh) if name in fresh[:i]), None)
-    if twice is not None:
-        raise UsageError(f'Two recipes are called "{twice}"; rename the function in one of the files.')
-    named: dict[str, Run] = {}
-    for given, run in runs:
-        taken = {*fresh, *named}
-        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
-    return named
-
-
-@app.command
-def demo(*, budget: str = "75s", out: str | None = None, seed: int = 0) -> None:
-    """Train the four families on the embedded digits under one budget and write the report.
-
-    Args:
-        budget: Seconds of training for each family.
-        out: The folder; default runs/compare-digits-report.
-        seed: Of everything random.
-    """
-    compare(("gan", "vae", "ddpm", "flow"), data="digits", budget=budget, out=out, seed=seed)
-    say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 
 def recipe_help(name: str) -> None:

@@ -15,7 +15,7 @@ from pushforward.training import Run, Trainer
 from pushforward.training.start import finished, kept
 from pushforward.transports import Transport
 
-__all__ = ["check_model", "compare_models", "train_in_turns"]
+__all__ = ["check_model", "compare_models", "informed", "train_in_turns"]
 
 TURN = 5.0
 """Seconds of training that an entrant has before the next one's turn."""
@@ -88,7 +88,7 @@ def compare_models(
     """
     if not models:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
-    data = data if data is not None else data_of(_informed(models))
+    data = data if data is not None else data_of(informed(models))
     for name, model in models.items():
         check_model(name, model, data)
     judge = Judge(data, n or 0, repeats)
@@ -115,8 +115,8 @@ def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
-    """The first run with labels, whose data says most; else the first model."""
+def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
+    """The model whose data says most: the first run with labels, else the first model."""
     labelled = [model for model in models.values() if isinstance(model, Run) and model.space.classes]
     return labelled[0] if labelled else next(iter(models.values()))
 

@@ -119,7 +119,8 @@ def fit(
         seed: Of everything random: weights, order, noise, times.
         device: Where to train.
         augment: Augmentations by name: "flip", "shift".
-        checkpoint_every: Steps between checkpoints; the default is every two minutes. The last step is always saved.
+        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
+            last step is always saved.
         progress: A `Progress` to show it on the terminal; the default is silent.
         init: A run from whose averaged weights training starts.
         plugins: Python files that the recipe came from.

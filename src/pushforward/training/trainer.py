@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Batch, Dataset, Sampler, Space
+from pushforward.data.keys import permutation
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Method, Now
@@ -35,7 +36,7 @@ FLUSH = 25
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
 CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where --checkpoint-every is not given."""
+"""Training seconds between checkpoints where --checkpoint-every is not given; at most a quarter of a budget in seconds."""
 
 
 class Trainer:
@@ -49,8 +50,8 @@ class Trainer:
         seed: Of everything random.
         device: Where it is trained.
         augment: Augmentations by name ("flip", "shift").
-        checkpoint_every: Steps between checkpoints; None means every two minutes of training. The first and the last step are
-            always saved.
+        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
+            The first and the last step are always saved.
         progress: What shows it to a person.
         plugins: Python files that the recipe came from; their hashes are stored.
         asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
@@ -219,7 +220,8 @@ class Trainer:
     def _due(self) -> bool:
         if self.checkpoint_every is not None:
             return self.clock.step % self.checkpoint_every == 0
-        return self.clock.seconds - self._saved_seconds >= CHECKPOINT_SECONDS
+        limit = self.clock.budget.seconds
+        return self.clock.seconds - self._saved_seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def save(self) -> Path:
         """Write a checkpoint of the present step.
@@ -286,7 +288,7 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
     if data.space.kind == "image":
         grid_picture(data.space.quantise(x)).save(path)
     elif data.space.shape == (2,):
-        scatter_picture(x.numpy(), data.held_out.data_units()[: len(x)].numpy()).save(path)
+        scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)
 
 
 def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
