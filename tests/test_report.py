@@ -13,7 +13,7 @@ import pytest
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.pictures import grid_picture, scatter_picture, write_gif
-from pushforward.report import Report, words
+from pushforward.report import Report, captions, readings, words
 from pushforward.report.numbers import duration, measured, percent, plain, quantity
 from pushforward.report.pool import pooled
 from pushforward.report.tables import scorecards
@@ -574,13 +574,13 @@ def test_one_rule_decides_every_comparison(content, share, told, spread):
     set_to(rows[1], 0.5 + share * 2 * 2**0.5 * width)
     set_to(base, 1.9)
     assert ("flow has the best quality" in said(content, "quality")[0]) is told
-    bars = [words.reading(content, row, "frechet") for row in rows]
+    bars = [readings.reading(content, row, "frechet") for row in rows]
     assert (bars[0].mean + bars[0].half < bars[1].mean - bars[1].half) is told, "bars that overlap are no difference"
     set_to(base, 0.5 + share * 2 * 2**0.5 * width)
     assert said(content)[0].startswith("No model measurably beats the no-network row") is not told
     near = 0.1 + share * 2 * np.hypot(width, floor)
     set_to(base, near)
-    assert words.blind(content, "frechet") is not told
+    assert readings.blind(content, "frechet") is not told
     set_to(rows[0], near)
     assert said(content, "quality")[0].endswith("(no measurable difference).") is not told
 
@@ -694,7 +694,7 @@ def test_how_many_calls_are_enough(content):
         {"calls": c, "steps": s, "frechet": f} for c, s, f in ((1, 1, 3.0), (7, 4, 0.4), (15, 8, 0.13), (31, 16, 0.125))
     ]
     entrant(content, "ddpm")["curve"] = [{"calls": c, "frechet": 1 / c} for c in (1, 2, 4, 8)]
-    notes = [note.replace(words.OPEN, "").replace(words.CLOSE, "") for note in words.curve_notes(content)]
+    notes = [note.replace(readings.OPEN, "").replace(readings.CLOSE, "") for note in captions.curve_notes(content)]
     assert notes == [
         "For flow, 15 calls (8 steps) are enough (0.130); more only cost time.",
         "ddpm still improves at 8 calls.",
@@ -702,11 +702,11 @@ def test_how_many_calls_are_enough(content):
 
 
 def test_limits_come_from_the_floors(content):
-    text = " ".join(words.limits(content))
+    text = " ".join(captions.limits(content))
     assert "At n = 360, differences below 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
-    assert "Each model was trained once" in " ".join(words.limits(content)), "a stated number is no spread over trainings"
+    assert "Each model was trained once" in " ".join(captions.limits(content)), "a stated number is no spread over trainings"
 
 
 # Trainings of one recipe ---------------------------------------------------------------------------------------
@@ -748,7 +748,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert made["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     assert "best" not in said(content, "quality")[0] or "flow-0" in said(content, "quality")[0]
     assert said(made, "quality")[0].startswith("flow and ddpm lead in quality"), "0.15 ± 0.04 is no better than 0.21"
-    text = " ".join(words.limits(made))
+    text = " ".join(captions.limits(made))
     assert "The spread of flow is over 3 trainings" in text
     assert "ddpm, gan and vae were trained once" in text
     check_page(Report(made).to_html())
@@ -812,12 +812,12 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
 
 
 def test_captions_follow_the_family(content):
-    heads = {one["name"]: words.loss_caption(one) for one in content["entrants"]}
+    heads = {one["name"]: captions.loss_caption(one) for one in content["entrants"]}
     assert "no measure of quality" in heads["gan"]
     assert "negative ELBO per dimension" in heads["vae"]
     assert "never reaches zero" in heads["ddpm"]
     assert "velocity" in heads["flow"]
-    assert words.family_of({}) == "other"
+    assert captions.family_of({}) == "other"
 
 
 # Numbers and pictures ------------------------------------------------------------------------------------------

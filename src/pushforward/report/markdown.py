@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report import tables
-from pushforward.report.words import limits, verdict
+from pushforward.report.captions import limits
+from pushforward.report.words import verdict
 
 __all__ = ["markdown"]
 

@@ -13,6 +13,14 @@ from typing import Any
 from urllib.parse import quote
 
 from pushforward.report import tables
+from pushforward.report.captions import (
+    CURVE_NOTES,
+    curve_notes,
+    curve_points,
+    limits,
+    loss_caption,
+    shared_noise,
+)
 from pushforward.report.charts import (
     COLOURS,
     Interval,
@@ -24,27 +32,21 @@ from pushforward.report.charts import (
     smooth,
 )
 from pushforward.report.numbers import count, finite
-from pushforward.report.sprites import Look, Sprite
-from pushforward.report.words import (
+from pushforward.report.readings import (
     CLOSE,
-    CURVE_NOTES,
     OPEN,
     Sentence,
-    curve_notes,
-    curve_points,
     entrants_of,
     floor_of,
     floor_reading,
     label_of,
-    limits,
-    loss_caption,
     metric_of,
     name_of,
     reading,
     readings,
-    shared_noise,
-    verdict,
 )
+from pushforward.report.sprites import Look, Sprite
+from pushforward.report.words import verdict
 
 __all__ = ["LARGEST", "page"]
 

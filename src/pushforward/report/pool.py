@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report.numbers import finite
-from pushforward.report.words import entrants_of, name_of
+from pushforward.report.readings import entrants_of, name_of
 
 __all__ = ["pooled"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pushforward.report.numbers import count, duration, finite, listing, measured, plain, quantity
-from pushforward.report.words import (
+from pushforward.report.readings import (
     GROUPS,
     entrants_of,
     floor_of,

@@ -1,0 +1,168 @@
+"""What stands beside the pictures: how many calls are enough, what a loss means, what a comparison cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pushforward.report.numbers import count, finite, listing, plain
+from pushforward.report.readings import (
+    CLOSE,
+    OPEN,
+    THRESHOLDS,
+    at_n,
+    differ,
+    entrants_of,
+    floor_of,
+    floor_reading,
+    inside,
+    label_of,
+    name_of,
+    readings,
+    unmarked,
+    verb,
+)
+
+__all__ = ["CURVE_NOTES", "curve_notes", "curve_points", "family_of", "limits", "loss_caption", "shared_noise"]
+
+
+def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str]:
+    """For each iterative entrant, how many calls are enough; marked text as in `Sentence`."""
+    return [note for entrant in entrants_of(content) if (note := _enough(content, entrant, metric))]
+
+
+def curve_points(entrant: Mapping[str, Any], metric: str) -> list[tuple[float, float, float | None]]:
+    """Calls, score and steps along a curve, by calls; points without a finite score are left out."""
+    rows = [one for one in entrant.get("curve") or [] if isinstance(one, dict)]
+    found = [(finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps"))) for one in rows]
+    kept = [(calls, value, steps) for calls, value, steps in found if calls is not None and value is not None]
+    return sorted(kept, key=lambda point: point[0])
+
+
+def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
+    points = curve_points(entrant, metric)
+    if len(points) < 3:
+        return ""
+    best = min(value for _, value, _ in points)
+    spread, margin = floor_of(content, metric)[1], THRESHOLDS["enough"] * best
+    near = (point for point in points if point[1] <= best + margin or not differ(point[1] - best, spread, spread))
+    calls, value, steps = next(near)
+    name = f"{OPEN}{name_of(entrant)}{CLOSE}"
+    if calls == points[-1][0]:
+        return f"{name} still improves at {count(calls)} calls."
+    inside = "" if steps is None else f" ({count(steps)} step{'' if steps == 1 else 's'})"
+    few = "1 call" if calls == 1 else f"{count(calls)} calls"
+    return f"For {name}, {few}{inside} {'is' if calls == 1 else 'are'} enough ({plain(value)}); more only cost time."
+
+
+CURVE_NOTES = (
+    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores "
+    "against real data: no model can be seen to be better than that. A model that needs one call is a single "
+    "point. One sampling per point."
+)
+
+CAPTIONS = {
+    "gan": "A game of two players: each loss says how that player fares against the other one as it is now. It is no "
+    "measure of quality: a flat or rising curve is normal, and a low generator loss does not mean good samples. "
+    "Watch for one player winning for good.",
+    "vae": "The negative ELBO per dimension: an upper bound on the negative log-likelihood, reconstruction plus the "
+    "cost of the code. Lower is a better model of the data, but blurred samples can have a low one. It may be below "
+    "zero for continuous data.",
+    "diffusion": "A regression error, averaged over noise levels. It never reaches zero, since the noise in a sample "
+    "cannot be known exactly, and it flattens long before the samples stop improving.",
+    "flow": "A regression error: how far the predicted velocity is from those of random noise-data pairs. It never "
+    "reaches zero, since many pairs cross at one point, and it flattens long before the samples stop improving.",
+    "other": "The loss of this method. Compare it with itself over time, never with another family's.",
+}
+
+
+def family_of(entrant: Mapping[str, Any]) -> str:
+    """One of the keys of the captions: gan, vae, diffusion, flow, other."""
+    words = f"{entrant.get('family') or ''} {entrant.get('method') or ''}".lower()
+    known = (
+        ("gan", "gan"),
+        ("adversarial", "gan"),
+        ("vae", "vae"),
+        ("variational", "vae"),
+        ("autoencoder", "vae"),
+        ("flow", "flow"),
+    )
+    more = (
+        ("diffusion", "diffusion"),
+        ("ddpm", "diffusion"),
+        ("edm", "diffusion"),
+        ("score", "diffusion"),
+        ("denoising", "diffusion"),
+    )
+    return next((family for word, family in (*known, *more) if word in words), "other")
+
+
+def loss_caption(entrant: Mapping[str, Any]) -> str:
+    """What a loss curve of this family does and does not mean."""
+    return CAPTIONS[family_of(entrant)]
+
+
+def limits(content: Mapping[str, Any]) -> list[str]:
+    """What this comparison cannot show."""
+    settings = content.get("settings") or {}
+    parts = []
+    for metric in content.get("metrics") or {}:
+        floor = floor_reading(content, metric)
+        if floor is not None and floor.width > 0 and readings(content, metric):
+            parts.append(f"{plain(2 * floor.half, 2)} in {inside(label_of(content, metric))}")
+    said = [f"{at_n(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
+    said += _about_trainings(content)
+    if settings.get("features"):
+        said.append(
+            f"Scores are computed in these features: {unmarked(settings['features'])}. "
+            "They are not comparable with published ones."
+        )
+    said.append("Times were measured on the machine below, and say little about another one.")
+    return said
+
+
+def _about_trainings(content: Mapping[str, Any]) -> list[str]:
+    """What the intervals leave out; a value of a single training says nothing of another one."""
+    many = [one for one in entrants_of(content) if len(one.get("trainings") or []) > 1]
+    once = [one for one in entrants_of(content) if one not in many]
+    said = []
+    if once:
+        who = f"{_plainly(once)} {verb(once, 'was', 'were')}" if many else "Each model was"
+        said.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
+    if many:
+        counts = sorted({len(one["trainings"]) for one in many})
+        who = f" of {_plainly(many)}" if once else ""
+        said.append(
+            f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
+            "only roughly. Pictures, losses and curves are those of the first training."
+        )
+    return said
+
+
+def _plainly(some: Sequence[Mapping[str, Any]]) -> str:
+    return listing(name_of(one) for one in some)
+
+
+def shared_noise(content: Mapping[str, Any], places: bool = True) -> str:
+    """Which entrants' samples start from the same noise; empty where nothing is known.
+
+    Args:
+        content: As `pushforward.report.report` describes.
+        places: Whether samples have places that can be compared, as in grids of images.
+    """
+    names, shared = [name_of(one) for one in entrants_of(content)], (content.get("settings") or {}).get("shared")
+    if not isinstance(shared, list) and shared not in ("noise", "seeds"):
+        return ""
+    stated = shared if isinstance(shared, list) else [names] if shared == "noise" else []
+    groups = [kept for one in stated if isinstance(one, list) and len(kept := [name for name in names if name in one]) > 1]
+    apart = [name for name in names if not any(name in group for group in groups)]
+    same, unlike = (": the same place in each grid is the same z", ", so equal places do not correspond") if places else ("", "")
+    if not groups:
+        return f"All models use the same seeds. Their noise has different shapes{unlike}."
+    if groups == [names]:
+        return f"All models start from the same noise{same}."
+    said = ", and ".join([f"{listing(groups[0])} start from the same noise", *(f"so do {listing(one)}" for one in groups[1:])])
+    rest = (
+        f" The noise of {listing(apart)} has {'another shape' if len(apart) == 1 else 'other shapes'}{unlike}." if apart else ""
+    )
+    return f"{said}{same.replace('each grid', 'their grids')}.{rest}"

@@ -1,0 +1,232 @@
+"""What a report warns of, by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pushforward.report.numbers import count, finite, listing, percent, plain
+from pushforward.report.readings import (
+    CLOSE,
+    DIVERSITY,
+    OPEN,
+    QUALITY,
+    THRESHOLDS,
+    Sentence,
+    at_floor,
+    blind,
+    chosen,
+    entrants_of,
+    floor_of,
+    inside,
+    label_of,
+    name_of,
+    named,
+    ratio_of,
+    reading,
+    readings,
+    unmarked,
+    values_of,
+    verb,
+)
+
+__all__ = ["worries"]
+
+
+def worries(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Every warning, rule by rule, then those of the entrants themselves."""
+    for rule in RULES:
+        yield from rule(content)
+    for entrant in entrants_of(content):
+        for warning in entrant.get("warnings") or []:
+            yield Sentence("worry", f"{named([name_of(entrant)])}: {unmarked(warning)}", "cost")
+
+
+def _worry(text: str, link: str = "scorecard") -> Iterator[Sentence]:
+    yield Sentence("worry", text, link)
+
+
+def _each(found: Mapping[str, str]) -> str:
+    """Such as ``gan (3 %) and vae (5 %)``."""
+    return listing(f"{OPEN}{name}{CLOSE} ({value})" for name, value in found.items())
+
+
+def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    metrics = [one for one in (chosen(content, QUALITY), chosen(content, DIVERSITY)) if one is not None]
+    lost = [name_of(one) for one in entrants_of(content) if metrics and all(reading(content, one, m) is None for m in metrics)]
+    if lost:
+        yield from _worry(
+            f"{named(lost)} {verb(lost, 'has', 'have')} no finite score, so nothing is said about {verb(lost, 'it', 'them')}."
+        )
+
+
+def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over."""
+    for metric in (chosen(content, QUALITY), chosen(content, DIVERSITY)):
+        base = reading(content, content.get("baseline"), metric) if metric else None
+        if base is None or metric is None:
+            continue
+        ranked = readings(content, metric)
+        short = [one for one in ranked if not one.better_than(base) and not at_floor(content, metric, one)]
+        if short:
+            none = len(short) == len(ranked) > 1
+            near = "measurably " if any(one.loss < base.loss for one in short) else ""
+            who = f"{named([one.name for one in short])} {verb(short, 'does', 'do')} not {near}beat"
+            who = f"No model {near}beats" if none else who
+            text = f"{who} the no-network row in {inside(label_of(content, metric))}: {values_of(short)} against {base.text}."
+            yield Sentence("baseline" if none else "worry", text, "scorecard")
+
+
+def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = [one for one in readings(content, "near_copies") if one.mean > THRESHOLDS["near_copies"]]
+    if found:
+        floor = floor_of(content, "near_copies")[0]
+        beside = "" if floor is None else f" (real data: {percent(floor)})"
+        yield from _worry(
+            f"Memorisation: samples of {_each({one.name: percent(one.mean) for one in found})} are near-copies of "
+            f"training samples{beside}, more than the {percent(THRESHOLDS['near_copies'])} that this report allows."
+        )
+
+
+def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    repeat, wrong = {}, {}
+    for entrant in entrants_of(content):
+        precision, recall = (ratio_of(entrant, metric) for metric in ("precision", "recall"))
+        if precision is None or recall is None:
+            continue
+        density = ratio_of(entrant, "density")
+        dense = density is None or density >= THRESHOLDS["density_right"]
+        numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
+        if dense and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
+            repeat[name_of(entrant)] = numbers
+        if precision < THRESHOLDS["precision_poor"] and recall >= THRESHOLDS["recall_right"]:
+            wrong[name_of(entrant)] = numbers
+    if repeat:
+        yield from _worry(f"Samples of {_each(repeat)} look right but repeat themselves.")
+    if wrong:
+        yield from _worry(f"Samples of {_each(wrong)} cover the data, but many look wrong.")
+
+
+def _modes(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    lost = {name_of(one): text for one in entrants_of(content) if (text := _lost_modes(content, one))}
+    if lost:
+        yield from _worry(f"Modes are lost: {listing(f'{OPEN}{name}{CLOSE} {text}' for name, text in lost.items())}.", "samples")
+
+
+def _lost_modes(content: Mapping[str, Any], entrant: Mapping[str, Any]) -> str:
+    mass = [finite(one) or 0.0 for one in (entrant.get("modes") or {}).get("mass") or []]
+    held, floor = reading(content, entrant, "modes_held"), floor_of(content, "modes_held")[0]
+    if held is not None and floor is not None:
+        return f"holds {plain(held.mean)} of {plain(len(mass) or floor)}" if held.mean < floor - 0.05 else ""
+    thin = [i + 1 for i, one in enumerate(mass) if one < THRESHOLDS["mode_held"] / len(mass)]
+    if not thin:
+        return ""
+    which = f"mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))}"
+    return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of {which})"
+
+
+def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Callable[..., Iterator[Sentence]]:
+    """A rule for scores whose ideal is a value in the middle."""
+
+    def rule(content: Mapping[str, Any]) -> Iterator[Sentence]:
+        less, more = {}, {}
+        for entrant in entrants_of(content):
+            one = reading(content, entrant, metric)
+            share = ratio_of(entrant, metric) if over_floor else one.mean if one else None
+            if share is not None and share < THRESHOLDS[low]:
+                less[name_of(entrant)] = f"{plain(share, 2)}"
+            elif share is not None and share > THRESHOLDS[high]:
+                more[name_of(entrant)] = f"{plain(share, 2)}"
+        if less:
+            yield from _worry(below.format(_each(less)))
+        if more:
+            yield from _worry(above.format(_each(more)))
+
+    return rule
+
+
+def _bridges(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    floor = floor_of(content, "bridges")[0] or 0.0
+    found = [one for one in readings(content, "bridges") if one.mean > floor + THRESHOLDS["bridges"]]
+    if found:
+        yield from _worry(
+            f"Samples fall between the modes, where no data is: {_each({one.name: percent(one.mean) for one in found})}.",
+            "samples",
+        )
+
+
+def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
+    low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
+    if low:
+        yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}.")
+    with_labels = {bool(one["conditioned"]) for one in entrants_of(content) if one.get("conditioned") is not None}
+    if len(with_labels) > 1:
+        given = [name_of(one) for one in entrants_of(content) if one.get("conditioned")]
+        yield from _worry(
+            f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given class labels, the others were not."
+        )
+
+
+def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = {name_of(one): finite(one.get("parameters")) for one in entrants_of(content)}
+    sizes = {name: value for name, value in found.items() if value}
+    if len(sizes) < 2:
+        return
+    least, most = min(sizes, key=lambda name: sizes[name]), max(sizes, key=lambda name: sizes[name])
+    if sizes[most] > THRESHOLDS["unequal_size"] * sizes[least]:
+        yield from _worry(
+            f"The models differ in size: {named([most])} has {plain(sizes[most] / sizes[least], 2)} times the "
+            f"parameters of {named([least])}.",
+            "cost",
+        )
+
+
+def _small(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    n = finite((content.get("settings") or {}).get("n"))
+    if n is not None and n < THRESHOLDS["small"]:
+        yield from _worry(
+            f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
+        )
+
+
+def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    found = [
+        inside(label_of(content, m)) for m in (chosen(content, QUALITY), chosen(content, DIVERSITY)) if m and blind(content, m)
+    ]
+    if found:
+        yield from _worry(
+            f"On this data {listing(found)} cannot tell a good model from none: the no-network row itself is within "
+            "noise of real data."
+        )
+
+
+RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
+    _unscored,
+    _against_no_network,
+    _memorised,
+    _modes,
+    _precision_and_recall,
+    _bridges,
+    _beyond(
+        "spread",
+        "narrow",
+        "wide",
+        "Modes are too narrow (width over the true one): {}.",
+        "Modes are too wide (width over the true one): {}.",
+        False,
+    ),
+    _beyond(
+        "sharpness",
+        "blurred",
+        "grainy",
+        "Samples are blurred (fine detail over real data's): {}.",
+        "Samples are grainy (fine detail over real data's): {}.",
+        True,
+    ),
+    _labels,
+    _sizes,
+    _blind,
+    _small,
+)
+"""What a report warns of, in this order."""
