@@ -49,7 +49,7 @@ def flow(
         times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),
         solver=DPM(order=2),
         steps=25,
-        # the last step goes to the mean of the data: it must be short, or fine structure shrinks
-        grid="shifted:0.3",
+        # the last step goes to the mean of the data: it must be short where structure is finer than pixels
+        grid="shifted:0.3" if flat(space) else "time",
     )
     return Recipe(method, denoising_training(space, made), "flow", "flow matching")
