@@ -202,6 +202,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("after=self._saved_at", "after=None", "training"),
         ("if bad:", "if False:", "training"),
         ("if self._saved_at != self.clock.step:", "if False:", "training"),
+        ("limit / 4)", "limit)", "training"),
+        ("permutation(len(data.held_out), 0)[: len(x)]", "slice(len(x))", "training"),
     ],
     "training/start.py": [
         ('if data.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
@@ -249,6 +251,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/training.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),
+    ],
+    "cli/comparing.py": [
+        ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
     ],
     "cli/options.py": [
         ("if key not in known:", "if False:", "cli"),
