@@ -24,6 +24,7 @@ __all__ = [
     "Flat",
     "Levels",
     "LogNormal",
+    "LogSNR",
     "LogitNormal",
     "MinSNR",
     "Stratified",
@@ -110,6 +111,24 @@ class LogNormal(Times):
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         """The time whose log noise-to-signal ratio is mean + std ndtri(u)."""
         return path.time(-2 * (self.mean + self.std * _normal_quantile(u)))
+
+
+class LogSNR(Times):
+    """Uniform in log-SNR: with a flat weight on the noise, the loss is the likelihood bound (Kingma et al. 2021, eq. 18).
+
+    Args:
+        low: The least log-SNR, where x_t is all but noise.
+        high: The greatest, where it is all but data.
+    """
+
+    def __init__(self, low: float = -7.0, high: float = 11.0) -> None:
+        if not -math.inf < low < high < math.inf:
+            raise UsageError(f"LogSNR needs two finite numbers, the lower first; got {low} and {high}.")
+        self.low, self.high = low, high
+
+    def quantile(self, u: Tensor, path: Path) -> Tensor:
+        """The time whose log-SNR is high - u (high - low)."""
+        return path.time(self.high - u * (self.high - self.low))
 
 
 class Stratified(Times):

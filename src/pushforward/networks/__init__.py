@@ -11,6 +11,7 @@ from torch import nn
 from pushforward.networks.autoencoder import Decoder, Encoder
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
+from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.resnet import Critic, Generator
 from pushforward.networks.unet import UNet
@@ -23,6 +24,7 @@ __all__ = [
     "DiT",
     "Encoder",
     "Generator",
+    "LevelPosterior",
     "Reshaped",
     "TimeEmbedding",
     "UNet",

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pushforward.recipes.flow import flow
     from pushforward.recipes.gan import gan
     from pushforward.recipes.vae import vae
+    from pushforward.recipes.vdm import vdm
 
-__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "load_file", "named", "registry", "vae"]
+__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "load_file", "named", "registry", "vae", "vdm"]
 
 _FOUND: dict[str, RecipeFunction] = {}
 for _info in pkgutil.iter_modules(__path__):

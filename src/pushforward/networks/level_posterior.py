@@ -1,0 +1,80 @@
+"""Images are made of levels: what a network expects of a pixel, put together with what its own noisy value says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data.space import Space
+from pushforward.networks.embedding import Condition
+
+__all__ = ["LevelPosterior"]
+
+REACH = 4
+"""Levels on either side that share a posterior narrower than `WIDE` spacings; the rest have less than 1e-4 of it."""
+WIDE = 1.2
+PARTS = 4
+"""Numbers that the inner network gives for each entry: a mean, a log standard deviation, and what speaks for either end."""
+
+
+class LevelPosterior(nn.Module):
+    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from what a network expects of it.
+
+    The network sees the whole noisy image and gives each entry a prior: a Gaussian on the levels, and extra mass on the
+    lowest and the highest (black and white pixels). That prior times the Gaussian likelihood of the entry's own noisy value is
+    the posterior, whose mean is returned. So the network need not learn to read a value to a part in a thousand, nor to round
+    to a level, which low noise asks for and reduced precision forbids.
+
+    The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
+
+    Args:
+        network: ``network(x, t, condition)`` on rows of `PARTS` times as many channels.
+        space: The images' shape, units and bounds.
+
+    References:
+        Salimans et al., PixelCNN++ (2017), for mass on the outer levels; Kingma et al., Variational Diffusion Models (2021),
+        appendix on low noise; Graves et al., Bayesian Flow Networks (2023), for outputs as distributions over levels.
+    """
+
+    def __init__(self, network: nn.Module, space: Space) -> None:
+        super().__init__()
+        self.network, self.space = network, space
+        low, high = space.bounds or (torch.tensor(-1.0), torch.tensor(1.0))
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("gap", (high - low) / 255, persistent=False)
+
+    def forward(self, x: Tensor, t: Tensor, condition: Condition | None = None) -> Tensor:
+        """The posterior mean of the data, shaped and typed like x.
+
+        Args:
+            x: x_t / hypot(alpha, sigma), (n, *shape).
+            t: log(sigma / alpha) / 4, (n,).
+            condition: None or a dict of tensors with n rows.
+        """
+        low, gap = self.low.to(x), self.gap.to(x)
+        ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))
+        seen = x * torch.hypot(torch.ones_like(ratio), ratio)
+        ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
+        off = (seen - ends) / ratio
+        inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1])], dim=1)
+        mean, log_std, *favour = self.network(inner, t, condition).to(x.dtype).chunk(PARTS, dim=1)
+        # at the start the Gaussian is the data's own, and neither end is favoured much
+        std = torch.exp(log_std.clamp(-6, 2)) + gap / 4
+        spread = std.square() + ratio.square()
+        slab = -((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
+        spikes = torch.stack(favour) - 2 - off.square() / 2 - ratio.log()
+        share = torch.softmax(torch.cat([slab[None], spikes]), dim=0)
+        middle = (mean * ratio.square() + seen * std.square()) / spread
+        return share[0] * _rounded(middle, std * ratio / spread.sqrt(), low, gap) + (share[1:] * ends).sum(0)
+
+
+def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
+    """The mean of a Gaussian that lives on levels low + i gap, i = 0 to 255; where it spans many of them, its middle."""
+    place = (middle - low) / gap
+    offsets = torch.arange(-REACH, REACH + 1, device=place.device, dtype=place.dtype).reshape(-1, *(1,) * place.dim())
+    levels = place.detach().round().clamp(0, 255) + offsets
+    narrow = (width / gap).clamp(0.02, WIDE)
+    weights = -((levels - place) / narrow).square() / 2
+    weights = torch.softmax(weights.masked_fill((levels < 0) | (levels > 255), -torch.inf), dim=0)
+    exact = low + gap * (weights * levels).sum(0)
+    return torch.where(width < WIDE * gap, exact, middle)
