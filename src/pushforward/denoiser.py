@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from pushforward.data.space import Space
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.paths import Coefficients, Path
+from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor"]
+__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed"]
 
 Condition = dict[str, Tensor] | None
 
@@ -34,8 +35,8 @@ class Predictor(Protocol):
         """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
         ...
 
-    def calls(self) -> int:
-        """Network evaluations of one row that one prediction costs."""
+    def calls(self, t: float = 0.5) -> int:
+        """Network evaluations of one row that one prediction at time t costs."""
         ...
 
 
@@ -69,6 +70,8 @@ class Denoiser(nn.Module):
             raise UsageError(f'Unknown clock "{clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(clock, CLOCKS)}')
         self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
         self.scale_input, self.clock = scale_input, clock
+        self.unconditional = True
+        """Whether it has been trained without labels as well, which classifier-free guidance needs."""
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The network's own output at x_t (n, *shape) and t (n,), in model units and of its own kind."""
@@ -92,6 +95,47 @@ class Denoiser(nn.Module):
         k = self.coefficients(x_t, t)
         return solve(self.prediction, self._output(x_t, t, condition, k), x_t, k)
 
-    def calls(self) -> int:
+    def calls(self, t: float = 0.5) -> int:
         """One."""
         return 1
+
+    def on(self, path: Path) -> Repathed:
+        """The same model read on another path (`Repathed`)."""
+        return Repathed(self, path)
+
+
+class Repathed(nn.Module):
+    """A denoiser read on another path than it was trained on: what it sees is matched in log-SNR and scale.
+
+    At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
+    deviations; v is the same on both. The new path's ends are narrowed to the noise levels that the denoiser knows.
+
+    Args:
+        denoiser: What predicts on its own path.
+        path: The path to sample on.
+
+    References:
+        Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021), section 5.1.
+    """
+
+    def __init__(self, denoiser: Predictor, path: Path) -> None:
+        super().__init__()
+        self.denoiser, self.space = denoiser, denoiser.space
+        known = path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)).clamp(*path.ends).tolist()
+        self.path: Path = path if tuple(known) == tuple(path.ends) else Narrowed(path, *known)
+
+    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` at x_t (n, *shape) and times t (n,) of the new path, model units."""
+        here, known = self.path.at(t).over(x_t), self.denoiser.path
+        then = known.time(self.path.log_snr(t)).clamp(*known.ends)
+        v = self.denoiser.predict("v", x_t * (known.at(then).over(x_t).r / here.r), then, condition)
+        return convert("v", check(kind), v, x_t, here)
+
+    def calls(self, t: float = 0.5) -> int:
+        """The denoiser's, at the matched time."""
+        log_snr = self.path.log_snr(torch.tensor(float(t), dtype=torch.float64))
+        return self.denoiser.calls(float(self.denoiser.path.time(log_snr).clamp(*self.denoiser.path.ends)))
+
+    def on(self, path: Path) -> Repathed:
+        """The model on yet another path."""
+        return Repathed(self.denoiser, path)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 
-__all__ = ["VE", "VP", "Coefficients", "Cosine", "Linear", "Path", "Tabulated", "linear_betas"]
+__all__ = ["VE", "VP", "Coefficients", "Cosine", "Linear", "Narrowed", "Path", "Shifted", "Tabulated", "linear_betas"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Coefficients:
         """The same coefficients of shape (n, 1, ..., 1), to multiply a batch of the shape of x."""
         shape = (-1,) + (1,) * (x.dim() - 1)
         return Coefficients(*(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma)))
+
+    @property
+    def dlog_snr(self) -> Tensor:
+        """The derivative of log(alpha^2 / sigma^2) in t; negative."""
+        return 2 * (self.dalpha / self.alpha - self.dsigma / self.sigma)
 
 
 class Path(ABC):
@@ -188,6 +193,74 @@ class VE(Path):
     def time(self, log_snr: Tensor) -> Tensor:
         """exp(-log_snr / 2) / sigma_max."""
         return torch.exp(-log_snr / 2) / self.sigma_max
+
+
+class Shifted(Path):
+    """Another path run at noisier times: sigma / alpha is ``shift`` times what it is there, and the curve is the same.
+
+    On the straight path that is t -> shift t / (1 + (shift - 1) t).
+
+    Args:
+        path: The path.
+        shift: Above 1 for more noise at every inner time, below 1 for less.
+
+    References:
+        Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024), eq. 23.
+    """
+
+    def __init__(self, path: Path, shift: float) -> None:
+        if not 0 < shift < math.inf:
+            raise UsageError(f"Shifted needs a positive, finite shift, got {shift}.")
+        self.path, self.shift = path, float(shift)
+        high, low = path.log_snr_ends()
+        inside = torch.tensor([high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64)
+        ends = path.time(inside).clamp(*path.ends).tolist()
+        self.ends = (ends[0], ends[1])
+
+    def _inner(self, t: Tensor) -> Tensor:
+        return self.path.time(self.log_snr(t))
+
+    def at(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t."""
+        k, here = self.path.at(self._inner(t)), self.path.at(t)
+        rate = here.dlog_snr / k.dlog_snr
+        return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """The path's own, less 2 log(shift)."""
+        return self.path.log_snr(t) - 2 * math.log(self.shift)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The inverse of `log_snr`."""
+        return self.path.time(log_snr + 2 * math.log(self.shift))
+
+
+class Narrowed(Path):
+    """A path with narrower ends, for a model that knows only some of its noise levels.
+
+    Args:
+        path: The path.
+        low: The new t_min, at least the path's.
+        high: The new t_max, at most the path's.
+    """
+
+    def __init__(self, path: Path, low: float, high: float) -> None:
+        if not path.ends[0] <= low < high <= path.ends[1]:
+            raise UsageError(f"Narrowed needs {path.ends[0]:g} <= low < high <= {path.ends[1]:g}, got {low:g} and {high:g}.")
+        self.path, self.low, self.high = path, float(low), float(high)
+        self.ends = (self.low, self.high)
+
+    def at(self, t: Tensor) -> Coefficients:
+        """The path's own."""
+        return self.path.at(t)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """The path's own."""
+        return self.path.log_snr(t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The path's own."""
+        return self.path.time(log_snr)
 
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> list[float]:

@@ -210,14 +210,21 @@ class Flow(Transport):
         denoiser: A `Denoiser` or what guidance makes of one.
         solver: How a step is made.
         steps: How many.
-        grid: Where they fall (`pushforward.solvers.grids.GRIDS`); None means the one that suits the solver.
+        grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
+            N + 1 falling times themselves, the last of them 0 (a learned grid).
+
+    Raises:
+        UsageError: For a grid that cannot be, or an adaptive solver in one step.
     """
 
-    def __init__(self, denoiser: Predictor, solver: Solver, steps: int, grid: str | None = None) -> None:
+    def __init__(self, denoiser: Predictor, solver: Solver, steps: int, grid: str | Sequence[float] | None = None) -> None:
         super().__init__()
-        self.denoiser, self.solver, self.steps, self.grid = denoiser, solver, int(steps), grid
+        self.denoiser, self.solver, self.steps = denoiser, solver, int(steps)
+        self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
-        self._times = grids.times(grid or solver.grid, denoiser.path, self.steps)
+        self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        if solver.adaptive and self.steps < 2:
+            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
 
     @property
     def times(self) -> np.ndarray:
@@ -226,10 +233,16 @@ class Flow(Transport):
 
     @property
     def calls(self) -> int:
-        """Network evaluations per sample, guidance included."""
-        return self.solver.calls(self.steps) * self.denoiser.calls()
+        """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
+        counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
+        shape = self.noise_shape if self.solver.adaptive else (1,)
+        with torch.no_grad():
+            draws = RowDraws(0, 1, device=self.device)
+            state = self._at_start(draws.normal(shape))
+            self._last(self._walked(counted, state, self._times, self.conditions(1, None, 0), draws))
+        return counted.count
 
-    def with_solver(self, solver: Solver, steps: int, grid: str | None = None) -> Flow:
+    def with_solver(self, solver: Solver, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
         """The same denoiser under another solver."""
         return Flow(self.denoiser, solver, steps, grid)
 
@@ -244,21 +257,30 @@ class Flow(Transport):
     def _at_start(self, z: Tensor) -> Tensor:
         return z * float(self._edge().sigma)
 
-    def _edge(self) -> Coefficients:
-        return self.denoiser.path.at(torch.tensor(float(self._times[0]), dtype=torch.float64))
+    def _edge(self, t: float | None = None) -> Coefficients:
+        return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
 
     def walk(
-        self, x: Tensor, times: np.ndarray, condition: Condition = None, draws: Draws | None = None
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[tuple[float, Tensor]]:
-        """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units."""
+        """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units.
+
+        Times given as a tensor are differentiated through.
+        """
+        yield from self._walked(self.denoiser, x, times, condition, draws)
+
+    def _walked(
+        self, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
+    ) -> Iterator[tuple[float, Tensor]]:
         memory = None
-        for start, stop in itertools.pairwise(times):
-            t = torch.full((len(x),), float(start), dtype=x.dtype, device=x.device)
+        along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
+        rows = along.to(x)[:, None].expand(-1, len(x))
+        for i, stop in enumerate(along.tolist()[1:]):
             if stop == 0:
-                x = self.denoiser.predict("data", x, t, condition)
+                x = denoiser.predict("data", x, rows[i], condition)
             else:
-                x, memory = self.solver.step(self.denoiser, x, t, torch.full_like(t, float(stop)), condition, draws, memory)
-            yield float(stop), x
+                x, memory = self.solver.step(denoiser, x, rows[i], rows[i + 1], condition, draws, memory)
+            yield stop, x
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from time ``start`` to ``stop`` on as many steps, uniform in log-SNR (or towards noise where stop > start)."""
@@ -299,8 +321,23 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            state = self._last(self.walk(self.space.to_model(x.to(self.device)), times[::-1], condition))
+            start = self.space.to_model(x.to(self.device)) * float(self._edge(low).alpha)
+            state = self._last(self.walk(start, times[::-1], condition))
             return state / float(self._edge().sigma)
+
+
+class _Counted:
+    """A denoiser that counts network evaluations of one row; a dry one asks no network."""
+
+    def __init__(self, denoiser: Predictor, dry: bool) -> None:
+        self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0
+
+    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        self.count += self.denoiser.calls(float(t[0]))
+        return torch.zeros_like(x_t) if self.dry else self.denoiser.predict(kind, x_t, t, condition)
+
+    def calls(self, t: float = 0.5) -> int:
+        return self.denoiser.calls(t)
 
 
 class Autoencoder(nn.Module):

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import inspect
+
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.solvers.adaptive import Adaptive
 from pushforward.solvers.ddim import DDIM, Ancestral
-from pushforward.solvers.dpm import DPM
+from pushforward.solvers.multistep import DEIS, DPM, IPNDM, UniPC
 from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
+from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Solver
+from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
 from pushforward.spec import classes
 
-__all__ = ["DDIM", "DPM", "RK4", "Ancestral", "Euler", "Heun", "Midpoint", "Solver", "named", "registry"]
+__all__ = [
+    "DDIM",
+    "DEIS",
+    "DPM",
+    "DPMSDE",
+    "IPNDM",
+    "RK4",
+    "Adaptive",
+    "Ancestral",
+    "Churn",
+    "Euler",
+    "EulerMaruyama",
+    "Heun",
+    "Midpoint",
+    "PredictorCorrector",
+    "SingleStep",
+    "Solver",
+    "UniPC",
+    "named",
+    "registry",
+]
 
 
 def registry() -> dict[str, type[Solver]]:
@@ -18,12 +43,21 @@ def registry() -> dict[str, type[Solver]]:
 
 
 def named(name: str) -> Solver:
-    """A solver with its default settings by name, as the command line gives it.
+    """A solver by name, as the command line gives it; ``dpm:3`` and ``ddim:0.5`` set its first argument.
 
     Raises:
-        UsageError: For an unknown name.
+        UsageError: For an unknown name, or an argument that the solver does not take.
     """
-    known = registry()
-    if name.lower() not in known:
-        raise UsageError(f'Unknown solver "{name}"; known: {", ".join(known)}.{did_you_mean(name.lower(), known)}')
-    return known[name.lower()]()
+    known, (word, _, number) = registry(), name.lower().partition(":")
+    if word not in known:
+        raise UsageError(f'Unknown solver "{name}"; known: {", ".join(known)}.{did_you_mean(word, known)}')
+    if not number:
+        return known[word]()
+    arguments = list(inspect.signature(known[word]).parameters.values())
+    if not arguments:
+        raise UsageError(f'The solver "{word}" takes no argument; write --solver {word}.')
+    try:
+        value = int(number) if isinstance(arguments[0].default, int) else float(number)
+    except ValueError:
+        raise UsageError(f'"{number}" in the solver "{name}" is no number; write for example dpm:3 or ddim:0.5.') from None
+    return known[word](value)

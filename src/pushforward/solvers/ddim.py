@@ -7,9 +7,8 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.predictions import solve
-from pushforward.solvers.solver import Memory, Solver
+from pushforward.solvers.solver import Memory, Solver, between, noise_of
 
 __all__ = ["DDIM", "Ancestral"]
 
@@ -31,9 +30,7 @@ class DDIM(Solver):
     order = 1
 
     def __init__(self, eta: float = 0.0) -> None:
-        if not 0 <= eta <= 1:
-            raise UsageError(f"DDIM needs eta between 0 and 1, got {eta}.")
-        self.eta = float(eta)
+        self.eta = between("DDIM", "eta", eta, 0, 1)
         self.stochastic = eta > 0
 
     def step(
@@ -51,14 +48,12 @@ class DDIM(Solver):
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
         if self.eta == 0:
             return there.alpha * data + there.sigma * noise, None
-        if draws is None:
-            raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
         kept = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - kept)
         return (
             there.alpha * data
             + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise
-            + fresh * draws.normal(x.shape[1:]).to(x)
+            + fresh * noise_of(x, draws)
         ), None
 
 

@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -74,14 +74,17 @@ def _check_number(grid: str, number: float) -> None:
 GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "karras": karras, "shifted": shifted}
 
 
-def times(grid: str, path: Path, steps: int) -> np.ndarray:
-    """The N + 1 falling times of a named grid; ``shifted:1.5`` and ``karras:5`` set a grid's number.
+def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
+    """The N + 1 falling times of a named grid, or those given; ``shifted:1.5`` and ``karras:5`` set a grid's number.
 
     Raises:
-        UsageError: For fewer than one step, an unknown grid, or a number that it cannot take.
+        UsageError: For fewer than one step, an unknown grid, a number that it cannot take, or times that do not fall from
+            within the path's ends to 0.
     """
     if steps < 1:
         raise UsageError(f"A solve needs at least one step, got {steps}.")
+    if not isinstance(grid, str):
+        return _given(np.asarray(grid, dtype=np.float64), path, steps)
     name, _, number = grid.partition(":")
     if name not in GRIDS:
         raise UsageError(f'Unknown grid "{name}"; known: {", ".join(GRIDS)}.{did_you_mean(name, GRIDS)}')
@@ -92,6 +95,17 @@ def times(grid: str, path: Path, steps: int) -> np.ndarray:
             raise UsageError(f'The grid "{name}" takes no number.')
         made = partial(made, **{setting: _number(grid, number)})  # type: ignore[call-arg]
     return made(path, steps)
+
+
+def _given(times: np.ndarray, path: Path, steps: int) -> np.ndarray:
+    low, high = path.ends
+    if times.shape != (steps + 1,):
+        raise UsageError(f"{steps} steps need {steps + 1} times, from noise to 0; got {times.size}.")
+    if times[-1] != 0 or not (np.diff(times) < 0).all():
+        raise UsageError(f"The times of a grid must fall from step to step and end at 0; got {times.tolist()}.")
+    if not (low <= times[-2] and times[0] <= high):
+        raise UsageError(f"The times of a grid must lie between the path's ends, {low:g} and {high:g}, before the last (0).")
+    return times
 
 
 def _number(grid: str, text: str) -> float:

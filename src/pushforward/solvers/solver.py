@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
+from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 
-__all__ = ["Memory", "Solver", "half_log_snr"]
+__all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "whole"]
 
 Memory = Any
 """What one step hands to the next: None at the start, else a tuple of tensors."""
@@ -25,11 +26,14 @@ class Solver(ABC):
     """
 
     order: int
-    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order."""
+    """The global order of accuracy on a grid uniform in log-SNR: halving the step divides the error by 2^order. Of a stochastic
+    solver it is the weak order, that of means and covariances."""
     grid: str = "time"
     """The time grid that suits it, a name in `pushforward.solvers.grids.GRIDS`."""
     stochastic: bool = False
     """Whether a step draws noise; if not, the solver can run towards noise as well (`Flow.encode`)."""
+    adaptive: bool = False
+    """Whether it chooses its own steps between the times of the grid."""
     calls_per_step: int = 1
     """Predictions that one step costs."""
 
@@ -67,3 +71,41 @@ class Solver(ABC):
 def half_log_snr(k: Coefficients) -> Tensor:
     """Lambda = log(alpha / sigma), the coordinate of the exponential integrators."""
     return torch.log(k.alpha) - torch.log(k.sigma)
+
+
+def over(values: Tensor, x: Tensor) -> Tensor:
+    """Numbers of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
+    return values.to(x.dtype).reshape(-1, *(1,) * (x.dim() - 1))
+
+
+def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
+    """Fresh noise of the shape of x.
+
+    Raises:
+        UsageError: Without draws.
+    """
+    if draws is None:
+        raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
+    return draws.normal(x.shape[1:]).to(x)
+
+
+def whole(solver: str, name: str, value: int, allowed: tuple[int, ...]) -> int:
+    """A whole number of a few allowed ones.
+
+    Raises:
+        UsageError: For another one.
+    """
+    if value not in allowed:
+        raise UsageError(f"{solver} comes with {name} {', '.join(map(str, allowed))}; got {value}.")
+    return int(value)
+
+
+def between(solver: str, name: str, value: float, low: float, high: float) -> float:
+    """A number within [low, high].
+
+    Raises:
+        UsageError: For another one.
+    """
+    if not low <= value <= high:
+        raise UsageError(f"{solver} needs {name} between {low:g} and {high:g}, got {value}.")
+    return float(value)

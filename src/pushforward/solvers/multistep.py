@@ -1,0 +1,193 @@
+"""Multistep exponential integrators: one call a step, extrapolated from the steps before.
+
+Memory is the estimates made so far, the newest first. The first steps have fewer of them and are of lower order.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import Condition, Predictor
+from pushforward.draws import Draws
+from pushforward.solvers.leap import Node, lambda_at, leap
+from pushforward.solvers.single_step import SingleStep
+from pushforward.solvers.solver import Memory, Solver, over, whole
+
+__all__ = ["DEIS", "DPM", "IPNDM", "UniPC"]
+
+
+class _Multistep(Solver):
+    """A solver that keeps ``kept`` estimates of ``of``."""
+
+    grid = "log_snr"
+    kept: int
+    of: str
+
+    @abstractmethod
+    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+        """The state at s; the first node is at t."""
+
+    def _start(self) -> SingleStep | None:
+        """What makes the first step, where the order needs a better one than the first order."""
+        return None
+
+    def calls(self, steps: int) -> int:
+        """One a step, and one more where the first step is a better one."""
+        return steps + (1 if self._start() and steps > 1 else 0)
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s; memory is the estimates before this one, each with its lambda."""
+        start = self._start()
+        if memory is None and start is not None:
+            return start.step(denoiser, x, t, s, condition, draws, None)
+        nodes = [(lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition)), *(memory or ())][: self.kept]
+        return self._move(denoiser, x, t, s, nodes), tuple(nodes)
+
+
+def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node], slope: Tensor) -> Tensor:
+    """The exact step for a constant estimate: that at t plus half of what ``slope`` adds over the step."""
+    return leap(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
+
+
+def _slope(denoiser: Predictor, t: Tensor, s: Tensor, newer: Node, older: Node) -> Tensor:
+    """What the line through two nodes gains over the step from t to s."""
+    ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
+    return over(ratio, newer[1]) * (newer[1] - older[1])
+
+
+class DPM(_Multistep):
+    """DPM-Solver++(2M) and (3M): the data extrapolated in lambda = log(alpha / sigma) from the steps before.
+
+    Order 2 takes the line's value at half the step, as published. Order 3 integrates the parabola, and its first step is a
+    single-step method of order 2: with the published start of order 1, one step of error h^2 holds it at order 2.
+
+    Args:
+        order: 1 (which is DDIM), 2 or 3.
+
+    References:
+        Lu et al., DPM-Solver++ (2022), algorithm 2 and appendix.
+    """
+
+    of = "data"
+
+    def __init__(self, order: int = 2) -> None:
+        self.order = self.kept = whole("DPM", "order", order, (1, 2, 3))
+
+    def _start(self) -> SingleStep | None:
+        return SingleStep(2, "data") if self.order == 3 else None
+
+    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+        if len(nodes) == 2:
+            return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
+        return leap(denoiser, "data", x, t, s, nodes)
+
+
+class DEIS(_Multistep):
+    """The exponential Adams-Bashforth method on the noise in log-SNR; order 3 starts as `DPM` does.
+
+    Args:
+        order: 1 (which is DDIM), 2 or 3.
+
+    References:
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator (2023), tAB-DEIS with log-SNR as its time.
+    """
+
+    of = "noise"
+
+    def __init__(self, order: int = 3) -> None:
+        self.order = self.kept = whole("DEIS", "order", order, (1, 2, 3))
+
+    def _start(self) -> SingleStep | None:
+        return SingleStep(2, "noise") if self.order == 3 else None
+
+    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+        return leap(denoiser, "noise", x, t, s, nodes)
+
+
+_ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+
+
+class IPNDM(_Multistep):
+    """iPNDM: DDIM's step with the noise replaced by an Adams-Bashforth mean of the last ones, as if steps were equal.
+
+    The mean takes no account of the weight that log-SNR has within a step, so however many terms, the order is 2.
+
+    Args:
+        terms: How many estimates are averaged, 1 to 4.
+
+    References:
+        Liu et al., Pseudo Numerical Methods for Diffusion Models (2022); Zhang and Chen (2023), iPNDM.
+    """
+
+    of = "noise"
+
+    def __init__(self, terms: int = 4) -> None:
+        self.terms = self.kept = whole("IPNDM", "terms", terms, (1, 2, 3, 4))
+        self.order = min(self.terms, 2)
+
+    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+        mean = sum(c * value for c, (_, value) in zip(_ADAMS[len(nodes) - 1], nodes, strict=True))
+        return leap(denoiser, "noise", x, t, s, [(nodes[0][0], mean)])  # type: ignore[list-item]
+
+
+class UniPC(_Multistep):
+    """UniPC: each estimate first corrects the step that led to it, at no further call, and then predicts the next.
+
+    The predictor is of order p, and with the corrector the whole of order p + 1. Where one estimate besides the nearest is used,
+    the published simplification for B(h) = e^h - 1 is made (its weight is 1/2); with more, the conditions on the weights make
+    them those of the exact integral, whatever B is.
+
+    Args:
+        predictor_order: p = 1, 2 or 3.
+
+    References:
+        Zhao et al., UniPC (2023), algorithms 5 to 8, in data prediction.
+    """
+
+    of = "data"
+
+    def __init__(self, predictor_order: int = 2) -> None:
+        self.predictor_order = whole("UniPC", "predictor_order", predictor_order, (1, 2, 3))
+        self.order = self.predictor_order + 1
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s; memory is (the state before, its time, the estimates of then and earlier)."""
+        new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))
+        earlier: list[Node] = []
+        if memory is not None:
+            before, then, earlier = memory
+            x = self._corrected(denoiser, before, then, t, new, earlier)
+        nodes = [new, *earlier][: self.predictor_order]
+        return self._move(denoiser, x, t, s, nodes), (x, t, nodes)
+
+    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+        if len(nodes) == 2:
+            return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
+        return leap(denoiser, "data", x, t, s, nodes)
+
+    @staticmethod
+    def _corrected(denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, new: Node, nodes: list[Node]) -> Tensor:
+        if len(nodes) == 1:
+            return _halfway(denoiser, "data", x, t, s, nodes, new[1] - nodes[0][1])
+        return leap(denoiser, "data", x, t, s, [new, *nodes])

@@ -1,0 +1,204 @@
+"""Solvers that draw noise as they go. All keep the marginals of x_t for a perfect denoiser, and differ in how they forget errors.
+
+References:
+    Song et al., Score-Based Generative Modeling through SDEs (2021): for every rate g(t), dx = (velocity + g^2 score / 2) dt + g dW
+    towards the data has the marginals of the probability-flow ODE.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import Condition, Predictor
+from pushforward.draws import Draws
+from pushforward.predictions import solve, target
+from pushforward.solvers.ddim import DDIM
+from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
+
+__all__ = ["DPMSDE", "Churn", "EulerMaruyama", "PredictorCorrector"]
+
+
+class DPMSDE(Solver):
+    """SDE-DPM-Solver++: the exact step of the diffusion SDE for the data extrapolated from this step and the one before.
+
+    x_s = (sigma_s / sigma_t) e^-h x + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) n, with h the step in lambda.
+
+    Args:
+        extrapolate: 1 for constant data within a step (which is `Ancestral`), 2 for a line through the last two.
+
+    References:
+        Lu et al., DPM-Solver++ (2022), section 5, SDE-DPM-Solver++(2M).
+    """
+
+    order = 1
+    grid = "log_snr"
+    stochastic = True
+
+    def __init__(self, extrapolate: int = 2) -> None:
+        self.extrapolate = whole("DPMSDE", "extrapolate", extrapolate, (1, 2))
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
+        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        h = half_log_snr(there) - half_log_snr(here)
+        data = denoiser.predict("data", x, t, condition)
+        ahead = data
+        if memory is not None and self.extrapolate == 2:
+            before, h_before = memory
+            ahead = data + (data - before) * (h / (2 * h_before))
+        fresh = -torch.expm1(-2 * h)
+        moved = (there.sigma / here.sigma) * torch.exp(-h) * x + there.alpha * fresh * ahead
+        return moved + there.sigma * fresh.sqrt() * noise_of(x, draws), (data, h)
+
+
+class EulerMaruyama(Solver):
+    """Euler's method on the SDE of any strength: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
+
+    h is the step in lambda = log(alpha / sigma) and z the predicted noise. w = 1 is the reverse of the noising SDE, w = 0
+    Euler's method on the ODE.
+
+    Args:
+        strength: w, from 0 to 10.
+
+    References:
+        Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
+    """
+
+    order = 1
+    grid = "log_snr"
+
+    def __init__(self, strength: float = 1.0) -> None:
+        self.strength = between("EulerMaruyama", "strength", strength, 0, 10)
+        self.stochastic = self.strength > 0
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s."""
+        here, there = denoiser.path.at(t).over(x), denoiser.path.at(s).over(x)
+        data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
+        drifted = x + (s - t).reshape(-1, *(1,) * (x.dim() - 1)) * target("velocity", data, noise, here)
+        if not self.stochastic:
+            return drifted, None
+        h = (half_log_snr(there) - half_log_snr(here)).clamp(min=0)
+        fresh = self.strength * here.sigma * torch.sqrt(2 * h) * noise_of(x, draws)
+        return drifted - self.strength**2 * h * here.sigma * noise + fresh, None
+
+
+class Churn(Solver):
+    """EDM's stochastic sampler: some noise is added, then Heun's method steps from the raised level, in sigma / alpha.
+
+    The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma / alpha). The paper's factor is
+    S_churn / N for any step; in proportion to the step, it means the same on every grid.
+
+    Args:
+        churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
+        low: The least noise level sigma / alpha at which noise is added.
+        high: The greatest.
+        excess: The standard deviation of the noise added, S_noise; the paper takes 1.003 to 1.007 for natural images.
+
+    References:
+        Karras et al., EDM (2022), algorithm 2.
+    """
+
+    order = 1
+    grid = "karras"
+    stochastic = True
+    calls_per_step = 2
+
+    def __init__(self, churn: float = 1.0, low: float = 0.05, high: float = 50.0, excess: float = 1.0) -> None:
+        self.churn = between("Churn", "churn", churn, 0, 100)
+        self.low, self.high = between("Churn", "low", low, 0, high), float(high)
+        self.excess = between("Churn", "excess", excess, 0.5, 2)
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One step from t to s, by way of the raised level."""
+        path = denoiser.path
+        here, there = path.at(t).over(x), path.at(s).over(x)
+        level, after = torch.exp(-path.log_snr(t) / 2), torch.exp(-path.log_snr(s) / 2)
+        acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
+        grown = 1 + acts * (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
+        most = float(torch.exp(torch.tensor(-path.log_snr_ends()[1] / 2)))
+        raised = torch.minimum(level * grown, torch.full_like(level, most)).maximum(level)
+        up = path.time(-2 * torch.log(raised)).clamp(*path.ends)
+        high = path.at(up).over(x)
+        # sigma / alpha of what is really there, so that rounding in the time cannot matter
+        extra = ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
+        y = x / here.alpha + extra * self.excess * noise_of(x, draws)
+        gap = there.sigma / there.alpha - high.sigma / high.alpha
+        first = denoiser.predict("noise", high.alpha * y, up, condition)
+        second = denoiser.predict("noise", there.alpha * (y + gap * first), s, condition)
+        return there.alpha * (y + gap * (first + second) / 2), None
+
+
+class PredictorCorrector(Solver):
+    """An ancestral step, then Langevin steps at the new level, which mend errors of the marginal.
+
+    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over the
+    batch; their expectation is used here, so that rows do not depend on each other.
+
+    Args:
+        corrections: Langevin steps after each ancestral step.
+        snr: The signal-to-noise ratio of a Langevin step.
+
+    References:
+        Song et al. (2021), algorithms 1, 3 and 5.
+    """
+
+    order = 1
+    grid = "log_snr"
+    stochastic = True
+
+    def __init__(self, corrections: int = 1, snr: float = 0.1) -> None:
+        self.corrections = whole("PredictorCorrector", "corrections", corrections, (1, 2, 3, 4))
+        self.snr = between("PredictorCorrector", "snr", snr, 0.001, 1)
+
+    @property
+    def calls_per_step(self) -> int:  # type: ignore[override]
+        """One and one for each correction."""
+        return 1 + self.corrections
+
+    def step(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> tuple[Tensor, Memory]:
+        """One ancestral step from t to s and the corrections there."""
+        x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
+        sigma = denoiser.path.at(s).over(x).sigma
+        for _ in range(self.corrections):
+            # delta times the score, -z / sigma
+            drift = 2 * self.snr**2 * sigma * denoiser.predict("noise", x, s, condition)
+            x = x - drift + 2 * self.snr * sigma * noise_of(x, draws)
+        return x, None
