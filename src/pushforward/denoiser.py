@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from pushforward.couplings import Source
 from pushforward.data.space import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.paths import Coefficients, Narrowed, Path
@@ -72,6 +73,8 @@ class Denoiser(nn.Module):
         self.scale_input, self.clock = scale_input, clock
         self.unconditional = True
         """Whether it has been trained without labels as well, which classifier-free guidance needs."""
+        self.source: Source | None = None
+        """What it was trained from in the place of standard normal noise; it then reads as data or velocity only."""
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The network's own output at x_t (n, *shape) and t (n,), in model units and of its own kind."""
@@ -87,6 +90,11 @@ class Denoiser(nn.Module):
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The output read as ``kind`` (see `pushforward.predictions.ROWS`), of the shape of x_t, model units."""
+        if self.source is not None and kind in ("noise", "score"):
+            raise UsageError(
+                f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
+                "heun, midpoint or rk4."
+            )
         k = self.coefficients(x_t, t)
         return convert(self.prediction, check(kind), self._output(x_t, t, condition, k), x_t, k)
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.couplings import Source
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Predictor
+from pushforward.denoiser import Condition, Denoiser, Predictor
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.paths import Coefficients
@@ -61,6 +62,10 @@ class Transport(nn.Module, ABC):
     @abstractmethod
     def calls(self) -> int:
         """Network evaluations per sample."""
+
+    def noise(self, draws: Draws) -> Tensor:
+        """What samples start from, one row for each of the draws' rows: standard normal, unless the model has another source."""
+        return draws.normal(self.noise_shape)
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +150,7 @@ class Transport(nn.Module, ABC):
             with torch.no_grad():
                 given = self.conditions(rows, mine, seed + start)
                 draws = RowDraws(seed + start, rows, device=self.device)
-                x = _finite(self(draws.normal(self.noise_shape), given, draws))
+                x = _finite(self(self.noise(draws), given, draws))
                 made = self.space.to_data(x).float().cpu()
             yield made, given
 
@@ -223,8 +228,25 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
+            raise UsageError(
+                f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
+                "euler, heun, midpoint or rk4 on the grid time."
+            )
         if solver.adaptive and self.steps < 2:
             raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+
+    @property
+    def source(self) -> Source | None:
+        """What it starts from in the place of standard normal noise."""
+        inner: Any = self.denoiser
+        while not isinstance(inner, Denoiser) and isinstance(inner, nn.Module) and "denoiser" in inner._modules:
+            inner = inner.denoiser
+        return inner.source if isinstance(inner, Denoiser) else None
+
+    def noise(self, draws: Draws) -> Tensor:
+        """Standard normal noise, or rows of the model's source."""
+        return super().noise(draws) if self.source is None else self.source(draws)
 
     @property
     def times(self) -> np.ndarray:
@@ -238,7 +260,7 @@ class Flow(Transport):
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
             draws = RowDraws(0, 1, device=self.device)
-            state = self._at_start(draws.normal(shape))
+            state = draws.normal(shape) * float(self._edge().sigma)
             self._last(self._walked(counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
@@ -296,7 +318,7 @@ class Flow(Transport):
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
             draws = RowDraws(seed, n, device=self.device)
-            x = self._at_start(draws.normal(self.noise_shape))
+            x = self._at_start(self.noise(draws))
             yield float(self._times[0]), self.space.to_data(x).cpu()
         steps = self.walk(x, self._times, given, draws)
         while True:

@@ -17,11 +17,11 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from pushforward.cli import comparing, listing, training, using
+from pushforward.cli import comparing, listing, training, tuning, using
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
-__all__ = ["app", "comparing", "listing", "main", "training", "using"]
+__all__ = ["app", "comparing", "listing", "main", "training", "tuning", "using"]
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 

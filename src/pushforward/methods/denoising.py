@@ -59,7 +59,7 @@ class Denoising(Method):
         self.denoiser, self.space = denoiser, denoiser.space
         self.couple, self.times, self.weight = couple or Independent(), times or Uniform(), weight or Flat()
         self.label_dropout = label_dropout
-        denoiser.unconditional = label_dropout > 0
+        denoiser.unconditional, denoiser.source = label_dropout > 0, self.couple.source
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
 
     @property

@@ -36,6 +36,9 @@ class LevelPosterior(nn.Module):
         appendix on low noise; Graves et al., Bayesian Flow Networks (2023), for outputs as distributions over levels.
     """
 
+    low: Tensor
+    gap: Tensor
+
     def __init__(self, network: nn.Module, space: Space) -> None:
         super().__init__()
         self.network, self.space = network, space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pushforward.couplings import Independent, OptimalTransport
+from pushforward.couplings import Independent, OptimalTransport, Source
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
@@ -25,6 +25,7 @@ def flow(
     network: str | nn.Module = "auto",
     coupling: str = "independent",
     reuse: int = 1,
+    source: str | None = None,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 
@@ -34,6 +35,7 @@ def flow(
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
         coupling: independent, or ot for minibatch optimal transport.
         reuse: Steps for which one batch and its transport plan are kept.
+        source: A data set to start from in the place of noise, by name or path; the flow then moves one set onto the other.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
@@ -41,10 +43,12 @@ def flow(
     """
     if coupling not in ("independent", "ot"):
         raise UsageError(f'Unknown coupling "{coupling}"; choose independent or ot.')
+    start = None if source is None else Source(source, space)
+    couple = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(made, Linear(), "velocity", space),
-        couple=OptimalTransport(batch_size(space), reuse) if coupling == "ot" else Independent(),
+        couple=couple,
         # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
         times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),
         solver=DPM(order=2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.solvers.adaptive import Adaptive
@@ -60,4 +61,5 @@ def named(name: str) -> Solver:
         value = int(number) if isinstance(arguments[0].default, int) else float(number)
     except ValueError:
         raise UsageError(f'"{number}" in the solver "{name}" is no number; write for example dpm:3 or ddim:0.5.') from None
-    return known[word](value)
+    made: Callable[[float], Solver] = known[word]
+    return made(value)

@@ -51,9 +51,7 @@ class DDIM(Solver):
         kept = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - kept)
         return (
-            there.alpha * data
-            + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise
-            + fresh * noise_of(x, draws)
+            there.alpha * data + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise + fresh * noise_of(x, draws)
         ), None
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
 from pushforward.denoiser import Condition, Predictor

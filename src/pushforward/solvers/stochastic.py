@@ -1,8 +1,8 @@
 """Solvers that draw noise as they go. All keep the marginals of x_t for a perfect denoiser, and differ in how they forget errors.
 
 References:
-    Song et al., Score-Based Generative Modeling through SDEs (2021): for every rate g(t), dx = (velocity + g^2 score / 2) dt + g dW
-    towards the data has the marginals of the probability-flow ODE.
+    Song et al., Score-Based Generative Modeling through SDEs (2021): for every rate g(t), dx = (velocity + g^2 score / 2) dt + g
+    dW towards the data has the marginals of the probability-flow ODE.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ class Churn(Solver):
 class PredictorCorrector(Solver):
     """An ancestral step, then Langevin steps at the new level, which mend errors of the marginal.
 
-    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over the
-    batch; their expectation is used here, so that rows do not depend on each other.
+    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over
+    the batch; their expectation is used here, so that rows do not depend on each other.
 
     Args:
         corrections: Langevin steps after each ancestral step.

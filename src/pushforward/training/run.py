@@ -21,6 +21,7 @@ from pushforward.data import Dataset, Space
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe, Training
+from pushforward.solvers import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
@@ -81,6 +82,47 @@ class Run:
             CheckpointError: If the disk does not give the file.
         """
         return log.read(self.folder / "metrics.jsonl")
+
+    def learned_grids(self) -> list[dict[str, Any]]:
+        """What `pushforward tune` has stored: steps, solver, times and how well they did, one row for each.
+
+        Raises:
+            CheckpointError: If ``grids.json`` is damaged.
+        """
+        path = self.folder / "grids.json"
+        if not path.is_file():
+            return []
+        content = checkpoints.read_json(path)
+        rows = content.get("grids") if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and {"steps", "solver", "times"} <= row.keys() for row in rows
+        ):
+            raise CheckpointError(
+                f"{path} is damaged: it holds no learned grids. Delete it and run: pushforward tune {self.folder}"
+            )
+        return rows
+
+    def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
+        """The times that were learned for so many steps of this solver; None where there are none."""
+        wanted = spec.describe(solver)
+        return next((row["times"] for row in self.learned_grids() if (row["steps"], row["solver"]) == (steps, wanted)), None)
+
+    def store_grid(self, solver: Solver, times: Sequence[float], **about: Any) -> None:
+        """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
+
+        Args:
+            solver: The solver that they are for.
+            times: N + 1 falling times, the last 0.
+            about: What else is known of them, plain values.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **about}
+        key = row["steps"], row["solver"]
+        others = [one for one in self.learned_grids() if (one["steps"], one["solver"]) != key]
+        content = {"format_version": FORMAT, "grids": sorted([*others, row], key=lambda one: one["steps"])}
+        checkpoints.write_json(self.folder / "grids.json", content)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"

@@ -1,0 +1,174 @@
+"""Time grids that are learned: where N steps of a solver should fall for one trained model.
+
+The model itself is the teacher: its own many-step samples from the same noise are what few steps should reproduce. The network
+stays frozen; what is learned is N - 1 numbers, the shares of the log-SNR that the steps take.
+
+References:
+    Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.denoiser import Condition
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.transports import Flow
+
+__all__ = ["LearnedGrid", "learn_grid"]
+
+SEED = 500_000_000
+"""The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below."""
+
+
+@dataclass(frozen=True)
+class LearnedGrid:
+    """A learned grid and how well it does on noise that it was not learned on.
+
+    Args:
+        times: N + 1 falling times, the last 0.
+        before: RMS distance to the many-step samples with the grid that the flow had, model units.
+        after: The same with the learned one.
+        rounds: Updates made.
+    """
+
+    times: list[float]
+    before: float
+    after: float
+    rounds: int
+
+
+def learn_grid(
+    flow: Flow,
+    *,
+    rows: int = 128,
+    rounds: int = 40,
+    batch: int = 32,
+    lr: float = 0.05,
+    seed: int = SEED,
+    teacher: Flow | None = None,
+    watch: Callable[[int, float], None] | None = None,
+) -> LearnedGrid:
+    """Find the times of ``flow``'s steps that bring its samples nearest to the same model's many-step samples.
+
+    The first time stays at the grid's noisy end and the last at 0; those between are at log_snr = low + (high - low)
+    cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the mean squared distance in model units, through
+    solver and network. A third as many rows are kept aside: the grid returned is the best on them, the flow's own if none is
+    better.
+
+    Args:
+        flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
+        rows: Noise rows to learn on.
+        rounds: Updates of the times; each is one pass of ``batch`` rows, forward and backward.
+        batch: Rows in one update.
+        lr: Adam's rate.
+        seed: The first noise row's seed; labels are drawn with it too.
+        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        watch: Called with the round and the error on the rows kept aside, each time it is measured.
+
+    Returns:
+        The times and the errors on the rows kept aside.
+
+    Raises:
+        UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
+    """
+    _check(flow)
+    teacher = teacher or flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
+    learn, judge = (_Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
+    parameters = _Shares(flow)
+    optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
+    before = judge.error(flow, torch.from_numpy(flow.times.copy()), batch)
+    best, least = flow.times.tolist(), before
+    every = max(1, rounds // 10)
+    for i in range(rounds):
+        optimizer.zero_grad()
+        learn.some(i, batch).loss(flow, parameters.times()).backward()
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - i / rounds)
+        optimizer.step()
+        if (i + 1) % every == 0 or i + 1 == rounds:
+            times = parameters.times().detach()
+            found = judge.error(flow, times, batch)
+            if found < least and bool((times.diff() < 0).all()):
+                best, least = times.tolist(), found
+            if watch is not None:
+                watch(i + 1, found)
+    return LearnedGrid(best, before, least, rounds)
+
+
+def _check(flow: Flow) -> None:
+    if flow.solver.stochastic or flow.solver.adaptive:
+        name = type(flow.solver).__name__
+        raise UsageError(f"A grid is learned for a deterministic solver of fixed steps; {name} is none. Use dpm, unipc or deis.")
+    if flow.steps < 2:
+        raise UsageError("One step has no times to learn: it goes from noise to data at once. Ask for 2 steps or more.")
+
+
+class _Shares(nn.Module):
+    """The times of a grid as free numbers: what share of the log-SNR each step takes, and where the last but one ends."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self._path = flow.denoiser.path
+        start = self._path.log_snr(torch.from_numpy(flow.times[:-1].copy()))
+        self._first, self._time = float(start[0]), float(flow.times[0])
+        self._most = self._path.log_snr_ends()[0]
+        gaps = start.diff()
+        self.share = nn.Parameter(torch.log(gaps / gaps.sum()))
+        self.last = nn.Parameter(start[-1:].clone())
+
+    def times(self) -> Tensor:
+        """(N + 1,) float64, falling to 0; differentiable."""
+        last = self.last.clamp(max=self._most)
+        inner = self._first + (last - self._first) * torch.cumsum(torch.softmax(self.share, 0), 0)
+        ends = torch.tensor([self._time, 0.0], dtype=torch.float64)
+        return torch.cat([ends[:1], self._path.time(inner).clamp(*self._path.ends), ends[1:]])
+
+
+@dataclass
+class _Pairs:
+    """Noise, its condition, and the samples that the teacher makes of it; all in model units."""
+
+    noise: Tensor
+    condition: Condition
+    target: Tensor
+
+    @classmethod
+    def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> _Pairs:
+        draws = RowDraws(seed, rows, device=flow.device)
+        condition, noise = flow.conditions(rows, None, seed), flow.noise(draws)
+        with torch.no_grad():
+            parts = [teacher(noise[i : i + 64], _rows(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
+        return cls(noise, condition, torch.cat(parts))
+
+    def some(self, turn: int, size: int) -> _Pairs:
+        """The rows of one turn, in order and round about."""
+        index = (torch.arange(size) + turn * size) % len(self.noise)
+        return _Pairs(self.noise[index], _rows(self.condition, index), self.target[index])
+
+    def loss(self, flow: Flow, times: Tensor) -> Tensor:
+        """Mean squared distance to the target."""
+        start = flow.denoiser.path.at(times[:1]).sigma.to(self.noise)
+        end = deque(flow.walk(self.noise * start, times, self.condition), maxlen=1).pop()[1]
+        return (end - self.target).square().mean()
+
+    def error(self, flow: Flow, times: Tensor, batch: int) -> float:
+        """RMS distance to the target over all rows."""
+        total = 0.0
+        with torch.no_grad():
+            for i in range(0, len(self.noise), batch):
+                part = slice(i, i + batch)
+                some = _Pairs(self.noise[part], _rows(self.condition, part), self.target[part])
+                total += float(some.loss(flow, times)) * len(some.noise)
+        return float(np.sqrt(total / len(self.noise)))
+
+
+def _rows(condition: Condition, index: slice | Tensor) -> Condition:
+    return None if condition is None else {name: part[index] for name, part in condition.items()}
