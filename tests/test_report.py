@@ -13,9 +13,10 @@ import pytest
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.pictures import grid_picture, scatter_picture, write_gif
-from pushforward.report import Report, captions, readings, words
+from pushforward.report import Report, captions, readings, tables, words
 from pushforward.report.numbers import duration, measured, percent, plain, quantity
 from pushforward.report.pool import pooled
+from pushforward.report.sprites import Look
 from pushforward.report.tables import scorecards
 
 ABOUT = {
@@ -77,6 +78,13 @@ def losses(family, steps=300):
     }
 
 
+def trajectory(name):
+    worse = 0.1 if name == "ddpm" else 0.0
+    levels = [9.0, 4.5, 0.0, -4.5, -9.0][: 4 if name == "ddpm" else 5]
+    rows = [{"log_snr": level, "error": 0.4 + worse + level**2 / 100, "spread": 0.012} for level in levels]
+    return {"rows": 250, "straightness": 0.125 + 10 * worse, "npe": None, "loss_by_level": rows}
+
+
 def make_entrant(name):
     family = FAMILIES[name]
     iterative = name in ("flow", "ddpm")
@@ -117,6 +125,7 @@ def make_entrant(name):
         },
         "scores": {m: score(v, SPREADS.get(m, 0.008), ABOUT[m][2]) for m, v in VALUES[name].items()},
         "curve": curve if iterative else [],
+        "trajectory": trajectory(name) if iterative else None,
         "losses": losses(family),
         "label_agreement": 0.97,
         "modes": None,
@@ -202,7 +211,9 @@ def toy_pictures():
         data = draw(1000, modes, width)
         noise = rng.normal(size=(600, 2))
         path = [(float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32)) for t in np.linspace(1, 0, 9)]
-        made[name] = {"grid": data, "formation": path if name in ("flow", "ddpm") else None}
+        lines = np.stack([data[:60] + t * noise[:60] for t in np.linspace(1, 0, 9)], axis=1)
+        iterative = name in ("flow", "ddpm")
+        made[name] = {"grid": data, "formation": path if iterative else None, "paths": lines if iterative else None}
     return made
 
 
@@ -210,6 +221,8 @@ def toy_content(content):
     content["title"] = "gan, vae, ddpm, flow on ring"
     content["data"] |= {"name": "ring", "shape": [2], "kind": "vector", "classes": [], "columns": ["x", "y"]}
     content["settings"]["shared"] = "noise"
+    for one, npe in zip(content["entrants"], (0.31, 0.48), strict=False):
+        one["trajectory"]["npe"] = npe
     more = {
         "modes_held": ("Modes held", "higher", 8.0, 0.0),
         "bridges": ("Bridges", "lower", 0.001, 0.001),
@@ -300,7 +313,18 @@ def test_page_of_images(content, digit_pictures):
     read = check_page(page)
     assert "http://" not in page
     assert "https://" not in page
-    for wanted in ("verdict", "scorecard", "samples", "forming", "training", "calls", "losses", "cost", "reproduce"):
+    for wanted in (
+        "verdict",
+        "scorecard",
+        "samples",
+        "forming",
+        "training",
+        "calls",
+        "trajectories",
+        "losses",
+        "cost",
+        "reproduce",
+    ):
         assert wanted in read.ids
     assert len([tag for tag, _ in read.tags if tag == "img"]) == 5
     jumps = [attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")]
@@ -321,8 +345,6 @@ def test_sprites_hold_the_frames_they_show(content, digit_pictures):
     import io
 
     from PIL import Image
-
-    from pushforward.report.sprites import Look
 
     frames = digit_pictures["flow"]["formation"]
     sprite = Look(digit_pictures).sprite(frames, 0, "t")
@@ -514,9 +536,9 @@ def test_markdown_has_verdict_scores_cost_and_commands(content):
         assert line.replace("|", "\\|").replace("*", "\\*") in text
     assert "**0.130 ± 0.008 (1.3×)**" in text
     assert content["commands"][0] in text
-    tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 4
-    for table in tables:
+    blocks = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 6
+    for table in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
@@ -707,6 +729,85 @@ def test_limits_come_from_the_floors(content):
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
     assert "Each model was trained once" in " ".join(captions.limits(content)), "a stated number is no spread over trainings"
+
+
+# Trajectories --------------------------------------------------------------------------------------------------
+
+
+def test_trajectories_are_a_table_with_dashes_for_models_of_one_call(content):
+    found = [[cell.value for cell in row.cells] for row in tables.trajectories(content).rows]
+    assert found == [["0.125", "250"], ["1.12", "250"], ["–", "–"], ["–", "–"]]
+    assert "NPE" not in Reader(Report(content).to_html()).text, "nobody has one"
+    found = tables.trajectories(toy_content(content))
+    assert [column.label for column in found.columns] == ["Straightness", "NPE", "Trajectories"]
+    assert [row.cells[1].value for row in found.rows] == ["0.310", "0.480", "–", "–"]
+    read, text = Reader(Report(content).to_html()), Report(content).to_markdown()
+    for shown in (read.text, text):
+        assert "which one step suffices" in shown
+        assert "NPE, the normalised path energy" in shown
+    assert "| ddpm | 1.12 | 0.480 | 250 |" in text
+
+
+def test_losses_by_noise_level_line_up_by_level(content):
+    """The shorter path lacks the noisiest level; the noisier, the further right, and one line for each iterative model."""
+    entrant(content, "flow")["trajectory"]["loss_by_level"].reverse()
+    table = tables.levels(content)
+    assert [column.label for column in table.columns] == ["flow", "ddpm"]
+    assert [row.name for row in table.rows][::2] == ["0.0111 (log-SNR 9)", "1 (log-SNR 0)", "90.0 (log-SNR −9)"]
+    assert [cell.flat for cell in table.rows[0].cells] == ["1.210 ± 0.012", "1.310 ± 0.012"]
+    assert [cell.flat for cell in table.rows[-1].cells] == ["1.210 ± 0.012", "–"]
+    page = Report(content).to_html()
+    chart = re.search(r'<svg[^>]*aria-label="Mean squared error in v against.*?</svg>', page, re.S)[0]
+    assert re.findall(r"<title>(\w+): ([\d.]+) at ([\d.]+)</title>", chart)[:2] == [
+        ("flow", "1.21", "0.0111"),
+        ("flow", "0.603", "0.105"),
+    ]
+    across = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', chart)]
+    assert len(across) == 5
+    assert across == sorted(across)
+    assert chart.count('class="line"') == 2
+
+
+def test_trajectories_in_the_plane_are_drawn_from_noise_to_sample(content, toy_pictures):
+    toy_pictures = {name: dict(found) for name, found in toy_pictures.items()}
+    lines = toy_pictures["flow"]["paths"] = toy_pictures["flow"]["paths"].copy()
+    lines[7, 3] = np.nan
+    page = Report(toy_content(content), toy_pictures).to_html()
+    check_page(page)
+    charts = re.findall(r'<svg[^>]*aria-label="Trajectories of (\w+), from noise to data".*?</svg>', page, re.S)
+    assert charts == ["flow", "ddpm"]
+    chart = re.search(r'<svg[^>]*aria-label="Trajectories of flow.*?</svg>', page, re.S)[0]
+    assert chart.count('class="way"') == 59, "a line that is not finite is left out"
+    limits = Look(toy_pictures).paths_limits()
+    assert limits[0] < lines[:, 0, 0].min()
+    assert lines[:, 0, 1].max() < limits[3]
+    for sign, at in (("from", 0), ("to", -1)):
+        x, y = (float(one) for one in re.search(rf'class="{sign}" cx="([-\d.]+)" cy="([-\d.]+)"', chart).groups())
+        assert limits[0] + x / 320 * (limits[1] - limits[0]) == pytest.approx(lines[0, at, 0], abs=0.02)
+        assert limits[3] - y / 320 * (limits[3] - limits[2]) == pytest.approx(lines[0, at, 1], abs=0.02)
+
+
+def test_reports_made_before_trajectories_still_open(content, toy_pictures):
+    for one in content["entrants"]:
+        del one["trajectory"]
+    older = {name: {key: part for key, part in found.items() if key != "paths"} for name, found in toy_pictures.items()}
+    page = Report(json.loads(json.dumps(content)), older).to_html()
+    read = check_page(page)
+    assert "trajectories" not in read.ids
+    assert "Loss by noise level" not in read.text
+    assert "rajector" not in Report(content).to_markdown()
+
+
+def test_trajectories_of_several_trainings_are_means(content):
+    content = trained(content, (0.12, 0.20))
+    content["entrants"][1]["trajectory"]["straightness"] = 0.325
+    content["entrants"][1]["trajectory"]["loss_by_level"][2]["error"] = 0.6
+    found = entrant(pooled(content, {})[0], "flow")["trajectory"]
+    assert found["straightness"] == pytest.approx(0.225)
+    assert [one["error"] for one in found["loss_by_level"]] == pytest.approx([1.21, 0.6025, 0.5, 0.6025, 1.21])
+    assert [one["log_snr"] for one in found["loss_by_level"]] == [9.0, 4.5, 0.0, -4.5, -9.0]
+    assert found["npe"] is None
+    assert entrant(pooled(content, {})[0], "gan")["trajectory"] is None
 
 
 # Trainings of one recipe ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -130,7 +131,8 @@ class Repathed(nn.Module):
         super().__init__()
         self.denoiser, self.space = denoiser, denoiser.space
         known = path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)).clamp(*path.ends).tolist()
-        self.path: Path = path if tuple(known) == tuple(path.ends) else Narrowed(path, *known)
+        whole = all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(known, path.ends, strict=True))
+        self.path: Path = path if whole else Narrowed(path, *known)
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` at x_t (n, *shape) and times t (n,) of the new path, model units."""

@@ -121,7 +121,7 @@ class LogSNR(Times):
         high: The greatest, where it is all but data.
     """
 
-    def __init__(self, low: float = -7.0, high: float = 11.0) -> None:
+    def __init__(self, low: float = -7.0, high: float = 12.5) -> None:
         if not -math.inf < low < high < math.inf:
             raise UsageError(f"LogSNR needs two finite numbers, the lower first; got {low} and {high}.")
         self.low, self.high = low, high

@@ -41,6 +41,13 @@ _NEEDED = {
     ("resume", "--run"): "a run's folder, such as: pushforward resume runs/digits-flow (see: pushforward list runs)",
     ("sample", "--run"): "a run's folder, such as: pushforward sample runs/digits-flow (see: pushforward list runs)",
     ("evaluate", "--run"): "a run's folder, such as: pushforward evaluate runs/digits-flow (see: pushforward list runs)",
+    ("interpolate", "--run"): "a run's folder, such as: pushforward interpolate runs/digits-flow --seeds 0,1",
+    ("vary", "--run"): "a run's folder and an image, such as: pushforward vary runs/mnist-flow seven.png",
+    ("vary", "--image"): "an image after the run, such as: pushforward vary runs/mnist-flow seven.png",
+    ("inpaint", "--run"): "a run's folder and an image, such as: pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28",
+    ("inpaint", "--image"): "an image after the run, such as: pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28",
+    ("upscale", "--run"): "a run's folder and a small image, such as: pushforward upscale runs/mnist-flow small.png",
+    ("upscale", "--image"): "a small image after the run, such as: pushforward upscale runs/mnist-flow small.png",
     ("data check", "--data"): "a data set, such as: pushforward data check ./photos (see: pushforward data list)",
 }
 

@@ -19,7 +19,7 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ENDINGS", "Folder", "read_folder", "resized"]
+__all__ = ["ENDINGS", "Folder", "read_folder", "read_image", "resized"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 MAX_PIXELS = 64_000_000
@@ -119,6 +119,46 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
     )
 
 
+def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Read one image file as a model of so many channels takes it.
+
+    Decoded and scaled as by `read_folder`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
+    mixed images; where a gray image is wanted, colours become their luma (ITU-R 601).
+
+    Args:
+        path: the file.
+        channels: 1 for gray, 3 for RGB, 4 for RGBA.
+        size: (height, width) that the image is scaled to cover and cropped to in the middle; None to take it as it is.
+
+    Returns:
+        uint8 (channels, H, W).
+
+    Raises:
+        DataError: no such file, one that cannot be read, transparency where the model has none, or another number of channels.
+    """
+    from PIL import Image
+
+    if channels not in (1, 3, 4):
+        raise DataError(f"An image file holds 1, 3 or 4 channels; this model's images have {channels}.")
+    if not path.is_file():
+        raise DataError(f"There is no image file {path}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = _read(path.parent, path.name, size)
+    pixels = read.pixels
+    if pixels is None:
+        raise DataError(f"{path} cannot be used: {read.reason}.")
+    if pixels.shape[2] == 4 and channels < 4:
+        raise DataError(f"{path} is transparent somewhere, and this model knows no transparency. Flatten the image first.")
+    if pixels.shape[2] == 3 and channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+    whole = np.full((channels, *pixels.shape[:2]), 255, dtype=np.uint8)
+    whole[: min(channels, 3)] = pixels[:, :, : min(channels, 3)].transpose(2, 0, 1)
+    if pixels.shape[2] == 4:
+        whole[3] = pixels[:, :, 3]
+    return whole
+
+
 def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Scale images in memory as `read_folder` does.
 
@@ -176,27 +216,31 @@ def _classes(path: Path, files: list[str]) -> bool:
 
 
 def _decode_all(path: Path, files: list[str], size: tuple[int, int] | None) -> Iterator[_Read]:
-    from PIL import Image
-
     def decode(file: str) -> _Read:
-        read = _Read(file, file.split("/", 1)[0])
-        try:
-            read.pixels = _decode(path / file, size, read.notes)
-        except _UnusableError as error:
-            read.reason = str(error)
-        except Image.DecompressionBombError:
-            read.reason = f"more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-        except MemoryError:
-            read.reason = "too large for the memory"
-        except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-            read.reason = f"damaged: {str(error) or type(error).__name__}"
-        return read
+        return _read(path, file, size)
 
     block = 256
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
         for start in range(0, len(files), block):  # blocks, so that a reader that stops early has not decoded everything
             yield from pool.map(decode, files[start : start + block])
+
+
+def _read(path: Path, file: str, size: tuple[int, int] | None) -> _Read:
+    from PIL import Image
+
+    read = _Read(file, file.split("/", 1)[0])
+    try:
+        read.pixels = _decode(path / file, size, read.notes)
+    except _UnusableError as error:
+        read.reason = str(error)
+    except Image.DecompressionBombError:
+        read.reason = f"more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
+    except MemoryError:
+        read.reason = "too large for the memory"
+    except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
+        read.reason = f"damaged: {str(error) or type(error).__name__}"
+    return read
 
 
 def _formats() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.scoring import compared, floors, ratio, score
+from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.training import Run, load
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Transport
@@ -29,6 +30,15 @@ CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
 SHOWN = {"image": 64, "vector": 1000}
+TRACED = {"image": (256, 32), "vector": (1000, 64)}
+"""Rows and steps of the trajectories that are measured."""
+TRACED_SECONDS = 4.0
+"""About the most that one model's trajectories, and as much again its losses by noise level, may take."""
+LEVELS = 13
+FEW_COLUMNS = 16
+"""Vectors of more columns have no transport cost: what is least cannot be told from so few rows."""
+DRAWN = 60
+"""Trajectories in a picture."""
 
 
 @dataclass
@@ -123,15 +133,17 @@ class Judge:
         """The content and the pictures of one model for a report."""
         transport = model.transport if isinstance(model, Run) else model
         rows, agreement = self.scores(transport)
+        sampling = self._sampling(transport)
         content = {
             "name": name,
             "conditioned": bool(transport.space.classes),
             "parameters": cost.parameters(transport),
-            "sampling": self._sampling(transport),
+            "sampling": sampling,
             "scores": rows,
             "label_agreement": agreement,
             "modes": {"mass": rows["modes_held"]["mass"]} if "modes_held" in rows else None,
             "curve": self._curve(transport) if curve else [],
+            "trajectory": self._trajectory(transport, sampling["seconds_per_sample"]) if curve else None,
             "warnings": list(model.warnings) if isinstance(model, Run) else [],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
@@ -165,6 +177,22 @@ class Judge:
             if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
                 break
         return points
+
+    def _trajectory(self, transport: Transport, seconds: float) -> dict[str, Any] | None:
+        """How an iterative model moves, on as many rows as the time allows; ``seconds`` is that of one sample."""
+        if not isinstance(transport, Flow):
+            return None
+        most, steps = TRACED[transport.space.kind]
+        affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
+        rows = max(16, min(most, round(affordable / steps)))
+        few = transport.space.kind == "vector" and transport.space.size <= FEW_COLUMNS
+        levels = loss_by_level(transport.denoiser, self.data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
+        return {
+            "rows": rows,
+            "straightness": straightness(transport, rows, self.seed, steps),
+            "npe": transport_cost(transport, self.data, rows, self.seed, steps) if few else None,
+            "loss_by_level": levels,
+        }
 
 
 def _title(transport: Flow) -> str:
@@ -258,6 +286,7 @@ def _pictures(transport: Transport, run: Run | None) -> dict[str, Any]:
     return {
         "grid": _shown(space, transport.sample(count)),
         "formation": _formation(transport),
+        "paths": _paths(transport),
         "training": _history(run) if run else [],
     }
 
@@ -271,6 +300,14 @@ def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
         return None
     count = 16 if transport.space.kind == "image" else 600
     return [(t, _shown(transport.space, x)) for t, x in transport.trajectory(count)]
+
+
+def _paths(transport: Transport) -> np.ndarray | None:
+    """The trajectories (rows, steps + 1, 2) of points in the plane, from noise to data; None for anything else."""
+    if not isinstance(transport, Flow) or tuple(transport.space.shape) != (2,):
+        return None
+    _, states = trace(transport, DRAWN, steps=TRACED["vector"][1])
+    return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()
 
 
 def _history(run: Run) -> list[tuple[int, np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ __all__ = ["LevelPosterior"]
 REACH = 4
 """Levels on either side that share a posterior narrower than `WIDE` spacings; the rest have less than 1e-4 of it."""
 WIDE = 1.2
+DOUBT = -5.0
+"""The log weight of the prior that is the same for all levels."""
 PARTS = 4
 """Numbers that the inner network gives for each entry: a mean, a log standard deviation, and what speaks for either end."""
 
@@ -20,10 +24,11 @@ PARTS = 4
 class LevelPosterior(nn.Module):
     """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from what a network expects of it.
 
-    The network sees the whole noisy image and gives each entry a prior: a Gaussian on the levels, and extra mass on the
-    lowest and the highest (black and white pixels). That prior times the Gaussian likelihood of the entry's own noisy value is
-    the posterior, whose mean is returned. So the network need not learn to read a value to a part in a thousand, nor to round
-    to a level, which low noise asks for and reduced precision forbids.
+    The network sees the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the lowest and
+    the highest (black and white pixels), and a little on all alike, so that no confidence in a wrong value outweighs what is
+    seen. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean is returned. So
+    the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise asks for and
+    reduced precision forbids.
 
     The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
 
@@ -66,9 +71,12 @@ class LevelPosterior(nn.Module):
         spread = std.square() + ratio.square()
         slab = -((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
         spikes = torch.stack(favour) - 2 - off.square() / 2 - ratio.log()
-        share = torch.softmax(torch.cat([slab[None], spikes]), dim=0)
+        flat = (DOUBT - torch.log(255 * gap) + math.log(2 * math.pi) / 2).expand_as(x)
+        share = torch.softmax(torch.cat([slab[None], flat[None], spikes]), dim=0)
         middle = (mean * ratio.square() + seen * std.square()) / spread
-        return share[0] * _rounded(middle, std * ratio / spread.sqrt(), low, gap) + (share[1:] * ends).sum(0)
+        rounded = _rounded(middle, std * ratio / spread.sqrt(), low, gap)
+        plain = _rounded(seen, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
+        return share[0] * rounded + share[1] * plain + (share[2:] * ends).sum(0)
 
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:

@@ -23,7 +23,19 @@ from pushforward.report.readings import (
     verb,
 )
 
-__all__ = ["CURVE_NOTES", "curve_notes", "curve_points", "family_of", "limits", "loss_caption", "shared_noise"]
+__all__ = [
+    "CURVE_NOTES",
+    "LEVEL_NOTE",
+    "PATHS_NOTE",
+    "TRAJECTORY_NOTE",
+    "cost_note",
+    "curve_notes",
+    "curve_points",
+    "family_of",
+    "limits",
+    "loss_caption",
+    "shared_noise",
+]
 
 
 def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str]:
@@ -60,6 +72,30 @@ CURVE_NOTES = (
     "against real data: no model can be seen to be better than that. A model that needs one call is a single "
     "point. One sampling per point."
 )
+
+TRAJECTORY_NOTE = (
+    "Straightness is how much the velocity along the way from noise to sample varies, relative to how far the way leads: 0 is a "
+    "straight line at constant speed, on which one step suffices; the larger, the more steps it takes. It is large as well where "
+    "noise and data lie close together. All models are read on the same straight path, so their values compare. A model that "
+    "needs one call has no trajectory."
+)
+COST_NOTE = (
+    "NPE, the normalised path energy, is how much more is moved than has to be, relative to the least (optimal transport): 0 is "
+    "the least. The least is estimated from as many rows of noise and of data as there are trajectories."
+)
+PATHS_NOTE = "Lines lead from noise (rings) to samples (dots), from the same noise in each picture; gray dots are held-out data."
+LEVEL_NOTE = (
+    "Unlike losses of training, errors at one noise level can be compared: all models predict v on the same held-out rows with "
+    "the same noise. Lower is better. A noise level is noise over data, σ/α: where it is low, detail is drawn; where it is high, "
+    "shape and content are decided. Part of the error cannot be avoided, so what counts is the gap between two models."
+)
+
+
+def cost_note(content: Mapping[str, Any]) -> str:
+    """How to read transport costs; empty where there are none."""
+    costs = [finite((one.get("trajectory") or {}).get("npe")) for one in entrants_of(content)]
+    return COST_NOTE if any(cost is not None for cost in costs) else ""
+
 
 CAPTIONS = {
     "gan": "A game of two players: each loss says how that player fares against the other one as it is now. It is no "
@@ -134,7 +170,7 @@ def _about_trainings(content: Mapping[str, Any]) -> list[str]:
         who = f" of {_plainly(many)}" if once else ""
         said.append(
             f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
-            "only roughly. Pictures, losses and curves are those of the first training."
+            "only roughly. Pictures, losses over training and curves are those of the first training."
         )
     return said
 

@@ -9,6 +9,7 @@ from html import escape
 
 import numpy as np
 
+from pushforward.pictures import Limits
 from pushforward.report.numbers import finite, plain
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "interval_chart",
     "line_chart",
     "marker",
+    "path_chart",
     "smooth",
 ]
 
@@ -333,6 +335,39 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     for value in x.ticks:
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{_tick_text(value)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index: int, label: str, size: int = 320) -> str:
+    """Trajectories in the plane: a ring where each starts, a dot where it ends, real data in gray behind.
+
+    Args:
+        lines: (n, steps + 1, 2); lines that are not finite are left out.
+        real: (m, 2), or None.
+        limits: What is shown; the rest is cut off.
+        index: The entrant's number, which sets the colour.
+        label: For readers who do not see it.
+        size: Units of the drawing's sides.
+    """
+    corner, sides = np.array([limits[0], limits[3]]), np.array([limits[1] - limits[0], limits[2] - limits[3]])
+    parts = [_open(size, size, label, "paths")]
+    if real is not None:
+        dots = (real - corner) / sides * size
+        parts += ["<g class=real>", *(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="1.3"/>' for a, b in dots.tolist()), "</g>"]
+    drawn = [_thinned((line - corner) / sides * size) for line in lines if np.isfinite(line).all()]
+    parts.append(f'<g class="e{index % len(COLOURS)}">')
+    parts += ['<path class="way" d="M' + "L".join(f"{a:.1f} {b:.1f}" for a, b in line) + '"/>' for line in drawn]
+    parts += [f'<circle class="from" cx="{line[0][0]:.1f}" cy="{line[0][1]:.1f}" r="2"/>' for line in drawn]
+    parts += [f'<circle class="to" cx="{line[-1][0]:.1f}" cy="{line[-1][1]:.1f}" r="2.4"/>' for line in drawn]
+    return "".join([*parts, "</g></svg>"])
+
+
+def _thinned(line: np.ndarray) -> list[list[float]]:
+    """The points of a line that are further than a unit from the one before, and its ends."""
+    kept = [line[0]]
+    for point in line[1:-1]:
+        if np.hypot(*(point - kept[-1])) > 1:
+            kept.append(point)
+    return [point.tolist() for point in [*kept, line[-1]]]
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

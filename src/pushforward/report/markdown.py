@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report import tables
-from pushforward.report.captions import limits
+from pushforward.report.captions import LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
 from pushforward.report.words import verdict
 
 __all__ = ["markdown"]
@@ -24,6 +24,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     for heading, table in tables.scorecards(content):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(content) if tables.scorecards(content) else "")
+    parts += _trajectories(content)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in tables.costs(content)]
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(one)}" for one in limits(content)))
     commands = tables.commands(content)
@@ -34,6 +35,16 @@ def markdown(content: Mapping[str, Any]) -> str:
     if facts:
         parts.append("\n".join(facts))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _trajectories(content: Mapping[str, Any]) -> list[str]:
+    moving, levels = tables.trajectories(content), tables.levels(content)
+    parts = []
+    if moving is not None:
+        parts += [f"## Trajectories\n\n{_table(moving)}", f"{TRAJECTORY_NOTE} {cost_note(content)}".strip()]
+    if levels is not None:
+        parts += [f"## Loss by noise level\n\n{_table(levels)}", f"Mean squared error ± its standard error. {LEVEL_NOTE}"]
+    return parts
 
 
 def escape(text: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import importlib.resources
 import io
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from string import Template
@@ -15,6 +16,10 @@ from urllib.parse import quote
 from pushforward.report import tables
 from pushforward.report.captions import (
     CURVE_NOTES,
+    LEVEL_NOTE,
+    PATHS_NOTE,
+    TRAJECTORY_NOTE,
+    cost_note,
     curve_notes,
     curve_points,
     limits,
@@ -29,6 +34,7 @@ from pushforward.report.charts import (
     interval_chart,
     line_chart,
     marker,
+    path_chart,
     smooth,
 )
 from pushforward.report.numbers import count, finite
@@ -52,6 +58,8 @@ __all__ = ["LARGEST", "page"]
 
 LARGEST = 7_500_000
 """Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
+SHOWN_BEHIND = 400
+"""Rows of real data behind trajectories."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
 
@@ -89,7 +97,8 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
         ("forming", "How samples form", _forming(content, look, rules)),
         ("training", "Over training", _history(content, look, rules)),
         ("calls", "Quality against calls", _curve(content)),
-        ("losses", "Losses", _losses(content)),
+        ("trajectories", "Trajectories", _trajectories(content, look)),
+        ("losses", "Losses", _losses(content) + _levels(content)),
         ("cost", "Cost", _costs(content)),
         ("reproduce", "Reproduce", _reproduce(content)),
     ]
@@ -115,6 +124,7 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
 HEADINGS = {
     "calls": "Quality against network calls",
     "losses": "What the losses say",
+    "trajectories": "How straight the way is",
     "training": "How samples changed over training",
 }
 
@@ -440,9 +450,47 @@ def _curve(content: Mapping[str, Any]) -> str:
     )
 
 
-def _keys(content: Mapping[str, Any]) -> str:
-    items = [f"<li>{_sign(i)}{escape(name_of(one))}</li>" for i, one in enumerate(entrants_of(content))]
+def _keys(content: Mapping[str, Any], some: Collection[int] | None = None) -> str:
+    """The signs of all entrants, or of those with these numbers."""
+    shown = [(i, one) for i, one in enumerate(entrants_of(content)) if some is None or i in some]
+    items = [f"<li>{_sign(i)}{escape(name_of(one))}</li>" for i, one in shown]
     return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
+
+
+def _trajectories(content: Mapping[str, Any], look: Look) -> str:
+    table = tables.trajectories(content)
+    if table is None:
+        return ""
+    made, panels = f"<p>{escape(TRAJECTORY_NOTE)}</p>", []
+    for i, entrant in enumerate(entrants_of(content)):
+        lines = look.paths(name_of(entrant))
+        if lines is not None:
+            label = f"Trajectories of {name_of(entrant)}, from noise to data"
+            behind = look.behind[:SHOWN_BEHIND] if look.vectors and look.behind is not None else None
+            chart = path_chart(lines, behind, look.paths_limits(), i, label)
+            panels.append(f'<figure><p class="figtitle">{_titled(entrant, i)}</p><div class="frame">{chart}</div></figure>')
+    if panels:
+        made += f"<p>{escape(PATHS_NOTE)}</p><div class=ways>{_panels(panels)}</div>"
+    note = cost_note(content)
+    return made + _table(table, "Trajectories") + (f'<p class="note">{escape(note)}</p>' if note else "")
+
+
+def _levels(content: Mapping[str, Any]) -> str:
+    lines = []
+    for i, entrant in enumerate(entrants_of(content)):
+        points = tables.level_points(entrant)
+        if points:
+            lines.append(Series(name_of(entrant), i, [math.exp(-level / 2) for level, _, _ in points], [e for _, e, _ in points]))
+    if not lines:
+        return ""
+    errors = [error for one in lines for error in one.y]
+    wide = min(errors) > 0 and max(errors) > 4 * min(errors)
+    chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", log_x=True, log_y=wide)
+    keys = _keys(content, {one.index for one in lines})
+    return (
+        f"<h3>Loss by noise level</h3><p>{escape(LEVEL_NOTE)}</p>"
+        f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+    )
 
 
 def _losses(content: Mapping[str, Any]) -> str:

@@ -69,6 +69,7 @@ def _one(name: str, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "sampling": _mean([one.get("sampling") or {} for one in group]),
         "label_agreement": _mean([one.get("label_agreement") for one in group]),
         "modes": _mean([one.get("modes") for one in group]),
+        "trajectory": _mean([one.get("trajectory") for one in group]),
         "warnings": [f"{name_of(one)}: {text}" for one in group for text in one.get("warnings") or []],
         "commands": [text for one in group for text in one.get("commands") or []],
     }

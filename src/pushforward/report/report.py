@@ -29,17 +29,22 @@ An entrant has
 * ``scores``, by metric: mean, spread (over repeats, or null), values (list), ratio (mean over the floor, or null where
   the floor is too near zero to divide by);
 * ``curve``: list of {calls, steps, frechet, coverage};
+* ``trajectory``, null for models of one call (`pushforward.evaluation.trajectories`): rows (trajectories measured);
+  straightness; npe (null for images and vectors of many columns); loss_by_level: list of {log_snr, error, spread}, from data
+  to noise;
 * ``losses``, by player: step (list), value (list);
 * ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
 * ``modes``: mass (list, one share of all samples for each mode);
 * ``warnings`` (sentences) and ``commands`` (command lines);
 * ``trainings``, where several trainings of one recipe are one entrant (`pushforward.report.pool`): each of them, with
   name, seed, run, scores, training, sampling. Scores are then means over trainings, spread is that over trainings or over
-  samplings, the greater, and pictures, losses and curve are those of the first training.
+  samplings, the greater; numbers of the trajectory are means as well; pictures, losses over training and curve are those of
+  the first training.
 
 Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height,
-width, channels), or float (n, d)), ``training``: list of (step, grid), and ``formation``: list of (t, grid) from noise
-to data, or None for models that need one call.
+width, channels), or float (n, d)), ``training``: list of (step, grid), ``formation``: list of (t, grid) from noise
+to data, or None for models that need one call, and ``paths``: trajectories of points in the plane, float (n, steps + 1, 2)
+from noise to data in data units, or None.
 """
 
 from __future__ import annotations

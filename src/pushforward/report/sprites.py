@@ -150,6 +150,22 @@ class Look:
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
 
+    def paths(self, name: str) -> np.ndarray | None:
+        """The trajectories (n, steps + 1, 2) of an entrant's points in the plane; None where there are none."""
+        found = (self.pictures.get(name) or {}).get("paths")
+        lines = None if found is None else np.asarray(found, dtype=float)
+        return lines if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size else None
+
+    def paths_limits(self) -> Limits:
+        """Limits of a square that holds real data and all noise from which trajectories start."""
+        starts = [lines[:, 0] for name in self.pictures if (lines := self.paths(name)) is not None]
+        real = [np.array(self.limits).reshape(2, 2).T] if self.vectors else []
+        points = np.concatenate([*starts, *real])
+        points = points[np.isfinite(points).all(1)]
+        low, high = points.min(0), points.max(0)
+        middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * 1.04
+        return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+
     def columns(self) -> int:
         """How many columns the vectors have; 0 for images."""
         return len(self.centre) if self.vectors else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,10 +29,13 @@ __all__ = [
     "commands",
     "costs",
     "facts",
+    "level_points",
+    "levels",
     "score_note",
     "scorecards",
     "subtitle",
     "title",
+    "trajectories",
 ]
 
 SHARES = {"near_copies", "bridges"}
@@ -249,6 +253,50 @@ def _cost(entrant: Mapping[str, Any]) -> list[str]:
         duration(sampling.get("seconds_per_sample")),
         quantity(sampling.get("flops_per_sample")),
     ]
+
+
+def trajectories(content: Mapping[str, Any]) -> Table | None:
+    """Straightness, transport cost and the number of trajectories of each entrant; None where nobody has any."""
+    columns = [
+        Column("Straightness", "How far trajectories are from straight lines at constant speed.", "0 is straight"),
+        Column("NPE", "How much more is moved than has to be, relative to the least.", "0 is the least"),
+        Column("Trajectories", "How many were measured."),
+    ]
+    rows = []
+    for i, entrant in enumerate(entrants_of(content)):
+        found = _trajectory(entrant)
+        texts = [plain(found.get("straightness")), plain(found.get("npe")), count(found.get("rows"))]
+        rows.append(Row(name_of(entrant), [Cell(text) for text in texts], index=i))
+    kept = [c for c in range(len(columns)) if any(row.cells[c].value != "–" for row in rows)]
+    if not {0, 1} & set(kept):
+        return None
+    return Table([columns[c] for c in kept], [Row(row.name, [row.cells[c] for c in kept], index=row.index) for row in rows])
+
+
+def level_points(entrant: Mapping[str, Any]) -> list[tuple[float, float, float | None]]:
+    """Log-SNR, error and its spread, by falling log-SNR; what is not finite is left out."""
+    rows = [one for one in _trajectory(entrant).get("loss_by_level") or [] if isinstance(one, dict)]
+    found = [(finite(one.get("log_snr")), finite(one.get("error")), finite(one.get("spread"))) for one in rows]
+    kept = [(level, error, spread) for level, error, spread in found if level is not None and error is not None]
+    return sorted(kept, key=lambda point: -point[0])
+
+
+def levels(content: Mapping[str, Any]) -> Table | None:
+    """The loss of each iterative entrant (columns) at each noise level (rows); None where nobody has any."""
+    found = {name_of(one): level_points(one) for one in entrants_of(content)}
+    found = {name: points for name, points in found.items() if points}
+    cells = {(name, level): Cell(*measured(error, spread)) for name, points in found.items() for level, error, spread in points}
+    known = sorted({level for _, level in cells}, reverse=True)
+    rows = [
+        Row(f"{plain(math.exp(-level / 2))} (log-SNR {plain(level)})", [cells.get((name, level), Cell("–")) for name in found])
+        for level in known
+    ]
+    return Table([Column(name) for name in found], rows) if rows else None
+
+
+def _trajectory(entrant: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = entrant.get("trajectory")
+    return found if isinstance(found, Mapping) else {}
 
 
 def commands(content: Mapping[str, Any]) -> list[str]:

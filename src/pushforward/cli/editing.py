@@ -1,0 +1,392 @@
+"""The verbs that go backwards and in between with a run: interpolate, vary, inpaint, upscale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pushforward.cli.sampling import (
+    AS_IT_IS,
+    NEWEST,
+    UNGUIDED,
+    Guiding,
+    Loading,
+    Solving,
+    free_name,
+    loaded_run,
+    precision_of,
+    transport_of,
+)
+from pushforward.cli.terminal import Flag, app, say, show
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pushforward.data import Space
+    from pushforward.training import Run
+    from pushforward.transports import Transport
+
+__all__ = ["inpaint", "interpolate", "upscale", "vary"]
+
+_FILLED_FROM = 128
+
+
+@app.command
+def interpolate(
+    run: str,
+    *,
+    start: Annotated[str | None, Parameter(name="--from")] = None,
+    end: Annotated[str | None, Parameter(name="--to")] = None,
+    seeds: str | None = None,
+    frames: int = 9,
+    resize: Flag = False,
+    label: str | None = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: str | None = None,
+    overwrite: Flag = False,
+    loading: Loading = NEWEST,
+    json: Flag = False,
+) -> None:
+    """Go from one image to another, or from one seed's sample to another's: `pushforward interpolate runs/digits-flow --seeds 3,8`.
+
+    Images are encoded into noise, which only iterative models can do; between seeds every model goes.
+
+    Args:
+        run: The run's folder.
+        start: The first image, a file.
+        end: The last image, a file.
+        seeds: Two seeds in place of images; default 0,1.
+        frames: How many, both ends included.
+        resize: Scale and crop images of another size than the model's.
+        label: A class by number or name, for all frames; default: none between images, the first seed's between seeds.
+        solving: Steps, solver and grid of an iterative model.
+        guiding: Guidance of an iterative model.
+        out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
+        overwrite: Replace what is there.
+        loading: Which weights are used, and how.
+        json: Print the result as JSON.
+    """
+    from pushforward import editing
+    from pushforward.outputs import check_target
+
+    if (start is None) != (end is None) or (start is not None and seeds is not None):
+        raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
+    if frames < 2:
+        raise UsageError(f"--frames must be at least 2, got {frames}.")
+    pair = _pair("0,1" if seeds is None else seeds)
+    loaded = loaded_run(run, loading)
+    transport = transport_of(loaded, solving, guiding, loading)
+    stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
+    target = Path(out) if out else free_name(loaded, f"interpolate-{stem}")
+    check_target(target, loaded.space, frames, overwrite)
+    condition = _condition(loaded, label, guiding, needed=start is not None)
+    result: dict[str, Any] = {"out": str(target), "frames": frames, "calls_per_sample": transport.calls}
+    with precision_of(loading):
+        if start is None or end is None:
+            x = editing.interpolate_seeds(transport, *pair, frames, condition, batch=loading.batch)
+            result["seeds"] = list(pair)
+        else:
+            _check_editable(loaded, transport)
+            images = [_image(loaded.space, file, loaded.space.shape[0], resize) for file in (start, end)]
+            x = editing.interpolate(transport, *images, frames, condition, batch=loading.batch)
+            result["end_errors"] = [
+                float((x[i] - image).square().mean().sqrt()) for i, image in ((0, images[0]), (-1, images[1]))
+            ]
+            say("the ends differ from the images by {:.3f} and {:.3f} of the range (RMS)".format(*result["end_errors"]))
+    _write_frames(target, loaded.space, x, overwrite)
+    show(result, json, lambda r: r["out"])
+
+
+@app.command
+def vary(
+    run: str,
+    image: str,
+    *,
+    strength: float = 0.5,
+    n: int = 16,
+    seed: int = 0,
+    resize: Flag = False,
+    label: str | None = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: str | None = None,
+    overwrite: Flag = False,
+    loading: Loading = NEWEST,
+    json: Flag = False,
+) -> None:
+    """Make variations of an image: `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`.
+
+    The image is noised part of the way and solved back (SDEdit); iterative models only.
+
+    Args:
+        run: The run's folder.
+        image: The image file.
+        strength: The share of the solver's steps that are run anew: small is nearly the image, 1 a new sample.
+        n: How many.
+        seed: Variation i comes from seed + i alone.
+        resize: Scale and crop an image of another size than the model's.
+        label: A class by number or name; default: without one.
+        solving: Steps, solver and grid.
+        guiding: Guidance.
+        out: .png (grid), no ending (folder of PNGs), or .npz.
+        overwrite: Replace what is there.
+        loading: Which weights are used, and how.
+        json: Print the result as JSON.
+    """
+    from pushforward import editing
+
+    loaded = loaded_run(run, loading)
+    made = transport_of(loaded, solving, guiding, loading)
+    _check_editable(loaded, made)
+    target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    condition = _condition(loaded, label, guiding)
+    varied = editing.Variation(made, _image(loaded.space, image, loaded.space.shape[0], resize), strength)
+    _draw(loaded, made, varied, condition, n, seed, loading, target, overwrite, json, strength=strength)
+
+
+@app.command
+def inpaint(
+    run: str,
+    image: str,
+    *,
+    mask: str | None = None,
+    box: str | None = None,
+    n: int = 8,
+    seed: int = 0,
+    rounds: int | None = None,
+    resize: Flag = False,
+    label: str | None = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: str | None = None,
+    overwrite: Flag = False,
+    loading: Loading = NEWEST,
+    json: Flag = False,
+) -> None:
+    """Fill part of an image anew: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`.
+
+    All else stays as it is (DDNM); iterative models only. Steps are ancestral unless --solver says otherwise.
+
+    Args:
+        run: The run's folder.
+        image: The image file.
+        mask: An image whose white is filled and whose black is kept; gray counts as white from 128 of 255 on.
+        box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
+        n: How many.
+        seed: Filling i comes from seed + i alone.
+        rounds: How often every step is made: more fit better, and cost more; default 5.
+        resize: Scale and crop an image or mask of another size than the model's.
+        label: A class by number or name; default: without one.
+        solving: Steps, solver and grid.
+        guiding: Guidance.
+        out: .png (grid), no ending (folder of PNGs), or .npz.
+        overwrite: Replace what is there.
+        loading: Which weights are used, and how.
+        json: Print the result as JSON.
+    """
+    from pushforward import editing
+
+    if (mask is None) == (box is None):
+        raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
+    loaded = loaded_run(run, loading)
+    made = transport_of(loaded, solving, guiding, loading)
+    _check_editable(loaded, made)
+    target = _target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    condition = _condition(loaded, label, guiding)
+    x = _image(loaded.space, image, loaded.space.shape[0], resize)
+    holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
+    led = editing.inpainting(made, x, holes, **_choices(made, solving, rounds))
+    _draw(loaded, made, led, condition, n, seed, loading, target, overwrite, json, filled=int(holes.sum()))
+
+
+@app.command
+def upscale(
+    run: str,
+    image: str,
+    *,
+    n: int = 4,
+    seed: int = 0,
+    rounds: int | None = None,
+    label: str | None = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: str | None = None,
+    overwrite: Flag = False,
+    loading: Loading = NEWEST,
+    json: Flag = False,
+) -> None:
+    """Enlarge an image to the model's size: `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`.
+
+    The image must be smaller by a whole factor; averaged over blocks the results are the image (DDNM). Iterative models only. Steps
+    are ancestral unless --solver says otherwise.
+
+    Args:
+        run: The run's folder.
+        image: The image file.
+        n: How many.
+        seed: Image i comes from seed + i alone.
+        rounds: How often every step is made: more fit better, and cost more; default 5.
+        label: A class by number or name; default: without one.
+        solving: Steps, solver and grid.
+        guiding: Guidance.
+        out: .png (grid), no ending (folder of PNGs), or .npz.
+        overwrite: Replace what is there.
+        loading: Which weights are used, and how.
+        json: Print the result as JSON.
+    """
+    from pushforward import editing
+
+    loaded = loaded_run(run, loading)
+    made = transport_of(loaded, solving, guiding, loading)
+    _check_editable(loaded, made)
+    target = _target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    condition = _condition(loaded, label, guiding)
+    low = _small(loaded.space, image)
+    led = editing.super_resolution(made, low, **_choices(made, solving, rounds))
+    _draw(loaded, made, led, condition, n, seed, loading, target, overwrite, json, factor=loaded.space.shape[1] // low.shape[1])
+
+
+def _pair(text: str) -> tuple[int, int]:
+    try:
+        first, second = (int(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f'--seeds takes two whole numbers, such as 0,1; got "{text}".') from None
+    return first, second
+
+
+def _condition(run: Run, label: str | None, guiding: Guiding, needed: bool = True) -> dict[str, int] | None:
+    if label is None and guiding.scale is not None and needed:
+        raise UsageError("--scale guides towards a label: give --label as well.")
+    return None if label is None else {"label": run.space.label_index(label)}
+
+
+def _target(run: Run, out: str | None, stem: str, n: int, overwrite: bool) -> Path:
+    from pushforward.outputs import check_target
+
+    target = Path(out) if out else free_name(run, stem)
+    if target.suffix.lower() == ".gif":
+        raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
+    check_target(target, run.space, n, overwrite)
+    return target
+
+
+def _choices(made: Transport, solving: Solving, rounds: int | None) -> dict[str, Any]:
+    """The solver, where one was asked for, and the rounds."""
+    from pushforward.transports import Flow
+
+    if rounds is not None and rounds < 1:
+        raise UsageError(f"--rounds must be at least 1, got {rounds}.")
+    asked = made.solver if isinstance(made, Flow) and solving.solver is not None else None
+    return {"solver": asked} | ({} if rounds is None else {"rounds": rounds})
+
+
+def _check_editable(run: Run, transport: Transport) -> None:
+    from pushforward.transports import Flow
+
+    if not isinstance(transport, Flow):
+        raise UsageError(
+            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot edit an "
+            "image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
+        )
+    if run.space.kind != "image":
+        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+
+
+def _image(space: Space, file: str, channels: int, resize: bool) -> Tensor:
+    """An image file of the model's size, (channels, H, W) in [0, 1]."""
+    import torch
+
+    from pushforward.data.images import read_image
+
+    height, width = space.shape[1:]
+    pixels = read_image(Path(file), channels, (height, width) if resize else None)
+    if pixels.shape[1:] != (height, width):
+        raise UsageError(
+            f"{file} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}. "
+            "Add --resize to scale and crop it."
+        )
+    return torch.from_numpy(pixels).float() / 255
+
+
+def _small(space: Space, file: str) -> Tensor:
+    """An image file smaller than the model's images by a whole factor, (C, H / f, W / f) in [0, 1]."""
+    import torch
+
+    from pushforward.data.images import read_image
+
+    channels, height, width = space.shape
+    pixels = read_image(Path(file), channels)
+    factor = height // pixels.shape[1]
+    if factor < 2 or (pixels.shape[1] * factor, pixels.shape[2] * factor) != (height, width):
+        sizes = [f"{height // f} x {width // f}" for f in range(2, min(height, width) + 1) if height % f == 0 == width % f]
+        raise UsageError(
+            f"{file} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}; "
+            f"expected an image smaller by a whole factor: {' or '.join(sizes[:4])}."
+        )
+    return torch.from_numpy(pixels).float() / 255
+
+
+def _mask(space: Space, file: str, resize: bool) -> Tensor:
+    return _image(space, file, 1, resize)[0] * 255 >= _FILLED_FROM - 0.5
+
+
+def _box(space: Space, text: str) -> Tensor:
+    import torch
+
+    height, width = space.shape[1:]
+    try:
+        top, left, bottom, right = (int(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f'--box takes four whole numbers, top,left,bottom,right; got "{text}".') from None
+    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+        raise UsageError(
+            f"--box {text} is no part of {height} x {width} pixels (height x width): expected 0 <= top < bottom <= {height} and "
+            f"0 <= left < right <= {width}."
+        )
+    holes = torch.zeros(height, width, dtype=torch.bool)
+    holes[top:bottom, left:right] = True
+    return holes
+
+
+def _draw(
+    run: Run,
+    made: Any,
+    edited: Transport,
+    condition: dict[str, int] | None,
+    n: int,
+    seed: int,
+    loading: Loading,
+    target: Path,
+    overwrite: bool,
+    json: bool,
+    **about: Any,
+) -> None:
+    """Write the samples of a transport that edits, and say where."""
+    from pushforward import editing
+    from pushforward.outputs import write_samples
+
+    with precision_of(loading):
+        parts = edited.stream(n, editing.asked(made, condition), seed=seed, batch=loading.batch)
+        write_samples(target, run.space, n, parts, overwrite)
+    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls, **about}
+    show(result, json, lambda r: r["out"])
+
+
+def _write_frames(path: Path, space: Space, x: Tensor, overwrite: bool) -> None:
+    """A strip, an animation there and back, or what `write_samples` makes of the frames."""
+    from pushforward.outputs import replacing, write_samples
+    from pushforward.pictures import grid_picture, write_gif
+
+    ending, rows = path.suffix.lower(), space.quantise(x)
+    if ending == ".gif":
+        with replacing(path) as temporary:
+            write_gif(temporary, [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))], 120)
+    elif ending == ".png" and space.kind == "image":
+        with replacing(path) as temporary:
+            grid_picture(rows, columns=len(rows)).save(temporary, format="PNG")
+    else:
+        write_samples(path, space, len(rows), [(x, None)], overwrite)

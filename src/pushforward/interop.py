@@ -1,0 +1,444 @@
+"""Models to and from the folders of diffusers: its UNet2DModel as a network here, with the path and prediction it was trained on.
+
+diffusers numbers the T noise levels of a discrete schedule from 0; its timestep i is our time t = (i + 1) / T on `Tabulated`. In
+flow matching its timestep is T t on `Linear`. Its networks see images in [-1, 1], so the model units of these models are
+(x - 0.5) / 0.5, and data does not have unit variance in them.
+
+Weights are read from safetensors only, and no class that a folder names is ever imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path as File
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward import spec
+from pushforward.data.space import Space
+from pushforward.denoiser import Condition, Denoiser
+from pushforward.errors import CheckpointError, MissingExtra, UsageError, did_you_mean
+from pushforward.networks.checks import positive
+from pushforward.networks.embedding import check_label
+from pushforward.outputs import replacing
+from pushforward.paths import Linear, Path, Tabulated
+
+__all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
+
+_DISCRETE = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
+_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""diffusers' samplers of flow matching on the straight path."""
+_PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
+_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+_WEIGHTS = "diffusion_pytorch_model"
+_LEAST = 2.0**-24
+"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
+
+
+def _diffusers() -> Any:
+    try:
+        import diffusers
+    except ImportError as error:
+        raise MissingExtra(
+            f"This needs diffusers, which cannot be imported ({error}). Install it: pip install 'pushforward[diffusers]'"
+        ) from error
+    return diffusers
+
+
+class DiffusersUNet(nn.Module):
+    """diffusers' UNet2DModel as a network of x, t and a condition.
+
+    It hands its UNet2DModel the timestep ``levels * t - offset``, not rounded, and the label as the class.
+
+    It can be trained here as any network, on data in diffusers' units: ``pf.recipes.ddpm(space, network=DiffusersUNet(unet))``
+    trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
+
+    Args:
+        config: A UNet2DModel, which is taken as it is, or its configuration, from which one is made with fresh weights.
+        levels: T, the number of levels that timesteps are counted in, at least 1.
+        offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
+            is counted as 0; 0 for flow matching.
+        null: The class that stands for no label, where the network was trained with one; None where it was not.
+
+    Raises:
+        UsageError: For another network, or one whose time, classes or channels cannot be read here.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(
+        self, config: nn.Module | Mapping[str, Any], levels: int = 1000, offset: int = 1, null: int | None = None
+    ) -> None:
+        super().__init__()
+        positive(levels=levels)
+        if offset not in (0, 1):
+            raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
+        self.unet: nn.Module = config if isinstance(config, nn.Module) else _unet(config)
+        self.config = _checked_config(self.unet)
+        self.levels, self.offset, self.null = levels, offset, null
+        if null is not None and not 0 <= null < self.embedded:
+            raise UsageError(f"null is {null}; expected one of the {self.embedded} classes that the UNet2DModel embeds.")
+
+    @property
+    def embedded(self) -> int:
+        """How many classes the UNet2DModel embeds, the null among them; 0 without classes."""
+        return self.config["num_class_embeds"] or 0
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are to ask for."""
+        return self.embedded - (self.null is not None)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
+            t: (n,), in [0, 1].
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            A tensor shaped like x.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is missing or unexpected.
+        """
+        self._check(x, t)
+        assert t is not None
+        # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
+        timestep = (t.double() * self.levels - self.offset).to(x.dtype)
+        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
+
+    def _check(self, x: Tensor, t: Tensor | None) -> None:
+        channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
+        if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
+            raise UsageError(
+                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), both sides "
+                f"multiples of {multiple}. Choose images, or a network, that fit."
+            )
+        if t is None or t.shape != (len(x),):
+            got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each row.")
+
+    def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
+        check_label(condition, self.embedded, n)
+        if not self.embedded:
+            return None
+        label = None if condition is None else condition.get("label")
+        masked = None if condition is None else condition.get("null")
+        if self.null is None and (label is None or masked is not None):
+            raise UsageError(
+                "This UNet2DModel was trained with labels and has no class that stands for none: hand it a label for every row, "
+                "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
+            )
+        if label is None:
+            return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
+        return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
+
+
+def _unet(config: Mapping[str, Any]) -> nn.Module:
+    kind = _diffusers().UNet2DModel
+    try:
+        return kind.from_config({name: value for name, value in config.items() if not name.startswith("_")})
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no UNet2DModel of this configuration: {error}.") from error
+
+
+def _checked_config(unet: nn.Module) -> dict[str, Any]:
+    """The configuration of a UNet2DModel as plain data, after what cannot be read here has been refused."""
+    if not isinstance(unet, _diffusers().UNet2DModel):
+        raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
+    config = json.loads(json.dumps({name: value for name, value in unet.config.items() if not name.startswith("_")}))
+    if config["in_channels"] != config["out_channels"]:
+        raise UsageError(
+            f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "
+            "a variance, or are told an image, are not read. Expected as many out as in."
+        )
+    if config["time_embedding_type"] != "positional":
+        raise UsageError(
+            f'This UNet2DModel embeds time as "{config["time_embedding_type"]}"; expected "positional", which takes any time.'
+        )
+    if config["class_embed_type"] is not None:
+        raise UsageError(
+            f'This UNet2DModel embeds classes as "{config["class_embed_type"]}"; expected a table (num_class_embeds) or none.'
+        )
+    return config
+
+
+def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoiser:
+    """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
+
+    The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
+    How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: that is for `Flow` to say. A discrete
+    schedule that ends at pure noise (``rescale_betas_zero_snr``) ends at alpha^2 = 2^-24, or a quarter of the level before it, as
+    no path here reaches a log-SNR of minus infinity.
+
+    Args:
+        folder: With ``model_index.json``, ``unet/`` and ``scheduler/``; the weights as safetensors, whole or in parts.
+        space: Of the data, to name its classes: a mean and standard deviation of 0.5 in every channel. None: images of the
+            network's size in [0, 1], classes named by their numbers. A network that embeds one class more than the space names
+            is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
+
+    Returns:
+        A denoiser in evaluation mode. Its model units are images in [-1, 1], which have not unit variance.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, classes that are not known here, or a space that does not fit.
+        MissingExtra: Without diffusers.
+    """
+    folder = File(folder)
+    name = _sampler(folder)
+    settings = _read(folder / "scheduler" / "scheduler_config.json")
+    path, prediction = _trained_on(name, settings)
+    unet = _load(folder / "unet")
+    classes = unet.config["num_class_embeds"] or 0
+    space = _space(unet, space, classes)
+    null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
+    levels, offset = (path.levels, 1) if isinstance(path, Tabulated) else (settings.get("num_train_timesteps", 1000), 0)
+    denoiser = Denoiser(DiffusersUNet(unet, levels, offset, null), path, prediction, space, scale_input=False)
+    denoiser.unconditional = not classes or null is not None
+    return denoiser.eval()
+
+
+def _read(path: File) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
+    return content
+
+
+def _sampler(folder: File) -> str:
+    """The name of the folder's sampler class, after its parts have been checked by name."""
+    index = _read(folder / "model_index.json")
+    parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
+    for name in ("unet", "scheduler"):
+        if name not in parts or len(parts[name]) != 2:
+            raise UsageError(f"{folder}/model_index.json names no {name}; expected a pipeline of a UNet2DModel and a sampler.")
+    for name, (library, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
+        if library != "diffusers":
+            raise UsageError(f"The {name} of {folder} is {library}.{class_name}: only diffusers' own classes are read.")
+    others = sorted(parts.keys() - {"unet", "scheduler"})
+    if others:
+        raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
+    if parts["unet"][1] != "UNet2DModel":
+        raise UsageError(f"The network of {folder} is a {parts['unet'][1]}; only UNet2DModel is read.")
+    name, known = str(parts["scheduler"][1]), (*_DISCRETE, *_FLOW)
+    if name not in known:
+        raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
+    return name
+
+
+def _trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path, str]:
+    """The path and the prediction that a sampler's settings stand for."""
+    kind = settings.get("prediction_type", "flow_prediction" if name in _FLOW else "epsilon")
+    flow = name in _FLOW or bool(settings.get("use_flow_sigmas"))
+    if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
+        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
+    if flow != (kind == "flow_prediction") or (not flow and kind not in _PREDICTIONS):
+        known = "flow_prediction" if flow else ", ".join(_PREDICTIONS)
+        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
+    if flow:
+        return Linear(), "velocity"
+    return _tabulated(settings), _PREDICTIONS[kind]
+
+
+def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
+    given, make = {name: settings[name] for name in _BETAS if name in settings}, _diffusers().DDPMScheduler
+    try:
+        betas = make(**given).betas.double()
+    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
+    if given.get("num_train_timesteps", len(betas)) != len(betas):
+        raise UsageError(
+            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
+        )
+    if len(betas) > 1 and betas[-1] == 1:
+        before = float(torch.prod(1 - betas[:-1]))
+        # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
+        betas[-1] = 1 - min(_LEAST, before / 4) / before
+    return Tabulated(betas.tolist())
+
+
+def _load(folder: File) -> Any:
+    """The UNet2DModel of a folder, every weight of it read."""
+    config = _read(folder / "config.json")
+    if config.get("_class_name", "UNet2DModel") != "UNet2DModel":
+        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only UNet2DModel is read.")
+    if config.get("quantization_config"):
+        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
+    if not any((folder / f"{_WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
+        _refuse_missing(folder)
+    unet = _diffusers().UNet2DModel
+    with _readable(folder):
+        made, about = unet.from_pretrained(
+            str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if about[what]:
+            raise CheckpointError(
+                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {about[what][0]}, "
+                f"{len(about[what])} in all). Restore both files."
+            )
+    return made.float().to(memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def _readable(folder: File) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
+
+
+def _refuse_missing(folder: File) -> None:
+    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
+    if pickles:
+        raise UsageError(
+            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
+            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
+        )
+    raise CheckpointError(f"{folder / _WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
+
+
+def _space(unet: Any, given: Space | None, classes: int) -> Space:
+    channels, side = unet.config["in_channels"], unet.config["sample_size"]
+    if given is None:
+        if side is None:
+            raise UsageError("This UNet2DModel names no sample_size; give the shape: from_diffusers(..., space=...).")
+        height, width = (side, side) if isinstance(side, int) else side
+        half = (0.5,) * channels
+        names, shares = tuple(str(i) for i in range(classes)), (1 / classes,) * classes if classes else ()
+        low, high = (0.0,) * channels, (1.0,) * channels
+        return Space((channels, height, width), half, half, low, high, classes=names, frequencies=shares)
+    _check_units(given)
+    if given.shape[0] != channels:
+        raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")
+    if len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
+        raise UsageError(f"The space names {len(given.classes)} classes, the UNet2DModel embeds {classes}; they must agree.")
+    return given
+
+
+def _check_units(space: Space) -> None:
+    if space.kind != "image" or any(value != 0.5 for value in (*space.mean, *space.std)):
+        raise UsageError(
+            "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
+            f"channel; got {space.mean} and {space.std} for rows of shape {space.shape}. Before training: space = "
+            "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
+        )
+
+
+def to_diffusers(model: Any, folder: str | File) -> None:
+    """Write a model whose network is a `DiffusersUNet` as a folder that ``DDPMPipeline.from_pretrained`` reads.
+
+    The sampler is DDPMScheduler for a discrete schedule, its betas by name where they are a named schedule to the rounding of
+    float32, else one by one; and FlowMatchEulerDiscreteScheduler for flow matching. The folder appears whole or not at all.
+
+    Args:
+        model: A `Denoiser`, or what has one: a run, or a flow without guidance.
+        folder: Where to; it must not exist.
+
+    Raises:
+        UsageError: If the folder exists, or diffusers has no words for the model: another network, path, prediction or units.
+        CheckpointError: If the disk refuses; nothing is left behind.
+        MissingExtra: Without diffusers.
+    """
+    folder = File(folder)
+    denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
+    if not isinstance(denoiser, Denoiser):
+        found = type(model if denoiser is None else denoiser).__name__
+        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {found}.")
+    network = _expressible(denoiser)
+    sampler = _sampler_for(denoiser, network)
+    if folder.exists():
+        raise UsageError(f"{folder} exists already; choose another folder.")
+    from safetensors import SafetensorError
+
+    with replacing(folder) as temporary:
+        try:
+            _diffusers().DDPMPipeline(network.unet, sampler).save_pretrained(str(temporary), safe_serialization=True)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _expressible(denoiser: Denoiser) -> DiffusersUNet:
+    """The network of a denoiser, if its network, units and inputs are such as diffusers knows."""
+    network = denoiser.network
+    if not isinstance(network, DiffusersUNet):
+        raise UsageError(
+            f"The network is a {type(network).__name__}, which diffusers does not have. Train with network=DiffusersUNet(...)."
+        )
+    _check_units(denoiser.space)
+    if denoiser.source is not None:
+        raise UsageError("The model was trained from other data in the place of noise; diffusers' samplers start at noise.")
+    if denoiser.clock != "t":
+        raise UsageError(f'The network is told time as "{denoiser.clock}"; diffusers knows t alone.')
+    # on a discrete schedule hypot(alpha, sigma) is 1
+    if denoiser.scale_input and not isinstance(denoiser.path, Tabulated):
+        raise UsageError("The network's input is scaled, and diffusers' is not. Train with Denoiser(..., scale_input=False).")
+    return network
+
+
+def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
+    """The sampler of diffusers that fits the path and the prediction."""
+    path, prediction = denoiser.path, denoiser.prediction
+    names = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
+    if type(path) is Linear and prediction == "velocity":
+        _check_clock(network, network.levels, 0)
+        return _diffusers().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
+    if type(path) is Tabulated and prediction in names:
+        _check_clock(network, path.levels, 1)
+        return _diffusers().DDPMScheduler(**_schedule(path.betas), prediction_type=names[prediction])
+    raise UsageError(
+        f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
+        f"Linear, and {', '.join(names)} on Tabulated."
+    )
+
+
+def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
+    if (network.levels, network.offset) != (levels, offset):
+        raise UsageError(
+            f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
+            f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
+        )
+
+
+def _schedule(betas: tuple[float, ...]) -> dict[str, Any]:
+    """The settings that give these betas in diffusers, by name where they have one."""
+    wanted = torch.tensor(betas, dtype=torch.float64)
+    levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
+    ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
+    for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        settings = {"beta_schedule": name, **ends, **levels}
+        made = _diffusers().DDPMScheduler(**settings).betas.double()
+        if torch.allclose(made, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
+            return settings
+    return {"trained_betas": list(betas), **levels}
+
+
+spec.register(DiffusersUNet)

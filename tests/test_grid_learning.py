@@ -1,0 +1,80 @@
+"""Learned grids, and the command that makes and uses them."""
+
+import json
+
+import pytest
+from closed_form import ring
+
+import pushforward as pf
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.grid_learning import learn_grid
+from pushforward.paths import VP, Linear
+from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
+from pushforward.transports import Flow
+
+
+@pytest.mark.parametrize("solver", [DPM(2), UniPC(2)], ids=["dpm", "unipc"])
+@pytest.mark.parametrize("path", [VP(), Linear()], ids=["vp", "linear"])
+def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, solver):
+    flow = Flow(ring(path), solver, 6, "log_snr")
+    found = learn_grid(flow, rows=128, rounds=30, batch=64)
+    assert found.after < 0.8 * found.before
+    assert len(found.times) == 7
+    truth = Flow(ring(path), solver, 200, "log_snr")
+    ours = flow.with_solver(solver, 6, found.times)
+    error = lambda one: float((one.sample(300, seed=9) - truth.sample(300, seed=9)).square().mean().sqrt())  # noqa: E731
+    assert error(ours) < 0.9 * error(flow)
+
+
+def test_a_grid_that_cannot_be_bettered_is_kept():
+    flow = Flow(ring(VP()), DPM(2), 5, "log_snr")
+    found = learn_grid(flow, rows=32, rounds=2, batch=16, lr=50.0)
+    assert found.times == flow.times.tolist()
+    assert found.after == found.before
+
+
+@pytest.mark.parametrize(
+    ("solver", "steps", "says"),
+    [(Ancestral(), 5, "deterministic"), (Adaptive(), 5, "deterministic"), (DPM(), 1, "2 steps or more")],
+)
+def test_what_cannot_be_learned_is_refused(solver, steps, says):
+    with pytest.raises(UsageError, match=says):
+        learn_grid(Flow(ring(VP()), solver, steps, "log_snr"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    data = pf.data.load("moons", limit=500)
+    return pf.fit(pf.recipes.flow(data.space, "tiny"), data, steps=30, out=tmp_path_factory.mktemp("runs") / "moons")
+
+
+def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
+    from pushforward.cli import main
+
+    command = ["tune", str(run.folder), "--steps", "4", "--rows", "16", "--rounds", "2", "--json"]
+    assert main(command) == 0
+    stored = json.loads(capsys.readouterr().out)
+    again = pf.load(run.folder)
+    times = again.learned_grid(4, again.transport.solver)
+    assert times == stored["times"]
+    assert again.learned_grid(5, again.transport.solver) is None
+    assert again.learned_grid(4, UniPC()) is None
+    # a grid that differs from the named one, so that its use can be seen
+    again.store_grid(again.transport.solver, [0.999, 0.7, 0.3, 0.1, 0.0])
+    assert main(["sample", str(run.folder), "--steps", "4", "--n", "8", "--out", str(tmp_path / "x.npz")]) == 0
+    wanted = Flow(again.denoiser, again.transport.solver, 4, [0.999, 0.7, 0.3, 0.1, 0.0]).sample(8)
+    import numpy as np
+
+    with np.load(tmp_path / "x.npz") as file:
+        np.testing.assert_allclose(file["x"], wanted.numpy(), atol=1e-5)
+
+
+def test_a_damaged_grid_file_is_named(run):
+    path = run.folder / "grids.json"
+    before = path.read_text() if path.exists() else None
+    path.write_text('{"grids": 3}')
+    with pytest.raises(CheckpointError, match="pushforward tune"):
+        run.learned_grid(4, DPM())
+    path.unlink()
+    if before is not None:
+        path.write_text(before)

@@ -1,0 +1,242 @@
+"""Guidance, and models read on other paths."""
+
+import math
+
+import pytest
+import torch
+from closed_form import ring
+from torch import nn
+
+from pushforward import solvers
+from pushforward.data import Space
+from pushforward.denoiser import Denoiser, Repathed
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.guidance import Autoguided, Guided, Thresholded
+from pushforward.methods import Denoising
+from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
+from pushforward.predictions import ROWS
+from pushforward.transports import Flow
+
+PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
+OTHERS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 400), "cosine": Cosine(), "shifted": Shifted(Linear(), 3.0)}
+SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+PICTURES = Space(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), high=(1.0,))
+
+
+class Labelled(nn.Module):
+    """A network whose output depends on x, t and the label, and that counts the rows it is given."""
+
+    def __init__(self, weight=0.3):
+        super().__init__()
+        self.weight, self.rows = weight, 0
+
+    def forward(self, x, t, condition=None):
+        self.rows += len(x)
+        code = torch.zeros(len(x), dtype=x.dtype)
+        if condition is not None:
+            code = torch.where(condition.get("null", torch.zeros(len(x), dtype=torch.bool)), 0, condition["label"] + 1).to(
+                x.dtype
+            )
+        return torch.sin(self.weight * x + t[:, None] + 2 * code[:, None])
+
+
+def model(prediction="velocity", path=None, weight=0.3):
+    return Denoiser(Labelled(weight), path or Linear(), prediction, SPACE)
+
+
+def inputs(n=7):
+    torch.manual_seed(0)
+    t = torch.linspace(0.05, 0.95, n, dtype=torch.float64)
+    return torch.randn(n, 3, dtype=torch.float64), t, {"label": torch.arange(n) % 2}
+
+
+@pytest.mark.parametrize("prediction", ROWS)
+def test_scale_one_is_the_conditional_model_and_nought_the_unconditional_one(prediction):
+    x, t, label = inputs()
+    denoiser = model(prediction)
+    for kind in ROWS:
+        assert torch.equal(Guided(denoiser, 1.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, label))
+        assert torch.equal(Guided(denoiser, 0.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, None))
+
+
+@pytest.mark.parametrize("prediction", ROWS)
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_guidance_commutes_with_every_conversion(prediction, path):
+    x, t, label = inputs()
+    t = t.clamp(*path.ends)
+    denoiser = model(prediction, path)
+    plain, free = (denoiser.predict("v", x, t, given) for given in (label, None))
+    guided = Guided(denoiser, 2.5)
+    k = path.at(t).over(x)
+    from pushforward.predictions import convert
+
+    for kind in ROWS:
+        wanted = convert("v", kind, free + 2.5 * (plain - free), x, k)
+        torch.testing.assert_close(guided.predict(kind, x, t, label), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_rows_marked_null_stay_unconditional():
+    x, t, label = inputs()
+    null = torch.arange(len(x)) % 3 == 0
+    denoiser = model()
+    found = Guided(denoiser, 3.0).predict("data", x, t, {**label, "null": null})
+    torch.testing.assert_close(found[null], denoiser.predict("data", x, t, None)[null])
+    torch.testing.assert_close(found[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null])
+
+
+def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
+    x, t, label = inputs()
+    denoiser = model()
+    level = torch.exp(-denoiser.path.log_snr(t) / 2)
+    inside = (level >= 0.5) & (level <= 2)
+    assert 0 < inside.sum() < len(x)
+    guided = Guided(denoiser, 2.0, (0.5, 2))
+    found = guided.predict("velocity", x, t, label)
+    assert denoiser.network.rows == len(x) + int(inside.sum())
+    torch.testing.assert_close(found[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside])
+    torch.testing.assert_close(found[~inside], denoiser.predict("velocity", x, t, label)[~inside])
+    assert [guided.calls(float(at)) for at in t] == [1 + int(one) for one in inside]
+
+
+@pytest.mark.parametrize("name", ["dpm:3", "unipc", "heun", "ancestral", "singlestep:3", "churn"])
+def test_a_flow_says_what_guidance_in_an_interval_costs(name):
+    denoiser = model()
+    for guided in (
+        Guided(denoiser, 2.0, (0.3, 3)),
+        Autoguided(Guided(denoiser, 2.0, (0.1, 1)), model(weight=0.5), 1.5, (0.5, 9)),
+    ):
+        flow = Flow(guided, solvers.named(name), 6, "log_snr")
+        networks = [part for part in guided.modules() if isinstance(part, Labelled)]
+        for network in networks:
+            network.rows = 0
+        flow(RowDraws(0, 1).normal((3,)), {"label": torch.tensor([1])}, RowDraws(0, 1))
+        assert sum(network.rows for network in networks) == flow.calls
+
+
+def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
+    x, t, label = inputs()
+    strong, weak = model(), model("noise", VP(), 0.9)
+    matched = weak.on(Linear())
+    found = Autoguided(strong, weak, 2.0).predict("data", x, t, label)
+    good, bad = strong.predict("data", x, t, label), matched.predict("data", x, t, label)
+    torch.testing.assert_close(found, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
+    assert torch.equal(Autoguided(strong, weak, 1.0).predict("data", x, t, label), good)
+    both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
+    torch.testing.assert_close(both, bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad), rtol=1e-9, atol=1e-9)
+
+
+def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_alone():
+    class Fixed(nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def forward(self, x, t, condition=None):
+            return self.value
+
+    low, high = PICTURES.bounds
+    middle, half = (low + high) / 2, (high - low) / 2
+    torch.manual_seed(0)
+    u = torch.rand(3, 1, 4, 5, dtype=torch.float64) * 2 - 1
+    x, t = torch.randn_like(u), torch.full((3,), 0.5, dtype=torch.float64)
+    inside = Thresholded(Denoiser(Fixed(middle + half * u), Linear(), "data", PICTURES))
+    torch.testing.assert_close(inside.predict("data", x, t), (middle + half * u).double())
+    far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
+    found = (
+        Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("data", x, t) - middle
+    ) / half
+    assert found.abs().max() <= 1 + 1e-9
+    for row, wanted in zip(found, far, strict=True):
+        reach = max(1.0, float(wanted.abs().flatten().quantile(0.9)))
+        torch.testing.assert_close(row, (wanted.clamp(-reach, reach) / reach), rtol=0, atol=1e-6)
+    k = Linear().at(t).over(x)
+    noise = Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("noise", x, t)
+    torch.testing.assert_close(k.alpha * (middle + half * found) + k.sigma * noise, x)
+
+
+@pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
+    """Bayes' rule gives the ideal denoiser on either path, so re-reading one must give the other."""
+    read, ideal = Repathed(ring(path), new), ring(new)
+    low, high = read.path.ends
+    t = torch.linspace(low, high, 9, dtype=torch.float64)
+    torch.manual_seed(0)
+    x = torch.randn(9, 2, dtype=torch.float64) * new.at(t).over(torch.zeros(9, 2)).r
+    for kind in ("data", "v"):
+        torch.testing.assert_close(read.predict(kind, x, t), ideal.predict(kind, x, t), rtol=1e-6, atol=1e-6)
+    seen = new.log_snr(t)
+    known = path.log_snr_ends()
+    assert seen.max() <= known[0] + 1e-9
+    assert seen.min() >= known[1] - 1e-9
+
+
+@pytest.mark.parametrize("name", ["adaptive", "rk4", "deis:3"])
+@pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
+def test_one_model_ends_at_the_same_samples_on_every_path(new, name):
+    """The probability-flow ODE is one flow; paths differ in clock and scale."""
+    ends = ring(VP()).path.log_snr(torch.tensor([1.0, 0.01], dtype=torch.float64))
+    solver = solvers.Adaptive(1e-8, 1e-8) if name == "adaptive" else solvers.named(name)
+    torch.manual_seed(1)
+    z = torch.randn(32, 2, dtype=torch.float64)
+    found = []
+    for denoiser in (ring(VP()), Repathed(ring(VP()), new)):
+        start, stop = denoiser.path.time(ends).clamp(*denoiser.path.ends).tolist()
+        k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
+        x = Flow(denoiser, solver, 2 if name == "adaptive" else 300).solve(z * k.r, start, stop)
+        found.append(x / end.alpha)
+    assert (found[0] - found[1]).square().mean().sqrt() < 1e-5
+
+
+def test_a_denoiser_is_read_on_another_path_by_name_and_keeps_its_ends():
+    denoiser = model("noise", VP())
+    assert isinstance(denoiser.on(Linear()), Repathed)
+    assert denoiser.on(VP()).path.ends == VP().ends
+    narrowed = denoiser.on(Linear()).path
+    assert isinstance(narrowed, Narrowed)
+    assert Linear().log_snr(torch.tensor(narrowed.ends[1], dtype=torch.float64)).item() == pytest.approx(VP().log_snr_ends()[1])
+    assert narrowed.ends[0] == pytest.approx(Linear().time(torch.tensor(VP().log_snr_ends()[0])).item(), rel=1e-4)
+
+
+def test_a_shifted_straight_path_is_stable_diffusions_shift():
+    """Esser et al. (2024), eq. 23; and its derivatives are the path's own."""
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, requires_grad=True)
+    k = Shifted(Linear(), 3.0).at(t)
+    torch.testing.assert_close(k.sigma, 3 * t / (1 + 2 * t))
+    (slope,) = torch.autograd.grad(k.sigma.sum(), t, retain_graph=True)
+    torch.testing.assert_close(k.dsigma, slope)
+    torch.testing.assert_close(k.dalpha, torch.autograd.grad(k.alpha.sum(), t)[0])
+    path = Shifted(VP(), 0.5)
+    inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
+    torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
+    torch.testing.assert_close(path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Guided(ring(VP())), "trained with labels"),
+        (lambda: Guided(Denoising(model(), label_dropout=0.0).denoiser, 2.0), "unconditional branch"),
+        (lambda: Guided(model(), math.inf), "finite number"),
+        (lambda: Guided(model(), 2.0, (3, 1)), "lower first"),
+        (lambda: Guided(model(), 2.0, (-1, 1)), "lower first"),
+        (lambda: Autoguided(model(), ring(VP())), "rows of shape"),
+        (lambda: Thresholded(model()), "bounds"),
+        (lambda: Thresholded(Denoiser(nn.Identity(), Linear(), "data", PICTURES), 0.0), r"in \(0, 1\]"),
+        (lambda: Shifted(Linear(), 0.0), "positive"),
+        (lambda: Narrowed(VP(), 0.5, 0.2), "low < high"),
+    ],
+)
+def test_bad_input(make, says):
+    with pytest.raises(UsageError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("name", ["unipc:3", "deis:3", "heun", "eulermaruyama", "churn", "ancestral", "adaptive"])
+def test_every_guidance_works_with_every_kind_of_solver(name):
+    guided = Autoguided(Guided(model("noise", VP()), 1.5, (0.1, 5)), model(weight=0.6), 1.3)
+    x = Flow(guided, solvers.named(name), 5).sample(6, seed=3)
+    assert torch.isfinite(x).all()
+    plain = Flow(model("noise", VP()), solvers.named(name), 5).sample(6, seed=3)
+    assert (x - plain).abs().max() > 1e-3

@@ -1,0 +1,201 @@
+"""Densities and bounds against closed forms."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from closed_form import Mixture, ring
+from scipy.stats import multivariate_normal
+from torch import nn
+
+from pushforward.data import Space
+from pushforward.denoiser import Denoiser
+from pushforward.errors import UsageError
+from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
+from pushforward.networks import LevelPosterior
+from pushforward.networks.level_posterior import _rounded
+from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.solvers import DPM, Heun
+from pushforward.transports import Flow, Map
+
+
+def density(denoiser, x):
+    parts = [multivariate_normal(c.numpy(), denoiser.std**2).pdf(x) for c in denoiser.centres]
+    return np.log(np.mean(parts, axis=0))
+
+
+@pytest.mark.parametrize("path", [Linear(), Cosine(), VE(0.002, 200)], ids=["linear", "cosine", "ve"])
+@pytest.mark.parametrize("centres", [[[0.0, 0.0]], None], ids=["gaussian", "mixture"])
+def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
+    denoiser = ring(path) if centres is None else Mixture(path, centres, 0.6)
+    # in model units data has mean 0, which the flow's start N(0, sigma^2) takes for granted
+    torch.manual_seed(0)
+    x = denoiser.centres[torch.arange(40) % len(denoiser.centres)] + denoiser.std * torch.randn(40, 2, dtype=torch.float64)
+    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=60)
+    assert np.abs(found.numpy() - density(denoiser, x.numpy())).max() < 1e-3
+
+
+def test_a_density_is_one_of_data_units():
+    """x = mean + std u moves mass without making any: the log-determinant of the space is counted."""
+    denoiser = ring(Linear())
+    denoiser.space = Space(shape=(2,), mean=(3.0, -1.0), std=(2.0, 0.5))
+    u = torch.tensor([[0.3, 0.2], [1.9, 0.1]], dtype=torch.float64)
+    x = u * torch.tensor([2.0, 0.5]) + torch.tensor([3.0, -1.0])
+    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=40)
+    assert np.abs(found.numpy() - density(denoiser, u.numpy())).max() < 1e-3  # 2 x 0.5 = 1
+    denoiser.space = Space(shape=(2,), mean=(3.0, -1.0), std=(4.0, 0.5))
+    wider = log_prob(Flow(denoiser, Heun(), 5), u * torch.tensor([4.0, 0.5]) + torch.tensor([3.0, -1.0]), steps=40)
+    assert (found - wider - math.log(2)).abs().max() < 1e-6
+
+
+def test_a_learned_density_integrates_to_one():
+    """Any smooth vector field has a density; a small random network's is summed on a grid."""
+    from pushforward.networks import MLP
+
+    torch.manual_seed(3)
+    network = MLP.sized("tiny", shape=(2,), outputs=2, zero_output=False)
+    denoiser = Denoiser(network, Linear(), "velocity", Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
+    side = torch.linspace(-6, 6, 41, dtype=torch.float64)
+    x = torch.cartesian_prod(side, side)
+    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=30)
+    print(found.max(), found.min())
+    total = float(found.exp().sum()) * float(side[1] - side[0]) ** 2
+    assert abs(total - 1) < 0.01
+
+
+def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
+    """Beyond 64 numbers a row the trace is Hutchinson's; on a Gaussian of unequal entries it is exact for Rademacher probes."""
+    denoiser = Mixture(Linear(), [[0.5] * 80], 0.7)
+    torch.manual_seed(0)
+    x = 0.5 + 0.7 * torch.randn(6, 80, dtype=torch.float64)
+    wanted = -((x - 0.5) ** 2).sum(1) / (2 * 0.49) - 80 * math.log(0.7 * math.sqrt(2 * math.pi))
+    # a diagonal Jacobian: e' J e = tr J for every e of signs
+    assert (log_prob(Flow(denoiser, Heun(), 5), x, steps=60) - wanted).abs().max() < 0.02
+    monkeypatch.setattr("pushforward.likelihood.EXACT", 1)
+    mixture = ring(Linear())
+    two = mixture.centres[torch.arange(4)] + 0.3
+    flow = Flow(mixture, Heun(), 5)
+    rows = [log_prob(flow, two, steps=20, seed=100 * i) for i in range(60)]
+    found, error = torch.stack(rows).mean(0), torch.stack(rows).std(0) / math.sqrt(60)
+    assert error.min() > 0
+    assert (np.abs(found.numpy() - density(mixture, two.numpy())) < 4 * error.numpy() + 2e-3).all()
+    torch.testing.assert_close(log_prob(flow, two, steps=5, seed=7)[2:], log_prob(flow, two[2:], steps=5, seed=9))
+
+
+PICTURES = Space(shape=(1, 2, 3), mean=(0.4,), std=(0.2,), low=(0.0,), high=(1.0,))
+
+
+class Pixels(nn.Module):
+    """The ideal denoiser of independent pixels with given probabilities of a few levels."""
+
+    def __init__(self, path, levels, shares):
+        super().__init__()
+        self.path, self.space = path, PICTURES
+        self.values = PICTURES.to_model(torch.tensor(levels, dtype=torch.float64).reshape(1, -1, 1, 1) / 255).flatten()
+        self.shares = torch.tensor(shares, dtype=torch.float64)
+
+    def predict(self, kind, x_t, t, condition=None):
+        from pushforward.predictions import convert
+
+        k = self.path.at(t.double()).over(x_t)
+        gaps = x_t.double()[..., None] - k.alpha[..., None] * self.values
+        share = torch.softmax(self.shares.log() - (gaps / k.sigma[..., None]) ** 2 / 2, -1)
+        return convert("data", kind, (share * self.values).sum(-1), x_t.double(), k).to(x_t)
+
+    def calls(self, t=0.5):
+        return 1
+
+
+def test_the_bound_of_an_ideal_model_is_the_entropy():
+    """Independent pixels: with the ideal denoiser the mean bound is the entropy of the levels, in nats."""
+    levels, shares = [0, 3, 200, 255], [0.5, 0.2, 0.2, 0.1]
+    rows = 400
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(random.choice(levels, size=(rows, 1, 2, 3), p=shares) / 255).float()
+    flow = Flow(Pixels(Linear(), levels, shares), DPM(), 5)
+    found = -elbo(flow, x, times=64)
+    truth = (
+        -sum(float((x * 255).round().eq(level).double().mean()) * math.log(p) for level, p in zip(levels, shares, strict=True))
+        * 6
+    )
+    assert abs(float(found.mean()) - truth) < 4 * float(found.std()) / math.sqrt(rows) + 0.02
+    torch.testing.assert_close(elbo(flow, x[5:9], times=3, seed=5), elbo(flow, x[:9], times=3)[5:])
+
+
+def test_every_decoder_gives_a_bound_and_a_good_one_is_found():
+    """At t_min of VP the noise is as wide as a level: a decoder that is too wide or too narrow costs much."""
+    levels, shares = [0, 120, 255], [0.6, 0.2, 0.2]
+    x = torch.from_numpy(np.random.default_rng(1).choice(levels, size=(64, 1, 2, 3), p=shares) / 255).float()
+    flow = Flow(Pixels(VP(), levels, shares), DPM(), 5)
+    best = decoder_spread(flow, x)
+    bounds = {spread: float(elbo(flow, x, times=16, spread=spread).mean()) for spread in (best, 2.0)}
+    assert bounds[best] > bounds[2.0] + 1
+    entropy = -6 * sum(p * math.log(p) for p in shares)
+    assert -bounds[best] > entropy - 0.6
+
+
+def test_bits_of_levels_from_a_density():
+    """A density that is uniform over one level in every number has 0 bits: log p = d log 255."""
+    assert bits_per_dim(torch.tensor([6 * math.log(255)]), PICTURES).item() == pytest.approx(0, abs=1e-6)
+    vectors = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert bits_per_dim(torch.tensor([-3 * math.log(2)]), vectors).item() == pytest.approx(1)
+
+
+def test_dequantised_values_are_uniform_in_their_level_and_by_row():
+    x = torch.full((500, 1, 2, 3), 100 / 255)
+    moved = (dequantise(x) - x) * 255
+    assert moved.min() > -0.5
+    assert moved.max() < 0.5
+    assert abs(float(moved.mean())) < 4 / math.sqrt(12 * 3000)
+    assert float(moved.var()) == pytest.approx(1 / 12, rel=0.1)
+    torch.testing.assert_close(dequantise(x[:3], seed=4), dequantise(x[:5], seed=2)[2:])
+
+
+def test_a_generator_has_no_likelihood():
+    made = Map(nn.Identity(), PICTURES, (1, 2, 3))
+    for ask in (log_prob, elbo):
+        with pytest.raises(UsageError, match="no likelihood"):
+            ask(made, torch.zeros(2, 1, 2, 3))
+    with pytest.raises(UsageError, match="use log_prob"):
+        elbo(Flow(ring(VP()), DPM(), 3), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("middle", "width"), [(0.2, 0.05), (7.4, 0.4), (7.5, 1.1), (254.9, 0.6), (-2.0, 0.8), (300.0, 0.3), (99.3, 1.19)]
+)
+def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
+    low, gap = torch.tensor(-0.4, dtype=torch.float64), torch.tensor(0.0127, dtype=torch.float64)
+    levels = torch.arange(256, dtype=torch.float64)
+    share = torch.softmax(-(((levels - middle) / width) ** 2) / 2, 0)
+    wanted = low + gap * (share * levels).sum()
+    found = _rounded(low + gap * middle, gap * width, low, gap)
+    assert abs(float(found - wanted)) < 1e-3 * float(gap)
+
+
+def test_the_posterior_of_levels_is_bayes_rule():
+    """Against a sum over all 256 levels, with the inner network's prior fixed."""
+
+    class Prior(nn.Module):
+        def forward(self, x, t, condition=None):
+            n, _, h, w = x.shape
+            return torch.tensor([0.3, math.log(0.2), 0.5, -1.0], dtype=x.dtype).reshape(1, 4, 1, 1).expand(n, 4, h, w)
+
+    space = dataclasses.replace(PICTURES)
+    low, high = (float(end) for end in space.bounds)
+    gap = (high - low) / 255
+    levels = low + gap * torch.arange(256, dtype=torch.float64)
+    torch.manual_seed(0)
+    for ratio in (0.003, 0.05, 0.8):
+        seen = torch.cat([low + 0.5 * ratio * torch.randn(4), torch.tensor([0.11, 0.33])]).double().reshape(1, 1, 2, 3)
+        x = seen / math.hypot(1, ratio)
+        t = torch.full((1,), math.log(ratio) / 4, dtype=torch.float64)
+        found = LevelPosterior(Prior(), space).double()(x, t)
+        std = 0.2 + gap / 4
+        prior = torch.exp(-(((levels - 0.3) / std) ** 2) / 2) / std * gap / math.sqrt(2 * math.pi)
+        prior[0] += math.exp(0.5 - 2)
+        prior[-1] += math.exp(-1.0 - 2)
+        prior += math.exp(-5) / 256
+        share = torch.softmax(prior.log() - ((seen[..., None] - levels) / ratio) ** 2 / 2, -1)
+        torch.testing.assert_close(found, (share * levels).sum(-1), rtol=0, atol=0.12 * gap + 0.01 * ratio)

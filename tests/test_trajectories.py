@@ -1,0 +1,244 @@
+"""Trajectories and losses by noise level against closed forms: one Gaussian and one point, on every path."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from closed_form import Mixture, ring
+from scipy.integrate import quad
+from torch import nn
+
+from pushforward.couplings import assign
+from pushforward.data import Space
+from pushforward.data.dataset import Dataset, Split
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
+from pushforward.guidance import Guided
+from pushforward.paths import VE, VP, Cosine, Linear, Shifted
+from pushforward.predictions import convert
+from pushforward.solvers import Ancestral, Euler, Heun
+from pushforward.transports import Flow
+
+PATHS = [Linear(), Cosine(), VP(), VE(0.01, 100.0), Shifted(Linear(), 3.0)]
+MEAN, STD = (1.5, -0.4, 0.8), 0.3
+
+
+def named(path):
+    return type(path).__name__
+
+
+def gaussian(path, mean=MEAN, std=STD, solver=None, steps=4):
+    return Flow(Mixture(path, [list(mean)], std), solver or Heun(), steps)
+
+
+def dataset(flow, rows, labels=None, space=None):
+    split = Split(np.asarray(rows, dtype=np.float32), labels)
+    return Dataset("rows", space or flow.space, split, split)
+
+
+def closed_form(times, states, mean=MEAN, std=STD):
+    """E |z - x|^2 and E int |v|^2 of the ideal flow, whose trajectories are x_t = (1 - t) m + s(t) z with
+    s(t)^2 = (1 - t)^2 std^2 + t^2, hence v = s'(t) z - m; z is that of the trajectories on which the states start."""
+    start, m = float(times[0]), torch.tensor(mean, dtype=torch.float64)
+    z = (states[0].double() - (1 - start) * m) / math.hypot((1 - start) * std, start)
+
+    def square_of_slope(t):
+        return (t - (1 - t) * std**2) ** 2 / ((1 - t) ** 2 * std**2 + t**2)
+
+    cross = -2 * (1 - std) * float((z @ m).mean()) + float(m @ m)
+    square = float(z.square().sum(1).mean())
+    integral = quad(square_of_slope, 0, 1, points=[0.1 * std, min(std, 0.9)])[0]
+    return (1 - std) ** 2 * square + cross, integral * square + cross
+
+
+@pytest.mark.parametrize("path", PATHS, ids=named)
+@pytest.mark.parametrize("std", [0.3, 1.0, 2.0])
+def test_a_gaussian_flow_has_the_straightness_and_energy_of_its_closed_form(path, std):
+    """The same numbers on all paths, whatever solver and steps the flow itself has."""
+    flow = gaussian(path, std=std)
+    moved, energy = closed_form(*trace(flow, 500), std=std)
+    assert path_energy(flow, 500) == pytest.approx(energy, rel=5e-3)
+    assert straightness(flow, 500) == pytest.approx(energy / moved - 1, abs=5e-3)
+    assert straightness(flow, 500, steps=400) == pytest.approx(energy / moved - 1, abs=1e-3), "the solve is all that is in error"
+
+
+def test_lines_towards_a_point_are_straight_and_the_least_there_is(monkeypatch):
+    flow = gaussian(Cosine(), std=0.0)
+    data = dataset(flow, np.tile(MEAN, (300, 1)))
+    z = RowDraws(5, 300).normal((3,)).double()
+    away = z - torch.tensor(MEAN, dtype=torch.float64)
+    assert straightness(flow, 300, seed=5) == pytest.approx(0, abs=1e-6)
+    assert path_energy(flow, 300, seed=5) == pytest.approx(float(away.square().sum(1).mean()), rel=5e-3)
+    assert transport_cost(flow, data, 300, seed=5) == pytest.approx(0, abs=5e-3)
+
+
+def test_the_solver_and_steps_of_a_flow_play_no_part():
+    found = {straightness(gaussian(VP(), solver=solver, steps=steps), 40, seed=3) for solver, steps in
+             ((Heun(), 4), (Euler(), 50), (Ancestral(), 7))}  # fmt: skip
+    assert len(found) == 1
+
+
+def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
+    """In parts of 256 rows, each row by its own seed; the end is that of a fine solve on the flow's own path."""
+    flow = Flow(ring(VP()), Heun(), 60)
+    times, states = trace(flow, 300, seed=11)
+    assert states.shape == (65, 300, 2)
+    assert times[-1] == 0
+    torch.testing.assert_close(states[0], RowDraws(11, 300).normal((2,)) * float(times[0]))
+    torch.testing.assert_close(states[:, 290:], trace(flow, 10, seed=301)[1])
+    gaps = (states[-1] - flow.sample(300, seed=11)).norm(dim=1)
+    assert float(gaps.median()) < 0.02, "few rows lie between two modes, where a small step decides"
+
+
+def test_transport_cost_is_that_of_two_gaussians():
+    """W2^2 between N(0, I) and N(m, s^2 I) is |m|^2 + d (1 - s)^2; 1,000 rows find it to a few parts in a hundred."""
+    mean, std = (3.0, -1.0), 0.4
+    flow = gaussian(Linear(), mean, std)
+    rows = np.random.default_rng(0).normal(size=(1_000, 2)) * std + mean
+    least = 10 + 2 * (1 - std) ** 2
+    _, energy = closed_form(*trace(flow, 1_000), mean=mean, std=std)
+    assert transport_cost(flow, dataset(flow, rows)) == pytest.approx(energy / least - 1, abs=0.03)
+    far = dataset(flow, rows + 4)
+    assert transport_cost(flow, far, 500) > 0.3, "less is moved than has to be: the size of the gap is what counts"
+
+
+class Points(nn.Module):
+    """The ideal denoiser of one point for each label; without labels it takes the first."""
+
+    def __init__(self, path, points):
+        super().__init__()
+        self.path, self.points = path, torch.as_tensor(points, dtype=torch.float32)
+        n, d = self.points.shape
+        self.space = Space((d,), (0.0,) * d, (1.0,) * d, classes=[str(i) for i in range(n)], frequencies=[1 / n] * n)
+
+    def predict(self, kind, x_t, t, condition=None):
+        label = condition["label"] if condition else torch.zeros(len(x_t), dtype=torch.long)
+        null = (condition or {}).get("null", torch.zeros(len(x_t), dtype=torch.bool))
+        data = self.points[label.masked_fill(null, 0)]
+        return convert("data", kind, data.to(x_t), x_t, self.path.at(t).over(x_t))
+
+    def calls(self, t=0.5):
+        return 1
+
+
+@pytest.fixture
+def labelled():
+    """A flow to one of two points, and data at these points with its labels."""
+    flow = Flow(Points(Cosine(), [[2.0, 0.5], [-2.0, -0.5]]), Heun(), 4)
+    labels = np.random.default_rng(1).integers(0, 2, 120)
+    return flow, dataset(flow, flow.denoiser.points.numpy()[labels], labels)
+
+
+def test_no_trajectory_leaves_its_class(labelled):
+    """All noise of a class goes to one point, so within classes nothing else can be; across them less need be moved."""
+    flow, data = labelled
+    assert transport_cost(flow, data, 120) == pytest.approx(0, abs=5e-3)
+    assert straightness(flow, 120) == pytest.approx(0, abs=1e-6)
+    unlabelled = Mixture(Cosine(), flow.denoiser.points, 0.0)
+    z, x = RowDraws(0, 120).normal((2,)), data.held_out.data_units()
+    assert float((x - z[assign(x, z)]).square().sum()) < 0.8 * float((x - z).square().sum())
+    assert transport_cost(Flow(unlabelled, Heun(), 4), data, 120) > 0.02, "a marginal flow bends"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=named)
+def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
+    """Given x_t, v = const - x r / sigma, and x has variance s^2 sigma^2 / (alpha^2 s^2 + sigma^2)."""
+    rows = np.random.default_rng(2).normal(size=(2_000, 3)) * STD + MEAN
+    flow = gaussian(path)
+    found = loss_by_level(flow.denoiser, dataset(flow, rows), rows=2_000)
+    assert len(found) == 13
+    for one in found:
+        snr = math.exp(one["log_snr"])
+        exact = (1 + snr) * STD**2 / (snr * STD**2 + 1)
+        assert one["spread"] == pytest.approx(exact * math.sqrt(2 / 3 / 2_000), rel=0.2)
+        assert abs(one["error"] - exact) < 4 * one["spread"]
+
+
+def test_levels_rows_and_noise_are_the_same_for_all_paths():
+    rows = np.random.default_rng(2).normal(size=(400, 3)) * STD + MEAN
+    made = []
+    for path in (Linear(), VP(), VE(0.05, 10.0)):
+        flow = gaussian(path)
+        made.append({one["log_snr"]: one["error"] for one in loss_by_level(flow.denoiser, dataset(flow, rows), rows=300)})
+    assert list(made[0]) == np.linspace(9, -9, 13).tolist()
+    assert list(made[2]) == [4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5], "a path of fewer levels"
+    for other in made[1:]:
+        assert [other[level] for level in other] == pytest.approx([made[0][level] for level in other], rel=1e-3)
+
+
+def test_a_model_of_labels_is_told_those_of_the_data(labelled):
+    flow, data = labelled
+    assert max(one["error"] for one in loss_by_level(flow.denoiser, data)) < 1e-4
+    untold = dataset(flow, data.held_out.x)
+    assert min(one["error"] for one in loss_by_level(flow.denoiser, untold)) > 1, "half of the rows lie at the other point"
+
+
+def test_losses_of_any_unit_are_in_model_units():
+    flow = gaussian(Linear())
+    rows = np.random.default_rng(2).normal(size=(200, 3)) * STD + MEAN
+    plain = loss_by_level(flow.denoiser, dataset(flow, rows))
+    flow.denoiser.space = Space((3,), (1.0, 2.0, 3.0), (10.0, 0.1, 4.0))
+    scaled = loss_by_level(flow.denoiser, dataset(flow, rows * [10.0, 0.1, 4.0] + [1.0, 2.0, 3.0], space=flow.denoiser.space))
+    assert [one["error"] for one in scaled] == pytest.approx([one["error"] for one in plain], rel=1e-3)
+
+
+def test_a_guided_model_is_measured_as_it_samples(labelled):
+    flow, data = labelled
+    guided = Flow(Guided(flow.denoiser, scale=1.5), Heun(), 4)
+    assert straightness(guided, 30) == pytest.approx(0, abs=1e-6), "towards the point beyond its own"
+    assert max(one["error"] for one in loss_by_level(guided.denoiser, data)) > 0.1
+
+
+def test_what_cannot_be_is_refused():
+    flow = gaussian(Linear())
+    data = dataset(flow, np.zeros((5, 3)))
+    with pytest.raises(UsageError, match="one row and one step"):
+        trace(flow, 0)
+    with pytest.raises(UsageError, match="one row and one step"):
+        straightness(flow, 5, steps=0)
+    with pytest.raises(UsageError, match="1 to 2,000 rows, got 2001"):
+        transport_cost(flow, data, 2_001)
+    with pytest.raises(UsageError, match="at least 2 levels and 2 rows"):
+        loss_by_level(flow.denoiser, data, levels=1)
+
+
+def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
+    from pushforward.evaluation import judge as module
+    from pushforward.evaluation.baseline import GaussianBaseline
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "CURVE_STEPS", (1,))
+    monkeypatch.setitem(module.TRACED, "vector", (50, 20))
+    flow = gaussian(Linear(), (0.6, -0.2), 0.5)
+    rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
+    judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
+    content, pictures = judge.entrant("flow", flow)
+    found = content["trajectory"]
+    assert found["rows"] == 50
+    assert found["straightness"] == straightness(flow, 50, steps=20)
+    assert found["npe"] == transport_cost(flow, judge.data, 50, steps=20)
+    assert found["loss_by_level"] == loss_by_level(flow.denoiser, judge.data)
+    assert pictures["paths"].shape == (60, 21, 2)
+    np.testing.assert_allclose(pictures["paths"][:50, -1], trace(flow, 50, steps=20)[1][-1], rtol=1e-5)
+    content, pictures = judge.entrant("flow", flow, curve=False)
+    assert content["trajectory"] is None
+    content, pictures = judge.entrant("map", GaussianBaseline.fit(judge.data))
+    assert content["trajectory"] is None
+    assert pictures["paths"] is None
+
+
+def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch):
+    from pushforward.evaluation import judge as module
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    flow = gaussian(Linear())
+    rows = np.random.default_rng(4).normal(size=(200, 3)) * STD + MEAN
+    judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
+    slow = judge._trajectory(flow, seconds=flow.calls * module.TRACED_SECONDS / 64 / 30)
+    assert slow["rows"] == 30
+    assert slow["straightness"] == straightness(flow, 30)
+    assert judge._trajectory(flow, seconds=1e3)["rows"] == 16
