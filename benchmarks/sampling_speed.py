@@ -5,9 +5,9 @@ Protocol, on untrained networks, whose calls cost as much as trained ones:
 (a) Overhead. The default small U-Net on 1 x 28 x 28, batch 64, 20 steps: `Flow` against as many bare calls of the network on the
 same batch. The bar is at most 5 % for every solver.
 
-(b) Images per second. diffusers' UNet2DModel of about a million parameters on 1 x 32 x 32, written to a folder: `Flow` around what
-`from_diffusers` reads from it against diffusers' own pipelines around what they read from it, from a seed to images in memory, at
-equal steps. The bar is a ratio of at least 1.
+(b) Images per second. diffusers' UNet2DModel of about a million parameters on 1 x 32 x 32, written to a folder: `Flow` around
+what `from_diffusers` reads from it (it lays weights out channels_last) against diffusers' own pipelines around what they read
+from it, from a seed to images in memory, at equal steps. The bar is a ratio of at least 1.
 
 Everything runs in one process in turns, so that a machine whose speed drifts treats all alike; one turn warms up. Reported are
 the medians over turns of the seconds and of the per-turn ratios.

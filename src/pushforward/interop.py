@@ -195,7 +195,8 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
             is taken to mean "no label" by the last; else it has no unconditional branch, and `Guided` refuses it.
 
     Returns:
-        A denoiser in evaluation mode. Its model units are images in [-1, 1], which have not unit variance.
+        A denoiser in evaluation mode, its weights in float32 and laid out channels_last. Its model units are images in [-1, 1],
+        which have not unit variance.
 
     Raises:
         CheckpointError: If a file is missing or damaged.

@@ -51,7 +51,7 @@ def interpolate(
     loading: Loading = NEWEST,
     json: Flag = False,
 ) -> None:
-    """Go from one image to another, or from one seed's sample to another's: `pushforward interpolate runs/digits-flow --seeds 3,8`.
+    """Go from one image or sample to another: `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`.
 
     Images are encoded into noise, which only iterative models can do; between seeds every model goes.
 
@@ -80,6 +80,8 @@ def interpolate(
     pair = _pair("0,1" if seeds is None else seeds)
     loaded = loaded_run(run, loading)
     transport = transport_of(loaded, solving, guiding, loading)
+    if start is not None:
+        _check_editable(loaded, transport)
     stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = Path(out) if out else free_name(loaded, f"interpolate-{stem}")
     check_target(target, loaded.space, frames, overwrite)
@@ -90,13 +92,13 @@ def interpolate(
             x = editing.interpolate_seeds(transport, *pair, frames, condition, batch=loading.batch)
             result["seeds"] = list(pair)
         else:
-            _check_editable(loaded, transport)
-            images = [_image(loaded.space, file, loaded.space.shape[0], resize) for file in (start, end)]
-            x = editing.interpolate(transport, *images, frames, condition, batch=loading.batch)
-            result["end_errors"] = [
-                float((x[i] - image).square().mean().sqrt()) for i, image in ((0, images[0]), (-1, images[1]))
-            ]
-            say("the ends differ from the images by {:.3f} and {:.3f} of the range (RMS)".format(*result["end_errors"]))
+            first, last = (_image(loaded.space, file, loaded.space.shape[0], resize) for file in (start, end))
+            x = editing.interpolate(transport, first, last, frames, condition, batch=loading.batch)
+            errors = [float((made - image).square().mean().sqrt()) for made, image in ((x[0], first), (x[-1], last))]
+            result["end_errors"] = errors
+            say(
+                f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} of the range (RMS); more --steps come closer"
+            )
     _write_frames(target, loaded.space, x, overwrite)
     show(result, json, lambda r: r["out"])
 
@@ -145,7 +147,8 @@ def vary(
     target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
     condition = _condition(loaded, label, guiding)
     varied = editing.Variation(made, _image(loaded.space, image, loaded.space.shape[0], resize), strength)
-    _draw(loaded, made, varied, condition, n, seed, loading, target, overwrite, json, strength=strength)
+    result = _draw(made, varied, condition, n, seed, loading, target, overwrite)
+    show(result | {"strength": strength}, json, lambda r: r["out"])
 
 
 @app.command
@@ -200,7 +203,8 @@ def inpaint(
     x = _image(loaded.space, image, loaded.space.shape[0], resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
     led = editing.inpainting(made, x, holes, **_choices(made, solving, rounds))
-    _draw(loaded, made, led, condition, n, seed, loading, target, overwrite, json, filled=int(holes.sum()))
+    result = _draw(made, led, condition, n, seed, loading, target, overwrite)
+    show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
 
 
 @app.command
@@ -221,8 +225,8 @@ def upscale(
 ) -> None:
     """Enlarge an image to the model's size: `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`.
 
-    The image must be smaller by a whole factor; averaged over blocks the results are the image (DDNM). Iterative models only. Steps
-    are ancestral unless --solver says otherwise.
+    The image must be smaller by a whole factor; averaged over blocks the results are the image (DDNM). Iterative models only.
+    Steps are ancestral unless --solver says otherwise.
 
     Args:
         run: The run's folder.
@@ -247,7 +251,8 @@ def upscale(
     condition = _condition(loaded, label, guiding)
     low = _small(loaded.space, image)
     led = editing.super_resolution(made, low, **_choices(made, solving, rounds))
-    _draw(loaded, made, led, condition, n, seed, loading, target, overwrite, json, factor=loaded.space.shape[1] // low.shape[1])
+    result = _draw(made, led, condition, n, seed, loading, target, overwrite)
+    show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -289,8 +294,8 @@ def _check_editable(run: Run, transport: Transport) -> None:
 
     if not isinstance(transport, Flow):
         raise UsageError(
-            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot edit an "
-            "image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
+            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot edit "
+            "an image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
         )
     if run.space.kind != "image":
         raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
@@ -353,7 +358,6 @@ def _box(space: Space, text: str) -> Tensor:
 
 
 def _draw(
-    run: Run,
     made: Any,
     edited: Transport,
     condition: dict[str, int] | None,
@@ -362,18 +366,15 @@ def _draw(
     loading: Loading,
     target: Path,
     overwrite: bool,
-    json: bool,
-    **about: Any,
-) -> None:
-    """Write the samples of a transport that edits, and say where."""
+) -> dict[str, Any]:
+    """Write the samples of a transport that edits, and say what was done."""
     from pushforward import editing
     from pushforward.outputs import write_samples
 
     with precision_of(loading):
         parts = edited.stream(n, editing.asked(made, condition), seed=seed, batch=loading.batch)
-        write_samples(target, run.space, n, parts, overwrite)
-    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls, **about}
-    show(result, json, lambda r: r["out"])
+        write_samples(target, edited.space, n, parts, overwrite)
+    return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 
 
 def _write_frames(path: Path, space: Space, x: Tensor, overwrite: bool) -> None:
