@@ -3,8 +3,8 @@
     python benchmarks/solver_orders.py
 
 Five Gaussians of standard deviation 0.5 on a circle of radius 2 (METHODS 3f), float64, equal steps in log-SNR from -6 to 7, 48
-starts; the truth is RK4 in 2,000 steps, which Dormand-Prince at a tolerance of 1e-10 confirms. Stochastic solvers: one Gaussian
-of correlated entries, 100,000 rows, mean and covariance against the truth, in standard errors, and the weak order from the bias in
+starts; the truth is RK4 in 2,000 steps, which Dormand-Prince at a tolerance of 1e-10 confirms. Stochastic solvers: one
+Gaussian of correlated entries, 100,000 rows, mean and covariance against the truth, in standard errors, and the bias of
 the covariance at two numbers of steps.
 """
 

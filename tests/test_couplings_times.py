@@ -1,14 +1,18 @@
 import itertools
+import math
 
 import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from pushforward.couplings import Coupling, Independent, OptimalTransport, assign
-from pushforward.draws import BLOCK, BlockDraws
+import pushforward as pf
+from pushforward.couplings import Coupling, Independent, OptimalTransport, Source, assign
+from pushforward.draws import BLOCK, BlockDraws, RowDraws
 from pushforward.errors import UsageError
+from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
 from pushforward.predictions import convert, target
+from pushforward.solvers import DEIS, Ancestral, Euler
 from pushforward.spec import build, classes, describe
 from pushforward.times import (
     SNR,
@@ -17,6 +21,7 @@ from pushforward.times import (
     Levels,
     LogitNormal,
     LogNormal,
+    LogSNR,
     MinSNR,
     Stratified,
     Times,
@@ -182,3 +187,58 @@ def test_bad_settings_are_refused(make):
 def test_independent_noise_is_the_draws():
     x = torch.zeros(5, 2)
     assert torch.equal(Independent()(x, None, BlockDraws(0, 1, 5))[1], BlockDraws(0, 1, 5).normal((2,)))
+
+
+@pytest.mark.parametrize("coupling", [Independent, OptimalTransport])
+def test_a_source_takes_the_place_of_noise(coupling):
+    """Every row is one of the source's, in the model units of the data; plans permute them."""
+    space = pf.data.load("moons-c2ot", limit=100).space
+    source = Source("8gaussians-c2ot", space)
+    couple = coupling(source=source) if coupling is Independent else coupling(64, 1, source)
+    x, z = couple(torch.randn(128, 2), None, BlockDraws(0, 3, 128))
+    rows = {tuple(row) for row in source.rows.tolist()}
+    assert all(tuple(row) in rows for row in z.tolist())
+    centres = torch.tensor([[5 * math.cos(i * math.pi / 4), 5 * math.sin(i * math.pi / 4)] for i in range(8)])
+    assert torch.cdist(space.to_data(z), centres).min(1).values.mean() < 1.5
+    if coupling is OptimalTransport:
+        for part in (slice(0, 64), slice(64, 128)):
+            gaps = (x[part, None] - z[None, part]).square().sum(2)
+            assert gaps.diagonal().sum() <= gaps[:, torch.randperm(64)].diagonal().sum()
+
+
+def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
+    data = pf.data.load("moons-c2ot", limit=2_000)
+    run = pf.fit(
+        pf.recipes.flow(data.space, "tiny", coupling="ot", source="8gaussians-c2ot"), data, steps=5, out=tmp_path / "run"
+    )
+    again = pf.load(tmp_path / "run")
+    flow = again.transport
+    assert flow.source.data == "8gaussians-c2ot"
+    z = flow.noise(RowDraws(3, 4))
+    torch.testing.assert_close(flow.sample(4, seed=3), data.space.to_data(flow(z)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(flow.sample(6, seed=1)[2:], flow.sample(4, seed=3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(run.transport.sample(4), flow.sample(4))
+    x, t = torch.zeros(2, 2), torch.full((2,), 0.5)
+    for kind in ("noise", "score"):
+        with pytest.raises(UsageError, match="not from noise"):
+            again.denoiser.predict(kind, x, t)
+    assert torch.isfinite(again.denoiser.predict("velocity", x, t)).all()
+    for solver, grid in ((Euler(), "log_snr"), (Ancestral(), "time"), (DEIS(), None)):
+        with pytest.raises(UsageError, match="not from noise"):
+            flow.with_solver(solver, 5, grid)
+    with pytest.raises(UsageError, match="standard normal"):
+        log_prob(flow, x)
+
+
+def test_a_source_of_another_shape_is_refused():
+    space = pf.data.load("moons", limit=100).space
+    with pytest.raises(UsageError, match="must agree"):
+        Source("digits", space)(RowDraws(0, 3))
+
+
+def test_uniform_log_snr_is_uniform_there():
+    path = VP()
+    t = LogSNR(-5.0, 6.0).quantile(torch.linspace(0, 1, 12, dtype=torch.float64), path)
+    torch.testing.assert_close(path.log_snr(t), torch.linspace(6, -5, 12, dtype=torch.float64))
+    with pytest.raises(UsageError, match="lower first"):
+        LogSNR(3.0, 1.0)

@@ -20,6 +20,7 @@ T = 1000
 
 
 def unet_config(**changes):
+    """The settings of a tiny UNet2DModel."""
     return {
         "sample_size": SHAPE[1:],
         "in_channels": SHAPE[0],
@@ -528,6 +529,13 @@ def as_pickle(folder, network):
     network.save_pretrained(folder / "unet", safe_serialization=False)
 
 
+def pickle_beside_lost_parts(folder, network):
+    """A pickle does not take the place of parts that are lost."""
+    as_pickle(folder, network)
+    parts = {"metadata": {}, "weight_map": {"conv_in.bias": "diffusion_pytorch_model-00001-of-00001.safetensors"}}
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(parts))
+
+
 def cut(folder, network):
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -553,6 +561,8 @@ def without(name):
 SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
+    "pickle beside lost parts": (pickle_beside_lost_parts, CheckpointError, "cannot be read"),
+    "no size": (in_json(NETWORK, sample_size=None), UsageError, "names no sample_size"),
     "cut weights": (cut, CheckpointError, "cannot be read"),
     "a weight missing": (one_weight_less, CheckpointError, "missing keys: conv_in.bias"),
     "no weights": (without("unet/diffusion_pytorch_model.safetensors"), CheckpointError, "safetensors is missing"),
@@ -565,6 +575,7 @@ BROKEN = {
     "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel; only UNet2DModel"),
     "network, in its config": (in_json(NETWORK, _class_name="Transformer2DModel"), UsageError, "Transformer2DModel"),
     "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "only diffusers' own classes"),
+    "no network named": (in_json(INDEX, unet=[None, None]), UsageError, "names no unet"),
     "more parts": (in_json(INDEX, vae=["diffusers", "AutoencoderKL"]), UsageError, "also has vae"),
     "prediction": (in_json(SAMPLER, prediction_type="score"), UsageError, "epsilon, sample, v_prediction"),
     "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "makes no schedule"),
@@ -631,7 +642,14 @@ def other_units():
     return pf.data.Space(SHAPE, (0.4,) * 3, (0.2,) * 3)
 
 
+def from_other_data():
+    model = refused()
+    model.source = pf.couplings.Source("digits", model.space)
+    return model
+
+
 REFUSED = {
+    "source": (from_other_data, "from other data in the place of noise"),
     "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, width=16)), "which diffusers does not have"),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),

@@ -106,6 +106,16 @@ def test_transport_cost_is_that_of_two_gaussians():
     assert transport_cost(flow, far, 500) > 0.3, "less is moved than has to be: the size of the gap is what counts"
 
 
+def test_the_least_is_found_among_all_rows():
+    """Data that is the noise itself, moved and shuffled: nothing is less than to move each row back, |m|^2."""
+    mean = (0.5, -0.2)
+    flow = gaussian(Linear(), mean, 1.0)
+    rows = RowDraws(7, 200).normal((2,)).numpy() + np.float32(mean)
+    least = mean[0] ** 2 + mean[1] ** 2
+    cost = transport_cost(flow, dataset(flow, np.random.default_rng(0).permutation(rows)), 200, seed=7)
+    assert cost == pytest.approx(path_energy(flow, 200, seed=7) / least - 1, rel=1e-4)
+
+
 class Points(nn.Module):
     """The ideal denoiser of one point for each label; without labels it takes the first."""
 

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
         data,
         denoiser,
         draws,
+        editing,
         errors,
         evaluation,
+        grid_learning,
         guidance,
+        interop,
+        likelihood,
         methods,
         metrics,
         networks,
@@ -34,11 +38,11 @@ if TYPE_CHECKING:
         training,
         transports,
     )
-    from pushforward.denoiser import Denoiser
+    from pushforward.denoiser import Denoiser, Repathed
     from pushforward.evaluation import evaluate
-    from pushforward.guidance import Guided
+    from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
-    from pushforward.paths import VE, VP, Cosine, Linear, Path, Tabulated
+    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
     from pushforward.recipes import Recipe, Training
     from pushforward.report import Report, compare
     from pushforward.training import Progress, Run, fit, load, resume
@@ -51,9 +55,13 @@ _MODULES = (
     "data",
     "denoiser",
     "draws",
+    "editing",
     "errors",
     "evaluation",
+    "grid_learning",
     "guidance",
+    "interop",
+    "likelihood",
     "methods",
     "metrics",
     "networks",
@@ -71,11 +79,11 @@ _MODULES = (
     "transports",
 )
 _HOMES = {
-    "denoiser": ("Denoiser",),
+    "denoiser": ("Denoiser", "Repathed"),
     "evaluation": ("evaluate",),
-    "guidance": ("Guided",),
+    "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
-    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Tabulated"),
+    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
     "recipes": ("Recipe", "Training"),
     "report": ("Report", "compare"),
     "training": ("Progress", "Run", "fit", "load", "resume"),
@@ -89,6 +97,7 @@ __all__ = [
     "VE",
     "VP",
     "Autoencoder",
+    "Autoguided",
     "Cosine",
     "Denoiser",
     "Denoising",
@@ -101,9 +110,12 @@ __all__ = [
     "Path",
     "Progress",
     "Recipe",
+    "Repathed",
     "Report",
     "Run",
+    "Shifted",
     "Tabulated",
+    "Thresholded",
     "Training",
     "Transport",
     "compare",
@@ -111,11 +123,15 @@ __all__ = [
     "data",
     "denoiser",
     "draws",
+    "editing",
     "errors",
     "evaluate",
     "evaluation",
     "fit",
+    "grid_learning",
     "guidance",
+    "interop",
+    "likelihood",
     "load",
     "methods",
     "metrics",

@@ -74,7 +74,8 @@ class DiffusersUNet(nn.Module):
         levels: T, the number of levels that timesteps are counted in, at least 1.
         offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
             is counted as 0; 0 for flow matching.
-        null: The class that stands for no label, where the network was trained with one; None where it was not.
+        null: The number of the class that stands for no label, the last as a rule; None where there is none. Label dropout in
+            training needs one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
         UsageError: For another network, or one whose time, classes or channels cannot be read here.
@@ -98,11 +99,6 @@ class DiffusersUNet(nn.Module):
     def embedded(self) -> int:
         """How many classes the UNet2DModel embeds, the null among them; 0 without classes."""
         return self.config["num_class_embeds"] or 0
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are to ask for."""
-        return self.embedded - (self.null is not None)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Apply.

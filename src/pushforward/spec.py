@@ -26,6 +26,7 @@ _FOLDERS = (
     "networks",
     "methods",
     "data.space",
+    "interop",
 )
 _PLUGINS: dict[str, type] = {}
 _PLAIN = (str, int, float, bool, type(None))

@@ -96,9 +96,7 @@ def interpolate(
             x = editing.interpolate(transport, first, last, frames, condition, batch=loading.batch)
             errors = [float((made - image).square().mean().sqrt()) for made, image in ((x[0], first), (x[-1], last))]
             result["end_errors"] = errors
-            say(
-                f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} of the range (RMS); more --steps come closer"
-            )
+            say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1); more --steps help")
     _write_frames(target, loaded.space, x, overwrite)
     show(result, json, lambda r: r["out"])
 
@@ -294,8 +292,8 @@ def _check_editable(run: Run, transport: Transport) -> None:
 
     if not isinstance(transport, Flow):
         raise UsageError(
-            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot edit "
-            "an image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
+            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot "
+            "edit an image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
         )
     if run.space.kind != "image":
         raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
@@ -378,14 +376,16 @@ def _draw(
 
 
 def _write_frames(path: Path, space: Space, x: Tensor, overwrite: bool) -> None:
-    """A strip, an animation there and back, or what `write_samples` makes of the frames."""
+    """A strip, an animation (images there and back, points one after another), or what `write_samples` makes of the frames."""
     from pushforward.outputs import replacing, write_samples
     from pushforward.pictures import grid_picture, write_gif
 
     ending, rows = path.suffix.lower(), space.quantise(x)
     if ending == ".gif":
+        back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
+        shown = back if space.kind == "image" else [rows[: i + 1] for i in range(len(rows))]
         with replacing(path) as temporary:
-            write_gif(temporary, [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))], 120)
+            write_gif(temporary, shown, 120)
     elif ending == ".png" and space.kind == "image":
         with replacing(path) as temporary:
             grid_picture(rows, columns=len(rows)).save(temporary, format="PNG")

@@ -1,0 +1,277 @@
+"""The verbs that edit with a run, and the options that all sampling verbs share."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pushforward.cli import main
+
+TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder to work in, with a run of each kind and some images."""
+    folder = tmp_path_factory.mktemp("editing")
+    before = os.getcwd()
+    os.chdir(folder)
+    os.environ["PUSHFORWARD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    for name, one in zip(("a.png", "b.png"), pixels, strict=False):
+        Image.fromarray(one).save(name)
+    Image.fromarray(pixels[2]).resize((16, 16)).save("large.png")
+    Image.fromarray(pixels[0, :4, :4]).save("small.png")
+    Image.fromarray(np.stack([pixels[0]] * 2 + [pixels[1]], -1)).save("colours.png")
+    Image.fromarray(np.full((8, 8, 4), 100, dtype=np.uint8)).save("clear.png")
+    mask = np.zeros((8, 8), dtype=np.uint8)
+    mask[2:5, 1:7], mask[0, 0] = 255, 127
+    mask[7, 7] = 128
+    Image.fromarray(mask).save("mask.png")
+    assert main(["train", "flow", "--out", "flow", "--checkpoint-every", "2", *TINY]) == 0
+    assert main(["train", "gan", "--out", "gan", *TINY]) == 0
+    assert main(["train", "vae", "--out", "vae", *TINY]) == 0
+    assert main(["train", "flow", "--data", "moons", "--out", "moons", *TINY]) == 0
+    yield folder
+    os.chdir(before)
+
+
+def run(capsys, *words):
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+def done(capsys, *words):
+    code, out, err = run(capsys, *words, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def pixels(name):
+    return np.asarray(Image.open(name))
+
+
+MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["interpolate"], 2, "needs a run"),
+        (["vary", "flow"], 2, "needs an image"),
+        (["inpaint", "flow"], 2, "needs an image"),
+        (["upscale", "flow"], 2, "needs a small image"),
+        (["vary", "nothing", "a.png"], 4, "no run"),
+        (["vary", "flow", "none.png"], 3, "no image file none.png"),
+        (["vary", "flow", "flow/spec.json"], 3, "no image that can be read"),
+        (["vary", "flow", "clear.png"], 3, "transparent"),
+        (["vary", "flow", "large.png"], 2, "16 x 16 pixels (height x width), and the model makes 8 x 8. Add --resize"),
+        (["vary", "flow", "a.png", "--strength", "0"], 2, "(0, 1]"),
+        (["vary", "flow", "a.png", "--out", "x.gif"], 2, "no .gif"),
+        (["vary", "flow", "a.png", "--out", "a.png"], 2, "exists already"),
+        (["vary", "flow", "a.png", "--scale", "2"], 2, "--label"),
+        (["vary", "flow", "a.png", "--batch", "0"], 2, "batch must be at least 1"),
+        (["vary", "flow", "a.png", "--strenght", "1"], 2, "--strength"),
+        (["vary", "gan", "a.png"], 2, "one-call model (GAN)"),
+        (["vary", "moons", "a.png"], 2, "model of vectors"),
+        (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),
+        (["inpaint", "flow", "a.png", "--mask", "mask.png", "--box", "0,0,1,1"], 2, "--mask MASK.png"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,9,8"], 2, "bottom <= 8"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,8"], 2, "four whole numbers"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,8,8"], 2, "fills all"),
+        (["inpaint", "flow", "a.png", "--mask", "large.png"], 2, "large.png is 16 x 16"),
+        (["inpaint", "flow", "a.png", "--box", "0,0,4,4", "--rounds", "0"], 2, "--rounds"),
+        (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "one-call model (VAE)"),
+        (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),
+        (["upscale", "gan", "small.png"], 2, "one-call"),
+        (["interpolate", "flow", "--from", "a.png"], 2, "--to"),
+        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--seeds", "0,1"], 2, "or two seeds"),
+        (["interpolate", "flow", "--seeds", "0"], 2, "two whole numbers"),
+        (["interpolate", "flow", "--frames", "1"], 2, "--frames must be at least 2"),
+        (["interpolate", "flow", "--solver", "ancestral"], 2, "stochastic"),
+        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "no inverse"),
+        (["interpolate", "gan", "--from", "a.png", "--to", "b.png"], 2, "between seeds"),
+        (["interpolate", "gan", "--steps", "3"], 2, "one-call"),
+        (["sample", "flow", "--interval", "1:2"], 2, "--scale or --weaker"),
+        (["sample", "flow", "--scale", "2", "--interval", "2:1"], 2, "the lower first"),
+        (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "0.2:5"),
+        (["sample", "flow", "--weaker-scale", "2"], 2, "--weaker RUN"),
+        (["sample", "flow", "--weaker", "nothing"], 4, "no run"),
+        (["sample", "flow", "--weaker", "gan"], 2, "one-call"),
+        (["sample", "flow", "--weaker", "moons"], 2, "rows of shape"),
+        (["sample", "flow", "--weaker", "flow@step_9"], 4, "step_9"),
+        (["sample", "flow", "--threshold", "2"], 2, "(0, 1]"),
+        (["sample", "moons", "--threshold", "0.9"], 2, "bounds"),
+        (["sample", "moons", "--scale", "2"], 2, "labels"),
+        (["sample", "gan", "--weaker", "flow", "--threshold", "0.9"], 2, "--weaker, --threshold: gan holds a one-call"),
+        (["sample", "flow", "--grid", "learned", "--steps", "3"], 2, "pushforward tune flow --steps 3"),
+        (["sample", "flow", "--grid", "learned", "--solver", "heun"], 2, "--solver heun"),
+        (["evaluate", "flow", "--weaker-scale", "2"], 2, "--weaker RUN"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
+    before = sorted(os.listdir(here))
+    found, out, err = run(capsys, *words)
+    assert (found, out) == (code, ""), err
+    assert says in " ".join(err.split()), err
+    assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
+
+
+def test_interpolation_ends_at_the_images(here, capsys):
+    words = ["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--frames", "4", *MANY]
+    said = done(capsys, *words, "--out", "frames")
+    assert sorted(os.listdir("frames")) == ["0.png", "1.png", "2.png", "3.png"]
+    for name, frame, error in zip(("a.png", "b.png"), ("0", "3"), said["end_errors"], strict=True):
+        gap = pixels(name).astype(float) / 255 - pixels(f"frames/{frame}.png").astype(float) / 255
+        assert np.sqrt(np.mean(gap**2)) == pytest.approx(error, abs=2e-3)
+        assert error < 0.05
+    assert run(capsys, *words, "--out", "strip.png")[0] == 0
+    strip = pixels("strip.png")
+    assert strip.shape == (8, 4 * 8 + 3)
+    np.testing.assert_array_equal(strip[:, 9:17], pixels("frames/1.png"))
+
+
+@pytest.mark.parametrize("family", ["flow", "gan", "vae"])
+def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family):
+    said = done(capsys, "interpolate", family, "--seeds", "5,7", "--label", "2", "--frames", "3", "--out", f"{family}-between")
+    assert said["seeds"] == [5, 7]
+    for seed, frame in ((5, 0), (7, 2)):
+        assert run(capsys, "sample", family, "--n", "1", "--label", "2", "--seed", str(seed), "--out", f"{family}-{seed}")[0] == 0
+        one = pixels(f"{family}-{seed}/0-2.png").astype(int)
+        assert np.abs(one - pixels(f"{family}-between/{frame}.png")).max() <= 1
+
+
+def test_an_interpolation_is_written_by_its_ending(here, capsys):
+    for words, frames in ((["gan", "--out", "there.gif"], 16), (["moons", "--frames", "5", "--out", "points.gif"], 5)):
+        assert run(capsys, "interpolate", *words)[0] == 0
+        assert Image.open(words[-1]).n_frames == frames
+    assert done(capsys, "interpolate", "moons", "--frames", "5")["out"].endswith("moons/samples/interpolate-seeds0-1.csv")
+    assert len(open("moons/samples/interpolate-seeds0-1.csv").read().split()) == 6
+
+
+def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
+    gaps = []
+    for strength in ("0.01", "0.5", "1"):
+        said = done(
+            capsys,
+            "vary",
+            "flow",
+            "a.png",
+            "--strength",
+            strength,
+            "--n",
+            "3",
+            "--seed",
+            "4",
+            "--label",
+            "1",
+            *MANY,
+            "--out",
+            f"v{strength}.npz",
+        )
+        x = np.load(f"v{strength}.npz")["x"][..., 0].astype(float)
+        gaps.append(np.abs(x - pixels("a.png")).mean())
+        assert said["calls_per_sample"] == 2 * round(float(strength) * 100) - 1
+    assert gaps == sorted(gaps)
+    assert gaps[0] < 20
+    assert run(capsys, "sample", "flow", "--n", "3", "--seed", "4", "--label", "1", *MANY, "--out", "new.npz")[0] == 0
+    np.testing.assert_array_equal(np.load("new.npz")["x"], np.load("v1.npz")["x"])
+
+
+def test_inpainting_keeps_what_is_not_masked(here, capsys):
+    holes = pixels("mask.png") >= 128
+    assert (holes.sum(), holes[0, 0], holes[7, 7]) == (19, False, True)
+    few = ["inpaint", "flow", "a.png", "--steps", "6", "--n", "4"]
+    said = done(capsys, *few, "--mask", "mask.png", "--rounds", "2", "--out", "filled.npz")
+    assert (said["filled"], said["calls_per_sample"]) == (19, 11)
+    x = np.load("filled.npz")["x"][..., 0]
+    np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~holes)
+    assert done(capsys, *few, "--box", "2,1,5,7", "--label", "3", "--scale", "2", "--out", "box.npz")["calls_per_sample"] == 52
+    x = np.load("box.npz")["x"][..., 0]
+    box = np.zeros((8, 8), dtype=bool)
+    box[2:5, 1:7] = True
+    np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~box)
+    assert (np.load("box.npz")["label"] == 3).all()
+
+
+def test_the_solver_is_ancestral_unless_one_is_named(here, capsys):
+    few = ["inpaint", "flow", "a.png", "--box", "0,0,4,8", "--steps", "6", "--grid", "time", "--n", "2", "--rounds", "1"]
+    found = {}
+    for name, more in (("default", []), ("ancestral", ["--solver", "ancestral"]), ("heun", ["--solver", "heun"])):
+        assert run(capsys, *few, *more, "--out", f"{name}.npz")[0] == 0
+        found[name] = np.load(f"{name}.npz")["x"]
+    np.testing.assert_array_equal(found["default"], found["ancestral"])
+    assert (found["default"] != found["heun"]).any()
+
+
+def test_upscaling_averages_to_the_image(here, capsys):
+    said = done(capsys, "upscale", "flow", "small.png", "--n", "3", "--steps", "6", "--out", "up.npz")
+    assert said["factor"] == 2
+    x = np.load("up.npz")["x"][..., 0].astype(float)
+    inside = ((x > 0) & (x < 255)).reshape(3, 4, 2, 4, 2).all((2, 4))
+    gap = np.abs(x.reshape(3, 4, 2, 4, 2).mean((2, 4)) - pixels("small.png"))
+    assert inside.sum() > 5
+    assert gap[inside].max() <= 0.5
+
+
+def test_images_are_made_to_fit_only_when_told(here, capsys):
+    small = ["--strength", "0.01", "--n", "1", *MANY]
+    for name in ("large.png", "colours.png"):
+        assert run(capsys, "vary", "flow", name, "--resize", *small, "--out", f"fit-{name}")[0] == 0
+        wanted = np.asarray(Image.open(name).convert("L").resize((8, 8), Image.Resampling.BICUBIC)).astype(float)
+        assert np.abs(pixels(f"fit-{name}") - wanted).mean() < 20
+
+
+def test_learned_times_are_used_for_their_steps_alone(here, capsys, monkeypatch):
+    times = [0.95, 0.6, 0.3, 0.0]
+    monkeypatch.setattr("pushforward.training.Run.learned_grid", lambda run, steps, solver: times if steps == 3 else None)
+    used = []
+    monkeypatch.setattr("pushforward.transports.Flow._at_start", lambda flow, z: used.append(flow.times.tolist()) or z)
+    for words, learned in (
+        (["--steps", "3"], True),
+        (["--steps", "4"], False),
+        (["--steps", "3", "--grid", "time"], False),
+        (["--steps", "3", "--scale", "2"], False),
+        (["--steps", "3", "--scale", "2", "--grid", "learned"], True),
+    ):
+        code, _, err = run(capsys, "sample", "flow", "--n", "1", *words)
+        assert code == 0
+        assert (used[-1] == times) == learned, words
+        assert ("3 steps of DPM" in err) == learned
+
+
+def test_guidance_is_what_the_library_makes_of_it(here, capsys):
+    from pushforward import Flow, Guided, load
+    from pushforward.guidance import Autoguided, Thresholded
+
+    flow = load("flow").transport
+    inner = Guided(flow.denoiser, 3.0, (0.2, 5.0))
+    weak = load("flow", checkpoint="step_000002").denoiser
+    for words, denoiser in (
+        (["--scale", "3", "--interval", "0.2:5"], inner),
+        (["--weaker", "flow@step_000002"], Autoguided(flow.denoiser, weak, 2.0)),
+        (
+            [
+                "--scale",
+                "3",
+                "--interval",
+                "0.2:5",
+                "--weaker",
+                "flow@step_000002",
+                "--weaker-scale",
+                "1.5",
+                "--threshold",
+                "0.9",
+            ],
+            Thresholded(Autoguided(inner, weak, 1.5, (0.2, 5.0)), 0.9),
+        ),
+    ):
+        said = done(capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite")
+        wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
+        assert said["calls_per_sample"] == wanted.calls
+        np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
