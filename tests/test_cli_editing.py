@@ -2,12 +2,15 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pushforward.cli import main
+from pushforward.data.images import read_image
+from pushforward.errors import DataError
 
 TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
 
@@ -275,3 +278,17 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
         wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
         assert said["calls_per_sample"] == wanted.calls
         np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
+
+
+def test_an_image_file_is_read_as_a_model_takes_it(here):
+    gray, colours, clear = (Image.open(name) for name in ("a.png", "colours.png", "clear.png"))
+    plain = np.asarray(gray)
+    np.testing.assert_array_equal(read_image(Path("a.png"), 1), plain[None])
+    np.testing.assert_array_equal(read_image(Path("a.png"), 3), np.stack([plain] * 3))
+    np.testing.assert_array_equal(read_image(Path("a.png"), 4), np.stack([plain] * 3 + [np.full_like(plain, 255)]))
+    np.testing.assert_array_equal(read_image(Path("colours.png"), 3), np.asarray(colours).transpose(2, 0, 1))
+    luma = np.asarray(colours).astype(float) @ [0.299, 0.587, 0.114]
+    assert np.abs(read_image(Path("colours.png"), 1)[0] - luma).max() <= 1
+    np.testing.assert_array_equal(read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1))
+    with pytest.raises(DataError, match="5"):
+        read_image(Path("a.png"), 5)

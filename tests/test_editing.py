@@ -159,6 +159,8 @@ def test_the_ends_of_strength(path, solver):
     gaps = [float(((vary(flow, x, strength, 64, seed=3) - x) / std).square().mean().sqrt()) for strength in (1e-6, 0.3, 0.6, 1.0)]
     assert gaps[0] < 0.02, "at t_min noise is a hundredth at most"
     assert gaps == sorted(gaps)
+    coarse = flow.with_solver(solver, 5, "time")
+    assert ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt() < 0.02, "even within the last of few steps"
 
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():

@@ -199,3 +199,51 @@ def test_the_posterior_of_levels_is_bayes_rule():
         prior += math.exp(-5) / 256
         share = torch.softmax(prior.log() - ((seen[..., None] - levels) / ratio) ** 2 / 2, -1)
         torch.testing.assert_close(found, (share * levels).sum(-1), rtol=0, atol=0.12 * gap + 0.01 * ratio)
+
+
+def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys):
+    """By name, alone or beside other metrics; a rows' mean with its standard error; not for one-call models."""
+    import json
+
+    import pushforward as pf
+    from pushforward.cli import main
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    data = pf.data.load("digits")
+    for name, steps in (("vdm", 60), ("gan", 2)):
+        pf.fit(pf.recipes.named(name)(data.space, "tiny"), data, steps=steps, out=tmp_path / name)
+    assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    row = content["entrants"][0]["scores"]["bpd"]
+    run = pf.load(tmp_path / "vdm")
+    x, label = data.held_out.data_units(), torch.from_numpy(data.held_out.labels)
+    again = -elbo(
+        run.transport,
+        x[:256],
+        {"label": label[:256]},
+        spread=decoder_spread(run.transport, data.train.data_units()[:64], {"label": torch.from_numpy(data.train.labels[:64])}),
+    ) / (64 * math.log(2))
+    assert row["n"] == len(x)
+    assert abs(row["mean"] - float(again.mean())) < 0.05
+    assert row["spread"] == pytest.approx(float(again.std()) / math.sqrt(len(x)), rel=0.2)
+    # digits hold 17 levels of 256: log2(17) = 4.1 bits at most for a model that knows them, 8 for none
+    assert 1 < row["mean"] < 6
+    assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
+    assert "no likelihood" in capsys.readouterr().err
+    assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1)["entrants"][0]["scores"]
+    assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100000"]) == 2
+    assert "held-out rows" in capsys.readouterr().err
+
+
+def test_vectors_are_evaluated_by_their_density():
+    import pushforward as pf
+    from pushforward.evaluation.likelihood import bits
+
+    data = pf.data.load("8gaussians", limit=500)
+    scale = float(data.space.std[0])
+    angles = [2 * math.pi * i / 8 for i in range(8)]
+    denoiser = Mixture(Linear(), [[5 * math.cos(a) / scale, 5 * math.sin(a) / scale] for a in angles], 1 / scale)
+    denoiser.space = dataclasses.replace(data.space, mean=(0.0, 0.0), std=(scale, scale))
+    found = bits(Flow(denoiser, Heun(), 5), dataclasses.replace(data, space=denoiser.space), 200)
+    truth = -data.truth.log_density(data.held_out.data_units()[:200].numpy()).mean() / (2 * math.log(2))
+    assert found["mean"] == pytest.approx(truth, abs=2e-3)

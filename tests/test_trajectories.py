@@ -66,7 +66,7 @@ def test_a_gaussian_flow_has_the_straightness_and_energy_of_its_closed_form(path
     assert straightness(flow, 500, steps=400) == pytest.approx(energy / moved - 1, abs=1e-3), "the solve is all that is in error"
 
 
-def test_lines_towards_a_point_are_straight_and_the_least_there_is(monkeypatch):
+def test_lines_towards_a_point_are_straight_and_the_least_there_is():
     flow = gaussian(Cosine(), std=0.0)
     data = dataset(flow, np.tile(MEAN, (300, 1)))
     z = RowDraws(5, 300).normal((3,)).double()

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward import spec
 from pushforward.data.space import Space
 from pushforward.denoiser import Condition, Denoiser
 from pushforward.errors import CheckpointError, MissingExtra, UsageError, did_you_mean
@@ -436,6 +435,3 @@ def _schedule(betas: tuple[float, ...]) -> dict[str, Any]:
         if torch.allclose(made, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
             return settings
     return {"trained_betas": list(betas), **levels}
-
-
-spec.register(DiffusersUNet)

@@ -127,8 +127,10 @@ def list_metrics(*, json: Flag = False) -> None:
         json: Print as JSON.
     """
     from pushforward import metrics
+    from pushforward.evaluation.likelihood import ABOUT
 
     rows = {name: {"what": first_line(part), "scores": list(part.scores)} for name, part in metrics.registry().items()}
+    rows["bpd"] = {"what": f"{ABOUT['label'].capitalize()} of an iterative model, only where asked for.", "scores": ["bpd"]}
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
 
 

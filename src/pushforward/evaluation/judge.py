@@ -16,6 +16,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import Features, fit_features
+from pushforward.evaluation.likelihood import ABOUT, bits
 from pushforward.evaluation.scoring import compared, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.training import Run, load
@@ -336,7 +337,8 @@ def evaluate(
         data: The data set; a run knows its own.
         n: Samples on either side.
         repeats: Samplings.
-        metrics: Names of metrics (`pushforward.metrics.registry`); None means all that apply.
+        metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
+            but that.
         plugins: Python files that the run needs.
         seed: Added to the seed of every sampling.
         batch: Rows sampled at a time.
@@ -352,9 +354,24 @@ def evaluate(
         model = load(model, plugins=plugins)
     if data is None:
         data = data_of(model)
-    judge = Judge(data, n or 0, repeats, metrics, seed, batch)
-    content, _ = judge.entrant(model.name if isinstance(model, Run) else "model", model, curve=False)
-    return {**judge.described(), "entrants": [content], "baseline": judge.baseline()}
+    others = None if metrics is None else [name for name in metrics if name != "bpd"]
+    name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
+    row = bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch) if asked else None
+    if row is not None and not others:
+        return _of_bits(name, data, row)
+    judge = Judge(data, n or 0, repeats, others, seed, batch)
+    content, _ = judge.entrant(name, model, curve=False)
+    described = judge.described()
+    if row is not None:
+        content["scores"]["bpd"], described["metrics"]["bpd"] = row, ABOUT
+    return {**described, "entrants": [content], "baseline": judge.baseline()}
+
+
+def _of_bits(name: str, data: Dataset, row: dict[str, Any]) -> dict[str, Any]:
+    """The content of an evaluation that asks for bits per dimension alone, which needs no samples."""
+    entrant = {"name": name, "scores": {"bpd": row}}
+    about = {"data": {"name": data.name, "fingerprint": data.fingerprint}, "settings": {"n": row["n"]}, "machine": machine()}
+    return {**about, "metrics": {"bpd": ABOUT}, "entrants": [entrant], "baseline": {"scores": {}}}
 
 
 def data_of(model: Any) -> Dataset:

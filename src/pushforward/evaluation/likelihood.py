@@ -21,8 +21,8 @@ __all__ = ["ABOUT", "bits"]
 ABOUT = {
     "label": "bits per dimension",
     "better": "lower",
-    "what": "How many bits the model needs for one number of a held-out row: for images a bound for their 256 levels, for vectors "
-    "minus the log density in the data's units, which may be negative.",
+    "what": "How many bits the model needs for one number of a held-out row: for images a bound for their 256 levels, for "
+    "vectors minus the log density in the data's units, which may be negative.",
 }
 TIMES = 16
 FITTED = 64
@@ -34,8 +34,8 @@ def bits(
 ) -> dict[str, Any]:
     """Bits per dimension of held-out rows, with their standard error over rows.
 
-    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training rows. Vectors: minus the log
-    density by the instantaneous change of variables (`log_prob`). A model of labels is asked for rows given their labels.
+    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training rows. Vectors: minus the
+    log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for rows given their labels.
 
     Args:
         transport: An iterative model.
@@ -53,8 +53,8 @@ def bits(
     """
     if not isinstance(transport, Flow):
         raise UsageError(
-            f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model (flow, ddpm, "
-            "edm, vdm), or other metrics."
+            f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
+            "(flow, ddpm, edm, vdm), or other metrics."
         )
     held_out, labelled = data.held_out, bool(transport.space.classes)
     count = min(len(held_out), 10_000) if n is None else n
