@@ -558,3 +558,17 @@ def test_a_space_without_a_target_still_loads():
     older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
     assert Space(**older).target == ""
     assert space.with_labels(False).target == ""
+
+
+def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_place():
+    data = pictures()
+    n = len(data.train)
+    plain, moved = Sampler(data, n, seed=3), Sampler(data, n, seed=3, augment=("dequantise",))
+    std = torch.tensor(data.space.std).view(1, -1, 1, 1)
+    gaps = [(moved.batch(epoch).x - plain.batch(epoch).x) * std * 255 for epoch in (0, 1)]
+    for gap in gaps:
+        assert gap.abs().max() <= 0.5 + 1e-4
+        assert gap.var().item() == pytest.approx(1 / 12, rel=0.1)
+    assert not torch.equal(*gaps)
+    assert torch.equal(Sampler(data, 1, seed=3, augment=("dequantise",)).batch(n + 2).x[0], moved.batch(1).x[2])
+    assert len(torch.unique(gaps[0])) > 0.9 * gaps[0].numel()

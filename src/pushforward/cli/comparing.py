@@ -64,7 +64,7 @@ def compare(
         target: The .csv column that becomes the label.
         resize: Make images this wide and high.
         limit: Use at most this many training rows.
-        augment: flip, shift or flip,shift.
+        augment: flip, shift, dequantise, or several: flip,shift.
         batch: Samples per step.
         lr: Learning rate.
         device: auto, cpu, cuda or cuda:1.

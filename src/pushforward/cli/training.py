@@ -141,7 +141,7 @@ def train(
         target: The .csv column that becomes the label.
         resize: Make images this wide and high.
         limit: Use at most this many training rows.
-        augment: flip, shift or flip,shift.
+        augment: flip, shift, dequantise, or several: flip,shift.
         batch: Samples per step.
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.

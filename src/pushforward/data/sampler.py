@@ -25,9 +25,10 @@ __all__ = ["AUGMENTATIONS", "Batch", "Sampler"]
 AUGMENTATIONS = {
     "flip": "mirror left and right with probability 1/2",
     "shift": "move by up to an eighth of the size (at least 1 pixel) in each direction, edges repeated",
+    "dequantise": "move every value uniformly within its level of 256, so that the data has a density",
 }
 RESIDENT_BYTES = 256 * 2**20
-_ORDER, _FLIP, _DOWN, _RIGHT = 1, 2, 3, 4
+_ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Sampler:
         dataset: where the rows come from; only its training split is read.
         batch: rows per batch, at least 1; may exceed the number of rows.
         seed: keys order and augmentation.
-        augment: any of ``"flip"`` and ``"shift"``; images only.
+        augment: any of `AUGMENTATIONS`; images only.
         condition: whether batches carry labels, where the dataset has them.
 
     Raises:
@@ -140,7 +141,8 @@ class Sampler:
             x = self._augmented(x, epochs, rows)
         condition = None if labels is None else {"label": labels.index_select(0, index).to(device)}
         x = x.to(device)
-        return Batch(x if self._converted else self._model_units(x), condition)
+        u = x if self._converted else self._model_units(x)
+        return Batch(self._dequantised(u, epochs, rows) if "dequantise" in self.augment else u, condition)
 
     def _store(self, device: str | torch.device) -> tuple[Tensor, Tensor | None]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not."""
@@ -170,6 +172,13 @@ class Sampler:
         pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
         index = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
         return x.flatten(2).gather(2, index).view(x.shape)
+
+    def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+        """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
+        words = mix(_LEVEL, self.seed, epochs[:, None], rows[:, None], np.arange(u[0].numel()))
+        uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
+        std = torch.tensor(self.dataset.space.std, dtype=u.dtype, device=u.device).view(-1, 1, 1)
+        return u + uniform.view(u.shape).to(u) / (255 * std)
 
     def _integers(self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """Uniform integers from -m to m, m = max(1, size // 8)."""
