@@ -29,7 +29,7 @@ from pushforward.transports import Flow
 STEPS = (128, 256, 512)
 OTHERS = {"unipc:3": (128, 512, 1024, 2048), "rk4": (40, 80)}
 """The fourth order is reached late by UniPC, and by RK4 until the truth's own error is near."""
-RUNS = {"eulermaruyama:3": (800, 3200), "predictorcorrector": (200, 800)}
+RUNS = {"eulermaruyama:2": (400, 1600), "predictorcorrector": (200, 800)}
 ROWS = 100_000
 
 

@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Cosine, Linear, Path, Tabulated, linear_betas
+from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, linear_betas
 from pushforward.spec import build, classes, describe
 
 PATHS = [Linear(), Cosine(), VP(), VE(), Tabulated(linear_betas()), Tabulated([0.05, 0.2, 0.4, 0.9])]
-IDS = ["linear", "cosine", "vp", "ve", "ddpm", "short-table"]
+PATHS += [Shifted(Cosine(), 2.0), Shifted(VP(), 0.3), Narrowed(VP(), 0.01, 0.9)]
+IDS = ["linear", "cosine", "vp", "ve", "ddpm", "short-table", "shifted-cosine", "shifted-vp", "narrowed"]
 
 
 def inner_times(path, n=61):

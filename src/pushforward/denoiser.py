@@ -15,7 +15,7 @@ from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed"]
+__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "trained"]
 
 Condition = dict[str, Tensor] | None
 
@@ -111,6 +111,14 @@ class Denoiser(nn.Module):
     def on(self, path: Path) -> Repathed:
         """The same model read on another path (`Repathed`)."""
         return Repathed(self, path)
+
+
+def trained(denoiser: Predictor) -> Denoiser | None:
+    """The denoiser that was trained, inside whatever guidance and changes of path were put around it; None for others."""
+    inner: object = denoiser
+    while inner is not None and not isinstance(inner, Denoiser):
+        inner = getattr(inner, "denoiser", None)
+    return inner
 
 
 class Repathed(nn.Module):

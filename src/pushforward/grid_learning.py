@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
+from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
 
 __all__ = ["LearnedGrid", "learn_grid"]
@@ -58,10 +59,10 @@ def learn_grid(
 ) -> LearnedGrid:
     """Find the times of ``flow``'s steps that bring its samples nearest to the same model's many-step samples.
 
-    The first time stays at the grid's noisy end and the last at 0; those between are at log_snr = low + (high - low)
-    cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the mean squared distance in model units, through
-    solver and network. A third as many rows are kept aside: the grid returned is the best on them, the flow's own if none is
-    better.
+    It starts from the best of the flow's own times and the named grids. The first time stays at the noisy end and the last at 0;
+    those between are at log_snr = low + (high - low) cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the
+    mean squared distance in model units, through solver and network. A third as many rows are kept aside: the grid returned is
+    the best on them, the flow's own if none is better.
 
     Args:
         flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
@@ -82,7 +83,7 @@ def learn_grid(
     _check(flow)
     teacher = teacher or flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
     learn, judge = (_Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
-    parameters = _Shares(flow)
+    parameters = _Shares(_best_start(flow, learn, batch))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(flow, torch.from_numpy(flow.times.copy()), batch)
     best, least = flow.times.tolist(), before
@@ -101,6 +102,12 @@ def learn_grid(
             if watch is not None:
                 watch(i + 1, found)
     return LearnedGrid(best, before, least, rounds)
+
+
+def _best_start(flow: Flow, pairs: _Pairs, batch: int) -> Flow:
+    """The flow on its own grid or on the named one that does best on some pairs."""
+    tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
+    return min(tried, key=lambda one: pairs.error(flow, torch.from_numpy(one.times.copy()), batch))
 
 
 def _check(flow: Flow) -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, Denoiser, Predictor, Repathed
+from pushforward.denoiser import Condition, Predictor, Repathed, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.predictions import check, convert
@@ -74,8 +74,8 @@ class Guided(nn.Module):
         super().__init__()
         if not denoiser.space.classes:
             raise UsageError("Guidance needs a model trained with labels; this one was trained without (--condition label).")
-        inner = denoiser.denoiser if isinstance(denoiser, Repathed) else denoiser
-        if isinstance(inner, Denoiser) and not inner.unconditional:
+        inner = trained(denoiser)
+        if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
                 "label_dropout=0.1, or guide it by a weaker model (Autoguided, --weaker RUN)."

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pushforward.couplings import Source
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Denoiser, Predictor
+from pushforward.denoiser import Condition, Predictor, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.paths import Coefficients
@@ -239,10 +239,8 @@ class Flow(Transport):
     @property
     def source(self) -> Source | None:
         """What it starts from in the place of standard normal noise."""
-        inner: Any = self.denoiser
-        while not isinstance(inner, Denoiser) and isinstance(inner, nn.Module) and "denoiser" in inner._modules:
-            inner = inner.denoiser
-        return inner.source if isinstance(inner, Denoiser) else None
+        inner = trained(self.denoiser)
+        return None if inner is None else inner.source
 
     def noise(self, draws: Draws) -> Tensor:
         """Standard normal noise, or rows of the model's source."""

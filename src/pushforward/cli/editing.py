@@ -189,7 +189,7 @@ def inpaint(
         loading: Which weights are used, and how.
         json: Print the result as JSON.
     """
-    from pushforward import editing
+    from pushforward import restoration
 
     if (mask is None) == (box is None):
         raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
@@ -200,7 +200,7 @@ def inpaint(
     condition = _condition(loaded, label, guiding)
     x = _image(loaded.space, image, loaded.space.shape[0], resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
-    led = editing.inpainting(made, x, holes, **_choices(made, solving, rounds))
+    led = restoration.inpainting(made, x, holes, **_choices(made, solving, rounds))
     result = _draw(made, led, condition, n, seed, loading, target, overwrite)
     show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
 
@@ -240,7 +240,7 @@ def upscale(
         loading: Which weights are used, and how.
         json: Print the result as JSON.
     """
-    from pushforward import editing
+    from pushforward import restoration
 
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
@@ -248,7 +248,7 @@ def upscale(
     target = _target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
     condition = _condition(loaded, label, guiding)
     low = _small(loaded.space, image)
-    led = editing.super_resolution(made, low, **_choices(made, solving, rounds))
+    led = restoration.super_resolution(made, low, **_choices(made, solving, rounds))
     result = _draw(made, led, condition, n, seed, loading, target, overwrite)
     show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 

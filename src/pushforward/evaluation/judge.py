@@ -162,13 +162,15 @@ class Judge:
 
     def _curve(self, transport: Transport) -> list[dict[str, Any]]:
         """Fréchet distance and coverage against network calls, for as many steps as the time allows."""
-        if not isinstance(transport, Flow):
+        if not isinstance(transport, Flow) or transport.solver.adaptive:
             return []
         import time
 
         points, started = [], time.perf_counter()
         for steps in CURVE_STEPS:
-            flow = transport.with_solver(transport.solver, steps, transport.grid)
+            # times given one by one are for their own number of steps
+            grid = transport.grid if isinstance(transport.grid, str) else None
+            flow = transport.with_solver(transport.solver, steps, grid)
             began = time.perf_counter()
             x, _ = self._draw(flow, REPEAT_SEEDS)
             took = time.perf_counter() - began
@@ -197,7 +199,13 @@ class Judge:
 
 
 def _title(transport: Flow) -> str:
-    return type(transport.solver).__name__ + (f", {transport.grid} grid" if transport.grid else "")
+    return type(transport.solver).__name__ + _grid_title(transport.grid)
+
+
+def _grid_title(grid: str | Sequence[float] | None) -> str:
+    if grid is None:
+        return ""
+    return f", {grid} grid" if isinstance(grid, str) else ", grid of its own"
 
 
 def _of_run(run: Run) -> dict[str, Any]:

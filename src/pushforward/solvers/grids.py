@@ -22,7 +22,7 @@ Grid = Callable[[Path, int], np.ndarray]
 
 def uniform_time(path: Path, steps: int) -> np.ndarray:
     """Equal steps in t from t_max to 0, or to t_min and then 0 where the last but one would fall below t_min."""
-    times = path.ends[1] * np.arange(steps, -1, -1) / steps
+    times = (path.ends[1] * np.arange(steps, -1, -1) / steps).clip(max=path.ends[1])
     if steps == 1 or times[-2] >= path.ends[0]:
         return times
     return np.append(np.linspace(path.ends[1], path.ends[0], steps), 0.0)
@@ -58,7 +58,7 @@ def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
     _check_number("shifted", shift)
     low, high = path.ends
     u = np.arange(steps, -1, -1) / steps
-    times = high * shift * u / (1 + (shift - 1) * u)
+    times = (high * shift * u / (1 + (shift - 1) * u)).clip(max=high)
     if steps == 1 or times[-2] >= low:
         return times
     # with so many steps they would fall below t_min: equal steps in u end at t_min in its place
