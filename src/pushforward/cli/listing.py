@@ -90,33 +90,34 @@ def list_recipes(*, json: Flag = False) -> None:
 
 @list_app.command(name="solvers")
 def list_solvers(*, json: Flag = False) -> None:
-    """Name the solvers with their order and calls per step.
+    """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3.
 
     Args:
         json: Print as JSON.
     """
+    import inspect
+
     from pushforward import solvers
 
     rows = {}
     for name, part in solvers.registry().items():
-        made = part()
+        made, arguments = part(), list(inspect.signature(part).parameters)
         rows[name] = {
+            "number": {arguments[0]: getattr(made, arguments[0])} if arguments else None,
             "order": made.order,
-            "calls_per_step": made.calls_per_step,
+            "calls_per_step": None if made.adaptive else made.calls_per_step,
             "grid": made.grid,
             "stochastic": made.stochastic,
             "what": first_line(part),
         }
-    show(
-        rows,
-        json,
-        lambda found: columns(
-            [
-                [n, f"order {r['order']}", f"{r['calls_per_step']} calls a step", f"grid {r['grid']}", r["what"]]
-                for n, r in found.items()
-            ]
-        ),
-    )
+    show(rows, json, lambda found: columns([_solver(name, row) for name, row in found.items()]))
+
+
+def _solver(name: str, row: dict[str, Any]) -> list[str]:
+    number = "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
+    calls = row["calls_per_step"]
+    cost = "calls as needed" if calls is None else f"{calls} call{'s' if calls > 1 else ''} a step"
+    return [f"{name}{number}", f"order {row['order']}", cost, f"grid {row['grid']}", row["what"]]
 
 
 @list_app.command(name="metrics")
