@@ -56,10 +56,8 @@ def main() -> None:
         ]
         for r in rows
     ]
-    text = (
-        table(head, body)
-        + f"\n\n{rows[0]['how'].capitalize()}; network calls in bfloat16, as in training. Target: below 1.0. Published: {PUBLISHED}."
-    )
+    how = f"{rows[0]['how'].capitalize()}; network calls in bfloat16, as in training."
+    text = table(head, body) + f"\n\n{how} Target: below 1.0. Published: {PUBLISHED}."
     write("mnist_bpd", "MNIST: bits per dimension", text, rows, samples=run.state["samples"])
 
 
