@@ -1,6 +1,6 @@
 """The order of every solver on a closed-form problem, and the moments that stochastic ones keep.
 
-    python benchmarks/solver_orders.py
+    python benchmarks/solver_orders.py [--only SOLVER ...]     (the other rows are kept from results/solver_orders.json)
 
 Five Gaussians of standard deviation 0.5 on a circle of radius 2 (METHODS 3f), float64, equal steps in log-SNR from -6 to 7, 48
 starts; the truth is RK4 in 2,000 steps, which Dormand-Prince at a tolerance of 1e-10 confirms. Stochastic solvers: one
@@ -10,13 +10,15 @@ the covariance at two numbers of steps.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from protocol import each, table, write
+from protocol import RESULTS, each, table, write
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from closed_form import ring
@@ -29,7 +31,7 @@ from pushforward.transports import Flow
 STEPS = (128, 256, 512)
 OTHERS = {"unipc:3": (128, 512, 1024, 2048), "rk4": (40, 80)}
 """The fourth order is reached late by UniPC, and by RK4 until the truth's own error is near."""
-RUNS = {"eulermaruyama:2": (400, 1600), "predictorcorrector": (200, 800)}
+RUNS = {"ancestral": (400, 1600), "ddim:0.5": (400, 1600), "eulermaruyama:2": (400, 1600), "predictorcorrector": (200, 800)}
 ROWS = 100_000
 
 
@@ -68,8 +70,16 @@ def weak(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    rows = [row for part in each(orders, [(name,) for name in FIXED], 2) for row in part]
-    sampled = each(weak, [(name,) for name in STOCHASTIC], 2)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[*FIXED, *STOCHASTIC])
+    given = parser.parse_args()
+    path = RESULTS / "solver_orders.json"
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    made = [row for part in each(orders, [(name,) for name in FIXED if name in given.only], 2) for row in part]
+    made += each(weak, [(name,) for name in STOCHASTIC if name in given.only], 2)
+    every = [*made, *(row for row in kept if row["solver"] not in given.only)]
+    rows = [row for row in every if "slopes" in row]
+    sampled = sorted((row for row in every if "bias" in row), key=lambda row: STOCHASTIC.index(row["solver"]))
     head = ["solver", "declared", *PATHS, "furthest from the declared"]
     body = []
     for name in FIXED:
