@@ -57,6 +57,11 @@ def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = 
     return Recipe(method, Training(group, lr=2e-3, precision="float32"), "flow", "flow matching")
 
 
+def in_the_planes_units(data: Any, unit: float) -> Any:
+    """One scale for both columns, as in the papers: noise is N(0, 1) in the data's own units, and distances are the plane's."""
+    return dataclasses.replace(data, space=dataclasses.replace(data.space, mean=(0.0, 0.0), std=(unit, unit)))
+
+
 def w2(x: torch.Tensor, y: torch.Tensor) -> float:
     """The mean squared distance of the best assignment, by POT's network simplex."""
     import ot
@@ -65,7 +70,7 @@ def w2(x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def from_noise(name: str, seconds: float, seed: int) -> dict[str, Any]:
-    data = pf.data.load(name.split()[0], limit=10_000)
+    data = in_the_planes_units(pf.data.load(name.split()[0], limit=10_000), 1.0)
     run = train(functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")), data, seconds, seed)
     flow, held_out = run.transport, data.held_out.data_units()
     pairs = [(flow.sample(PAIRS, seed=(i + 1) * 1_000_000), held_out[i * PAIRS : (i + 1) * PAIRS]) for i in range(10)]
@@ -76,10 +81,8 @@ def from_noise(name: str, seconds: float, seed: int) -> dict[str, Any]:
 
 
 def from_gaussians(labelled: bool, seconds: float, seed: int) -> dict[str, Any]:
-    data = pf.data.load("moons-c2ot", labelled=labelled)
-    # one scale for both columns, so that distances are the plane's own
-    space = dataclasses.replace(data.space, mean=(0.0, 0.0), std=(3.0, 3.0))
-    data = dataclasses.replace(data, space=space)
+    data = in_the_planes_units(pf.data.load("moons-c2ot", labelled=labelled), 3.0)
+    space = data.space
     source = Source("8gaussians-c2ot", space)
     run = train(functools.partial(recipe, space, 1024, 32, source), data, seconds, seed)
     start = space.to_model(pf.data.load("8gaussians-c2ot").held_out.data_units()[:MOVED])
