@@ -187,7 +187,8 @@ def judged(run: pf.Run, data: Any, kept: Kept, block: int, reference: int) -> No
 
 def report(kept: Kept, given: Any) -> str:
     rows = kept.content["rows"]
-    text = f"{STARTS} starts, RMS distance to the probability-flow ODE in 1,000 calls (dpm:2), model units, float32, at most so many calls:\n\n"
+    text = f"{STARTS} starts, RMS distance to the probability-flow ODE in 1,000 calls (dpm:2), model units, float32, by the most "
+    text += "calls that each solver was allowed:\n\n"
     named = [*((name, "log_snr") for name in SOLVERS), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
     cell = lambda key: f"{rows[key]:.4f}" if key in rows else "-"  # noqa: E731
     text += table(["solver", "grid", *map(str, CALLS)], [[n, g, *(cell(f"rms {n} {g} {c}") for c in CALLS)] for n, g in named])
