@@ -228,6 +228,10 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     assert row["spread"] == pytest.approx(float(again.std()) / math.sqrt(len(x)), rel=0.2)
     # digits hold 17 levels of 256: log2(17) = 4.1 bits at most for a model that knows them, 8 for none
     assert 1 < row["mean"] < 6
+    assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "40"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith(" ")
+    assert "standard error over 40 held-out rows" in table
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert "no likelihood" in capsys.readouterr().err
     assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1)["entrants"][0]["scores"]

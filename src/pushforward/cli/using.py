@@ -141,10 +141,14 @@ def _table(content: dict[str, Any]) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    settings = content["settings"]
-    return "\n".join(
-        [
-            *lines,
-            f"\nn = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}",
-        ]
-    )
+    return "\n".join([*lines, "", *_footing(content["settings"], entrant.get("bpd"))])
+
+
+def _footing(settings: dict[str, Any], bits: dict[str, Any] | None) -> list[str]:
+    """How the numbers of the table came about."""
+    found = []
+    if "features" in settings:
+        found.append(f"n = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}")
+    if bits is not None:
+        found.append(f"bits per dimension: {bits['how']}, ± standard error over {bits['n']:,} held-out rows")
+    return found
