@@ -9,6 +9,7 @@ import pushforward as pf
 from pushforward.couplings import Coupling, Independent, OptimalTransport, Source, assign
 from pushforward.draws import BLOCK, BlockDraws, RowDraws
 from pushforward.errors import UsageError
+from pushforward.evaluation import Judge
 from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
 from pushforward.predictions import convert, target
@@ -228,6 +229,16 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
             flow.with_solver(solver, 5, grid)
     with pytest.raises(UsageError, match="standard normal"):
         log_prob(flow, x)
+
+
+def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    data = pf.data.load("moons", limit=300)
+    run = pf.fit(pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot"), data, steps=3, out=tmp_path / "run")
+    content, pictures = Judge(data, n=100, repeats=1).entrant("moved", run, curve=True)
+    assert content["trajectory"] is None
+    assert pictures["paths"] is None
+    assert content["scores"]["frechet"]["mean"] > 0
 
 
 def test_a_source_of_another_shape_is_refused():

@@ -15,9 +15,15 @@ from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "trained"]
+__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "rows_of", "trained"]
 
 Condition = dict[str, Tensor] | None
+
+
+def rows_of(condition: Condition, index: Tensor | slice) -> Condition:
+    """Some rows of a condition."""
+    return None if condition is None else {name: part[index] for name, part in condition.items()}
+
 
 CLOCKS = {
     "t": lambda path, t: t,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition
+from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.grids import GRIDS
@@ -152,13 +152,13 @@ class _Pairs:
         draws = RowDraws(seed, rows, device=flow.device)
         condition, noise = flow.conditions(rows, None, seed), flow.noise(draws)
         with torch.no_grad():
-            parts = [teacher(noise[i : i + 64], _rows(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
+            parts = [teacher(noise[i : i + 64], rows_of(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> _Pairs:
         """The rows of one turn, in order and round about."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
-        return _Pairs(self.noise[index], _rows(self.condition, index), self.target[index])
+        return _Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
 
     def loss(self, flow: Flow, times: Tensor) -> Tensor:
         """Mean squared distance to the target."""
@@ -172,10 +172,6 @@ class _Pairs:
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
                 part = slice(i, i + batch)
-                some = _Pairs(self.noise[part], _rows(self.condition, part), self.target[part])
+                some = _Pairs(self.noise[part], rows_of(self.condition, part), self.target[part])
                 total += float(some.loss(flow, times)) * len(some.noise)
         return float(np.sqrt(total / len(self.noise)))
-
-
-def _rows(condition: Condition, index: slice | Tensor) -> Condition:
-    return None if condition is None else {name: part[index] for name, part in condition.items()}

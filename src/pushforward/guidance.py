@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, Predictor, Repathed, trained
+from pushforward.denoiser import Condition, Predictor, Repathed, rows_of, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.predictions import check, convert
@@ -44,10 +44,6 @@ def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor | None:
 def _acts(interval: Interval, path: Path, t: float) -> bool:
     inside = _inside(interval, path, torch.tensor([t], dtype=torch.float64))
     return inside is None or bool(inside)
-
-
-def _rows(condition: Condition, index: Tensor | slice) -> Condition:
-    return None if condition is None else {name: part[index] for name, part in condition.items()}
 
 
 class Guided(nn.Module):
@@ -93,7 +89,7 @@ class Guided(nn.Module):
         n, inside = len(x_t), _inside(self.interval, self.path, t)
         rows = torch.arange(n, device=x_t.device) if inside is None else inside.nonzero().flatten()
         every = torch.cat([torch.arange(n, device=x_t.device), rows])
-        asked = _rows(condition, every) or {}
+        asked = rows_of(condition, every) or {}
         null = torch.arange(len(every), device=x_t.device) >= n
         asked["null"] = null | asked["null"] if "null" in asked else null
         y = self.denoiser.predict(kind, x_t[every], t[every], asked)
@@ -146,7 +142,7 @@ class Autoguided(nn.Module):
         if not len(rows):
             return y
         known = self.weaker.space.classes
-        weak = self._matched.predict(kind, x_t[rows], t[rows], _rows(condition, rows) if known else None)
+        weak = self._matched.predict(kind, x_t[rows], t[rows], rows_of(condition, rows) if known else None)
         return y.index_copy(0, rows, torch.lerp(weak, y[rows], self.scale))
 
     def calls(self, t: float = 0.5) -> int:

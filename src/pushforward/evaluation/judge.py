@@ -182,8 +182,11 @@ class Judge:
         return points
 
     def _trajectory(self, transport: Transport, seconds: float) -> dict[str, Any] | None:
-        """How an iterative model moves, on as many rows as the time allows; ``seconds`` is that of one sample."""
-        if not isinstance(transport, Flow):
+        """How an iterative model moves, on as many rows as the time allows; ``seconds`` is that of one sample.
+
+        None for one-call models, and for flows from another source than noise, which have no noise levels.
+        """
+        if not isinstance(transport, Flow) or transport.source is not None:
             return None
         most, steps = TRACED[transport.space.kind]
         affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
@@ -313,7 +316,7 @@ def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
 
 def _paths(transport: Transport) -> np.ndarray | None:
     """The trajectories (rows, steps + 1, 2) of points in the plane, from noise to data; None for anything else."""
-    if not isinstance(transport, Flow) or tuple(transport.space.shape) != (2,):
+    if not isinstance(transport, Flow) or transport.source is not None or tuple(transport.space.shape) != (2,):
         return None
     _, states = trace(transport, DRAWN, steps=TRACED["vector"][1])
     return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()

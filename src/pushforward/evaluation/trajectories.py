@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pushforward.couplings import assign
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.denoiser import Condition, Predictor, Repathed
+from pushforward.denoiser import Condition, Predictor, Repathed, rows_of
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
@@ -67,7 +67,7 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
             rows = slice(start, min(start + BATCH, n))
             z = RowDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
             x = z * float(straight.times[0])
-            walked = (state for _, state in straight.walk(x, straight.times, _some(given, rows)))
+            walked = (state for _, state in straight.walk(x, straight.times, rows_of(given, rows)))
             parts.append(torch.stack([x, *walked]).cpu())
     return torch.from_numpy(straight.times), torch.cat(parts, dim=1)
 
@@ -219,7 +219,7 @@ def loss_by_level(
             continue
         z = RowDraws(seed, len(x), f"loss at level {number}", device).normal(x.shape[1:])
         parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
-        errors = torch.cat([_errors(denoiser, x[part], z[part], _some(condition, part), float(level)) for part in parts])
+        errors = torch.cat([_errors(denoiser, x[part], z[part], rows_of(condition, part), float(level)) for part in parts])
         spread = float(errors.std() / len(x) ** 0.5)
         found.append({"log_snr": float(level), "error": float(errors.mean()), "spread": spread})
     return found
@@ -237,10 +237,6 @@ def _held_out(denoiser: Predictor, data: Dataset, rows: int, device: torch.devic
     if not denoiser.space.classes or data.held_out.labels is None:
         return x, None
     return x, {"label": torch.from_numpy(data.held_out.labels[index]).to(device)}
-
-
-def _some(condition: Condition, rows: slice) -> Condition:
-    return None if condition is None else {name: value[rows] for name, value in condition.items()}
 
 
 def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, level: float) -> Tensor:
