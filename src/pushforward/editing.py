@@ -120,7 +120,7 @@ def interpolate_seeds(
         raise UsageError(
             "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
         )
-    first, last = (RowDraws(seed, 1, device=transport.device).normal(transport.noise_shape) for seed in (a, b))
+    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
     return _along(transport, first, last, frames, transport.conditions(1, condition, a), batch)
 
 
