@@ -16,7 +16,7 @@ from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import _rounded
-from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.paths import VE, VP, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
 from pushforward.transports import Flow, Map
 
@@ -50,13 +50,14 @@ def test_a_density_is_one_of_data_units():
     assert (found - wider - math.log(2)).abs().max() < 1e-6
 
 
-def test_a_learned_density_integrates_to_one():
-    """Any smooth vector field has a density; a small random network's is summed on a grid."""
+@pytest.mark.parametrize("path", [Linear(), Narrowed(Linear(), 1e-3, 0.7)], ids=["linear", "narrowed"])
+def test_a_learned_density_integrates_to_one(path):
+    """Any smooth vector field has a density; a small random network's is summed on a grid. A flow may start at sigma / r < 1."""
     from pushforward.networks import MLP
 
     torch.manual_seed(3)
     network = MLP.sized("tiny", shape=(2,), outputs=2, zero_output=False)
-    denoiser = Denoiser(network, Linear(), "velocity", Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
+    denoiser = Denoiser(network, path, "velocity", Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
     side = torch.linspace(-6, 6, 41, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
     found = log_prob(Flow(denoiser, Heun(), 5), x, steps=30)
