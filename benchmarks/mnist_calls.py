@@ -1,14 +1,15 @@
 """Quality against network calls on MNIST: one DDPM's weights under all solvers.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist_calls.py --run RUN [--blocks 3]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist_calls.py [--run RUN] [--size tiny] [--blocks 3] [--reference 1000]
 
-RUN is a ddpm trained as in mnist.py (ten minutes); without it one is trained. The reference is its own probability-flow ODE.
+RUN is a ddpm trained as in mnist.py (ten minutes); without it one of the size is trained. The reference is its own
+probability-flow ODE, and `--ancestral` blocks of 1,000 ancestral steps stand beside it. Of the tiny network all is affordable.
 (1) The same 128 starts under every solver at 4, 8, 16 and 32 calls, RMS distance to the ODE in 1,000 calls, float32, model units.
 (2) Fréchet distance and KID of 10,000 samples to the 10,000 test digits, in blocks of disjoint seeds, at 8 and 16 calls and for
     the reference in `--reference` calls, whose own distance to 1,000 calls is printed with it: 1,000 calls for 30,000 samples
     are 30 million network evaluations.
 (3) The same weights read on the straight path and solved adaptively, with scaled noise, against the same on their own path.
-Grids are learned on noise that no sample uses. Rows that results/mnist_calls.json holds for the same run are not made again.
+Grids are learned on noise that no sample uses. Rows that the results hold for the same run are not made again.
 """
 
 from __future__ import annotations
@@ -62,30 +63,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run")
     parser.add_argument("--blocks", type=int, default=3)
-    parser.add_argument("--reference", type=int, default=64)
+    parser.add_argument("--reference", type=int, default=1000)
+    parser.add_argument("--ancestral", type=int, default=1, help="blocks")
+    parser.add_argument("--size", default="tiny")
     parser.add_argument("--seconds", type=float, default=600)
     given = parser.parse_args()
     data = pf.data.load("mnist")
-    run = pf.load(given.run) if given.run else train(lambda: pf.recipes.ddpm(data.space), data, given.seconds, 0)
-    kept = Kept(run)
+    run = pf.load(given.run) if given.run else train(lambda: pf.recipes.ddpm(data.space, given.size), data, given.seconds, 0)
+    name = f"mnist_calls_{given.size}"
+    kept = Kept(run, name)
     kept.rows("straight path", lambda: straight(run))
     judged(run, data, kept, 0, given.reference)
     distances(run, kept)
     for block in range(1, given.blocks):
         judged(run, data, kept, block, given.reference)
+    for block in range(given.ancestral):
+        kept.rows(f"block {block} ancestral time 1000", lambda b=block: quality(data, b, flow_of(run, "ancestral", 1000, "time")))
     text = report(kept, given)
-    write("mnist_calls", "MNIST: one DDPM under all solvers", text, kept.content["rows"], **kept.about, reference=given.reference)
+    write(
+        name,
+        f"MNIST: one DDPM ({given.size}) under all solvers",
+        text,
+        kept.content["rows"],
+        **kept.about,
+        reference=given.reference,
+    )
 
 
 class Kept:
     """Rows by name, written as they come, so that a long run can be broken off."""
 
-    def __init__(self, run: pf.Run) -> None:
+    def __init__(self, run: pf.Run, name: str) -> None:
         weights = hashlib.sha256()
         for tensor in run.denoiser.state_dict().values():
             weights.update(tensor.contiguous().numpy().tobytes())
         self.about = {"weights": weights.hexdigest()[:16], "step": run.state["step"], "seconds": run.state["seconds"]}
-        self.path = RESULTS / "mnist_calls.json"
+        self.path = RESULTS / f"{name}.json"
         old = json.loads(self.path.read_text()) if self.path.exists() else {}
         same = old.get("weights") == self.about["weights"]
         self.content: dict[str, Any] = {**self.about, "rows": old.get("rows", {}) if same else {}}
@@ -167,22 +180,22 @@ def straight(run: pf.Run) -> dict[str, float]:
     return found
 
 
+def quality(data: Any, block: int, flow: Flow) -> dict[str, float]:
+    with network_precision(resolve_precision("auto", "cpu")):
+        x = flow.sample(COUNT, seed=(block + 1) * 1_000_000)
+    found = score(x, data, fit_features(data), n=COUNT, metrics=("frechet", "kid"))
+    return {name: one.value for name, one in found.items()} | {"kid_error": found["kid"].error}
+
+
 def judged(run: pf.Run, data: Any, kept: Kept, block: int, reference: int) -> None:
-    features = fit_features(data)
-
-    def quality(flow: Flow) -> dict[str, float]:
-        with network_precision(resolve_precision("auto", "cpu")):
-            x = flow.sample(COUNT, seed=(block + 1) * 1_000_000)
-        found = score(x, data, features, n=COUNT, metrics=("frechet", "kid"))
-        return {name: one.value for name, one in found.items()} | {"kid_error": found["kid"].error}
-
-    kept.rows(f"block {block} reference {reference}", lambda: quality(flow_of(run, "unipc:2", reference, "time")))
+    kept.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference)))
     for calls in (8, 16):
         for name, grid in JUDGED:
             if (name, grid) in ONLY_EIGHT and calls != 8:
                 continue
             times = learned(run, kept, name, calls) if grid == "learned" else grid
-            kept.rows(f"block {block} {name} {grid} {calls}", lambda n=name, c=calls, t=times: quality(flow_of(run, n, c, t)))
+            made = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t)), name, calls, times)
+            kept.rows(f"block {block} {name} {grid} {calls}", made)
 
 
 def report(kept: Kept, given: Any) -> str:
@@ -198,7 +211,11 @@ def report(kept: Kept, given: Any) -> str:
     text += f"\n\nThe same weights on the straight path, adaptive, scaled noise, RMS over 16 starts (bar 1e-3): {other}.\n\n"
     blocks = [b for b in range(given.blocks) if f"block {b} reference {given.reference}" in rows]
     body = []
-    for name, grid, calls in [("unipc:2", "", given.reference), *((n, g, c) for c in (8, 16) for n, g in JUDGED)]:
+    for name, grid, calls in [
+        ("unipc:2", "", given.reference),
+        ("ancestral", "time", 1000),
+        *((n, g, c) for c in (8, 16) for n, g in JUDGED),
+    ]:
         keys = [f"block {b} reference {calls}" if not grid else f"block {b} {name} {grid} {calls}" for b in blocks]
         found = [rows[key] for key in keys if key in rows]
         if not found:

@@ -17,8 +17,13 @@ REACH = 4
 WIDE = 1.2
 DOUBT = -5.0
 """The log weight of the prior that is the same for all levels."""
-PARTS = 4
-"""Numbers that the inner network gives for each entry: a mean, a log standard deviation, and what speaks for either end."""
+WIDTHS = (0.0, -2.0)
+"""The log standard deviations of the prior's Gaussians at the start: as wide as the data, and narrow."""
+PERIODS = (16, 64)
+"""Levels that a wave of a noisy value spans."""
+PARTS = 3 * len(WIDTHS) + 2
+"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and what speaks for
+it, and what speaks for either end."""
 
 
 class LevelPosterior(nn.Module):
@@ -64,28 +69,38 @@ class LevelPosterior(nn.Module):
         seen = x * torch.hypot(torch.ones_like(ratio), ratio)
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
         off = (seen - ends) / ratio
-        inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1])], dim=1)
-        mean, log_std, *favour = self.network(inner, t, condition).to(x.dtype).chunk(PARTS, dim=1)
-        # at the start the Gaussian is the data's own, and neither end is favoured much
+        inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1]), *_waves(seen, ratio, gap)], dim=1)
+        given = self.network(inner, t, condition).to(x.dtype)
+        mean, log_std, favour, outer = given.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
+        # at the start one Gaussian is the data's own, and neither end is favoured much
+        log_std = log_std + torch.tensor(WIDTHS).to(x).reshape(-1, *(1,) * x.dim())
         std = torch.exp(log_std.clamp(-6, 2)) + gap / 4
         spread = std.square() + ratio.square()
-        slab = -((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
-        spikes = torch.stack(favour) - 2 - off.square() / 2 - ratio.log()
+        slabs = favour - ((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
+        spikes = outer - 2 - off.square() / 2 - ratio.log()
         flat = (DOUBT - torch.log(255 * gap) + math.log(2 * math.pi) / 2).expand_as(x)
-        share = torch.softmax(torch.cat([slab[None], flat[None], spikes]), dim=0)
+        share = torch.softmax(torch.cat([slabs, flat[None], spikes]), dim=0)
         middle = (mean * ratio.square() + seen * std.square()) / spread
         rounded = _rounded(middle, std * ratio / spread.sqrt(), low, gap)
         plain = _rounded(seen, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
-        return share[0] * rounded + share[1] * plain + (share[2:] * ends).sum(0)
+        return (share * torch.cat([rounded, plain[None], ends])).sum(0)
+
+
+def _waves(seen: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
+    """Sines and cosines of a noisy value, damped to their mean given the noise: its finer digits, which bfloat16 drops."""
+    turns = [2 * math.pi / (period * gap) for period in PERIODS]
+    return [torch.exp(-(ratio * turn).square() / 2) * wave(seen * turn) for turn in turns for wave in (torch.sin, torch.cos)]
 
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
     """The mean of a Gaussian that lives on levels low + i gap, i = 0 to 255; where it spans many of them, its middle."""
     place = (middle - low) / gap
+    nearest = place.detach().round().clamp(0, 255)
     offsets = torch.arange(-REACH, REACH + 1, device=place.device, dtype=place.dtype).reshape(-1, *(1,) * place.dim())
-    levels = place.detach().round().clamp(0, 255) + offsets
-    narrow = (width / gap).clamp(0.02, WIDE)
-    weights = -((levels - place) / narrow).square() / 2
-    weights = torch.softmax(weights.masked_fill((levels < 0) | (levels > 255), -torch.inf), dim=0)
-    exact = low + gap * (weights * levels).sum(0)
+    tightness = (width / gap).clamp(0.02, WIDE).square().reciprocal() / 2
+    # -(nearest + offset - place)^2 tightness, less what all offsets share
+    weights = torch.addcmul(offsets * (2 * (place - nearest) * tightness), -offsets.square(), tightness)
+    outside = (offsets < -nearest) | (offsets > 255 - nearest)
+    weights = torch.softmax(weights.masked_fill(outside, -torch.inf), dim=0)
+    exact = low + gap * (nearest + (weights * offsets).sum(0))
     return torch.where(width < WIDE * gap, exact, middle)
