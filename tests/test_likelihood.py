@@ -181,25 +181,28 @@ def test_the_posterior_of_levels_is_bayes_rule():
     class Prior(nn.Module):
         def forward(self, x, t, condition=None):
             n, _, h, w = x.shape
-            return torch.tensor([0.3, math.log(0.2), 0.5, -1.0], dtype=x.dtype).reshape(1, 4, 1, 1).expand(n, 4, h, w)
+            given = torch.tensor([0.3, -1.1, math.log(0.2), math.log(0.03) + 2, 0.2, -0.7, 0.5, -1.0], dtype=x.dtype)
+            return given.reshape(1, 8, 1, 1).expand(n, 8, h, w)
 
     space = dataclasses.replace(PICTURES)
     low, high = (float(end) for end in space.bounds)
     gap = (high - low) / 255
     levels = low + gap * torch.arange(256, dtype=torch.float64)
     torch.manual_seed(0)
-    for ratio in (0.003, 0.05, 0.8):
-        seen = torch.cat([low + 0.5 * ratio * torch.randn(4), torch.tensor([0.11, 0.33])]).double().reshape(1, 1, 2, 3)
+    for ratio in (0.003, 0.008, 0.016, 0.05, 0.8):
+        seen = torch.cat([low + 0.5 * ratio * torch.randn(3), torch.tensor([-1.08, 0.11, 0.33])]).double().reshape(1, 1, 2, 3)
         x = seen / math.hypot(1, ratio)
         t = torch.full((1,), math.log(ratio) / 4, dtype=torch.float64)
         found = LevelPosterior(Prior(), space).double()(x, t)
-        std = 0.2 + gap / 4
-        prior = torch.exp(-(((levels - 0.3) / std) ** 2) / 2) / std * gap / math.sqrt(2 * math.pi)
+        prior = torch.zeros_like(levels)
+        for mean, std, favour in ((0.3, 0.2, 0.2), (-1.1, 0.03, -0.7)):
+            std += gap / 4
+            prior += math.exp(favour) * torch.exp(-(((levels - mean) / std) ** 2) / 2) / std * gap / math.sqrt(2 * math.pi)
         prior[0] += math.exp(0.5 - 2)
         prior[-1] += math.exp(-1.0 - 2)
         prior += math.exp(-5) / 256
         share = torch.softmax(prior.log() - ((seen[..., None] - levels) / ratio) ** 2 / 2, -1)
-        torch.testing.assert_close(found, (share * levels).sum(-1), rtol=0, atol=0.12 * gap + 0.01 * ratio)
+        torch.testing.assert_close(found, (share * levels).sum(-1), rtol=0, atol=0.06 * gap + 0.01 * ratio)
 
 
 def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys):
