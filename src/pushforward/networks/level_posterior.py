@@ -19,7 +19,7 @@ DOUBT = -5.0
 """The log weight of the prior that is the same for all levels."""
 WIDTHS = (0.0, -2.0)
 """The log standard deviations of the prior's Gaussians at the start: as wide as the data, and narrow."""
-PERIODS = (16, 64)
+PERIODS = (4, 32)
 """Levels that a wave of a noisy value spans."""
 PARTS = 3 * len(WIDTHS) + 2
 """Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and what speaks for
