@@ -370,7 +370,7 @@ def test_sharpness_is_for_images_with_detail():
 
 
 def test_the_registry_finds_each_file_and_describes_each_score():
-    assert set(registry()) == {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness"}
+    assert set(registry()) == {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked"}
     about = describe()
     for metric in registry().values():
         metric()
@@ -381,7 +381,8 @@ def test_the_registry_finds_each_file_and_describes_each_score():
 def test_the_declared_scores_are_those_that_come_back():
     r = random(16)
     images = r.uniform(0, 1, (40, 64))
-    truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3)
+    stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
+    truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
     given = samples(images, r.uniform(0, 1, (40, 64)), shape=(1, 8, 8), truth=truth)
     for metric in registry().values():
         found = metric()(given)

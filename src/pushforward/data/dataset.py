@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from pushforward.data.keys import permutation
 from pushforward.data.space import Space
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pushforward.data.stacked import Stack
 
 __all__ = ["Dataset", "Split", "build", "held_out_rows"]
 
@@ -86,7 +89,7 @@ class Dataset:
         space: units, shape and names, measured on the training split.
         train: what models learn from.
         held_out: what they are judged against; fixed for each source.
-        truth: what is known about the distribution, for toys.
+        truth: what is known about the distribution, for toys and stacked images.
         skipped: (file, reason) of every file left out.
         converted: (file, what was done) of every file that was not plain.
         ignored: how many hidden files and files with other endings lay in the folder.
@@ -97,7 +100,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | None = None
+    truth: Truth | Stack | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0

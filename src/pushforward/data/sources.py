@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data import arrays, images, toy
+from pushforward.data import arrays, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.errors import DataError, UsageError, did_you_mean
 
@@ -39,6 +39,8 @@ class Source:
         needs_download: whether the data is fetched over the network once.
         labelled: whether labels are used unless asked otherwise.
         truth: what is known about the distribution.
+        stacks: name of the labelled set whose images are stacked in the channels, and which ``read`` reads; empty for a set
+            of its own.
     """
 
     what: str
@@ -50,6 +52,7 @@ class Source:
     needs_download: bool = False
     labelled: bool = True
     truth: toy.Truth | None = None
+    stacks: str = ""
 
 
 def folder() -> Path:
@@ -116,11 +119,24 @@ def _image_set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, 
     return Source(what, shape, (n, 10_000), _torchvision(name, kind), classes, needs_download=True)
 
 
-SOURCES: dict[str, Source] = {
+_IMAGES: dict[str, Source] = {
     "digits": Source("handwritten digits, embedded in scikit-learn", (1, 8, 8), (1437, 360), _read_digits, _DIGITS, 360),
     "mnist": _image_set("mnist", "MNIST", "handwritten digits", (1, 28, 28), 60_000, _DIGITS),
     "fashion_mnist": _image_set("fashion_mnist", "FashionMNIST", "articles of clothing", (1, 28, 28), 60_000, _FASHION),
     "cifar10": _image_set("cifar10", "CIFAR10", "colour photographs of ten kinds", (3, 32, 32), 50_000, _CIFAR10),
+}
+
+
+def _stacked_set(base: str) -> Source:
+    source, rows = _IMAGES[base], (stacked.TRAIN_ROWS, stacked.HELD_OUT_ROWS)
+    shape = (stacked.CHANNELS, *source.shape[1:])
+    what = f"three images of {base} in three channels, 1000 modes (mode collapse)"
+    return Source(what, shape, rows, source.read, needs_download=source.needs_download, stacks=base)
+
+
+SOURCES: dict[str, Source] = {
+    **_IMAGES,
+    **{f"stacked-{base}": _stacked_set(base) for base in ("digits", "mnist")},
     **{
         name: Source(
             made.what,
@@ -231,9 +247,13 @@ def _load_named(
 ) -> Dataset:
     source = SOURCES[name]
     if target is not None:
-        raise UsageError(f'target="{target}" is for .csv files; {name} has its own labels.')
+        own = "has its own" if source.classes else "has no"
+        raise UsageError(f'target="{target}" is for .csv files; {name} {own} labels.')
     if size and len(source.shape) == 1:
         raise UsageError(f"resize is for images, but {name} holds vectors: leave it out.")
+    if source.stacks:
+        base = _load_named(source.stacks, None, size, None, 0, download)
+        return stacked.stack(name, base, rows=source.rows, limit=limit, seed=seed)
     train, held_out = source.read(download)
     if size:
         train = Split(images.resized(train.x, size), train.labels)

@@ -3,7 +3,7 @@
 Labelled data: the last hidden layer of a small classifier, trained once on the training split. Unlabelled data: the
 rows themselves, in model units. Both are centred, scaled to unit total variance and turned onto the principal axes of
 the training split, of which min(64, n / 10) are kept. Toys (at most three columns, or a known truth) are compared as
-they are, centred and scaled.
+they are, centred and scaled. The classes in the channels of stacked images are read by the classifier of the images stacked.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.space import Space
+from pushforward.data.stacked import Stack, numbered
 from pushforward.errors import DataError
 from pushforward.metrics.score import check_finite
 
@@ -158,7 +159,10 @@ class Features:
         kind: "raw" (toys), "classifier" or "pca".
         accuracy: The classifier's accuracy on the held-out split, or None without labels.
         key: Names data, seed and version; equal keys give equal features.
+        channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
     """
+
+    channels: Features | None = None
 
     def __init__(self, space: Space, kind: str, key: str, tensors: Mapping[str, Tensor], accuracy: float | None = None) -> None:
         self.space, self.kind, self.key, self.accuracy = space, kind, key, accuracy
@@ -208,9 +212,14 @@ class Features:
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """The class of each row, int64 (m,), by the classifier that was trained on the training split.
 
+        Of stacked images it is the mode, the classes of the channels read as the digits of a number.
+
         Raises:
             DataError: If the data has no labels.
         """
+        if self.channels is not None:
+            parts = [self.channels.classify(x[:, one : one + 1]) for one in range(self.space.shape[0])]
+            return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
         if self._network is None:
             raise DataError("There is no classifier: the data has no labels, or a single class.")
         found = []
@@ -226,9 +235,13 @@ class Features:
         if self.kind == "raw":
             return f"the columns themselves, {reduced}"
         if self.kind == "pca":
-            return f"principal components of the training data, {reduced}"
-        sure = f" (held-out accuracy {self.accuracy:.1%})" if self.accuracy is not None else ""
-        return f"last hidden layer of a classifier{sure}, {reduced}"
+            read = "" if self.channels is None else f"; channels read by a classifier{self.channels._sure}"
+            return f"principal components of the training data, {reduced}{read}"
+        return f"last hidden layer of a classifier{self._sure}, {reduced}"
+
+    @property
+    def _sure(self) -> str:
+        return f" (held-out accuracy {self.accuracy:.1%})" if self.accuracy is not None else ""
 
 
 def _base(x: Tensor | np.ndarray, space: Space, network: _Classifier | None) -> np.ndarray:
@@ -248,14 +261,16 @@ def fit_features(dataset: Dataset, *, seed: int = 0, cache: Cache = None) -> Fea
         cache: A folder; None means `cache_folder`, False none. A damaged entry is made anew.
     """
     kind = _kind(dataset)
+    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if isinstance(dataset.truth, Stack) else None
     named = (VERSION, dataset.fingerprint, seed, kind, dataset.space.shape, dataset.space.classes)
-    key = hashlib.sha256(repr(named).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr(named if channels is None else (*named, channels.key)).encode()).hexdigest()[:32]
     folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
-    if folder is not None and (found := _read(folder, key, dataset.space, kind)) is not None:
-        return found
-    features = _fit(dataset, kind, key, seed)
-    if folder is not None:
-        _write(folder, features)
+    features = None if folder is None else _read(folder, key, dataset.space, kind)
+    if features is None:
+        features = _fit(dataset, kind, key, seed)
+        if folder is not None:
+            _write(folder, features)
+    features.channels = channels
     return features
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.stacked import Stack
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
 from pushforward.metrics import Metric, Samples, Score, registry
@@ -98,7 +99,7 @@ def score(
         training=dataset.train.x.reshape(len(dataset.train), -1),
         generated_features=features(made, n),
         reference_features=features(held_out, n),
-        **_about(dataset),
+        **_about(dataset, features),
     )
     return _measure(samples, _chosen(metrics))
 
@@ -164,7 +165,7 @@ def _redrawn(dataset: Dataset, features: Features, n: int, redraws: int, chosen:
             training=rows[np.sort(order[n:])],
             generated_features=of_train[place[picked]],
             reference_features=of_held_out[reference],
-            **_about(dataset),
+            **_about(dataset, features),
         )
         yield _measure(samples, chosen)
 
@@ -185,10 +186,23 @@ def _flat(x: Tensor) -> np.ndarray:
     return x.flatten(1).numpy()
 
 
-def _about(dataset: Dataset) -> dict[str, Any]:
+def _about(dataset: Dataset, features: Features) -> dict[str, Any]:
     space = dataset.space
     scale = np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
-    return {"shape": tuple(space.shape), "scale": scale, "truth": dataset.truth}
+    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
+    return {"shape": tuple(space.shape), "scale": scale, "truth": truth}
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The truth of stacked images as a metric sees it: how many modes there are, and which one a row shows."""
+
+    modes: int
+    features: Features
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The mode of each flat row, by the classifier of the channels."""
+        return self.features.classify(rows.reshape(-1, *self.features.space.shape))
 
 
 _Choice = list[tuple[Metric, tuple[str, ...]]]

@@ -54,7 +54,7 @@ class Samples:
         scale: The standard deviation of each raw column over the training split, (d,), for distances in model units;
             None means 1.
         truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
-            and ``truth.weights`` (k,).
+            and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(rows)``.
 
     Raises:
         Diverged: If generated rows are not finite; the message says how many.

@@ -1,0 +1,91 @@
+"""Modes reached and how evenly, where a classifier tells the mode of every sample: images stacked in channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from pushforward.errors import DataError
+from pushforward.metrics.score import Samples, Score
+
+__all__ = ["Histogram", "Legible", "Stacked", "count_numbers"]
+
+
+@runtime_checkable
+class Legible(Protocol):
+    """Equally frequent modes, of which a classifier reads one from every row."""
+
+    modes: int
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The mode of each raw row (n, d), int64 (n,), from 0 to ``modes`` - 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """What `count_numbers` finds; ``missing`` (modes - reached,) are the numbers of the modes without a row, rising."""
+
+    reached: int
+    divergence: float
+    missing: np.ndarray
+
+
+def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
+    """Compare a histogram of modes with the uniform one.
+
+    * reached: modes with at least one row.
+    * divergence: KL(generated || uniform) = sum_k p_k log(modes p_k), in nats, from 0 to log(modes). n rows of a perfect
+      model have about (modes - 1) / (2 n), so only values of equal n compare.
+
+    Args:
+        numbers: The mode of each row, (n,), whole numbers from 0 to modes - 1.
+        modes: How many modes there are.
+
+    Raises:
+        DataError: If there is no row, or a number that is no mode.
+
+    References:
+        Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
+    """
+    numbers = np.asarray(numbers)
+    if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= modes:
+        raise DataError(f"Expected at least one row, and modes from 0 to {modes - 1} only, got {len(numbers)} rows.")
+    counts = np.bincount(numbers, minlength=modes)
+    share = counts[counts > 0] / len(numbers)
+    divergence = float((share * np.log(modes * share)).sum())
+    return Histogram(int((counts > 0).sum()), max(0.0, divergence), np.flatnonzero(counts == 0))
+
+
+class Stacked:
+    """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them."""
+
+    scores: ClassVar[tuple[str, ...]] = ("stacked_modes", "stacked_kl")
+    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "stacked_modes": {
+            "label": "Stacked modes",
+            "better": "higher",
+            "what": "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
+        },
+        "stacked_kl": {
+            "label": "Stacked KL",
+            "better": "lower",
+            "what": "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
+        },
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        """Where the modes can be read from the rows."""
+        return isinstance(samples.truth, Legible)
+
+    def __call__(self, samples: Samples) -> list[Score]:
+        """Two scores; ``extra`` of "stacked_modes" has the numbers of the modes without a sample."""
+        truth = samples.truth
+        found = count_numbers(truth.read(samples.generated), truth.modes)
+        return [
+            Score("stacked_modes", found.reached, "higher", extra={"missing": found.missing.tolist()}),
+            Score("stacked_kl", found.divergence, "lower"),
+        ]
