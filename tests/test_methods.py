@@ -74,9 +74,9 @@ def test_the_original_game_is_goodfellows():
 
 def test_the_penalty_falls_over_training():
     game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, gamma=1.0, gamma_end=0.1)
-    assert game._gamma(0) == pytest.approx(1.0)
-    assert game._gamma(0.5) == pytest.approx(0.55)
-    assert game._gamma(1) == pytest.approx(0.1)
+    assert game._gamma(now(1, progress=0)) == pytest.approx(1.0)
+    assert game._gamma(now(1, progress=0.5)) == pytest.approx(0.55)
+    assert game._gamma(now(1, progress=1)) == pytest.approx(0.1)
 
 
 def test_each_player_is_trained_by_its_own_loss_alone():
@@ -229,7 +229,7 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: pf.GAN(Scale(), Quadratic(), PLANE, game="minimax"),
+        lambda: pf.GAN(Scale(), Quadratic(), PLANE, game="minmax"),
         lambda: pf.GAN(Scale(), Quadratic(), PLANE, gamma=-1),
         lambda: pf.VAE(Scale(), Scale(), PLANE, likelihood="laplace"),
         lambda: pf.VAE(Scale(), Scale(), PLANE, likelihood="bernoulli"),

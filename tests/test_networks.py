@@ -15,10 +15,14 @@ from pushforward.networks import (
     MLP,
     ConditionEmbedding,
     Critic,
+    DCGANCritic,
+    DCGANGenerator,
     Decoder,
     DiT,
     Encoder,
     Generator,
+    TextbookCritic,
+    TextbookGenerator,
     TimeEmbedding,
     UNet,
     parameter_count,
@@ -64,8 +68,28 @@ def decoder(shape, classes=0):
     return Decoder(shape, latent=LATENT, width=8, classes=classes, stem=2 if shape[1] > 12 else 1)
 
 
+def textbook_generator(shape, classes=0):
+    return TextbookGenerator(shape, latent=LATENT, width=8, classes=classes)
+
+
+def textbook_critic(shape, classes=0):
+    return TextbookCritic(shape, width=8, classes=classes)
+
+
+def dcgan_generator(shape, classes=0):
+    return DCGANGenerator(shape, latent=LATENT, width=8, classes=classes).eval()
+
+
+def dcgan_critic(shape, classes=0):
+    return DCGANCritic(shape, width=8, classes=classes).eval()
+
+
 DENOISERS: dict[Build, list] = {mlp: VECTORS, unet: IMAGES, dit: IMAGES}
+PLAIN: dict[Build, list] = {textbook_generator: VECTORS + IMAGES[:2], textbook_critic: VECTORS + IMAGES[:2]}
 TIMELESS: dict[Build, list] = {generator: IMAGES, critic: IMAGES, encoder: IMAGES, decoder: IMAGES}
+TIMELESS |= {dcgan_generator: IMAGES, dcgan_critic: IMAGES, **PLAIN}
+FROM_NOISE = (generator, decoder, textbook_generator, dcgan_generator)
+CRITICS = (critic, textbook_critic, dcgan_critic)
 CASES = [
     pytest.param(build, shape, classes, id=f"{build.__name__}-{'x'.join(map(str, shape))}-{classes}")
     for build, shapes in {**DENOISERS, **TIMELESS}.items()
@@ -82,6 +106,10 @@ SMALL = [
         (critic, (3, 6, 5)),
         (encoder, (3, 6, 5)),
         (decoder, (3, 6, 5)),
+        (textbook_generator, (3, 6, 5)),
+        (textbook_critic, (3, 6, 5)),
+        (dcgan_generator, (3, 6, 5)),
+        (dcgan_critic, (3, 6, 5)),
     ]
     for classes in (0, CLASSES)
 ]
@@ -97,14 +125,14 @@ def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
 
 def arguments(build: Build, shape: tuple[int, ...], classes: int, n: int, dtype=torch.float64):
     """Input, time and condition for a network that ``build`` makes."""
-    x = torch.randn(n, *((LATENT,) if build in (generator, decoder) else shape), dtype=dtype)
+    x = torch.randn(n, *((LATENT,) if build in FROM_NOISE else shape), dtype=dtype)
     t = torch.rand(n, dtype=dtype) if build in DENOISERS else None
     condition = {"label": torch.arange(n) % classes} if classes else None
     return x, t, condition
 
 
 def outputs(build: Build, shape: tuple[int, ...], n: int) -> tuple[int, ...]:
-    return {critic: (n,), encoder: (n, 2 * LATENT)}.get(build, (n, *shape))
+    return {**dict.fromkeys(CRITICS, (n,)), encoder: (n, 2 * LATENT)}.get(build, (n, *shape))
 
 
 @pytest.fixture(autouse=True)
@@ -393,6 +421,11 @@ def test_embeddings():
         (Encoder, (1, 28, 28), {"tiny": (0.1e6, 0.25e6), "small": (0.4e6, 1e6), "base": (2e6, 6e6)}),
         (Decoder, (1, 28, 28), {"tiny": (0.1e6, 0.25e6), "small": (0.4e6, 1e6), "base": (2e6, 6e6)}),
         (MLP, (2,), {"tiny": (1e4, 3e4), "small": (4e4, 1e5), "base": (1e6, 3e6)}),
+        (DCGANGenerator, (1, 28, 28), {"tiny": (0.2e6, 0.3e6), "small": (1e6, 1.3e6), "base": (4e6, 5e6)}),
+        (DCGANCritic, (1, 28, 28), {"tiny": (0.04e6, 0.06e6), "small": (0.5e6, 0.6e6), "base": (2.5e6, 3e6)}),
+        (DCGANGenerator, (3, 8, 8), {"tiny": (0.05e6, 0.1e6), "small": (0.4e6, 0.7e6), "base": (2e6, 3e6)}),
+        (TextbookGenerator, (1, 28, 28), {"tiny": (0.05e6, 0.07e6), "small": (0.2e6, 0.3e6), "base": (0.9e6, 1.1e6)}),
+        (TextbookCritic, (17,), {"tiny": (1e3, 2e3), "small": (5e3, 1e4), "base": (2e4, 4e4)}),
     ],
 )
 def test_parameter_budgets(kind, shape, budgets):
@@ -410,7 +443,11 @@ def test_constructor_arguments_are_attributes():
         UNet(shape, width=4, multipliers=[1, 3], blocks=2, classes=2, times=2, stem=2, heads=3, dropout=0.1),
         DiT(shape, patch=3, width=8, depth=1, heads=2, classes=2, times=0),
         Generator(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
-        Critic(shape, width=4, blocks=2, classes=2, stem=2),
+        Critic(shape, width=4, blocks=2, classes=2, stem=2, deviation=3),
+        TextbookGenerator(shape, latent=3, width=4, classes=2),
+        TextbookCritic(shape, width=4, classes=2, deviation=3),
+        DCGANGenerator(shape, latent=3, width=4, classes=2),
+        DCGANCritic(shape, width=4, classes=2, deviation=3, normalise=False),
         Encoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
         Decoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
     ]
@@ -438,6 +475,15 @@ def test_constructor_arguments_are_attributes():
         lambda: Decoder((1, 8, 8), latent=0, width=8),
         lambda: Encoder((17,), latent=2, width=8),
         lambda: Critic((2,), width=8, blocks=1),
+        lambda: Critic((1, 8, 8), width=8, blocks=1, deviation=-1),
+        lambda: TextbookGenerator((1, 8), latent=3),
+        lambda: TextbookCritic((5,), width=0),
+        lambda: TextbookCritic((5,), deviation=-1),
+        lambda: TextbookCritic((5,))(torch.zeros(3, 5), torch.zeros(3)),
+        lambda: TextbookCritic((5,))(torch.zeros(3, 5), None, {"label": torch.zeros(3).long()}),
+        lambda: DCGANGenerator((5,)),
+        lambda: DCGANCritic((1, 8, 8), classes=-1),
+        lambda: DCGANCritic((1, 8, 8))(torch.zeros(3, 1, 8, 9)),
         lambda: MLP(0, 1, width=8, depth=1),
         lambda: MLP.sized("tiny", shape=(1, 8, 8)),
         lambda: MLP(2, 2, width=8, depth=1, times=-1),

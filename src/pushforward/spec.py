@@ -23,6 +23,7 @@ _FOLDERS = (
     "guidance",
     "solvers",
     "transports",
+    "augmentation",
     "networks",
     "methods",
     "data.space",

@@ -25,6 +25,8 @@ __all__ = [
     "words",
 ]
 
+YES_NO = {"yes": True, "true": True, "no": False, "false": False}
+
 
 def source(
     data: str, target: str | None, resize: int | None, limit: int | None, download: bool, condition: Condition | None
@@ -97,6 +99,10 @@ def recipe_of(name: str, data: Dataset, size: str, values: dict[str, Any], chang
 
 def _converted(option: str, text: str, annotation: Any) -> Any:
     kinds = str(annotation).replace("'", "")
+    if "bool" in kinds:
+        if text.lower() not in YES_NO:
+            raise UsageError(f'--{option} is yes or no, got "{text}".')
+        return YES_NO[text.lower()]
     for kind, make in (("int", int), ("float", float)):
         if kind in kinds and "str" not in kinds:
             try:

@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Method, Now
+from pushforward.methods.objectives import OBJECTIVES
+from pushforward.methods.penalties import PENALTIES, between, penalties_of, slope
 from pushforward.precision import call
 from pushforward.transports import Map
 
 __all__ = ["GAN"]
 
-GAMES = ("relativistic", "non_saturating")
+ADAPTATION = 500_000
+"""Training samples in which the augmentation's strength moves by 1 where every row asks for it (Karras et al. 2020)."""
+STRONGEST = 0.8
+"""Above this the augmentations leak into what is generated (Karras et al. 2020, section 2.2)."""
 
 
 class GAN(Method):
-    """The adversarial game in one step from noise to data.
+    """The adversarial game: one step from noise to data.
 
-    relativistic (default): the critic sees pairs, L_D = softplus(-(D(x) - D(G(z)))) and L_G = softplus(-(D(G(z)) - D(x))), with
-    zero-centred penalties on real and generated samples, gamma / 2 (|grad D(x)|^2 + |grad D(G(z))|^2), which make it converge.
+    The critic's loss is the game's (`pushforward.methods.objectives`) plus penalties on its slope, with weight gamma:
+    gamma / 2 |grad D(x)|^2 (r1), gamma / 2 |grad D(G(z))|^2 (r2), gamma (|grad D| - 1)^2 in between (gradient). The default,
+    pairs with r1 + r2, converges; the original game, without penalties, is known to lose modes.
 
-    non_saturating: the original game, L_D = softplus(-D(x)) + softplus(D(G(z))), L_G = softplus(-D(G(z))); without penalties
-    it is known to lose modes.
+    While it trains it notes the logit gap (mean D(x) - D(G(z))), the critic's accuracy (the share of pairs, a real and a
+    generated row, that it ranks right), the penalty, and the strength of an augmentation.
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition) -> (n,)`` or (n, 1).
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows.
         space: The data's shape and units.
         latent: Numbers in one row of noise.
-        game: "relativistic" or "non_saturating".
+        game: A name of `OBJECTIVES`.
         gamma: The weight of the penalties at the start; 0 leaves them out.
-        gamma_end: Their weight at the end of training, on a cosine; None keeps it.
+        gamma_end: Their weight at the end, on a cosine; None keeps it.
+        ramp: Training samples over which gamma moves; None is the whole of training.
+        penalty: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the game's own.
+        every: Steps between penalties, which are then so many times as heavy (lazy regularisation).
+        pack: Rows that the critic judges together (`pushforward.networks.Packed`).
+        deviation: Scores in whose groups the critic compares rows (minibatch standard deviation); 0 for none.
+        augment: Changes that the critic sees on real and generated rows alike; the penalties are on the slope in what it sees.
+        strength: The probability of each change; where ``adapt`` is given, only at the start.
+        adapt: The mean sign of the critic's scores of real rows, or of its gaps where the game is one of pairs, at which the
+            strength is held by moving it (adaptive augmentation); None keeps the strength.
+
+    Raises:
+        UsageError: For an unknown name or a number out of range.
 
     References:
         Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic Discriminator (2019);
-        Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2.
+        Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2;
+        Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Lin et al., PacGAN (2018);
+        Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts. There it moves by the
+        sign of the difference to the target, here in proportion to it, so that parts of a batch add up to the whole.
     """
+
+    strength_now: Tensor
 
     def __init__(
         self,
@@ -54,55 +77,123 @@ class GAN(Method):
         game: str = "relativistic",
         gamma: float = 1.0,
         gamma_end: float | None = None,
+        ramp: int | None = None,
+        penalty: str | None = None,
+        every: int = 1,
+        pack: int = 1,
+        deviation: int = 0,
+        augment: DiffAugment | None = None,
+        strength: float = 1.0,
+        adapt: float | None = None,
     ) -> None:
         super().__init__()
-        if game not in GAMES:
-            raise UsageError(f'Unknown game "{game}"; known: {", ".join(GAMES)}.{did_you_mean(game, GAMES)}')
+        if game not in OBJECTIVES:
+            raise UsageError(f'Unknown game "{game}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(game, OBJECTIVES)}')
+        self.penalty = OBJECTIVES[game].penalty if penalty is None else penalty
+        try:
+            self._penalties = penalties_of(self.penalty)
+        except ValueError as error:
+            raise UsageError(
+                f'"{penalty}" is no penalty (at "{error}"); join some of {", ".join(PENALTIES)} by "+", or say none.'
+            ) from None
         for name, value in {"gamma": gamma, "gamma_end": gamma if gamma_end is None else gamma_end}.items():
             if not 0 <= value < math.inf:
                 raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {value}.")
-        self.generator, self.critic, self.space = generator, critic, space
-        self.latent, self.game, self.gamma, self.gamma_end = latent, game, gamma, gamma_end
+        for name, count in {
+            "ramp": 1 if ramp is None else ramp,
+            "every": every,
+            "pack": pack,
+            "deviation": deviation + 1,
+        }.items():
+            if count < 1:
+                raise UsageError(f"{name} must be at least {int(name != 'deviation')}, got {count - (name == 'deviation')}.")
+        if not 0 <= strength <= 1 or not -1 < (0 if adapt is None else adapt) < 1:
+            raise UsageError(f"strength is a probability and adapt a mean of signs; got {strength} and {adapt}.")
+        if augment is not None and space.kind != "image":
+            raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
+        self.generator, self.critic, self.space, self.augment = generator, critic, space, augment
+        self.latent, self.game, self.gamma, self.gamma_end, self.ramp = latent, game, gamma, gamma_end, ramp
+        self.every, self.pack, self.deviation, self.strength, self.adapt = every, pack, deviation, strength, adapt
+        self.register_buffer("strength_now", torch.tensor(float(strength)), persistent=augment is not None)
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
         """The critic moves first."""
         return {"critic": self.critic, "generator": self.generator}
 
-    def _gamma(self, progress: float) -> float:
-        end = self.gamma if self.gamma_end is None else self.gamma_end
-        return end + (self.gamma - end) * (1 + math.cos(math.pi * progress)) / 2
+    @property
+    def group(self) -> int:
+        """Rows that the critic sees together."""
+        return self.pack * max(1, self.deviation)
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself."""
+        alike = lambda rows: rows.repeat_interleave(self.pack, 0)  # noqa: E731
+        return self._scores(alike(x), None if condition is None else {name: alike(rows) for name, rows in condition.items()})
 
     def _scores(self, x: Tensor, condition: Condition) -> Tensor:
-        return call(self.critic, x, None, condition).reshape(len(x))
+        return call(self.critic, x, None, condition).reshape(-1)
+
+    def _gamma(self, now: Now) -> float:
+        end = self.gamma if self.gamma_end is None else self.gamma_end
+        share = now.progress if self.ramp is None else min(1.0, now.samples / self.ramp)
+        return end + (self.gamma - end) * (1 + math.cos(math.pi * share)) / 2
+
+    def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
+        """From images to what the critic is shown of them in this step; fresh changes at every call."""
+        if self.augment is None:
+            return lambda x: x
+        if self.adapt is not None:
+            self.strength_now.clamp_(0.0, STRONGEST)
+        augment, draws, strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()
+        now.notes["strength"] = strength
+        return lambda x: augment(x, draws, strength)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """The critic's turn, then the generator's, on the same generated samples."""
-        fake = call(self.generator, now.draws.normal((self.latent,)), None, batch.condition)
-        yield "critic", self._critic_loss(batch.x, fake.detach(), batch.condition, self._gamma(now.progress))
-        yield "generator", self._generator_loss(batch.x, fake, batch.condition)
+        """The critic's turn, then the generator's, on the same generated samples.
 
-    def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, gamma: float) -> Tensor:
-        both = torch.cat([real, fake]).requires_grad_(gamma > 0)
+        Raises:
+            UsageError: For a batch that cannot be cut into whole groups.
+        """
+        if len(batch.x) % self.group:
+            raise UsageError(
+                f"The critic looks at {self.group} rows together, but a batch has {len(batch.x)}; choose a --batch that is a "
+                f"multiple of {self.group}."
+            )
+        seen = self._eyes(now)
+        fake = call(self.generator, now.draws.normal((self.latent,)), None, batch.condition)
+        loss, lean = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
+        yield "critic", loss
+        if self.augment is not None and self.adapt is not None:
+            self.strength_now += (lean - self.adapt) * (len(batch.x) / ADAPTATION)
+        yield "generator", self._generator_loss(seen(batch.x), seen(fake), batch.condition)
+
+    def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
+        """The loss, and how the critic leans on real rows: the mean sign of its scores, or of its gaps in a game of pairs."""
+        gamma = self._gamma(now) * self.every if now.step % self.every == 0 else 0.0
+        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(self._penalties))
+        both = torch.cat([real, fake]).requires_grad_(zero_centred)
         scores = self._scores(both, _twice(condition))
         on_real, on_fake = scores.chunk(2)
-        if self.game == "relativistic":
-            loss = F.softplus(on_fake - on_real)
-        else:
-            loss = F.softplus(-on_real) + F.softplus(on_fake)
-        if gamma > 0:
-            (slope,) = torch.autograd.grad(scores.sum(), both, create_graph=True)
-            first, second = slope.square().flatten(1).sum(1).chunk(2)
-            loss = loss + gamma / 2 * (first + second)
-        return loss.mean()
+        loss = OBJECTIVES[self.game].critic(on_real, on_fake).mean()
+        penalty = torch.zeros_like(loss)
+        if zero_centred:
+            halves = dict(zip(("r1", "r2"), slope(scores, both).chunk(2), strict=True))
+            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in self._penalties)
+        if gamma > 0 and "gradient" in self._penalties:
+            share = now.draws.stream("between").uniform()
+            penalty = penalty + gamma * between(real, fake, share, lambda x: self._scores(x, condition)).mean()
+        gap = (on_real - on_fake).detach()
+        now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean(), penalty=penalty.detach())
+        return loss + penalty, (gap if OBJECTIVES[self.game].paired else on_real.detach()).sign().mean()
 
     def _generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        on_fake = self._scores(fake, condition)
-        if self.game == "non_saturating":
-            return F.softplus(-on_fake).mean()
+        objective, on_fake = OBJECTIVES[self.game], self._scores(fake, condition)
+        if not objective.paired:
+            return objective.generator(on_fake, on_fake).mean()
         with torch.no_grad():
             on_real = self._scores(real, condition)
-        return F.softplus(on_real - on_fake).mean()
+        return objective.generator(on_real, on_fake).mean()
 
     def transport(self) -> Map:
         """The generator."""

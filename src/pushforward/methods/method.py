@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
+from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.transports import Transport
 
-__all__ = ["Method", "Now"]
+__all__ = ["Method", "Now", "Scoring"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,28 @@ class Now:
         draws: Randomness for this step, one row per sample of the batch.
         samples: Training samples seen so far.
         progress: The share of the budget that is used, in [0, 1].
+        step: The training step, from 0.
+        notes: What a method writes down as it goes, by name, to be logged as health: detached tensors of no dimension, each a
+            mean over the rows of the batch. A loss must not depend on them.
     """
 
     draws: Draws
     samples: int
     progress: float
+    step: int = 0
+    notes: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A method with a critic, which gives every point a number: the higher, the more like data it takes the point to be."""
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's values (n,) of rows x (n, *shape) in model units, each computed alone and without augmentation.
+
+        Only differences mean something, where the loss compares real and generated samples.
+        """
+        ...
 
 
 class Method(nn.Module, ABC):

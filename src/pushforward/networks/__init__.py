@@ -1,7 +1,7 @@
 """Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
 
 Every network is called as ``network(x, t=None, condition=None)``, takes any number of rows, draws no random numbers,
-and has ``sized("tiny" | "small" | "base", shape=...)``.
+and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed` and `Spectral` wrap another network.
 """
 
 from __future__ import annotations
@@ -9,23 +9,37 @@ from __future__ import annotations
 from torch import nn
 
 from pushforward.networks.autoencoder import Decoder, Encoder
+from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
+from pushforward.networks.packing import Packed
+from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resnet import Critic, Generator
+from pushforward.networks.signs import Signs
+from pushforward.networks.spectral import Spectral
+from pushforward.networks.textbook import TextbookCritic, TextbookGenerator
 from pushforward.networks.unet import UNet
 
 __all__ = [
     "MLP",
     "ConditionEmbedding",
     "Critic",
+    "DCGANCritic",
+    "DCGANGenerator",
     "Decoder",
     "DiT",
     "Encoder",
     "Generator",
     "LevelPosterior",
+    "Packed",
+    "ProjectionHead",
     "Reshaped",
+    "Signs",
+    "Spectral",
+    "TextbookCritic",
+    "TextbookGenerator",
     "TimeEmbedding",
     "UNet",
     "parameter_count",

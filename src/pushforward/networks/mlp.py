@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.networks.checks import check_input, positive, size_choice, vector_shape
+from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
+from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of, modulate
 
 __all__ = ["MLP", "Reshaped"]
@@ -27,6 +28,7 @@ class MLP(nn.Module):
         times: Number of times per row; 0 for none.
         zero_output: Whether the network gives zero at the start. None: yes with time (denoisers), no without
             (a generator or critic must not start at zero).
+        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -42,9 +44,12 @@ class MLP(nn.Module):
         classes: int = 0,
         times: int = 1,
         zero_output: bool | None = None,
+        deviation: int = 0,
     ) -> None:
         super().__init__()
         positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
+        count(deviation=deviation)
+        self.deviation = deviation
         self.inputs = inputs
         self.outputs = outputs
         self.width = width
@@ -57,7 +62,7 @@ class MLP(nn.Module):
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
         self.enter = nn.Linear(inputs, width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
-        self.leave = nn.Linear(width, outputs)
+        self.leave = nn.Linear(width + (1 if deviation else 0), outputs)
         if self.zero_output:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
@@ -72,6 +77,7 @@ class MLP(nn.Module):
         times: int = 1,
         outputs: int | None = None,
         zero_output: bool | None = None,
+        deviation: int = 0,
     ) -> MLP:
         """Build one of three sizes.
 
@@ -83,6 +89,7 @@ class MLP(nn.Module):
             times: Number of times per row; 0 for none.
             outputs: Length of the result; None for d.
             zero_output: See the class.
+            deviation: See the class.
 
         Returns:
             The network.
@@ -100,7 +107,16 @@ class MLP(nn.Module):
         wanted = {"tiny": 2, "small": 4, "base": 8}[size] * max(inputs, outputs)
         if wanted > width:
             width, depth = max(width, min(256, wanted)), max(depth, 4)
-        return cls(inputs, outputs, width=width, depth=depth, classes=classes, times=times, zero_output=zero_output)
+        return cls(
+            inputs,
+            outputs,
+            width=width,
+            depth=depth,
+            classes=classes,
+            times=times,
+            zero_output=zero_output,
+            deviation=deviation,
+        )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -122,7 +138,10 @@ class MLP(nn.Module):
         h = self.enter(x)
         for layer, film in zip(self.hidden, films, strict=True):
             h = h + layer(F.silu(modulate(h, film)))
-        return self.leave(F.silu(h)).to(x.dtype)
+        h = F.silu(h)
+        if self.deviation:
+            h = minibatch_deviation(h, self.deviation)
+        return self.leave(h).to(x.dtype)
 
 
 class Reshaped(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, stem_of
+from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning
 from pushforward.networks.unet import fold, pad_to
 
@@ -296,6 +297,7 @@ class Critic(nn.Module):
         blocks: Residual blocks per level.
         classes: Number of classes; 0 for none.
         stem: Pixels per side of the patches that the first layer folds into channels.
+        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -305,15 +307,18 @@ class Critic(nn.Module):
         Miyato and Koyama, cGANs with Projection Discriminator, 2018.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1, deviation: int = 0
+    ) -> None:
         super().__init__()
         positive(width=width, blocks=blocks, stem=stem)
-        count(classes=classes)
+        count(classes=classes, deviation=deviation)
         self.shape = image_shape(shape)
         self.width = width
         self.blocks = blocks
         self.classes = classes
         self.stem = stem
+        self.deviation = deviation
         sizes = grids(*self.shape[1:], stem)
         channels = widths(width, len(sizes))
         total = blocks * len(channels)
@@ -324,18 +329,20 @@ class Critic(nn.Module):
         )
         self.resample = nn.ModuleList([Resample(halving(h), halving(w)) for h, w in sizes[:-1]])
         area = sizes[-1][0] * sizes[-1][1]
-        self.basis = nn.Parameter(torch.randn(channels[-1], *sizes[-1]) / math.sqrt(area))
+        features = channels[-1] + (1 if deviation else 0)
+        self.basis = nn.Parameter(torch.randn(features, *sizes[-1]) / math.sqrt(area))
         self.conditioning = Conditioning(channels[-1], classes=classes, times=0)
-        self.leave = linear(channels[-1], channels[-1] if classes else 1)
+        self.leave = linear(features, channels[-1] if classes else 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0) -> Critic:
+    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, deviation: int = 0) -> Critic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             classes: Number of classes; 0 for none.
+            deviation: Rows in a group whose deviation is shown; 0 leaves it out.
 
         Returns:
             The network.
@@ -344,7 +351,7 @@ class Critic(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem)
+        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem, deviation=deviation)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -367,6 +374,8 @@ class Critic(nn.Module):
             if index:
                 h = self.change[index - 1](self.resample[index - 1](h))
             h = level(h)
+        if self.deviation:
+            h = minibatch_deviation(h, self.deviation)
         # A depthwise convolution whose kernel is the whole grid. Products and sums keep float32 under autocast, where
         # a linear layer would round the score to three digits.
         features = (h * self.basis).sum(dim=(2, 3))

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.networks import MLP, Critic, Decoder, DiT, Encoder, Generator, Reshaped, UNet
+from pushforward.networks import (
+    MLP,
+    Critic,
+    DCGANCritic,
+    DCGANGenerator,
+    Decoder,
+    DiT,
+    Encoder,
+    Generator,
+    Packed,
+    Reshaped,
+    Signs,
+    Spectral,
+    TextbookCritic,
+    TextbookGenerator,
+    UNet,
+)
 from pushforward.recipes.recipe import Training
 
 __all__ = [
+    "PAIRS",
     "SIZES",
     "batch_size",
     "critic",
@@ -27,6 +45,12 @@ __all__ = [
 ]
 
 SIZES = ("tiny", "small", "base")
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "residual": (Generator, Critic),
+    "dcgan": (DCGANGenerator, DCGANCritic),
+    "textbook": (TextbookGenerator, TextbookCritic),
+}
+"""Generators and critics by architecture; an MLP stands beside them."""
 FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 
@@ -65,9 +89,9 @@ def precision(space: Space) -> str:
     return "float32" if space.kind == "vector" else "auto"
 
 
-def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
+def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0, deviation: int = 0) -> nn.Module:
     classes, count = len(space.classes), math.prod(outputs)
-    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
+    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times, deviation=deviation)
     return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
 
 
@@ -106,18 +130,73 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
     return kinds[chosen].sized(check_size(size), shape=space.shape, classes=len(space.classes))  # type: ignore[attr-defined]
 
 
-def generator(space: Space, size: str, latent: int) -> nn.Module:
-    """A network from a code to data."""
-    if flat(space):
-        return _mlp(space, size, latent, space.shape)
-    return Generator.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
+def generator(space: Space, size: str, latent: int, kind: str = "auto", signs: int = 0) -> nn.Module:
+    """A network from noise to data.
+
+    Args:
+        space: The data's shape and classes.
+        size: "tiny", "small" or "base".
+        latent: Numbers in one row of noise.
+        kind: A name of `PAIRS`, or "auto".
+        signs: How many of them show their signs as well (`pushforward.networks.Signs`).
+    """
+    inputs, chosen = latent + signs, _pair(space, kind)
+    if chosen == "mlp":
+        made = _mlp(space, size, inputs, space.shape)
+    else:
+        made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, classes=len(space.classes))
+    return Signs(made, latent, signs) if signs else made
 
 
-def critic(space: Space, size: str) -> nn.Module:
-    """A network from data to one number."""
-    if flat(space):
-        return _mlp(space, size, space.size, ())
-    return Critic.sized(check_size(size), shape=space.shape, classes=len(space.classes))
+def critic(
+    space: Space,
+    size: str,
+    kind: str = "auto",
+    *,
+    pack: int = 1,
+    deviation: int = 0,
+    spectral: bool = False,
+    normalise: bool = False,
+) -> nn.Module:
+    """A network from data to one number, or from packs of rows to one number each.
+
+    Args:
+        space: The data's shape and classes.
+        size: "tiny", "small" or "base".
+        kind: A name of `PAIRS`, or "auto".
+        pack: Rows that are judged together.
+        deviation: Scores in whose groups rows are compared; 0 for none.
+        spectral: Whether its layers are held at norm one.
+        normalise: Whether a DCGAN has its batch normalisation.
+    """
+    chosen, classes = _pair(space, kind), len(space.classes)
+    if pack > 1:
+        shape = Packed.shape(space.shape, pack, classes)
+        space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    if chosen == "mlp":
+        made = _mlp(space, size, space.size, (), deviation=deviation)
+    else:
+        own = {"normalise": normalise} if chosen == "dcgan" else {}
+        kinds = {"shape": space.shape, "classes": len(space.classes), "deviation": deviation, **own}
+        made = PAIRS[chosen][1].sized(check_size(size), **kinds)
+    made = Packed(made, pack, classes) if pack > 1 else made
+    return Spectral(made) if spectral else made
+
+
+def _pair(space: Space, kind: str) -> str:
+    """The name of a generator's and a critic's architecture.
+
+    Raises:
+        UsageError: For an unknown one, or one that cannot take this shape.
+    """
+    known = ("auto", "mlp", *PAIRS)
+    if kind not in known:
+        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
+    if kind == "auto":
+        return "mlp" if flat(space) else "residual"
+    if space.kind == "vector" and kind in ("residual", "dcgan"):
+        raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
+    return kind
 
 
 def encoder(space: Space, size: str, latent: int) -> nn.Module:

@@ -1,17 +1,22 @@
-"""A GAN that keeps its modes: relativistic pairing with penalties on both sides."""
+"""A GAN that keeps its modes: relativistic pairing with penalties on both sides; and, by its settings, the games before it."""
 
 from __future__ import annotations
 
 from torch import nn
 
+from pushforward.augmentation import DiffAugment
 from pushforward.data import Space
 from pushforward.methods import GAN
+from pushforward.methods.objectives import OBJECTIVES
 from pushforward.recipes.choice import batch_size, flat, latent_size, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
+
+SIGNS = 8
+"""Numbers of z whose signs a generator of vectors is shown."""
 
 
 def gan(
@@ -20,9 +25,21 @@ def gan(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
+    network: str = "auto",
     latent: int | None = None,
+    signs: int | None = None,
     game: str = "relativistic",
     gamma: float | None = None,
+    gamma_end: float | None = None,
+    ramp: int | None = None,
+    penalty: str | None = None,
+    every: int = 1,
+    pack: int = 1,
+    deviation: int = 0,
+    spectral: bool = False,
+    augment_critic: str = "none",
+    strength: float | None = None,
+    adapt: float | None = None,
 ) -> Recipe:
     """R3GAN's game: relativistic pairs, R1 and R2, no normalisation layers; one network call per sample.
 
@@ -31,27 +48,66 @@ def gan(
         size: The networks' size: tiny, small or base.
         generator: A module ``generator(z, None, condition)`` in place of the default.
         critic: A module ``critic(x, None, condition)`` in place of the default.
+        network: auto, mlp, residual, dcgan or textbook; auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
-        game: relativistic, or non_saturating for the original game (which then has no penalty and may collapse).
-        gamma: The weight of the gradient penalties, which falls tenfold over training; the default is 10 for images that take
-            convolutions, 1 otherwise, 0 in the original game.
+        signs: Of how many of them the generator also sees the signs, so that it can jump between modes; the default is 8 for
+            vectors, 0 for images.
+        game: relativistic, non_saturating (the original, which may collapse), minimax, hinge, least_squares or wasserstein.
+        gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
+            wasserstein, 1 otherwise.
+        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
+        ramp: Training samples over which gamma moves; the default is the whole of training.
+        penalty: r1, r2 or gradient, joined by +, or none; the default is the game's own, r1+r2 for pairs.
+        every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match.
+        pack: Samples that the critic judges together; 2 to 4 against lost modes.
+        deviation: Samples in a group whose standard deviation the critic is shown; 4 is usual, 0 leaves it out.
+        spectral: Whether the critic's layers are held at norm one.
+        augment_critic: Changes to what the critic sees, for few images: color, translation, cutout, joined by commas; or none.
+        strength: The probability of each of these changes; the default is 1, or 0 at the start where it adapts.
+        adapt: The mean sign of the critic's scores at which the strength is held by adapting it; 0.6 is usual.
 
     References:
-        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); Goodfellow et al. (2014) for the original.
+        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
     latent = latent_size(space, latent, image=64, vector=16)
     convolutional = not flat(space)
-    if gamma is None:
-        gamma = 0.0 if game == "non_saturating" else (10.0 if convolutional else 1.0)
+    penalty = (OBJECTIVES[game].penalty if game in OBJECTIVES else "none") if penalty is None else penalty
+    gamma = (10.0 if convolutional or game == "wasserstein" else 1.0) if gamma is None else gamma
+    signs = (SIGNS if space.kind == "vector" else 0) if signs is None else signs
+    plain = penalty == "none" and not spectral
+    judge = choose_critic(space, size, network, pack=pack, deviation=deviation, spectral=spectral, normalise=plain)
+    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
     method = GAN(
-        generator or choose_generator(space, size, latent),
-        critic or choose_critic(space, size),
+        generator or choose_generator(space, size, latent, network, min(signs, latent)),
+        critic or judge,
         space,
         latent=latent,
         game=game,
         gamma=gamma,
-        gamma_end=gamma / 10,
+        gamma_end=gamma / 10 if gamma_end is None else gamma_end,
+        ramp=ramp,
+        penalty=penalty,
+        every=every,
+        pack=pack,
+        deviation=deviation,
+        augment=augment,
+        strength=(1.0 if adapt is None else 0.0) if strength is None else strength,
+        adapt=adapt,
     )
-    batch, lr = batch_size(space), 1e-3 if convolutional else 5e-4
-    training = Training(batch, lr=lr, lr_end=0.1, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space))
-    return Recipe(method, training, "gan", "GAN")
+    return Recipe(method, _training(space, convolutional, every if method._penalties and gamma else 1), "gan", "GAN")
+
+
+def _training(space: Space, convolutional: bool, every: int) -> Training:
+    lr, betas = 1e-3 if convolutional else 5e-4, (0.0, 0.99)
+    # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
+    share = every / (every + 1)
+    lazy = {"critic": {"lr": lr * share, "betas": [beta**share for beta in betas]}} if every > 1 else {}
+    return Training(
+        batch_size(space), lr=lr, lr_end=0.1, betas=betas, clip=None, ema=20_000, precision=precision(space), players=lazy
+    )
+
+
+def _extent(space: Space) -> float:
+    """The widest channel's distance from its lowest to its highest value, in model units."""
+    bounds = space.bounds
+    return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())

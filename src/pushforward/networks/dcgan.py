@@ -1,0 +1,253 @@
+"""Generator and critic of DCGAN: strided convolutions with batch normalisation.
+
+In training mode batch normalisation mixes the rows of a batch and follows their mean and variance in buffers, which rules out
+`torch.func.jvp`; in evaluation mode rows are independent and every law of the other networks holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.deviation import minibatch_deviation
+from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.projection import ProjectionHead
+from pushforward.networks.unet import pad_to
+
+__all__ = ["DCGANCritic", "DCGANGenerator"]
+
+SLOPE = 0.2
+
+
+def halvings(height: int, width: int) -> int:
+    """How often an image is halved, rounding up: until no side is longer than 4, and at least twice.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+
+    Returns:
+        At least 2.
+    """
+    side, number = max(height, width), 0
+    while number < 2 or -(-side // 2**number) > 4:
+        number += 1
+    return number
+
+
+def level_widths(width: int, number: int) -> list[int]:
+    """Channels after each halving, finest first: doubling, up to eight times ``width``.
+
+    Args:
+        width: After the first.
+        number: How many.
+
+    Returns:
+        One number for each.
+    """
+    return [width * min(2**level, 8) for level in range(number)]
+
+
+def start(network: nn.Module) -> None:
+    """Draw the weights of linear layers and convolutions from normal(0, 0.02), as the paper does; biases start at zero.
+
+    Args:
+        network: Changed in place.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class DCGANGenerator(nn.Module):
+    """Noise to images: a linear layer onto the coarsest grid, then transposed convolutions 4 x 4 that double it.
+
+    All layers but the last have batch normalisation and ReLU. The paper's last tanh is left out, since model units have no
+    such bounds. An image of 64 x 64 starts at 4 x 4 as in the paper; other sizes are made at the next size that doublings
+    reach and cropped at the bottom and right.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        latent: Length of the noise vector z.
+        width: Channels before the last layer; each coarser grid has twice as many, up to eight times.
+        classes: Number of classes; 0 for none. The label's embedding, as long as z, is joined to z.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016.
+    """
+
+    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 64, classes: int = 0) -> None:
+        super().__init__()
+        positive(latent=latent, width=width)
+        count(classes=classes)
+        self.shape = image_shape(shape)
+        self.latent = latent
+        self.width = width
+        self.classes = classes
+        number = halvings(*self.shape[1:])
+        channels = level_widths(width, number)[::-1]
+        height, breadth = (-(-side // 2**number) for side in self.shape[1:])
+        self.grid = (channels[0], height, breadth)
+        self.conditioning = Conditioning(latent, classes=classes, times=0)
+        self.enter = nn.Linear(latent * (2 if classes else 1), channels[0] * height * breadth, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(w) for w in channels])
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(channels)])
+        self.leave = nn.ConvTranspose2d(channels[-1], self.shape[0], 4, stride=2, padding=1)
+        start(self)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, classes: int = 0) -> DCGANGenerator:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart.
+            shape: (channels, height, width) of one image.
+            latent: Length of z.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        return cls(shape, latent=latent, width=width_of(size, shape), classes=classes)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: Noise z, (n, latent), standard normal; n at least 2 in training mode.
+            t: None: a generator knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, channels, height, width), in model units and in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, (self.latent,), "DCGANGenerator")
+        label = self.conditioning(x.shape[0], x.device, t, condition)
+        z = x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+        h = self.enter(z).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        h = F.relu(self.norms[0](h))
+        for grow, norm in zip(self.grow, self.norms[1:], strict=True):
+            h = F.relu(norm(grow(h)))
+        return self.leave(h)[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)
+
+
+class DCGANCritic(nn.Module):
+    """Images to one number: strided convolutions 4 x 4 with leaky ReLU of slope 0.2, then a linear layer.
+
+    All convolutions but the first have batch normalisation. Images whose sides cannot be halved often enough are padded at
+    the bottom and right by their last row and column. Labels enter by projection (`ProjectionHead`).
+
+    Args:
+        shape: (channels, height, width) of one image.
+        width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
+        classes: Number of classes; 0 for none.
+        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
+        normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
+            of one sample's score, and beside `Spectral`, whose bound it breaks.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016;
+        Gulrajani et al., Improved Training of Wasserstein GANs, 2017, section 4, on penalties and batch normalisation.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], *, width: int = 64, classes: int = 0, deviation: int = 0, normalise: bool = True
+    ) -> None:
+        super().__init__()
+        positive(width=width)
+        count(classes=classes, deviation=deviation)
+        self.shape = image_shape(shape)
+        self.width = width
+        self.classes = classes
+        self.deviation = deviation
+        self.normalise = normalise
+        number = halvings(*self.shape[1:])
+        channels = level_widths(width, number)
+        self.multiple = 2**number
+        area = -(-self.shape[1] // self.multiple) * -(-self.shape[2] // self.multiple)
+        self.enter = nn.Conv2d(self.shape[0], channels[0], 4, stride=2, padding=1)
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not normalise) for a, b in pairwise(channels)])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(w) if normalise else nn.Identity() for w in channels[1:]])
+        self.leave = ProjectionHead((channels[-1] + (1 if deviation else 0)) * area, classes)
+        start(self)
+
+    @classmethod
+    def sized(
+        cls, size: str, *, shape: Sequence[int], classes: int = 0, deviation: int = 0, normalise: bool = True
+    ) -> DCGANCritic:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
+            shape: (channels, height, width) of one image.
+            classes: Number of classes; 0 for none.
+            deviation: Rows in a group whose deviation is shown; 0 leaves it out.
+            normalise: Whether there is batch normalisation.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no image.
+        """
+        width = width_of(size, shape)
+        return cls(shape, width=width, classes=classes, deviation=deviation, normalise=normalise)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width); n at least 2 in training mode with batch normalisation.
+            t: None: a critic knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n,), in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.shape, "DCGANCritic")
+        padded = pad_to(x, self.multiple).contiguous(memory_format=torch.channels_last)
+        h = F.leaky_relu(self.enter(padded), SLOPE)
+        for shrink, norm in zip(self.shrink, self.norms, strict=True):
+            h = F.leaky_relu(norm(shrink(h)), SLOPE)
+        if self.deviation:
+            h = minibatch_deviation(h, self.deviation)
+        return self.leave(h.flatten(1), t, condition).to(x.dtype)
+
+
+def width_of(size: str, shape: Sequence[int]) -> int:
+    """The finest width of a named size; small images have few grids, which are wider.
+
+    Args:
+        size: "tiny", "small" or "base".
+        shape: (channels, height, width) of one image.
+
+    Returns:
+        Channels.
+
+    Raises:
+        UsageError: No such size, or ``shape`` is no image.
+    """
+    width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
+    return width if max(image_shape(shape)[1:]) >= 16 else 2 * width

@@ -1,0 +1,302 @@
+"""A critic on the features of a network that has seen photographs: for sets of a few thousand images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition
+from pushforward.networks.pretrained import FEATURES, STRIDES, pretrained
+from pushforward.networks.projection import ProjectionHead
+from pushforward.networks.resnet import Resample
+from pushforward.networks.spectral import Spectral
+
+__all__ = ["ProjectedCritic"]
+
+SLOPE = 0.2
+
+
+def bilinear(new: int, old: int) -> Tensor:
+    """The matrix of bilinear resampling, smoothed where it makes fewer numbers (antialiased).
+
+    Args:
+        new: How many numbers come out.
+        old: How many go in.
+
+    Returns:
+        (new, old); each row sums to 1.
+    """
+    return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
+
+
+class Mixing(nn.Module):
+    """Fixed random projections of features: across channels at each depth, then from each depth to the next finer one.
+
+    With 1 x 1 convolutions c and 3 x 3 convolutions s the mixed features are m_4 = c_4(f_4) and
+    m_l = c_l(f_l) + up(s_l(m_(l + 1))), where up doubles the sides bilinearly. There are no biases and nothing in between, so
+    all is linear. The weights are normal with variance 2 / fan-in (Kaiming), drawn from the seed alone: they are made again,
+    bit for bit, and not saved.
+
+    Args:
+        side: Of the square images that the features are of, a multiple of 32.
+        width: Channels of m_1; each coarser one has twice as many.
+        seed: Of the weights.
+
+    References:
+        Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
+    """
+
+    def __init__(self, side: int, width: int, seed: int) -> None:
+        super().__init__()
+        self.widths = [width * 2**level for level in range(4)]
+        for level, (features, out) in enumerate(zip(FEATURES, self.widths, strict=True)):
+            self.register_buffer(f"across_{level}", _kaiming(f"across {level}", (out, features, 1, 1), seed), persistent=False)
+        for level, (fine, coarse) in enumerate(pairwise(self.widths)):
+            self.register_buffer(f"down_{level}", _kaiming(f"down {level}", (fine, coarse, 3, 3), seed), persistent=False)
+        grids = [side // stride for stride in STRIDES]
+        self.enlarge = nn.ModuleList([Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)])
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Apply.
+
+        Args:
+            features: Of four depths, finest first.
+
+        Returns:
+            As many, of the same sides.
+        """
+        mixed = [F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)]
+        for level in reversed(range(3)):
+            coarse = F.conv2d(mixed[level + 1], self.get_buffer(f"down_{level}"), padding=1)
+            mixed[level] = mixed[level] + self.enlarge[level](coarse)
+        return mixed
+
+
+def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    normal = RowDraws(seed, 1, f"projected critic/{name}").normal(shape)[0]
+    return normal * math.sqrt(2 / math.prod(shape[1:]))
+
+
+class ScaleCritic(nn.Module):
+    """Mixed features of one depth to one number: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
+
+    Where the features are so small already there is one 3 x 3 convolution instead. The head's number is the mean over all
+    places of what it gives at each.
+
+    Args:
+        features: Channels that go in.
+        side: Of the features.
+        width: Channels after each convolution.
+        classes: Number of classes; 0 for none.
+    """
+
+    def __init__(self, features: int, side: int, width: int, classes: int) -> None:
+        super().__init__()
+        number = 0
+        while side > 4:
+            side, number = side // 2, number + 1
+        sizes = [features, *[width] * number]
+        halve = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(sizes)]
+        self.convolutions = nn.ModuleList(halve or [nn.Conv2d(features, width, 3, padding=1)])
+        self.leave = ProjectionHead(width, classes)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, features, side, side).
+            t: None: a critic knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n,), in float32 at least.
+        """
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), SLOPE)
+        return self.leave(x.mean((2, 3)), t, condition)
+
+
+class ProjectedCritic(nn.Module):
+    """Images to four scores: small critics of four depths of a frozen pretrained network, mixed at random.
+
+    The frozen network knows what photographs are made of, so that few images teach the critics much, and the random mixing
+    keeps them from looking at a few of its features alone. Only the critics learn; they are normalised spectrally. `GAN`
+    takes the mean of its loss over the four scores: the mean of the four critics' losses, not the loss of their mean. It was
+    published with game="hinge" and penalty="none"; penalties on the slope, which are meant for one score, do not fit it.
+
+    The frozen network is neither among the parameters nor in checkpoints and averages: one copy in a process serves all. It
+    keeps the precision of x under autocast too, which makes its backward pass slower on a processor.
+
+    Images are scaled to ``side`` x ``side`` (those that are not square are stretched). Gray is repeated. Images with
+    transparency are clamped to [0, 1], as samples are, and laid on a background: on white alone nothing tells white from
+    transparent; on white and on black, at twice the cost, both colour and transparency are judged.
+
+    Never judge what it taught by features of EfficientNet, or of ImageNet at all: such a critic makes distances in them
+    small without making better images. Use features of another kind (`pushforward.evaluation`).
+
+    Args:
+        shape: (channels, height, width) of one image; 1, 3 or 4 channels (gray, RGB, RGBA).
+        mean: Of each channel, in data units: model units are (x - mean) / std, as `Space` has them.
+        std: Of each channel, above 0.
+        side: Of the images that the frozen network sees, a multiple of 32. It was trained at 224; in the paper it is 256. Time
+            grows with its square.
+        width: Channels of the finest mixed features; the coarsest have eight times as many. At least 40 lose nothing.
+        hidden: Channels inside the small critics.
+        classes: Number of classes; 0 for none. Labels enter each small critic by projection (`ProjectionHead`).
+        seed: Of the mixing.
+        backgrounds: What images with transparency are laid on, from 0 (black) to 1 (white); four scores for each.
+
+    Raises:
+        UsageError: A size is out of range, or ``mean`` or ``std`` does not fit the channels.
+        MissingExtra: Without the extra ``projected``.
+        CheckpointError: If the pretrained weights are missing or others.
+
+    References:
+        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2; the critics of which have batch
+        normalisation besides and score every place by itself.
+        Kynkaanniemi et al., The Role of ImageNet Classes in Frechet Inception Distance, 2023, on features that leak.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        side: int = 128,
+        width: int = 64,
+        hidden: int = 128,
+        classes: int = 0,
+        seed: int = 0,
+        backgrounds: Sequence[float] = (1.0,),
+    ) -> None:
+        super().__init__()
+        positive(side=side, width=width, hidden=hidden)
+        count(classes=classes, seed=seed)
+        self.shape = image_shape(shape)
+        self.mean, self.std = _units(self.shape[0], mean, std)
+        self.side, self.width, self.hidden, self.classes, self.seed = side, width, hidden, classes, seed
+        self.backgrounds = tuple(float(value) for value in backgrounds)
+        if side % STRIDES[-1]:
+            raise UsageError(f"side is {side}; expected a multiple of {STRIDES[-1]}, such as 64, 128 or 224.")
+        if not self.backgrounds or not all(0 <= value <= 1 for value in self.backgrounds):
+            raise UsageError(f"backgrounds are {self.backgrounds}; expected at least one, each from 0 (black) to 1 (white).")
+        pretrained(torch.device("cpu"), torch.float32)  # tells at once what is missing
+        self.resize = Resample(bilinear(side, self.shape[1]), bilinear(side, self.shape[2]))
+        self.mixing = Mixing(side, width, seed)
+        self.critics = nn.ModuleList(
+            [
+                Spectral(ScaleCritic(channels, side // stride, hidden, classes))
+                for channels, stride in zip(self.mixing.widths, STRIDES, strict=True)
+            ]
+        )
+
+    @classmethod
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        classes: int = 0,
+        seed: int = 0,
+        backgrounds: Sequence[float] = (1.0,),
+    ) -> ProjectedCritic:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": sides 64, 128 and 224, and about 0.4, 1.8 and 5.6 million parameters that learn.
+            shape: (channels, height, width) of one image.
+            mean: Of each channel.
+            std: Of each channel.
+            classes: Number of classes; 0 for none.
+            seed: Of the mixing.
+            backgrounds: What images with transparency are laid on.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or an argument is out of range.
+            MissingExtra: Without the extra ``projected``.
+            CheckpointError: If the pretrained weights are missing or others.
+        """
+        side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
+        return cls(
+            shape,
+            mean=mean,
+            std=std,
+            side=side,
+            width=width,
+            hidden=hidden,
+            classes=classes,
+            seed=seed,
+            backgrounds=backgrounds,
+        )
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), model units.
+            t: None: a critic knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, 4), in the type of ``x``: finest depth first. With transparency (n, 4 * backgrounds), by background.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.shape, "ProjectedCritic")
+        scores = []
+        for image in self._images(x):
+            mixed = self.mixing(self.features(image))
+            scores += [critic(h, t, condition) for critic, h in zip(self.critics, mixed, strict=True)]
+        return torch.stack(scores, dim=1).to(x.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ProjectedCritic:
+        """Go to another device or type, and make the frozen network ready there: inside jvp or export it could not be."""
+        super()._apply(fn, recurse)
+        pretrained(self.resize.rows.device, self.resize.rows.dtype)
+        return self
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The frozen features of images in [0, 1], differentiable in them.
+
+        Args:
+            image: (n, 1 or 3, height, width).
+
+        Returns:
+            Four maps, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            pixels = (255 * self.resize(image.expand(-1, 3, -1, -1)) - 127) / 128
+            return pretrained(image.device, image.dtype)(pixels)
+
+    def _images(self, x: Tensor) -> list[Tensor]:
+        """From model units to gray or RGB in data units, on each background where there is transparency."""
+        mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (self.mean, self.std))
+        image = mean + std * x
+        if self.shape[0] != 4:
+            return [image]
+        colour, alpha = image.clamp(0, 1).split([3, 1], dim=1)
+        return [background + alpha * (colour - background) for background in self.backgrounds]
+
+
+def _units(channels: int, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if channels not in (1, 3, 4):
+        raise UsageError(f"A projected critic takes images of 1, 3 or 4 channels (gray, RGB, RGBA), got {channels}.")
+    found = tuple(float(value) for value in mean), tuple(float(value) for value in std)
+    if len(found[0]) != channels or len(found[1]) != channels or not all(0 < value < math.inf for value in found[1]):
+        raise UsageError(f"mean is {found[0]} and std {found[1]}; expected {channels} of each, and every std above 0.")
+    return found

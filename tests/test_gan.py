@@ -1,0 +1,363 @@
+"""Adversarial games, penalties on slopes, and augmentation, each against a closed form or another's arithmetic."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from laws import space_data
+from torch import nn
+from torch.nn import functional as F
+
+import pushforward as pf
+from pushforward.augmentation import DiffAugment
+from pushforward.data import Batch, Space
+from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Now
+from pushforward.methods.objectives import OBJECTIVES
+from pushforward.methods.penalties import between, slope
+
+PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+PICTURES = Space(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
+A, B = 1.5, 0.7
+
+
+class Quadratic(nn.Module):
+    """D(x) = a |x|^2 / 2, whose slope is a x; for packs, the sum over their rows."""
+
+    def __init__(self, pack=1):
+        super().__init__()
+        self.pack = pack
+        self.a = nn.Parameter(torch.tensor(A))
+
+    def forward(self, x, t=None, condition=None):
+        return (self.a * x.square().flatten(1).sum(1) / 2).reshape(-1, self.pack).sum(1)
+
+
+class Scale(nn.Module):
+    def __init__(self, shape=(2,)):
+        super().__init__()
+        self.shape = shape
+        self.b = nn.Parameter(torch.tensor(B))
+
+    def forward(self, z, t=None, condition=None):
+        return (self.b * z).reshape(-1, *self.shape)
+
+
+def now(rows, step=0, progress=0.0, samples=0, start=0):
+    return Now(BlockDraws(0, step, rows, start), samples, progress, step)
+
+
+def game(space=PLANE, pack=1, **settings):
+    return pf.GAN(Scale(space.shape), Quadratic(pack), space, latent=space.size, pack=pack, **settings)
+
+
+def turns(method, x, moment=None):
+    moment = now(len(x)) if moment is None else moment
+    return dict(method.losses(Batch(x), moment)), moment.notes
+
+
+def rows(n=64):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(3))
+
+
+def parts(n=64):
+    """Scores and squared slopes of n real and generated rows, computed apart from the library."""
+    real, fake = rows(n), B * now(n).draws.normal((2,))
+    return [value.square().sum(1) * scale for scale in (A / 2, A**2) for value in (real, fake)]
+
+
+@pytest.mark.parametrize(
+    ("name", "critic", "generator"),
+    [
+        ("relativistic", lambda r, f: -torch.sigmoid(r - f).log(), lambda r, f: -torch.sigmoid(f - r).log()),
+        (
+            "non_saturating",
+            lambda r, f: (
+                F.binary_cross_entropy_with_logits(r, torch.ones_like(r), reduction="none")
+                + F.binary_cross_entropy_with_logits(f, torch.zeros_like(f), reduction="none")
+            ),
+            lambda r, f: F.binary_cross_entropy_with_logits(f, torch.ones_like(f), reduction="none"),
+        ),
+        (
+            "minimax",
+            lambda r, f: -torch.sigmoid(r).log() - (1 - torch.sigmoid(f)).log(),
+            lambda r, f: (1 - torch.sigmoid(f)).log(),
+        ),
+        (
+            "hinge",
+            lambda r, f: (
+                F.hinge_embedding_loss(r, -torch.ones_like(r), margin=1, reduction="none")
+                + F.hinge_embedding_loss(-f, -torch.ones_like(f), margin=1, reduction="none")
+            ),
+            lambda r, f: -f,
+        ),
+        ("least_squares", lambda r, f: (r - 1) ** 2 / 2 + f**2 / 2, lambda r, f: (f - 1) ** 2 / 2),
+        ("wasserstein", lambda r, f: f - r, lambda r, f: -f),
+    ],
+)
+def test_every_game_is_its_papers(name, critic, generator):
+    real, fake, *_ = parts()
+    method = game(game=name, gamma=0.0)
+    found, _ = turns(method, rows())
+    torch.testing.assert_close(found["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5)
+    b = torch.tensor(B, requires_grad=True)
+    generator(real, b**2 / B**2 * fake).mean().backward()
+    (slope_in_b,) = torch.autograd.grad(found["generator"], method.generator.b)
+    torch.testing.assert_close(slope_in_b, b.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_every_known_game_is_tested():
+    marks = next(m for m in test_every_game_is_its_papers.pytestmark if m.name == "parametrize")
+    assert {case[0] for case in marks.args[1]} == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize(("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))])
+def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
+    real, fake, real_slope, fake_slope = parts()
+    found, notes = turns(game(game="non_saturating", penalty=penalty, gamma=0.8), rows())
+    wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
+    torch.testing.assert_close(notes["penalty"], wanted)
+    torch.testing.assert_close(found["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
+
+
+def test_the_one_centred_penalty_of_a_quadratic_critic():
+    """The slope at a point between is a times that point."""
+    moment = now(64)
+    u = now(64).draws.stream("between").uniform()[:, None]
+    middle = u * rows() + (1 - u) * B * now(64).draws.normal((2,))
+    _, notes = turns(game(game="wasserstein", gamma=10.0), rows(), moment)
+    torch.testing.assert_close(notes["penalty"], 10 * (A * middle.norm(dim=1) - 1).square().mean())
+
+
+def test_penalties_have_the_gradient_of_their_definition():
+    """By finite differences in a critic that is not quadratic, flat ones included."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    x, y, u = torch.randn(7, 2).double(), torch.randn(7, 2).double(), torch.rand(7).double()
+
+    def value(kind):
+        if kind == "gradient":
+            return between(x, y, u, lambda rows: net(rows)[:, 0]).mean()
+        given = x.clone().requires_grad_()
+        return slope(net(given)[:, 0], given).mean()
+
+    weight = net[0].weight
+    for kind in ("r1", "gradient"):
+        (found,) = torch.autograd.grad(value(kind), weight)
+        with torch.no_grad():
+            weight[3, 1] += 1e-6
+            high = value_without_graph(value, kind)
+            weight[3, 1] -= 2e-6
+            low = value_without_graph(value, kind)
+            weight[3, 1] += 1e-6
+        assert float(found[3, 1]) == pytest.approx((high - low) / 2e-6, rel=1e-5)
+    nn.init.zeros_(net[2].weight)
+    assert torch.isfinite(torch.autograd.grad(value("gradient"), weight)[0]).all()
+
+
+def value_without_graph(value, kind):
+    with torch.enable_grad():
+        return float(value(kind).detach())
+
+
+def test_lazy_penalties_come_seldom_and_weigh_as_much():
+    always = sum(float(turns(game(gamma=0.5), rows(), now(64, step))[1]["penalty"]) for step in (0, 0, 0, 0))
+    method = game(gamma=0.5, every=4)
+    seldom = [float(turns(method, rows(), now(64, step))[1]["penalty"]) for step in range(8)]
+    assert [value > 0 for value in seldom] == [True, False, False, False] * 2
+    assert seldom[0] == pytest.approx(always)
+
+
+def test_gamma_moves_by_progress_or_by_samples():
+    by_progress = game(gamma=1.0, gamma_end=0.1)
+    by_samples = game(gamma=1.0, gamma_end=0.1, ramp=1000)
+    for share in (0.0, 0.3, 1.0):
+        wanted = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
+        assert by_progress._gamma(now(1, progress=share)) == pytest.approx(wanted)
+        assert by_samples._gamma(now(1, progress=0.9, samples=int(1000 * share))) == pytest.approx(wanted)
+    assert by_samples._gamma(now(1, samples=1500)) == pytest.approx(0.1)
+
+
+def test_packs_are_scored_and_penalised_together():
+    """With D the sum over a pack, a pair of packs is what the paper's pair of rows is."""
+    real, fake, real_slope, fake_slope = (value.reshape(-1, 4).sum(1) for value in parts())
+    found, notes = turns(game(pack=4, gamma=0.6), rows())
+    torch.testing.assert_close(notes["penalty"], 0.3 * (real_slope + fake_slope).mean())
+    torch.testing.assert_close(found["critic"], F.softplus(fake - real).mean() + notes["penalty"])
+    with pytest.raises(UsageError, match="multiple of 4"):
+        turns(game(pack=4), rows(62))
+    assert game(pack=4, deviation=3).group == 12
+    torch.testing.assert_close(game(pack=4).scores(rows(5)), 4 * A / 2 * rows(5).square().sum(1))
+
+
+def test_notes_say_how_the_game_stands():
+    real, fake, *_ = parts()
+    _, notes = turns(game(), rows())
+    torch.testing.assert_close(notes["logit_gap"], (real - fake).mean())
+    assert float(notes["critic_accuracy"]) == pytest.approx(float((real > fake).float().mean()))
+    assert not any(note.requires_grad for note in notes.values())
+
+
+def images(n=40):
+    return torch.randn(n, 3, 6, 9, generator=torch.Generator().manual_seed(4))
+
+
+def changed(policy, n=40, probability=1.0, x=None):
+    x = images(n) if x is None else x
+    return DiffAugment(policy, extent=4.0)(x, BlockDraws(0, 0, len(x)), probability)
+
+
+def test_colour_is_brightness_saturation_and_contrast():
+    """Recomputed in NumPy from the same numbers."""
+    draws = BlockDraws(0, 0, 40)
+    draws.uniform()
+    bright, saturate, contrast = (draws.uniform().numpy().astype(np.float64)[:, None, None, None] for _ in range(3))
+    x = images().numpy().astype(np.float64) + 4.0 * (bright - 0.5) / 2
+    x = 2 * saturate * x + (1 - 2 * saturate) * x.mean(1, keepdims=True)
+    x = (contrast + 0.5) * x + (0.5 - contrast) * x.mean((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(changed("color").numpy(), x, rtol=1e-4, atol=1e-5)
+
+
+def test_translation_shifts_whole_rows_by_an_eighth_at_most():
+    x = torch.arange(1.0, 1 + 600 * 3 * 8 * 24).reshape(600, 3, 8, 24)
+    moved = changed("translation", x=x)
+    seen = set()
+    for before, after in zip(x, moved, strict=True):
+        fits = [(i, j) for i in range(-2, 3) for j in range(-4, 5) if torch.equal(after, shifted(before, i, j))]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert seen == {(i, j) for i in (-1, 0, 1) for j in range(-3, 4)}
+
+
+def shifted(x, down, right):
+    out = torch.zeros_like(x)
+    height, width = x.shape[1:]
+    out[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = x[
+        :, max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)
+    ]
+    return out
+
+
+def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
+    hidden = (changed("cutout", x=torch.ones(2000, 3, 8, 24)) == 0).float()
+    assert torch.equal(hidden.amin(1), hidden.amax(1))
+    hidden = hidden[:, 0]
+    tall, wide = hidden.amax(2).sum(1), hidden.amax(1).sum(1)
+    assert torch.equal(hidden.sum((1, 2)), tall * wide)
+    assert int(tall.max()) == 4
+    assert int(wide.max()) == 12
+    often = hidden.mean(0)
+    # every pixel is hidden by as many of the 9 x 25 places of the centre as lie within half a hole of it
+    centre = [sum(start <= i < start + 4 for start in range(-2, 7)) / 9 for i in range(8)]
+    across = [sum(start <= i < start + 12 for start in range(-6, 19)) / 25 for i in range(24)]
+    np.testing.assert_allclose(often.numpy(), np.outer(centre, across), atol=0.06)
+
+
+def test_changes_come_with_their_probability_and_for_each_row_alone():
+    one = images(1).expand(3000, -1, -1, -1)
+    share = float((changed("cutout", x=one, probability=0.3) != one).flatten(1).any(1).float().mean())
+    assert share == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(changed("color,translation,cutout", probability=0.0), images())
+
+
+def test_gradients_pass_through_augmentation():
+    """The derivative along a direction equals a finite difference."""
+    x, along = images(8).double().requires_grad_(), torch.randn(8, 3, 6, 9).double()
+    weights = torch.randn(8, 3, 6, 9).double()
+    made = lambda x: (changed("color,translation,cutout", x=x) * weights).sum()  # noqa: E731
+    (slopes,) = torch.autograd.grad(made(x), x)
+    step = 1e-5
+    difference = (made(x + step * along) - made(x - step * along)) / (2 * step)
+    assert float((slopes * along).sum()) == pytest.approx(float(difference.detach()), rel=1e-6)
+
+
+def split_turns(method, x):
+    """The losses of two halves of a batch, played in lock step, joined by their mean."""
+    halves = [method.losses(Batch(part), now(64, start=start)) for part, start in ((x[:64], 0), (x[64:], 64))]
+    joined = {}
+    while moves := [move for move in (next(half, None) for half in halves) if move is not None]:
+        joined[moves[0][0]] = sum(loss for _, loss in moves) / 2
+    return joined
+
+
+def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
+    """Even where it moves fast: a batch in two parts has the losses of the whole."""
+    monkeypatch.setattr("pushforward.methods.gan.ADAPTATION", 200)
+    whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, adapt=-0.5) for _ in range(2))
+    (wanted, _), found = turns(whole, images(128), now(128)), split_turns(split, images(128))
+    assert abs(float(whole.strength_now) - 0.4) > 0.1
+    for player in wanted:
+        torch.testing.assert_close(found[player], wanted[player])
+
+
+@pytest.mark.parametrize("name", ["relativistic", "hinge"])
+def test_the_strength_moves_with_how_the_critic_leans(name):
+    """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or above .8."""
+    x = images(128)
+    whole = game(PICTURES, game=name, augment=DiffAugment(), strength=0.4, adapt=0.6)
+    split = game(PICTURES, game=name, augment=DiffAugment(), strength=0.4, adapt=0.6)
+    turns(whole, x, now(128))
+    split_turns(split, x)
+    torch.testing.assert_close(whole.strength_now, split.strength_now)
+    real, fake = x, now(128).draws.normal((162,)).reshape(x.shape) * B
+    draws = now(128).draws.stream("augment")
+    seen = [whole.augment(rows, draws, 0.4).square().flatten(1).sum(1) for rows in (real, fake)]
+    lean = (seen[0] - seen[1] if name == "relativistic" else seen[0]).sign().mean()
+    torch.testing.assert_close(whole.strength_now, 0.4 + (lean - 0.6) * 128 / 500_000)
+    for start, least, most in ((3.0, 0.79, 0.81), (-2.0, -0.01, 0.01)):
+        whole.strength_now.fill_(start)
+        turns(whole, x, now(128))
+        assert least < float(whole.strength_now) < most
+    fixed = game(PICTURES, augment=DiffAugment(), strength=0.4)
+    turns(fixed, x, now(128))
+    assert float(fixed.strength_now) == pytest.approx(0.4)
+
+
+def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
+    """A policy that hides half of the image makes both kinds of rows smaller; penalties are those of what is seen."""
+    x = images(64)
+    method = game(PICTURES, augment=DiffAugment("cutout"), gamma=1.0)
+    _, notes = turns(method, x, now(64))
+    draws = now(64).draws.stream("augment")
+    fake = now(64).draws.normal((162,)).reshape(x.shape) * B
+    real_seen, fake_seen = (method.augment(rows, draws, 1.0) for rows in (x, fake))
+    wanted = A**2 / 2 * (real_seen.square().flatten(1).sum(1) + fake_seen.square().flatten(1).sum(1)).mean()
+    torch.testing.assert_close(notes["penalty"], wanted)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: game(game="minmax"),
+        lambda: game(penalty="r3"),
+        lambda: game(penalty="r1+r1"),
+        lambda: game(every=0),
+        lambda: game(pack=0),
+        lambda: game(deviation=-1),
+        lambda: game(ramp=0),
+        lambda: game(augment=DiffAugment()),
+        lambda: game(PICTURES, augment=DiffAugment(), strength=1.5),
+        lambda: DiffAugment("colour"),
+        lambda: DiffAugment(()),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(UsageError):
+        make()
+
+
+def test_a_described_game_is_rebuilt_with_all_its_settings():
+    from pushforward import spec
+
+    data = space_data((3, 6, 9), labels=False)
+    made = pf.recipes.gan(data.space, "tiny").method
+    other = pf.GAN(
+        made.generator, made.critic, data.space, latent=made.latent, game="hinge", penalty="r1", every=16, ramp=500,
+        augment=DiffAugment("cutout"), strength=0.2, adapt=0.5,
+    )  # fmt: skip
+    found = spec.build(spec.describe(other))
+    assert (found.game, found.penalty, found.every, found.ramp, found.strength, found.adapt) == ("hinge", "r1", 16, 500, 0.2, 0.5)
+    assert tuple(found.augment.policy) == ("cutout",)
