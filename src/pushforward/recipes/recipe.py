@@ -29,6 +29,9 @@ class Training:
         warmup: Steps over which the rate rises from zero.
         decay: The share of training at its end over which the rate falls on a cosine, at most 1/3.
         betas: AdamW's averages.
+        beta2_end: The second of them at the ramp's end, on a cosine; None keeps it.
+        lr_ramp: The share of the learning rate that is left at the ramp's end, on a cosine; the decay comes on top.
+        ramp: Samples over which the two move; None is the whole of training.
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
         ema: The half-life of the averaged weights, in samples.
@@ -48,6 +51,9 @@ class Training:
     warmup: int = 100
     decay: float = 1 / 3
     betas: tuple[float, float] = (0.9, 0.99)
+    beta2_end: float | None = None
+    lr_ramp: float = 1.0
+    ramp: int | None = None
     weight_decay: float = 0.0
     clip: float | None = 1.0
     ema: float = 50_000
@@ -62,7 +68,11 @@ class Training:
             raise UsageError(f"batch and accumulate must be at least 1, got {self.batch} and {self.accumulate}.")
         if not 0 <= self.decay <= 1 / 3 + 1e-9:
             raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
-        for name in ("warmup", "ema", "ema_share", "lr_end"):
+        if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
+            raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
+        if self.ramp is not None and self.ramp < 1:
+            raise UsageError(f"ramp is a number of samples, at least 1; got {self.ramp}.")
+        for name in ("warmup", "ema", "ema_share", "lr_end", "lr_ramp"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
         for player, own in {"": {}, **self.players}.items():

@@ -50,8 +50,13 @@ class Player:
             muon = torch.optim.Muon(self._matrices, lr=self.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
             self._optimizers.append((muon, by_muon))
 
-    def update(self, rate: float) -> None:
-        """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them."""
+    def update(self, rate: float, beta2: float | None = None) -> None:
+        """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them.
+
+        Args:
+            rate: Share of the learning rate.
+            beta2: AdamW's second average from now on; None leaves it.
+        """
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
@@ -59,6 +64,8 @@ class Player:
         for optimizer, _ in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * rate
+                if beta2 is not None and "betas" in group:
+                    group["betas"] = (group["betas"][0], beta2)
             optimizer.step()
         for parameter in (*self.parameters, *self._matrices):
             parameter.grad = None
