@@ -180,8 +180,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("(self.weight(self.denoiser.prediction, self.denoiser.path.at(t)) * error)", "error", "methods"),
     ],
     "methods/gan.py": [
-        ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
-        ("min(1.0, now.samples / self.ramp)", "now.samples / self.ramp", "gan"),
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
         ('zip(("r1", "r2"), slope', 'zip(("r2", "r1"), slope', "gan"),
         ("self._gamma(now) * self.every if", "self._gamma(now) if", "gan"),
@@ -202,6 +200,10 @@ FAULTS: dict[str, list[Fault]] = {
             'yield "generator", self._generator_loss(seen(batch.x), seen(fake.detach())',
             "gan methods",
         ),
+    ],
+    "methods/method.py": [
+        ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
+        ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
     ],
     "methods/objectives.py": [
         ("F.softplus(on_fake - on_real)", "F.softplus(on_real - on_fake)", "gan"),

@@ -1,5 +1,6 @@
 """The verbs that edit with a run, and the options that all sampling verbs share."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -37,6 +38,7 @@ def here(tmp_path_factory):
     assert main(["train", "gan", "--out", "gan", *TINY]) == 0
     assert main(["train", "vae", "--out", "vae", *TINY]) == 0
     assert main(["train", "flow", "--data", "moons", "--out", "moons", *TINY]) == 0
+    assert main(["train", "gan", "--data", "moons", "--out", "points", *TINY]) == 0
     yield folder
     os.chdir(before)
 
@@ -79,7 +81,8 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["vary", "flow", "a.png", "--scale", "2"], 2, "--label"),
         (["vary", "flow", "a.png", "--batch", "0"], 2, "batch must be at least 1"),
         (["vary", "flow", "a.png", "--strenght", "1"], 2, "--strength"),
-        (["vary", "gan", "a.png"], 2, "one-call model (GAN)"),
+        (["vary", "gan", "a.png", "--strength", "2"], 2, "(0, 1]"),
+        (["vary", "gan", "a.png", "--steps", "3"], 2, "one-call"),
         (["vary", "moons", "a.png"], 2, "model of vectors"),
         (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),
         (["inpaint", "flow", "a.png", "--mask", "mask.png", "--box", "0,0,1,1"], 2, "--mask MASK.png"),
@@ -97,8 +100,32 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["interpolate", "flow", "--frames", "1"], 2, "--frames must be at least 2"),
         (["interpolate", "flow", "--solver", "ancestral"], 2, "stochastic"),
         (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "no inverse"),
-        (["interpolate", "gan", "--from", "a.png", "--to", "b.png"], 2, "between seeds"),
+        (["interpolate", "gan", "--from", "a.png", "--to", "large.png"], 2, "--resize"),
+        (["interpolate", "gan", "--way", "straight"], 2, "straight"),
         (["interpolate", "gan", "--steps", "3"], 2, "one-call"),
+        (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
+        (["sample", "gan", "--truncation", "0"], 2, "above 0"),
+        (["sample", "gan", "--truncation", "0.7", "--steps", "3"], 2, "--steps: gan holds a one-call"),
+        (["project", "flow", "a.png"], 2, "iterative model ("),
+        (["project", "gan", "large.png"], 2, "16 x 16"),
+        (["project", "gan", "none.png"], 3, "no image file none.png"),
+        (["project", "gan", "a.png", "--out", "found.gif"], 2, ".png or .npz"),
+        (["project", "gan", "a.png", "--out", "a.png"], 2, "exists already"),
+        (["project", "gan", "a.png", "--label", "x"], 2, "no class"),
+        (["project", "gan", "a.png", "--starts", "0"], 2, "at least 1"),
+        (["project", "nothing", "a.png"], 4, "no run"),
+        (["truncation", "flow"], 2, "iterative model ("),
+        (["truncation", "gan", "--limits", "1,much"], 2, "--limits takes numbers"),
+        (["truncation", "gan", "--limits", "0,1"], 2, "above 0"),
+        (["truncation", "gan", "--out", "curve.pdf"], 2, "drawn as a .png"),
+        (["truncation", "gan", "--out", "a.png"], 2, "exists already"),
+        (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few rows"),
+        (["nearest", "gan", "--k", "0"], 2, "--k must be at least 1"),
+        (["nearest", "gan", "--k", "9999"], 2, "at most 4,096 images"),
+        (["nearest", "moons", "--k", "9999999"], 2, "number of training rows"),
+        (["nearest", "gan", "--out", "near.csv"], 2, "writes .png for images"),
+        (["nearest", "moons", "--out", "near.png"], 2, "writes .csv for vectors"),
+        (["nearest", "gan", "--out", "a.png"], 2, "exists already"),
         (["sample", "flow", "--interval", "1:2"], 2, "--scale or --weaker"),
         (["sample", "flow", "--scale", "2", "--interval", "2:1"], 2, "the lower first"),
         (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "0.2:5"),
@@ -278,6 +305,124 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
         wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
         assert said["calls_per_sample"] == wanted.calls
         np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
+
+
+def test_truncated_samples_are_those_of_the_library(here, capsys):
+    from pushforward import load
+    from pushforward.latents import Truncated
+
+    model = load("gan").transport
+    for limit in (0.5, 30):
+        words = ["sample", "gan", "--n", "5", "--seed", "2", "--truncation", str(limit), "--out", f"cut{limit}.npz"]
+        assert run(capsys, *words)[0] == 0
+        np.testing.assert_array_equal(
+            np.load(f"cut{limit}.npz")["x"], model.space.quantise(Truncated(model, limit).sample(5, seed=2))
+        )
+    free = model.space.quantise(model.sample(5, seed=2)).astype(int)
+    assert np.abs(np.load("cut30.npz")["x"] - free).max() <= 1
+    assert np.abs(np.load("cut0.5.npz")["x"] - free).max() > 1
+
+
+def test_a_generated_image_is_projected_on_itself(here, capsys):
+    import torch
+
+    from pushforward import load
+
+    assert run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0] == 0
+    files = ["own/0-3.png", "own/1-3.png"]
+    said = done(capsys, "project", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
+    assert [one["file"] for one in said["images"]] == files
+    assert all(one["label"] == "3" and one["error"] < one["error_of_random_z"] / 2 for one in said["images"])
+    held = np.load("found.npz")
+    assert held["files"].tolist() == files
+    np.testing.assert_allclose(held["error"], [one["error"] for one in said["images"]], rtol=1e-6)
+    model = load("gan").transport
+    with torch.no_grad():
+        made = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
+    np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(made)))
+    again = ["project", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
+    code, out, _ = run(capsys, *again)
+    assert code == 0
+    assert "best random z" in out
+    assert run(capsys, *again)[0] == 2
+    assert run(capsys, *again, "--overwrite")[0] == 0
+    shown = pixels("found.png")
+    assert shown.shape == (2 * 34 - 2, 3 * 34 - 2)
+    np.testing.assert_array_equal(shown[:32:4, :32:4], pixels(files[0]))
+    gap = np.abs(shown[:32, :32].astype(int) - shown[:32, 34:66])
+    np.testing.assert_array_equal(shown[:32, 68:], gap)
+
+
+def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
+    from pushforward import latents
+
+    monkeypatch.setattr(latents, "project", functools.partial(latents.project, steps=100, starts=2))
+    assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
+    ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
+    frames = {}
+    for way in ("spherical", "linear"):
+        words = ["interpolate", "vae", *ends, "--label", "3", "--frames", "3", "--way", way, "--out", f"{way}.npz"]
+        assert max(done(capsys, *words)["end_errors"]) < 0.02
+        frames[way] = np.load(f"{way}.npz")["x"][..., 0].astype(int)
+    for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
+        assert np.abs(frames["linear"][end] - pixels(name)).max() < 15
+        np.testing.assert_array_equal(frames["linear"][end], frames["spherical"][end])
+    assert (frames["linear"][1] != frames["spherical"][1]).any()
+    gaps = []
+    for strength in ("0.01", "0.5", "1"):
+        words = ["vary", "vae", "ends/0-3.png", "--label", "3", "--n", "3", "--seed", "4", "--strength", strength]
+        assert done(capsys, *words, "--out", f"around{strength}.npz")["calls_per_sample"] == 1
+        x = np.load(f"around{strength}.npz")["x"][..., 0].astype(float)
+        gaps.append(np.abs(x - pixels("ends/0-3.png")).mean())
+    assert gaps == sorted(gaps)
+    assert run(capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz")[0] == 0
+    np.testing.assert_array_equal(np.load("fresh.npz")["x"], np.load("around1.npz")["x"])
+    code, _, err = run(capsys, "vary", "vae", "ends/0-3.png", "--n", "2", "--out", "free.npz")
+    assert code == 0
+    label = err.split("label ")[1].split()[0]
+    assert (np.load("free.npz")["label"] == int(label)).all()
+
+
+def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
+    from pushforward.data import load as load_data
+
+    said = done(capsys, "nearest", "gan", "--n", "3", "--k", "2", "--seed", "5", "--out", "near.png")
+    assert [one["seed"] for one in said["samples"]] == [5, 6, 7]
+    assert said["near_copies"] == 0 < said["threshold"] < min(one["distances"][0] for one in said["samples"])
+    shown, train = pixels("near.png"), load_data("digits").train.x[:, 0]
+    assert shown.shape == (3 * 34 - 2, 32 + 8 + 2 * 34 - 2)
+    for i, one in enumerate(said["samples"]):
+        for j, row in enumerate(one["rows"]):
+            np.testing.assert_array_equal(shown[34 * i : 34 * i + 32 : 4, 40 + 34 * j : 72 + 34 * j : 4], train[row])
+    assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
+    for i, name in enumerate(sorted(os.listdir("beside"))):
+        np.testing.assert_array_equal(shown[34 * i : 34 * i + 32 : 4, :32:4], pixels(f"beside/{name}"))
+    code, out, _ = run(capsys, "nearest", "moons", "--n", "2", "--k", "2", "--out", "near.csv")
+    assert code == 0
+    assert "of 2 are near-copies" in out
+    header, *lines = (line.split(",") for line in open("near.csv").read().split())
+    assert header[:5] == ["seed", "rank", "row", "distance", "near_copy"]
+    assert [line[:2] for line in lines] == [["0", "1"], ["0", "2"], ["1", "1"], ["1", "2"]]
+    space = load_data("moons").space
+    for line in lines:
+        row, distance, sample, other = int(line[2]), float(line[3]), np.array(line[5:7], float), np.array(line[7:], float)
+        np.testing.assert_allclose(other, load_data("moons").train.x[row], rtol=1e-6)
+        assert np.linalg.norm((sample - other) / space.std) == pytest.approx(distance, rel=1e-4)
+
+
+def test_truncation_prints_its_curve_and_draws_it(here, capsys):
+    words = ["truncation", "points", "--limits", "1,0.25", "--n", "40", "--repeats", "2"]
+    said = done(capsys, *words, "--out", "curve.png")
+    assert [point["limit"] for point in said["points"]] == [0.25, 1.0, None]
+    assert Image.open("curve.png").size == (1600, 720)
+    code, out, err = run(capsys, *words)
+    assert code == 0
+    assert "scoring z truncated to 0.25" in err
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["limit", "0.25", "1", "none", "real"]
+    for line, point in zip(lines[1:4], said["points"], strict=True):
+        assert f"{point['scores']['frechet']['mean']:.3f}" in line
+    assert f"{said['metrics']['coverage']['floor']['mean']:.3f}" in lines[4]
 
 
 def test_an_image_file_is_read_as_a_model_takes_it(here):

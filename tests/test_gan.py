@@ -1,11 +1,12 @@
 """Adversarial games, penalties on slopes, and augmentation, each against a closed form or another's arithmetic."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from laws import space_data
+from laws import recipe_for, space_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,6 +18,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Now
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import between, slope
+from pushforward.training.start import prepare, reopen
 
 PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
 PICTURES = Space(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
@@ -361,3 +363,55 @@ def test_a_described_game_is_rebuilt_with_all_its_settings():
     found = spec.build(spec.describe(other))
     assert (found.game, found.penalty, found.every, found.ramp, found.strength, found.adapt) == ("hinge", "r1", 16, 500, 0.2, 0.5)
     assert tuple(found.augment.policy) == ("cutout",)
+
+
+def test_rate_and_beta2_move_by_samples(tmp_path):
+    """What the optimisers are given at each step, against the cosine written out; and a bad setting is refused."""
+    data = space_data((2,), labels=False)
+    training = {"batch": 16, "warmup": 1, "decay": 0.0, "lr": 1e-2, "lr_ramp": 0.5, "beta2_end": 0.999, "ramp": 64}
+    trainer = prepare(recipe_for("gan", data, betas=(0.0, 0.9), **training), data, steps=8, out=tmp_path / "run")
+    seen, player = [], trainer.players["critic"]
+    update = player.update
+
+    def watched(*given):
+        update(*given)
+        (group,) = player._optimizers[0][0].param_groups
+        seen.append((group["lr"], group["betas"][1]))
+
+    player.update = watched
+    trainer.advance()
+    shares = [math.cos(math.pi * min(1, step * 16 / 64) / 2) ** 2 for step in range(8)]
+    np.testing.assert_allclose([rate for rate, _ in seen], [1e-2 * (0.5 + 0.5 * share) for share in shares])
+    np.testing.assert_allclose([beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares])
+    for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"lr_ramp": -1}):
+        with pytest.raises(UsageError):
+            pf.Training(**bad)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
+    """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed in the middle of a period."""
+    data = space_data((1, 17, 9), labels=True)
+
+    def made():
+        torch.manual_seed(0)
+        aids = {"pack": 2, "deviation": 2, "spectral": True, "every": 3, "penalty": "r1", "game": "hinge", "ramp": 500}
+        recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, adapt=-0.5, **aids)
+        moving = {"batch": 128, "accumulate": accumulate, "beta2_end": 0.9, "lr_ramp": 0.5, "ramp": 500}
+        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **moving))
+
+    whole = prepare(made(), data, steps=8, out=tmp_path / "whole")
+    whole.advance()
+    broken = prepare(made(), data, steps=8, out=tmp_path / "broken", checkpoint_every=4)
+    broken.progress = lambda *_: setattr(broken, "stop", broken.clock.step == 4)
+    broken.progress.say = broken.progress.measured = lambda *_: None
+    broken.advance()
+    assert broken.clock.step == 4
+    taken_up = reopen(tmp_path / "broken", data=data, method=made().method)
+    taken_up.advance()
+    assert float(whole.method.strength_now) > 0.4
+    for one, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+    for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
+        assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())

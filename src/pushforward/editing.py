@@ -1,7 +1,8 @@
 """Going backwards and in between with a trained model: interpolation and variations.
 
-All but the interpolation between seeds need a `Flow`, whose solve can be run from data to noise or begun in its midst. Images and
-rows are handed over one at a time, without a leading dimension, in data units.
+Between seeds, and between any two rows of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run from
+data to noise or begun in its midst; a one-call model first searches for the data's z (`pushforward.latents`). Images and rows are
+handed over one at a time, without a leading dimension, in data units.
 """
 
 from __future__ import annotations
@@ -10,62 +11,39 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, RowDraws
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import Diverged, UsageError, did_you_mean
+from pushforward.interpolation import WAYS, lerp, slerp
 from pushforward.transports import BATCH, Asked, Flow, Latent, Transport
 
-__all__ = ["Variation", "asked", "interpolate", "interpolate_seeds", "iterative", "one_row", "slerp", "vary"]
-
-_PARALLEL = 1e-8
-"""Below this length, what is left of a direction without its part along another says nothing."""
-
-
-def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """Spherical interpolation: each row turns along the great circle from a to b, while its norm changes linearly.
-
-    In many dimensions noise lies close to a sphere, and a straight line between two rows of it leaves that sphere. Where a and b
-    are opposite, the circle is through the axis on which a is shortest. A row of zeros has no direction and takes the other's.
-
-    Args:
-        a: Rows (n, *shape).
-        b: Rows (n, *shape).
-        share: How far to go, one number or one for each row, (n,): 0 is a, 1 is b.
-
-    Returns:
-        Rows (n, *shape) of a's type.
-
-    Raises:
-        UsageError: For a and b of different shapes.
-
-    References:
-        Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3; White, Sampling Generative Networks (2016),
-        section 2.1.
-    """
-    if a.shape != b.shape:
-        raise UsageError(f"Rows can be interpolated only if they are alike; got {tuple(a.shape)} and {tuple(b.shape)}.")
-    first, second = a.flatten(1).double(), b.flatten(1).double()
-    far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
-    norms = first.norm(dim=1, keepdim=True), second.norm(dim=1, keepdim=True)
-    u = torch.where(norms[0] > 0, first, second)
-    v = torch.where(norms[1] > 0, second, first)
-    u, v = F.normalize(u, dim=1), F.normalize(v, dim=1)
-    angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
-    turned = torch.cos(far * angle) * u + torch.sin(far * angle) * _across(u, v)
-    return (torch.lerp(*norms, far) * turned).to(a.dtype).reshape(a.shape)
+__all__ = [
+    "WAYS",
+    "Variation",
+    "asked",
+    "interpolate",
+    "interpolate_noise",
+    "interpolate_seeds",
+    "iterative",
+    "lerp",
+    "one_row",
+    "slerp",
+    "vary",
+]
 
 
-def _across(u: Tensor, v: Tensor) -> Tensor:
-    """The unit direction of v's part perpendicular to u, both unit rows; an arbitrary one where they are parallel."""
-    axis = F.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
-    part, spare = (other - (other * u).sum(1, keepdim=True) * u for other in (v, axis))
-    return F.normalize(torch.where(part.norm(dim=1, keepdim=True) > _PARALLEL, part, spare), dim=1)
-
-
-def interpolate(flow: Transport, a: Tensor, b: Tensor, frames: int, condition: Asked = None, *, batch: int = BATCH) -> Tensor:
-    """Data between two given data: both are encoded, and what lies between their noises (`slerp`) is solved back.
+def interpolate(
+    flow: Transport,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Asked = None,
+    *,
+    way: str = "spherical",
+    batch: int = BATCH,
+) -> Tensor:
+    """Data between two given data: both are encoded, and what lies between their noises is solved back.
 
     The first and the last frame are a and b as the solver's errors there and back leave them: more steps come closer.
 
@@ -75,6 +53,7 @@ def interpolate(flow: Transport, a: Tensor, b: Tensor, frames: int, condition: A
         b: Data units, (*shape).
         frames: How many, both ends included; at least 2.
         condition: One for all frames, such as ``{"label": 3}``; None is the unconditional model.
+        way: "spherical" (`slerp`) or "linear" (`lerp`).
         batch: Rows computed at a time.
 
     Returns:
@@ -92,11 +71,54 @@ def interpolate(flow: Transport, a: Tensor, b: Tensor, frames: int, condition: A
     given = made.conditions(1, asked(made, condition), 0)
     ends = torch.stack([one_row(made, a), one_row(made, b)])
     z = made.encode(ends, _repeated(given, 2))
-    return _along(made, z[:1], z[1:], frames, given, batch)
+    return _along(made, z[:1], z[1:], frames, given, way, batch)
+
+
+def interpolate_noise(
+    transport: Transport,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Asked = None,
+    *,
+    way: str = "spherical",
+    batch: int = BATCH,
+) -> Tensor:
+    """Data between two rows of noise, of any transport: what `pushforward.latents.project` and `Flow.encode` find.
+
+    Args:
+        transport: Any; an iterative one under a deterministic solver.
+        a: The noise of the first frame, (*noise_shape).
+        b: The noise of the last frame, (*noise_shape).
+        frames: How many, both ends included; at least 2.
+        condition: One for all frames; None takes the label that seed 0 draws.
+        way: "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Rows computed at a time.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a stochastic solver, noise of another shape, or a condition that cannot be.
+        Diverged: If a frame is not finite.
+    """
+    _check_deterministic(transport)
+    for z in (a, b):
+        if tuple(z.shape) != tuple(transport.noise_shape):
+            raise UsageError(f"The model takes noise of shape {tuple(transport.noise_shape)}; got {tuple(z.shape)}.")
+    ends = a[None].to(transport.device), b[None].to(transport.device)
+    return _along(transport, *ends, frames, transport.conditions(1, condition, 0), way, batch)
 
 
 def interpolate_seeds(
-    transport: Transport, a: int, b: int, frames: int, condition: Asked = None, *, batch: int = BATCH
+    transport: Transport,
+    a: int,
+    b: int,
+    frames: int,
+    condition: Asked = None,
+    *,
+    way: str = "spherical",
+    batch: int = BATCH,
 ) -> Tensor:
     """Data between the samples of two seeds, of any transport: a GAN's and a VAE's as well.
 
@@ -106,6 +128,7 @@ def interpolate_seeds(
         b: The seed of the last frame.
         frames: How many, both ends included; at least 2.
         condition: One for all frames; None takes the label that the first seed draws.
+        way: "spherical" (`slerp`) or "linear" (`lerp`).
         batch: Rows computed at a time.
 
     Returns:
@@ -115,20 +138,26 @@ def interpolate_seeds(
         UsageError: For a stochastic solver, whose later noise has no in-between, or a condition that cannot be.
         Diverged: If a frame is not finite.
     """
+    _check_deterministic(transport)
+    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
+    return _along(transport, first, last, frames, transport.conditions(1, condition, a), way, batch)
+
+
+def _check_deterministic(transport: Transport) -> None:
     inner = transport.inner if isinstance(transport, Latent) else transport
     if isinstance(inner, Flow) and inner.solver.stochastic:
         raise UsageError(
             "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
         )
-    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
-    return _along(transport, first, last, frames, transport.conditions(1, condition, a), batch)
 
 
-def _along(transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, batch: int) -> Tensor:
+def _along(transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, way: str, batch: int) -> Tensor:
+    if way not in WAYS:
+        raise UsageError(f'Unknown way "{way}"; known: {", ".join(WAYS)}.{did_you_mean(way, WAYS)}')
     if frames < 2 or batch < 1:
         raise UsageError(f"An interpolation has at least 2 frames, and a batch at least 1 row; got {frames} and {batch}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=z_a.device)
-    z = slerp(z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
+    z = WAYS[way](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
     with torch.no_grad():
         x = torch.cat([transport(part, _repeated(given, len(part))) for part in z.split(batch)])
     if not bool(x.isfinite().all()):
@@ -166,18 +195,18 @@ def iterative(transport: Transport) -> Flow:
     if not isinstance(transport, Flow):
         raise UsageError(
             f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
-            "data. Use a diffusion or flow model, or interpolate between two seeds."
+            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.latents.project."
         )
     return transport
 
 
-def one_row(flow: Flow, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-    """One row in data units, checked and on the flow's device.
+def one_row(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+    """One row in data units, checked and on the transport's device.
 
     Raises:
         UsageError: For another shape, numbers that are no floating-point ones or not finite, or beyond the data's range.
     """
-    space, wanted = flow.space, shape or tuple(flow.space.shape)
+    space, wanted = transport.space, shape or tuple(transport.space.shape)
     if tuple(x.shape) != wanted or not x.is_floating_point():
         raise UsageError(
             f"Expected one row of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
@@ -188,7 +217,7 @@ def one_row(flow: Flow, x: Tensor, shape: tuple[int, ...] | None = None) -> Tens
         raise UsageError(
             f"Data units run from {min(space.low):g} to {max(space.high):g} here; got values from {x.min():g} to {x.max():g}."
         )
-    return x.to(flow.device)
+    return x.to(transport.device)
 
 
 class Variation(Transport):

@@ -14,12 +14,14 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Limits", "grid_picture", "image", "limits_of", "scatter_picture", "write_gif"]
+__all__ = ["Limits", "grid_picture", "image", "landscape_picture", "limits_of", "scatter_picture", "write_gif"]
 
 Limits = tuple[float, float, float, float]
 """What a scatter plot shows: least x, greatest x, least y, greatest y."""
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
+VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
+"""Colours of the least and the greatest value of a landscape, and how many shades lie between."""
 SMOOTH = 3
 """Scatter plots are drawn this many times too large and shrunk, so that dots are round."""
 
@@ -110,14 +112,60 @@ def scatter_picture(
     from PIL import Image
 
     limits = limits or limits_of(real if real is not None else points)
+    sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
+    small = _dotted(sheet, points, real, limits, ink).resize((size, size), Image.Resampling.BOX)
+    return small if transparent else small.convert("RGB")
+
+
+def landscape_picture(
+    heights: np.ndarray,
+    limits: Limits,
+    points: np.ndarray | None = None,
+    real: np.ndarray | None = None,
+    *,
+    size: int = 480,
+    ink: tuple[int, int, int] = INK,
+) -> Image.Image:
+    """Values over the plane as ten shades between contours, the darkest the greatest, under dots as in `scatter_picture`.
+
+    The lowest and the highest 1 % of the values share the first and the last shade.
+
+    Args:
+        heights: (rows, columns) values on a regular grid whose outermost points lie on the limits: rows from the least to the
+            greatest y, columns from the least to the greatest x.
+        limits: What the grid spans.
+        points: (n, 2), or None.
+        real: (m, 2) of real data, or None.
+        size: Pixels along a side.
+        ink: Colour of the dots.
+    """
+    from PIL import Image
+
+    known = np.isfinite(heights)
+    low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
+    share = (np.where(known, heights, low) - low) / (high - low if high > low else 1.0)
+    rows, columns = share.shape
     large = size * SMOOTH
-    sheet = Image.new("RGBA", (large, large), (*PAPER, 0 if transparent else 255))
+    smooth = Image.fromarray(np.ascontiguousarray(share[::-1], dtype=np.float32)).resize(
+        (large, large), Image.Resampling.BILINEAR, box=(0.5, 0.5, columns - 0.5, rows - 0.5)
+    )
+    shade = np.clip(np.floor(np.asarray(smooth) * BANDS), 0, BANDS - 1)[..., None] / (BANDS - 1)
+    colour = np.round(np.array(VALLEY) + shade * (np.array(HILL) - np.array(VALLEY))).astype(np.uint8)
+    sheet = _dotted(Image.fromarray(colour).convert("RGBA"), points, real, limits, ink)
+    return sheet.resize((size, size), Image.Resampling.BOX).convert("RGB")
+
+
+def _dotted(
+    sheet: Image.Image, points: np.ndarray | None, real: np.ndarray | None, limits: Limits, ink: tuple[int, int, int]
+) -> Image.Image:
+    """A square sheet with real data in gray and points over it."""
+    from PIL import Image
+
     for cloud, colour in ((real, REAL), (points, ink)):
         if cloud is not None and len(cloud):
             alpha = 210 if len(cloud) <= 300 else 165
-            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, large, (*colour, alpha)))
-    small = sheet.resize((size, size), Image.Resampling.BOX)
-    return small if transparent else small.convert("RGB")
+            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, (*colour, alpha)))
+    return sheet
 
 
 def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]) -> Image.Image:

@@ -17,11 +17,11 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from pushforward.cli import comparing, editing, listing, training, tuning, using
+from pushforward.cli import comparing, editing, latents, listing, neighbours, training, tuning, using
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
-__all__ = ["app", "comparing", "editing", "listing", "main", "training", "tuning", "using"]
+__all__ = ["app", "comparing", "editing", "latents", "listing", "main", "neighbours", "training", "tuning", "using"]
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
@@ -123,7 +123,8 @@ def _explain(error: Exception) -> int:
 
 def _another_checkpoint(error: PushforwardError) -> str:
     """How the running verb takes the checkpoint before a damaged one."""
-    using_a_run = ("sample", "evaluate", "tune", "interpolate", "vary", "inpaint", "upscale")
+    editing_with_it = ("interpolate", "vary", "inpaint", "upscale", "project")
+    using_a_run = ("sample", "evaluate", "tune", "nearest", "truncation", *editing_with_it)
     option = {"resume": "--from", **dict.fromkeys(using_a_run, "--checkpoint")}.get(typed[0]) if typed else None
     if not isinstance(error, CheckpointError) or not error.before or option is None:
         return ""

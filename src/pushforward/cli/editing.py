@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from pushforward.cli.latents import between, found
 from pushforward.cli.sampling import (
     AS_IT_IS,
     NEWEST,
@@ -15,6 +16,7 @@ from pushforward.cli.sampling import (
     Loading,
     Solving,
     free_name,
+    image_of,
     loaded_run,
     precision_of,
     transport_of,
@@ -41,6 +43,7 @@ def interpolate(
     start: Annotated[str | None, Parameter(name="--from")] = None,
     end: Annotated[str | None, Parameter(name="--to")] = None,
     seeds: str | None = None,
+    way: Literal["spherical", "linear"] = "spherical",
     frames: int = 9,
     resize: Flag = False,
     label: str | None = None,
@@ -53,17 +56,20 @@ def interpolate(
 ) -> None:
     """Go from one image or sample to another: `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`.
 
-    Images are encoded into noise, which only iterative models can do; between seeds every model goes.
+    Between images an iterative model encodes them into noise; for a GAN or a VAE the z of the nearest samples is searched for, as
+    `pushforward project` does.
 
     Args:
         run: The run's folder.
         start: The first image, a file.
         end: The last image, a file.
         seeds: Two seeds in place of images; default 0,1.
+        way: spherical keeps z as long as noise is; linear leads through shorter z, which no model was trained on.
         frames: How many, both ends included.
         resize: Scale and crop images of another size than the model's.
-        label: A class by number or name, for all frames; default: none between images, the first seed's between seeds.
-        solving: Steps, solver and grid of an iterative model.
+        label: A class by number or name, for all frames. Default: the first seed's; between images none, or for a one-call model
+            the one that fits the first image best.
+        solving: Steps, solver and grid of an iterative model, or the truncation of a one-call one.
         guiding: Guidance of an iterative model.
         out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
         overwrite: Replace what is there.
@@ -72,6 +78,7 @@ def interpolate(
     """
     from pushforward import editing
     from pushforward.outputs import check_target
+    from pushforward.transports import Flow
 
     if (start is None) != (end is None) or (start is not None and seeds is not None):
         raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
@@ -81,7 +88,7 @@ def interpolate(
     loaded = loaded_run(run, loading)
     transport = transport_of(loaded, solving, guiding, loading)
     if start is not None:
-        _check_editable(loaded, transport)
+        _check_images(loaded)
     stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = Path(out) if out else free_name(loaded, f"interpolate-{stem}")
     check_target(target, loaded.space, frames, overwrite)
@@ -89,14 +96,15 @@ def interpolate(
     result: dict[str, Any] = {"out": str(target), "frames": frames, "calls_per_sample": transport.calls}
     with precision_of(loading):
         if start is None or end is None:
-            x = editing.interpolate_seeds(transport, *pair, frames, condition, batch=loading.batch)
+            x = editing.interpolate_seeds(transport, *pair, frames, condition, way=way, batch=loading.batch)
             result["seeds"] = list(pair)
         else:
-            first, last = (_image(loaded.space, file, loaded.space.shape[0], resize) for file in (start, end))
-            x = editing.interpolate(transport, first, last, frames, condition, batch=loading.batch)
-            errors = [float((made - image).square().mean().sqrt()) for made, image in ((x[0], first), (x[-1], last))]
+            ends = [image_of(loaded.space, file, resize) for file in (start, end)]
+            x = between(transport, ends, frames, condition, way, loading)
+            errors = [float((made - image).square().mean().sqrt()) for made, image in zip((x[0], x[-1]), ends, strict=True)]
             result["end_errors"] = errors
-            say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1); more --steps help")
+            better = "; more --steps help" if isinstance(transport, Flow) else ""
+            say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     _write_frames(target, loaded.space, x, overwrite)
     show(result, json, lambda r: r["out"])
 
@@ -120,31 +128,40 @@ def vary(
 ) -> None:
     """Make variations of an image: `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`.
 
-    The image is noised part of the way and solved back (SDEdit); iterative models only.
+    An iterative model noises the image part of the way and solves back (SDEdit). For a GAN or a VAE the z of the nearest sample
+    is searched for (`pushforward project`) and mixed with noise.
 
     Args:
         run: The run's folder.
         image: The image file.
-        strength: The share of the solver's steps that are run anew: small is nearly the image, 1 a new sample.
+        strength: The share of the solver's steps that are run anew, or of the noise in z: small is nearly the image, 1 a new
+            sample.
         n: How many.
         seed: Variation i comes from seed + i alone.
         resize: Scale and crop an image of another size than the model's.
-        label: A class by number or name; default: without one.
-        solving: Steps, solver and grid.
+        label: A class by number or name; default: without one, or for a one-call model the one that fits best.
+        solving: Steps, solver and grid, or the truncation of a one-call model.
         guiding: Guidance.
         out: .png (grid), no ending (folder of PNGs), or .npz.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
     """
-    from pushforward import editing
+    from pushforward import editing, latents
+    from pushforward.transports import Flow
 
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
-    _check_editable(loaded, made)
+    _check_images(loaded)
     target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
     condition = _condition(loaded, label, guiding)
-    varied = editing.Variation(made, _image(loaded.space, image, loaded.space.shape[0], resize), strength)
+    x = image_of(loaded.space, image, resize)
+    if isinstance(made, Flow):
+        varied: Transport = editing.Variation(made, x, strength)
+    else:
+        latents.Nearby(made, x.new_zeros(made.noise_shape), strength)  # a strength that is none is refused before the search
+        nearest, condition = found(made, x, condition, loading)
+        varied = latents.Nearby(made, nearest.z[0], strength)
     result = _draw(made, varied, condition, n, seed, loading, target, overwrite)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 
@@ -198,7 +215,7 @@ def inpaint(
     _check_editable(loaded, made)
     target = _target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
     condition = _condition(loaded, label, guiding)
-    x = _image(loaded.space, image, loaded.space.shape[0], resize)
+    x = image_of(loaded.space, image, resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
     led = restoration.inpainting(made, x, holes, **_choices(made, solving, rounds))
     result = _draw(made, led, condition, n, seed, loading, target, overwrite)
@@ -292,27 +309,15 @@ def _check_editable(run: Run, transport: Transport) -> None:
 
     if not isinstance(transport, Flow):
         raise UsageError(
-            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no inverse and no noise levels, so it cannot "
-            "edit an image. Use a diffusion or flow model; between seeds, `pushforward interpolate` takes every model."
+            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no noise levels, so it cannot fill or enlarge "
+            "an image. Use a diffusion or flow model; `pushforward vary` and `interpolate` take every model."
         )
+    _check_images(run)
+
+
+def _check_images(run: Run) -> None:
     if run.space.kind != "image":
         raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
-
-
-def _image(space: Space, file: str, channels: int, resize: bool) -> Tensor:
-    """An image file of the model's size, (channels, H, W) in [0, 1]."""
-    import torch
-
-    from pushforward.data.images import read_image
-
-    height, width = space.shape[1:]
-    pixels = read_image(Path(file), channels, (height, width) if resize else None)
-    if pixels.shape[1:] != (height, width):
-        raise UsageError(
-            f"{file} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}. "
-            "Add --resize to scale and crop it."
-        )
-    return torch.from_numpy(pixels).float() / 255
 
 
 def _small(space: Space, file: str) -> Tensor:
@@ -334,7 +339,7 @@ def _small(space: Space, file: str) -> Tensor:
 
 
 def _mask(space: Space, file: str, resize: bool) -> Tensor:
-    return _image(space, file, 1, resize)[0] * 255 >= _FILLED_FROM - 0.5
+    return image_of(space, file, resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
 
 
 def _box(space: Space, text: str) -> Tensor:
@@ -368,9 +373,11 @@ def _draw(
     """Write the samples of a transport that edits, and say what was done."""
     from pushforward import editing
     from pushforward.outputs import write_samples
+    from pushforward.transports import Flow
 
+    given = editing.asked(made, condition) if isinstance(made, Flow) else condition
     with precision_of(loading):
-        parts = edited.stream(n, editing.asked(made, condition), seed=seed, batch=loading.batch)
+        parts = edited.stream(n, given, seed=seed, batch=loading.batch)
         write_samples(target, edited.space, n, parts, overwrite)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 

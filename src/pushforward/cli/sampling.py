@@ -17,6 +17,9 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
+    from pushforward.data import Space
     from pushforward.solvers import Solver
     from pushforward.training import Run
     from pushforward.transports import Flow, Transport
@@ -29,6 +32,7 @@ __all__ = [
     "Loading",
     "Solving",
     "free_name",
+    "image_of",
     "loaded_run",
     "precision_of",
     "transport_of",
@@ -38,17 +42,19 @@ __all__ = [
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Solving:
-    """How an iterative model is solved; None leaves it as the run has it.
+    """How z becomes a sample: the solver of an iterative model, the truncation of a one-call one. None leaves it as it is.
 
     Args:
         steps: Solver steps of an iterative model.
         solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
         grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`).
+        truncation: Keep every number of a one-call model's z within this limit, such as 1.5; see `pushforward truncation`.
     """
 
     steps: int | None = None
     solver: str | None = None
     grid: str | None = None
+    truncation: float | None = None
 
 
 @Parameter(name="*")
@@ -113,15 +119,17 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
 
 
 def transport_of(run: Run, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUIDED, loading: Loading = NEWEST) -> Transport:
-    """The run's transport with what the command line changes of its solver and guidance.
+    """The run's transport with what the command line changes of its solver, guidance or truncation.
 
     Raises:
-        UsageError: For options that a one-call model does not have, or that cannot be.
+        UsageError: For options that a one-call model does not have, or an iterative one, or that cannot be.
     """
     from pushforward import solvers
     from pushforward.transports import Flow
 
     made = run.transport
+    if solving.truncation is not None:
+        made, solving = _truncated(run, solving.truncation), dataclasses.replace(solving, truncation=None)
     given = [*_given(solving), *_given(guiding)]
     if not given:
         return made
@@ -133,6 +141,18 @@ def transport_of(run: Run, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUI
     chosen = solvers.named(solving.solver) if solving.solver else made.solver
     grid = _grid(run, made, solving, chosen, steps, guided=bool(_given(guiding)))
     return Flow(_guided(made.denoiser, guiding, loading), chosen, steps, grid)
+
+
+def _truncated(run: Run, limit: float) -> Transport:
+    from pushforward.latents import Truncated
+    from pushforward.transports import Flow
+
+    if isinstance(run.transport, Flow):
+        raise UsageError(
+            f"--truncation: {run.folder} holds an iterative model ({run.spec['family']}), and truncation is for one-call models. "
+            "Guidance makes its samples truer and less varied: --scale 2 --label LABEL."
+        )
+    return Truncated(run.transport, limit)
 
 
 def _given(options: Solving | Guiding) -> list[str]:
@@ -200,3 +220,19 @@ def free_name(run: Run, stem: str) -> Path:
         number += 1
         path = path.with_name(f"{stem}-{number}.{ending}")
     return path
+
+
+def image_of(space: Space, file: str, resize: bool, channels: int | None = None) -> Tensor:
+    """An image file of the model's size, (channels, H, W) in [0, 1]; with the model's channels unless others are named."""
+    import torch
+
+    from pushforward.data.images import read_image
+
+    height, width = space.shape[1:]
+    pixels = read_image(Path(file), channels or space.shape[0], (height, width) if resize else None)
+    if pixels.shape[1:] != (height, width):
+        raise UsageError(
+            f"{file} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}. "
+            "Add --resize to scale and crop it."
+        )
+    return torch.from_numpy(pixels).float() / 255

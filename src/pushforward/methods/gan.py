@@ -38,7 +38,8 @@ class GAN(Method):
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows.
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows, or several for each row, (n, k), each of
+            which plays the game on its own.
         space: The data's shape and units.
         latent: Numbers in one row of noise.
         game: A name of `OBJECTIVES`.
@@ -127,17 +128,19 @@ class GAN(Method):
         return self.pack * max(1, self.deviation)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself."""
+        """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself.
+
+        Of a critic that gives a row several scores, their mean.
+        """
         alike = lambda rows: rows.repeat_interleave(self.pack, 0)  # noqa: E731
-        return self._scores(alike(x), None if condition is None else {name: alike(rows) for name, rows in condition.items()})
+        given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
+        return self._scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def _scores(self, x: Tensor, condition: Condition) -> Tensor:
         return call(self.critic, x, None, condition).reshape(-1)
 
     def _gamma(self, now: Now) -> float:
-        end = self.gamma if self.gamma_end is None else self.gamma_end
-        share = now.progress if self.ramp is None else min(1.0, now.samples / self.ramp)
-        return end + (self.gamma - end) * (1 + math.cos(math.pi * share)) / 2
+        return now.along(self.gamma, self.gamma if self.gamma_end is None else self.gamma_end, self.ramp)
 
     def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
         """From images to what the critic is shown of them in this step; fresh changes at every call."""

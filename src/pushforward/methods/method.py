@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ class Now:
     progress: float
     step: int = 0
     notes: dict[str, Tensor] = field(default_factory=dict)
+
+    def along(self, start: float, end: float, ramp: int | None = None) -> float:
+        """A value on its way from start to end on a cosine: over the first ``ramp`` samples, or the whole of training."""
+        share = self.progress if ramp is None else min(1.0, self.samples / ramp)
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 @runtime_checkable

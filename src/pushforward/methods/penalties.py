@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pushforward.errors import UsageError
+
 __all__ = ["PENALTIES", "between", "penalties_of", "slope"]
 
 PENALTIES = ("r1", "r2", "gradient")
@@ -37,9 +39,16 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
     Returns:
         (n / m,): |grad|^2 over the numbers of all m rows.
 
+    Raises:
+        UsageError: For a critic of several scores a row.
+
     References:
         Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9 and 10.
     """
+    if len(scores) > len(x):
+        raise UsageError(
+            f"This critic gives {len(scores) / len(x):g} scores a row; penalties on its slope need one. Train with penalty none."
+        )
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
 

@@ -15,6 +15,7 @@ from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.packing import Packed
+from pushforward.networks.projected import ProjectedCritic
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resnet import Critic, Generator
 from pushforward.networks.signs import Signs
@@ -34,6 +35,7 @@ __all__ = [
     "Generator",
     "LevelPosterior",
     "Packed",
+    "ProjectedCritic",
     "ProjectionHead",
     "Reshaped",
     "Signs",

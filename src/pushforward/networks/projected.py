@@ -214,7 +214,7 @@ class ProjectedCritic(nn.Module):
         """Build one of three sizes.
 
         Args:
-            size: "tiny", "small" or "base": sides 64, 128 and 224, and about 0.4, 1.8 and 5.6 million parameters that learn.
+            size: "tiny", "small" or "base": sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million parameters that learn.
             shape: (channels, height, width) of one image.
             mean: Of each channel.
             std: Of each channel.
@@ -231,17 +231,8 @@ class ProjectedCritic(nn.Module):
             CheckpointError: If the pretrained weights are missing or others.
         """
         side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
-        return cls(
-            shape,
-            mean=mean,
-            std=std,
-            side=side,
-            width=width,
-            hidden=hidden,
-            classes=classes,
-            seed=seed,
-            backgrounds=backgrounds,
-        )
+        units = {"mean": mean, "std": std}
+        return cls(shape, **units, side=side, width=width, hidden=hidden, classes=classes, seed=seed, backgrounds=backgrounds)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.

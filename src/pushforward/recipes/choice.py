@@ -20,6 +20,7 @@ from pushforward.networks import (
     Encoder,
     Generator,
     Packed,
+    ProjectedCritic,
     Reshaped,
     Signs,
     Spectral,
@@ -49,6 +50,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "residual": (Generator, Critic),
     "dcgan": (DCGANGenerator, DCGANCritic),
     "textbook": (TextbookGenerator, TextbookCritic),
+    "projected": (Generator, ProjectedCritic),
 }
 """Generators and critics by architecture; an MLP stands beside them."""
 FLAT = 256
@@ -170,6 +172,8 @@ def critic(
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, classes = _pair(space, kind), len(space.classes)
+    if chosen == "projected":
+        return _projected(space, size, pack, deviation)
     if pack > 1:
         shape = Packed.shape(space.shape, pack, classes)
         space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
@@ -183,6 +187,13 @@ def critic(
     return Spectral(made) if spectral else made
 
 
+def _projected(space: Space, size: str, pack: int, deviation: int) -> nn.Module:
+    if pack > 1 or deviation:
+        raise UsageError("A projected critic judges one row at a time; leave pack and deviation out.")
+    of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}
+    return ProjectedCritic.sized(check_size(size), **of)  # type: ignore[arg-type]
+
+
 def _pair(space: Space, kind: str) -> str:
     """The name of a generator's and a critic's architecture.
 
@@ -194,7 +205,7 @@ def _pair(space: Space, kind: str) -> str:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if kind == "auto":
         return "mlp" if flat(space) else "residual"
-    if space.kind == "vector" and kind in ("residual", "dcgan"):
+    if space.kind == "vector" and kind != "textbook" and kind != "mlp":
         raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
     return kind
 

@@ -28,7 +28,7 @@ def gan(
     network: str = "auto",
     latent: int | None = None,
     signs: int | None = None,
-    game: str = "relativistic",
+    game: str | None = None,
     gamma: float | None = None,
     gamma_end: float | None = None,
     ramp: int | None = None,
@@ -48,11 +48,13 @@ def gan(
         size: The networks' size: tiny, small or base.
         generator: A module ``generator(z, None, condition)`` in place of the default.
         critic: A module ``critic(x, None, condition)`` in place of the default.
-        network: auto, mlp, residual, dcgan or textbook; auto takes mlp for vectors and very small images, else residual.
+        network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
+            needs the extra projected); auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
         signs: Of how many of them the generator also sees the signs, so that it can jump between modes; the default is 8 for
             vectors, 0 for images.
-        game: relativistic, non_saturating (the original, which may collapse), minimax, hinge, least_squares or wasserstein.
+        game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
+            minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
             wasserstein, 1 otherwise.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
@@ -71,15 +73,18 @@ def gan(
     """
     latent = latent_size(space, latent, image=64, vector=16)
     convolutional = not flat(space)
-    penalty = (OBJECTIVES[game].penalty if game in OBJECTIVES else "none") if penalty is None else penalty
+    game = ("hinge" if network == "projected" else "relativistic") if game is None else game
+    if penalty is None:
+        penalty = OBJECTIVES[game].penalty if game in OBJECTIVES and network != "projected" else "none"
     gamma = (10.0 if convolutional or game == "wasserstein" else 1.0) if gamma is None else gamma
     signs = (SIGNS if space.kind == "vector" else 0) if signs is None else signs
     plain = penalty == "none" and not spectral
-    judge = choose_critic(space, size, network, pack=pack, deviation=deviation, spectral=spectral, normalise=plain)
+    if critic is None:
+        critic = choose_critic(space, size, network, pack=pack, deviation=deviation, spectral=spectral, normalise=plain)
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
     method = GAN(
         generator or choose_generator(space, size, latent, network, min(signs, latent)),
-        critic or judge,
+        critic,
         space,
         latent=latent,
         game=game,
@@ -94,11 +99,12 @@ def gan(
         strength=(1.0 if adapt is None else 0.0) if strength is None else strength,
         adapt=adapt,
     )
-    return Recipe(method, _training(space, convolutional, every if method._penalties and gamma else 1), "gan", "GAN")
+    lr = 2e-4 if network == "projected" else (1e-3 if convolutional else 5e-4)
+    return Recipe(method, _training(space, lr, every if penalty != "none" and gamma else 1), "gan", "GAN")
 
 
-def _training(space: Space, convolutional: bool, every: int) -> Training:
-    lr, betas = 1e-3 if convolutional else 5e-4, (0.0, 0.99)
+def _training(space: Space, lr: float, every: int) -> Training:
+    betas = (0.0, 0.99)
     # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
     share = every / (every + 1)
     lazy = {"critic": {"lr": lr * share, "betas": [beta**share for beta in betas]}} if every > 1 else {}

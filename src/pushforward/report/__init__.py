@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pushforward.report.logs import health_of, landscapes_of
 from pushforward.report.pool import pooled
 from pushforward.report.report import FORMAT, Report
 
@@ -37,8 +38,14 @@ def compare(
         UsageError: If there is nothing to compare, or the models were made for other data.
     """
     from pushforward.evaluation.compare import compare_models
+    from pushforward.training import Run
 
     content, pictures = compare_models(models, data, n=n, repeats=repeats, budget=budget, commands=commands)
+    for entrant in content["entrants"]:
+        model = models[entrant["name"]]
+        if isinstance(model, Run):
+            entrant |= health_of(model)
+            pictures[entrant["name"]]["landscapes"] = landscapes_of(model)
     content["settings"] = {**(content.get("settings") or {}), "seeds": seeds}
     if seeds > 1:
         content, pictures = pooled(content, pictures)

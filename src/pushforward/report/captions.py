@@ -25,6 +25,9 @@ from pushforward.report.readings import (
 
 __all__ = [
     "CURVE_NOTES",
+    "HEALTH_CAPTIONS",
+    "HEALTH_NOTE",
+    "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
     "PATHS_NOTE",
     "TRAJECTORY_NOTE",
@@ -88,6 +91,32 @@ LEVEL_NOTE = (
     "Unlike losses of training, errors at one noise level can be compared: all models predict v on the same held-out rows with "
     "the same noise. Lower is better. A noise level is noise over data, σ/α: where it is low, detail is drawn; where it is high, "
     "shape and content are decided. Part of the error cannot be avoided, so what counts is the gap between two models."
+)
+
+
+HEALTH_NOTE = (
+    "Measured while models were trained, on the weights as they were at that step and not on their average, which is what is "
+    "sampled above: up to 500 samples from noise that stays the same, beside as many training rows. So few are rough: read a "
+    "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
+)
+HEALTH_CAPTIONS = {
+    "modes_held": "Modes that have at least 20 % of their true mass. A fall that lasts is collapse: the generator has given up "
+    "modes that it knew. All modes held does not mean that each has its right width.",
+    "coverage": "Share of training rows that have a sample near them; a perfect model has about 0.97. A fall that lasts is "
+    "collapse. A low value that rises is a model that still learns.",
+    "bridges": "Share of samples more than 5 standard deviations from every mode. A generator is continuous, so some lie on the "
+    "way from one mode to the next; they become fewer as it learns to turn sharply.",
+    "critic_accuracy": "Share of pairs, a real and a generated row, that the critic ranks right in a batch. 0.5 is chance, and "
+    "no proof of good samples: a weak critic guesses as well. Near 1 for good, it has won, and its slope teaches nothing.",
+    "logit_gap": "How much higher the critic scores real rows than generated ones. Its size depends on the game and on the "
+    "penalties; what counts is its course: a steady climb means that the critic runs away.",
+}
+LANDSCAPE_NOTE = (
+    "How real the critic takes each point to be, at the moments at which samples were kept: the darker, the more real. Coloured "
+    "dots are samples of the same weights, gray dots are held-out data. The generator moves its samples uphill, so it learns "
+    "where slopes lead from samples to data, and nothing where the land is flat; a hill on data without samples is a mode that "
+    "the critic misses. Shades are relative within each picture, and far from all dots, where the critic was never asked, they "
+    "mean little. Where there are classes, the highest value over them is drawn."
 )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "COLOURS",
     "Interval",
     "Series",
+    "Span",
     "dash",
     "histogram_chart",
     "interval_chart",
@@ -68,6 +69,15 @@ class Interval:
     index: int | None
     mean: float
     half: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the horizontal axis that is set apart, such as an alarm from its begin to its end."""
+
+    start: float
+    stop: float
     text: str
 
 
@@ -185,6 +195,8 @@ def line_chart(
     width: int = 720,
     height: int = 380,
     clip: float = 0.0,
+    spans: Sequence[Span] = (),
+    ends: tuple[float | None, float | None] = (None, None),
 ) -> str:
     """Lines and points over labelled axes.
 
@@ -198,6 +210,8 @@ def line_chart(
         width: Units of the drawing.
         height: Units of the drawing.
         clip: Share of points at either end that may lie outside, so that spikes do not flatten the rest.
+        spans: Stretches that are shaded behind the lines.
+        ends: Of the vertical axis, where they are not to follow the values.
 
     Returns:
         SVG, or an empty string where there is nothing to draw.
@@ -213,6 +227,8 @@ def line_chart(
         low, high = min(low, bottom), max(high, floor[0] + floor[1])
     log_y = log_y and low > 0
     low, high = (low / 1.1, high * 1.1) if log_y else (low - 0.06 * (high - low), high + 0.06 * (high - low))
+    low, high = (own if end is None else end for own, end in zip((low, high), ends, strict=True))
+    high = low + 1 if ends != (None, None) and high <= low else high
     x_low, x_high = float(xs.min()), float(xs.max())
     x_low, x_high = (x_low / 1.12, x_high * 1.12) if log_x and x_low > 0 else (x_low, x_high)
     small = width < 500
@@ -221,6 +237,7 @@ def line_chart(
     parts = [_open(width, height, f"{y_label} against {x_label}", "small" if small else "")]
     if floor is not None:
         parts += _band(x, y, floor)
+    parts += [_shaded(one, x, y) for one in spans]
     parts += _frame(x, y, x_label, y_label, width, height)
     for one in series:
         parts.append(_drawn(one, x, y))
@@ -235,6 +252,15 @@ def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
         f'<line class="floorline" x1="{x.start}" x2="{x.end}" y1="{y(floor[0]):.1f}" y2="{y(floor[0]):.1f}"/>',
         f'<text class="floortext" x="{x.end + 8}" y="{y(floor[0]) + 4:.1f}">real data</text>',
     ]
+
+
+def _shaded(one: Span, x: Axis, y: Axis) -> str:
+    start, top = x(one.start), min(y.start, y.end)
+    wide, high = max(2.0, x(one.stop) - start), abs(y.start - y.end)
+    return (
+        f'<g class="alarm"><title>{escape(one.text)}</title><rect x="{start:.1f}" y="{top}" width="{wide:.1f}" height="{high}"/>'
+        f'<line x1="{start:.1f}" x2="{start:.1f}" y1="{top}" y2="{y.start}"/></g>'
+    )
 
 
 def _drawn(one: Series, x: Axis, y: Axis) -> str:

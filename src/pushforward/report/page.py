@@ -7,13 +7,13 @@ import importlib.resources
 import io
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from pushforward.report import tables
+from pushforward.report import health, tables
 from pushforward.report.captions import (
     CURVE_NOTES,
     LEVEL_NOTE,
@@ -27,20 +27,17 @@ from pushforward.report.captions import (
     shared_noise,
 )
 from pushforward.report.charts import (
-    COLOURS,
     Interval,
     Series,
     histogram_chart,
     interval_chart,
     line_chart,
-    marker,
     path_chart,
     smooth,
 )
+from pushforward.report.markup import bullets, panel, prose, scrolled, side_by_side, sign, signs, titled
 from pushforward.report.numbers import count, finite
 from pushforward.report.readings import (
-    CLOSE,
-    OPEN,
     Sentence,
     entrants_of,
     floor_of,
@@ -99,6 +96,7 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
         ("calls", "Quality against calls", _curve(content)),
         ("trajectories", "Trajectories", _trajectories(content, look)),
         ("losses", "Losses", _losses(content) + _levels(content)),
+        ("health", "Health", health.section(content, look)),
         ("cost", "Cost", _costs(content)),
         ("reproduce", "Reproduce", _reproduce(content)),
     ]
@@ -123,6 +121,7 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
 
 HEADINGS = {
     "calls": "Quality against network calls",
+    "health": "How training went",
     "losses": "What the losses say",
     "trajectories": "How straight the way is",
     "training": "How samples changed over training",
@@ -153,27 +152,9 @@ def _csv(content: Mapping[str, Any]) -> str:
     return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
 
 
-def _sign(index: int | None) -> str:
-    if index is None:
-        return ""
-    colour = f"e{index % len(COLOURS)}"
-    return f'<svg class="sign {colour}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
-
-
-def _titled(entrant: Mapping[str, Any], index: int) -> str:
-    family = str(entrant.get("family") or "")
-    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != name_of(entrant).lower() else ""
-    return f"{_sign(index)}<strong>{escape(name_of(entrant))}</strong>{aside}"
-
-
 def _legend(content: Mapping[str, Any]) -> str:
-    items = [f"<li>{_titled(one, i)}</li>" for i, one in enumerate(entrants_of(content))]
+    items = [f"<li>{titled(one, i)}</li>" for i, one in enumerate(entrants_of(content))]
     return "".join(items)
-
-
-def _prose(marked: str) -> str:
-    kept = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
-    return escape(kept).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
 
 
 # Verdict and scores -----------------------------------------------------------------------------------------
@@ -195,7 +176,7 @@ def _verdict(content: Mapping[str, Any], shown: Collection[str]) -> str:
 
 
 def _finding(one: Sentence, shown: Collection[str]) -> str:
-    text = _prose(one.marked)
+    text = prose(one.marked)
     return f'<li><a href="#{one.link}">{text}</a></li>' if one.link in shown else f"<li>{text}</li>"
 
 
@@ -206,7 +187,7 @@ def _scores(content: Mapping[str, Any]) -> str:
     made = _intervals(content)
     for heading, table in cards:
         made += f"<h3>{escape(heading)}</h3>" if len(cards) > 1 else ""
-        made += _table(table, f"Scores: {heading}")
+        made += scrolled(table, f"Scores: {heading}")
     return made + f'<p class="note">{escape(tables.score_note(content))}</p>'
 
 
@@ -236,37 +217,6 @@ def _band(content: Mapping[str, Any], metric: str) -> tuple[float, float] | None
     return None if floor is None else (floor.mean, floor.half)
 
 
-def _table(table: tables.Table, label: str) -> str:
-    full = " class=full" if len(table.columns) > 4 else ""
-    head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
-    body, before = "", "entrant"
-    for row in table.rows:
-        entrant = row.kind == "entrant"
-        kind = "" if entrant else f' class="reference{" first" if before == "entrant" else ""}"'
-        before = row.kind
-        name = f"{_sign(row.index) if entrant else ''}{escape(row.name)}"
-        body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table{full}><thead><tr><td></td>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _heading(column: tables.Column) -> str:
-    label = f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
-    return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
-
-
-def _cell(cell: tables.Cell) -> str:
-    spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
-    notes = [escape(cell.note)] if cell.note else []
-    if cell.best:
-        notes.append('<span class="flag">best</span>')
-    small = f"<small>{' · '.join(notes)}</small>" if notes else ""
-    best = ' class="best"' if cell.best else ""
-    return f'<td{best}><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
-
-
 # Pictures ---------------------------------------------------------------------------------------------------
 
 
@@ -274,14 +224,14 @@ def _samples(content: Mapping[str, Any], look: Look) -> str:
     panels = []
     real = look.grid("real", None)
     if real is not None:
-        panels.append(_panel("Real data <span>held out</span>", real, "Held-out samples of the real data"))
+        panels.append(panel("Real data <span>held out</span>", real, "Held-out samples of the real data"))
     for i, entrant in enumerate(entrants_of(content)):
         made = look.grid(name_of(entrant), i)
         if made is not None:
-            panels.append(_panel(_titled(entrant, i), made, f"Samples of {name_of(entrant)}"))
+            panels.append(panel(titled(entrant, i), made, f"Samples of {name_of(entrant)}"))
     if not panels:
         return ""
-    return f"<p>{escape(_shared(content, look))}</p>{_panels(panels)}{_columns(content, look)}"
+    return f"<p>{escape(_shared(content, look))}</p>{side_by_side(panels)}{_columns(content, look)}"
 
 
 def _shared(content: Mapping[str, Any], look: Look) -> str:
@@ -292,20 +242,6 @@ def _shared(content: Mapping[str, Any], look: Look) -> str:
     elif look.columns() > 2:
         drawn = "Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data."
     return f"{said} Nothing was picked by hand. {drawn}".strip()
-
-
-def _panels(panels: Sequence[str]) -> str:
-    """Panels side by side; up to five in a row where there is room."""
-    columns = len(panels) if len(panels) <= 5 else -(-len(panels) // 2) if len(panels) <= 8 else 5
-    return f'<div class="panels" style="--n:{min(5, max(3, columns))}">{"".join(panels)}</div>'
-
-
-def _panel(title: str, picture: tuple[str, int, int], alt: str) -> str:
-    uri, width, height = picture
-    return (
-        f'<figure><p class="figtitle">{title}</p><div class="frame"><img src="{uri}" width="{width}" height="{height}" '
-        f'alt="{escape(alt)}"></div></figure>'
-    )
 
 
 def _columns(content: Mapping[str, Any], look: Look) -> str:
@@ -377,7 +313,7 @@ def _player(
         alt = escape(f"Samples of {name_of(entrant)}, {ends[0]} to {ends[1]}")
         how = "one call" if jump else _how(entrant) if kind == "f" else ""
         shown.append(
-            f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{_titled(entrant, i)}</p>'
+            f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{titled(entrant, i)}</p>'
             f'<div class="frame"><div class="sprite {kind}{i}" role="img" aria-label="{alt}" '
             f'data-frames="{sprite.frames}" data-labels="{labels}"></div>'
             f"{'<div class=veil aria-hidden=true>z</div>' if jump else ''}</div>"
@@ -389,7 +325,7 @@ def _player(
         f'<div class="player" data-seconds="{seconds}"><div class="controls" hidden><button type="button">Play</button>'
         f'<span aria-hidden="true">{ends[0]}</span>'
         f'<input type="range" min="0" max="1000" value="1000" aria-label="{label}">'
-        f'<span aria-hidden="true">{ends[1]}</span></div>{_panels(shown)}</div><div class="strips">{strips}</div>'
+        f'<span aria-hidden="true">{ends[1]}</span></div>{side_by_side(shown)}</div><div class="strips">{strips}</div>'
     )
 
 
@@ -412,7 +348,7 @@ def _strip(index: int, entrant: Mapping[str, Any], sprite: Sprite, jump: bool, k
     if jump:
         stills = '<li><div class="frame unseen">z</div>noise</li>' + stills
     aside = " <span>one call</span>" if jump else ""
-    title = f"{_sign(index)}{escape(name_of(entrant))}{aside}"
+    title = f"{sign(index)}{escape(name_of(entrant))}{aside}"
     return f'<div class="strip"><p class="figtitle">{title}</p><ol>{stills}</ol></div>'
 
 
@@ -444,17 +380,10 @@ def _curve(content: Mapping[str, Any]) -> str:
         log_y=log,
         floor=band,
     )
-    notes = "".join(f"<li>{_prose(note)}</li>" for note in curve_notes(content, metric))
-    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{_keys(content)}<div class="scroll">{chart}</div></figure>' + (
+    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(content, metric))
+    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{signs(content)}<div class="scroll">{chart}</div></figure>' + (
         f'<ul class="plain note">{notes}</ul>' if notes else ""
     )
-
-
-def _keys(content: Mapping[str, Any], some: Collection[int] | None = None) -> str:
-    """The signs of all entrants, or of those with these numbers."""
-    shown = [(i, one) for i, one in enumerate(entrants_of(content)) if some is None or i in some]
-    items = [f"<li>{_sign(i)}{escape(name_of(one))}</li>" for i, one in shown]
-    return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
 
 
 def _trajectories(content: Mapping[str, Any], look: Look) -> str:
@@ -468,11 +397,11 @@ def _trajectories(content: Mapping[str, Any], look: Look) -> str:
             label = f"Trajectories of {name_of(entrant)}, from noise to data"
             behind = look.behind[:SHOWN_BEHIND] if look.vectors and look.behind is not None else None
             chart = path_chart(lines, behind, look.paths_limits(), i, label)
-            panels.append(f'<figure><p class="figtitle">{_titled(entrant, i)}</p><div class="frame">{chart}</div></figure>')
+            panels.append(f'<figure><p class="figtitle">{titled(entrant, i)}</p><div class="frame">{chart}</div></figure>')
     if panels:
-        made += f"<p>{escape(PATHS_NOTE)}</p><div class=ways>{_panels(panels)}</div>"
+        made += f"<p>{escape(PATHS_NOTE)}</p><div class=ways>{side_by_side(panels)}</div>"
     note = cost_note(content)
-    return made + _table(table, "Trajectories") + (f'<p class="note">{escape(note)}</p>' if note else "")
+    return made + scrolled(table, "Trajectories") + (f'<p class="note">{escape(note)}</p>' if note else "")
 
 
 def _levels(content: Mapping[str, Any]) -> str:
@@ -486,7 +415,7 @@ def _levels(content: Mapping[str, Any]) -> str:
     errors = [error for one in lines for error in one.y]
     wide = min(errors) > 0 and max(errors) > 4 * min(errors)
     chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", log_x=True, log_y=wide)
-    keys = _keys(content, {one.index for one in lines})
+    keys = signs(content, {one.index for one in lines})
     return (
         f"<h3>Loss by noise level</h3><p>{escape(LEVEL_NOTE)}</p>"
         f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
@@ -507,7 +436,7 @@ def _losses(content: Mapping[str, Any]) -> str:
             signs = [f"{escape(player)}{' (dashed)' if number else ''}" for number, (player, _) in enumerate(players)]
             of = f" <span>{', '.join(signs)}</span>" if len(players) > 1 else ""
             figures.append(
-                f'<figure><p class="figtitle">{_titled(entrant, i)}{" ·" if of else ""}{of}</p>{chart}'
+                f'<figure><p class="figtitle">{titled(entrant, i)}{" ·" if of else ""}{of}</p>{chart}'
                 f"<figcaption>{escape(loss_caption(entrant))}</figcaption></figure>"
             )
     if not figures:
@@ -521,7 +450,7 @@ def _losses(content: Mapping[str, Any]) -> str:
 
 
 def _costs(content: Mapping[str, Any]) -> str:
-    return "".join(f"<h3>{heading}</h3>{_table(table, heading)}" for heading, table in tables.costs(content))
+    return "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in tables.costs(content))
 
 
 def _reproduce(content: Mapping[str, Any]) -> str:
@@ -529,17 +458,12 @@ def _reproduce(content: Mapping[str, Any]) -> str:
     commands = tables.commands(content)
     if commands:
         made += f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>'
-    made += _list("Limits of this comparison", [escape(one) for one in limits(content)])
+    made += bullets("Limits of this comparison", [escape(one) for one in limits(content)])
     meanings = [
         f'<span class="name">{escape(label_of(content, metric))}.</span> {escape(str(metric_of(content, metric)["what"]))}'
         for metric in content.get("metrics") or {}
         if metric_of(content, metric).get("what")
     ]
-    made += _list("What the scores mean", meanings)
+    made += bullets("What the scores mean", meanings)
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in tables.facts(content))
     return made + (f"<h3>Data, settings, machine</h3><dl>{facts}</dl>" if facts else "")
-
-
-def _list(title: str, items: Iterable[str]) -> str:
-    rows = "".join(f"<li>{item}</li>" for item in items)
-    return f'<h3>{title}</h3><ul class="plain">{rows}</ul>' if rows else ""

@@ -70,6 +70,12 @@ def _one(name: str, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "label_agreement": _mean([one.get("label_agreement") for one in group]),
         "modes": _mean([one.get("modes") for one in group]),
         "trajectory": _mean([one.get("trajectory") for one in group]),
+        "alarms": [
+            {**alarm, "training": name_of(one)}
+            for one in group
+            for alarm in one.get("alarms") or []
+            if isinstance(alarm, Mapping)
+        ],
         "warnings": [f"{name_of(one)}: {text}" for one in group for text in one.get("warnings") or []],
         "commands": [text for one in group for text in one.get("commands") or []],
     }

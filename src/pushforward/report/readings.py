@@ -27,6 +27,7 @@ __all__ = [
     "THRESHOLDS",
     "Reading",
     "Sentence",
+    "alarms_of",
     "at_floor",
     "at_n",
     "blind",
@@ -274,3 +275,19 @@ def verb(names: Sequence[Any], one: str, many: str) -> str:
 def unmarked(text: Any) -> str:
     """Text without the marks of names."""
     return str(text).replace(OPEN, "").replace(CLOSE, "")
+
+
+def alarms_of(entrant: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each alarm at its begin with its end, None where it lasted to the end; by the step of the begin."""
+    found = [one for one in entrant.get("alarms") or [] if isinstance(one, Mapping) and finite(one.get("step")) is not None]
+    begun: dict[Any, int] = {}
+    pairs: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = []
+    for one in found:
+        key = one.get("training"), one.get("kind")
+        if not one.get("over"):
+            begun[key] = len(pairs)
+            pairs.append((one, None))
+        elif key in begun:
+            at = begun.pop(key)
+            pairs[at] = pairs[at][0], one
+    return pairs

@@ -33,18 +33,22 @@ An entrant has
   straightness; npe (null for images and vectors of many columns); loss_by_level: list of {log_snr, error, spread}, from data
   to noise;
 * ``losses``, by player: step (list), value (list);
+* ``health``, where something was measured while it trained: modes (how many there are, null where that is not known) and
+  series, by measure (modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap, ...): step (list), value (list);
+* ``alarms``: list of {kind, step, value, threshold, sentence, advice, over}, the last true where an alarm ends; and training,
+  its name, where several are one entrant;
 * ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
 * ``modes``: mass (list, one share of all samples for each mode);
 * ``warnings`` (sentences) and ``commands`` (command lines);
 * ``trainings``, where several trainings of one recipe are one entrant (`pushforward.report.pool`): each of them, with
   name, seed, run, scores, training, sampling. Scores are then means over trainings, spread is that over trainings or over
-  samplings, the greater; numbers of the trajectory are means as well; pictures, losses over training and curve are those of
-  the first training.
+  samplings, the greater; numbers of the trajectory are means as well; pictures, losses over training, health and curve are
+  those of the first training; alarms are those of all.
 
 Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height,
 width, channels), or float (n, d)), ``training``: list of (step, grid), ``formation``: list of (t, grid) from noise
-to data, or None for models that need one call, and ``paths``: trajectories of points in the plane, float (n, steps + 1, 2)
-from noise to data in data units, or None.
+to data, or None for models that need one call, ``paths``: trajectories of points in the plane, float (n, steps + 1, 2)
+from noise to data in data units, or None, and ``landscapes``: list of (step, the arrays of `pushforward.training.landscape`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.pictures import Limits, grid_picture, limits_of, scatter_picture
+from pushforward.pictures import Limits, grid_picture, landscape_picture, limits_of, scatter_picture
 from pushforward.report.charts import COLOURS
 
 if TYPE_CHECKING:
@@ -149,6 +149,17 @@ class Look:
         rows = _shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
+
+    def landscapes(self, name: str, index: int, most: int = 5) -> list[tuple[int, tuple[str, int, int]]]:
+        """Step and picture (data URI, width, height) of an entrant's critic at some moments of training, in their order."""
+        found = (self.pictures.get(name) or {}).get("landscapes") or []
+        made = []
+        for step, one in _spaced(list(found), most):
+            size, ink = max(120, round(220 * self.detail)), _rgb(COLOURS[index % len(COLOURS)])
+            behind = self.real[:400] if self.real is not None and self.columns() == 2 else None
+            picture = landscape_picture(one["scores"], tuple(one["limits"]), one["raw"], behind, size=size, ink=ink)
+            made.append((int(step), (data_uri(picture), picture.width, picture.height)))
+        return made
 
     def paths(self, name: str) -> np.ndarray | None:
         """The trajectories (n, steps + 1, 2) of an entrant's points in the plane; None where there are none."""

@@ -13,6 +13,7 @@ from pushforward.report.readings import (
     QUALITY,
     THRESHOLDS,
     Sentence,
+    alarms_of,
     at_floor,
     blind,
     chosen,
@@ -155,6 +156,28 @@ def _bridges(content: Mapping[str, Any]) -> Iterator[Sentence]:
         )
 
 
+def _alarms(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """One sentence for each kind of alarm of an entrant: the last that stands at the end, else the first that is over."""
+    for entrant in entrants_of(content):
+        kinds: dict[str, list[Any]] = {}
+        for pair in alarms_of(entrant):
+            kinds.setdefault(str(pair[0].get("kind")), []).append(pair)
+        for kind, pairs in kinds.items():
+            if kind == "divergence" and entrant.get("warnings"):
+                continue  # the run broke off, which its warning says
+            standing = [pair for pair in pairs if pair[1] is None]
+            begin, end = standing[-1] if standing else pairs[0]
+            who = begin.get("training") or name_of(entrant)
+            advice = f": {unmarked(begin['advice'])}" if begin.get("advice") else ""
+            over = " To the end of training this was not over." if end is None else f" It was over at step {count(end['step'])}."
+            times = f" It happened {count(len(pairs))} times in all." if len(pairs) > 1 else ""
+            yield from _worry(
+                f"Alarm while {named([str(who)])} was trained, at step {count(begin['step'])}: "
+                f"{unmarked(begin.get('sentence') or '')}{advice}.{over}{times}",
+                "health",
+            )
+
+
 def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
     found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
     low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
@@ -207,6 +230,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
     _memorised,
     _modes,
     _precision_and_recall,
+    _alarms,
     _bridges,
     _beyond(
         "spread",

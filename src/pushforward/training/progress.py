@@ -31,6 +31,10 @@ class Watcher(ABC):
             losses: The newest losses that are known, by player.
         """
 
+    def measured(self, name: str, words: str) -> None:
+        """Called when samples were measured, with the newest values in a few words, such as "modes 8/8"."""
+        return None
+
     @abstractmethod
     def say(self, line: str) -> None:
         """Called for events."""
@@ -67,6 +71,7 @@ class Progress(Watcher):
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._seen: dict[str, tuple[Any, int, dict[str, float]]] = {}
+        self._measured: dict[str, str] = {}
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
@@ -75,19 +80,24 @@ class Progress(Watcher):
         if now - self._last < (0.2 if self._terminal else self.interval):
             return
         self._last = now
-        line = self._line(clock, samples, losses)
+        line = self._line(name, clock, samples, losses)
         if self._terminal:
             self._bar(name, clock.progress, line)
         else:
             print(f"{name}  {100 * clock.progress:3.0f} %  {line}", file=sys.stderr, flush=True)
 
-    def _line(self, clock: Any, samples: int, losses: dict[str, float]) -> str:
+    def _line(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> str:
         done, seconds = clock.progress, max(clock.seconds, 1e-9)
         left = duration(seconds * (1 - done) / done) if done > 0 else "?"
         shown = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
         losses_shown = f"  loss: {shown}" if shown else ""
-        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{losses_shown}"
+        words = f"  {self._measured[name]}" if name in self._measured else ""
+        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{losses_shown}{words}"
+
+    def measured(self, name: str, words: str) -> None:
+        """Show the words at the end of the line from now on."""
+        self._measured[name] = words
 
     def _bar(self, name: str, share: float, line: str) -> None:
         from rich.console import Console
@@ -119,7 +129,7 @@ class Progress(Watcher):
         if self._bars is not None:
             for name in self._tasks:
                 clock, samples, losses = self._seen[name]
-                self._bar(name, clock.progress, self._line(clock, samples, losses))
+                self._bar(name, clock.progress, self._line(name, clock, samples, losses))
             self._bars.stop()
             self._bars = None
             self._tasks = {}

@@ -22,8 +22,11 @@ from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
+from pushforward.training.alarms import Watch
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.ema import Average
+from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
+from pushforward.training.landscape import landscape
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
 from pushforward.training.progress import Silent, Watcher
@@ -35,6 +38,7 @@ FLUSH = 25
 """Steps whose losses are held before they are checked and written."""
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
+MEND = "Try a lower --lr, --precision float32, or check the data with `pushforward data check`."
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints where --checkpoint-every is not given; at most a quarter of a budget in seconds."""
 
@@ -93,6 +97,7 @@ class Trainer:
         self.clock = Clock(budget, self.training.batch)
         self.stop = False
         self.losses: dict[str, float] = {}
+        self.watch, self.noise = Watch(), FixedNoise(data, self.training.batch)
         self._held: list[dict[str, Any]] = []
         self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
         self._parts = _parts(self.training, self.method)
@@ -121,7 +126,7 @@ class Trainer:
         A new run is saved before its first step, so that it can be resumed whenever it is killed.
 
         Raises:
-            Diverged: If a loss or a weight is not finite; the last checkpoint is kept.
+            Diverged: If a loss or a weight is not finite, or the logit gap runs away; the last sound checkpoint is kept.
             CheckpointError: If the disk refuses.
         """
         if self._saved_at < 0:
@@ -132,13 +137,13 @@ class Trainer:
             before = self.clock.progress
             started = time.perf_counter()
             with network_precision(self.precision):
-                losses = self._step()
+                losses, health = self._step()
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             self.clock.tick(time.perf_counter() - started)
-            self._note(losses)
+            self._note(losses, health | self.noise.after(self.clock.step, self.method))
             self.progress(self.folder.name, self.clock, self.samples, self.losses)
-            if self._due():
+            if self._due() and self._sound():
                 self._peak = max(self._peak, peak_memory(self.device))
                 self.save()
             if any(before < share <= self.clock.progress for share in PICTURES):
@@ -153,18 +158,27 @@ class Trainer:
         if self._saved_at != self.clock.step:
             self.save()
 
-    def _step(self) -> dict[str, Tensor]:
+    def _step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         step, batch = self.clock.step, self.sampler.batch(self.clock.step // self.method.reuse, self.device)
         torch.manual_seed(key(self.seed, "dropout", step) >> 1)
+        nows = [self._now(part) for part in self._parts]
         rate = self.clock.rate(self.training.warmup, self.training.decay, self.training.lr_end)
-        games = [self.method.losses(_rows(batch, part), self._now(part)) for part in self._parts]
+        rate *= nows[0].along(1.0, self.training.lr_ramp, self.training.ramp)
+        games = [self.method.losses(_rows(batch, part), now) for part, now in zip(self._parts, nows, strict=True)]
         losses: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}
         while turn := self._turn(games):
             player, loss = turn
-            self.players[player].update(rate)
+            if step % NORMS == 0:
+                norms[f"gradient_norm/{player}"] = gradient_norm(self.players[player].parameters)
+            self.players[player].update(rate, self._beta2(player, nows[0]))
             losses[player] = loss
         self.average.update(self.samples + self.training.batch, self.training.batch)
-        return losses
+        return losses, joined([now.notes for now in nows], [part.stop - part.start for part in self._parts]) | norms
+
+    def _beta2(self, player: str, now: Now) -> float | None:
+        end = self.training.beta2_end
+        return None if end is None else now.along(self.training.of(player, "betas")[1], end, self.training.ramp)
 
     def _turn(self, games: Sequence[Iterator[tuple[str, Tensor]]]) -> tuple[str, Tensor] | None:
         """One turn of the game in all parts of the batch, in lock step: gradients add up, each part's graph is freed at once.
@@ -187,10 +201,11 @@ class Trainer:
     def _now(self, part: slice) -> Now:
         rows = part.stop - part.start
         draws = BlockDraws(self.seed, self.clock.step, rows, part.start, device=self.device)
-        return Now(draws, self.samples, self.clock.progress)
+        return Now(draws, self.samples, self.clock.progress, self.clock.step)
 
-    def _note(self, losses: dict[str, Tensor]) -> None:
-        self._held.append({"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds, "loss": losses})
+    def _note(self, losses: dict[str, Tensor], health: dict[str, Any]) -> None:
+        at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
+        self._held.append({**at, "loss": losses, **({"health": health} if health else {})})
         if len(self._held) >= FLUSH:
             self._flush()
 
@@ -200,15 +215,38 @@ class Trainer:
             return
         for row in rows:
             row["loss"] = {player: float(loss) for player, loss in row["loss"].items()}
+        in_numbers([row["health"] for row in rows if "health" in row])
         bad = [(row["step"], player) for row in rows for player, loss in row["loss"].items() if not math.isfinite(loss)]
         if bad:
             raise self._diverged(f"The loss of the {bad[0][1]} is not finite at step {bad[0][0]}")
         self.losses = rows[-1]["loss"]
+        for count, row in enumerate(rows, 1):
+            if self._alarmed(row):
+                log.append(self.folder / "metrics.jsonl", rows[:count])
+                ends = row["alarm"][-1]
+                raise self._diverged(f"At step {row['step']:,} {ends['sentence']}", f"To mend it, {ends['advice']}.")
         log.append(self.folder / "metrics.jsonl", rows)
 
-    def _diverged(self, what: str) -> Diverged:
+    def _alarmed(self, row: dict[str, Any]) -> bool:
+        """Write the alarms that begin or end with a row into it, and say them; whether training has to stop."""
+        news = self.watch.read(row)
+        if news:
+            row["alarm"] = [asdict(one) for one in news]
+        for one in news:
+            if one.kind != "divergence":
+                self.progress.say(f"{self.folder.name}: step {one.step:,}: {one.text}")
+        if words := in_words(row.get("health", {})):
+            self.progress.measured(self.folder.name, words)
+        return any(one.kind == "divergence" and not one.over for one in news)
+
+    def _diverged(self, what: str, mend: str = MEND) -> Diverged:
         kept = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
-        return Diverged(f"{what}{kept}. Try a lower --lr, --precision float32, or check the data with `pushforward data check`.")
+        return Diverged(f"{what}{kept}. {mend}")
+
+    def _sound(self) -> bool:
+        """Whether the present weights may take the place of earlier ones: not while the logit gap is running away."""
+        self._flush()
+        return not self.watch.suspect
 
     def _check_weights(self) -> None:
         """Losses may be finite where a gradient was not."""
@@ -227,7 +265,7 @@ class Trainer:
         """Write a checkpoint of the present step.
 
         Raises:
-            Diverged: If a loss or a weight is not finite; earlier checkpoints stay.
+            Diverged: If a loss or a weight is not finite, or the logit gap ran away; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
         self._flush()
@@ -255,7 +293,10 @@ class Trainer:
         return written
 
     def restore(self, folder: Path) -> None:
-        """Take up a checkpoint: weights, averages, optimisers and counters; later rows of the log are dropped."""
+        """Take up a checkpoint: weights, averages, optimisers and counters.
+
+        Later rows of the log are dropped, and the earlier ones are read again by the alarms.
+        """
         found = checkpoints.load(folder, self.device)
         restore(self.method, found.tensors["method"], folder)
         restore(self.average.method, found.tensors["average"], folder)
@@ -268,6 +309,9 @@ class Trainer:
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
         log.cut(self.folder / "metrics.jsonl", state["step"])
+        self.watch = Watch()
+        for row in log.read(self.folder / "metrics.jsonl"):
+            self.watch.read(row)
 
     def _pictures(self) -> None:
         self._flush()
@@ -278,7 +322,8 @@ class Trainer:
         folder = self.folder / "samples"
         with checkpoints._disk(folder):
             folder.mkdir(exist_ok=True)
-            np.savez_compressed(folder / f"{name}.npz", x=self.data.space.quantise(x))
+            arrays: dict[str, Any] = {"x": self.data.space.quantise(x), **landscape(self.method, self.data)}
+            np.savez_compressed(folder / f"{name}.npz", **arrays)
             _picture(folder / f"{name}.png", self.data, x)
 
 

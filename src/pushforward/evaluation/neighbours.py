@@ -1,0 +1,91 @@
+"""Samples beside the training rows that are nearest to them: is it new, or is it a copy?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.features import quantised
+from pushforward.metrics.memorisation import near_copies
+
+__all__ = ["Nearest", "nearest"]
+
+BLOCK = 1024
+"""Training rows that are compared at a time."""
+SPARE = 4
+"""More candidates than asked for, since the search by a matrix product is not exact to the last digits."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Samples and their nearest training rows.
+
+    Args:
+        x: The samples, (n, *shape), data units, rounded as files hold them.
+        rows: Numbers of the nearest training rows, int64 (n, k), the nearest first.
+        distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
+        copies: Which samples are near-copies, bool (n,): closer to a training row than the threshold.
+        threshold: A quarter of the median distance from held-out rows to their nearest training rows.
+    """
+
+    x: Tensor
+    rows: np.ndarray
+    distances: np.ndarray
+    copies: np.ndarray
+    threshold: float
+
+
+def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
+    """Find the training rows that are nearest to samples, by the distance that the near-copies of an evaluation are counted by.
+
+    Args:
+        x: Samples in data units, (n, *shape), n at least 1.
+        data: The data set that the model was trained on.
+        k: How many rows for each sample; equally near ones come in their order in the data.
+
+    Returns:
+        Rows, distances and near-copies.
+
+    Raises:
+        UsageError: If k is less than 1, or more than there are training rows.
+        Diverged: If samples are not finite.
+    """
+    if not 1 <= k <= len(data.train):
+        raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training rows; got {k}.")
+    made, scale = quantised(x, data.space), _scale(data)
+    training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
+    copies, threshold = near_copies(made.flatten(1).numpy(), training, held_out, scale)
+    rows, distances = _search(made.flatten(1) / torch.from_numpy(scale), data, k, scale)
+    return Nearest(made, rows, distances, copies, threshold)
+
+
+def _scale(data: Dataset) -> np.ndarray:
+    """The standard deviation of each column, (d,) float32."""
+    space = data.space
+    return np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
+
+
+def _search(made: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows (n, k) and their distances: found by a matrix product, measured by the difference."""
+    unit, kept = torch.from_numpy(scale), min(k + SPARE, len(data.train))
+    squares, at = torch.empty(len(made), 0), torch.empty(len(made), 0, dtype=torch.int64)
+    for start in range(0, len(data.train), BLOCK):
+        rows = data.train.data_units(slice(start, start + BLOCK)).flatten(1) / unit
+        squares = torch.cat([squares, rows.square().sum(1) - 2 * made @ rows.T], 1)
+        at = torch.cat([at, torch.arange(start, start + len(rows)).expand(len(made), -1)], 1)
+        squares, best = squares.topk(min(kept, squares.shape[1]), largest=False)
+        at = at.gather(1, best)
+    at = at.sort(1).values
+    distances = torch.stack([_distances(one, data, where, unit) for one, where in zip(made, at, strict=True)])
+    distances, order = distances.sort(dim=1, stable=True)
+    return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
+
+
+def _distances(one: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
+    rows = data.train.data_units(where.numpy()).flatten(1) / unit
+    return (rows - one).double().norm(dim=1)

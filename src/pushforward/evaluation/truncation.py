@@ -1,0 +1,122 @@
+"""The curve of quality against diversity that truncation draws: the scores at each limit, beside the floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.judge import Judge
+from pushforward.latents import Truncated
+from pushforward.pictures import INK, REAL
+from pushforward.transports import BATCH, Transport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL import Image
+
+__all__ = ["LIMITS", "PAIRS", "truncation_curve", "truncation_picture"]
+
+LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+PAIRS = (("coverage", "density"), ("recall", "precision"))
+"""What is drawn: diversity to the right, quality upwards."""
+RED = (213, 94, 0)
+
+
+def truncation_curve(
+    transport: Transport,
+    data: Dataset,
+    limits: Sequence[float] = LIMITS,
+    n: int | None = None,
+    *,
+    repeats: int = 3,
+    seed: int = 0,
+    batch: int = BATCH,
+    watch: Callable[[float | None], None] | None = None,
+) -> dict[str, Any]:
+    """Score a one-call model with its z truncated (`pushforward.latents.Truncated`) to several limits, and as it is.
+
+    All limits have the same seeds, so the points differ by truncation alone.
+
+    Args:
+        transport: A one-call model.
+        data: The data set; its held-out split is the reference.
+        limits: Above 0, in any order.
+        n: Samples on either side; None takes as many as the held-out split allows, at most 10,000.
+        repeats: Samplings at each limit.
+        seed: Added to the seeds of all samplings.
+        batch: Rows sampled at a time.
+        watch: Called with each limit before it is measured, and with None before the model as it is.
+
+    Returns:
+        Plain data: data, settings, machine and metrics (with floors) as `pushforward.evaluate` gives them, and ``points`` by
+        rising limit, the last with the limit None, each with ``limit``, ``label_agreement`` and ``scores``: precision, recall,
+        density, coverage and frechet, with mean, spread, values and ratio to the floor.
+
+    Raises:
+        UsageError: For an iterative model, no limits or ones that are not above 0, or a number n that cannot be.
+    """
+    wanted = sorted({float(limit) for limit in limits})
+    if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
+        raise UsageError(f"Limits are numbers above 0, at least one of them; got {list(limits)}.")
+    models = [(limit, Truncated(transport, limit)) for limit in wanted]
+    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch)
+    points = []
+    for limit, model in (*models, (None, transport)):
+        if watch is not None:
+            watch(limit)
+        scores, agreement = judge.scores(model)
+        points.append({"limit": limit, "scores": scores, "label_agreement": agreement})
+    return {**judge.described(), "points": points}
+
+
+def truncation_picture(curve: Mapping[str, Any]) -> Image.Image:
+    """Density against coverage and precision against recall, each limit a point, beside real data's.
+
+    Args:
+        curve: From `truncation_curve`.
+
+    Returns:
+        RGB, 1600 x 720.
+
+    Raises:
+        UsageError: If too few rows were compared for these scores.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    if "density" not in curve["points"][0]["scores"]:
+        raise UsageError(f"There is no curve to draw: n = {curve['settings']['n']} is too few rows for density and coverage.")
+    figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axes, pair in zip(figure.subplots(1, 2), PAIRS, strict=True):
+        _draw(axes, curve, *pair)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _draw(axes: Axes, curve: Mapping[str, Any], across: str, up: str) -> None:
+    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, RED))
+    x, y = ([point["scores"][name]["mean"] for point in curve["points"]] for name in (across, up))
+    axes.plot(x, y, color=blue, linewidth=1.6, marker="o", markersize=5, zorder=2)
+    axes.plot(x[-1], y[-1], color=red, marker="s", markersize=7, zorder=3)
+    for point, *at in zip(curve["points"], x, y, strict=True):
+        free = point["limit"] is None
+        text, aside = ("no limit", (9, -4)) if free else (f"{point['limit']:g}", (-6, 5))
+        style: dict[str, Any] = {"fontsize": 9, "color": red if free else blue, "ha": "left" if free else "right"}
+        axes.annotate(text, (at[0], at[1]), xytext=aside, textcoords="offset points", **style)
+    floors = [curve["metrics"][name]["floor"] for name in (across, up)]
+    (right, wide), (top, high) = ((floor["mean"], floor["spread"]) for floor in floors)
+    axes.errorbar(right, top, yerr=high, xerr=wide, color=gray, marker="D", markersize=6, capsize=3, zorder=1)
+    axes.annotate("real data", (right, top), xytext=(-7, -12), textcoords="offset points", fontsize=9, color=gray, ha="right")
+    axes.set_xlabel(curve["metrics"][across]["label"])
+    axes.set_ylabel(curve["metrics"][up]["label"])
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(0.12)

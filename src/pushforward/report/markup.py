@@ -1,0 +1,94 @@
+"""Pieces of HTML that several sections of the page are made of; every text of the user passes `escape`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pushforward.report import tables
+from pushforward.report.charts import COLOURS, marker
+from pushforward.report.readings import CLOSE, OPEN, entrants_of, name_of
+
+__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "titled"]
+
+
+def sign(index: int | None) -> str:
+    """The sign of an entrant by its number; nothing for None."""
+    if index is None:
+        return ""
+    colour = f"e{index % len(COLOURS)}"
+    return f'<svg class="sign {colour}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+
+
+def titled(entrant: Mapping[str, Any], index: int) -> str:
+    """An entrant's sign, name and family."""
+    family = str(entrant.get("family") or "")
+    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != name_of(entrant).lower() else ""
+    return f"{sign(index)}<strong>{escape(name_of(entrant))}</strong>{aside}"
+
+
+def signs(content: Mapping[str, Any], some: Collection[int] | None = None) -> str:
+    """The signs of all entrants, or of those with these numbers."""
+    shown = [(i, one) for i, one in enumerate(entrants_of(content)) if some is None or i in some]
+    items = [f"<li>{sign(i)}{escape(name_of(one))}</li>" for i, one in shown]
+    return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
+
+
+def prose(marked: str) -> str:
+    """Marked text as HTML, with names set apart."""
+    kept = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
+    return escape(kept).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+
+
+def scrolled(table: tables.Table, label: str) -> str:
+    """A table that scrolls where the page is narrow."""
+    full = " class=full" if len(table.columns) > 4 else ""
+    head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
+    body, before = "", "entrant"
+    for row in table.rows:
+        entrant = row.kind == "entrant"
+        kind = "" if entrant else f' class="reference{" first" if before == "entrant" else ""}"'
+        before = row.kind
+        name = f"{sign(row.index) if entrant else ''}{escape(row.name)}"
+        body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table{full}><thead><tr><td></td>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _heading(column: tables.Column) -> str:
+    label = f'<abbr title="{escape(column.what)}">{escape(column.label)}</abbr>' if column.what else escape(column.label)
+    return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
+
+
+def _cell(cell: tables.Cell) -> str:
+    spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
+    notes = [escape(cell.note)] if cell.note else []
+    if cell.best:
+        notes.append('<span class="flag">best</span>')
+    small = f"<small>{' · '.join(notes)}</small>" if notes else ""
+    best = ' class="best"' if cell.best else ""
+    return f'<td{best}><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
+
+
+def side_by_side(panels: Sequence[str]) -> str:
+    """Panels side by side; up to five in a row where there is room."""
+    columns = len(panels) if len(panels) <= 5 else -(-len(panels) // 2) if len(panels) <= 8 else 5
+    return f'<div class="panels" style="--n:{min(5, max(3, columns))}">{"".join(panels)}</div>'
+
+
+def panel(title: str, picture: tuple[str, int, int], alt: str) -> str:
+    """A picture under its title; the title is HTML, the picture a data URI with its width and height."""
+    uri, width, height = picture
+    return (
+        f'<figure><p class="figtitle">{title}</p><div class="frame"><img src="{uri}" width="{width}" height="{height}" '
+        f'alt="{escape(alt)}"></div></figure>'
+    )
+
+
+def bullets(title: str, items: Iterable[str]) -> str:
+    """A heading over a list of HTML items; nothing where there are none."""
+    rows = "".join(f"<li>{item}</li>" for item in items)
+    return f'<h3>{title}</h3><ul class="plain">{rows}</ul>' if rows else ""

@@ -1,0 +1,243 @@
+"""Alarms: rules over the health of a training, each of which says in words what goes wrong, how much, and what helps.
+
+A rule reads the rows of ``metrics.jsonl`` in their order and remembers what it needs, so that a resumed run, whose log is read
+again, stands where the uninterrupted one stands.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Rule", "Watch", "alarms"]
+
+HELD = 0.75
+"""Share of the modes from which a collapse can be told, and share of those below which it is one."""
+COVERED = 0.4
+"""Best coverage from which a collapse can be told where the modes are not known."""
+LASTING = 200
+"""Steps that a collapse must last."""
+RIGHT, WRONG_AGAIN = 0.99, 0.98
+"""Mean accuracy from which the critic wins, and below which it does so no more."""
+WINNING = 500
+"""Steps over which the accuracy is a mean and in which the generator does not improve."""
+WIDE = 20.0
+"""Mean logit gap that is large even where it does not rise; the gradient that a generator gets through it is below e^-20."""
+IMPROVED = 0.95
+"""A Fréchet distance below this share of the best one before counts as better, and coverage above the best one over this."""
+LOOKS = 50
+"""Steps between two looks at who wins."""
+GAP, GAP_LASTING = 1e4, 50
+"""Logit gap above which a training diverges, and for how many steps."""
+SLACK = 1e-9
+"""Rounding: less below a threshold is not below it."""
+
+Health = Mapping[str, Any]
+"""The measures of one step by name; a value is None where it was not finite."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One alarm at the step at which it begins, or is over.
+
+    Args:
+        kind: "collapse", "critic" or "divergence".
+        step: The training step.
+        value: What was measured; None where it is not finite.
+        threshold: What it was compared with.
+        sentence: What it means, in words.
+        advice: What helps; empty where the alarm is over.
+        over: Whether this is its end.
+    """
+
+    kind: str
+    step: int
+    value: float | None
+    threshold: float
+    sentence: str
+    advice: str = ""
+    over: bool = False
+
+    @property
+    def text(self) -> str:
+        """Sentence and advice."""
+        return f"{self.sentence}: {self.advice}" if self.advice else self.sentence
+
+
+class Rule(ABC):
+    """Something that can go wrong."""
+
+    @abstractmethod
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """The alarm that stands after this row, one that is ``over`` where all is well, or None where the row decides nothing."""
+
+
+class Collapse(Rule):
+    """Modes that were held are lost, and stay lost.
+
+    It begins once at least three quarters of the modes were held and under three quarters of those have been held for 200
+    steps. Where the modes are not known, coverage takes their place: of its best value, which must have reached 0.4, under
+    three quarters are left.
+    """
+
+    def __init__(self) -> None:
+        self._best, self._low_since = 0.0, -1
+        self._good: tuple[int, float | None] = 0, None
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows without samples decide nothing."""
+        modes, coverage = health.get("modes"), health.get("coverage")
+        reached = coverage if modes is None else health.get("modes_held")
+        if reached is None:
+            return None
+        self._best = max(self._best, reached)
+        threshold = HELD * self._best
+        if self._best < (COVERED if modes is None else HELD * modes) - SLACK or reached >= threshold - SLACK:
+            self._low_since, self._good = -1, (step, coverage)
+            return Alarm("collapse", step, reached, threshold, f"collapse is over: {_reaches(reached, modes)}", over=True)
+        self._low_since = step if self._low_since < 0 else self._low_since
+        if step - self._low_since < LASTING:
+            return None
+        said = ("" if modes is None else f"{_reaches(reached, modes)}; ") + self._fall(step, coverage)
+        return Alarm("collapse", step, reached, threshold, said.removesuffix("; "), _against_collapse(health))
+
+    def _fall(self, step: int, coverage: float | None) -> str:
+        before, was = self._good
+        if was is None or coverage is None:
+            return ""
+        way = "fell" if coverage < was else "went"
+        return f"coverage {way} from {was:.2f} to {coverage:.2f} in {step - before:,} steps"
+
+
+def _reaches(reached: float, modes: int | None) -> str:
+    if modes is None:
+        return f"the generator covers {reached:.2f} of the data"
+    return f"the generator reaches {reached:.0f} of {modes} modes"
+
+
+def _against_collapse(health: Health) -> str:
+    critic = "logit_gap" in health or "critic_accuracy" in health
+    return "raise gamma, or pack (--pack 2)" if critic else "lower --lr"
+
+
+class CriticWins(Rule):
+    """The critic tells real from generated nearly always, ever more surely, and the generator learns nothing from it.
+
+    It begins when, over 500 steps, the critic ranked at least 99 % of the rows right, the logit gap rose from the first half to
+    the second (or was 20 and more), and the fixed-noise samples reached neither a Fréchet distance 5 % below the best one before
+    nor a coverage 5 % above. A critic is right nearly always early in a sound training too; there the samples improve. It is
+    over when the accuracy falls below 98 % or the samples improve.
+    """
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[int, float, float]] = deque()
+        self._samples: deque[tuple[int, float, float]] = deque()
+        self._first, self._before = math.inf, (math.inf, 0.0)
+        self._measures = self._stands = False
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Looks once in 50 steps."""
+        self._remember(step, health)
+        if step % LOOKS or not self._rows or step - self._first + 1 < WINNING:
+            return None
+        accuracy = statistics.fmean(right for _, right, _ in self._rows)
+        if not self._improved() and accuracy >= (WRONG_AGAIN if self._stands else RIGHT) - SLACK:
+            gaps = [gap for _, _, gap in self._rows]
+            half = len(gaps) // 2
+            first, second = statistics.fmean(gaps[:half] or gaps), statistics.fmean(gaps[half:])
+            self._stands = self._stands or second > first or second >= WIDE
+            said = (
+                f"the critic wins: it ranked {accuracy:.1%} of the rows of {WINNING} steps right, the logit gap went from "
+                f"{first:.3g} to {second:.3g}, and the samples did not improve"
+            )
+            advice = "raise gamma, lower the critic's learning rate, or augment"
+            return Alarm("critic", step, accuracy, RIGHT, said, advice) if self._stands else None
+        self._stands = False
+        said = f"the critic wins no more: it ranked {accuracy:.1%} of the rows of {WINNING} steps right"
+        return Alarm("critic", step, accuracy, WRONG_AGAIN, said, over=True)
+
+    def _remember(self, step: int, health: Health) -> None:
+        right, gap, distance, coverage = (health.get(one) for one in ("critic_accuracy", "logit_gap", "frechet", "coverage"))
+        if right is not None and gap is not None:
+            self._rows.append((step, right, gap))
+            self._first = min(self._first, step)
+        if distance is not None:
+            self._samples.append((step, distance, coverage or 0.0))
+            self._measures = True
+        while self._rows and self._rows[0][0] <= step - WINNING:
+            self._rows.popleft()
+        while self._samples and self._samples[0][0] <= step - WINNING:
+            _, distance, coverage = self._samples.popleft()
+            self._before = min(self._before[0], distance), max(self._before[1], coverage)
+
+    def _improved(self) -> bool:
+        """Whether samples became better within the window; so long as there is nothing to compare with, they may have."""
+        if not self._measures or math.isinf(self._before[0]):
+            return self._measures
+        distance = min((one for _, one, _ in self._samples), default=math.inf)
+        coverage = max((one for _, _, one in self._samples), default=0.0)
+        return distance < IMPROVED * self._before[0] or IMPROVED * coverage > self._before[1]
+
+
+class Divergence(Rule):
+    """The logit gap is above 10,000, either way, for 50 steps: the critic's scores run away."""
+
+    def __init__(self) -> None:
+        self._since = -1
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the last row was above."""
+        return self._since >= 0
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows without a gap decide nothing; a gap that is not finite is above."""
+        if "logit_gap" not in health:
+            return None
+        gap = health["logit_gap"]
+        if gap is not None and abs(gap) <= GAP:
+            self._since = -1
+            return Alarm("divergence", step, gap, GAP, f"the logit gap is {gap:.3g} again", over=True)
+        self._since = step if self._since < 0 else self._since
+        if step - self._since + 1 < GAP_LASTING:
+            return None
+        now = "no finite number" if gap is None else f"{gap:.3g}"
+        said = f"the logit gap has been above {GAP:,.0f} for {step - self._since + 1} steps and is {now}"
+        return Alarm("divergence", step, gap, GAP, said, "raise gamma, or lower --lr")
+
+
+class Watch:
+    """All rules at once: says when an alarm begins and when it is over."""
+
+    def __init__(self) -> None:
+        self._divergence = Divergence()
+        self._rules: tuple[Rule, ...] = (Collapse(), CriticWins(), self._divergence)
+        self._standing: set[str] = set()
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a divergence may have begun, so that the present weights should not take the place of earlier ones."""
+        return self._divergence.suspect
+
+    def read(self, row: Mapping[str, Any]) -> list[Alarm]:
+        """The alarms that begin or end with a row of the log; rows without health are passed over."""
+        health = row.get("health")
+        found = [one for rule in self._rules if (one := rule.read(row["step"], health)) is not None] if health else []
+        news = [one for one in found if one.over == (one.kind in self._standing)]
+        self._standing ^= {one.kind for one in news}
+        return news
+
+
+def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
+    """All alarms that begin or end in a history.
+
+    Args:
+        history: Rows in their order, each with "step" and, where something was measured, "health" (name -> value).
+    """
+    watch = Watch()
+    return [one for row in history for one in watch.read(row)]

@@ -1,0 +1,207 @@
+"""The health of a training: what methods note, how large gradients are, and how good samples from fixed noise are.
+
+Nothing here changes training by a bit: samples are drawn without gradients, with running statistics held and dropout off,
+from noise of their own, and torch's generator is put back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pushforward.data import Dataset
+from pushforward.data.keys import permutation
+from pushforward.draws import RowDraws
+from pushforward.methods import Method
+from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.modes import Centred, count_modes
+from pushforward.transports import BATCH, Map
+
+__all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "gradient_norm", "in_numbers", "in_words", "interval", "joined"]
+
+ROWS = 500
+"""Fixed-noise samples, and training rows that they are compared with."""
+EVERY = 50
+"""Steps between measurements where a batch is large; see `interval`."""
+NORMS = 10
+"""Steps between gradient norms."""
+AXES = 32
+"""Principal axes in which images are compared."""
+NEIGHBOURS = 5
+DIGITS = 5
+"""Digits that are logged, and that alarms see."""
+
+
+def interval(batch: int) -> int:
+    """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
+    return EVERY * math.ceil(8 * ROWS / (EVERY * batch))
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The norm of all gradients of a player together, a tensor of no dimension."""
+    return nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None], foreach=True)
+
+
+def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
+    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' rows.
+
+    Args:
+        notes: Of each part, by name.
+        rows: Of each part.
+    """
+    if len(notes) == 1:
+        return dict(notes[0])
+    made = {}
+    for name in dict.fromkeys(name for part in notes for name in part):
+        held = [(part[name], count) for part, count in zip(notes, rows, strict=True) if name in part]
+        made[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
+    return made
+
+
+def in_numbers(rows: Sequence[dict[str, Any]]) -> None:
+    """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
+    places = [(row, name) for row in rows for name, value in row.items() if isinstance(value, Tensor)]
+    if places:
+        device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
+        values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
+        for (held, name), value in zip(places, values, strict=True):
+            held[name] = value
+    for row in rows:
+        row |= {name: _short(value) for name, value in row.items()}
+
+
+def _short(value: float) -> float | int | None:
+    if isinstance(value, int):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def in_words(health: Mapping[str, Any]) -> str:
+    """The newest measurement in a few characters, such as "modes 8/8"; empty where nothing was measured."""
+    if health.get("modes") is not None:
+        return f"modes {health['modes_held']}/{health['modes']}"
+    return f"coverage {health['coverage']:.2f}" if health.get("coverage") is not None else ""
+
+
+@contextlib.contextmanager
+def as_sampled(method: Method) -> Iterator[None]:
+    """Within this context a method is as it is when it is sampled; afterwards its modules and torch's generator are as before."""
+    modes = [(module, module.training) for module in method.modules()]
+    devices = sorted({p.device.index or 0 for p in method.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        # not by eval(), which a module may have given a meaning of its own
+        for module, _ in modes:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+class FixedNoise:
+    """Samples of the present weights from noise that stays the same, beside training rows that stay the same.
+
+    Only methods whose samples take one network call (`Map`) are measured; any other's samples cost too much. Rows are compared
+    in model units, images on their first 32 principal axes, scaled to unit total variance.
+
+    Args:
+        data: What is trained on.
+        batch: Rows of a training step, which set how often is measured.
+    """
+
+    def __init__(self, data: Dataset, batch: int) -> None:
+        self.data, self.every = data, interval(batch)
+        self.count = min(ROWS, len(data.train))
+        self._cheap: bool | None = None
+
+    def after(self, step: int, method: Method) -> dict[str, float]:
+        """What the samples are like after so many steps, where they are measured then.
+
+        It goes by steps alone, so that a resumed run measures where the whole one does.
+        """
+        if step % self.every:
+            return {}
+        if self._cheap is None:
+            self._prepare(method)
+        return self.measures(method) if self._cheap else {}
+
+    def _prepare(self, method: Method) -> None:
+        with as_sampled(method):
+            transport = method.transport()
+            self._cheap = isinstance(transport, Map)
+            if not self._cheap:
+                return
+            draws = RowDraws(0, self.count, device=transport.device)
+            self._noise, self._condition = transport.noise(draws), transport.conditions(self.count, None, 0)
+        truth, train = self.data.truth, self.data.train
+        self._truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
+        real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
+        self._centre, self._axes = _principal(real)
+        self._real = self._seen(real)
+        if self.count > NEIGHBOURS:
+            # the nearest row of all is the row itself
+            self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
+
+    def _samples(self, method: Method) -> Tensor:
+        """In data units, on the CPU, (n, *shape)."""
+        with as_sampled(method):
+            transport, made = method.transport(), []
+            for start in range(0, self.count, BATCH):
+                rows = slice(start, start + BATCH)
+                given = None if self._condition is None else {name: held[rows] for name, held in self._condition.items()}
+                made.append(self.data.space.to_data(transport(self._noise[rows], given)).float().cpu())
+        return torch.cat(made)
+
+    def measures(self, method: Method) -> dict[str, float]:
+        """What the samples of the present weights are like.
+
+        Returns:
+            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
+            (Fréchet distance; 1 is that of a single point in the middle of the data), and where the modes are known ``modes``
+            (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
+            Empty where samples are not finite.
+        """
+        x = self._samples(method)
+        if not bool(x.isfinite().all()):
+            return {}
+        found: dict[str, float] = {}
+        if self._truth is not None:
+            of = count_modes(x.flatten(1).numpy(), self._truth.centres, float(self._truth.std), self._truth.weights)
+            found = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
+        made = self._seen(self._flat(x))
+        if self.count > NEIGHBOURS:
+            found["coverage"] = float((_distances(self._real, made).amin(1) < self._reach).double().mean())
+        return {**found, "frechet": frechet_distance(made, self._real)}
+
+    def _flat(self, x: Tensor) -> np.ndarray:
+        return self.data.space.to_model(x).flatten(1).double().numpy()
+
+    def _seen(self, rows: np.ndarray) -> np.ndarray:
+        return (rows - self._centre) @ self._axes
+
+
+def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
+    return torch.cdist(torch.from_numpy(x), torch.from_numpy(y), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (d,) and axes (d, k) of rows (n, d): the columns themselves up to 32, else principal axes; unit total variance."""
+    centre = rows.mean(0)
+    d = rows.shape[1]
+    axes = np.eye(d)
+    if d > AXES:
+        # from the (n, n) products of rows, which are fewer than columns
+        products = (rows - centre) @ (rows - centre).T
+        values, vectors = np.linalg.eigh(products)
+        kept = slice(max(0, len(values) - AXES), None)
+        scale = np.sqrt(np.clip(values[kept], 1e-12 * max(values[-1], 1e-300), None))
+        axes = (rows - centre).T @ (vectors[:, kept] / scale)
+    total = float(((rows - centre) @ axes).var(0).sum())
+    return centre, axes / math.sqrt(total) if total > 0 else axes

@@ -1,0 +1,57 @@
+"""The critic's landscape: what it says of every point of the plane, kept beside the samples of the same moment."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pushforward.data import Dataset
+from pushforward.methods import Method
+from pushforward.methods.method import Scoring
+from pushforward.training.health import ROWS, as_sampled
+
+__all__ = ["SIDE", "landscape"]
+
+SIDE = 64
+"""Points of the grid in a row and in a column."""
+MARGIN = 0.25
+"""How far the grid reaches beyond the data on each side, as a share of its range."""
+CLASSES = 32
+"""Classes that are asked for at most."""
+
+
+def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
+    """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
+
+    A critic of labelled data is asked for every class (the first 32), and the highest value counts: how real a point is at best.
+
+    Args:
+        method: The present weights, not their average: the players as they play.
+        data: Points in the plane; for anything else there is no landscape.
+
+    Returns:
+        ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,
+        least y, greatest y) in data units; ``raw`` (n, 2), samples in data units.
+    """
+    if not isinstance(method, Scoring) or tuple(data.space.shape) != (2,):
+        return {}
+    low, high = data.train.x.min(0).astype(np.float64), data.train.x.max(0).astype(np.float64)
+    margin = MARGIN * np.where(high > low, high - low, 1.0)
+    low, high = low - margin, high + margin
+    xs, ys = (np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True))
+    points = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+    with as_sampled(method):
+        transport = method.transport()
+        x = method.space.to_model(points).to(transport.device)
+        if method.space.classes:
+            labels = range(min(CLASSES, len(method.space.classes)))
+            asked = [method.scores(x, {"label": torch.full((len(x),), label, device=x.device)}) for label in labels]
+            scores = torch.stack(asked).amax(0)
+        else:
+            scores = method.scores(x, None)
+        raw = transport.sample(min(ROWS, len(data.train)), seed=0)
+    return {
+        "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
+        "limits": np.array([low[0], high[0], low[1], high[1]]),
+        "raw": data.space.quantise(raw),
+    }
