@@ -18,7 +18,7 @@ WIDE = 1.2
 DOUBT = -5.0
 """The log weight of the prior that is the same for all levels."""
 WIDTHS = (0.0, -2.0)
-"""The log standard deviations of the prior's Gaussians at the start: as wide as the data, and narrow."""
+"""The log standard deviations of the prior's Gaussians at the start: one in the middle of the data, one at the highest level."""
 PERIODS = (4, 32)
 """Levels that a wave of a noisy value spans."""
 PARTS = 3 * len(WIDTHS) + 2
@@ -72,7 +72,8 @@ class LevelPosterior(nn.Module):
         inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1]), *_waves(seen, ratio, gap)], dim=1)
         given = self.network(inner, t, condition).to(x.dtype)
         mean, log_std, favour, outer = given.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
-        # at the start one Gaussian is the data's own, and neither end is favoured much
+        # near the highest level a mean in bfloat16 would be rounded to a level or more; its distance from there is not
+        mean = mean + torch.stack([torch.zeros_like(x), ends[1]])
         log_std = log_std + torch.tensor(WIDTHS).to(x).reshape(-1, *(1,) * x.dim())
         std = torch.exp(log_std.clamp(-6, 2)) + gap / 4
         spread = std.square() + ratio.square()
