@@ -49,7 +49,7 @@ class CheckpointError(PushforwardError):
 
 
 class Diverged(PushforwardError):
-    """A loss became infinite or not a number; the last checkpoint is kept."""
+    """A loss became infinite or not a number, or the logit gap ran away; the last sound checkpoint is kept."""
 
     exit_code = 5
 

@@ -15,9 +15,6 @@ from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
 
-SIGNS = 8
-"""Numbers of z whose signs a generator of vectors is shown."""
-
 
 def gan(
     space: Space,
@@ -27,7 +24,7 @@ def gan(
     critic: nn.Module | None = None,
     network: str = "auto",
     latent: int | None = None,
-    signs: int | None = None,
+    signs: int = 0,
     game: str | None = None,
     gamma: float | None = None,
     gamma_end: float | None = None,
@@ -51,8 +48,7 @@ def gan(
         network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
             needs the extra projected); auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
-        signs: Of how many of them the generator also sees the signs, so that it can jump between modes; the default is 8 for
-            vectors, 0 for images.
+        signs: Of how many of them the generator also sees the signs, so that it can jump between modes.
         game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
@@ -77,13 +73,12 @@ def gan(
     if penalty is None:
         penalty = OBJECTIVES[game].penalty if game in OBJECTIVES and network != "projected" else "none"
     gamma = (10.0 if convolutional or game == "wasserstein" else 1.0) if gamma is None else gamma
-    signs = (SIGNS if space.kind == "vector" else 0) if signs is None else signs
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(space, size, network, pack=pack, deviation=deviation, spectral=spectral, normalise=plain)
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
     method = GAN(
-        generator or choose_generator(space, size, latent, network, min(signs, latent)),
+        generator or choose_generator(space, size, latent, network, signs),
         critic,
         space,
         latent=latent,
