@@ -77,7 +77,7 @@ THRESHOLDS: dict[str, float] = {
 QUALITY, DIVERSITY = ("frechet", "kid"), ("coverage", "recall")
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Quality and diversity", ("frechet", "kid", "precision", "recall", "density", "coverage")),
-    ("Modes", ("modes_held", "modes_found", "high_quality", "bridges", "spread", "mode_kl")),
+    ("Modes", ("modes_held", "modes_found", "high_quality", "bridges", "spread", "mode_kl", "stacked_modes", "stacked_kl")),
     ("Further checks", ()),
 )
 """How the scorecard is split; scores that no group names go into the last."""
