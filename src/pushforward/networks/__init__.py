@@ -1,7 +1,8 @@
 """Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
 
 Every network is called as ``network(x, t=None, condition=None)``, takes any number of rows, draws no random numbers,
-and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed` and `Spectral` wrap another network.
+and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed`, `Spectral`, `Signs` and `Fourier` wrap another
+network.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pushforward.networks.autoencoder import Decoder, Encoder
 from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
+from pushforward.networks.fourier import Fourier
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.packing import Packed
@@ -32,6 +34,7 @@ __all__ = [
     "Decoder",
     "DiT",
     "Encoder",
+    "Fourier",
     "Generator",
     "LevelPosterior",
     "Packed",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
 from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of, modulate
 
 __all__ = ["MLP", "Reshaped"]
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2)}
+
 
 class MLP(nn.Module):
-    """Residual perceptron: h <- h + W silu(scale-shift(h)), ``depth`` times, between an input and an output layer.
+    """Residual perceptron: h <- h + W act(scale-shift(h)), ``depth`` times, between an input and an output layer.
 
     Plays every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``).
 
@@ -29,9 +32,11 @@ class MLP(nn.Module):
         zero_output: Whether the network gives zero at the start. None: yes with time (denoisers), no without
             (a generator or critic must not start at zero).
         deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 leaves it out.
+        activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
+            a critic costs less with it.
 
     Raises:
-        UsageError: A size is out of range.
+        UsageError: A size is out of range, or there is no such activation.
     """
 
     def __init__(
@@ -45,10 +50,15 @@ class MLP(nn.Module):
         times: int = 1,
         zero_output: bool | None = None,
         deviation: int = 0,
+        activation: str = "silu",
     ) -> None:
         super().__init__()
         positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
         count(deviation=deviation)
+        if activation not in ACTIVATIONS:
+            hint = did_you_mean(activation, ACTIVATIONS)
+            raise UsageError(f'Unknown activation "{activation}"; choose {" or ".join(ACTIVATIONS)}.{hint}')
+        self.activation = activation
         self.deviation = deviation
         self.inputs = inputs
         self.outputs = outputs
@@ -78,6 +88,7 @@ class MLP(nn.Module):
         outputs: int | None = None,
         zero_output: bool | None = None,
         deviation: int = 0,
+        activation: str = "silu",
     ) -> MLP:
         """Build one of three sizes.
 
@@ -90,6 +101,7 @@ class MLP(nn.Module):
             outputs: Length of the result; None for d.
             zero_output: See the class.
             deviation: See the class.
+            activation: See the class.
 
         Returns:
             The network.
@@ -116,6 +128,7 @@ class MLP(nn.Module):
             times=times,
             zero_output=zero_output,
             deviation=deviation,
+            activation=activation,
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
@@ -136,9 +149,10 @@ class MLP(nn.Module):
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = films_of(self.modulation, vector, self.depth)
         h = self.enter(x)
+        act = ACTIVATIONS[self.activation]
         for layer, film in zip(self.hidden, films, strict=True):
-            h = h + layer(F.silu(modulate(h, film)))
-        h = F.silu(h)
+            h = h + layer(act(modulate(h, film)))
+        h = act(h)
         if self.deviation:
             h = minibatch_deviation(h, self.deviation)
         return self.leave(h).to(x.dtype)

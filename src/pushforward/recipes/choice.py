@@ -18,6 +18,7 @@ from pushforward.networks import (
     Decoder,
     DiT,
     Encoder,
+    Fourier,
     Generator,
     Packed,
     ProjectedCritic,
@@ -53,6 +54,8 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "projected": (Generator, ProjectedCritic),
 }
 """Generators and critics by architecture; an MLP stands beside them."""
+GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
+"""Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones."""
 FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 
@@ -91,9 +94,21 @@ def precision(space: Space) -> str:
     return "float32" if space.kind == "vector" else "auto"
 
 
-def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0, deviation: int = 0) -> nn.Module:
+def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     classes, count = len(space.classes), math.prod(outputs)
-    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times, deviation=deviation)
+    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
+    return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
+
+
+def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], deviation: int = 0) -> nn.Module:
+    """A game's perceptron. Its critic is told how steep it may be, which a piecewise linear one answers at less cost."""
+    about: dict[str, Any] = {"times": 0, "deviation": deviation, "activation": "leaky_relu", "classes": len(space.classes)}
+    count, longest = math.prod(outputs), max(inputs, *outputs, 1)
+    width, depth = GAMES[check_size(size)]
+    if space.kind == "vector" and longest <= width:
+        made = MLP(inputs, count, width=width, depth=depth, **about)
+    else:
+        made = MLP.sized(size, shape=(inputs,), outputs=count, **about)
     return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
 
 
@@ -144,7 +159,7 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", signs: i
     """
     inputs, chosen = latent + signs, _pair(space, kind)
     if chosen == "mlp":
-        made = _mlp(space, size, inputs, space.shape)
+        made = _player(space, size, inputs, space.shape)
     else:
         made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, classes=len(space.classes))
     return Signs(made, latent, signs) if signs else made
@@ -157,6 +172,7 @@ def critic(
     *,
     pack: int = 1,
     deviation: int = 0,
+    waves: int = 0,
     spectral: bool = False,
     normalise: bool = False,
 ) -> nn.Module:
@@ -168,17 +184,21 @@ def critic(
         kind: A name of `PAIRS`, or "auto".
         pack: Rows that are judged together.
         deviation: Scores in whose groups rows are compared; 0 for none.
+        waves: Waves of the vector that it is shown (`pushforward.networks.Fourier`); 0 for none.
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, classes = _pair(space, kind), len(space.classes)
+    if waves and (chosen != "mlp" or space.kind != "vector"):
+        raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave waves out.")
     if chosen == "projected":
         return _projected(space, size, pack, deviation)
     if pack > 1:
         shape = Packed.shape(space.shape, pack, classes)
         space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     if chosen == "mlp":
-        made = _mlp(space, size, space.size, (), deviation=deviation)
+        made = _player(space, size, space.size + 2 * waves, (), deviation)
+        made = Fourier(made, space.size, waves) if waves else made
     else:
         own = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {"shape": space.shape, "classes": len(space.classes), "deviation": deviation, **own}

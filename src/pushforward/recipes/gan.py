@@ -24,7 +24,8 @@ def gan(
     critic: nn.Module | None = None,
     network: str = "auto",
     latent: int | None = None,
-    signs: int = 0,
+    signs: int | None = None,
+    waves: int | None = None,
     game: str | None = None,
     gamma: float | None = None,
     gamma_end: float | None = None,
@@ -48,12 +49,15 @@ def gan(
         network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
             needs the extra projected); auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
-        signs: Of how many of them the generator also sees the signs, so that it can jump between modes.
+        signs: Of how many of them the generator also sees the signs, so that it can jump between modes. The default is 8 for
+            vectors, none for images.
+        waves: Waves of a vector that the critic is shown, so that it tells narrow modes from narrower ones. The default is 32
+            for a perceptron on vectors whose layers are not held at norm one, none for images.
         game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
             wasserstein, 1 otherwise.
-        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
+        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 3 % of it.
         ramp: Training samples over which gamma moves; the default is the whole of training.
         penalty: r1, r2 or gradient, joined by +, or none; the default is the game's own, r1+r2 for pairs.
         every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match.
@@ -68,14 +72,18 @@ def gan(
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
     latent = latent_size(space, latent, image=64, vector=16)
-    convolutional = not flat(space)
+    convolutional, vector = not flat(space), space.kind == "vector"
+    signs = (min(8, latent) if vector else 0) if signs is None else signs
+    waves = (32 if vector and network in ("auto", "mlp") and not spectral else 0) if waves is None else waves
     game = ("hinge" if network == "projected" else "relativistic") if game is None else game
     if penalty is None:
         penalty = OBJECTIVES[game].penalty if game in OBJECTIVES and network != "projected" else "none"
     gamma = (10.0 if convolutional or game == "wasserstein" else 1.0) if gamma is None else gamma
     plain = penalty == "none" and not spectral
     if critic is None:
-        critic = choose_critic(space, size, network, pack=pack, deviation=deviation, spectral=spectral, normalise=plain)
+        critic = choose_critic(
+            space, size, network, pack=pack, deviation=deviation, waves=waves, spectral=spectral, normalise=plain
+        )
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
     method = GAN(
         generator or choose_generator(space, size, latent, network, signs),
@@ -84,7 +92,7 @@ def gan(
         latent=latent,
         game=game,
         gamma=gamma,
-        gamma_end=gamma / 10 if gamma_end is None else gamma_end,
+        gamma_end=gamma * (0.03 if vector else 0.1) if gamma_end is None else gamma_end,
         ramp=ramp,
         penalty=penalty,
         every=every,
@@ -94,17 +102,28 @@ def gan(
         strength=(1.0 if adapt is None else 0.0) if strength is None else strength,
         adapt=adapt,
     )
-    lr = 2e-4 if network == "projected" else (1e-3 if convolutional else 5e-4)
-    return Recipe(method, _training(space, lr, every if penalty != "none" and gamma else 1), "gan", "GAN")
+    lazy = every if penalty != "none" and gamma else 1
+    return Recipe(method, _training(space, network == "projected", lazy), "gan", "GAN")
 
 
-def _training(space: Space, lr: float, every: int) -> Training:
+def _training(space: Space, projected: bool, every: int) -> Training:
+    """The rate falls over all of training for vectors, whose modes a step at the full rate may leave."""
+    vector = space.kind == "vector"
+    lr = 2e-4 if projected else (1e-3 if vector or not flat(space) else 5e-4)
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
     share = every / (every + 1)
     lazy = {"critic": {"lr": lr * share, "betas": [beta**share for beta in betas]}} if every > 1 else {}
     return Training(
-        batch_size(space), lr=lr, lr_end=0.1, betas=betas, clip=None, ema=20_000, precision=precision(space), players=lazy
+        batch_size(space),
+        lr=lr,
+        lr_ramp=0.01 if vector else 1.0,
+        lr_end=0.01 if vector else 0.1,
+        betas=betas,
+        clip=None,
+        ema=20_000,
+        precision=precision(space),
+        players=lazy,
     )
 
 

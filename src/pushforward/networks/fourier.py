@@ -1,0 +1,62 @@
+"""Fourier features: a network that is shown waves of a vector tells apart what lies close together."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import UsageError
+from pushforward.networks.checks import check_input, positive
+from pushforward.networks.embedding import Condition
+
+__all__ = ["Fourier"]
+
+
+class Fourier(nn.Module):
+    """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.
+
+    A perceptron learns wide structure long before narrow. A critic of modes a hundredth as wide as the data sees where they are
+    and not how wide, and a generator may shrink in them or circle about their centres unseen. Waves of all scales show both.
+
+    Args:
+        network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
+        inputs: Length of x.
+        waves: Number of directions; each has its own frequency and gives a sine and a cosine.
+        low: The lowest frequency, in radians per model unit.
+        high: The highest; those between are spaced geometrically.
+
+    Raises:
+        UsageError: A number is out of range.
+
+    References:
+        Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (2020), who draw
+        frequencies from a Gaussian: one scale, where modes between which mass must move and modes of some width need many.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, network: nn.Module, inputs: int, waves: int = 32, *, low: float = 1.0, high: float = 60.0) -> None:
+        super().__init__()
+        positive(inputs=inputs, waves=waves)
+        if not 0 < low <= high < math.inf:
+            raise UsageError(f"Frequencies rise from low to high, both above 0 and finite; got {low} and {high}.")
+        self.network, self.inputs, self.waves, self.low, self.high = network, inputs, waves, low, high
+        directions = nn.functional.normalize(torch.randn(waves, inputs), dim=1)
+        self.register_buffer("frequencies", directions * torch.logspace(math.log10(low), math.log10(high), waves)[:, None])
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """``network`` on x and its waves.
+
+        Args:
+            x: (n, inputs), model units.
+            t: As the network takes it.
+            condition: As the network takes it.
+
+        Raises:
+            UsageError: x has another shape.
+        """
+        check_input(x, (self.inputs,), "a network with Fourier features")
+        angles = x @ self.frequencies.to(x.dtype).T
+        return self.network(torch.cat([x, angles.sin(), angles.cos()], dim=1), t, condition)
