@@ -6,7 +6,8 @@ import datetime
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward import spec
+from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
-from pushforward.training import Run
-from pushforward.training.run import machine
-from pushforward.training.start import prepare, seeded
+from pushforward.training import Run, Trainer
+from pushforward.training.log import read
+from pushforward.training.run import digest, machine
+from pushforward.training.start import kept, prepare, seeded
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,6 +32,30 @@ def train(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int, f
     trainer = prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
     trainer.advance()
     return pf.load(out)
+
+
+def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Trainer, dict[str, Any]]:
+    """Train a recipe to its end or until it diverges; the trainer, and steps, seconds, alarms and what broke it off."""
+    out, diverged = Path(tempfile.mkdtemp()) / "run", None
+    trainer = prepare(recipe, data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
+    try:
+        trainer.advance()
+    except Diverged as error:
+        diverged = str(error)
+        kept(trainer, error)
+    alarms = [alarm for row in read(out / "metrics.jsonl") for alarm in row.get("alarm", []) if not alarm["over"]]
+    said = [f"step {alarm['step']:,}: {alarm['sentence']}" for alarm in alarms]
+    return trainer, {"steps": trainer.clock.step, "seconds": trainer.clock.seconds, "alarms": said, "diverged": diverged}
+
+
+def remembered(folder: str, name: str, recipe: pf.Recipe, about: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+    """What ``work()`` found, read from ``folder`` where the same recipe was measured under the same settings before."""
+    content = {"method": spec.describe(recipe.method), "training": spec.describe(asdict(recipe.training)), **about}
+    path = Path(folder) / f"{name}-{digest(content)[:12]}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(work(), default=float))
+    return json.loads(path.read_text())
 
 
 def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> list[Any]:

@@ -13,21 +13,16 @@ Reference: Lin et al., PacGAN (2018), section 4.1; Goodfellow et al., Maxout Net
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from protocol import each, mean_and_spread, table, write
+from protocol import each, mean_and_spread, remembered, table, watched, write
 from torch import nn
 
 import pushforward as pf
-from pushforward.errors import Diverged
 from pushforward.metrics.modes import count_modes
-from pushforward.training.log import read
-from pushforward.training.start import kept, prepare, seeded
+from pushforward.training.start import seeded
 
 N, PART = 25_000, 2_500
 NAMES = ["bridges", "spread", "kl", "high_quality"]
@@ -99,31 +94,22 @@ def main() -> None:
 
 def one(data: str, name: str, seed: int, seconds: float, runs: str) -> list[dict[str, Any]]:
     """Train one entrant and judge its averaged and its raw weights; or read what was found before."""
-    path = Path(runs) / f"{data}-{name}-{seed}-{seconds:g}.json"
-    if path.exists():
-        return list(json.loads(path.read_text()))
     loaded = pf.data.load(data)
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
-    out = Path(tempfile.mkdtemp()) / "run"
-    trainer = prepare(recipe, loaded, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
-    diverged = None
-    try:
-        trainer.advance()
-    except Diverged as error:
-        diverged = str(error)
-        kept(trainer, error)
-    alarms = [alarm for row in read(out / "metrics.jsonl") for alarm in row.get("alarm", []) if not alarm["over"]]
-    about = {"data": data, "entrant": name, "seed": seed, "steps": trainer.clock.step, "seconds": trainer.clock.seconds}
-    about |= {"alarms": [f"{alarm['step']}: {alarm['sentence']}" for alarm in alarms], "diverged": diverged}
-    found = []
-    for weights, method in (("averaged", trainer.average.method), ("raw", trainer.method.eval())):
-        x = method.transport().sample(N, seed=seed).numpy()
-        found.append({**about, "weights": weights, **measured(x, loaded.truth)})
-        print(found[-1], flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, default=float))
-    return found
+    about = {"data": data, "entrant": name, "seed": seed}
+    work = lambda: judged(recipe, loaded, seconds, seed)  # noqa: E731
+    found = remembered(runs, f"{data}-{name}-{seed}", recipe, {**about, "budget_seconds": seconds}, work)
+    print(about, *found, sep="\n", flush=True)
+    return [{**about, **row} for row in found]
+
+
+def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """Train, and measure both kinds of weights."""
+    trainer, about = watched(recipe, data, seconds, seed)
+    both = (("averaged", trainer.average.method), ("raw", trainer.method.eval()))
+    draw = lambda method: method.transport().sample(N, seed=seed).numpy()  # noqa: E731
+    return [{**about, "weights": weights, **measured(draw(method), data.truth)} for weights, method in both]
 
 
 def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
