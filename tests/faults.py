@@ -144,6 +144,31 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
     ],
+    "networks/fourier.py": [
+        ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "gan_networks"),
+        ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "gan_networks"),
+        ("nn.functional.normalize(torch.randn(waves, inputs), dim=1)", "torch.ones(waves, inputs) / inputs**0.5", "gan_networks"),
+    ],
+    "networks/signs.py": [
+        ("torch.sign(x[:, : self.signs])", "torch.sign(x[:, -self.signs :])", "gan_networks"),
+        ("torch.cat([x, torch.sign", "torch.cat([x, torch.tanh", "gan_networks"),
+        ("if signs > latent", "if signs > latent + 1", "gan_networks"),
+    ],
+    "networks/mlp.py": [
+        ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks gan"),
+    ],
+    "recipes/gan.py": [
+        ("(min(8, latent) if vector else 0)", "(8 if vector else 0)", "gan"),
+        ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
+        ('"beta2_end": beta2_end, ', "", "gan"),
+    ],
+    "training/alarms.py": [
+        ("accuracy <= CHANCE", "accuracy >= CHANCE", "health"),
+        ("step - self._low_since < LASTING", "step - self._low_since < 0", "health"),
+        ("reached >= threshold - SLACK", "reached > threshold + SLACK", "health"),
+        ("step - self._since + 1 < GAP_LASTING", "step - self._since + 1 < 1", "health"),
+        ("self._stands = self._stands or second > first", "self._stands = self._stands or second < first", "health"),
+    ],
     "networks/level_posterior.py": [
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),

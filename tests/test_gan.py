@@ -365,6 +365,29 @@ def test_a_described_game_is_rebuilt_with_all_its_settings():
     assert tuple(found.augment.policy) == ("cutout",)
 
 
+def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
+    from pushforward.networks import Fourier, Signs
+
+    vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
+    assert isinstance(vectors.method.generator, Signs)
+    assert isinstance(vectors.method.critic, Fourier)
+    assert (vectors.method.generator.signs, vectors.method.critic.waves) == (8, 32)
+    assert not isinstance(images.method.generator, Signs)
+    assert not isinstance(images.method.critic, Fourier)
+    held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent=5)
+    assert held.method.generator.signs == 5
+    assert not any(isinstance(part, Fourier) for part in held.method.critic.modules())
+    with pytest.raises(UsageError, match="waves"):
+        pf.recipes.gan(space_data((1, 8, 8), labels=False).space, waves=4)
+
+
+def test_the_recipe_hands_its_schedules_on():
+    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700, "ema_share": 0.2}
+    made = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, **options)
+    assert {name: getattr(made.training, name) for name in options} == options
+    assert (made.method.gamma, made.method.gamma_end, made.method.ramp) == (2.0, 0.5, 700)
+
+
 def test_rate_and_beta2_move_by_samples(tmp_path):
     """What the optimisers are given at each step, against the cosine written out; and a bad setting is refused."""
     data = space_data((2,), labels=False)
@@ -395,10 +418,10 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
 
     def made():
         torch.manual_seed(0)
-        aids = {"pack": 2, "deviation": 2, "spectral": True, "every": 3, "penalty": "r1", "game": "hinge", "ramp": 500}
+        aids = {"pack": 2, "deviation": 2, "spectral": True, "every": 3, "penalty": "r1", "game": "hinge"}
+        aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "signs": 3}
         recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, adapt=-0.5, **aids)
-        moving = {"batch": 128, "accumulate": accumulate, "beta2_end": 0.9, "lr_ramp": 0.5, "ramp": 500}
-        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **moving))
+        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate))
 
     whole = prepare(made(), data, steps=8, out=tmp_path / "whole")
     whole.advance()

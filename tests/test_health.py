@@ -84,6 +84,12 @@ def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
     assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower --lr"
 
 
+@pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
+def test_a_critic_at_chance_needs_less_gamma(accuracy, word):
+    (begin,) = alarms(measured([8] + [1] * 5, critic_accuracy=accuracy))
+    assert word in begin.advice
+
+
 def played(steps, accuracy, gap, distance=lambda step: 0.1, coverage=lambda step: 0.5):
     rows = [{"step": s, "health": {"critic_accuracy": accuracy(s), "logit_gap": gap(s)}} for s in range(1, steps + 1)]
     for row in rows[49::50]:

@@ -506,3 +506,30 @@ def test_constructor_arguments_are_attributes():
 def test_what_cannot_be_is_refused(call):
     with pytest.raises(UsageError, match=r"expected|divide|at least|built"):
         call()
+
+
+def test_a_leaky_perceptron_is_piecewise_linear():
+    """Without biases it scales with its input; the plain one does not. So a slope has no slope of its own."""
+    network = MLP(5, 1, width=7, depth=3, times=0, activation="leaky_relu").double()
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    x = torch.randn(6, 5, dtype=torch.float64)
+    assert torch.allclose(network(3 * x), 3 * network(x))
+    smooth = MLP(5, 1, width=7, depth=3, times=0).double()
+    smooth.load_state_dict(network.state_dict())
+    assert not torch.allclose(smooth(3 * x), 3 * smooth(x))
+    by_hand = network.leave(nn.functional.leaky_relu(_residual(network, x), 0.2))
+    assert torch.allclose(network(x), by_hand)
+
+
+def _residual(network, x):
+    h = network.enter(x)
+    for layer in network.hidden:
+        h = h + layer(nn.functional.leaky_relu(h, 0.2))
+    return h
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(UsageError, match='Did you mean "leaky_relu"'):
+        MLP(5, 1, width=7, depth=3, activation="leaky")

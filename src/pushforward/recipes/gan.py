@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import nn
 
 from pushforward.augmentation import DiffAugment
@@ -29,7 +31,10 @@ def gan(
     game: str | None = None,
     gamma: float | None = None,
     gamma_end: float | None = None,
+    lr_ramp: float | None = None,
+    beta2_end: float | None = None,
     ramp: int | None = None,
+    ema_share: float = 0.05,
     penalty: str | None = None,
     every: int = 1,
     pack: int = 1,
@@ -58,7 +63,10 @@ def gan(
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
             wasserstein, 1 otherwise.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 3 % of it.
-        ramp: Training samples over which gamma moves; the default is the whole of training.
+        lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
+        beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
+        ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
+        ema_share: The averaged weights' half-life grows with training: it is this share of the samples seen, up to --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default is the game's own, r1+r2 for pairs.
         every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match.
         pack: Samples that the critic judges together; 2 to 4 against lost modes.
@@ -102,8 +110,11 @@ def gan(
         strength=(1.0 if adapt is None else 0.0) if strength is None else strength,
         adapt=adapt,
     )
-    lazy = every if penalty != "none" and gamma else 1
-    return Recipe(method, _training(space, network == "projected", lazy), "gan", "GAN")
+    training = _training(space, network == "projected", every if penalty != "none" and gamma else 1)
+    moving = {"beta2_end": beta2_end, "ramp": ramp, "ema_share": ema_share}
+    if lr_ramp is not None:
+        moving["lr_ramp"] = lr_ramp
+    return Recipe(method, dataclasses.replace(training, **moving), "gan", "GAN")  # type: ignore[arg-type]
 
 
 def _training(space: Space, projected: bool, every: int) -> Training:

@@ -104,8 +104,8 @@ HEALTH_CAPTIONS = {
     "modes that it knew. All modes held does not mean that each has its right width.",
     "coverage": "Share of training rows that have a sample near them; a perfect model has about 0.97. A fall that lasts is "
     "collapse. A low value that rises is a model that still learns.",
-    "bridges": "Share of samples more than 5 standard deviations from every mode. A generator is continuous, so some lie on the "
-    "way from one mode to the next; they become fewer as it learns to turn sharply.",
+    "bridges": "Share of samples more than 5 standard deviations from every mode. A continuous generator leaves some on the way "
+    "from one mode to the next; one that sees the signs of its noise can jump, and has fewer.",
     "critic_accuracy": "Share of pairs, a real and a generated row, that the critic ranks right in a batch. 0.5 is chance, and "
     "no proof of good samples: a weak critic guesses as well. Near 1 for good, it has won, and its slope teaches nothing.",
     "logit_gap": "How much higher the critic scores real rows than generated ones. Its size depends on the game and on the "

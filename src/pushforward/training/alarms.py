@@ -22,6 +22,8 @@ COVERED = 0.4
 """Best coverage from which a collapse can be told where the modes are not known."""
 LASTING = 200
 """Steps that a collapse must last."""
+CHANCE = 0.55
+"""Accuracy up to which a critic tells nothing."""
 RIGHT, WRONG_AGAIN = 0.99, 0.98
 """Mean accuracy from which the critic wins, and below which it does so no more."""
 WINNING = 500
@@ -121,8 +123,13 @@ def _reaches(reached: float, modes: int | None) -> str:
 
 
 def _against_collapse(health: Health) -> str:
-    critic = "logit_gap" in health or "critic_accuracy" in health
-    return "raise gamma, or pack (--pack 2)" if critic else "lower --lr"
+    """Of a critic that is held too tightly to tell real from generated, a higher gamma would make even less."""
+    if "logit_gap" not in health and "critic_accuracy" not in health:
+        return "lower --lr"
+    accuracy = health.get("critic_accuracy")
+    if accuracy is not None and accuracy <= CHANCE:
+        return f"the critic is at chance ({accuracy:.0%} right): lower gamma"
+    return "raise gamma, or pack (--pack 2)"
 
 
 class CriticWins(Rule):

@@ -1,0 +1,118 @@
+"""What keeps the modes? One factor at a time, from the default game and from the original one.
+
+    python benchmarks/ablation.py [--data ring stacked-digits] [--seconds 60] [--seeds 3]
+
+All rows have the recipe's networks, noise and rates; a row changes the options that it names. Averaged and raw weights of the
+same training stand side by side, which is the factor of averaging. What is finished lies in a folder and is not trained again,
+so a command that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from protocol import each, floors, mean_and_spread, remembered, table, watched, write
+from ring import N, floor, measured
+
+import pushforward as pf
+from pushforward.evaluation import Judge
+from pushforward.training.start import seeded
+
+ORIGINAL: dict[str, Any] = {"game": "non_saturating", "penalty": "none", "signs": 0, "waves": 0}
+ROWS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "default, hinge": {"game": "hinge", "penalty": "r1+r2"},
+    "default, non-saturating": {"game": "non_saturating", "penalty": "r1+r2"},
+    "default, R1 alone": {"penalty": "r1"},
+    "default, no penalty": {"penalty": "none"},
+    "default, pack 2": {"pack": 2},
+    "default, no signs": {"signs": 0},
+    "default, no waves": {"waves": 0},
+    "original": ORIGINAL,
+    "original, relativistic": {**ORIGINAL, "game": "relativistic"},
+    "original, least squares": {**ORIGINAL, "game": "least_squares"},
+    "original, R1": {**ORIGINAL, "penalty": "r1"},
+    "original, R1 + R2": {**ORIGINAL, "penalty": "r1+r2"},
+    "original, WGAN-GP": {**ORIGINAL, "game": "wasserstein", "penalty": "gradient", "gamma": 10.0},
+    "original, spectral norms": {**ORIGINAL, "spectral": True},
+    "original, pack 4": {**ORIGINAL, "pack": 4},
+}
+NAMES = {"ring": ["modes_kept", "bridges", "spread", "kl"], "stacked-digits": ["stacked_modes", "stacked_kl"]}
+WEIGHTS = ("averaged", "raw")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="*", default=list(NAMES), choices=list(NAMES))
+    parser.add_argument("--seconds", type=float, default=60, help="of training, each")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
+    parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
+    given = parser.parse_args()
+    judges = {"stacked-digits": judge_of("stacked-digits")} if "stacked-digits" in given.data else {}
+    cases = [(data, name, seed, given.seconds, given.runs) for seed in range(given.seeds) for data in given.data for name in ROWS]
+    rows = each(one, cases, given.jobs)
+    for data in given.data:
+        report(data, [row for row in rows if row["data"] == data], given, judges.get(data))
+
+
+def judge_of(name: str) -> Judge:
+    """What reads the stacked digits."""
+    return Judge(pf.data.load(name), 26_000, 1, NAMES[name])
+
+
+def one(data: str, name: str, seed: int, seconds: float, runs: str) -> dict[str, Any]:
+    """Train one row and judge both kinds of weights; or read what was found before."""
+    loaded = pf.data.load(data)
+    options = ROWS[name] if loaded.space.kind == "vector" else {key: value for key, value in ROWS[name].items() if key != "waves"}
+    recipe = seeded(lambda: pf.recipes.gan(loaded.space, **options), seed)
+    about = {"data": data, "row": name, "seed": seed, "options": options}
+    found = remembered(
+        runs,
+        f"{data}-{name.replace(', ', '-').replace(' ', '_')}-{seed}",
+        recipe,
+        {**about, "budget_seconds": seconds},
+        lambda: judged(recipe, loaded, seconds, seed),
+    )
+    print(about, found, sep="\n", flush=True)
+    return {**about, **found}
+
+
+def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> dict[str, Any]:
+    """Train, and measure both kinds of weights."""
+    trainer, about = watched(recipe, data, seconds, seed)
+    both = zip(WEIGHTS, (trainer.average.method, trainer.method.eval()), strict=True)
+    if data.name == "ring":
+        return {**about, **{weights: measured(m.transport().sample(N, seed=seed).numpy(), data.truth) for weights, m in both}}
+    judge = judge_of(data.name)
+    found = {weights: judge.scores(method.transport())[0] for weights, method in both}
+    return {**about, **{weights: {name: row["mean"] for name, row in scores.items()} for weights, scores in found.items()}}
+
+
+def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:
+    body = []
+    for name, options in ROWS.items():
+        mine = [row for row in rows if row["row"] == name]
+        if judge is not None and mine[0]["options"] == {} != options:
+            continue
+        steps, seconds = (f"{sum(row[what] for row in mine) / len(mine):,.0f}" for what in ("steps", "seconds"))
+        values = [mean_and_spread([row[weights][m] for row in mine]) for m in NAMES[data] for weights in WEIGHTS]
+        ended = sum(row["diverged"] is not None for row in mine)
+        alarmed = f"{sum(bool(row['alarms']) for row in mine)}" + (f", {ended} diverged" if ended else "")
+        body.append([name, seconds, steps, *values, alarmed])
+    if judge is None:
+        real = floor(pf.data.load(data).truth)
+        found = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
+    else:
+        found = list(floors(judge, NAMES[data]).values())
+    body.append(["real data (floor)", "", "", *(value for each_value in found for value in (each_value, "")), ""])
+    columns = [f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS]
+    text = table(["row", "seconds", "steps", *columns, "with alarms"], body)
+    text += f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean and standard deviation over them."
+    title = "Ablation on the ring of eight modes" if judge is None else "Ablation on Stacked digits"
+    write(f"ablation_{data.replace('-', '_')}", title, text, rows, seconds=given.seconds, seeds=given.seeds)
+
+
+if __name__ == "__main__":
+    main()
