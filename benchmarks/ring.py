@@ -13,18 +13,19 @@ Reference: Lin et al., PacGAN (2018), section 4.1; Goodfellow et al., Maxout Net
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from protocol import each, mean_and_spread, remembered, table, watched, write
+from protocol import RESULTS, each, mean_and_spread, remembered, table, watched, write
 from torch import nn
 
 import pushforward as pf
 from pushforward.metrics.modes import count_modes
 from pushforward.training.start import seeded
 
-N, PART = 25_000, 2_500
+N, PART, SHOWN = 25_000, 2_500, 4_000
 NAMES = ["bridges", "spread", "kl", "high_quality"]
 PUBLISHED = {
     "ring": [("GAN", "6.3 ± 0.5", "0.45", "0.982"), ("PacGAN4", "7.8", "0.07", "0.959")],
@@ -90,6 +91,7 @@ def main() -> None:
     rows = [row for found in each(one, cases, given.jobs) for row in found]
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given)
+        picture(data, given.entrants, given.runs)
 
 
 def one(data: str, name: str, seed: int, seconds: float, runs: str) -> list[dict[str, Any]]:
@@ -98,18 +100,20 @@ def one(data: str, name: str, seed: int, seconds: float, runs: str) -> list[dict
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
     about = {"data": data, "entrant": name, "seed": seed}
-    work = lambda: judged(recipe, loaded, seconds, seed)  # noqa: E731
+    work = lambda: judged(recipe, loaded, seconds, seed, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
     found = remembered(runs, f"{data}-{name}-{seed}", recipe, {**about, "budget_seconds": seconds}, work)
     print(about, *found, sep="\n", flush=True)
     return [{**about, **row} for row in found]
 
 
-def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> list[dict[str, Any]]:
-    """Train, and measure both kinds of weights."""
+def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, keep: Path) -> list[dict[str, Any]]:
+    """Train, measure both kinds of weights, and keep some samples of the averaged ones for the picture."""
     trainer, about = watched(recipe, data, seconds, seed)
-    both = (("averaged", trainer.average.method), ("raw", trainer.method.eval()))
-    draw = lambda method: method.transport().sample(N, seed=seed).numpy()  # noqa: E731
-    return [{**about, "weights": weights, **measured(draw(method), data.truth)} for weights, method in both]
+    both = {"averaged": trainer.average.method, "raw": trainer.method.eval()}
+    drawn = {weights: method.transport().sample(N, seed=seed).numpy() for weights, method in both.items()}
+    keep.parent.mkdir(parents=True, exist_ok=True)
+    np.save(keep, drawn["averaged"][:SHOWN])
+    return [{**about, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()]
 
 
 def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
@@ -163,6 +167,30 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
     )
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
     write(data, title, text, rows, seconds=given.seconds, seeds=given.seeds, n=N)
+
+
+def picture(data: str, entrants: list[str], runs: str) -> None:
+    """The first training of each entrant beside real data, and one mode of each from near by: results/DATA.png."""
+    from matplotlib.figure import Figure
+
+    loaded = pf.data.load(data)
+    truth: Any = loaded.truth
+    panels = {"real data": loaded.held_out.data_units().numpy()[:SHOWN]}
+    panels |= {name: np.load(path) for name in entrants if (path := Path(runs) / f"{data}-{name}-0.npy").exists()}
+    figure = Figure(figsize=(3.2 * len(panels), 6.4), dpi=110, layout="constrained")
+    reach, centre, near = np.abs(truth.centres).max() * 1.25, truth.centres[len(truth.centres) // 2], 6 * float(truth.std)
+    for (name, x), (far_axes, near_axes) in zip(panels.items(), figure.subplots(2, len(panels)).T, strict=True):
+        for axes, middle, half, size in ((far_axes, (0, 0), reach, 1.0), (near_axes, centre, near, 3.0)):
+            axes.scatter(*np.asarray(x).T, s=size, color="#0072b2", linewidths=0)
+            axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+            axes.set(xticks=[], yticks=[])
+        for radius in (1, 2, 3):
+            angle = np.linspace(0, 2 * np.pi, 200)
+            circle = centre[:, None] + radius * float(truth.std) * np.stack([np.cos(angle), np.sin(angle)])
+            near_axes.plot(*circle, color="0.6", linewidth=0.7)
+        far_axes.set_title(name)
+        near_axes.set_xlabel("one mode; circles at 1, 2, 3 std")
+    figure.savefig(RESULTS / f"{data}.png")
 
 
 if __name__ == "__main__":
