@@ -73,8 +73,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
     "denoiser.py": [
-        ("x_t / k.r if self.scale_input", "x_t * k.r if self.scale_input", "methods predictions solvers"),
-        ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "methods predictions solvers"),
+        ("x_t / k.r if self.scale_input", "x_t * k.r if self.scale_input", "predictions"),
+        ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "predictions"),
         ("known.at(then).over(x_t).r / here.r", "1.0", "guidance"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
         ('kind in ("noise", "score")', "False", "couplings_times"),

@@ -4,6 +4,8 @@ import pytest
 import torch
 from test_paths import IDS, PATHS
 
+from pushforward.data import Space
+from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.predictions import ROWS, check, convert, gain, solve, target
 
@@ -78,3 +80,26 @@ def test_edm_preconditioning_is_minus_v():
 def test_unknown_kind_gets_a_hint():
     with pytest.raises(UsageError, match='Did you mean "velocity"'):
         check("velocty")
+
+
+class Seen(torch.nn.Module):
+    """A network that keeps what it is shown."""
+
+    def forward(self, x, t, condition=None):
+        self.x, self.t = x, t
+        return x
+
+
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize("clock", ["t", "log_snr"])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
+    x, _, k, x_t = pairs(path)
+    t = path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
+    space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    network = Seen()
+    Denoiser(network, path, "data", space, scale_input=scaled, clock=clock)(x_t, t)
+    wanted = x_t / torch.hypot(k.alpha, k.sigma) if scaled else x_t
+    assert torch.allclose(network.x.to(x), wanted, rtol=1e-6)
+    told = t if clock == "t" else (torch.log(k.sigma[:, 0]) - torch.log(k.alpha[:, 0])) / 4
+    assert torch.allclose(network.t.to(x), told, rtol=1e-5, atol=1e-6)
