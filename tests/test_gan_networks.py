@@ -508,8 +508,8 @@ class Sees(nn.Module):
 
 
 def test_signs_are_shown_after_the_noise():
-    seen = Signs(Sees(), 5, 3)(torch.tensor([[0.5, -2.0, 0.25, -7.0, 3.0]]))
-    assert seen.tolist() == [[0.5, -2.0, 0.25, -7.0, 3.0, 1.0, -1.0, 1.0]]
+    seen = Signs(Sees(), 5, 3)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
+    assert seen.tolist() == [[0.5, -2.0, -0.25, -7.0, 3.0, 1.0, -1.0, -1.0]]
 
 
 def test_signs_let_a_linear_map_leave_a_gap():
