@@ -145,6 +145,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("flow.solver.stochastic or", "False or", "grid_learning"),
     ],
     "networks/fourier.py": [
+        ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "gan_networks"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "gan_networks"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "gan_networks"),
         ("nn.functional.normalize(torch.randn(waves, inputs), dim=1)", "torch.ones(waves, inputs) / inputs**0.5", "gan_networks"),

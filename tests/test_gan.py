@@ -377,8 +377,9 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent=5)
     assert held.method.generator.signs == 5
     assert not any(isinstance(part, Fourier) for part in held.method.critic.modules())
-    with pytest.raises(UsageError, match="waves"):
-        pf.recipes.gan(space_data((1, 8, 8), labels=False).space, waves=4)
+    for shape, waves in (((1, 8, 8), 4), ((2,), -3)):
+        with pytest.raises(UsageError, match=r"waves is -3|leave waves out"):
+            pf.recipes.gan(space_data(shape, labels=False).space, waves=waves)
 
 
 def test_the_recipe_hands_its_schedules_on():

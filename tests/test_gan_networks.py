@@ -591,3 +591,13 @@ def test_fourier_frequencies_out_of_order_are_refused(low, high):
         Fourier(Sees(), 2, 4, low=low, high=high)
     with pytest.raises(UsageError, match="expected"):
         Fourier(Sees(), 2, 4)(torch.zeros(3, 5))
+
+
+def test_fourier_angles_keep_their_precision():
+    from pushforward.precision import call, network_precision
+
+    network, x = Fourier(Sees(), 2, 16), 3 * torch.randn(50, 2)
+    with network_precision("bfloat16"):
+        seen = call(network, x)
+    angles = (x[:, None] * network.frequencies).sum(2)
+    assert torch.allclose(seen, torch.cat([x, angles.sin(), angles.cos()], dim=1), atol=1e-3)

@@ -29,6 +29,7 @@ from pushforward.networks import (
     TextbookGenerator,
     UNet,
 )
+from pushforward.networks.checks import count
 from pushforward.recipes.recipe import Training
 
 __all__ = [
@@ -103,13 +104,13 @@ def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: in
 def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], deviation: int = 0) -> nn.Module:
     """A game's perceptron. Its critic is told how steep it may be, which a piecewise linear one answers at less cost."""
     about: dict[str, Any] = {"times": 0, "deviation": deviation, "activation": "leaky_relu", "classes": len(space.classes)}
-    count, longest = math.prod(outputs), max(inputs, *outputs, 1)
+    results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
     if space.kind == "vector" and longest <= width:
-        made = MLP(inputs, count, width=width, depth=depth, **about)
+        made = MLP(inputs, results, width=width, depth=depth, **about)
     else:
-        made = MLP.sized(size, shape=(inputs,), outputs=count, **about)
-    return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
+        made = MLP.sized(size, shape=(inputs,), outputs=results, **about)
+    return made if tuple(outputs) == (results,) and space.kind == "vector" else Reshaped(made, outputs)
 
 
 def latent_size(space: Space, latent: int | None, image: int, vector: int) -> int:
@@ -189,6 +190,7 @@ def critic(
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, classes = _pair(space, kind), len(space.classes)
+    count(waves=waves)
     if waves and (chosen != "mlp" or space.kind != "vector"):
         raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave waves out.")
     if chosen == "projected":

@@ -111,14 +111,13 @@ def gan(
         adapt=adapt,
     )
     training = _training(space, network == "projected", every if penalty != "none" and gamma else 1)
-    moving = {"beta2_end": beta2_end, "ramp": ramp, "ema_share": ema_share}
-    if lr_ramp is not None:
-        moving["lr_ramp"] = lr_ramp
-    return Recipe(method, dataclasses.replace(training, **moving), "gan", "GAN")  # type: ignore[arg-type]
+    # the rate falls over all of training for vectors, whose modes a step at the full rate may leave
+    lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
+    training = dataclasses.replace(training, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, ema_share=ema_share)
+    return Recipe(method, training, "gan", "GAN")
 
 
 def _training(space: Space, projected: bool, every: int) -> Training:
-    """The rate falls over all of training for vectors, whose modes a step at the full rate may leave."""
     vector = space.kind == "vector"
     lr = 2e-4 if projected else (1e-3 if vector or not flat(space) else 5e-4)
     betas = (0.0, 0.99)
@@ -128,7 +127,6 @@ def _training(space: Space, projected: bool, every: int) -> Training:
     return Training(
         batch_size(space),
         lr=lr,
-        lr_ramp=0.01 if vector else 1.0,
         lr_end=0.01 if vector else 0.1,
         betas=betas,
         clip=None,
