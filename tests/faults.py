@@ -152,14 +152,15 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "networks/signs.py": [
         ("torch.sign(x[:, : self.signs])", "torch.sign(x[:, -self.signs :])", "gan_networks"),
-        ("torch.cat([x, torch.sign", "torch.cat([x, torch.tanh", "gan_networks"),
+        ("* x, torch.sign", "* x, torch.tanh", "gan_networks"),
+        ("self.scale * x,", "x,", "gan_networks"),
         ("if signs > latent", "if signs > latent + 1", "gan_networks"),
     ],
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks gan"),
     ],
     "recipes/gan.py": [
-        ("(min(8, latent) if vector else 0)", "(8 if vector else 0)", "gan"),
+        ("(min(12, latent) if vector else 0)", "(12 if vector else 0)", "gan"),
         ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
         ('"beta2_end": beta2_end, ', "", "gan"),
     ],

@@ -508,15 +508,15 @@ class Sees(nn.Module):
 
 
 def test_signs_are_shown_after_the_noise():
-    seen = Signs(Sees(), 5, 3)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
-    assert seen.tolist() == [[0.5, -2.0, -0.25, -7.0, 3.0, 1.0, -1.0, -1.0]]
+    seen = Signs(Sees(), 5, 3, scale=0.5)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
+    assert seen.tolist() == [[0.25, -1.0, -0.125, -3.5, 1.5, 1.0, -1.0, -1.0]]
 
 
 def test_signs_let_a_linear_map_leave_a_gap():
     z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     jump = nn.Linear(3, 1, bias=False)
     jump.weight.data = torch.tensor([[0.01, 0.0, 1.0]])
-    x = Signs(Alone(jump), 2, 1)(z)
+    x = Signs(Alone(jump), 2, 1, scale=1.0)(z)
     assert (x.abs() > 0.95).all()
     assert (x > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
@@ -532,10 +532,10 @@ class Alone(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize("signs", [0, 6])
-def test_signs_out_of_range_are_refused(signs):
-    with pytest.raises(UsageError, match=r"signs|sign"):
-        Signs(Sees(), 5, signs)
+@pytest.mark.parametrize(("signs", "scale"), [(0, 1.0), (6, 1.0), (3, 0.0), (3, float("nan"))])
+def test_signs_out_of_range_are_refused(signs, scale):
+    with pytest.raises(UsageError, match=r"signs|sign|scale is"):
+        Signs(Sees(), 5, signs, scale)
 
 
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():

@@ -54,15 +54,15 @@ def gan(
         network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
             needs the extra projected); auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
-        signs: Of how many of them the generator also sees the signs, so that it can jump between modes. The default is 8 for
-            vectors, none for images.
+        signs: Of how many of them the generator also sees the signs, so that it can jump between modes. The default is 12
+            for vectors, none for images.
         waves: Waves of a vector that the critic is shown, so that it tells narrow modes from narrower ones. The default is 32
             for a perceptron on vectors whose layers are not held at norm one, none for images.
         game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
-            wasserstein, 1 otherwise.
-        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 3 % of it.
+            wasserstein, 0.5 for vectors, 1 otherwise.
+        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
@@ -81,12 +81,13 @@ def gan(
     """
     latent = latent_size(space, latent, image=64, vector=16)
     convolutional, vector = not flat(space), space.kind == "vector"
-    signs = (min(8, latent) if vector else 0) if signs is None else signs
+    signs = (min(12, latent) if vector else 0) if signs is None else signs
     waves = (32 if vector and network in ("auto", "mlp") and not spectral else 0) if waves is None else waves
     game = ("hinge" if network == "projected" else "relativistic") if game is None else game
     if penalty is None:
         penalty = OBJECTIVES[game].penalty if game in OBJECTIVES and network != "projected" else "none"
-    gamma = (10.0 if convolutional or game == "wasserstein" else 1.0) if gamma is None else gamma
+    if gamma is None:
+        gamma = 10.0 if convolutional or game == "wasserstein" else (0.5 if vector else 1.0)
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(
@@ -100,7 +101,7 @@ def gan(
         latent=latent,
         game=game,
         gamma=gamma,
-        gamma_end=gamma * (0.03 if vector else 0.1) if gamma_end is None else gamma_end,
+        gamma_end=gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end,
         ramp=ramp,
         penalty=penalty,
         every=every,
@@ -119,7 +120,7 @@ def gan(
 
 def _training(space: Space, projected: bool, every: int) -> Training:
     vector = space.kind == "vector"
-    lr = 2e-4 if projected else (1e-3 if vector or not flat(space) else 5e-4)
+    lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
     share = every / (every + 1)
