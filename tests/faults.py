@@ -151,16 +151,17 @@ FAULTS: dict[str, list[Fault]] = {
         ("nn.functional.normalize(torch.randn(waves, inputs), dim=1)", "torch.ones(waves, inputs) / inputs**0.5", "gan_networks"),
     ],
     "networks/signs.py": [
-        ("torch.sign(x[:, : self.signs])", "torch.sign(x[:, -self.signs :])", "gan_networks"),
-        ("* x, torch.sign", "* x, torch.tanh", "gan_networks"),
+        ("x[:, : self.signs] > 0", "x[:, -self.signs :] > 0", "gan_networks"),
+        ("x[:, : self.signs] > 0", "x[:, : self.signs] < 0", "gan_networks"),
         ("self.scale * x,", "x,", "gan_networks"),
-        ("if signs > latent", "if signs > latent + 1", "gan_networks"),
+        ("F.embedding(pattern, self.codes)", "F.embedding(pattern, self.codes.sign())", "gan_networks"),
+        ("if signs > min(latent, MOST)", "if signs > latent + 1", "gan_networks"),
     ],
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks gan"),
     ],
     "recipes/gan.py": [
-        ("(min(12, latent) if vector else 0)", "(12 if vector else 0)", "gan"),
+        ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
         ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
         ('"beta2_end": beta2_end, ', "", "gan"),
     ],

@@ -371,7 +371,7 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
     assert isinstance(vectors.method.generator, Signs)
     assert isinstance(vectors.method.critic, Fourier)
-    assert (vectors.method.generator.signs, vectors.method.critic.waves) == (12, 32)
+    assert (vectors.method.generator.signs, vectors.method.critic.waves) == (10, 32)
     assert not isinstance(images.method.generator, Signs)
     assert not isinstance(images.method.critic, Fourier)
     held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent=5)

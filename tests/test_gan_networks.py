@@ -512,6 +512,16 @@ def test_signs_are_shown_after_the_noise():
     assert seen.tolist() == [[0.25, -1.0, -0.125, -3.5, 1.5, 1.0, -1.0, -1.0]]
 
 
+def test_each_pattern_of_signs_learns_its_own_code():
+    network = Signs(Sees(), 3, 2)
+    z = torch.tensor([[1.0, -1.0, 5.0], [2.0, -0.1, -5.0], [-1.0, -1.0, 5.0]])
+    loss = network(z)[:, 3:].sum()
+    loss.backward()
+    assert network.codes.grad.tolist() == [[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
+    network.codes.data[1] = torch.tensor([7.0, 8.0])
+    assert network(z)[:, 3:].tolist() == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
+
+
 def test_signs_let_a_linear_map_leave_a_gap():
     z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     jump = nn.Linear(3, 1, bias=False)
@@ -532,10 +542,10 @@ class Alone(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize(("signs", "scale"), [(0, 1.0), (6, 1.0), (3, 0.0), (3, float("nan"))])
+@pytest.mark.parametrize(("signs", "scale"), [(0, 1.0), (6, 1.0), (3, 0.0), (3, float("nan")), (17, 1.0)])
 def test_signs_out_of_range_are_refused(signs, scale):
     with pytest.raises(UsageError, match=r"signs|sign|scale is"):
-        Signs(Sees(), 5, signs, scale)
+        Signs(Sees(), 5 if signs < 17 else 20, signs, scale)
 
 
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():

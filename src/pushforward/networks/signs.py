@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
@@ -13,20 +14,24 @@ from pushforward.networks.embedding import Condition
 
 __all__ = ["Signs"]
 
+MOST = 16
+"""Signs that a table may have, one row for each of their patterns."""
+
 
 class Signs(nn.Module):
-    """A generator that is shown z quietly, and beside it the signs of its first numbers, which are fair coins.
+    """A generator that is shown z quietly, and beside it a learned code for the pattern of the signs of its first numbers.
 
     A continuous map takes connected noise to connected samples: between modes that data keeps apart it must leave bridges, as
-    thin as its slope is steep. The signs make it continuous in pieces only, one for each of 2^signs patterns, and the pieces can
-    lie apart. A pattern near the border of two modes still leaves a bridge where z itself decides between them; so z is scaled
-    down: the signs say which mode, z where in it. For its user z stays standard normal, so seeds, interpolation and truncation
-    mean what they mean elsewhere; a path through z jumps where a sign changes.
+    thin as its slope is steep. The signs, fair coins, make it continuous in pieces only, one for each of 2^signs patterns, and
+    the pieces can lie apart. A pattern's code starts as the signs themselves and learns alone, so that each piece can leave one
+    mode for another without its neighbours. Within a piece z could still decide between two modes and leave a bridge; so it is
+    scaled down: the code says which mode, z where in it. For its user z stays standard normal: seeds, interpolation and
+    truncation mean what they mean elsewhere; a path through z jumps where a sign changes.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         latent: Length of z.
-        signs: How many of its numbers show their signs, at most ``latent``.
+        signs: How many of its numbers show their signs, at most ``latent`` and 16.
         scale: What z is multiplied by; 1 shows it as it is.
 
     Raises:
@@ -34,24 +39,31 @@ class Signs(nn.Module):
 
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018), and Tanielian et al., Learning
-        Disconnected Manifolds: a No GAN's Land (2020), for what continuity costs.
+        Disconnected Manifolds: a No GAN's Land (2020), for what continuity costs; Gurumurthy et al., DeLiGAN (2017), for noise
+        from a mixture whose parts are learned.
     """
+
+    powers: Tensor
 
     def __init__(self, network: nn.Module, latent: int, signs: int, scale: float = 0.3) -> None:
         super().__init__()
         positive(latent=latent, signs=signs)
-        if signs > latent:
-            raise UsageError(f"z has {latent} numbers and cannot show {signs} signs; expected at most {latent}.")
+        if signs > min(latent, MOST):
+            raise UsageError(f"z has {latent} numbers and cannot show {signs} signs; expected at most {min(latent, MOST)}.")
         if not 0 < scale < math.inf:
             raise UsageError(f"scale is {scale}; expected a number above 0.")
         self.network, self.latent, self.signs, self.scale = network, latent, signs, scale
+        self.register_buffer("powers", 2 ** torch.arange(signs), persistent=False)
+        patterns = torch.arange(2**signs)[:, None].bitwise_and(self.powers) > 0
+        self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
-        """``network`` on ``scale`` z and its signs.
+        """``network`` on ``scale`` z and the code of its signs.
 
         Args:
             x: Noise z, (n, latent).
             t: None: a generator knows no time.
             condition: As the network takes it.
         """
-        return self.network(torch.cat([self.scale * x, torch.sign(x[:, : self.signs])], dim=1), t, condition)
+        pattern = ((x[:, : self.signs] > 0) * self.powers).sum(1)
+        return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)

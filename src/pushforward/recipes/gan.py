@@ -54,8 +54,8 @@ def gan(
         network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
             needs the extra projected); auto takes mlp for vectors and very small images, else residual.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
-        signs: Of how many of them the generator also sees the signs, so that it can jump between modes. The default is 12
-            for vectors, none for images.
+        signs: Of how many of them the generator also sees the signs, a code for each pattern, so that it can jump between modes.
+            The default is 10 for vectors, none for images.
         waves: Waves of a vector that the critic is shown, so that it tells narrow modes from narrower ones. The default is 32
             for a perceptron on vectors whose layers are not held at norm one, none for images.
         game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
@@ -81,7 +81,7 @@ def gan(
     """
     latent = latent_size(space, latent, image=64, vector=16)
     convolutional, vector = not flat(space), space.kind == "vector"
-    signs = (min(12, latent) if vector else 0) if signs is None else signs
+    signs = (min(10, latent) if vector else 0) if signs is None else signs
     waves = (32 if vector and network in ("auto", "mlp") and not spectral else 0) if waves is None else waves
     game = ("hinge" if network == "projected" else "relativistic") if game is None else game
     if penalty is None:
