@@ -1,6 +1,6 @@
 """Ring of eight and grid of 25 Gaussians: who keeps every mode, as heavy and as wide as it is, and leaves nothing in between?
 
-    python benchmarks/ring.py [--data ring grid] [--entrants gan original flow ddpm edm] [--seconds 165] [--seeds 10] [--others 3]
+    python benchmarks/ring.py [--data ring grid] [--entrants gan original flow ddpm edm] [--seconds 150] [--seeds 10] [--others 3]
 
 gan, flow, ddpm and edm as they come, and beside them the original game (non-saturating cross-entropy, no penalty) with PacGAN's
 networks and settings: generator 4 x 400 with batch normalisation, critic 3 x 200 maxout of 5, Adam 1e-4 with beta1 .8, batch
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=["ring", "grid"], choices=["ring", "grid"])
     parser.add_argument("--entrants", nargs="*", default=["gan", "original", "flow", "ddpm", "edm"])
-    parser.add_argument("--seconds", type=float, default=165)
+    parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--seeds", type=int, default=10, help="trainings of the gan")
     parser.add_argument("--others", type=int, default=3, help="trainings of each other entrant")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
