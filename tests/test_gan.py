@@ -166,11 +166,13 @@ def value_without_graph(value, kind):
 
 
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
-    always = sum(float(turns(game(gamma=0.5), rows(), now(64, step))[1]["penalty"]) for step in (0, 0, 0, 0))
-    method = game(gamma=0.5, every=4)
-    seldom = [float(turns(method, rows(), now(64, step))[1]["penalty"]) for step in range(8)]
-    assert [value > 0 for value in seldom] == [True, False, False, False] * 2
-    assert seldom[0] == pytest.approx(always)
+    lazy, always, without = game(gamma=0.5, every=4), game(gamma=0.5), game(gamma=0.0)
+    for step in range(8):
+        (found, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
+        assert ("penalty" in notes) == (step % 4 == 0)
+        torch.testing.assert_close(found["critic"], bare["critic"] + notes.get("penalty", 0.0))
+        if "penalty" in notes:
+            assert notes["penalty"] == pytest.approx(4 * float(turns(always, rows(), now(64, step))[1]["penalty"]))
 
 
 def test_gamma_moves_by_progress_or_by_samples():

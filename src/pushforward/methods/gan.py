@@ -34,7 +34,7 @@ class GAN(Method):
     pairs with r1 + r2, converges; the original game, without penalties, is known to lose modes.
 
     While it trains it notes the logit gap (mean D(x) - D(G(z))), the critic's accuracy (the share of pairs, a real and a
-    generated row, that it ranks right), the penalty, and the strength of an augmentation.
+    generated row, that it ranks right), the penalty on the steps that have one, and the strength of an augmentation.
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
@@ -173,7 +173,8 @@ class GAN(Method):
 
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
         """The loss, and how the critic leans on real rows: the mean sign of its scores, or of its gaps in a game of pairs."""
-        gamma = self._gamma(now) * self.every if now.step % self.every == 0 else 0.0
+        due = now.step % self.every == 0
+        gamma = self._gamma(now) * self.every if due else 0.0
         zero_centred = gamma > 0 and bool({"r1", "r2"} & set(self._penalties))
         both = torch.cat([real, fake]).requires_grad_(zero_centred)
         scores = self._scores(both, _twice(condition))
@@ -187,7 +188,9 @@ class GAN(Method):
             share = now.draws.stream("between").uniform()
             penalty = penalty + gamma * between(real, fake, share, lambda x: self._scores(x, condition)).mean()
         gap = (on_real - on_fake).detach()
-        now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean(), penalty=penalty.detach())
+        now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
+        if due:
+            now.notes["penalty"] = penalty.detach()
         return loss + penalty, (gap if OBJECTIVES[self.game].paired else on_real.detach()).sign().mean()
 
     def _generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:

@@ -49,8 +49,8 @@ __all__ = [
 
 SIZES = ("tiny", "small", "base")
 PAIRS: dict[str, tuple[Any, Any]] = {
-    "residual": (Generator, Critic),
     "dcgan": (DCGANGenerator, DCGANCritic),
+    "residual": (Generator, Critic),
     "textbook": (TextbookGenerator, TextbookCritic),
     "projected": (Generator, ProjectedCritic),
 }
@@ -226,7 +226,7 @@ def _pair(space: Space, kind: str) -> str:
     if kind not in known:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if kind == "auto":
-        return "mlp" if flat(space) else "residual"
+        return "mlp" if flat(space) else "dcgan"
     if space.kind == "vector" and kind != "textbook" and kind != "mlp":
         raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
     return kind

@@ -36,7 +36,7 @@ def gan(
     ramp: int | None = None,
     ema_share: float = 0.05,
     penalty: str | None = None,
-    every: int = 1,
+    every: int | None = None,
     pack: int = 1,
     deviation: int = 0,
     spectral: bool = False,
@@ -44,15 +44,15 @@ def gan(
     strength: float | None = None,
     adapt: float | None = None,
 ) -> Recipe:
-    """R3GAN's game: relativistic pairs, R1 and R2, no normalisation layers; one network call per sample.
+    """R3GAN's game: relativistic pairs, R1 and R2; one network call per sample.
 
     Args:
         space: The data's shape, units and classes.
         size: The networks' size: tiny, small or base.
         generator: A module ``generator(z, None, condition)`` in place of the default.
         critic: A module ``critic(x, None, condition)`` in place of the default.
-        network: auto, mlp, residual, dcgan, textbook, or projected (a critic on features of a pretrained network, for few images;
-            needs the extra projected); auto takes mlp for vectors and very small images, else residual.
+        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
+            few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
         latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
         signs: Of how many of them the generator also sees the signs, a code for each pattern, so that it can jump between modes.
             The default is 10 for vectors, none for images.
@@ -68,7 +68,8 @@ def gan(
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
         ema_share: The averaged weights' half-life grows with training: it is this share of the samples seen, up to --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default is the game's own, r1+r2 for pairs.
-        every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match.
+        every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default is 4 for
+            dcgan, else 1.
         pack: Samples that the critic judges together; 2 to 4 against lost modes.
         deviation: Samples in a group whose standard deviation the critic is shown; 4 is usual, 0 leaves it out.
         spectral: Whether the critic's layers are held at norm one.
@@ -86,6 +87,8 @@ def gan(
     game = ("hinge" if network == "projected" else "relativistic") if game is None else game
     if penalty is None:
         penalty = OBJECTIVES[game].penalty if game in OBJECTIVES and network != "projected" else "none"
+    if every is None:
+        every = 4 if convolutional and network in ("auto", "dcgan") else 1
     if gamma is None:
         gamma = 10.0 if convolutional or game == "wasserstein" else (0.5 if vector else 1.0)
     plain = penalty == "none" and not spectral
