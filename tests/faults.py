@@ -167,6 +167,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "health"),
+        ("step - self._held_since >= LASTING", "step - self._held_since >= 0", "health"),
+        ("self._held_since) if holds else -1", "self._held_since)", "health"),
         ("step - self._low_since < LASTING", "step - self._low_since < 0", "health"),
         ("reached >= threshold - SLACK", "reached > threshold + SLACK", "health"),
         ("step - self._since + 1 < GAP_LASTING", "step - self._since + 1 < 1", "health"),

@@ -51,26 +51,28 @@ def told(history):
 
 
 def test_collapse_begins_after_200_steps_and_is_over_at_once():
-    history = measured([2, 8, 8, 5, 5, 5, 5, 5, 5, 6, 8], logit_gap=0.3)
-    assert told(history) == [("collapse", 400, False), ("collapse", 500, True)]
+    history = measured([2, 8, 8, 8, 8, 8, 5, 5, 5, 5, 5, 5, 6, 8], logit_gap=0.3)
+    assert told(history) == [("collapse", 550, False), ("collapse", 650, True)]
     begin, end = alarms(history)
     assert begin.sentence == "the generator reaches 5 of 8 modes; coverage fell from 0.80 to 0.50 in 250 steps"
     assert begin.advice == "raise gamma, or pack (--pack 2)"
     assert (begin.value, begin.threshold) == (5, 6)
     assert "reaches 6 of 8 modes" in end.text
-    assert told(history[:7]) == [], "150 steps are not enough"
+    assert told(history[:10]) == [], "150 steps are not enough"
 
 
 @pytest.mark.parametrize(
     ("values", "begins"),
     [
-        ([8] + [6] * 9, None),  # three quarters of those held are held
-        ([6] + [4] * 9, 300),  # three quarters of 8 were held
-        ([5] + [1] * 9, None),  # too few were ever held
-        ([8, 5, 5, 5, 5, 8, 5, 5, 5, 5, 8], None),  # never 200 steps on end
-        ([0.4] + [0.29] * 9, 300),
-        ([0.4] + [0.3] * 9, None),
-        ([0.39] + [0.1] * 9, None),
+        ([8] * 5 + [6] * 9, None),  # three quarters of those held are held
+        ([6] * 5 + [4] * 9, 500),  # three quarters of 8 were held
+        ([5] * 5 + [1] * 9, None),  # too few were ever held
+        ([8] * 4 + [1] * 9, None),  # not held for 200 steps
+        ([8, 1, 8, 8, 8, 8, 1, 8] + [1] * 9, None),  # nor in parts
+        ([8] * 5 + [5, 5, 5, 5, 8, 5, 5, 5, 5, 8], None),  # never lost for 200 steps on end
+        ([0.4] * 5 + [0.29] * 9, 500),
+        ([0.4] * 5 + [0.3] * 9, None),
+        ([0.39] * 5 + [0.1] * 9, None),
         ([0.2, 0.4, 0.6, 0.8, 0.97] + [0.9, 0.75] * 5, None),
     ],
 )
@@ -79,14 +81,14 @@ def test_what_is_a_collapse(values, begins):
 
 
 def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
-    history = measured([0.8, *[0.1] * 5, 0.8, *[0.1] * 5])
-    assert told(history) == [("collapse", 300, False), ("collapse", 350, True), ("collapse", 600, False)]
+    history = measured([*[0.8] * 5, *[0.1] * 5, 0.8, *[0.1] * 5])
+    assert told(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
     assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower --lr"
 
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
 def test_a_critic_at_chance_needs_less_gamma(accuracy, word):
-    (begin,) = alarms(measured([8] + [1] * 5, critic_accuracy=accuracy))
+    (begin,) = alarms(measured([8] * 5 + [1] * 5, critic_accuracy=accuracy))
     assert word in begin.advice
 
 
@@ -153,9 +155,9 @@ def test_a_suspect_gap_is_known_before_it_is_an_alarm():
 
 
 def test_rows_without_health_change_nothing():
-    history = measured([8, *[1] * 5])
-    bare = [{"step": s, "loss": {"critic": 1.0}} for s in range(1, 300) if s % 50]
-    assert told(sorted(history + bare, key=lambda row: row["step"])) == told(history) == [("collapse", 300, False)]
+    history = measured([*[8] * 5, *[1] * 5])
+    bare = [{"step": s, "loss": {"critic": 1.0}} for s in range(1, 500) if s % 50]
+    assert told(sorted(history + bare, key=lambda row: row["step"])) == told(history) == [("collapse", 500, False)]
 
 
 # What is measured -------------------------------------------------------------------------------------------

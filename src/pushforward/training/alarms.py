@@ -21,7 +21,7 @@ HELD = 0.75
 COVERED = 0.4
 """Best coverage from which a collapse can be told where the modes are not known."""
 LASTING = 200
-"""Steps that a collapse must last."""
+"""Steps for which modes must be held before they can be lost, and that a collapse must last."""
 CHANCE = 0.55
 """Accuracy up to which a critic tells nothing."""
 RIGHT, WRONG_AGAIN = 0.99, 0.98
@@ -82,13 +82,13 @@ class Rule(ABC):
 class Collapse(Rule):
     """Modes that were held are lost, and stay lost.
 
-    It begins once at least three quarters of the modes were held and under three quarters of those have been held for 200
-    steps. Where the modes are not known, coverage takes their place: of its best value, which must have reached 0.4, under
-    three quarters are left.
+    It begins once at least three quarters of the modes were held, for 200 steps, and under three quarters of those have been
+    held for 200 steps. (A game at its start sweeps over modes in turn: what it passes it does not hold.) Where the modes are not
+    known, coverage takes their place: of its best value, which must have stayed above 0.4, under three quarters are left.
     """
 
     def __init__(self) -> None:
-        self._best, self._low_since = 0.0, -1
+        self._best, self._held_since, self._held, self._low_since = 0.0, -1, False, -1
         self._good: tuple[int, float | None] = 0, None
 
     def read(self, step: int, health: Health) -> Alarm | None:
@@ -99,7 +99,8 @@ class Collapse(Rule):
             return None
         self._best = max(self._best, reached)
         threshold = HELD * self._best
-        if self._best < (COVERED if modes is None else HELD * modes) - SLACK or reached >= threshold - SLACK:
+        self._arm(step, reached >= (COVERED if modes is None else HELD * modes) - SLACK)
+        if not self._held or reached >= threshold - SLACK:
             self._low_since, self._good = -1, (step, coverage)
             return Alarm("collapse", step, reached, threshold, f"collapse is over: {_reaches(reached, modes)}", over=True)
         self._low_since = step if self._low_since < 0 else self._low_since
@@ -107,6 +108,10 @@ class Collapse(Rule):
             return None
         said = ("" if modes is None else f"{_reaches(reached, modes)}; ") + self._fall(step, coverage)
         return Alarm("collapse", step, reached, threshold, said.removesuffix("; "), _against_collapse(health))
+
+    def _arm(self, step: int, holds: bool) -> None:
+        self._held_since = (step if self._held_since < 0 else self._held_since) if holds else -1
+        self._held = self._held or (holds and step - self._held_since >= LASTING)
 
     def _fall(self, step: int, coverage: float | None) -> str:
         before, was = self._good
