@@ -59,6 +59,8 @@ GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
 """Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones."""
 FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
+DENOISED = 128
+"""The same for denoisers, whose network is told the image almost whole: from here on convolutions learn more."""
 
 
 def check_size(size: str) -> str:
@@ -68,9 +70,9 @@ def check_size(size: str) -> str:
     return size
 
 
-def flat(space: Space) -> bool:
-    """Whether MLPs suit this space: vectors, and images of at most `FLAT` numbers."""
-    return space.kind == "vector" or space.size <= FLAT
+def flat(space: Space, most: int = FLAT) -> bool:
+    """Whether MLPs suit this space: vectors, and images of at most ``most`` numbers."""
+    return space.kind == "vector" or space.size <= most
 
 
 def denoising_training(space: Space, network: nn.Module) -> Training:
@@ -137,7 +139,7 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
         UsageError: For an unknown kind, or one that cannot take this shape.
     """
     kinds = {"unet": UNet, "dit": DiT}
-    chosen = kind if kind != "auto" else ("mlp" if flat(space) else "unet")
+    chosen = kind if kind != "auto" else ("mlp" if flat(space, DENOISED) else "unet")
     if chosen not in ("mlp", *kinds):
         known = ("auto", "mlp", *kinds)
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')

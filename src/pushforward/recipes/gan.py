@@ -61,7 +61,7 @@ def gan(
         game: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the game
-            wasserstein, 0.5 for vectors, 1 otherwise.
+            wasserstein, 0.5 for vectors, 5 otherwise.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
@@ -90,7 +90,7 @@ def gan(
     if every is None:
         every = 4 if convolutional and network in ("auto", "dcgan") else 1
     if gamma is None:
-        gamma = 10.0 if convolutional or game == "wasserstein" else (0.5 if vector else 1.0)
+        gamma = 10.0 if convolutional or game == "wasserstein" else (0.5 if vector else 5.0)
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(
