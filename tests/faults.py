@@ -161,9 +161,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks gan"),
     ],
     "recipes/gan.py": [
+        ("every = 4 if convolutional and", "every = 4 if", "methods"),
+        ("share = every / (every + 1)", "share = 1.0", "methods"),
         ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
         ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
         ('"beta2_end": beta2_end, ', "", "gan"),
+    ],
+    "recipes/choice.py": [
+        ("flat(space, DENOISED)", "flat(space)", "methods"),
+        ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "methods"),
     ],
     "training/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "health"),

@@ -250,6 +250,30 @@ def test_every_method_has_a_recipe():
     assert kinds == set(registry().values())
 
 
+@pytest.mark.parametrize(
+    ("shape", "denoiser", "generator"),
+    [
+        ((5,), "MLP", "Signs"),
+        ((1, 8, 8), "Reshaped", "Reshaped"),
+        ((3, 8, 8), "UNet", "Reshaped"),
+        ((1, 28, 28), "UNet", "DCGANGenerator"),
+    ],
+)
+def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
+    space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    made = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
+    assert tuple(type(network).__name__ for network in made) == (denoiser, generator)
+
+
+def test_lazy_penalties_come_with_dcgan_alone():
+    space = Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
+    every = {name: pf.recipes.gan(space, "tiny", network=name).method.every for name in ("auto", "dcgan", "residual", "mlp")}
+    assert every == {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}
+    critic = pf.recipes.gan(space, "tiny").training.players["critic"]
+    assert critic["lr"] == pytest.approx(0.8e-3)
+    assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])
+
+
 def test_a_path_read_as_flow_starts_where_the_noise_is():
     """EDM starts at its sigma_max z, a linear path at (nearly) z."""
     data = space_data((2,), labels=False)
