@@ -173,6 +173,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "health"),
+        ("step - self._since < STUCK", "step < STUCK", "health"),
+        ("if held > self._best:", "if held != self._best:", "health"),
+        ("== 0 else 'raise gamma'", "is None else 'raise gamma'", "health"),
         ("step - self._held_since >= LASTING", "step - self._held_since >= 0", "health"),
         ("self._held_since) if holds else -1", "self._held_since)", "health"),
         ("step - self._low_since < LASTING", "step - self._low_since < 0", "health"),

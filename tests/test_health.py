@@ -86,6 +86,32 @@ def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
     assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower --lr"
 
 
+def test_modes_that_were_never_found_are_told_of_until_one_is():
+    history = measured([0, 1, *[3] * 41, 5, *[4] * 50, 7], logit_gap=0.3, penalty=0.2)
+    assert told(history) == [("missing", 2150, False), ("missing", 2200, True), ("missing", 4200, False), ("missing", 4750, True)]
+    begin, *_, end = alarms(history)
+    assert begin.text == (
+        "the generator has held 3 of 8 modes at best, and no further one for 2,000 steps: raise gamma, or pack (--pack 2)"
+    )
+    assert (begin.value, begin.threshold, end.sentence) == (3, 6, "the generator has held 7 of 8 modes")
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "says"),
+    [
+        ([0] * 40, {"logit_gap": 0.3, "penalty": 0.0}, "add --penalty r1+r2, or pack"),
+        ([5] * 41, {}, "train longer, or take a larger --size"),
+        ([5] * 40, {}, None),  # not yet 2,000 steps
+        ([6] * 99, {}, None),  # three quarters
+        ([0.1] * 99, {"logit_gap": 0.3}, None),  # modes not known
+    ],
+)
+def test_which_modes_are_missing(values, more, says):
+    found = alarms(measured(values, **more))
+    assert [one.kind for one in found] == ([] if says is None else ["missing"])
+    assert says is None or says in found[0].advice
+
+
 @pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
 def test_a_critic_at_chance_needs_less_gamma(accuracy, word):
     (begin,) = alarms(measured([8] * 5 + [1] * 5, critic_accuracy=accuracy))

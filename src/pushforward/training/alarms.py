@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Rule", "Watch", "alarms"]
+__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Missing", "Rule", "Watch", "alarms"]
 
 HELD = 0.75
 """Share of the modes from which a collapse can be told, and share of those below which it is one."""
@@ -22,6 +22,8 @@ COVERED = 0.4
 """Best coverage from which a collapse can be told where the modes are not known."""
 LASTING = 200
 """Steps for which modes must be held before they can be lost, and that a collapse must last."""
+STUCK = 2000
+"""Steps without a new mode after which those that are missing are told of; sound games took at most 1,350."""
 CHANCE = 0.55
 """Accuracy up to which a critic tells nothing."""
 RIGHT, WRONG_AGAIN = 0.99, 0.98
@@ -48,7 +50,7 @@ class Alarm:
     """One alarm at the step at which it begins, or is over.
 
     Args:
-        kind: "collapse", "critic" or "divergence".
+        kind: "collapse", "missing", "critic" or "divergence".
         step: The training step.
         value: What was measured; None where it is not finite.
         threshold: What it was compared with.
@@ -134,7 +136,31 @@ def _against_collapse(health: Health) -> str:
     accuracy = health.get("critic_accuracy")
     if accuracy is not None and accuracy <= CHANCE:
         return f"the critic is at chance ({accuracy:.0%} right): lower gamma"
-    return "raise gamma, or pack (--pack 2)"
+    return f"{'add --penalty r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or pack (--pack 2)"
+
+
+class Missing(Rule):
+    """Modes that were never found: under three quarters of them were ever held, and no further one for 2,000 steps.
+
+    It is over when a further one is held. Only where the modes are known.
+    """
+
+    def __init__(self) -> None:
+        self._best, self._since = 0, 0
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows without samples decide nothing."""
+        modes, held = health.get("modes"), health.get("modes_held")
+        if modes is None or held is None:
+            return None
+        if held > self._best:
+            self._best, self._since = held, step
+        threshold, said = HELD * modes, f"the generator has held {self._best} of {modes} modes"
+        if self._best >= threshold - SLACK or step - self._since < STUCK:
+            return Alarm("missing", step, self._best, threshold, said, over=True)
+        said += f" at best, and no further one for {step - self._since:,} steps"
+        advice = _against_collapse(health) if "logit_gap" in health else "train longer, or take a larger --size"
+        return Alarm("missing", step, self._best, threshold, said, advice)
 
 
 class CriticWins(Rule):
@@ -228,7 +254,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._divergence = Divergence()
-        self._rules: tuple[Rule, ...] = (Collapse(), CriticWins(), self._divergence)
+        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), self._divergence)
         self._standing: set[str] = set()
 
     @property
