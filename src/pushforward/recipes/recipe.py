@@ -23,7 +23,7 @@ class Training:
 
     Args:
         batch: Samples per step.
-        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding.
+        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, batch normalisation apart.
         lr: The learning rate on the plateau.
         lr_end: The share of it that is left at the end.
         warmup: Steps over which the rate rises from zero.
