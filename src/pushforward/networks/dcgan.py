@@ -1,7 +1,8 @@
 """Generator and critic of DCGAN: strided convolutions with batch normalisation.
 
 In training mode batch normalisation mixes the rows of a batch (each part of an accumulated one by itself) and follows their mean
-and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode rows are independent and every law of the other networks holds.
+and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode rows are independent and every law of the other
+networks holds.
 """
 
 from __future__ import annotations
