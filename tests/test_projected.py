@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
 import pushforward as pf
-from pushforward.data import Batch
+from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.methods import Now
@@ -330,6 +330,13 @@ def test_the_loss_is_the_mean_over_the_critics(game):
             other.append(F.softplus(real[:, d] - fake[:, d]).mean())
     torch.testing.assert_close(losses["critic"], sum(wanted) / 4, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(losses["generator"], sum(other) / 4, rtol=1e-4, atol=1e-5)
+
+
+@needs_extra
+@pytest.mark.parametrize(("channels", "backgrounds"), [(3, (1.0,)), (4, (1.0, 0.0))])
+def test_the_recipe_judges_transparency_on_white_and_on_black(channels, backgrounds):
+    space = Space(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels)
+    assert pf.recipes.gan(space, "tiny", network="projected").method.critic.backgrounds == backgrounds
 
 
 @needs_extra

@@ -215,6 +215,8 @@ def _projected(space: Space, size: str, pack: int, deviation: int) -> nn.Module:
     if pack > 1 or deviation:
         raise UsageError("A projected critic judges one row at a time; leave pack and deviation out.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}
+    if space.shape[0] == 4:  # on white alone, white and transparent are one
+        of["backgrounds"] = (1.0, 0.0)
     return ProjectedCritic.sized(check_size(size), **of)  # type: ignore[arg-type]
 
 
