@@ -45,7 +45,7 @@ WEIGHTS = ("averaged", "raw")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=list(NAMES), choices=list(NAMES))
-    parser.add_argument("--seconds", type=float, default=60, help="of training, each")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training, each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")

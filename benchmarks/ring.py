@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=["ring", "grid"], choices=["ring", "grid"])
     parser.add_argument("--entrants", nargs="*", default=["gan", "original", "flow", "ddpm", "edm"])
-    parser.add_argument("--seconds", type=float, default=150)
+    parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=10, help="trainings of the gan")
     parser.add_argument("--others", type=int, default=3, help="trainings of each other entrant")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
