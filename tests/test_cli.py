@@ -408,6 +408,7 @@ def test_a_signal_ends_sampling_and_leaves_nothing(here):
 import os, signal, sys
 from pushforward import transports
 from pushforward.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 made = transports.Transport._stream
 def cut(self, *args):
     for number, part in enumerate(made(self, *args)):
