@@ -33,6 +33,12 @@ COUNT = 10_000
 RECIPES = ["flow", "ddpm", "edm", "gan", "vae"]
 FACTOR = 1.5
 """How far from the flow the GAN may stay."""
+BARS = (
+    "Bars: flow, ddpm and edm ahead of the no-network row in Fréchet distance and coverage, sampling overhead 10 % at most; a "
+    "classifier trained on the flow's samples at least 97 %, and at most 2 points less than on real digits; the GAN's Fréchet "
+    f"distance at most {FACTOR} times the flow's, its coverage and density at least the flow's over {FACTOR}. Images per second: "
+    "64 at a time, in turns, by median."
+)
 
 
 def main() -> None:
@@ -70,14 +76,7 @@ def main() -> None:
     body.append(["no network", "", "", "", *(f"{base[m]['mean']:.4g}" for m in NAMES), "", "", "", ""])
     text = table(head, body)
     text += f"\n\n{given.seconds:g} s of training each, in turns of five seconds; {COUNT:,} samples in bfloat16, one sampling."
-    text += "\n\nBars: flow, ddpm and edm ahead of the no-network row in Fréchet distance and coverage, sampling overhead 10 % "
-    text += (
-        "at most; a classifier trained on the flow's samples at least 97 %, and at most 2 points less than on real digits; the "
-    )
-    text += (
-        "GAN's Fréchet distance at most 1.5 times the flow's, its coverage and density at least the flow's over 1.5. Images per "
-    )
-    text += "second: 64 at a time, in turns, by median."
+    text += f"\n\n{BARS}"
     rows = [{**row, "images_per_second": speed[row["recipe"]]} for row in rows]
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
     write(name, f"MNIST: {len(rows)} recipes, {given.seconds:g} s each", text, rows, seconds=given.seconds, seed=given.seed)

@@ -165,7 +165,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("share = every / (every + 1)", "share = 1.0", "methods"),
         ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
         ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
-        ('"beta2_end": beta2_end, ', "", "gan"),
+        ("beta2_end=beta2_end, ", "", "gan"),
     ],
     "recipes/choice.py": [
         ("flat(space, DENOISED)", "flat(space)", "methods"),

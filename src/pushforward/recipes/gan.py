@@ -69,7 +69,7 @@ def gan(
         ema_share: The averaged weights' half-life grows with training: it is this share of the samples seen, up to --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default is the game's own, r1+r2 for pairs.
         every: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default is 4 for
-            dcgan, else 1.
+            dcgan on images of more than 256 numbers, else 1.
         pack: Samples that the critic judges together; 2 to 4 against lost modes.
         deviation: Samples in a group whose standard deviation the critic is shown; 4 is usual, 0 leaves it out.
         spectral: Whether the critic's layers are held at norm one.
