@@ -15,6 +15,7 @@ from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, registry
+from pushforward.methods.likelihoods import Bernoulli, likelihood_of
 from pushforward.transports import Autoencoder, Latent, Map
 
 PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
@@ -110,7 +111,7 @@ def test_the_elbo_is_tight_where_the_posterior_is_exact():
     vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1)
     precision = 1 + (w.T @ w).item() / s2
     with torch.no_grad():
-        vae.spread.fill_(log_variance / 10)
+        vae.likelihood.spread.fill_(log_variance / 10)
         vae.decoder.map.weight.copy_(w)
         vae.decoder.map.bias.zero_()
         vae.encoder.map.weight.copy_(w.T / s2 / precision)
@@ -130,7 +131,7 @@ def test_the_learned_variance_finds_the_residual(tmp_path):
     x = data.space.to_model(data.train.data_units())
     mean, log_variance = vae.encoder(x).chunk(2, 1)
     error = (vae.decoder(mean + torch.exp(log_variance / 2) * torch.randn_like(mean)) - x).square().mean()
-    assert float(vae.log_variance.exp() / error) == pytest.approx(1, abs=0.15)
+    assert float(vae.likelihood.log_variance.exp() / error) == pytest.approx(1, abs=0.15)
 
 
 def test_beta_zero_is_the_plain_autoencoder():
@@ -144,10 +145,10 @@ def test_beta_zero_is_the_plain_autoencoder():
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
     space = Space(shape=(3,), mean=(0.3, 0.5, 0.2), std=(0.4, 0.5, 0.4), low=(0,) * 3, high=(1,) * 3, binary=True)
-    vae = pf.VAE(Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood="bernoulli")
+    vae = pf.VAE(Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood=Bernoulli(space))
     rows = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     logits = vae.decoder(torch.full((8, 1), 0.4))
-    total = vae.log_likelihood(space.to_model(rows), logits).exp().sum()
+    total = vae.likelihood.log_prob(space.to_model(rows), logits).exp().sum()
     assert float(total.detach()) == pytest.approx(1, abs=1e-5)
     assert ((vae.transport().sample(50) > 0) & (vae.transport().sample(50) < 1)).all()
 
@@ -231,8 +232,9 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
     [
         lambda: pf.GAN(Scale(), Quadratic(), PLANE, game="minmax"),
         lambda: pf.GAN(Scale(), Quadratic(), PLANE, gamma=-1),
-        lambda: pf.VAE(Scale(), Scale(), PLANE, likelihood="laplace"),
-        lambda: pf.VAE(Scale(), Scale(), PLANE, likelihood="bernoulli"),
+        lambda: likelihood_of("laplace", PLANE),
+        lambda: likelihood_of("bernoulli", PLANE),
+        lambda: likelihood_of("logistic", PLANE),
         lambda: pf.VAE(Scale(), Scale(), PLANE, beta=-1),
         lambda: pf.Denoiser(Scale(), pf.Linear(), "velocty", PLANE),
         lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, clock="sundial"),

@@ -7,7 +7,7 @@ precision of its input.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -34,7 +34,7 @@ def network_precision(name: str) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
-def call(network: nn.Module, *inputs: Any) -> Tensor:
+def call(network: nn.Module | Callable[..., Tensor], *inputs: Any) -> Tensor:
     """``network(*inputs)`` under the active precision; the result has the type of the first input."""
     dtype, first = _ACTIVE.get(), inputs[0]
     if dtype is None:

@@ -94,6 +94,8 @@ class Dataset:
         converted: (file, what was done) of every file that was not plain.
         ignored: how many hidden files and files with other endings lay in the folder.
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
+        probabilities: grey images from which training rows of zeros and ones are drawn anew in every epoch, uint8 of the shape
+            of ``train.x``, which is one such draw; None for data that stays as it is.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Dataset:
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     origin: Mapping[str, Any] | None = None
+    probabilities: NDArray[np.uint8] | None = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pushforward.data.binarised import bits
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix, permutation
 from pushforward.errors import UsageError, did_you_mean
@@ -28,7 +29,7 @@ AUGMENTATIONS = {
     "dequantise": "move every value uniformly within its level of 256, so that the data has a density",
 }
 RESIDENT_BYTES = 256 * 2**20
-_ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL = 1, 2, 3, 4, 5
+_ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL, _BITS = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Batch:
 class Sampler:
     """Training batches of a dataset in model units.
 
-    Rows are held in memory, as float32 in model units when that takes less than 256 MB and nothing is augmented, else
-    as they are stored.
+    Rows are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they are
+    stored. Rows of zeros and ones that have probabilities are drawn from them anew in every epoch.
 
     Args:
         dataset: where the rows come from; only its training split is read.
@@ -84,7 +85,7 @@ class Sampler:
         if self.augment and dataset.space.kind != "image":
             raise UsageError(f"Augmentation ({', '.join(self.augment)}) is for images, but {dataset.name} holds vectors.")
         self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
-        self._converted = self._small and not self.augment
+        self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._stores: dict[str, tuple[Tensor, Tensor | None]] = {}
 
@@ -137,6 +138,8 @@ class Sampler:
         values, labels = self._store(device)
         index = torch.from_numpy(rows).to(values.device)
         x = values.index_select(0, index)
+        if self.dataset.probabilities is not None:
+            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, rows)).to(x.device)
         if self.augment:
             x = self._augmented(x, epochs, rows)
         condition = None if labels is None else {"label": labels.index_select(0, index).to(device)}
@@ -149,7 +152,8 @@ class Sampler:
         split = self.dataset.train
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
-            values = torch.from_numpy(np.ascontiguousarray(split.x)).to(key)
+            probabilities = self.dataset.probabilities
+            values = torch.from_numpy(np.ascontiguousarray(split.x if probabilities is None else probabilities)).to(key)
             labels = None if split.labels is None or not self.condition else torch.from_numpy(split.labels).to(key)
             self._stores[key] = (self._model_units(values) if self._converted else values, labels)
         return self._stores[key]

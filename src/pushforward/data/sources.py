@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.data import arrays, images, stacked, toy
+from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.errors import DataError, UsageError, did_you_mean
 
@@ -41,6 +41,7 @@ class Source:
         truth: what is known about the distribution.
         stacks: name of the labelled set whose images are stacked in the channels, and which ``read`` reads; empty for a set
             of its own.
+        binarises: name of the set whose images are drawn as zeros and ones, and which ``read`` reads.
     """
 
     what: str
@@ -53,6 +54,7 @@ class Source:
     labelled: bool = True
     truth: toy.Truth | None = None
     stacks: str = ""
+    binarises: str = ""
 
 
 def folder() -> Path:
@@ -134,8 +136,15 @@ def _stacked_set(base: str) -> Source:
     return Source(what, shape, rows, source.read, needs_download=source.needs_download, stacks=base)
 
 
+def _binary_set(base: str) -> Source:
+    source = _IMAGES[base]
+    what = f"{base} drawn as zeros and ones, anew in every epoch (likelihoods)"
+    return dataclasses.replace(source, what=what, binarises=base)
+
+
 SOURCES: dict[str, Source] = {
     **_IMAGES,
+    **{f"binary-{base}": _binary_set(base) for base in ("digits", "mnist")},
     **{f"stacked-{base}": _stacked_set(base) for base in ("digits", "mnist")},
     **{
         name: Source(
@@ -254,6 +263,8 @@ def _load_named(
     if source.stacks:
         base = _load_named(source.stacks, None, size, None, 0, download)
         return stacked.stack(name, base, rows=source.rows, limit=limit, seed=seed)
+    if source.binarises:
+        return binarised.drawn(_load_named(source.binarises, None, size, limit, seed, download), name)
     train, held_out = source.read(download)
     if size:
         train = Split(images.resized(train.x, size), train.labels)

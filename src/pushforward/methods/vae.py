@@ -3,60 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.denoiser import Condition, rows_of
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.bounds import (
+    above_free_bits,
+    active_units,
+    divergences,
+    gaussian_log_prob,
+    importance_bound,
+    standard_log_prob,
+)
+from pushforward.methods.likelihoods import Decoded, Gaussian, Likelihood
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["VAE", "Probabilities"]
-
-LIKELIHOODS = ("gaussian", "bernoulli")
-SPEED = 10.0
-"""The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
-
-
-class Probabilities(nn.Module):
-    """A decoder of logits, read as the mean of binary data in model units.
-
-    Args:
-        network: ``network(z, None, condition) -> logits``.
-        space: Units of the data, which is 0 or 1.
-    """
-
-    def __init__(self, network: nn.Module, space: Space) -> None:
-        super().__init__()
-        self.network, self.space = network, space
-
-    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """to_model(sigmoid(logits))."""
-        return self.space.to_model(torch.sigmoid(self.network(z, t, condition)))
+__all__ = ["VAE"]
 
 
 class VAE(Method):
-    """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
+    """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
 
-    The Gaussian likelihood has one variance for all entries, learned with the weights, which calibrates
-    reconstruction against the KL term: there is no weight to tune. The loss is the negative bound in nats per entry.
+    The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats a
+    row), the share of the data's variance that reconstructions explain, and how many units of the code are active.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 latent)``, means then log-variances.
-        decoder: ``decoder(z, None, condition) -> x`` in model units, or logits where the likelihood is Bernoulli.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
+        decoder: ``decoder(z, None, condition) -> (n, *likelihood.outputs)``.
         space: The data's shape and units.
-        latent: Numbers in one code.
-        likelihood: "gaussian", or "bernoulli" for data of zeros and ones.
+        latent: The shape of one code, or its length.
+        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
         beta: The weight of the KL term; 0 is the plain autoencoder, whose code is the encoder's mean.
+        warmup: The share of training over which the weight rises from 0 to beta.
+        free_bits: Nats that each number of the code may carry at no cost (`above_free_bits`).
+        samples: Codes for each row, for the importance-weighted bound.
+        doubly: Whether its gradient is the doubly reparameterised one (with one code: "sticking the landing").
+
+    Raises:
+        UsageError: For a value out of range, or settings that exclude each other.
 
     References:
-        Kingma and Welling, Auto-Encoding Variational Bayes (2014); Higgins et al., beta-VAE (2017); Rybkin et al., Simple and
-        Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021).
+        Kingma and Welling, Auto-Encoding Variational Bayes (2014); Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE
+        (2016), section 2.2, for the warm-up; Burda et al., Importance Weighted Autoencoders (2016); Tucker et al. (2019).
     """
 
     def __init__(
@@ -65,21 +60,24 @@ class VAE(Method):
         decoder: nn.Module,
         space: Space,
         *,
-        latent: int = 16,
-        likelihood: str = "gaussian",
+        latent: int | Sequence[int] = 16,
+        likelihood: Likelihood | None = None,
         beta: float = 1.0,
+        warmup: float = 0.0,
+        free_bits: float = 0.0,
+        samples: int = 1,
+        doubly: bool = False,
     ) -> None:
         super().__init__()
-        if likelihood not in LIKELIHOODS:
-            hint = did_you_mean(likelihood, LIKELIHOODS)
-            raise UsageError(f'Unknown likelihood "{likelihood}"; known: {", ".join(LIKELIHOODS)}.{hint}')
-        if likelihood == "bernoulli" and not space.binary:
-            raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
-        if not 0 <= beta < math.inf:
-            raise UsageError(f"beta must be 0 or more and finite, got {beta}.")
+        check_weights(beta, warmup, samples)
+        if not 0 <= free_bits < math.inf:
+            raise UsageError(f"free_bits must be 0 or more and finite, got {free_bits}.")
+        if (samples > 1 or doubly) and (free_bits or beta == 0):
+            raise UsageError("The importance-weighted bound has no KL term of its own: leave out free_bits, and beta above 0.")
         self.encoder, self.decoder, self.space = encoder, decoder, space
-        self.latent, self.likelihood, self.beta = latent, likelihood, beta
-        self.spread = nn.Parameter(torch.zeros(()))
+        self.latent = latent if isinstance(latent, int) else tuple(latent)
+        self.likelihood = Gaussian(space) if likelihood is None else likelihood
+        self.beta, self.warmup, self.free_bits, self.samples, self.doubly = beta, warmup, free_bits, samples, doubly
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -87,37 +85,68 @@ class VAE(Method):
         return {"autoencoder": self}
 
     @property
-    def log_variance(self) -> Tensor:
-        """The log-variance of the Gaussian likelihood, in model units."""
-        return SPEED * self.spread
+    def group(self) -> int:
+        """Rows over which free bits take means."""
+        return 64 if self.free_bits else 1
+
+    @property
+    def code(self) -> tuple[int, ...]:
+        """The shape of one code."""
+        return (self.latent,) if isinstance(self.latent, int) else self.latent
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """The negative evidence lower bound, nats per entry of x."""
-        mean, log_variance = call(self.encoder, batch.x, None, batch.condition).chunk(2, dim=1)
-        if self.beta == 0:
-            z, divergence = mean, torch.zeros_like(mean[:, 0])
+        """The negative bound, nats per entry of x."""
+        beta = warmed(self.beta, self.warmup, now)
+        mean, log_variance = self.posterior(batch.x, batch.condition)
+        if self.samples > 1 or self.doubly:
+            weights, z = self._weights(batch.x, (mean, log_variance), beta, self.samples, now.draws, batch.condition, self.doubly)
+            bound = importance_bound(weights, [z] if self.doubly else None)
         else:
-            z = mean + torch.exp(log_variance / 2) * now.draws.normal((self.latent,))
-            divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
-        decoded = call(self.decoder, z, None, batch.condition)
-        bound = self.log_likelihood(batch.x, decoded) - self.beta * divergence
+            z = mean if self.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
+            decoded = call(self.decoder, z, None, batch.condition)
+            told = self.likelihood.log_prob(batch.x, decoded)
+            bound = told - (beta * above_free_bits(divergences(mean, log_variance), self.free_bits) if self.beta else 0)
+            with torch.no_grad():
+                now.notes["log_likelihood"] = told.detach().mean()
+                now.notes["explained"] = 1 - (batch.x - self.likelihood.mean(decoded.detach())).square().mean()
+        note_code(now, mean, log_variance)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
-    def log_likelihood(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log p(x | z) of each row, nats: in model units (Gaussian), or of the zeros and ones (Bernoulli).
+    def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), (n, *code) each."""
+        mean, log_variance = call(self.encoder, x, None, condition).chunk(2, dim=1)
+        return mean, log_variance
 
-        Args:
-            x: Data, (n, *shape), model units.
-            decoded: The decoder's output for it.
-        """
-        if self.likelihood == "bernoulli":
-            bits = self.space.to_data(x).round()
-            return -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
-        errors = (x - decoded).square() * torch.exp(-self.log_variance)
-        return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+    def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
+        """Log p(x, z) - log q(z | x) for codes drawn from q, nats (n, samples); see `Weighing`."""
+        return self._weights(x, self.posterior(x, condition), 1.0, samples, draws, condition)[0]
+
+    def _weights(
+        self,
+        x: Tensor,
+        posterior: tuple[Tensor, Tensor],
+        beta: float,
+        samples: int,
+        draws: Draws,
+        condition: Condition,
+        held: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Log weights (n, k), and the codes (n, k, *code) that they come from; ``held``: q's density is taken as constant."""
+        mean, log_variance = (part.unsqueeze(1) for part in posterior)
+        z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
+        if held:
+            mean, log_variance = mean.detach(), log_variance.detach()
+        told = self.told(x, z, condition)
+        return told + beta * (standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2)), z
+
+    def told(self, x: Tensor, z: Tensor, condition: Condition = None) -> Tensor:
+        """Log p(x | z) for several codes of each row, z (n, k, *code), nats (n, k)."""
+        rows = torch.arange(len(x), device=x.device).repeat_interleave(z.shape[1])
+        decoded = call(self.decoder, z.flatten(0, 1), None, rows_of(condition, rows))
+        return self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
 
     def _mean(self) -> nn.Module:
-        return Probabilities(self.decoder, self.space) if self.likelihood == "bernoulli" else self.decoder
+        return self.decoder if isinstance(self.likelihood, Gaussian) else Decoded(self.decoder, self.likelihood)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
@@ -125,4 +154,31 @@ class VAE(Method):
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn from the prior."""
-        return Map(self._mean(), self.space, (self.latent,))
+        return Map(self._mean(), self.space, self.code)
+
+
+def check_weights(beta: float, warmup: float, samples: int) -> None:
+    """Refuse a weight, warm-up or number of codes that cannot be.
+
+    Raises:
+        UsageError: With what is possible.
+    """
+    if not 0 <= beta < math.inf:
+        raise UsageError(f"beta must be 0 or more and finite, got {beta}.")
+    if not 0 <= warmup <= 1:
+        raise UsageError(f"warmup is a share of training between 0 and 1, got {warmup}.")
+    if samples < 1:
+        raise UsageError(f"A bound needs at least one code for each row, got samples={samples}.")
+
+
+def warmed(beta: float, warmup: float, now: Now) -> float:
+    """The weight of the KL term at this point of training."""
+    return beta * min(1.0, now.progress / warmup) if warmup else beta
+
+
+def note_code(now: Now, mean: Tensor, log_variance: Tensor) -> None:
+    """Note the KL term in nats a row, and how many units of the code are active, of how many."""
+    with torch.no_grad():
+        now.notes["kl"] = divergences(mean, log_variance).flatten(1).sum(1).mean()
+        now.notes["active_units"] = active_units(mean).to(mean)
+        now.notes["units"] = mean.new_tensor(mean[0].numel())

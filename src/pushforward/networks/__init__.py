@@ -17,6 +17,7 @@ from pushforward.networks.fourier import Fourier
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.packing import Packed
+from pushforward.networks.perceptron import Perceptron
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resnet import Critic, Generator
@@ -38,6 +39,7 @@ __all__ = [
     "Generator",
     "LevelPosterior",
     "Packed",
+    "Perceptron",
     "ProjectedCritic",
     "ProjectionHead",
     "Reshaped",

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from pushforward.recipes.edm import edm
     from pushforward.recipes.flow import flow
     from pushforward.recipes.gan import gan
+    from pushforward.recipes.hvae import hvae
     from pushforward.recipes.vae import vae
     from pushforward.recipes.vdm import vdm
 
-__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "load_file", "named", "registry", "vae", "vdm"]
+__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "hvae", "load_file", "named", "registry", "vae", "vdm"]
 
 _FOUND: dict[str, RecipeFunction] = {}
 for _info in pkgutil.iter_modules(__path__):

@@ -21,6 +21,7 @@ from pushforward.networks import (
     Fourier,
     Generator,
     Packed,
+    Perceptron,
     ProjectedCritic,
     Reshaped,
     Signs,
@@ -44,6 +45,7 @@ __all__ = [
     "flat",
     "generator",
     "latent_size",
+    "perceptron",
     "precision",
 ]
 
@@ -236,15 +238,41 @@ def _pair(space: Space, kind: str) -> str:
     return kind
 
 
-def encoder(space: Space, size: str, latent: int) -> nn.Module:
-    """A network from data to the means and log-variances of a code."""
-    if flat(space):
-        return _mlp(space, size, space.size, (2 * latent,))
-    return Encoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
+def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
+    """A network from data to the means and log-variances of a code.
+
+    Args:
+        space: The data's shape and classes.
+        size: "tiny", "small" or "base".
+        latent: Numbers in one code.
+        kind: "auto", "mlp", "convolutional" or "textbook".
+    """
+    chosen = _coder(space, kind)
+    if chosen == "convolutional":
+        return Encoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
+    return perceptron(space, size, space.size, (2 * latent,), chosen)
 
 
-def decoder(space: Space, size: str, latent: int) -> nn.Module:
-    """A network from a code to data."""
-    if flat(space):
-        return _mlp(space, size, latent, space.shape)
-    return Decoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
+def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None) -> nn.Module:
+    """A network from a code to data, or to ``outputs`` that describe it; see `encoder`."""
+    chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
+    if chosen == "convolutional":
+        return Decoder.sized(check_size(size), shape=shape, latent=latent, classes=len(space.classes))
+    return perceptron(space, size, latent, shape, chosen)
+
+
+def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp") -> nn.Module:
+    """A perceptron that knows no time: residual ("mlp"), or the "textbook"'s, with tanh."""
+    if kind == "mlp":
+        return _mlp(space, size, inputs, outputs)
+    made = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), classes=len(space.classes))
+    return Reshaped(made, outputs)
+
+
+def _coder(space: Space, kind: str) -> str:
+    known = ("auto", "mlp", "convolutional", "textbook")
+    if kind not in known:
+        raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
+    if kind == "convolutional" and space.kind == "vector":
+        raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
+    return ("mlp" if flat(space) else "convolutional") if kind == "auto" else kind

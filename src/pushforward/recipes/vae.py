@@ -6,12 +6,13 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import VAE
+from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import batch_size, flat, latent_size, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.recipe import Recipe, Training
 
-__all__ = ["vae"]
+__all__ = ["coding_training", "vae"]
 
 
 def vae(
@@ -20,36 +21,57 @@ def vae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    network: str = "auto",
     latent: int | None = None,
     likelihood: str = "auto",
     beta: float = 1.0,
+    warmup: float = 0.0,
+    free_bits: float = 0.0,
+    samples: int = 1,
+    doubly: bool = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
+
+    Labels, where there are any, are told to both encoder and decoder (a conditional VAE).
 
     Args:
         space: The data's shape, units and classes.
         size: The networks' size: tiny, small or base.
         encoder: A module ``encoder(x, None, condition)`` in place of the default.
         decoder: A module ``decoder(z, None, condition)`` in place of the default.
+        network: auto, mlp, convolutional, or textbook (two hidden layers of tanh).
         latent: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their prior
             only after long training), at most 16 otherwise.
-        likelihood: auto (Bernoulli for binary data, else Gaussian), gaussian or bernoulli.
+        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, or logistic (a mixture of logistics
+            over the 256 levels of images).
         beta: The weight of the KL term; 0 is the plain autoencoder.
+        warmup: The share of training over which that weight rises from 0.
+        free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
+        samples: Codes for each row; with several, the importance-weighted bound.
+        doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many samples.
 
     References:
-        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021).
+        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); for the rest see `pushforward.VAE`.
     """
     latent = latent_size(space, latent, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
-    if likelihood == "auto":
-        likelihood = "bernoulli" if space.binary else "gaussian"
+    told = likelihood_of(likelihood, space)
     method = VAE(
-        encoder or choose_encoder(space, size, latent),
-        decoder or choose_decoder(space, size, latent),
+        encoder or choose_encoder(space, size, latent, network),
+        decoder or choose_decoder(space, size, latent, network, told.outputs),
         space,
         latent=latent,
-        likelihood=likelihood,
+        likelihood=told,
         beta=beta,
+        warmup=warmup,
+        free_bits=free_bits,
+        samples=samples,
+        doubly=doubly,
     )
-    lr, optimizer = (1e-3, "adamw") if flat(space) else (2e-3, "muon")
-    training = Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)
-    return Recipe(method, training, "vae", "VAE")
+    return Recipe(method, coding_training(space, network), "vae", "VAE")
+
+
+def coding_training(space: Space, network: str = "auto") -> Training:
+    """How encoders and decoders are trained: convolutional ones by Muon, at a higher rate."""
+    convolutional = network == "convolutional" or (network == "auto" and not flat(space))
+    lr, optimizer = (2e-3, "muon") if convolutional else (1e-3, "adamw")
+    return Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)

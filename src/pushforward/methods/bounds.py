@@ -1,0 +1,119 @@
+"""What variational methods bound log p(x) with: Gaussian log densities, KL terms, importance weights and their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pushforward.denoiser import Condition
+from pushforward.draws import BLOCK, Draws
+
+__all__ = [
+    "Weighing",
+    "above_free_bits",
+    "active_units",
+    "constant",
+    "divergences",
+    "gaussian_log_prob",
+    "importance_bound",
+    "standard_log_prob",
+]
+
+ACTIVE = 0.01
+"""A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2)."""
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A method whose codes weigh data: log p(x) is estimated by importance sampling, ever better with more codes."""
+
+    def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
+        """Log p(x, z) - log q(z | x) for codes z drawn from q, nats (n, samples).
+
+        Args:
+            x: Data in model units, (n, *shape).
+            samples: Codes drawn for each row.
+            draws: Of n rows.
+            condition: None or a dict of tensors with n rows.
+        """
+        ...
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, first: int = 1) -> Tensor:
+    """Log N(x; mean, variance), summed over the dimensions from ``first`` on, nats."""
+    each = (x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi)
+    return -each.flatten(first).sum(first) / 2
+
+
+def standard_log_prob(z: Tensor, first: int = 1) -> Tensor:
+    """Log N(z; 0, 1), summed over the dimensions from ``first`` on, nats."""
+    return -(z.square() + math.log(2 * math.pi)).flatten(first).sum(first) / 2
+
+
+def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) | N(0, 1)) of each number of each row's code, nats, of the shape of ``mean``."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
+
+
+def above_free_bits(divergence: Tensor, free: float) -> Tensor:
+    """The KL term of each row (n,) where every number of the code has ``free`` nats that cost nothing.
+
+    A number whose mean KL over a group of 64 rows is below ``free`` counts as ``free``, so that nothing pulls it further down.
+
+    Args:
+        divergence: Of each number of each row, (n, *latent), from `divergences`.
+        free: Nats for each number of the code; 0 leaves the KL as it is.
+
+    References:
+        Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq. 15.
+    """
+    rows = divergence.flatten(1)
+    if free == 0:
+        return rows.sum(1)
+    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in rows.split(BLOCK)])
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """How many numbers of the code vary over the rows of a batch by a variance of more than 0.01."""
+    if len(mean) < 2:
+        return mean.new_zeros(())
+    return (mean.flatten(1).var(0) > ACTIVE).sum()
+
+
+def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None) -> Tensor:
+    """Log mean_k w_k of each row (n,): the evidence bound for one code, and tighter the more there are.
+
+    With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
+    weights must then have been computed with the encoder's distribution held constant, and codes be what they were computed
+    from, so that all of an encoder's gradient comes through them; it is weighted by the squares of the normalised weights, a
+    decoder's by the weights.
+
+    Args:
+        log_weights: Nats, (n, k).
+        codes: Tensors (n, k, ...) or (n k, ...) between encoder and weights; None for the plain gradient.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders (2016), eq. 8; Tucker et al., Doubly Reparameterized Gradient
+        Estimators for Monte Carlo Objectives (2019), eq. 8 and algorithm 1.
+    """
+    bound = torch.logsumexp(log_weights, 1) - math.log(log_weights.shape[1])
+    if codes is None:
+        return bound
+    weights = torch.softmax(log_weights.detach(), 1)
+    share = weights.reshape(-1, 1)
+    for code in codes:
+        if code.requires_grad:
+            code.register_hook(lambda slope: (slope.reshape(len(share), -1) * share).reshape(slope.shape))
+    surrogate = (weights * log_weights).sum(1)
+    return bound.detach() + surrogate - surrogate.detach()
+
+
+def constant(network: nn.Module) -> Callable[..., Any]:
+    """The network as a function of its inputs alone: gradients pass through it, and none reaches its weights."""
+    held = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return lambda *inputs: functional_call(network, held, inputs)

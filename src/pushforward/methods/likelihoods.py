@@ -1,0 +1,201 @@
+"""How data lies around what a decoder puts out: log p(x | z) in nats, and the mean that is shown as a sample."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.data import Space
+from pushforward.denoiser import Condition
+from pushforward.errors import UsageError, did_you_mean
+
+__all__ = ["LIKELIHOODS", "Bernoulli", "Decoded", "Gaussian", "Likelihood", "LogisticMixture", "likelihood_of"]
+
+SPEED = 10.0
+"""The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
+LEVELS = 256
+NARROWEST, WIDEST = -7.0, 4.0
+"""Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range."""
+
+
+class Likelihood(nn.Module, ABC):
+    """The distribution of data given a decoder's output.
+
+    Args:
+        space: The data's shape and units.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of a decoder's output for one row."""
+        return tuple(self.space.shape)
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Log p(x | z) of each row, nats (n,).
+
+        Args:
+            x: Data in model units, (n, *shape).
+            decoded: The decoder's output for it, (n, *outputs).
+        """
+
+    @abstractmethod
+    def mean(self, decoded: Tensor) -> Tensor:
+        """E[x | z] in model units, (n, *shape)."""
+
+
+class Gaussian(Likelihood):
+    """Independent normal numbers around the output, with one learned variance for all: a density in model units.
+
+    The variance is learned with the weights, which calibrates reconstruction against the KL term.
+
+    Args:
+        space: The data's shape and units.
+
+    References:
+        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021).
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        self.spread = nn.Parameter(torch.zeros(()))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """Its logarithm, in model units."""
+        return SPEED * self.spread
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Log N(x; decoded, variance)."""
+        errors = (x - decoded).square() * torch.exp(-self.log_variance)
+        return -(errors + self.log_variance + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The output itself."""
+        return decoded
+
+
+class Bernoulli(Likelihood):
+    """Independent zeros and ones, whose logits are the output.
+
+    Args:
+        space: The data's shape and units; its values must be zeros and ones.
+
+    Raises:
+        UsageError: For other data.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        if not space.binary:
+            raise UsageError("The Bernoulli likelihood needs data of zeros and ones; use the Gaussian one.")
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Minus the cross-entropy of the bits."""
+        bits = self.space.to_data(x).round()
+        return -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The probabilities of a one, in model units."""
+        return self.space.to_model(torch.sigmoid(decoded))
+
+
+class LogisticMixture(Likelihood):
+    """Each pixel is drawn from a mixture of logistics, cut into 256 levels: a probability, not a density.
+
+    Given the component, the channels of a pixel are independent; what they share is the component. The lowest level takes all
+    below it, the highest all above.
+
+    Args:
+        space: The data's shape and units; images.
+        components: Logistics in the mixture.
+
+    Raises:
+        UsageError: For vectors, or no component.
+
+    References:
+        Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on another.
+    """
+
+    def __init__(self, space: Space, components: int = 5) -> None:
+        super().__init__(space)
+        if space.kind != "image" or space.low is None:
+            raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
+        if components < 1:
+            raise UsageError(f"A mixture has at least one component, got {components}.")
+        self.components = components
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Per pixel: a logit for each component, and a place and a scale for each component and channel."""
+        channels, height, width = self.space.shape
+        return (self.components * (1 + 2 * channels), height, width)
+
+    def _parts(self, decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights (n, k, 1, H, W), places and log scales (n, k, C, H, W), where data runs from -1 to 1."""
+        k, channels = self.components, self.space.shape[0]
+        logits, places, scales = decoded.split([k, k * channels, k * channels], dim=1)
+        shaped = (k, channels)
+        log_weights = torch.log_softmax(logits, 1).unsqueeze(2)
+        # an output of zero has a scale of an eighth of the range, which no data is far from
+        return log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST)
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Log sum_k w_k prod_c P_k(level of channel c), summed over pixels."""
+        log_weights, places, log_scales = self._parts(decoded)
+        level = (self.space.to_data(x) * (LEVELS - 1)).round().unsqueeze(1)
+        half, centred = 1 / (LEVELS - 1), level * (2 / (LEVELS - 1)) - 1 - places
+        sharp = torch.exp(-log_scales)
+        above, below = (centred + half) * sharp, (centred - half) * sharp
+        # P = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which does not cancel
+        inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * sharp))
+        each = torch.where(level == 0, F.logsigmoid(above), torch.where(level == LEVELS - 1, F.logsigmoid(-below), inside))
+        return torch.logsumexp(log_weights + each.sum(2, keepdim=True), 1).flatten(1).sum(1)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The mean of the mixture's places, held to the range."""
+        log_weights, places, _ = self._parts(decoded)
+        middle = (log_weights.exp() * places.clamp(-1, 1)).sum(1)
+        return self.space.to_model((middle + 1) / 2)
+
+
+class Decoded(nn.Module):
+    """A decoder whose output is read as the mean of the data.
+
+    Args:
+        network: ``network(z, None, condition) -> (n, *outputs)``.
+        likelihood: What reads it.
+    """
+
+    def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.network, self.likelihood = network, likelihood
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """E[x | z] in model units, (n, *shape)."""
+        return self.likelihood.mean(self.network(z, t, condition))
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture}
+
+
+def likelihood_of(name: str, space: Space) -> Likelihood:
+    """A likelihood by name; "auto" is Bernoulli for zeros and ones, else Gaussian.
+
+    Raises:
+        UsageError: For an unknown name, or one that does not suit the data.
+    """
+    chosen = ("bernoulli" if space.binary else "gaussian") if name == "auto" else name
+    if chosen not in LIKELIHOODS:
+        known: Sequence[str] = ("auto", *LIKELIHOODS)
+        raise UsageError(f'Unknown likelihood "{name}"; choose {", ".join(known)}.{did_you_mean(name, known)}')
+    return LIKELIHOODS[chosen](space)

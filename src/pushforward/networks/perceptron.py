@@ -1,0 +1,91 @@
+"""The plain perceptron of the textbook: linear layers with a tanh between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
+from pushforward.networks.embedding import Condition, Conditioning
+
+__all__ = ["Perceptron"]
+
+
+class Perceptron(nn.Module):
+    """``depth`` hidden layers with tanh, without residual ways or normalisation.
+
+    With width 200 and depth 2 it is either half of the variational autoencoder that likelihoods of MNIST are compared with.
+
+    Args:
+        inputs: Length of x.
+        outputs: Length of the result.
+        width: Hidden units of each layer.
+        depth: Hidden layers.
+        classes: Number of classes; 0 for none. The label's embedding, of length ``width``, joins the first layer's sum.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders, 2016, section 5.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, classes: int = 0) -> None:
+        super().__init__()
+        positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
+        count(classes=classes)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.width = width
+        self.depth = depth
+        self.classes = classes
+        self.conditioning = Conditioning(width, classes=classes, times=0)
+        sizes = [inputs, *[width] * depth]
+        self.hidden = nn.ModuleList([nn.Linear(a, width) for a in sizes[:-1]])
+        self.leave = nn.Linear(width, outputs)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, classes: int = 0) -> Perceptron:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": width 64, 200 or 512.
+            shape: Shape of x, (d,).
+            outputs: Length of the result; None for d.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network, of two hidden layers.
+
+        Raises:
+            UsageError: No such size, or ``shape`` is no vector.
+        """
+        inputs = vector_shape(shape)
+        width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})
+        return cls(inputs, inputs if outputs is None else outputs, width=width, classes=classes)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, inputs).
+            t: None: this network knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, outputs), in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, (self.inputs,), "Perceptron")
+        label = self.conditioning(x.shape[0], x.device, t, condition)
+        h = x
+        for number, layer in enumerate(self.hidden):
+            h = layer(h)
+            if number == 0 and label is not None:
+                h = h + label.to(h.dtype)
+            h = torch.tanh(h)
+        return self.leave(h).to(x.dtype)

@@ -1,0 +1,64 @@
+"""A VAE of two layers."""
+
+from __future__ import annotations
+
+from pushforward.data import Space
+from pushforward.errors import UsageError
+from pushforward.methods import HierarchicalVAE
+from pushforward.methods.likelihoods import likelihood_of
+from pushforward.recipes.choice import decoder, encoder, latent_size, perceptron
+from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.vae import coding_training
+
+__all__ = ["hvae"]
+
+
+def hvae(
+    space: Space,
+    size: str = "small",
+    *,
+    network: str = "auto",
+    latent: int | None = None,
+    upper: int | None = None,
+    likelihood: str = "auto",
+    beta: float = 1.0,
+    warmup: float = 0.0,
+    samples: int = 1,
+    doubly: bool = True,
+) -> Recipe:
+    """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
+
+    Args:
+        space: The data's shape, units and classes.
+        size: The networks' size: tiny, small or base.
+        network: Of encoder and decoder: auto, mlp, convolutional or textbook; between the codes are perceptrons.
+        latent: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
+        upper: Numbers in the upper code; the default is half as many.
+        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
+        beta: The weight of the prior's and the posterior's terms.
+        warmup: The share of training over which it rises from 0.
+        samples: Codes for each row.
+        doubly: Whether the gradient is the doubly reparameterised one.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
+    """
+    lower = latent_size(space, latent, image=32, vector=min(16, space.shape[0]))
+    upper = max(1, lower // 2) if upper is None else upper
+    if upper < 1:
+        raise UsageError(f"A code needs at least one number, got upper={upper}.")
+    told, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
+    method = HierarchicalVAE(
+        encoder(space, size, lower, network),
+        decoder(space, size, lower, network, told.outputs),
+        perceptron(space, size, lower, (2 * upper,), between),
+        perceptron(space, size, upper, (2 * lower,), between),
+        space,
+        latent=(lower, upper),
+        likelihood=told,
+        beta=beta,
+        warmup=warmup,
+        samples=samples,
+        doubly=doubly,
+    )
+    return Recipe(method, coding_training(space, network), "hvae", "VAE")

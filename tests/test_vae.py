@@ -1,0 +1,345 @@
+"""Variational bounds against closed forms, torch.distributions, and models whose likelihood is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from laws import recipe_for, space_data
+from torch import distributions, nn
+
+import pushforward as pf
+from pushforward.data import Batch, Sampler, Space, Split
+from pushforward.data.binarised import bits, drawn
+from pushforward.data.dataset import Dataset
+from pushforward.draws import BlockDraws, RowDraws
+from pushforward.errors import DataError, UsageError
+from pushforward.methods import HierarchicalVAE, Now
+from pushforward.methods.bounds import (
+    above_free_bits,
+    active_units,
+    divergences,
+    gaussian_log_prob,
+    importance_bound,
+    standard_log_prob,
+)
+from pushforward.methods.likelihoods import Bernoulli, Decoded, Gaussian, LogisticMixture
+
+CUBE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def now(rows, step=0, progress=0.0):
+    return Now(BlockDraws(0, step, rows), 0, progress)
+
+
+class Affine(nn.Module):
+    """A linear map with a bias, and, for a Gaussian, constant log-variances."""
+
+    def __init__(self, weight, bias=0.0, log_variance=None):
+        super().__init__()
+        self.map = nn.Linear(weight.shape[1], weight.shape[0]).to(weight.dtype)
+        with torch.no_grad():
+            self.map.weight.copy_(weight)
+            self.map.bias.fill_(bias)
+        self.log_variance = None if log_variance is None else nn.Parameter(torch.full((len(weight),), log_variance).to(weight))
+
+    def forward(self, x, t=None, condition=None):
+        mean = self.map(x)
+        return mean if self.log_variance is None else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+
+
+WEIGHT = torch.tensor([[1.2, 0.3], [-0.4, 0.8], [0.5, -1.0]])
+NOISE = -1.0
+"""Log-variance of the data around the decoder's output."""
+
+
+def linear_vae(**options):
+    """x = W z + noise, with a posterior that is not the exact one."""
+    encoder = Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, -0.5)
+    vae = pf.VAE(encoder, Affine(WEIGHT, 0.2), CUBE, latent=2, **options)
+    with torch.no_grad():
+        vae.likelihood.spread.fill_(NOISE / 10)
+    return vae
+
+
+def exact(x, weight=WEIGHT, offset=0.2):
+    covariance = weight @ weight.T + math.exp(NOISE) * torch.eye(len(weight))
+    return distributions.MultivariateNormal(torch.full((len(weight),), offset), covariance).log_prob(x)
+
+
+def test_divergences_and_densities_are_those_of_torch_distributions():
+    torch.manual_seed(0)
+    mean, log_variance, x = (torch.randn(7, 5) for _ in range(3))
+    q, p = distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(0.0, 1.0)
+    torch.testing.assert_close(divergences(mean, log_variance), distributions.kl_divergence(q, p))
+    torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance), q.log_prob(x).sum(1))
+    torch.testing.assert_close(standard_log_prob(x), p.log_prob(x).sum(1))
+    torch.testing.assert_close(gaussian_log_prob(x[:, :, None], mean[:, :, None], log_variance[:, :, None], 2), q.log_prob(x))
+
+
+def test_gradients_of_the_bound_are_those_of_torch_distributions():
+    """One code, the same noise: the loss and its gradients written out in torch.distributions."""
+    x, vae = torch.randn(11, 3), linear_vae(beta=0.7)
+    ((_, loss),) = list(vae.losses(Batch(x), now(11)))
+    mine = torch.autograd.grad(loss, list(vae.parameters()))
+    mean, log_variance = vae.encoder(x).chunk(2, 1)
+    q = distributions.Normal(mean, (log_variance / 2).exp())
+    z = mean + q.stddev * now(11).draws.normal((2,))
+    told = distributions.Normal(vae.decoder(z), (vae.likelihood.log_variance / 2).exp()).log_prob(x).sum(1)
+    kl = distributions.kl_divergence(q, distributions.Normal(torch.zeros(2), torch.ones(2))).sum(1)
+    theirs = torch.autograd.grad(-(told - 0.7 * kl).mean() / 3, list(vae.parameters()))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelihood():
+    x = exact_rows(64)
+    truth, vae, found = float(exact(x).mean()), linear_vae(), []
+    for samples, repeats in ((1, 400), (5, 80), (50, 8), (5000, 1)):
+        with torch.no_grad():
+            bounds = [importance_bound(vae.log_weights(x, samples, RowDraws(1000 * r, 64))).mean() for r in range(repeats)]
+        found.append(float(torch.stack(bounds).mean()))
+    assert found[0] < found[1] - 0.02
+    assert found[1] < found[2] - 0.01
+    assert found[2] < truth
+    assert found[3] == pytest.approx(truth, abs=0.01)
+
+
+def exact_rows(n):
+    torch.manual_seed(1)
+    return torch.randn(n, 2) @ WEIGHT.T + 0.2 + math.exp(NOISE / 2) * torch.randn(n, 3)
+
+
+def gradients(vae, x, samples, doubly, parameters, repeats=400):
+    """Gradients of the bound of one row, which stands in every row of a batch, by repeat."""
+    vae.samples, vae.doubly, found = samples, doubly, []
+    for step in range(repeats):
+        ((_, loss),) = list(vae.losses(Batch(x.expand(64, -1)), now(64, step)))
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters(vae))]))
+    return torch.stack(found)
+
+
+def agree(plain, doubly):
+    error = ((plain.var(0) + doubly.var(0)) / len(plain)).sqrt()
+    distance = (plain.mean(0) - doubly.mean(0)).abs() / error.clamp(min=1e-12)
+    assert float(distance.max()) < 4.5
+    assert float((plain.mean(0).abs() / error.clamp(min=1e-12)).max()) > 20, "gradients of zero would agree as well"
+
+
+def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper():
+    x = torch.tensor([[1.0, -0.3, 0.7]])
+    encoder = lambda vae: list(vae.encoder.parameters())  # noqa: E731
+    plain, doubly = (gradients(linear_vae(), x, 8, way, encoder) for way in (False, True))
+    agree(plain, doubly)
+    assert float(doubly.var(0).sum() / plain.var(0).sum()) < 0.6
+    decoder = lambda vae: [*vae.decoder.parameters(), *vae.likelihood.parameters()]  # noqa: E731
+    agree(*(gradients(linear_vae(), x, 8, way, decoder) for way in (False, True)))
+
+
+def test_the_value_of_the_loss_does_not_depend_on_the_gradient():
+    x = exact_rows(9)
+    losses = [float(next(linear_vae(samples=4, doubly=way).losses(Batch(x), now(9)))[1].detach()) for way in (False, True)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+UPPER = torch.tensor([[0.9], [-0.6]])
+
+
+def hierarchy(**options):
+    """u -> h = V u + noise -> x = W h + noise, with posteriors that are not the exact ones."""
+    made = HierarchicalVAE(
+        Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, -0.5),
+        Affine(WEIGHT, 0.2),
+        Affine(torch.tensor([[0.5, -0.3]]), -0.1, -0.4),
+        Affine(UPPER, 0.3, -0.7),
+        CUBE,
+        latent=(2, 1),
+        **options,
+    )
+    with torch.no_grad():
+        made.likelihood.spread.fill_(NOISE / 10)
+    return made
+
+
+def test_two_layers_reach_the_exact_likelihood():
+    x = exact_rows(64)
+    inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
+    covariance = WEIGHT @ inner @ WEIGHT.T + math.exp(NOISE) * torch.eye(3)
+    mean = WEIGHT @ torch.full((2,), 0.3) + 0.2
+    truth = float(distributions.MultivariateNormal(mean, covariance).log_prob(x).mean())
+    with torch.no_grad():
+        few = float(importance_bound(hierarchy().log_weights(x, 5, RowDraws(0, 64))).mean())
+        many = float(importance_bound(hierarchy().log_weights(x, 20_000, RowDraws(0, 64))).mean())
+    assert few < truth - 0.05
+    assert many == pytest.approx(truth, abs=0.01)
+
+
+def test_samples_of_two_layers_have_the_model_s_moments():
+    x = hierarchy().transport().sample(40_000, batch=40_000)
+    inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
+    torch.testing.assert_close(x.mean(0), WEIGHT @ torch.full((2,), 0.3) + 0.2, rtol=0, atol=0.03)
+    torch.testing.assert_close(torch.cov(x.T), WEIGHT @ inner @ WEIGHT.T, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("part", ["encoder", "upper_encoder", "upper_decoder", "decoder"])
+def test_the_doubly_reparameterised_gradient_holds_for_two_layers(part):
+    x = torch.tensor([[1.0, -0.3, 0.7]])
+    agree(*(gradients(hierarchy(), x, 8, way, lambda vae: list(getattr(vae, part).parameters())) for way in (False, True)))
+
+
+def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
+    torch.manual_seed(0)
+    rows = torch.rand(100, 3) * torch.tensor([0.01, 1.0, 2.0])
+    found = above_free_bits(rows, 0.25)
+    first, second = rows[:64].mean(0).clamp(min=0.25).sum(), rows[64:].mean(0).clamp(min=0.25).sum()
+    torch.testing.assert_close(found, torch.cat([first.expand(64), second.expand(36)]))
+    torch.testing.assert_close(above_free_bits(rows, 0.0), rows.sum(1))
+    mean = torch.full((64, 2), 0.1, requires_grad=True)
+    above_free_bits(divergences(mean, torch.zeros(64, 2)), 0.25).sum().backward()
+    assert not mean.grad.any(), "below the free bits nothing is pulled"
+
+
+def test_the_weight_of_the_kl_term_warms_up():
+    x = exact_rows(32)
+    loss = lambda share, **options: next(linear_vae(**options).losses(Batch(x), now(32, progress=share)))[1].detach()  # noqa: E731
+    torch.testing.assert_close(loss(0.1, beta=2.0, warmup=0.4), loss(0.0, beta=0.5))
+    torch.testing.assert_close(loss(0.9, beta=2.0, warmup=0.4), loss(0.0, beta=2.0))
+
+
+def test_active_units_vary_over_data():
+    torch.manual_seed(0)
+    mean = torch.randn(4000, 3) * torch.tensor([1.0, 0.05, 0.2])
+    assert float(active_units(mean)) == 2
+    assert float(active_units(mean[:1])) == 0
+
+
+def test_what_is_noted():
+    x, vae, at = exact_rows(2000), linear_vae(), now(2000)
+    list(vae.losses(Batch(x), at))
+    mean, log_variance = vae.encoder(x).chunk(2, 1)
+    assert float(at.notes["kl"]) == pytest.approx(float(divergences(mean, log_variance).sum(1).mean().detach()))
+    assert (float(at.notes["active_units"]), float(at.notes["units"])) == (2, 2)
+    z = mean + (log_variance / 2).exp() * now(2000).draws.normal((2,))
+    wanted = 1 - float((x - vae.decoder(z)).square().mean().detach())
+    assert float(at.notes["explained"]) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_logistic_mixture_sums_to_one_over_the_levels(channels):
+    torch.manual_seed(0)
+    space = Space(
+        shape=(channels, 1, 1), mean=(0.3,) * channels, std=(0.2,) * channels, low=(0,) * channels, high=(1,) * channels
+    )
+    mixture = LogisticMixture(space, components=3)
+    decoded = 2 * torch.randn(1, *mixture.outputs)
+    levels = torch.cartesian_prod(*[torch.arange(256.0) / 255] * channels).reshape(-1, channels, 1, 1)
+    chances = mixture.log_prob(space.to_model(levels), decoded.expand(len(levels), -1, -1, -1)).double().exp()
+    assert float(chances.sum()) == pytest.approx(1, abs=1e-4)
+    if channels == 1:
+        weights, places, scales = (part.flatten() for part in mixture._parts(decoded))
+        edges = (torch.arange(255) + 0.5) / 255 * 2 - 1
+        below = (weights.exp()[:, None] * torch.sigmoid((edges - places[:, None]) / scales.exp()[:, None])).sum(0)
+        assert float((chances.cumsum(0)[:-1] - below).abs().max()) < 1e-5
+
+
+def test_the_logistic_mixture_is_finite_far_from_its_data():
+    space = Space(shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.2,) * 3, low=(0,) * 3, high=(1,) * 3)
+    mixture = LogisticMixture(space)
+    decoded = (200 * torch.randn(6, *mixture.outputs)).requires_grad_()
+    x = space.to_model(torch.randint(0, 256, (6, 3, 2, 2)) / 255)
+    mixture.log_prob(x, decoded).sum().backward()
+    assert decoded.grad.isfinite().all()
+    assert mixture.log_prob(x, decoded).isfinite().all()
+    assert ((mixture.mean(decoded) >= space.bounds[0] - 1e-5) & (mixture.mean(decoded) <= space.bounds[1] + 1e-5)).all()
+
+
+def test_the_means_of_likelihoods():
+    space = Space(shape=(1, 2, 3), mean=(0.3,), std=(0.4,), low=(0,), high=(1,), binary=True)
+    decoded = torch.randn(5, 1, 2, 3)
+    torch.testing.assert_close(space.to_data(Bernoulli(space).mean(decoded)), torch.sigmoid(decoded))
+    assert Gaussian(space).mean(decoded) is decoded
+    wrapped = Decoded(nn.Identity(), Bernoulli(space))
+    wrapped.network.forward = lambda z, t, condition: z
+    torch.testing.assert_close(space.to_data(wrapped(decoded)), torch.sigmoid(decoded))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: linear_vae(warmup=1.5),
+        lambda: linear_vae(samples=0),
+        lambda: linear_vae(free_bits=-1.0),
+        lambda: linear_vae(samples=5, free_bits=0.1),
+        lambda: linear_vae(samples=5, beta=0.0),
+        lambda: hierarchy(beta=0.0),
+        lambda: LogisticMixture(CUBE),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(UsageError):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vae", {"likelihood": "logistic", "network": "convolutional"}),
+        ("vae", {"network": "textbook", "samples": 5, "doubly": True}),
+        ("vae", {"free_bits": 0.1, "warmup": 0.5}),
+        ("hvae", {"network": "textbook", "samples": 3}),
+    ],
+)
+def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):
+    """The bound rises, and labels reach both networks."""
+    data = pf.data.load("digits")
+    recipe = pf.recipes.named(name)(data.space, "tiny", **options)
+    run = pf.fit(recipe, data, steps=60, out=tmp_path / "run")
+    losses = [row["loss"]["autoencoder"] for row in run.losses()]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
+    z = torch.zeros(1, *run.transport.noise_shape)
+    first, second = (run.transport(z, {"label": torch.tensor([label])}) for label in (0, 1))
+    assert (first - second).abs().max() > 1e-3
+
+
+def grey(rows=40):
+    random = np.random.default_rng(0)
+    return space_data((1, 4, 5), labels=False, rows=rows), random
+
+
+def test_bits_are_ones_as_often_as_their_values_say():
+    x = np.broadcast_to(np.array([0, 1, 51, 128, 254, 255], np.uint8).reshape(1, 1, 1, 6), (60_000, 1, 1, 6))
+    share = (bits(np.ascontiguousarray(x), 7, np.arange(60_000)) == 255).mean((0, 1, 2))
+    assert (share[0], share[5]) == (0, 1)
+    np.testing.assert_allclose(share, np.array([0, 1, 51, 128, 254, 255]) / 255, atol=0.01)
+    assert np.array_equal(bits(x[:5], 7, np.arange(5)), bits(x[:9], 7, np.arange(9))[:5])
+
+
+def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
+    data = drawn(grey()[0], "binary")
+    assert data.space.binary
+    assert set(np.unique(data.held_out.x)) <= {0, 255}
+    assert data.fingerprint == drawn(grey()[0], "binary").fingerprint
+    assert data.fingerprint != drawn(grey()[0], "binary", seed=1).fingerprint
+    sampler = Sampler(data, 40, seed=3)
+    first, second = (data.space.to_data(sampler.batch(epoch).x) for epoch in (0, 1))
+    torch.testing.assert_close(sampler.batch(0).x, Sampler(data, 40, seed=3).batch(0).x)
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    back = [torch.from_numpy(np.argsort(sampler.order(epoch))) for epoch in (0, 1)]
+    first, second = first[back[0]], second[back[1]]
+    assert 0.1 < float((first != second).float().mean()) < 0.5
+    mean = torch.stack(
+        [data.space.to_data(sampler.batch(e).x)[torch.from_numpy(np.argsort(sampler.order(e)))] for e in range(400)]
+    )
+    np.testing.assert_allclose(mean.mean(0).numpy(), data.probabilities / 255, atol=0.13)
+
+
+def test_vectors_are_not_binarised():
+    rows = np.zeros((4, 3), np.float32)
+    with pytest.raises(DataError, match="only images"):
+        drawn(Dataset("rows", CUBE, Split(rows), Split(rows)), "binary")
+
+
+def test_binary_digits_take_the_bernoulli_likelihood():
+    data = pf.data.load("binary-digits")
+    assert isinstance(recipe_for("vae", data).method.likelihood, Bernoulli)
+    assert data.space.shape == (1, 8, 8)
