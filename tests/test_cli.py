@@ -65,8 +65,8 @@ def run(capsys, *words):
         (["train", "flow", "--steps", "5", "--budget", "5s"], 2, "only one budget"),
         (["train", "flow", "--batch", "96", "--accumulate", "2"], 2, "multiple of"),
         (["train", "flow", "--out", "flow"], 2, "exists already"),
-        (["train", "gan", "--latent", "many"], 2, "needs a number"),
-        (["train", "gan", "--latent", "0"], 2, "at least one number"),
+        (["train", "gan", "--latent-size", "many"], 2, "needs a number"),
+        (["train", "gan", "--latent-size", "0"], 2, "at least one number"),
         (["train", "flow", "--device", "tpu"], 2, "device"),
         (["train", "flow", "--data", "table.csv"], 3, "kind"),
         (["resume", "nothing"], 4, "no run"),
@@ -164,7 +164,7 @@ def test_bare_call_shows_five_examples(capsys):
 def test_recipe_help_adds_its_settings(capsys):
     code, out, _ = run(capsys, "train", "gan", "--help")
     assert code == 0
-    for option in ("--latent", "--game", "--gamma"):
+    for option in ("--latent-size", "--game", "--gamma"):
         assert option in out
 
 

@@ -376,7 +376,7 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     assert (vectors.method.generator.signs, vectors.method.critic.waves) == (10, 32)
     assert not isinstance(images.method.generator, Signs)
     assert not isinstance(images.method.critic, Fourier)
-    held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent=5)
+    held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent_size=5)
     assert held.method.generator.signs == 5
     assert not any(isinstance(part, Fourier) for part in held.method.critic.modules())
     for shape, waves in (((1, 8, 8), 4), ((2,), -3)):

@@ -20,7 +20,7 @@ def here(tmp_path_factory):
     shutil.copy(DOCS / "examples" / "mine.py", folder / "mine.py")
     os.chdir(folder)
     os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
-    assert main(["train", "./mine.py", *TINY, "--steps", "4", "--latent", "8", "--out", "run"]) == 0
+    assert main(["train", "./mine.py", *TINY, "--steps", "4", "--latent-size", "8", "--out", "run"]) == 0
     yield folder
     os.chdir(before)
 
@@ -57,7 +57,7 @@ def test_what_to_do_next_names_the_file(here, capsys):
 
 
 def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
-    words = ["train", "./mine.py", *TINY, "--steps", "2", "--latent", "8", "--init", "run"]
+    words = ["train", "./mine.py", *TINY, "--steps", "2", "--latent-size", "8", "--init", "run"]
     assert main([*words, "--out", "next"]) == 0
     newer = here / "newer.py"
     newer.write_text((here / "mine.py").read_text() + "\n# changed\n")

@@ -136,14 +136,14 @@ def test_nothing_moves_the_frozen_network():
     network = critic().train()
     before = {name: value.clone() for name, value in frozen().state_dict().items()}
     image = torch.rand(2, *SHAPE)
-    first = network.features(image)
+    first = network.eyes.of_image(image)
     network(images()).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in frozen().parameters())
     after = frozen().state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(torch.equal(a, b) for a, b in zip(first, network.eval().features(image), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, network.eval().eyes.of_image(image), strict=True))
     mine = {p.data_ptr() for p in network.parameters()} | {b.data_ptr() for b in network.buffers()}
     assert not mine & {p.data_ptr() for p in frozen().parameters()}
 
@@ -252,9 +252,9 @@ def test_rows_are_independent_and_in_any_layout():
 @needs_extra
 def test_features_keep_their_precision_under_autocast():
     network, image = critic(), torch.rand(2, *SHAPE)
-    wanted = network.features(image)
+    wanted = network.eyes.of_image(image)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = network.features(image)
+        found = network.eyes.of_image(image)
     assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 

@@ -829,7 +829,7 @@ def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
     np.savez(tmp_path / "my images.npz", x=rows, y=np.arange(90) % 3)
     words = ["vae", "--data", "my images.npz", "--resize", "8", "--limit", "70", "--condition", "none", "--size", "tiny"]
     words += ["--steps", "3", "--batch", "128", "--accumulate", "2", "--lr", "0.002", "--ema", "700", "--precision", "float32"]
-    words += ["--augment", "flip,shift", "--checkpoint-every", "2", "--latent", "5", "--seed", "3"]
+    words += ["--augment", "flip,shift", "--checkpoint-every", "2", "--latent-size", "5", "--seed", "3"]
     run = trained_by_command(tmp_path, monkeypatch, *words)
     assert_same(final_state(run.folder), repeated(run))
     again = pf.load(f"{run.folder}-again")

@@ -46,13 +46,15 @@ def energy(x: Tensor, g: Tensor) -> Tensor:
     return 2 * torch.cdist(x, g).mean() - near
 
 
-def mine(space: Space, size: str = "small", *, latent: int = 16) -> Recipe:
+def mine(space: Space, size: str = "small", *, latent_size: int = 16) -> Recipe:
     """A generator trained by the energy distance.
 
     Args:
         space: The data's shape, units and classes.
         size: tiny, small or base.
-        latent: Numbers in one row of noise.
+        latent_size: Numbers in one row of noise.
     """
-    network = MLP.sized(size, shape=(latent,), outputs=space.size, classes=len(space.classes), times=0)
-    return Recipe(Energy(Reshaped(network, space.shape), space, latent=latent), Training(batch=256), "mine", "energy distance")
+    network = MLP.sized(size, shape=(latent_size,), outputs=space.size, classes=len(space.classes), times=0)
+    return Recipe(
+        Energy(Reshaped(network, space.shape), space, latent=latent_size), Training(batch=256), "mine", "energy distance"
+    )

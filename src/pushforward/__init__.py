@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
     from pushforward.recipes import Recipe, Training
     from pushforward.report import Report, compare
-    from pushforward.training import Progress, Run, fit, load, resume
+    from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
 __version__ = "0.1.0"
@@ -92,7 +92,7 @@ _HOMES = {
     "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
     "recipes": ("Recipe", "Training"),
     "report": ("Report", "compare"),
-    "training": ("Progress", "Run", "fit", "load", "resume"),
+    "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -136,6 +136,7 @@ __all__ = [
     "fit",
     "grid_learning",
     "guidance",
+    "in_latent",
     "interop",
     "interpolation",
     "latents",

@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.interpolation import WAYS, lerp, slerp
-from pushforward.transports import BATCH, Asked, Flow, Latent, Transport
+from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
 
 __all__ = [
     "WAYS",
@@ -29,6 +29,7 @@ __all__ = [
     "lerp",
     "one_row",
     "slerp",
+    "variation",
     "vary",
 ]
 
@@ -67,8 +68,8 @@ def interpolate(
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
     """
-    made = iterative(flow)
-    given = made.conditions(1, asked(made, condition), 0)
+    made = flow if isinstance(flow, Latent) else iterative(flow)
+    given = made.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
     ends = torch.stack([one_row(made, a), one_row(made, b)])
     z = made.encode(ends, _repeated(given, 2))
     return _along(made, z[:1], z[1:], frames, given, way, batch)
@@ -144,7 +145,7 @@ def interpolate_seeds(
 
 
 def _check_deterministic(transport: Transport) -> None:
-    inner = transport.inner if isinstance(transport, Latent) else transport
+    inner = inner_of(transport)
     if isinstance(inner, Flow) and inner.solver.stochastic:
         raise UsageError(
             "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
@@ -290,4 +291,20 @@ def vary(
         UsageError: As `Variation` and `asked`.
         Diverged: If a row is not finite.
     """
-    return Variation(flow, x, strength).sample(n, asked(iterative(flow), condition), seed=seed, batch=batch)
+    return variation(flow, x, strength).sample(n, asked(iterative(inner_of(flow)), condition), seed=seed, batch=batch)
+
+
+def variation(flow: Transport, x: Tensor, strength: float) -> Transport:
+    """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
+
+    Args:
+        flow: An iterative model under any solver, or a `Latent` of one.
+        x: Data units, (*shape).
+        strength: In (0, 1].
+
+    Raises:
+        UsageError: As `Variation`.
+    """
+    if not isinstance(flow, Latent):
+        return Variation(flow, x, strength)
+    return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None])[0], strength))

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from pushforward.errors import UsageError
 
@@ -34,13 +33,14 @@ def network_precision(name: str) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
-def call(network: nn.Module | Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """``network(*inputs)`` under the active precision; the result has the type of the first input."""
+def call(network: Callable[..., Any], *inputs: Any) -> Any:
+    """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
     dtype, first = _ACTIVE.get(), inputs[0]
     if dtype is None:
         return network(*inputs)
     with torch.autocast(first.device.type, dtype=dtype):
-        return network(*inputs).to(first.dtype)
+        found = network(*inputs)
+        return [one.to(first.dtype) for one in found] if isinstance(found, list) else found.to(first.dtype)
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ from pushforward.paths import Coefficients
 from pushforward.precision import call
 from pushforward.solvers import Solver, grids
 
-__all__ = ["Autoencoder", "Flow", "Invertible", "Latent", "Map", "Transport"]
+__all__ = ["Autoencoder", "Flow", "Invertible", "Latent", "Map", "Transport", "inner_of", "with_inner"]
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
@@ -364,22 +365,30 @@ class Autoencoder(nn.Module):
     """An encoder and a decoder, between data in model units and a latent.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 latent)``, means then log-variances.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
         decoder: ``decoder(latent, None, condition) -> x``.
-        space: The data's shape and units.
+        space: The data's shape and units, with classes where both are told labels.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space) -> None:
         super().__init__()
         self.encoder, self.decoder, self.space = encoder, decoder, space
 
+    def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
+        return call(self.encoder, x, None, self._told(condition))
+
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The mean code (n, latent) of data in model units."""
-        return call(self.encoder, x, None, condition).chunk(2, dim=1)[0]
+        """The mean code (n, c, ...) of data in model units."""
+        return self.moments(x, condition).chunk(2, dim=1)[0]
 
     def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
         """Data in model units from codes."""
-        return call(self.decoder, latent, None, condition)
+        return call(self.decoder, latent, None, self._told(condition))
+
+    def _told(self, condition: Condition) -> Condition:
+        """Labels, for an autoencoder that knows any; the models in its latent space may know more than it."""
+        return condition if self.space.classes else None
 
 
 class Latent(Transport):
@@ -393,13 +402,79 @@ class Latent(Transport):
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
         super().__init__()
         self.inner, self.autoencoder = inner, autoencoder
-        self.space, self.noise_shape = autoencoder.space, inner.noise_shape
+        own = inner.space
+        self.space = dataclasses.replace(autoencoder.space, classes=own.classes, frequencies=own.frequencies, target=own.target)
+        self.noise_shape, self.conditioned_on = inner.noise_shape, inner.conditioned_on
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """decode(inner(z))."""
-        return self.autoencoder.decode(self.inner.space.to_data(self.inner(z, condition, draws)), condition)
+        return self.decode(self.inner(z, condition, draws), condition)
+
+    def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
+        """Data in model units from codes in their own model units."""
+        return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
+
+    def noise(self, draws: Draws) -> Tensor:
+        """The inner transport's."""
+        return self.inner.noise(draws)
+
+    def on(self, inner: Transport) -> Latent:
+        """The same decoder after another transport to its codes, such as one of other steps."""
+        return Latent(inner, self.autoencoder)
+
+    def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The mean codes of data, in the codes' data units.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+        """
+        with torch.no_grad():
+            return self.autoencoder.encode(self.space.to_model(x.to(self.device)), condition)
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The noise that is moved to x, through its mean code.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+
+        Raises:
+            UsageError: For an inner transport that cannot be inverted.
+        """
+        if not isinstance(self.inner, Invertible):
+            raise UsageError(
+                f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
+            )
+        return self.inner.encode(self.codes(x, condition), condition)
+
+    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+        """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
+
+        Raises:
+            UsageError: For an inner transport without steps.
+        """
+        if not isinstance(self.inner, Flow):
+            raise UsageError("A one-call model has no steps to show.")
+        with torch.no_grad():
+            given = self.conditions(n, condition, seed)
+        for t, codes in self.inner.trajectory(n, given, seed=seed):
+            with torch.no_grad():
+                x = self.autoencoder.decode(codes.to(self.device), given)
+                made = self.space.to_data(_finite(x)).cpu()
+            yield t, made
 
     @property
     def calls(self) -> int:
         """The inner transport's and one of the decoder."""
         return self.inner.calls + 1
+
+
+def inner_of(transport: Transport) -> Transport:
+    """What moves the noise: the transport itself, or the one in the latent space of a `Latent`."""
+    return transport.inner if isinstance(transport, Latent) else transport
+
+
+def with_inner(transport: Transport, inner: Transport) -> Transport:
+    """``inner`` in the place of what moves the noise; see `inner_of`."""
+    return transport.on(inner) if isinstance(transport, Latent) else inner

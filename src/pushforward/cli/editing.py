@@ -78,7 +78,7 @@ def interpolate(
     """
     from pushforward import editing
     from pushforward.outputs import check_target
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
     if (start is None) != (end is None) or (start is not None and seeds is not None):
         raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
@@ -103,7 +103,7 @@ def interpolate(
             x = between(transport, ends, frames, condition, way, loading)
             errors = [float((made - image).square().mean().sqrt()) for made, image in zip((x[0], x[-1]), ends, strict=True)]
             result["end_errors"] = errors
-            better = "; more --steps help" if isinstance(transport, Flow) else ""
+            better = "; more --steps help" if isinstance(inner_of(transport), Flow) else ""
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     _write_frames(target, loaded.space, x, overwrite)
     show(result, json, lambda r: r["out"])
@@ -148,7 +148,7 @@ def vary(
         json: Print the result as JSON.
     """
     from pushforward import editing, latents
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
@@ -156,8 +156,8 @@ def vary(
     target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
     condition = _condition(loaded, label, guiding)
     x = image_of(loaded.space, image, resize)
-    if isinstance(made, Flow):
-        varied: Transport = editing.Variation(made, x, strength)
+    if isinstance(inner_of(made), Flow):
+        varied: Transport = editing.variation(made, x, strength)
     else:
         latents.Nearby(made, x.new_zeros(made.noise_shape), strength)  # a strength that is none is refused before the search
         nearest, condition = found(made, x, condition, loading)
@@ -305,8 +305,13 @@ def _choices(made: Transport, solving: Solving, rounds: int | None) -> dict[str,
 
 
 def _check_editable(run: Run, transport: Transport) -> None:
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, Latent
 
+    if isinstance(transport, Latent):
+        raise UsageError(
+            f"{run.folder} holds a model in a latent space, whose noise levels are of codes and not of pixels: it cannot keep "
+            "part of an image as it is. Use a model of pixels; `pushforward vary` and `interpolate` take every model."
+        )
     if not isinstance(transport, Flow):
         raise UsageError(
             f"{run.folder} holds a one-call model ({run.spec['family']}): it has no noise levels, so it cannot fill or enlarge "
@@ -373,9 +378,10 @@ def _draw(
     """Write the samples of a transport that edits, and say what was done."""
     from pushforward import editing
     from pushforward.outputs import write_samples
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
-    given = editing.asked(made, condition) if isinstance(made, Flow) else condition
+    flow = inner_of(made)
+    given = editing.asked(flow, condition) if isinstance(flow, Flow) else condition
     with precision_of(loading):
         parts = edited.stream(n, given, seed=seed, batch=loading.batch)
         write_samples(target, edited.space, n, parts, overwrite)

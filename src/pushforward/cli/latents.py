@@ -139,9 +139,9 @@ def between(
 ) -> Tensor:
     """Frames from one image to another: between their noises, or the z that a search finds for them under one label."""
     from pushforward import editing
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
-    if isinstance(transport, Flow):
+    if isinstance(inner_of(transport), Flow):
         return editing.interpolate(transport, ends[0], ends[1], frames, condition, way=way, batch=loading.batch)
     first, condition = found(transport, ends[0], condition, loading)
     last, condition = found(transport, ends[1], condition, loading)
@@ -165,9 +165,9 @@ def found(
 
 
 def _check_one_call(run: Run, mend: str) -> None:
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
-    if isinstance(run.transport, Flow):
+    if isinstance(inner_of(run.transport), Flow):
         raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {mend}.")
 
 

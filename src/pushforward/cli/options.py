@@ -74,6 +74,11 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
     from pushforward import recipes
 
     known = recipes.settings(recipes.named(name))
+    taken = [key for key in known if key in options]
+    if taken:
+        raise UsageError(
+            f'The recipe {name} has a setting "{taken[0]}", but train has an option of that name: give it another one.'
+        )
     values = {}
     for option, text in settings.items():
         key = option.replace("-", "_")
@@ -84,15 +89,28 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
     return values
 
 
-def recipe_of(name: str, data: Dataset, size: str, values: dict[str, Any], changes: dict[str, Any], seed: int) -> Any:
-    """The recipe with its own settings (`settings_of`) and training changes."""
+def recipe_of(
+    name: str,
+    data: Dataset,
+    size: str,
+    values: dict[str, Any],
+    changes: dict[str, Any],
+    seed: int,
+    latent: str | None = None,
+) -> Any:
+    """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
     import dataclasses
 
     from pushforward import recipes
+    from pushforward.training import in_latent
     from pushforward.training.start import seeded
 
     function = recipes.named(name)
-    made = seeded(lambda: function(data.space, size, **values), seed)
+    if latent is None:
+        made = seeded(lambda: function(data.space, size, **values), seed)
+    else:
+        say(f"encoding {len(data.train):,} rows with {latent} ...")
+        made = seeded(lambda: in_latent(function, data, latent, size, **values), seed)
     players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
     return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
 

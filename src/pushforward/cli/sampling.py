@@ -125,7 +125,7 @@ def transport_of(run: Run, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUI
         UsageError: For options that a one-call model does not have, or an iterative one, or that cannot be.
     """
     from pushforward import solvers
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of, with_inner
 
     made = run.transport
     if solving.truncation is not None:
@@ -133,21 +133,22 @@ def transport_of(run: Run, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUI
     given = [*_given(solving), *_given(guiding)]
     if not given:
         return made
-    if not isinstance(made, Flow):
+    flow = inner_of(made)
+    if not isinstance(flow, Flow):
         raise UsageError(f"{', '.join(given)}: {run.folder} holds a one-call model ({run.spec['family']}), which has no solver.")
-    steps = made.steps if solving.steps is None else solving.steps
+    steps = flow.steps if solving.steps is None else solving.steps
     if steps < 1:
         raise UsageError("--steps must be at least 1.")
-    chosen = solvers.named(solving.solver) if solving.solver else made.solver
-    grid = _grid(run, made, solving, chosen, steps, guided=bool(_given(guiding)))
-    return Flow(_guided(made.denoiser, guiding, loading), chosen, steps, grid)
+    chosen = solvers.named(solving.solver) if solving.solver else flow.solver
+    grid = _grid(run, flow, solving, chosen, steps, guided=bool(_given(guiding)))
+    return with_inner(made, Flow(_guided(flow.denoiser, guiding, loading), chosen, steps, grid))
 
 
 def _truncated(run: Run, limit: float) -> Transport:
     from pushforward.latents import Truncated
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
-    if isinstance(run.transport, Flow):
+    if isinstance(inner_of(run.transport), Flow):
         raise UsageError(
             f"--truncation: {run.folder} holds an iterative model ({run.spec['family']}), and truncation is for one-call models. "
             "Guidance makes its samples truer and less varied: --scale 2 --label LABEL."

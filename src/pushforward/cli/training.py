@@ -121,6 +121,7 @@ def train(
     precision: Precision | None = None,
     checkpoint_every: int | None = None,
     init: str | None = None,
+    latent: str | None = None,
     plugin: Plugins = (),
     download: Flag = False,
     json: Flag = False,
@@ -151,6 +152,7 @@ def train(
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
             The last step is always saved.
         init: A run whose weights to start from.
+        latent: A run of autoencoder, vae, hvae or vqvae, or a folder of diffusers' AutoencoderKL: train in its latent space.
         plugin: The Python file that the run of --init was trained with.
         download: Fetch a named set that is not there yet.
         json: Print the result as JSON.
@@ -167,7 +169,7 @@ def train(
         free_folder(out, "", "")
     loaded = source(data, target, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
-    made = recipe_of(recipe, loaded, size, values, changes, seed)
+    made = recipe_of(recipe, loaded, size, values, changes, seed, latent)
     if start is not None:
         _check_start(start, made)
     folder = free_folder(out, loaded.name, made.name)
@@ -180,7 +182,7 @@ def train(
             seed=seed,
             init=start,
             plugins=own,
-            asked=asked_for(size, changes, values),
+            asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent}),
             device=device_of(device),
             augment=words(augment),
             checkpoint_every=checkpoint_every,

@@ -47,14 +47,14 @@ def tune(
     from pushforward.grid_learning import learn_grid
     from pushforward.precision import network_precision, resolve_precision
     from pushforward.training import load
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
     where = device_of(device)
     check_plugins(plugin)
     if rows < 1 or rounds < 1:
         raise UsageError(f"--rows and --rounds must be at least 1, got {rows} and {rounds}.")
     loaded = load(run, raw=raw, checkpoint=checkpoint, plugins=plugin, device=where)
-    made = loaded.transport
+    made = inner_of(loaded.transport)
     if not isinstance(made, Flow):
         raise UsageError(f"{loaded.folder} holds a one-call model ({loaded.spec['family']}), which has no steps to tune.")
     chosen = solvers.named(solver) if solver else made.solver

@@ -72,9 +72,9 @@ def sample(
 def _gif(path: Path, transport: Any, n: int, condition: dict[str, Any] | None, seed: int) -> None:
     from pushforward.outputs import replacing
     from pushforward.pictures import write_gif
-    from pushforward.transports import Flow
+    from pushforward.transports import Flow, inner_of
 
-    if not isinstance(transport, Flow):
+    if not isinstance(inner_of(transport), Flow):
         raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
     frames = [transport.space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
     with replacing(path) as temporary:

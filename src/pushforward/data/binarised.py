@@ -28,11 +28,11 @@ _CHUNK = 4096
 
 
 def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
-    """0 or 255 for every value, 255 with probability value / 255: a function of its place and of the words, a row's own among them.
+    """0 or 255 for every value, 255 with probability value / 255: a function of its place and of the words.
 
     Args:
         x: (n, C, H, W).
-        words: Integers, or arrays of n of them.
+        words: Integers, or arrays of n of them, such as the rows' own numbers.
     """
     keys = [np.asarray(word)[:, None] if np.ndim(word) else word for word in words]
     uniform = mix(*keys, np.arange(x[0].size)) >> np.uint64(40)

@@ -21,7 +21,7 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix, permutation
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["AUGMENTATIONS", "Batch", "Sampler"]
+__all__ = ["AUGMENTATIONS", "Batch", "PreparedSampler", "Sampler"]
 
 AUGMENTATIONS = {
     "flip": "mirror left and right with probability 1/2",
@@ -188,3 +188,32 @@ class Sampler:
         """Uniform integers from -m to m, m = max(1, size // 8)."""
         reach = max(1, size // 8)
         return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
+
+
+class PreparedSampler:
+    """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its rows.
+
+    Args:
+        dataset: where the rows come from.
+        prepared: what was made of its training rows, float32 (n, ...), in their order.
+        batch: rows per batch, at least 1.
+        seed: keys the order.
+        condition: whether batches carry labels, where the dataset has them.
+
+    Raises:
+        UsageError: a batch below 1, or another number of rows.
+    """
+
+    def __init__(self, dataset: Dataset, prepared: Tensor, batch: int, *, seed: int = 0, condition: bool = True) -> None:
+        if len(prepared) != len(dataset.train):
+            raise UsageError(f"{len(prepared)} rows were prepared of {len(dataset.train)} training rows.")
+        self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, condition=condition)
+        self.labels = None if dataset.train.labels is None or not condition else torch.from_numpy(dataset.train.labels)
+
+    def batch(self, number: int, device: str | torch.device = "cpu") -> Batch:
+        """Batch number 0, 1, 2, ...; ``x`` holds what was prepared of the rows that `Sampler.batch` would hand out."""
+        size = self.order.batch_size
+        _, rows = self.order.positions(number * size, (number + 1) * size)
+        index = torch.from_numpy(rows)
+        condition = None if self.labels is None else {"label": self.labels.index_select(0, index).to(device)}
+        return Batch(self.prepared.index_select(0, index).to(device), condition)

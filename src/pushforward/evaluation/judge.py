@@ -21,7 +21,7 @@ from pushforward.evaluation.scoring import compared, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.training import Run, load
 from pushforward.training.run import machine
-from pushforward.transports import BATCH, Flow, Transport
+from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
 __all__ = ["Judge", "evaluate"]
 
@@ -151,7 +151,8 @@ class Judge:
         return content, _pictures(transport, model if isinstance(model, Run) else None)
 
     def _sampling(self, transport: Transport) -> dict[str, Any]:
-        solver = {"solver": _title(transport), "steps": transport.steps} if isinstance(transport, Flow) else {}
+        flow = inner_of(transport)
+        solver = {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
         count = 64 if transport.space.kind == "image" else 1000
         return {
             **solver,
@@ -162,20 +163,21 @@ class Judge:
 
     def _curve(self, transport: Transport) -> list[dict[str, Any]]:
         """Fréchet distance and coverage against network calls, for as many steps as the time allows."""
-        if not isinstance(transport, Flow) or transport.solver.adaptive:
+        flow = inner_of(transport)
+        if not isinstance(flow, Flow) or flow.solver.adaptive:
             return []
         import time
 
         points, started = [], time.perf_counter()
         for steps in CURVE_STEPS:
             # times given one by one are for their own number of steps
-            grid = transport.grid if isinstance(transport.grid, str) else None
-            flow = transport.with_solver(transport.solver, steps, grid)
+            grid = flow.grid if isinstance(flow.grid, str) else None
+            made = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
             began = time.perf_counter()
-            x, _ = self._draw(flow, REPEAT_SEEDS)
+            x, _ = self._draw(made, REPEAT_SEEDS)
             took = time.perf_counter() - began
             found = score(x, self.data, self.features, n=self.n, metrics=("frechet", "manifold"))
-            point = {"steps": steps, "calls": flow.calls}
+            point = {"steps": steps, "calls": made.calls}
             points.append(point | {key: found[key].value for key in ("frechet", "coverage") if key in found})
             if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
                 break
@@ -184,7 +186,8 @@ class Judge:
     def _trajectory(self, transport: Transport, seconds: float) -> dict[str, Any] | None:
         """How an iterative model moves, on as many rows as the time allows; ``seconds`` is that of one sample.
 
-        None for one-call models, and for flows from another source than noise, which have no noise levels.
+        None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
+        latent space, which move codes.
         """
         if not isinstance(transport, Flow) or transport.source is not None:
             return None
@@ -308,8 +311,9 @@ def _shown(space: Any, x: torch.Tensor) -> np.ndarray:
 
 
 def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
-    if not isinstance(transport, Flow):
+    if not isinstance(inner_of(transport), Flow):
         return None
+    assert isinstance(transport, (Flow, Latent))
     count = 16 if transport.space.kind == "image" else 600
     return [(t, _shown(transport.space, x)) for t, x in transport.trajectory(count)]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pushforward.methods.denoising import Denoising
+from pushforward.methods.encoded import Encoded
 from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchy import HierarchicalVAE
 from pushforward.methods.method import Method, Now
+from pushforward.methods.perceptual import PerceptualAutoencoder
 from pushforward.methods.vae import VAE
 from pushforward.spec import classes
 
-__all__ = ["GAN", "VAE", "Denoising", "HierarchicalVAE", "Method", "Now", "registry"]
+__all__ = ["GAN", "VAE", "Denoising", "Encoded", "HierarchicalVAE", "Method", "Now", "PerceptualAutoencoder", "registry"]
 
 
 def registry() -> dict[str, type[Method]]:

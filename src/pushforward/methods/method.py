@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
-from pushforward.transports import Transport
+from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["Method", "Now", "Scoring"]
+__all__ = ["Coding", "Method", "Now", "Preparing", "Scoring"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,31 @@ class Scoring(Protocol):
         ...
 
 
+@runtime_checkable
+class Coding(Protocol):
+    """A method that learns codes of data, in whose space other methods can learn."""
+
+    def autoencoder(self) -> Autoencoder:
+        """From data to codes and back, with the present weights."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A method that is trained on what its frozen parts make of the data, computed once before training."""
+
+    space: Space
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The frozen parts by name."""
+        ...
+
+    def prepared(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """What batches hold in the place of data in model units: (n, ...) from x (n, *shape)."""
+        ...
+
+
 class Method(nn.Module, ABC):
     """A way of learning a transport.
 
@@ -68,6 +93,11 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def players(self) -> Mapping[str, nn.Module]:
         """What each turn updates, by player's name; frozen parts are no players."""
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Frozen parts by name, such as a teacher or an autoencoder; they belong to no player."""
+        return {}
 
     @property
     def group(self) -> int:

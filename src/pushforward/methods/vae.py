@@ -25,7 +25,27 @@ from pushforward.methods.method import Method, Now
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "Certain"]
+
+NOTHING = -40.0
+"""The log-variance of codes that are certain."""
+
+
+class Certain(nn.Module):
+    """An encoder whose codes are its means: that of a plain autoencoder, which learns no variances.
+
+    Args:
+        network: ``network(x, None, condition) -> (n, 2 c, ...)``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Its means, and log-variances of practically nothing."""
+        mean = self.network(x, t, condition).chunk(2, dim=1)[0]
+        return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
 class VAE(Method):
@@ -150,7 +170,7 @@ class VAE(Method):
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        return Autoencoder(self.encoder, self._mean(), self.space)
+        return Autoencoder(self.encoder if self.beta else Certain(self.encoder), self._mean(), self.space)
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn from the prior."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from pushforward.networks.autoencoder import Decoder, Encoder
+from pushforward.networks.compression import Compressor, Expander
 from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
@@ -17,7 +18,9 @@ from pushforward.networks.fourier import Fourier
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.packing import Packed
+from pushforward.networks.patch import PatchCritic
 from pushforward.networks.perceptron import Perceptron
+from pushforward.networks.perceptual import PretrainedFeatures
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resnet import Critic, Generator
@@ -28,6 +31,7 @@ from pushforward.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Compressor",
     "ConditionEmbedding",
     "Critic",
     "DCGANCritic",
@@ -35,11 +39,14 @@ __all__ = [
     "Decoder",
     "DiT",
     "Encoder",
+    "Expander",
     "Fourier",
     "Generator",
     "LevelPosterior",
     "Packed",
+    "PatchCritic",
     "Perceptron",
+    "PretrainedFeatures",
     "ProjectedCritic",
     "ProjectionHead",
     "Reshaped",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.draws import RowDraws
-from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition
-from pushforward.networks.pretrained import FEATURES, STRIDES, pretrained
+from pushforward.networks.perceptual import PretrainedFeatures, bilinear
+from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.resnet import Resample
 from pushforward.networks.spectral import Spectral
@@ -22,19 +22,6 @@ from pushforward.networks.spectral import Spectral
 __all__ = ["ProjectedCritic"]
 
 SLOPE = 0.2
-
-
-def bilinear(new: int, old: int) -> Tensor:
-    """The matrix of bilinear resampling, smoothed where it makes fewer numbers (antialiased).
-
-    Args:
-        new: How many numbers come out.
-        old: How many go in.
-
-    Returns:
-        (new, old); each row sums to 1.
-    """
-    return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
 
 
 class Mixing(nn.Module):
@@ -182,15 +169,9 @@ class ProjectedCritic(nn.Module):
         positive(side=side, width=width, hidden=hidden)
         count(classes=classes, seed=seed)
         self.shape = image_shape(shape)
-        self.mean, self.std = _units(self.shape[0], mean, std)
+        self.eyes = PretrainedFeatures(shape, mean=mean, std=std, side=side, backgrounds=backgrounds)
+        self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
         self.side, self.width, self.hidden, self.classes, self.seed = side, width, hidden, classes, seed
-        self.backgrounds = tuple(float(value) for value in backgrounds)
-        if side % STRIDES[-1]:
-            raise UsageError(f"side is {side}; expected a multiple of {STRIDES[-1]}, such as 64, 128 or 224.")
-        if not self.backgrounds or not all(0 <= value <= 1 for value in self.backgrounds):
-            raise UsageError(f"backgrounds are {self.backgrounds}; expected at least one, each from 0 (black) to 1 (white).")
-        pretrained(torch.device("cpu"), torch.float32)  # tells at once what is missing
-        self.resize = Resample(bilinear(side, self.shape[1]), bilinear(side, self.shape[2]))
         self.mixing = Mixing(side, width, seed)
         self.critics = nn.ModuleList(
             [
@@ -250,44 +231,7 @@ class ProjectedCritic(nn.Module):
         """
         check_input(x, self.shape, "ProjectedCritic")
         scores = []
-        for image in self._images(x):
-            mixed = self.mixing(self.features(image))
+        for image in self.eyes.images(x):
+            mixed = self.mixing(self.eyes.of_image(image))
             scores += [critic(h, t, condition) for critic, h in zip(self.critics, mixed, strict=True)]
         return torch.stack(scores, dim=1).to(x.dtype)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ProjectedCritic:
-        """Go to another device or type, and make the frozen network ready there: inside jvp or export it could not be."""
-        super()._apply(fn, recurse)
-        pretrained(self.resize.rows.device, self.resize.rows.dtype)
-        return self
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """The frozen features of images in [0, 1], differentiable in them.
-
-        Args:
-            image: (n, 1 or 3, height, width).
-
-        Returns:
-            Four maps, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
-        """
-        with torch.autocast(image.device.type, enabled=False):
-            pixels = (255 * self.resize(image.expand(-1, 3, -1, -1)) - 127) / 128
-            return pretrained(image.device, image.dtype)(pixels)
-
-    def _images(self, x: Tensor) -> list[Tensor]:
-        """From model units to gray or RGB in data units, on each background where there is transparency."""
-        mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (self.mean, self.std))
-        image = mean + std * x
-        if self.shape[0] != 4:
-            return [image]
-        colour, alpha = image.clamp(0, 1).split([3, 1], dim=1)
-        return [background + alpha * (colour - background) for background in self.backgrounds]
-
-
-def _units(channels: int, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if channels not in (1, 3, 4):
-        raise UsageError(f"A projected critic takes images of 1, 3 or 4 channels (gray, RGB, RGBA), got {channels}.")
-    found = tuple(float(value) for value in mean), tuple(float(value) for value in std)
-    if len(found[0]) != channels or len(found[1]) != channels or not all(0 < value < math.inf for value in found[1]):
-        raise UsageError(f"mean is {found[0]} and std {found[1]}; expected {channels} of each, and every std above 0.")
-    return found

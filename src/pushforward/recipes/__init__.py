@@ -20,6 +20,7 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
 
 if TYPE_CHECKING:
+    from pushforward.recipes.autoencoder import autoencoder
     from pushforward.recipes.ddpm import ddpm
     from pushforward.recipes.edm import edm
     from pushforward.recipes.flow import flow
@@ -28,7 +29,21 @@ if TYPE_CHECKING:
     from pushforward.recipes.vae import vae
     from pushforward.recipes.vdm import vdm
 
-__all__ = ["Recipe", "Training", "ddpm", "edm", "flow", "gan", "hvae", "load_file", "named", "registry", "vae", "vdm"]
+__all__ = [
+    "Recipe",
+    "Training",
+    "autoencoder",
+    "ddpm",
+    "edm",
+    "flow",
+    "gan",
+    "hvae",
+    "load_file",
+    "named",
+    "registry",
+    "vae",
+    "vdm",
+]
 
 _FOUND: dict[str, RecipeFunction] = {}
 for _info in pkgutil.iter_modules(__path__):

@@ -37,6 +37,8 @@ __all__ = [
     "PAIRS",
     "SIZES",
     "batch_size",
+    "check_size",
+    "code_length",
     "critic",
     "decoder",
     "denoising_network",
@@ -44,7 +46,6 @@ __all__ = [
     "encoder",
     "flat",
     "generator",
-    "latent_size",
     "perceptron",
     "precision",
 ]
@@ -117,15 +118,15 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], deviat
     return made if tuple(outputs) == (results,) and space.kind == "vector" else Reshaped(made, outputs)
 
 
-def latent_size(space: Space, latent: int | None, image: int, vector: int) -> int:
+def code_length(space: Space, asked: int | None, image: int, vector: int) -> int:
     """The numbers in one code: what was asked for, or the default for images or vectors.
 
     Raises:
         UsageError: If it is less than one.
     """
-    size = latent if latent is not None else (image if space.kind == "image" else vector)
+    size = asked if asked is not None else (image if space.kind == "image" else vector)
     if size < 1:
-        raise UsageError(f"A code needs at least one number, got latent={size}.")
+        raise UsageError(f"A code needs at least one number, got latent_size={size}.")
     return size
 
 

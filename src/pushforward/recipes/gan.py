@@ -10,7 +10,7 @@ from pushforward.augmentation import DiffAugment
 from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.methods.objectives import OBJECTIVES
-from pushforward.recipes.choice import batch_size, flat, latent_size, precision
+from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.recipe import Recipe, Training
@@ -25,7 +25,7 @@ def gan(
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
     network: str = "auto",
-    latent: int | None = None,
+    latent_size: int | None = None,
     signs: int | None = None,
     waves: int | None = None,
     game: str | None = None,
@@ -53,7 +53,7 @@ def gan(
         critic: A module ``critic(x, None, condition)`` in place of the default.
         network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
             few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
-        latent: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
+        latent_size: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
         signs: Of how many of them the generator also sees the signs, a code for each pattern, so that it can jump between modes.
             The default is 10 for vectors, none for images.
         waves: Waves of a vector that the critic is shown, so that it tells narrow modes from narrower ones. The default is 32
@@ -80,7 +80,7 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
-    latent = latent_size(space, latent, image=64, vector=16)
+    latent = code_length(space, latent_size, image=64, vector=16)
     convolutional, vector = not flat(space), space.kind == "vector"
     signs = (min(10, latent) if vector else 0) if signs is None else signs
     waves = (32 if vector and network in ("auto", "mlp") and not spectral else 0) if waves is None else waves

@@ -6,7 +6,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import HierarchicalVAE
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.recipes.choice import decoder, encoder, latent_size, perceptron
+from pushforward.recipes.choice import code_length, decoder, encoder, perceptron
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
@@ -18,8 +18,8 @@ def hvae(
     size: str = "small",
     *,
     network: str = "auto",
-    latent: int | None = None,
-    upper: int | None = None,
+    latent_size: int | None = None,
+    upper_size: int | None = None,
     likelihood: str = "auto",
     beta: float = 1.0,
     warmup: float = 0.0,
@@ -32,8 +32,8 @@ def hvae(
         space: The data's shape, units and classes.
         size: The networks' size: tiny, small or base.
         network: Of encoder and decoder: auto, mlp, convolutional or textbook; between the codes are perceptrons.
-        latent: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
-        upper: Numbers in the upper code; the default is half as many.
+        latent_size: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
+        upper_size: Numbers in the upper code; the default is half as many.
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         beta: The weight of the prior's and the posterior's terms.
         warmup: The share of training over which it rises from 0.
@@ -43,10 +43,10 @@ def hvae(
     References:
         Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
     """
-    lower = latent_size(space, latent, image=32, vector=min(16, space.shape[0]))
-    upper = max(1, lower // 2) if upper is None else upper
+    lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
+    upper = max(1, lower // 2) if upper_size is None else upper_size
     if upper < 1:
-        raise UsageError(f"A code needs at least one number, got upper={upper}.")
+        raise UsageError(f"A code needs at least one number, got upper_size={upper}.")
     told, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
         encoder(space, size, lower, network),

@@ -7,7 +7,7 @@ from torch import nn
 from pushforward.data import Space
 from pushforward.methods import VAE
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.recipes.choice import batch_size, flat, latent_size, precision
+from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.recipe import Recipe, Training
@@ -22,7 +22,7 @@ def vae(
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
     network: str = "auto",
-    latent: int | None = None,
+    latent_size: int | None = None,
     likelihood: str = "auto",
     beta: float = 1.0,
     warmup: float = 0.0,
@@ -40,8 +40,8 @@ def vae(
         encoder: A module ``encoder(x, None, condition)`` in place of the default.
         decoder: A module ``decoder(z, None, condition)`` in place of the default.
         network: auto, mlp, convolutional, or textbook (two hidden layers of tanh).
-        latent: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their prior
-            only after long training), at most 16 otherwise.
+        latent_size: Numbers in one code; the default is 8 for images that take convolutions (codes of more numbers fill their
+            prior only after long training), at most 16 otherwise.
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, or logistic (a mixture of logistics
             over the 256 levels of images).
         beta: The weight of the KL term; 0 is the plain autoencoder.
@@ -53,7 +53,7 @@ def vae(
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); for the rest see `pushforward.VAE`.
     """
-    latent = latent_size(space, latent, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
+    latent = code_length(space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
     told = likelihood_of(likelihood, space)
     method = VAE(
         encoder or choose_encoder(space, size, latent, network),

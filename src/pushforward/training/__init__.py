@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pushforward.training.budget import Budget
+from pushforward.training.encoding import autoencoder_of, in_latent
 from pushforward.training.progress import Progress, Silent, Watcher
 from pushforward.training.run import Run, load
 from pushforward.training.start import fit, resume
 from pushforward.training.trainer import Trainer
 
-__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "fit", "load", "resume"]
+__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "autoencoder_of", "fit", "in_latent", "load", "resume"]

@@ -20,7 +20,20 @@ from torch import Tensor
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["Checkpoint", "latest", "load", "read_json", "read_state", "save", "step_name", "verify", "write_json", "write_text"]
+__all__ = [
+    "Checkpoint",
+    "fill",
+    "latest",
+    "load",
+    "read_json",
+    "read_state",
+    "save",
+    "sha256",
+    "step_name",
+    "verify",
+    "write_json",
+    "write_text",
+]
 
 FORMAT = 1
 GROUPS = ("method", "average", "optimizer")
@@ -94,7 +107,8 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The hash of a file, hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -135,7 +149,7 @@ def save(
         with _disk(final):
             folder.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-            _fill(temporary, tensors, state)
+            fill(temporary, tensors, state)
             if final.exists():
                 shutil.rmtree(final)
             os.rename(temporary, final)
@@ -151,7 +165,8 @@ def save(
     return final
 
 
-def _fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Write tensors and counters into an empty folder, flushed, and last their sizes and hashes (``MANIFEST.json``)."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -165,7 +180,7 @@ def _fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapp
     files = sorted(folder.iterdir())
     for path in files:
         _flush(path)
-    listing = {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+    listing = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files}
     manifest = folder / "MANIFEST.json"
     manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n")
     _flush(manifest)
@@ -240,7 +255,7 @@ def verify(folder: Path) -> None:
             raise _damaged(folder, "MANIFEST.json", f"gives no size and sha256 of {name}")
         if Path(name).name != name or not path.is_file():
             raise _damaged(folder, name, "is missing")
-        if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+        if path.stat().st_size != entry["size"] or sha256(path) != entry["sha256"]:
             raise _damaged(folder, name, "differs from what was written (size or sha256)")
 
 

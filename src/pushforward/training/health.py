@@ -21,7 +21,7 @@ from pushforward.draws import RowDraws
 from pushforward.methods import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
-from pushforward.transports import BATCH, Map
+from pushforward.transports import BATCH, Map, inner_of
 
 __all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "gradient_norm", "in_numbers", "in_words", "interval", "joined"]
 
@@ -135,7 +135,7 @@ class FixedNoise:
     def _prepare(self, method: Method) -> None:
         with as_sampled(method):
             transport = method.transport()
-            self._cheap = isinstance(transport, Map)
+            self._cheap = isinstance(inner_of(transport), Map)
             if not self._cheap:
                 return
             draws = RowDraws(0, self.count, device=transport.device)

@@ -25,7 +25,8 @@ from pushforward.solvers import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
-from pushforward.transports import Transport
+from pushforward.training.parts import read_parts
+from pushforward.transports import Transport, inner_of
 
 __all__ = ["Run", "free_folder", "load", "machine"]
 
@@ -70,7 +71,7 @@ class Run:
         Raises:
             UsageError: For a model that moves noise in one call.
         """
-        found = getattr(self.transport, "denoiser", None)
+        found = getattr(inner_of(self.transport), "denoiser", None)
         if found is None:
             raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
         return found
@@ -367,6 +368,7 @@ def load(
     found = checkpoints.load(pick(folder, checkpoint), device)
     check_spec(folder, content, found.state)
     made = recipe_of(content, method).method.to(device)
+    read_parts(folder, content, made, device)
     restore(made, found.tensors["method" if raw else "average"], found.folder)
     return Run(folder, content, made.eval().requires_grad_(False), found.state)
 

@@ -17,6 +17,7 @@ from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
+from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
     Run,
@@ -46,9 +47,11 @@ def _fresh(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with weights drawn from the seed; modules that cannot be rebuilt keep theirs."""
     content = spec.describe(recipe.method)
     try:
-        return replace(recipe, method=seeded(lambda: spec.build(content), seed))
+        made = seeded(lambda: spec.build(content), seed)
     except CheckpointError:
         return recipe
+    adopt(made, recipe.method.parts)
+    return replace(recipe, method=made)
 
 
 def _budget(steps: int | None, samples: int | None, seconds: float | None) -> Budget:

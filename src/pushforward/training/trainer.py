@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data import Batch, Dataset, Sampler, Space
+from pushforward.data import Batch, Dataset, Space
 from pushforward.data.keys import permutation
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Method, Now
+from pushforward.methods.method import Preparing
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
@@ -25,10 +26,12 @@ from pushforward.training import log
 from pushforward.training.alarms import Watch
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.ema import Average
+from pushforward.training.encoding import sampler_of
 from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
 from pushforward.training.landscape import landscape
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
+from pushforward.training.parts import read_parts, write_parts
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.run import digest, restore, write_new
 
@@ -92,8 +95,6 @@ class Trainer:
         self.method = recipe.method.to(self.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.players = players_of(self.method, self.training)
         self.average = Average(self.method, self.training.ema, self.training.ema_share)
-        conditioned = bool(self.method.space.classes)
-        self.sampler = Sampler(data, self.training.batch, seed=seed, augment=tuple(augment), condition=conditioned)
         self.clock = Clock(budget, self.training.batch)
         self.stop = False
         self.losses: dict[str, float] = {}
@@ -108,7 +109,15 @@ class Trainer:
             "asked": None if asked is None else dict(asked),
             "init": None if init is None else str(init),
         }
-        self.content = content or write_new(out, recipe, data, budget, settings, plugins)
+        if content is not None:
+            read_parts(out, content, self.method, self.device)
+        self.sampler = sampler_of(
+            self.method, data, self.training.batch, seed=seed, augment=tuple(augment), folder=out, device=self.device
+        )
+        if content is None:
+            settings["parts"] = write_parts(out, self.method)
+            content = write_new(out, recipe, data, budget, settings, plugins)
+        self.content = content
 
     @property
     def samples(self) -> int:
@@ -339,7 +348,9 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
 def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
     made = recipe.method.space
     space = data.space.with_labels(bool(made.classes))
-    for name in ("shape", "classes", "columns", "mean", "std", "low", "high"):
+    # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
+    units = () if isinstance(recipe.method, Preparing) else ("mean", "std")
+    for name in ("shape", "classes", "columns", *units, "low", "high"):
         mine, theirs = getattr(made, name), getattr(space, name)
         if not (_close(mine, theirs, space) if name in ("mean", "std") else mine == theirs):
             what = "rows of shape" if name == "shape" else f"data whose {name} is"

@@ -1,0 +1,109 @@
+"""Any method in the latent space of a frozen autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data import Batch
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method, Now
+from pushforward.transports import Autoencoder, Latent
+
+__all__ = ["Encoded", "Frozen"]
+
+
+class Frozen:
+    """A frozen module beside a method's own: no player, in no checkpoint and in no average.
+
+    A copy of what holds it holds the same module, not a copy of it.
+
+    Args:
+        module: Taken as it is, in evaluation mode and without gradients.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
+        return self
+
+
+class Encoded(Method):
+    """A method trained on codes: an encoder's means and log-variances take the place of data, and samples are decoded.
+
+    What it is trained on is computed once (`prepared`); each step draws codes from it afresh.
+
+    Args:
+        method: What learns, made for the codes' space.
+        autoencoder: Between data and codes; frozen.
+
+    Raises:
+        UsageError: If the method is made for codes of another shape, or has no labels where the decoder needs them.
+    """
+
+    def __init__(self, method: Method, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.method, self._frozen = method, Frozen(autoencoder)
+        if autoencoder.space.classes and not method.space.classes:
+            raise UsageError(
+                "This autoencoder is told labels, so the model in its latent space has to know them as well: train it with "
+                "--condition label, or train an autoencoder without labels (--condition none)."
+            )
+        self.space = Latent(method.transport(), autoencoder).space
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """The frozen one."""
+        module = self._frozen.module
+        assert isinstance(module, Autoencoder)
+        return module
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The method's."""
+        return self.method.players
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The autoencoder, beside what the method itself has frozen."""
+        return {**self.method.parts, "autoencoder": self.autoencoder}
+
+    @property
+    def group(self) -> int:
+        """The method's."""
+        return self.method.group
+
+    @property
+    def reuse(self) -> int:
+        """The method's."""
+        return self.method.reuse
+
+    def prepared(self, x: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """Means and log-variances of the codes of data in model units, (n, 2 c, ...)."""
+        with torch.no_grad():
+            return self.autoencoder.moments(x, condition)
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """The method's turns, on codes drawn from what was `prepared`.
+
+        Args:
+            batch: ``x`` holds means and log-variances, (n, 2 c, ...).
+            now: Randomness and progress.
+        """
+        mean, log_variance = batch.x.chunk(2, dim=1)
+        codes = mean + torch.exp(log_variance / 2) * now.draws.stream("posterior").normal(mean.shape[1:])
+        yield from self.method.losses(Batch(self.method.space.to_model(codes), batch.condition), now)
+
+    def transport(self) -> Latent:
+        """The method's transport, decoded."""
+        return Latent(self.method.transport(), self.autoencoder)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Take the frozen part along to another device."""
+        super()._apply(fn, recurse)
+        self.autoencoder._apply(fn, recurse)
+        return self

@@ -1,0 +1,214 @@
+"""An autoencoder whose codes are made for other models to live in: sharp reconstructions, codes of moderate size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.data import Batch, Space
+from pushforward.errors import UsageError
+from pushforward.methods.bounds import divergences
+from pushforward.methods.method import Method, Now
+from pushforward.methods.vae import note_code
+from pushforward.precision import call
+from pushforward.transports import Autoencoder, Map
+
+__all__ = ["Looking", "PerceptualAutoencoder", "Standardised", "feature_distance"]
+
+MEMORY = 0.99
+"""What is kept of the measured mean and spread of codes from one step to the next."""
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A network that shows what it sees of images: maps of features, finest first."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
+        ...
+
+
+def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """How far apart two sets of images lie in features, one number for each row (n,).
+
+    At every place the features of one depth are scaled to length 1; the squared differences are summed over channels, and
+    averaged over places and depths.
+
+    Args:
+        a: Maps (n, c, h, w), one for each depth.
+        b: Shaped alike.
+
+    References:
+        Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
+    """
+    depths = [
+        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1) for x, y in zip(a, b, strict=True)
+    ]
+    return torch.stack(depths).mean(0)
+
+
+class Standardised(nn.Module):
+    """A decoder of codes that have been scaled to mean 0 and standard deviation 1, channel by channel.
+
+    Args:
+        network: ``network(z, None, condition) -> x``.
+        mean: Of each channel of the codes.
+        std: Of each channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """``network(mean + std z)``."""
+        return self.network(self.mean.to(z) + self.std.to(z) * z, t, condition)
+
+
+class PerceptualAutoencoder(Method):
+    """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic learns what decoders get wrong.
+
+    The critic plays hinge. Its weight in the autoencoder's loss adapts, row by row: its gradient in the reconstruction is scaled
+    to the length of the other terms' gradient there, times ``adversarial``, and counts from the share ``start`` of training on.
+    (In the paper the two lengths are measured in the decoder's last layer, over the batch.) While it trains it notes the
+    absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+
+    The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
+    the same mean and spread, which is what an autoencoder without a prior of its own comes to.
+
+    Args:
+        encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
+        decoder: ``decoder(z, None, None) -> x`` in model units.
+        critic: ``critic(x, None, None) -> (n, patches)``.
+        space: The data's shape and units; images.
+        latent: The shape of one code, (c, h, w).
+        looking: A frozen network in whose features reconstructions are compared; None compares them in the critic's own,
+            where it shows them (`Looking`).
+        features: The weight of that distance.
+        adversarial: The length of the critic's gradient over that of the others.
+        start: The share of training from which the critic counts.
+        divergence: The weight of the KL term, in nats per number of the code.
+
+    Raises:
+        UsageError: For vectors, or a value out of range.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
+        Transformers (VQGAN, 2021), eq. 7, for the weight that adapts; Larsen et al., Autoencoding beyond Pixels (2016), for
+        features of the critic.
+    """
+
+    code_mean: Tensor
+    code_square: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        critic: nn.Module,
+        space: Space,
+        *,
+        latent: Sequence[int],
+        looking: nn.Module | None = None,
+        features: float = 1.0,
+        adversarial: float = 0.5,
+        start: float = 0.2,
+        divergence: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if space.kind != "image":
+            raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+        for name, value in {"features": features, "adversarial": adversarial, "divergence": divergence}.items():
+            if not 0 <= value < math.inf:
+                raise UsageError(f"{name} is a weight, 0 or more and finite; got {value}.")
+        if not 0 <= start <= 1:
+            raise UsageError(f"start is a share of training between 0 and 1, got {start}.")
+        self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
+        self.latent = tuple(int(side) for side in latent)
+        self.looking, self.features, self.adversarial = looking, features, adversarial
+        self.start, self.divergence = start, divergence
+        view = (self.latent[0], *(1,) * (len(self.latent) - 1))
+        self.register_buffer("code_mean", torch.zeros(view))
+        self.register_buffer("code_square", torch.ones(view))
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The critic moves first."""
+        return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """The critic's turn, then the autoencoder's, on the same reconstructions."""
+        mean, log_variance = call(self.encoder, batch.x, None, None).chunk(2, dim=1)
+        z = mean + torch.exp(log_variance / 2) * now.draws.normal(self.latent)
+        made = call(self.decoder, z, None, None)
+        yield "critic", self._critic_loss(batch.x, made.detach(), now)
+        self._measure(z.detach())
+        divergence = divergences(mean, log_variance).flatten(1)
+        note_code(now, mean, log_variance)
+        value, slope = self._slope(batch.x, made.detach(), now)
+        toward = (made * slope).flatten(1).sum(1).mean()
+        yield "autoencoder", value + toward - toward.detach() + self.divergence * divergence.mean()
+
+    def _critic_loss(self, x: Tensor, made: Tensor, now: Now) -> Tensor:
+        on_real, on_made = call(self.critic, torch.cat([x, made]), None, None).chunk(2)
+        gap = (on_real - on_made).detach().flatten(1).mean(1)
+        now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
+        return (F.relu(1 - on_real) + F.relu(1 + on_made)).flatten(1).mean(1).mean()
+
+    def _slope(self, x: Tensor, made: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """The value of the terms in the reconstruction, and their gradient there for each row's own sum, (n, *shape)."""
+        made = made.requires_grad_()
+        with torch.enable_grad():
+            error = (x - made).abs().flatten(1).mean(1)
+            distance, scores = self._looks(x, made)
+            near = error + self.features * distance
+            (slope,) = torch.autograd.grad(near.sum(), made, retain_graph=True)
+            now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
+            if self.adversarial and now.progress >= self.start:
+                (push,) = torch.autograd.grad(-scores.flatten(1).mean(1).sum(), made)
+                slope = slope + self.adversarial * _length(slope) / (_length(push) + 1e-8) * push
+        return near.detach().mean(), slope.detach()
+
+    def _looks(self, x: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance in features of each row, and the critic's scores of what was made."""
+        if self.looking is None and isinstance(self.critic, Looking):
+            with torch.no_grad():
+                real = call(self.critic.features, x)
+            seen = call(self.critic.features, made)
+            return feature_distance(real[:-1], seen[:-1]), seen[-1]
+        scores = call(self.critic, made, None, None)
+        if self.looking is None or not self.features:
+            return torch.zeros_like(made[:, 0].flatten(1)[:, 0]), scores
+        with torch.no_grad():
+            wanted = self.looking.features(x)  # type: ignore[operator]
+        return feature_distance(wanted, self.looking.features(made)), scores  # type: ignore[operator]
+
+    def _measure(self, z: Tensor) -> None:
+        axes = (0, *range(2, z.dim()))
+        view = self.code_mean.shape
+        self.code_mean.lerp_(z.mean(axes).reshape(view), 1 - MEMORY)
+        self.code_square.lerp_(z.square().mean(axes).reshape(view), 1 - MEMORY)
+
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder, for latents."""
+        return Autoencoder(self.encoder, self.decoder, self.space.with_labels(False))
+
+    def transport(self) -> Map:
+        """The decoder, at normal codes of the measured mean and spread."""
+        std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
+        return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_labels(False), self.latent)
+
+
+def _length(slope: Tensor) -> Tensor:
+    """The norm of each row, shaped to multiply it."""
+    return slope.flatten(1).norm(dim=1).reshape(-1, *(1,) * (slope.dim() - 1))

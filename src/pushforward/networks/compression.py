@@ -1,0 +1,214 @@
+"""Images to small maps and back: the two halves of an autoencoder for latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward.errors import UsageError
+from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of
+from pushforward.networks.unet import Level, Norm, fold, pad_to
+
+__all__ = ["FACTORS", "Compressor", "Expander", "map_shape"]
+
+FACTORS = (1, 2, 4, 8)
+SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
+"""Channels at the finest level and residual blocks per level."""
+
+
+def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
+    """The shape of the map that images become; sides that the factor does not divide are rounded up.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        channels: Of the map.
+        factor: Pixels of the image for one of the map, along a side.
+
+    Raises:
+        UsageError: A factor that is none of 1, 2, 4 and 8, or that leaves a single number of a side of two pixels or more.
+    """
+    positive(channels=channels)
+    _, height, width = image_shape(shape)
+    if factor not in FACTORS:
+        raise UsageError(f"factor is {factor}; expected one of {', '.join(map(str, FACTORS))}.")
+    if factor > max(height, width):
+        raise UsageError(f"Images of {height} x {width} pixels cannot be made smaller {factor} times; choose a smaller factor.")
+    return channels, -(-height // factor), -(-width // factor)
+
+
+def _plan(width: int, factor: int) -> tuple[int, list[int]]:
+    """The side of the patches that are folded, and the channels of each level, finest first."""
+    stem = min(factor, 2)
+    levels = 1 + (factor // stem).bit_length() - 1
+    return stem, [width if level == 0 else 2 * width for level in range(levels)]
+
+
+class Compressor(nn.Module):
+    """Images to maps ``factor`` times smaller: patches of 2 x 2 folded into channels, then residual blocks and halvings.
+
+    Images whose sides the factor does not divide are padded by repeating their last row and column.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        outputs: Channels of the map: twice a code's where it holds means and log-variances.
+        factor: 1, 2, 4 or 8.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
+    """
+
+    def __init__(self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
+        super().__init__()
+        positive(outputs=outputs, width=width, blocks=blocks)
+        count(classes=classes)
+        self.shape = image_shape(shape)
+        self.map = map_shape(shape, outputs, factor)
+        self.outputs, self.factor, self.width, self.blocks, self.classes = outputs, factor, width, blocks, classes
+        self.stem, channels = _plan(width, factor)
+        order = [w for w in channels for _ in range(blocks)]
+        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
+        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Conv2d(channels[-1], outputs, 3, padding=1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, classes: int = 0) -> Compressor:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": 24, 48 or 96 channels at the finest level.
+            shape: (channels, height, width) of one image.
+            outputs: Channels of the map.
+            factor: 1, 2, 4 or 8.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or an argument is out of range.
+        """
+        width, blocks = size_choice(size, SIZES)
+        return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, classes=classes)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), in model units.
+            t: None: an encoder knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, outputs, height / factor, width / factor), sides rounded up, in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.shape, "Compressor")
+        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(fold(pad_to(x, self.factor), self.stem))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = self.shrink[index - 1](h)
+            h = level(h, films)
+        return self.leave(F.silu(self.norm(h))).to(x.dtype)
+
+
+class Expander(nn.Module):
+    """Maps to images ``factor`` times larger: the mirror image of `Compressor`.
+
+    Args:
+        shape: (channels, height, width) of what comes out.
+        inputs: Channels of the map.
+        factor: 1, 2, 4 or 8.
+        width: Channels at the finest level; coarser ones have twice as many.
+        blocks: Residual blocks per level.
+        classes: Number of classes; 0 for none.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
+    """
+
+    def __init__(self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
+        super().__init__()
+        positive(inputs=inputs, width=width, blocks=blocks)
+        count(classes=classes)
+        self.shape = image_shape(shape)
+        self.map = map_shape(shape, inputs, factor)
+        self.inputs, self.factor, self.width, self.blocks, self.classes = inputs, factor, width, blocks, classes
+        self.stem, channels = _plan(width, factor)
+        channels = channels[::-1]
+        order = [w for w in channels for _ in range(blocks)]
+        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
+        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.enter = nn.Conv2d(inputs, channels[0], 3, padding=1)
+        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
+        self.norm = Norm(channels[-1])
+        self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
+
+    @classmethod
+    def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, classes: int = 0) -> Expander:
+        """Build one of three sizes.
+
+        Args:
+            size: "tiny", "small" or "base": 24, 48 or 96 channels at the finest level.
+            shape: (channels, height, width) of what comes out.
+            inputs: Channels of the map.
+            factor: 1, 2, 4 or 8.
+            classes: Number of classes; 0 for none.
+
+        Returns:
+            The network.
+
+        Raises:
+            UsageError: No such size, or an argument is out of range.
+        """
+        width, blocks = size_choice(size, SIZES)
+        return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, classes=classes)
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: Maps z, (n, inputs, height / factor, width / factor), sides rounded up.
+            t: None: a decoder knows no time.
+            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+
+        Returns:
+            (n, channels, height, width), in the type of ``x``.
+
+        Raises:
+            UsageError: A shape does not fit, or a time or label is unexpected.
+        """
+        check_input(x, self.map, "Expander")
+        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
+        h = self.enter(x.contiguous(memory_format=torch.channels_last))
+        for index, level in enumerate(self.levels):
+            if index:
+                h = F.pixel_shuffle(self.grow[index - 1](h), 2).contiguous(memory_format=torch.channels_last)
+            h = level(h, films)
+        h = self.leave(F.silu(self.norm(h)))
+        if self.stem > 1:
+            h = F.pixel_shuffle(h, self.stem)
+        return h[:, :, : self.shape[1], : self.shape[2]].to(x.dtype)

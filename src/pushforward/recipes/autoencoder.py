@@ -1,0 +1,72 @@
+"""An autoencoder whose latent space other models are trained in."""
+
+from __future__ import annotations
+
+from pushforward.data import Space
+from pushforward.errors import UsageError
+from pushforward.methods import PerceptualAutoencoder
+from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
+from pushforward.networks.compression import map_shape
+from pushforward.recipes.choice import batch_size, check_size, precision
+from pushforward.recipes.recipe import Recipe, Training
+
+__all__ = ["autoencoder"]
+
+FEATURES = ("critic", "pretrained", "none")
+
+
+def autoencoder(
+    space: Space,
+    size: str = "small",
+    *,
+    factor: int | None = None,
+    channels: int = 4,
+    compare: str = "critic",
+    features: float = 1.0,
+    adversarial: float = 0.5,
+    start: float = 0.2,
+    divergence: float = 1e-3,
+) -> Recipe:
+    """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
+
+    Labels are not told to it: what the models in its latent space know of them is theirs.
+
+    Args:
+        space: The data's shape and units; images.
+        size: The networks' size: tiny, small or base.
+        factor: Pixels of the image for one of the map, along a side: 2, 4 or 8. The default is 2 below 32 pixels, 4 below 128,
+            else 8.
+        channels: Numbers at each place of the map.
+        compare: Where reconstructions are compared beside pixels: in features of the critic, pretrained (EfficientNet-Lite0,
+            with the extra projected), or none.
+        features: The weight of that comparison.
+        adversarial: The strength of the critic, over that of the other terms; 0 leaves it out.
+        start: The share of training from which it counts.
+        divergence: The weight of the KL term, in nats per number of the code.
+
+    References:
+        Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
+    """
+    if space.kind != "image":
+        raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+    if compare not in FEATURES:
+        raise UsageError(f'Unknown comparison "{compare}"; choose {", ".join(FEATURES)}.')
+    side = max(space.shape[1:])
+    factor = (2 if side < 32 else (4 if side < 128 else 8)) if factor is None else factor
+    latent = map_shape(space.shape, channels, factor)
+    looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
+    method = PerceptualAutoencoder(
+        Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),
+        Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
+        PatchCritic.sized(size, shape=space.shape),
+        space.with_labels(False),
+        latent=latent,
+        looking=looking,
+        features=0.0 if compare == "none" else features,
+        adversarial=adversarial,
+        start=start,
+        divergence=divergence,
+    )
+    critic = {"critic": {"lr": 5e-4, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
+    training = Training(batch_size(space), lr=2e-3, precision=precision(space), optimizer="muon", ema=20_000, players=critic)
+    return Recipe(method, training, "autoencoder", "autoencoder")

@@ -1,0 +1,215 @@
+"""Training in a latent space: data encoded once, the codes' own units measured, any recipe on top."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward import recipes
+from pushforward.data import Dataset, PreparedSampler, Sampler, Space
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.methods import Encoded, Method
+from pushforward.methods.method import Coding, Preparing
+from pushforward.recipes import Recipe
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.run import Run, load
+from pushforward.transports import Autoencoder
+
+__all__ = ["autoencoder_of", "code_space", "in_latent", "prepared", "sampler_of"]
+
+ROWS = 500
+"""Rows encoded at a time."""
+CACHE = "cache"
+"""The folder, in a run's, of what was computed once from the data."""
+
+_last: tuple[tuple[str, str], Tensor] | None = None
+"""What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+
+
+def autoencoder_of(run: str | Path | Run) -> Autoencoder:
+    """The autoencoder of a run (vae, hvae, autoencoder, vqvae), or of a folder that diffusers wrote.
+
+    Raises:
+        UsageError: For a run without one.
+        CheckpointError: If the run cannot be read.
+    """
+    if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
+        from pushforward.interop import from_autoencoder_kl
+
+        return from_autoencoder_kl(run)
+    made = run if isinstance(run, Run) else load(run)
+    if not isinstance(made.method, Coding):
+        raise UsageError(
+            f"{made.folder} is a {made.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, vae, "
+            "hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
+        )
+    return made.method.autoencoder()
+
+
+def prepared(method: Preparing, data: Dataset, device: torch.device | str = "cpu") -> Tensor:
+    """What a method makes of all training rows, (n, ...), float32 on the CPU.
+
+    Raises:
+        CheckpointError: If something is not finite.
+    """
+    global _last
+    key = _weights(method), data.fingerprint
+    if _last is not None and _last[0] == key:
+        return _last[1]
+    found = torch.cat([_part(method, data, start, device) for start in range(0, len(data.train), ROWS)])
+    if not bool(found.isfinite().all()):
+        raise CheckpointError("The autoencoder's codes of the data are not finite: its weights have diverged. Train it anew.")
+    _last = key, found
+    return found
+
+
+def _part(method: Preparing, data: Dataset, start: int, device: torch.device | str) -> Tensor:
+    rows = slice(start, start + ROWS)
+    space = method.space
+    x = space.to_model(data.train.data_units(rows).to(device))
+    labels = data.train.labels if space.classes else None
+    condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
+    return method.prepared(x, condition).float().cpu()
+
+
+def _weights(method: Preparing) -> str:
+    digest = hashlib.sha256()
+    for name, module in method.parts.items():
+        for key, value in module.state_dict().items():
+            digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def code_space(moments: Tensor, data: Space) -> Space:
+    """The space of codes drawn from means and log-variances, its units measured: E and Var over rows, places and draws.
+
+    Args:
+        moments: (n, 2 c, ...).
+        data: The data's space; its classes become the codes'.
+    """
+    mean, log_variance = moments.double().chunk(2, dim=1)
+    axes = [axis for axis in range(mean.dim()) if axis != 1]
+    centre = mean.mean(axes)
+    variance = mean.var(axes, correction=0) + log_variance.exp().mean(axes)
+    std = torch.where(variance > 0, variance.sqrt(), 1.0)
+    return Space(
+        shape=tuple(mean.shape[1:]),
+        mean=tuple(centre.tolist()),
+        std=tuple(std.tolist()),
+        classes=data.classes,
+        frequencies=data.frequencies,
+        target=data.target,
+    )
+
+
+def in_latent(
+    recipe: str | Callable[..., Recipe],
+    data: Dataset,
+    run: str | Path | Run | Autoencoder,
+    size: str = "small",
+    **options: Any,
+) -> Recipe:
+    """A recipe in the latent space of an autoencoder: the data is encoded once, and what is trained are its codes.
+
+    Args:
+        recipe: A recipe's name, or a recipe.
+        data: What is encoded; its rows must have the shape that the autoencoder takes.
+        run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
+        size: The size of the recipe's networks.
+        options: The recipe's own settings.
+
+    Returns:
+        A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
+
+    Raises:
+        UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
+        CheckpointError: If the run cannot be read.
+    """
+    autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run)
+    _check(autoencoder.space, data)
+    codes = prepared(_Alone(autoencoder), data)
+    space = code_space(codes, data.space)
+    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    made = function(space, size, **options)
+    return Recipe(Encoded(made.method, autoencoder), made.training, made.name, f"{made.family} in a latent space")
+
+
+class _Alone:
+    """An autoencoder without a method on top, to be prepared by."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        self.autoencoder, self.space = autoencoder.eval(), autoencoder.space
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"autoencoder": self.autoencoder}
+
+    def prepared(self, x: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        with torch.no_grad():
+            return self.autoencoder.moments(x, condition)
+
+
+def _check(space: Space, data: Dataset) -> None:
+    if tuple(space.shape) != tuple(data.space.shape):
+        raise UsageError(
+            f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
+            "this data, or bring the images to its size: --resize."
+        )
+    if space.classes and space.classes != data.space.classes:
+        raise UsageError(
+            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without: "
+            "--condition none."
+        )
+
+
+def sampler_of(
+    method: Method, data: Dataset, batch: int, *, seed: int, augment: tuple[str, ...], folder: Path, device: torch.device
+) -> Sampler | PreparedSampler:
+    """What hands out training batches: of the data, or of what the method prepares from it, kept in the run's folder.
+
+    Raises:
+        UsageError: For augmentations of data that is encoded once.
+        CheckpointError: If the disk refuses, or something prepared is not finite.
+    """
+    labelled = bool(method.space.classes)
+    if not isinstance(method, Preparing):
+        return Sampler(data, batch, seed=seed, augment=augment, condition=labelled)
+    if augment:
+        raise UsageError(
+            f"--augment {','.join(augment)}: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
+            "autoencoder, or a model of pixels, can be trained with it."
+        )
+    return PreparedSampler(data, _kept(method, data, folder, device), batch, seed=seed, condition=labelled)
+
+
+def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device) -> Tensor:
+    """What was prepared, from the run's folder where it is whole there; else computed and written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    path, key = folder / CACHE / "prepared.safetensors", f"{_weights(method)}-{data.fingerprint}"
+    about = path.with_suffix(".json")
+    try:
+        known = checkpoints.read_json(about)
+        if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):
+            return load_file(path)["prepared"]
+    except (CheckpointError, SafetensorError, OSError, AttributeError, KeyError):
+        pass  # a cache that is not there or not whole is made again
+    started = time.perf_counter()
+    found = prepared(method, data, device)
+    with checkpoints._disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
+        save_file({"prepared": found.contiguous()}, temporary)
+        os.replace(temporary, path)
+    seconds = time.perf_counter() - started
+    checkpoints.write_json(about, {"key": key, "sha256": checkpoints.sha256(path), "rows": len(found), "seconds": seconds})
+    return found

@@ -1,0 +1,82 @@
+"""Frozen parts of a run: copied once into its folder, with their hashes, so that the folder is complete by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward.errors import CheckpointError
+from pushforward.methods import Method
+from pushforward.training import checkpoint as checkpoints
+
+__all__ = ["adopt", "read_parts", "write_parts"]
+
+_FILE = "weights.safetensors"
+
+
+def write_parts(folder: Path, method: Method) -> dict[str, str]:
+    """Copy a method's frozen parts to ``folder/parts/NAME/``.
+
+    Returns:
+        The sha256 of each part's weights, by name.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    written = {}
+    for name, module in method.parts.items():
+        final = folder / "parts" / name
+        temporary = final.with_name(f".tmp-{name}-{os.getpid()}")
+        try:
+            with checkpoints._disk(final):
+                temporary.mkdir(parents=True)
+                checkpoints.fill(temporary, {"weights": module.state_dict()}, {"part": name})
+                os.rename(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        written[name] = checkpoints.sha256(final / _FILE)
+    return written
+
+
+def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu") -> None:
+    """Load a method's frozen parts from a run's folder, each verified by its hash.
+
+    Raises:
+        CheckpointError: If a part is missing, damaged, or another than the run was trained with; the part is named.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    hashes = content.get("parts") or {}
+    for name, module in method.parts.items():
+        path = folder / "parts" / name / _FILE
+        if name not in hashes:
+            raise CheckpointError(
+                f"{folder}/spec.json is damaged: it does not say the hash of the part {name}. Restore the file."
+            )
+        if not path.is_file():
+            raise _damaged(folder, name, f"{path} is missing")
+        if checkpoints.sha256(path) != hashes[name]:
+            raise _damaged(folder, name, f"{path} differs from what was written (sha256)")
+        try:
+            module.load_state_dict(load_file(path, device=str(device)))
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise _damaged(folder, name, f"{path} does not fit ({str(error).splitlines()[0]})") from error
+
+
+def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"The part {name} of {folder} is damaged: {why}. Copy {folder}/parts/{name} again from where the run came from; what was "
+        "trained on top of it cannot be used without it."
+    )
+
+
+def adopt(method: Method, parts: Mapping[str, torch.nn.Module]) -> None:
+    """Give a method that was built anew the weights of another one's frozen parts."""
+    for name, module in method.parts.items():
+        module.load_state_dict(parts[name].state_dict())

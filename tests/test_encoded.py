@@ -1,0 +1,267 @@
+"""Models in a latent space: the data encoded once, the frozen part in the run's own folder, samples decoded."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from laws import recipe_for, space_data
+from test_training import assert_same, final_state
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.training import encoding
+from pushforward.training.encoding import code_space, prepared
+from pushforward.training.start import prepare, reopen
+from pushforward.transports import Autoencoder, Flow, Latent
+
+SHAPES = [(1, 8, 8), (3, 13, 21), (4, 32, 32), (2, 5, 3)]
+
+
+def coder(data, folder, name="autoencoder", **options):
+    """A tiny run that codes the data."""
+    recipe = pf.recipes.named(name)(data.space, "tiny", **options)
+    return pf.fit(recipe, data, steps=3, out=folder / "coder")
+
+
+def in_latent(name, data, run, steps=3, out=None, **options):
+    recipe = pf.in_latent(name, data, run, "tiny", **options)
+    return pf.fit(recipe, data, steps=steps, out=out)
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["plain", "labels"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
+    data = space_data(shape, labels)
+    for factor in (2, 4, 8):
+        if factor > max(shape[1:]):
+            with pytest.raises(UsageError, match="smaller factor"):
+                pf.recipes.autoencoder(data.space, "tiny", factor=factor)
+            continue
+        made = pf.recipes.autoencoder(data.space, "tiny", factor=factor, channels=3).method.autoencoder()
+        codes = made.encode(data.space.to_model(data.train.data_units(slice(5))))
+        assert codes.shape == (5, 3, -(-shape[1] // factor), -(-shape[2] // factor))
+        assert made.decode(codes).shape == (5, *shape)
+    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
+    x = run.transport.sample(4, seed=3)
+    assert x.shape == (4, *shape)
+    assert isinstance(run.transport, Latent)
+    assert run.transport.space.classes == data.space.classes
+    assert run.transport.calls == run.transport.inner.calls + 1
+    assert torch.equal(pf.load(tmp_path / "run").transport.sample(4, seed=3), x)
+
+
+@pytest.mark.parametrize("name", ["flow", "ddpm", "edm", "gan", "vae"])
+@pytest.mark.parametrize(("shape", "coding"), [((1, 8, 8), "autoencoder"), ((17,), "vae"), ((1, 8, 8), "hvae")])
+def test_every_family_trains_on_codes_and_resumes_bit_for_bit(name, shape, coding, tmp_path):
+    data = space_data(shape, labels=True)
+    run = coder(data, tmp_path, coding)
+    make = lambda: pf.in_latent(name, data, run, "tiny")  # noqa: E731
+    whole = pf.fit(make(), data, steps=3, out=tmp_path / "whole")
+    trainer = prepare(make(), data, steps=3, out=tmp_path / "cut", checkpoint_every=1)
+    trainer.advance(1e-9)
+    del trainer
+    reopen(tmp_path / "cut", data=data).advance()
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    assert whole.transport.sample(3, seed=1).shape == (3, *shape)
+
+
+def test_a_latent_run_is_whole_by_itself(tmp_path):
+    """Its autoencoder's run deleted, its folder moved: the same samples, and it goes on."""
+    data = space_data((1, 8, 8), labels=True)
+    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
+    x = run.transport.sample(4, seed=3)
+    shutil.rmtree(tmp_path / "coder")
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    assert torch.equal(pf.load(tmp_path / "elsewhere").transport.sample(4, seed=3), x)
+    shutil.rmtree(tmp_path / "elsewhere" / "cache")
+    assert pf.resume(tmp_path / "elsewhere", data=data, steps=5).state["step"] == 5
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
+    weights = tmp_path / "run" / "parts" / "autoencoder" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for use in (lambda: pf.load(tmp_path / "run"), lambda: pf.resume(tmp_path / "run", data=data, steps=9)):
+        with pytest.raises(CheckpointError, match="The part autoencoder of"):
+            use()
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"autoencoder.*is missing"):
+        pf.load(tmp_path / "run")
+    weights.write_bytes(whole)
+    pf.load(tmp_path / "run")
+
+
+def test_the_frozen_part_is_in_no_checkpoint_and_does_not_move(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    coded = coder(data, tmp_path)
+    before = {name: value.clone() for name, value in coded.method.autoencoder().state_dict().items()}
+    run = in_latent("flow", data, coded, out=tmp_path / "run")
+    for group in final_state(tmp_path / "run")[0].values():
+        assert not any("autoencoder" in name for name in group), group.keys()
+    after = run.transport.autoencoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(p.requires_grad for p in run.transport.autoencoder.parameters())
+
+
+class Doubling(nn.Module):
+    """Codes that are twice the data, with a spread of a half."""
+
+    def forward(self, x, t=None, condition=None):
+        return torch.cat([2 * x, torch.full_like(x, -2 * np.log(2))], 1)
+
+
+class Halving(nn.Module):
+    def forward(self, z, t=None, condition=None):
+        return z / 2
+
+
+def doubled(data):
+    return Autoencoder(Doubling(), Halving(), data.space.with_labels(False))
+
+
+def test_the_codes_units_are_measured_with_the_posteriors_spread():
+    data = space_data((17,), labels=True, rows=300)
+    recipe = pf.in_latent("flow", data, doubled(data), "tiny")
+    space = recipe.method.method.space
+    x = data.space.to_model(data.train.data_units()).double()
+    wanted = (4 * x.var(0, correction=0) + 0.25).sqrt()
+    np.testing.assert_allclose(space.std, wanted, rtol=1e-5)
+    np.testing.assert_allclose(space.mean, 2 * x.mean(0), atol=1e-5)
+    assert space.classes == data.space.classes
+    image = code_space(torch.randn(50, 6, 4, 5), data.space)
+    assert (len(image.mean), image.low, image.shape) == (3, None, (3, 4, 5))
+
+
+class Spy(pf.Method):
+    """A method that keeps what it was trained on."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.space, self.seen = space, []
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    @property
+    def players(self):
+        return {"spy": self}
+
+    def losses(self, batch, now):
+        self.seen.append(batch.x)
+        yield "spy", self.weight * batch.x.mean()
+
+    def transport(self):
+        return pf.Map(Halving(), self.space, self.space.shape)
+
+
+def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path):
+    data = space_data((17,), labels=False, rows=64)
+    recipe = pf.in_latent(lambda space, size: pf.Recipe(Spy(space), pf.Training(batch=64)), data, doubled(data))
+    method = recipe.method
+    trainer = prepare(pf.Recipe(method, pf.Training(batch=64)), data, steps=40, out=tmp_path / "other")
+    trainer.advance()
+    seen = torch.stack(trainer.method.method.seen)
+    back = [np.argsort(trainer.sampler.order.order(epoch)) for epoch in range(40)]
+    rows = torch.stack([x[torch.from_numpy(order)] for x, order in zip(seen, back, strict=True)])
+    assert float(rows.std()) == pytest.approx(1, abs=0.02)
+    noise = rows.std(0) * torch.tensor(method.method.space.std)
+    assert float(noise.mean()) == pytest.approx(0.5, abs=0.02)
+    x = 2 * data.space.to_model(data.train.data_units())
+    torch.testing.assert_close(method.method.space.to_data(rows.mean(0)), x, rtol=0, atol=0.5)
+
+
+def test_data_is_encoded_once(tmp_path, monkeypatch):
+    data, counted = space_data((1, 8, 8), labels=False), []
+    run = coder(data, tmp_path)
+    monkeypatch.setattr(encoding, "_last", None)
+    moments = Autoencoder.moments
+    monkeypatch.setattr(
+        Autoencoder, "moments", lambda self, x, condition=None: counted.append(len(x)) or moments(self, x, condition)
+    )
+    in_latent("flow", data, run, out=tmp_path / "run")
+    assert sum(counted) == len(data.train)
+    monkeypatch.setattr(encoding, "_last", None)
+    pf.resume(tmp_path / "run", data=data, steps=6)
+    assert sum(counted) == len(data.train)
+    path = tmp_path / "run" / "cache" / "prepared.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    monkeypatch.setattr(encoding, "_last", None)
+    pf.resume(tmp_path / "run", data=data, steps=7)
+    assert sum(counted) == 2 * len(data.train)
+
+
+def test_a_plain_autoencoder_s_codes_are_certain():
+    data = space_data((17,), labels=False)
+    made = pf.recipes.vae(data.space, "tiny", beta=0.0).method.autoencoder()
+    mean, log_variance = made.moments(torch.randn(4, 17)).chunk(2, 1)
+    assert (log_variance < -30).all()
+    assert torch.equal(made.encode(torch.zeros(4, 17)), mean * 0 + made.encode(torch.zeros(4, 17)))
+
+
+def test_labels_that_the_autoencoder_needs_must_be_known(tmp_path):
+    data = space_data((1, 8, 8), labels=True)
+    run = coder(data, tmp_path, "vae")
+    with pytest.raises(UsageError, match="labels"):
+        pf.in_latent("flow", data.without_labels(), run, "tiny")
+    with pytest.raises(UsageError, match="shape"):
+        pf.in_latent("flow", space_data((1, 9, 8), labels=True), run, "tiny")
+    made = in_latent("flow", data, run, out=tmp_path / "run")
+    z = torch.zeros(2, *made.transport.noise_shape)
+    first, second = made.transport(z, {"label": torch.tensor([0, 1])})
+    assert not torch.equal(first, second)
+
+
+def test_augmentation_of_encoded_data_is_refused(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    recipe = pf.in_latent("flow", data, coder(data, tmp_path), "tiny")
+    with pytest.raises(UsageError, match="encoded once"):
+        pf.fit(recipe, data, steps=2, out=tmp_path / "run", augment=["flip"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_codes_is_refused(tmp_path):
+    data = space_data((17,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="no codes"):
+        pf.in_latent("flow", data, run)
+
+
+def test_encoding_through_the_latent_space_and_back(tmp_path):
+    """x -> code -> noise -> code -> x: the decoder's own reconstruction, to the solver's error."""
+    data = space_data((17,), labels=False)
+    recipe = pf.in_latent("flow", data, doubled(data), "tiny")
+    transport = recipe.method.transport()
+    fine = transport.on(transport.inner.with_solver(pf.solvers.RK4(), 60, "time"))
+    x = data.held_out.data_units(slice(6))
+    z = fine.encode(x)
+    torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)
+    assert prepared(recipe.method, data).shape == (len(data.train), 34)
+
+
+def test_the_command_line_trains_samples_evaluates_and_edits_in_a_latent_space(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--data", "digits", "--size", "tiny", "--steps", "3", "--limit", "100"]
+    assert main(["train", "autoencoder", *small, "--out", "ae"]) == 0
+    assert main(["train", "flow", *small, "--latent", "ae", "--out", "latent"]) == 0
+    shutil.rmtree("ae")
+    assert (
+        main(
+            ["sample", "latent", "--n", "4", "--steps", "6", "--solver", "heun", "--scale", "2", "--label", "3", "--out", "x.png"]
+        )
+        == 0
+    )
+    assert main(["sample", "latent", "--n", "4", "--out", "x.gif"]) == 0
+    assert main(["evaluate", "latent", "--repeats", "1", "--n", "50"]) == 0
+    assert main(["interpolate", "latent", "--seeds", "0,1", "--out", "between.png"]) == 0
+    assert main(["sample", "latent", "--n", "2", "--label", "1", "--out", "two"]) == 0
+    images = [str(path) for path in sorted((tmp_path / "two").iterdir())]
+    assert main(["interpolate", "latent", "--from", images[0], "--to", images[1], "--out", "images.png"]) == 0
+    assert main(["vary", "latent", images[0], "--strength", "0.3", "--n", "2", "--out", "varied.png"]) == 0
+    capsys.readouterr()
+    assert main(["inpaint", "latent", images[0], "--box", "0,0,4,4"]) == 2
+    assert "latent space" in capsys.readouterr().err
+    assert main(["train", "flow", *small, "--latent", "nowhere"]) == 4
+    assert isinstance(pf.load("latent").transport.inner, Flow)
