@@ -8,10 +8,22 @@ from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchy import HierarchicalVAE
 from pushforward.methods.method import Method, Now
 from pushforward.methods.perceptual import PerceptualAutoencoder
+from pushforward.methods.quantised import QuantisedAutoencoder
 from pushforward.methods.vae import VAE
 from pushforward.spec import classes
 
-__all__ = ["GAN", "VAE", "Denoising", "Encoded", "HierarchicalVAE", "Method", "Now", "PerceptualAutoencoder", "registry"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "Denoising",
+    "Encoded",
+    "HierarchicalVAE",
+    "Method",
+    "Now",
+    "PerceptualAutoencoder",
+    "QuantisedAutoencoder",
+    "registry",
+]
 
 
 def registry() -> dict[str, type[Method]]:

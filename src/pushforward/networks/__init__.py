@@ -23,6 +23,7 @@ from pushforward.networks.perceptron import Perceptron
 from pushforward.networks.perceptual import PretrainedFeatures
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.networks.projection import ProjectionHead
+from pushforward.networks.quantise import Codebook, Rounding
 from pushforward.networks.resnet import Critic, Generator
 from pushforward.networks.signs import Signs
 from pushforward.networks.spectral import Spectral
@@ -31,6 +32,7 @@ from pushforward.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Codebook",
     "Compressor",
     "ConditionEmbedding",
     "Critic",
@@ -50,6 +52,7 @@ __all__ = [
     "ProjectedCritic",
     "ProjectionHead",
     "Reshaped",
+    "Rounding",
     "Signs",
     "Spectral",
     "TextbookCritic",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pushforward.recipes.hvae import hvae
     from pushforward.recipes.vae import vae
     from pushforward.recipes.vdm import vdm
+    from pushforward.recipes.vqvae import vqvae
 
 __all__ = [
     "Recipe",
@@ -43,6 +44,7 @@ __all__ = [
     "registry",
     "vae",
     "vdm",
+    "vqvae",
 ]
 
 _FOUND: dict[str, RecipeFunction] = {}

@@ -1,0 +1,180 @@
+"""An autoencoder whose codes are taken from a finite book."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data import Batch, Space
+from pushforward.denoiser import Condition
+from pushforward.errors import UsageError
+from pushforward.methods.likelihoods import Decoded, Gaussian, Likelihood
+from pushforward.methods.method import Method, Now
+from pushforward.methods.vae import NOTHING
+from pushforward.precision import call
+from pushforward.transports import Autoencoder, Map
+
+__all__ = ["Drawn", "Following", "QuantisedAutoencoder", "Uncertain"]
+
+MEMORY = 0.99
+"""What is kept of the measured use of codes from one step to the next."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A book of codes that moves with what is assigned to it."""
+
+    def follow(self, h: Tensor, index: Tensor, choice: Tensor) -> None:
+        """Move towards h (n, dim, ...), which got the codes ``index``; ``choice`` (n,) is random."""
+        ...
+
+
+class Uncertain(nn.Module):
+    """A quantised autoencoder's encoder for models of its latent space: the numbers before they are quantised, as certain codes.
+
+    Args:
+        network: ``network(x, None, condition) -> (n, dim, ...)``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Means, and log-variances of practically nothing."""
+        mean = self.network(x, t, condition)
+        return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
+
+
+class Snapped(nn.Module):
+    """A decoder of numbers that are quantised first.
+
+    Args:
+        network: ``network(q, None, condition) -> x``.
+        book: The quantiser.
+    """
+
+    def __init__(self, network: nn.Module, book: nn.Module) -> None:
+        super().__init__()
+        self.network, self.book = network, book
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """``network(quantised z)``."""
+        return self.network(self.book(z)[0], t, condition)
+
+
+class Drawn(nn.Module):
+    """Noise to data through codes that are drawn at each place by how often they occur there.
+
+    A number z of standard normal noise takes the code at which the measured distribution reaches the normal one's Phi(z).
+
+    Args:
+        network: ``network(q, None, condition) -> x``.
+        book: The quantiser.
+        use: How often each code occurs at each place, (*places, size), not negative.
+    """
+
+    use: Tensor
+
+    def __init__(self, network: nn.Module, book: Any, use: Tensor) -> None:
+        super().__init__()
+        self.network, self.book = network, book
+        self.register_buffer("use", use)
+
+    def codes(self, z: Tensor) -> Tensor:
+        """Numbers of codes, int64 (n, *places), from noise (n, *places)."""
+        steps = self.use.double().cumsum(-1)
+        edges = (steps / steps[..., -1:])[..., :-1].flatten(0, -2).contiguous()
+        reached = torch.special.ndtr(z.double()).flatten(1).T.contiguous()
+        return torch.searchsorted(edges, reached, right=True).T.reshape(z.shape)
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """``network(vectors of the codes)``."""
+        return self.network(self.book.look_up(self.codes(z)).to(z), t, condition)
+
+
+class QuantisedAutoencoder(Method):
+    """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
+
+    Gradients pass the quantisation as if it were not there. A `Codebook` follows what is assigned to it after each update.
+    (Where a batch is split into parts, it follows each part in turn.) It notes the log-likelihood (nats a row), the share of
+    variance explained, and the perplexity of the codes in the batch: e to their entropy, at most the book's size.
+
+    On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
+    codes go together.
+
+    Args:
+        encoder: ``encoder(x, None, condition) -> (n, book.dim, *places)``.
+        decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
+        book: A quantiser: ``book(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        space: The data's shape and units.
+        places: The shape of the map of codes, such as (7, 7).
+        likelihood: How data lies around the decoder's output; the default is `Gaussian`.
+        commitment: The weight of |h - q(h)|^2, a mean over numbers.
+
+    Raises:
+        UsageError: For a weight out of range.
+
+    References:
+        van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
+    """
+
+    use: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        book: Any,
+        space: Space,
+        *,
+        places: Sequence[int],
+        likelihood: Likelihood | None = None,
+        commitment: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if not 0 <= commitment < math.inf:
+            raise UsageError(f"commitment is a weight, 0 or more and finite; got {commitment}.")
+        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.book = book
+        self.places, self.commitment = tuple(int(side) for side in places), commitment
+        self.likelihood = Gaussian(space) if likelihood is None else likelihood
+        size = int(book.size)
+        self.register_buffer("use", torch.full((*self.places, size), 1 / size))
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """One: encoder, decoder and variance together."""
+        return {"autoencoder": self}
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """One turn; the book follows after it."""
+        h = call(self.encoder, batch.x, None, batch.condition)
+        quantised, index = self.book(h)
+        decoded = call(self.decoder, quantised, None, batch.condition)
+        told = self.likelihood.log_prob(batch.x, decoded)
+        apart = (h - quantised.detach()).square().flatten(1).mean(1)
+        with torch.no_grad():
+            often = torch.bincount(index.flatten(), minlength=self.book.size) / index.numel()
+            now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
+            now.notes["log_likelihood"] = told.detach().mean()
+            now.notes["explained"] = 1 - (batch.x - self.likelihood.mean(decoded.detach())).square().mean()
+        yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
+        if isinstance(self.book, Following):
+            self.book.follow(h.detach(), index, now.draws.stream("restart").uniform())
+        self.use.lerp_(nn.functional.one_hot(index, self.book.size).to(self.use).mean(0), 1 - MEMORY)
+
+    def _mean(self) -> nn.Module:
+        return self.decoder if isinstance(self.likelihood, Gaussian) else Decoded(self.decoder, self.likelihood)
+
+    def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder, for latents: codes are quantised as they are decoded."""
+        return Autoencoder(Uncertain(self.encoder), Snapped(self._mean(), self.book), self.space)
+
+    def transport(self) -> Map:
+        """The decoder's mean at codes drawn place by place."""
+        return Map(Drawn(self._mean(), self.book, self.use), self.space, self.places)

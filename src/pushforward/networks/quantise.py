@@ -1,0 +1,155 @@
+"""From numbers to codes of a finite book: by the nearest of learned vectors, or by rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import UsageError
+from pushforward.networks.checks import positive
+
+__all__ = ["Codebook", "Rounding"]
+
+DEAD = 0.03
+"""A code is dead where it is used less than this share of what an even use of the book would give it."""
+
+
+def _straight_through(h: Tensor, q: Tensor) -> Tensor:
+    """The value of q exactly, with the gradient of h."""
+    return q.detach() + (h - h.detach())
+
+
+class Codebook(nn.Module):
+    """Vector quantisation: each place's vector becomes the nearest of ``size`` learned ones.
+
+    The vectors are running means of what was assigned to them, not parameters. Codes that are hardly used are dead: they are
+    put where vectors of the present batch are.
+
+    Args:
+        size: How many codes there are.
+        dim: Numbers in one.
+        decay: What is kept of the running means from one step to the next.
+
+    Raises:
+        UsageError: A size is out of range.
+
+    References:
+        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1, for the running means;
+        Dhariwal et al., Jukebox (2020), section 3, for the restart.
+    """
+
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float = 0.99) -> None:
+        super().__init__()
+        positive(size=size, dim=dim)
+        if not 0 <= decay < 1:
+            raise UsageError(f"decay is a share below 1, got {decay}.")
+        self.size, self.dim, self.decay = size, dim, decay
+        self.register_buffer("counts", torch.ones(size))
+        self.register_buffer("sums", torch.randn(size, dim) / math.sqrt(dim))
+
+    @property
+    def vectors(self) -> Tensor:
+        """The codes' vectors, (size, dim)."""
+        return self.sums / self.counts.clamp(min=1e-6)[:, None]
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise.
+
+        Args:
+            h: (n, dim, ...).
+
+        Returns:
+            The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
+        """
+        rows = h.detach().movedim(1, -1)
+        flat, vectors = rows.reshape(-1, self.dim).float(), self.vectors
+        distances = vectors.square().sum(1) - 2 * flat @ vectors.T
+        index = distances.argmin(1).reshape(rows.shape[:-1])
+        return _straight_through(h, self.look_up(index).to(h.dtype)), index
+
+    def look_up(self, index: Tensor) -> Tensor:
+        """The vectors of codes: (n, dim, ...) from numbers (n, ...)."""
+        return self.vectors[index].movedim(-1, 1)
+
+    @torch.no_grad()
+    def follow(self, h: Tensor, index: Tensor, choice: Tensor) -> None:
+        """Move the vectors towards what was assigned to them, and put dead codes where vectors of this batch are.
+
+        Args:
+            h: What was quantised, (n, dim, ...).
+            index: The codes' numbers, (n, ...).
+            choice: Random numbers in [0, 1), (n,): which vectors dead codes take, one of each row at most.
+        """
+        flat, codes = h.movedim(1, -1).reshape(-1, self.dim).float(), index.reshape(-1)
+        used = torch.bincount(codes, minlength=self.size).to(self.counts)
+        self.counts.lerp_(used, 1 - self.decay)
+        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, codes, flat), 1 - self.decay)
+        even = len(flat) / self.size
+        dead = (self.counts < DEAD * even).nonzero().flatten()[: len(h)]
+        if len(dead):
+            places = len(flat) // len(h)
+            rows = torch.argsort(choice)[: len(dead)]
+            taken = flat.reshape(len(h), places, self.dim)[rows, (choice[rows] * places).long()]
+            self.counts[dead] = even
+            self.sums[dead] = even * taken
+
+
+class Rounding(nn.Module):
+    """Finite scalar quantisation: every number is squashed and rounded to one of a few levels; there is nothing to learn.
+
+    Args:
+        levels: Levels of each number, at least 2; the book has their product of codes.
+
+    Raises:
+        UsageError: No levels, or fewer than 2.
+
+    References:
+        Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
+    """
+
+    levels: tuple[int, ...]
+
+    def __init__(self, levels: Sequence[int] = (8, 6, 5)) -> None:
+        super().__init__()
+        self.levels = tuple(int(level) for level in levels)
+        if not self.levels or min(self.levels) < 2:
+            raise UsageError(f"levels are {self.levels}; expected at least one number of levels, each at least 2.")
+        self.dim, self.size = len(self.levels), math.prod(self.levels)
+
+    def _of(self, values: Sequence[float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, *(1,) * (like.dim() - 2))
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise.
+
+        Args:
+            h: (n, dim, ...).
+
+        Returns:
+            The levels, scaled to [-1, 1], of the shape of ``h`` and with the gradient of the squashing, and the codes' numbers,
+            int64 (n, ...).
+        """
+        # an even number of levels lies half a step to one side, so that rounding gives exactly so many
+        half = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
+        offset = [0.0 if level % 2 else 0.5 for level in self.levels]
+        shift = [math.atanh(o / w) for o, w in zip(offset, half, strict=True)]
+        squashed = torch.tanh(h + self._of(shift, h)) * self._of(half, h) - self._of(offset, h)
+        whole = _straight_through(squashed, squashed.round())
+        middle = self._of([level // 2 for level in self.levels], h)
+        digits = (whole.detach() + middle).long()
+        places = self._of([math.prod(self.levels[:place]) for place in range(self.dim)], h).long()
+        return whole / middle, (digits * places).sum(1)
+
+    def look_up(self, index: Tensor) -> Tensor:
+        """The scaled levels of codes: (n, dim, ...) from numbers (n, ...)."""
+        found, rest = [], index
+        for level in self.levels:
+            found.append((rest % level - level // 2) / (level // 2))
+            rest = rest // level
+        return torch.stack(found, 1).float()

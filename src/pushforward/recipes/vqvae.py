@@ -1,0 +1,75 @@
+"""An autoencoder with a finite book of codes."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pushforward.data import Space
+from pushforward.errors import UsageError
+from pushforward.methods import QuantisedAutoencoder
+from pushforward.methods.likelihoods import likelihood_of
+from pushforward.networks import Codebook, Compressor, Expander, Rounding
+from pushforward.networks.compression import map_shape
+from pushforward.recipes.choice import check_size, flat, perceptron
+from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.vae import coding_training
+
+__all__ = ["vqvae"]
+
+LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
+"""Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)."""
+GROUP = 8
+"""Codes for a vector, or for a very small image."""
+
+
+def vqvae(
+    space: Space,
+    size: str = "small",
+    *,
+    book: str = "vq",
+    codes: int = 256,
+    dim: int = 8,
+    factor: int | None = None,
+    likelihood: str = "auto",
+    commitment: float = 0.25,
+) -> Recipe:
+    """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
+
+    Args:
+        space: The data's shape, units and classes.
+        size: The networks' size: tiny, small or base.
+        book: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
+        codes: How many codes there are; for fsq 64, 256, 512, 1024 or 4096, about.
+        dim: Numbers of a learned vector; fsq has its own.
+        factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4.
+        likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
+        commitment: The weight that holds the encoder near the codes; rounding needs none.
+
+    References:
+        van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
+    """
+    made = _book(book, codes, dim)
+    told, classes = likelihood_of(likelihood, space), len(space.classes)
+    if flat(space):
+        places: tuple[int, ...] = (1, GROUP)
+        encoder = perceptron(space, size, space.size, (made.dim, *places))
+        decoder: nn.Module = perceptron(space, size, made.dim * GROUP, told.outputs)
+    else:
+        factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
+        places = map_shape(space.shape, made.dim, factor)[1:]
+        about = {"factor": factor, "classes": classes}
+        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=made.dim, **about)
+        decoder = Expander.sized(size, shape=(told.outputs[0], *space.shape[1:]), inputs=made.dim, **about)
+    weight = commitment if isinstance(made, Codebook) else 0.0
+    method = QuantisedAutoencoder(encoder, decoder, made, space, places=places, likelihood=told, commitment=weight)
+    return Recipe(method, coding_training(space), "vqvae", "VAE")
+
+
+def _book(kind: str, codes: int, dim: int) -> Codebook | Rounding:
+    if kind == "vq":
+        return Codebook(codes, dim)
+    if kind != "fsq":
+        raise UsageError(f'Unknown book "{kind}"; choose vq or fsq.')
+    if codes not in LEVELS:
+        raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+    return Rounding(LEVELS[codes])

@@ -1,0 +1,173 @@
+"""Finite books of codes: nearest vectors, running means, restarts, rounding, and drawing by measured frequencies."""
+
+import numpy as np
+import pytest
+import torch
+from laws import space_data
+from torch import nn
+from torch.nn import functional as F
+
+import pushforward as pf
+from pushforward.data import Batch, Space
+from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Now, QuantisedAutoencoder
+from pushforward.methods.quantised import Drawn
+from pushforward.networks import Codebook, Rounding
+
+
+def test_the_nearest_vector_is_taken_and_gradients_pass():
+    torch.manual_seed(0)
+    book, h = Codebook(7, 3), torch.randn(5, 3, 2, 4, requires_grad=True)
+    q, index = book(h)
+    flat = h.detach().movedim(1, -1)
+    distances = (flat[..., None, :] - book.vectors).square().sum(-1)
+    assert torch.equal(index, distances.argmin(-1))
+    torch.testing.assert_close(q.detach(), book.vectors[index].movedim(-1, 1))
+    torch.testing.assert_close(book.look_up(index), q.detach())
+    weight = torch.randn_like(q)
+    (q * weight).sum().backward()
+    torch.testing.assert_close(h.grad, weight)
+
+
+def test_vectors_follow_the_means_of_what_is_assigned_to_them():
+    """Lloyd's algorithm by running means: at rest every vector is the mean of its own."""
+    torch.manual_seed(0)
+    centres = torch.tensor([[4.0, 0.0], [-4.0, 1.0], [0.0, -5.0]])
+    book = Codebook(3, 2, decay=0.9)
+    for step in range(300):
+        which = torch.randint(0, 3, (120,))
+        h = centres[which] + 0.3 * torch.randn(120, 2)
+        book.follow(h, book(h)[1], BlockDraws(0, step, 120).uniform())
+    found = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
+    torch.testing.assert_close(found, centres, rtol=0, atol=0.1)
+
+
+def test_one_update_of_the_running_means():
+    book = Codebook(2, 1, decay=0.5)
+    book.counts.fill_(4.0)
+    book.sums.copy_(torch.tensor([[4.0], [-4.0]]))
+    book.follow(torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3))
+    torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
+    torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
+
+
+def test_dead_codes_are_put_where_vectors_are():
+    torch.manual_seed(0)
+    book = Codebook(64, 2, decay=0.9)
+    book.sums.fill_(100.0)
+    book.sums[0] = 0.0
+    used = []
+    for step in range(60):
+        h = torch.randn(256, 2)
+        _, index = book(h)
+        book.follow(h, index, BlockDraws(0, step, 256).uniform())
+        used.append(len(index.unique()))
+    assert used[0] == 1
+    assert used[-1] > 55
+    assert book.vectors.abs().max() < 5
+
+
+@pytest.mark.parametrize("levels", [(2,), (3,), (8, 6, 5), (8, 5, 5, 5)])
+def test_rounding_has_exactly_its_levels(levels):
+    book = Rounding(levels)
+    torch.manual_seed(0)
+    h = torch.atanh(1.998 * torch.rand(200_000, len(levels)) - 0.999)
+    q, index = book(h)
+    for column, level in zip(q.T, levels, strict=True):
+        steps = column.unique()
+        assert len(steps) == level
+        assert steps.abs().max() <= 1
+        torch.testing.assert_close(steps.diff(), torch.full((level - 1,), 1 / (level // 2)))
+    assert (int(index.min()), int(index.max()), len(index.unique())) == (0, book.size - 1, book.size)
+    torch.testing.assert_close(book.look_up(index), q)
+    assert len(torch.cat([q, index[:, None].float()], 1).unique(dim=0)) == book.size, "a number is a code and a code a number"
+
+
+def test_rounding_passes_the_slope_of_its_squashing():
+    h = torch.tensor([[0.3, -0.2]], dtype=torch.float64, requires_grad=True)
+    book = Rounding((5, 3))
+    (slope,) = torch.autograd.grad(book(h)[0].sum(), h)
+    half = torch.tensor([4, 2]) * (1 + 1e-3) / 2
+    wanted = half * (1 - torch.tanh(h.detach()) ** 2) / torch.tensor([2, 1])
+    torch.testing.assert_close(slope, wanted)
+
+
+def test_codes_are_drawn_as_often_as_they_were_used():
+    torch.manual_seed(0)
+    use = torch.rand(2, 3, 5)
+    use[0, 0] = torch.tensor([0.0, 1.0, 0.0, 0.0, 3.0])
+    drawn = Drawn(nn.Identity(), Codebook(5, 2), use)
+    codes = drawn.codes(torch.randn(40_000, 2, 3))
+    often = F.one_hot(codes, 5).double().mean(0)
+    torch.testing.assert_close(often, (use / use.sum(-1, keepdim=True)).double(), rtol=0, atol=0.012)
+    assert not (codes[:, 0, 0] == 0).any()
+    ends = drawn.codes(torch.tensor([[-40.0] * 6, [40.0] * 6]).reshape(2, 2, 3))
+    assert (int(ends.min()), int(ends.max())) == (0, 4)
+    assert ends[0, 0, 0] == 1
+
+
+SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+class Still(nn.Module):
+    """x as two numbers at one place, and back."""
+
+    def forward(self, x, t=None, condition=None):
+        return x[:, :2, None] if x.dim() == 2 else torch.cat([x[..., 0], x[:, :1, 0]], 1)
+
+
+def test_the_loss_and_what_follows_it():
+    torch.manual_seed(0)
+    method = QuantisedAutoencoder(Still(), Still(), Codebook(4, 2), SPACE, places=(1,), commitment=0.5)
+    x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
+    before = method.book.vectors.clone()
+    game = method.losses(Batch(x), at)
+    _, loss = next(game)
+    q, index = method.book(x[:, :2, None])
+    decoded = Still()(q)
+    told = torch.distributions.Normal(decoded, 1.0).log_prob(x).sum(1).mean()
+    torch.testing.assert_close(loss, -told / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
+    often = torch.bincount(index.flatten(), minlength=4) / 32
+    assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))
+    assert torch.equal(method.book.vectors, before)
+    assert next(game, None) is None
+    assert not torch.equal(method.book.vectors, before)
+    torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
+
+
+@pytest.mark.parametrize("book", ["vq", "fsq"])
+def test_digits_use_their_book(book, tmp_path):
+    data = pf.data.load("digits")
+    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", book=book, codes=64), data, steps=300, out=tmp_path / "run")
+    health = [row["health"] for row in run.losses() if "perplexity" in row.get("health", {})]
+    assert health[-1]["perplexity"] > 12
+    assert health[-1]["explained"] > 0.5
+    assert np.mean([one["explained"] for one in health[-20:]]) > np.mean([one["explained"] for one in health[:20]]) + 0.2
+
+
+def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    run = pf.fit(pf.recipes.vqvae(data.space, "tiny"), data, steps=3, out=tmp_path / "run")
+    made = run.method.autoencoder()
+    z = torch.randn(6, 8, 1, 8)
+    exact = made.decode(run.method.book(z)[0])
+    torch.testing.assert_close(made.decode(z), exact)
+    latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
+    assert latent.transport.sample(2).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Codebook(0, 3),
+        lambda: Codebook(4, 3, decay=1.0),
+        lambda: Rounding((5, 1)),
+        lambda: pf.recipes.vqvae(SPACE, book="pq"),
+        lambda: pf.recipes.vqvae(SPACE, book="fsq", codes=100),
+        lambda: pf.recipes.vqvae(SPACE, commitment=-1.0),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(UsageError):
+        make()
