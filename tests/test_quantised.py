@@ -68,7 +68,7 @@ def test_dead_codes_are_put_where_vectors_are():
     assert book.vectors.abs().max() < 5
 
 
-@pytest.mark.parametrize("levels", [(2,), (3,), (8, 6, 5), (8, 5, 5, 5)])
+@pytest.mark.parametrize("levels", [(4,), (3,), (8, 6, 5), (8, 5, 5, 5)])
 def test_rounding_has_exactly_its_levels(levels):
     book = Rounding(levels)
     torch.manual_seed(0)
@@ -162,7 +162,7 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     [
         lambda: Codebook(0, 3),
         lambda: Codebook(4, 3, decay=1.0),
-        lambda: Rounding((5, 1)),
+        lambda: Rounding((5, 2)),
         lambda: pf.recipes.vqvae(SPACE, book="pq"),
         lambda: pf.recipes.vqvae(SPACE, book="fsq", codes=100),
         lambda: pf.recipes.vqvae(SPACE, commitment=-1.0),

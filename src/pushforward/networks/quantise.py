@@ -104,10 +104,10 @@ class Rounding(nn.Module):
     """Finite scalar quantisation: every number is squashed and rounded to one of a few levels; there is nothing to learn.
 
     Args:
-        levels: Levels of each number, at least 2; the book has their product of codes.
+        levels: Levels of each number, at least 3; the book has their product of codes.
 
     Raises:
-        UsageError: No levels, or fewer than 2.
+        UsageError: No levels, or fewer than 3.
 
     References:
         Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
@@ -118,8 +118,8 @@ class Rounding(nn.Module):
     def __init__(self, levels: Sequence[int] = (8, 6, 5)) -> None:
         super().__init__()
         self.levels = tuple(int(level) for level in levels)
-        if not self.levels or min(self.levels) < 2:
-            raise UsageError(f"levels are {self.levels}; expected at least one number of levels, each at least 2.")
+        if not self.levels or min(self.levels) < 3:
+            raise UsageError(f"levels are {self.levels}; expected at least one number of levels, each at least 3.")
         self.dim, self.size = len(self.levels), math.prod(self.levels)
 
     def _of(self, values: Sequence[float], like: Tensor) -> Tensor:
