@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import pytest
 import torch
+from laws import space_data
 
 import pushforward as pf
 from pushforward import solvers, spec
@@ -13,6 +15,7 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
 from pushforward.paths import linear_betas
 from pushforward.predictions import target
+from pushforward.training import autoencoder_of
 
 diffusers = pytest.importorskip("diffusers")
 SHAPE = (3, 8, 12)
@@ -733,3 +736,59 @@ def test_training_goes_on_from_what_was_read(tmp_path):
     trained = run.denoiser.network.unet.state_dict()
     moved = max(float((value - trained[name]).abs().max()) for name, value in network.state_dict().items())
     assert 1e-4 < moved < 1.1e-3
+
+
+# An AutoencoderKL as the frozen part of a latent model
+
+
+def kl_autoencoder(folder, **changes):
+    torch.manual_seed(0)
+    config = {
+        "block_out_channels": (16, 16),
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "norm_num_groups": 4,
+        "latent_channels": 3,
+        "scaling_factor": 0.3,
+        **changes,
+    }
+    made = diffusers.AutoencoderKL(**config)
+    made.save_pretrained(str(folder), safe_serialization=True)
+    return made.eval()
+
+
+def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
+    theirs = kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    ours = autoencoder_of(tmp_path / "kl", data.space)
+    x = data.train.data_units(slice(4))
+    with torch.no_grad():
+        wanted = theirs.encode(2 * x - 1).latent_dist
+        mean, log_variance = ours.moments(ours.space.to_model(x)).chunk(2, 1)
+        torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
+        image = ours.space.to_data(ours.decode(wanted.mean))
+        torch.testing.assert_close(image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
+    kl_autoencoder(tmp_path / "kl")
+    data = space_data((3, 12, 16), labels=True)
+    run = pf.fit(pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run")
+    shutil.rmtree(tmp_path / "kl")
+    x = run.transport.sample(2, seed=1)
+    assert x.shape == (2, 3, 12, 16)
+    torch.testing.assert_close(pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5)
+    assert run.space.classes == data.space.classes
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((3, 13, 16), "multiples of 2"), ((1, 12, 16), "3 channels"), ((17,), "3 channels")]
+)
+def test_data_that_an_autoencoder_kl_cannot_take_is_refused(shape, words, tmp_path):
+    kl_autoencoder(tmp_path / "kl")
+    with pytest.raises(UsageError, match=words):
+        autoencoder_of(tmp_path / "kl", space_data(shape, labels=False).space)
+    rewrite(tmp_path / "kl" / "config.json", _class_name="AutoencoderTiny")
+    with pytest.raises(UsageError, match="only AutoencoderKL"):
+        autoencoder_of(tmp_path / "kl", space_data((3, 12, 16), labels=False).space)

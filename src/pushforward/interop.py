@@ -26,7 +26,7 @@ from pushforward.networks.embedding import check_label
 from pushforward.outputs import replacing
 from pushforward.paths import Linear, Path, Tabulated
 
-__all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
+__all__ = ["DiffusersDecoder", "DiffusersEncoder", "DiffusersUNet", "coders_from_diffusers", "from_diffusers", "to_diffusers"]
 
 _DISCRETE = (
     "DDPMScheduler",
@@ -147,11 +147,111 @@ class DiffusersUNet(nn.Module):
 
 
 def _unet(config: Mapping[str, Any]) -> nn.Module:
-    kind = _diffusers().UNet2DModel
+    return _made("UNet2DModel", config)
+
+
+def _made(name: str, config: Mapping[str, Any]) -> Any:
+    """A network of diffusers from its configuration, with fresh weights."""
     try:
-        return kind.from_config({name: value for name, value in config.items() if not name.startswith("_")})
+        return getattr(_diffusers(), name).from_config({key: value for key, value in config.items() if not key.startswith("_")})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no UNet2DModel of this configuration: {error}.") from error
+        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
+
+
+def _kl_autoencoder(config: nn.Module | Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """An AutoencoderKL and its configuration as plain data."""
+    made = config if isinstance(config, nn.Module) else _made("AutoencoderKL", config)
+    if not isinstance(made, _diffusers().AutoencoderKL):
+        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(made).__name__}.")
+    return made, json.loads(json.dumps({key: value for key, value in made.config.items() if not key.startswith("_")}))
+
+
+class DiffusersEncoder(nn.Module):
+    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes.
+
+    Args:
+        config: An AutoencoderKL, whose encoder is taken as it is, or its configuration, from which one is made.
+
+    Raises:
+        UsageError: For another network.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        made, self.config = _kl_autoencoder(config)
+        self.encoder, self.leave = made.encoder, made.quant_conv
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
+            t: None: an encoder knows no time.
+            condition: None: it knows no labels.
+
+        Returns:
+            (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
+        """
+        moments = self.encoder(x)
+        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
+        return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
+
+
+class DiffusersDecoder(nn.Module):
+    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1].
+
+    Args:
+        config: An AutoencoderKL, whose decoder is taken as it is, or its configuration, from which one is made.
+
+    Raises:
+        UsageError: For another network.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        made, self.config = _kl_autoencoder(config)
+        self.enter, self.decoder = made.post_quant_conv, made.decoder
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Images (n, channels, height, width) from codes (n, c, height / f, width / f)."""
+        return self.decoder(z if self.enter is None else self.enter(z))
+
+
+def coders_from_diffusers(folder: str | File, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+
+    What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    on the data.
+
+    Args:
+        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
+        data: The space of what is to be encoded.
+
+    Returns:
+        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, another network, or data that it cannot take.
+        MissingExtra: Without diffusers.
+    """
+    made = _load(File(folder), "AutoencoderKL")
+    channels, multiple = made.config["in_channels"], 2 ** (len(made.config["block_out_channels"]) - 1)
+    shape = tuple(data.shape)
+    if len(shape) != 3 or shape[0] != channels or made.config["out_channels"] != channels:
+        raise UsageError(
+            f"{folder} takes images of {channels} channels and gives {made.config['out_channels']}; got rows of {shape}."
+        )
+    if shape[1] % multiple or shape[2] % multiple:
+        raise UsageError(
+            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
+            f"{shape[1]} x {shape[2]}. Bring the images to such a size: --resize."
+        )
+    half = (0.5,) * channels
+    space = Space(shape, half, half, (0.0,) * channels, (1.0,) * channels)
+    return DiffusersEncoder(made), DiffusersDecoder(made), space
 
 
 def _checked_config(unet: nn.Module) -> dict[str, Any]:
@@ -278,18 +378,17 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
     return Tabulated(betas.tolist())
 
 
-def _load(folder: File) -> Any:
-    """The UNet2DModel of a folder, every weight of it read."""
+def _load(folder: File, kind: str = "UNet2DModel") -> Any:
+    """The network of a folder, every weight of it read."""
     config = _read(folder / "config.json")
-    if config.get("_class_name", "UNet2DModel") != "UNet2DModel":
-        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only UNet2DModel is read.")
+    if config.get("_class_name", kind) != kind:
+        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
     if config.get("quantization_config"):
         raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
     if not any((folder / f"{_WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         _refuse_missing(folder)
-    unet = _diffusers().UNet2DModel
     with _readable(folder):
-        made, about = unet.from_pretrained(
+        made, about = getattr(_diffusers(), kind).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):

@@ -33,17 +33,21 @@ _last: tuple[tuple[str, str], Tensor] | None = None
 """What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
 
 
-def autoencoder_of(run: str | Path | Run) -> Autoencoder:
+def autoencoder_of(run: str | Path | Run, space: Space) -> Autoencoder:
     """The autoencoder of a run (vae, hvae, autoencoder, vqvae), or of a folder that diffusers wrote.
+
+    Args:
+        run: The run, its folder, or the folder of an AutoencoderKL.
+        space: Of the data that it is for.
 
     Raises:
         UsageError: For a run without one.
         CheckpointError: If the run cannot be read.
     """
     if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
-        from pushforward.interop import from_autoencoder_kl
+        from pushforward.interop import coders_from_diffusers
 
-        return from_autoencoder_kl(run)
+        return Autoencoder(*coders_from_diffusers(run, space))
     made = run if isinstance(run, Run) else load(run)
     if not isinstance(made.method, Coding):
         raise UsageError(
@@ -133,7 +137,7 @@ def in_latent(
         UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
         CheckpointError: If the run cannot be read.
     """
-    autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run)
+    autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space)
     _check(autoencoder.space, data)
     codes = prepared(_Alone(autoencoder), data)
     space = code_space(codes, data.space)
