@@ -13,6 +13,8 @@ from pushforward.data import Dataset, Space, Split
 
 SHAPES = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 32, 32)]
 CASES = list(itertools.product(SHAPES, [False, True]))
+IMAGES_ONLY = ("autoencoder",)
+"""Recipes that take images alone; this one is told no labels either."""
 IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
 
 
@@ -36,6 +38,11 @@ def space_data(shape, labels, rows=70, seed=0):
     label = random.integers(0, 3, size=len(x)) if labels else None
     parts = [Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None))]
     return Dataset("made", Space(shape=shape, **measured, **names), *parts)
+
+
+def rows_for(name):
+    """A shape that suits a recipe: short vectors where it takes them."""
+    return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 
 
 def recipe_for(name, data, **training):

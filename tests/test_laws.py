@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from laws import CASES, IDS, recipe_for, space_data
+from laws import CASES, IDS, IMAGES_ONLY, recipe_for, rows_for, space_data
 from PIL import Image, ImageSequence
 from test_training import assert_same, final_state
 
@@ -27,6 +27,10 @@ RECIPES = list(pf.recipes.registry())
 def test_train_resume_sample_evaluate_and_write(name, shape, labels, tmp_path, monkeypatch):
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = space_data(shape, labels)
+    if name in IMAGES_ONLY and len(shape) == 1:
+        with pytest.raises(UsageError, match="images"):
+            recipe_for(name, data)
+        return
     whole = pf.fit(recipe_for(name, data), data, steps=3, out=tmp_path / "whole")
     trainer = prepare(recipe_for(name, data), data, steps=3, out=tmp_path / "cut", checkpoint_every=1)
     trainer.advance(1e-9)
@@ -47,7 +51,7 @@ def test_train_resume_sample_evaluate_and_write(name, shape, labels, tmp_path, m
     scores, _ = Judge(data, repeats=1).scores(run.transport)
     assert {"frechet", "coverage", "kid"} <= scores.keys()
     assert all(np.isfinite(row["mean"]) for row in scores.values())
-    written(run.transport, data.space, tmp_path)
+    written(run.transport, run.transport.space, tmp_path)
     pictured(run, tmp_path)
 
 
@@ -139,8 +143,12 @@ def test_ancestral_rows_depend_on_their_seed_alone():
 @pytest.mark.parametrize("name", RECIPES)
 def test_labels_and_their_absence_matter(name):
     """A labelled model reads its label; iterative ones read the null of label dropout as no label at all."""
-    data = space_data((17,), labels=True)
+    data = space_data(rows_for(name), labels=True)
     transport = trained(name, data).transport()
+    if name in IMAGES_ONLY:
+        with pytest.raises(UsageError, match="without labels"):
+            transport.sample(1, {"label": 0})
+        return
     z = torch.randn(4, *transport.noise_shape, generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 0, 1, 2])
     draws = lambda: RowDraws(0, 4)  # noqa: E731

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from laws import CASES, recipe_for, space_data
+from laws import CASES, recipe_for, rows_for, space_data
 
 import pushforward as pf
 from pushforward import pictures
@@ -57,7 +57,7 @@ def assert_same(a, b):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch; the log agrees as well."""
-    data = space_data((17,), labels=True, rows=64)
+    data = space_data(rows_for(name), labels=True, rows=64)
     made = lambda: recipe_for(name, data, batch=32)  # noqa: E731
     whole = pf.fit(made(), data, steps=7, out=tmp_path / "whole", seed=3)
     trainer = prepare(made(), data, steps=7, out=tmp_path / "cut", seed=3)
@@ -74,14 +74,22 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     assert len(logs[0]) == 7
 
 
+SEEN_BY_PARTS = ("autoencoder", "vqvae")
+"""Spectral norms, and a book of codes, follow one part of a batch after the other."""
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
-    data = space_data((17,), labels=True, rows=300)
+    data = space_data(rows_for(name), labels=True, rows=300)
     finals = []
     for parts in (1, 2):
         recipe = recipe_for(name, data, batch=4 * BLOCK, accumulate=parts, precision="float32")
         pf.fit(recipe, data, steps=3, out=tmp_path / str(parts), seed=0)
         finals.append(final_state(tmp_path / str(parts))[0]["method"])
+    if name in SEEN_BY_PARTS:
+        for key, value in finals[0].items():
+            torch.testing.assert_close(value, finals[1][key], rtol=0.1, atol=0.05)
+        return
     # pairing cancels the critic's last bias: its gradient is rounding, which Adam blows up
     for key in {key for key in finals[0] if not (key.startswith("critic.") and key.endswith("leave.bias"))}:
         torch.testing.assert_close(finals[0][key], finals[1][key], rtol=1e-3, atol=2e-5)
@@ -99,7 +107,7 @@ FORKS = """
     import safetensors.torch, torch, torch._dynamo
     torch.set_num_threads(1)
     sys.path.insert(0, {tests!r})
-    from laws import recipe_for, space_data
+    from laws import recipe_for, rows_for, space_data
     from pushforward import spec
     from pushforward.training import Silent
     from pushforward.training.start import prepare, reopen
@@ -123,7 +131,7 @@ FORKS = """
             yield turn
 
     def train(folder, name, step=None, turn=None):
-        data = space_data((17,), labels=True, rows=256)
+        data = space_data(rows_for(name), labels=True, rows=256)
         progress = Deadly(step)
         if os.path.exists(folder):
             trainer = reopen(folder, data=data, progress=progress)

@@ -23,7 +23,8 @@ class Training:
 
     Args:
         batch: Samples per step.
-        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, batch normalisation apart.
+        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for what follows the
+            parts one by one: batch normalisation, spectral norms, books of codes.
         lr: The learning rate on the plateau.
         lr_end: The share of it that is left at the end.
         warmup: Steps over which the rate rises from zero.

@@ -8,7 +8,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import QuantisedAutoencoder
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.networks import Codebook, Compressor, Expander, Rounding
+from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import check_size, flat, perceptron
 from pushforward.recipes.recipe import Recipe
@@ -54,6 +54,7 @@ def vqvae(
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (made.dim, *places))
         decoder: nn.Module = perceptron(space, size, made.dim * GROUP, told.outputs)
+        decoder = decoder if isinstance(decoder, Reshaped) else Reshaped(decoder, told.outputs)
     else:
         factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
         places = map_shape(space.shape, made.dim, factor)[1:]
