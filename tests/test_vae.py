@@ -284,9 +284,9 @@ def test_bad_settings_are_refused(make):
     ("name", "options"),
     [
         ("vae", {"likelihood": "logistic", "network": "convolutional"}),
-        ("vae", {"network": "textbook", "samples": 5, "doubly": True}),
+        ("vae", {"network": "textbook", "importance": 5, "doubly": True}),
         ("vae", {"free_bits": 0.1, "warmup": 0.5}),
-        ("hvae", {"network": "textbook", "samples": 3}),
+        ("hvae", {"network": "textbook", "importance": 3}),
     ],
 )
 def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):

@@ -14,7 +14,16 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Limits", "grid_picture", "image", "landscape_picture", "limits_of", "scatter_picture", "write_gif"]
+__all__ = [
+    "Limits",
+    "grid_picture",
+    "groups_picture",
+    "image",
+    "landscape_picture",
+    "limits_of",
+    "scatter_picture",
+    "write_gif",
+]
 
 Limits = tuple[float, float, float, float]
 """What a scatter plot shows: least x, greatest x, least y, greatest y."""
@@ -153,6 +162,45 @@ def landscape_picture(
     colour = np.round(np.array(VALLEY) + shade * (np.array(HILL) - np.array(VALLEY))).astype(np.uint8)
     sheet = _dotted(Image.fromarray(colour).convert("RGBA"), points, real, limits, ink)
     return sheet.resize((size, size), Image.Resampling.BOX).convert("RGB")
+
+
+def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:
+    """Points in the plane, each in the colour of its group, with the groups' names at their middles.
+
+    Args:
+        points: (n, 2). Rows that are not finite are left out.
+        labels: The group of each point, int (n,), or None for a single one.
+        names: Of the groups.
+        size: Pixels along a side.
+
+    Returns:
+        RGB.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    known = np.isfinite(points).all(1)
+    points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
+    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    for number in np.unique(group):
+        mine = points[group == number]
+        colour = colours(int(number) % colours.N)
+        area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
+        axes.scatter(mine[:, 0], mine[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
+        if labels is not None and len(names) <= 20:
+            style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+            middle = np.median(mine, axis=0)
+            axes.annotate(names[number], middle, ha="center", va="center", fontsize=8, bbox=style)
+    left, right, bottom, top = limits_of(points)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.set_aspect("equal")
+    axes.spines[:].set_color("0.85")
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
 def _dotted(

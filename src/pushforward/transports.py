@@ -378,6 +378,12 @@ class Autoencoder(nn.Module):
         """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
         return call(self.encoder, x, None, self._told(condition))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        held = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if held is None else held.device
+
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The mean code (n, c, ...) of data in model units."""
         return self.moments(x, condition).chunk(2, dim=1)[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from pushforward.cli.coding import coder_of, looked
 from pushforward.cli.latents import between, found
 from pushforward.cli.sampling import (
     AS_IT_IS,
@@ -45,6 +46,8 @@ def interpolate(
     seeds: str | None = None,
     way: Literal["spherical", "linear"] = "spherical",
     frames: int = 9,
+    show_: Annotated[Literal["between", "reconstructions", "arithmetic", "map"], Parameter(name="--show")] = "between",
+    groups: str | None = None,
     resize: Flag = False,
     label: str | None = None,
     solving: Solving = AS_IT_IS,
@@ -56,8 +59,8 @@ def interpolate(
 ) -> None:
     """Go from one image or sample to another: `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`.
 
-    Between images an iterative model encodes them into noise; for a GAN or a VAE the z of the nearest samples is searched for, as
-    `pushforward project` does.
+    Between images an iterative model encodes them into noise, and a model with an encoder into codes; for a GAN, or a VAE that is
+    told labels where none is named, the z of the nearest samples is searched for, as `pushforward project` does.
 
     Args:
         run: The run's folder.
@@ -66,6 +69,9 @@ def interpolate(
         seeds: Two seeds in place of images; default 0,1.
         way: spherical keeps z as long as noise is; linear leads through shorter z, which no model was trained on.
         frames: How many, both ends included.
+        show_: Of a model with codes (autoencoder, vae, hvae, vqvae, or a model in a latent space): held-out images over their
+            reconstructions; images of one group moved towards another in code (--groups); or a map of the codes by class.
+        groups: Two classes by number or name, such as 4,9.
         resize: Scale and crop images of another size than the model's.
         label: A class by number or name, for all frames. Default: the first seed's; between images none, or for a one-call model
             the one that fits the first image best.
@@ -86,6 +92,9 @@ def interpolate(
         raise UsageError(f"--frames must be at least 2, got {frames}.")
     pair = _pair("0,1" if seeds is None else seeds)
     loaded = loaded_run(run, loading)
+    if show_ != "between":
+        looked(loaded, show_, groups, frames, out, overwrite, json)
+        return
     transport = transport_of(loaded, solving, guiding, loading)
     if start is not None:
         _check_images(loaded)
@@ -100,7 +109,7 @@ def interpolate(
             result["seeds"] = list(pair)
         else:
             ends = [image_of(loaded.space, file, resize) for file in (start, end)]
-            x = between(transport, ends, frames, condition, way, loading)
+            x = _walked(loaded, transport, ends, frames, condition, way, loading)
             errors = [float((made - image).square().mean().sqrt()) for made, image in zip((x[0], x[-1]), ends, strict=True)]
             result["end_errors"] = errors
             better = "; more --steps help" if isinstance(inner_of(transport), Flow) else ""
@@ -268,6 +277,22 @@ def upscale(
     led = restoration.super_resolution(made, low, **_choices(made, solving, rounds))
     result = _draw(made, led, condition, n, seed, loading, target, overwrite)
     show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
+
+
+def _walked(
+    run: Run, transport: Transport, ends: list[Tensor], frames: int, condition: dict[str, int] | None, way: str, loading: Loading
+) -> Tensor:
+    """Frames from one image to another: through codes where the model has an encoder that can be asked, else through noise."""
+    import torch
+
+    from pushforward.evaluation.looking import walk
+    from pushforward.transports import Flow, inner_of
+
+    coder = coder_of(run)
+    if coder is None or isinstance(inner_of(transport), Flow) or (condition is None and coder.space.classes):
+        return between(transport, ends, frames, condition, way, loading)
+    told = {name: torch.tensor([value]) for name, value in (condition or {}).items()}
+    return walk(coder, ends[0], ends[1], frames, told if coder.space.classes else None, way=way)
 
 
 def _pair(text: str) -> tuple[int, int]:

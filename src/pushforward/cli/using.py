@@ -141,7 +141,18 @@ def _table(content: dict[str, Any]) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join([*lines, "", *_footing(content["settings"], entrant.get("bpd"))])
+    return "\n".join([*lines, *_codes(content["entrants"][0]), "", *_footing(content["settings"], entrant.get("bpd"))])
+
+
+def _codes(entrant: dict[str, Any]) -> list[str]:
+    """What a model's codes hold, in a line or two; nothing for a model without any."""
+    from pushforward.report.codes import table
+
+    found = table({"entrants": [entrant]})
+    if found is None:
+        return []
+    cells = [f"{column.label} {cell.value}" for column, cell in zip(found.columns, found.rows[0].cells, strict=True)]
+    return ["", "codes of held-out rows: " + ", ".join(cell for cell in cells if not cell.endswith("–"))]
 
 
 def _footing(settings: dict[str, Any], bits: dict[str, Any] | None) -> list[str]:

@@ -15,6 +15,7 @@ from pushforward.data import Dataset
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.likelihood import ABOUT, bits
 from pushforward.evaluation.scoring import compared, floors, ratio, score
@@ -145,10 +146,14 @@ class Judge:
             "modes": {"mass": rows["modes_held"]["mass"]} if "modes_held" in rows else None,
             "curve": self._curve(transport) if curve else [],
             "trajectory": self._trajectory(transport, sampling["seconds_per_sample"]) if curve else None,
+            "coding": coding(model, self.data, self.features) if isinstance(model, Run) else None,
             "warnings": list(model.warnings) if isinstance(model, Run) else [],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
-        return content, _pictures(transport, model if isinstance(model, Run) else None)
+        pictures = _pictures(transport, model if isinstance(model, Run) else None)
+        if curve and isinstance(model, Run):
+            pictures["codes"] = code_pictures(model, self.data)
+        return content, pictures
 
     def _sampling(self, transport: Transport) -> dict[str, Any]:
         flow = inner_of(transport)

@@ -39,28 +39,32 @@ class Encoded(Method):
 
     Args:
         method: What learns, made for the codes' space.
-        autoencoder: Between data and codes; frozen.
+        frozen: Between data and codes.
 
     Raises:
         UsageError: If the method is made for codes of another shape, or has no labels where the decoder needs them.
     """
 
-    def __init__(self, method: Method, autoencoder: Autoencoder) -> None:
+    def __init__(self, method: Method, frozen: Autoencoder) -> None:
         super().__init__()
-        self.method, self._frozen = method, Frozen(autoencoder)
-        if autoencoder.space.classes and not method.space.classes:
+        self.method, self._part = method, Frozen(frozen)
+        if frozen.space.classes and not method.space.classes:
             raise UsageError(
                 "This autoencoder is told labels, so the model in its latent space has to know them as well: train it with "
                 "--condition label, or train an autoencoder without labels (--condition none)."
             )
-        self.space = Latent(method.transport(), autoencoder).space
+        self.space = Latent(method.transport(), frozen).space
 
     @property
-    def autoencoder(self) -> Autoencoder:
-        """The frozen one."""
-        module = self._frozen.module
+    def frozen(self) -> Autoencoder:
+        """The autoencoder, which stays as it is."""
+        module = self._part.module
         assert isinstance(module, Autoencoder)
         return module
+
+    def autoencoder(self) -> Autoencoder:
+        """The frozen one: other models can be trained in the same latent space."""
+        return self.frozen
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -70,7 +74,7 @@ class Encoded(Method):
     @property
     def parts(self) -> Mapping[str, nn.Module]:
         """The autoencoder, beside what the method itself has frozen."""
-        return {**self.method.parts, "autoencoder": self.autoencoder}
+        return {**self.method.parts, "autoencoder": self.frozen}
 
     @property
     def group(self) -> int:
@@ -85,7 +89,7 @@ class Encoded(Method):
     def prepared(self, x: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
         """Means and log-variances of the codes of data in model units, (n, 2 c, ...)."""
         with torch.no_grad():
-            return self.autoencoder.moments(x, condition)
+            return self.frozen.moments(x, condition)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The method's turns, on codes drawn from what was `prepared`.
@@ -100,10 +104,10 @@ class Encoded(Method):
 
     def transport(self) -> Latent:
         """The method's transport, decoded."""
-        return Latent(self.method.transport(), self.autoencoder)
+        return Latent(self.method.transport(), self.frozen)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Take the frozen part along to another device."""
         super()._apply(fn, recurse)
-        self.autoencoder._apply(fn, recurse)
+        self.frozen._apply(fn, recurse)
         return self

@@ -102,7 +102,7 @@ class HierarchicalVAE(Method):
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
         weights, codes, upper = self._weights(batch.x, beta, self.samples, now.draws, batch.condition, self.doubly)
-        note_code(now, *upper)
+        note_code(now, *upper, beta)
         bound = importance_bound(weights, codes if self.doubly else None)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 

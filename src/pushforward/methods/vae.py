@@ -129,7 +129,7 @@ class VAE(Method):
             with torch.no_grad():
                 now.notes["log_likelihood"] = told.detach().mean()
                 now.notes["explained"] = 1 - (batch.x - self.likelihood.mean(decoded.detach())).square().mean()
-        note_code(now, mean, log_variance)
+        note_code(now, mean, log_variance, beta)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
@@ -196,9 +196,11 @@ def warmed(beta: float, warmup: float, now: Now) -> float:
     return beta * min(1.0, now.progress / warmup) if warmup else beta
 
 
-def note_code(now: Now, mean: Tensor, log_variance: Tensor) -> None:
-    """Note the KL term in nats a row, and how many units of the code are active, of how many."""
+def note_code(now: Now, mean: Tensor, log_variance: Tensor, beta: float | None = None) -> None:
+    """Note the KL term in nats a row, and how many units of the code are active, of how many, and under which weight."""
     with torch.no_grad():
+        if beta is not None:
+            now.notes["beta"] = mean.new_tensor(beta)
         now.notes["kl"] = divergences(mean, log_variance).flatten(1).sum(1).mean()
         now.notes["active_units"] = active_units(mean).to(mean)
         now.notes["units"] = mean.new_tensor(mean[0].numel())

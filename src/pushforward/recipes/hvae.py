@@ -23,7 +23,7 @@ def hvae(
     likelihood: str = "auto",
     beta: float = 1.0,
     warmup: float = 0.0,
-    samples: int = 1,
+    importance: int = 1,
     doubly: bool = True,
 ) -> Recipe:
     """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
@@ -37,7 +37,7 @@ def hvae(
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         beta: The weight of the prior's and the posterior's terms.
         warmup: The share of training over which it rises from 0.
-        samples: Codes for each row.
+        importance: Codes for each row.
         doubly: Whether the gradient is the doubly reparameterised one.
 
     References:
@@ -58,7 +58,7 @@ def hvae(
         likelihood=told,
         beta=beta,
         warmup=warmup,
-        samples=samples,
+        samples=importance,
         doubly=doubly,
     )
     return Recipe(method, coding_training(space, network), "hvae", "VAE")

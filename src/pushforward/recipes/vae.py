@@ -27,7 +27,7 @@ def vae(
     beta: float = 1.0,
     warmup: float = 0.0,
     free_bits: float = 0.0,
-    samples: int = 1,
+    importance: int = 1,
     doubly: bool = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
@@ -47,8 +47,8 @@ def vae(
         beta: The weight of the KL term; 0 is the plain autoencoder.
         warmup: The share of training over which that weight rises from 0.
         free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
-        samples: Codes for each row; with several, the importance-weighted bound.
-        doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many samples.
+        importance: Codes for each row; with several, the importance-weighted bound.
+        doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many codes.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); for the rest see `pushforward.VAE`.
@@ -64,7 +64,7 @@ def vae(
         beta=beta,
         warmup=warmup,
         free_bits=free_bits,
-        samples=samples,
+        samples=importance,
         doubly=doubly,
     )
     return Recipe(method, coding_training(space, network), "vae", "VAE")

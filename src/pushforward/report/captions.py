@@ -24,6 +24,7 @@ from pushforward.report.readings import (
 )
 
 __all__ = [
+    "CODE_NOTES",
     "CURVE_NOTES",
     "HEALTH_CAPTIONS",
     "HEALTH_NOTE",
@@ -99,7 +100,27 @@ HEALTH_NOTE = (
     "sampled above: up to 500 samples from noise that stays the same, beside as many training rows. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
+CODE_NOTES = {
+    "table": "Models with an encoder code a row and decode it again. Reconstructions say what the code keeps; the KL term says "
+    "what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from it, so a large "
+    "one means places from which samples are drawn and to which no data is coded. Active units are those that the decoder has "
+    "any use for: none is posterior collapse.",
+    "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
+    "collapse where all are, over-regularisation where beta is above 1 and most are.",
+    "pictures": "Walks lead from the code of the first image above to that of the second. Arithmetic adds to the codes of one "
+    "class what tells the mean of another class from it. The map shows codes of held-out rows, on their first two principal "
+    "axes where codes have more than two numbers.",
+}
 HEALTH_CAPTIONS = {
+    "kl": "Nats that the code costs a row, over single batches. Near 0 the decoder ignores the code: posterior collapse. With "
+    "a warm-up it falls as the weight rises.",
+    "log_likelihood": "The other half of the bound: how well the decoder tells a row from its code, nats a row; higher is "
+    "better. The bound is this less beta times the KL term.",
+    "explained": "Share of the data's variance that reconstructions explain.",
+    "active_units": "Numbers of the code whose mean varies over the rows of a batch.",
+    "perplexity": "Codes of the book in use, as many as would be used evenly for the same entropy. A low value means a book "
+    "that is largely dead.",
+    "feature_distance": "Distance of reconstructions in the features in which they are compared while training.",
     "modes_held": "Modes that have at least 20 % of their true mass. A fall that lasts is collapse: the generator has given up "
     "modes that it knew. All modes held does not mean that each has its right width.",
     "coverage": "Share of training rows that have a sample near them; a perfect model has about 0.97. A fall that lasts is "

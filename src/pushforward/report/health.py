@@ -15,12 +15,24 @@ from pushforward.report.sprites import Look
 
 __all__ = ["section"]
 
-MEASURES = ("modes_held", "coverage", "bridges", "critic_accuracy", "logit_gap")
+CODED = ("log_likelihood", "kl", "explained", "active_units", "perplexity", "feature_distance")
+MEASURES = ("modes_held", "coverage", "bridges", "critic_accuracy", "logit_gap", *CODED)
 """What is drawn, in this order; coverage only where the modes are not known."""
-LABELS = {"bridges": "bridges", "coverage": "coverage", "critic_accuracy": "critic accuracy", "logit_gap": "logit gap"}
+LABELS = {
+    "active_units": "active units",
+    "bridges": "bridges",
+    "coverage": "coverage",
+    "critic_accuracy": "critic accuracy",
+    "explained": "explained",
+    "feature_distance": "feature distance",
+    "kl": "KL, nats",
+    "log_likelihood": "log-likelihood, nats",
+    "logit_gap": "logit gap",
+    "perplexity": "perplexity of the codes",
+}
 ENDS = {"coverage": (0.0, 1.0), "bridges": (0.0, None), "critic_accuracy": (0.0, 1.0)}
 """Of the vertical axes; modes have all of them, gaps their own."""
-EACH_STEP = ("critic_accuracy", "logit_gap")
+EACH_STEP = ("critic_accuracy", "logit_gap", *CODED)
 """Measures of single batches, which a running average makes readable."""
 
 

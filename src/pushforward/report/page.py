@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from pushforward.report import health, tables
+from pushforward.report import codes, health, tables
 from pushforward.report.captions import (
     CURVE_NOTES,
     LEVEL_NOTE,
@@ -96,6 +96,7 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
         ("calls", "Quality against calls", _curve(content)),
         ("trajectories", "Trajectories", _trajectories(content, look)),
         ("losses", "Losses", _losses(content) + _levels(content)),
+        ("codes", "Codes", codes.section(content, look)),
         ("health", "Health", health.section(content, look)),
         ("cost", "Cost", _costs(content)),
         ("reproduce", "Reproduce", _reproduce(content)),
@@ -120,6 +121,7 @@ def _page(content: Mapping[str, Any], look: Look, note: str) -> str:
 
 
 HEADINGS = {
+    "codes": "What the codes hold",
     "calls": "Quality against network calls",
     "health": "How training went",
     "losses": "What the losses say",

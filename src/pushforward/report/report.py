@@ -37,6 +37,8 @@ An entrant has
   series, by measure (modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap, ...): step (list), value (list);
 * ``alarms``: list of {kind, step, value, threshold, sentence, advice, over}, the last true where an alarm ends; and training,
   its name, where several are one entrant;
+* ``coding``, of a model with codes (`pushforward.evaluation.codes`): reconstruction {n, explained, feature_distance, psnr, ssim}
+  and code {n, units, active, kl, mismatch, by_unit}, the last null for codes without variances;
 * ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
 * ``modes``: mass (list, one share of all samples for each mode);
 * ``warnings`` (sentences) and ``commands`` (command lines);
@@ -48,7 +50,8 @@ An entrant has
 Pictures are arrays and not part of the JSON: by entrant name, and under "real", a dict with ``grid`` (uint8 (n, height,
 width, channels), or float (n, d)), ``training``: list of (step, grid), ``formation``: list of (t, grid) from noise
 to data, or None for models that need one call, ``paths``: trajectories of points in the plane, float (n, steps + 1, 2)
-from noise to data in data units, or None, and ``landscapes``: list of (step, the arrays of `pushforward.training.landscape`).
+from noise to data in data units, or None, ``landscapes``: list of (step, the arrays of
+`pushforward.training.landscape`), and ``codes``: the arrays of `pushforward.evaluation.coded`, or None.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Missing", "Rule", "Watch", "alarms"]
+__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Missing", "PosteriorCollapse", "Rule", "Watch", "alarms"]
 
 HELD = 0.75
 """Share of the modes from which a collapse can be told, and share of those below which it is one."""
@@ -38,6 +38,12 @@ LOOKS = 50
 """Steps between two looks at who wins."""
 GAP, GAP_LASTING = 1e4, 50
 """Logit gap above which a training diverges, and for how many steps."""
+SILENT = 0.1
+"""Share of a code's units up to which the posterior has collapsed; one unit where there are so few."""
+HELD_DOWN = 0.5
+"""Share of active units below which a weight of more than 1 on the KL term holds the code down."""
+CODED = 500
+"""Steps for which units must be silent: early in a sound training they are too, for 150 steps at most."""
 SLACK = 1e-9
 """Rounding: less below a threshold is not below it."""
 
@@ -50,7 +56,7 @@ class Alarm:
     """One alarm at the step at which it begins, or is over.
 
     Args:
-        kind: "collapse", "missing", "critic" or "divergence".
+        kind: "collapse", "missing", "critic", "divergence", "posterior" or "regularised".
         step: The training step.
         value: What was measured; None where it is not finite.
         threshold: What it was compared with.
@@ -222,6 +228,46 @@ class CriticWins(Rule):
         return distance < IMPROVED * self._before[0] or IMPROVED * coverage > self._before[1]
 
 
+class PosteriorCollapse(Rule):
+    """The decoder ignores the code: next to no unit of it is active, for 500 steps.
+
+    A unit is active where its mean varies over data. It begins where at most a tenth of the units, and not even one of fewer than
+    ten, are active; and where a weight of more than 1 on the KL term holds more than half of them down, it is told as
+    over-regularisation in place of collapse.
+    """
+
+    def __init__(self, kind: str = "posterior") -> None:
+        self.kind, self._since = kind, -1
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows without a code decide nothing."""
+        active, units, beta = health.get("active_units"), health.get("units"), health.get("beta")
+        if active is None or not units:
+            return None
+        gone = active <= SILENT * units + SLACK
+        collapse = self.kind == "posterior"
+        threshold = (SILENT if collapse else HELD_DOWN) * units
+        bad = gone if collapse else beta is not None and beta > 1 and not gone and active < threshold
+        said = f"{active:.0f} of {units:.0f} units of the code are active"
+        if not bad:
+            self._since = -1
+            return Alarm(self.kind, step, active, threshold, f"the code is in use again: {said}", over=True)
+        self._since = step if self._since < 0 else self._since
+        if step - self._since < CODED:
+            return None
+        if collapse:
+            said = f"the posterior has collapsed: {said}, so the decoder ignores it"
+            lower = "lower --beta, or " if beta is not None and beta > 1 else ""
+            return Alarm(
+                self.kind, step, active, threshold, said, f"{lower}add --warmup 0.3 or --free-bits 0.1, or weaken the decoder"
+            )
+        told = (
+            "" if health.get("explained") is None else f" and reconstructions explain {health['explained']:.0%} of the variance"
+        )
+        said = f"the code is over-regularised: at beta {beta:g} only {said}{told}"
+        return Alarm(self.kind, step, active, threshold, said, "lower --beta towards 1")
+
+
 class Divergence(Rule):
     """The logit gap is above 10,000, either way, for 50 steps: the critic's scores run away."""
 
@@ -254,7 +300,8 @@ class Watch:
 
     def __init__(self) -> None:
         self._divergence = Divergence()
-        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), self._divergence)
+        coded = PosteriorCollapse(), PosteriorCollapse("regularised")
+        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._divergence)
         self._standing: set[str] = set()
 
     @property

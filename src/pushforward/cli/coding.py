@@ -1,0 +1,103 @@
+"""Looking into the latent space of a run: what `pushforward interpolate --show` draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.latents import enlarged, target_of
+from pushforward.cli.terminal import say, show
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pushforward.data import Space
+    from pushforward.training import Run
+    from pushforward.transports import Autoencoder
+
+__all__ = ["coder_of", "looked"]
+
+
+def coder_of(run: Run) -> Autoencoder | None:
+    """The encoder and decoder of a run, where it has them."""
+    from pushforward.methods.method import Coding
+
+    return run.method.autoencoder().eval() if isinstance(run.method, Coding) else None
+
+
+def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None, overwrite: bool, as_json: bool) -> None:
+    """Draw reconstructions, arithmetic between groups, or a map of the codes.
+
+    Raises:
+        UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
+    """
+    from pushforward.evaluation.coded import labelled
+    from pushforward.evaluation.judge import data_of
+    from pushforward.outputs import replacing
+
+    coder = coder_of(run)
+    if coder is None:
+        raise UsageError(
+            f"--show {what}: {run.folder} holds a {run.spec['recipe']}, which has no codes. Runs of autoencoder, vae, hvae and "
+            "vqvae have some, and models in their latent spaces."
+        )
+    if what != "map" and run.space.kind != "image":
+        raise UsageError(f"--show {what} draws images; this is a model of vectors. Its codes are drawn by --show map.")
+    data = labelled(data_of(run))
+    pair = _groups(data.space, groups) if what == "arithmetic" else None
+    stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
+    target = target_of(run, out or str(_free(run, stem)), stem, 1, overwrite, (".png",))
+    about: dict[str, Any] = {"out": str(target), "show": what}
+    if what == "map":
+        picture, about["share"] = _map(coder, data)
+        say(f"the plane holds {about['share']:.0%} of the codes' variance")
+    elif what == "reconstructions":
+        picture = _reconstructions(coder, data, frames)
+    else:
+        assert pair is not None
+        picture = _arithmetic(coder, data, *pair, frames)
+        about["groups"] = [data.space.classes[one] for one in pair]
+    with replacing(target) as temporary:
+        picture.save(temporary, format="PNG")
+    show(about, as_json, lambda r: r["out"])
+
+
+def _free(run: Run, stem: str) -> Path:
+    folder, number = run.folder / "samples", 1
+    path = folder / f"{stem}.png"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.png"
+    return path
+
+
+def _groups(space: Space, text: str | None) -> tuple[int, int]:
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    if len(words) != 2:
+        raise UsageError("--show arithmetic moves images of one class towards another: name both, --groups 4,9.")
+    return space.label_index(words[0]), space.label_index(words[1])
+
+
+def _reconstructions(coder: Autoencoder, data: Any, frames: int) -> Image.Image:
+    from pushforward.evaluation.looking import strip
+
+    both = strip(coder, data, frames)
+    return enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1])
+
+
+def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int) -> Image.Image:
+    from pushforward.evaluation.looking import arithmetic
+
+    made = arithmetic(coder, data, a, b, frames=frames)
+    return enlarged(data.space.quantise(made.flatten(0, 1)), frames)
+
+
+def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
+    from pushforward.evaluation.looking import code_map
+    from pushforward.pictures import groups_picture
+
+    found = code_map(coder, data)
+    if found is None:
+        raise UsageError("These codes are single numbers: there is no plane to draw them on.")
+    return groups_picture(found.points, found.labels, data.space.classes, size=720), found.share
