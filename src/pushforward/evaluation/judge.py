@@ -17,9 +17,10 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
-from pushforward.evaluation.likelihood import ABOUT, bits
+from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
 from pushforward.evaluation.scoring import compared, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
+from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
@@ -376,7 +377,7 @@ def evaluate(
         data = data_of(model)
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
     name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
-    row = bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch) if asked else None
+    row = _bits(model, data, n, seed, batch) if asked else None
     if row is not None and not others:
         return _of_bits(name, data, row)
     judge = Judge(data, n or 0, repeats, others, seed, batch)
@@ -385,6 +386,12 @@ def evaluate(
     if row is not None:
         content["scores"]["bpd"], described["metrics"]["bpd"] = row, ABOUT
     return {**described, "entrants": [content], "baseline": judge.baseline()}
+
+
+def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Any]:
+    if isinstance(model, Run) and isinstance(model.method, Weighing):
+        return coded_bits(model.method, data, n, seed=seed, batch=batch)
+    return bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch)
 
 
 def _of_bits(name: str, data: Dataset, row: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,11 @@ ACTIVE = 0.01
 class Weighing(Protocol):
     """A method whose codes weigh data: log p(x) is estimated by importance sampling, ever better with more codes."""
 
+    @property
+    def discrete(self) -> bool:
+        """Whether it weighs probabilities of data as files hold it, not densities in model units."""
+        ...
+
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, z) - log q(z | x) for codes z drawn from q, nats (n, samples).
 

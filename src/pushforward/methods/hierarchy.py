@@ -98,6 +98,11 @@ class HierarchicalVAE(Method):
         """One: all networks together."""
         return {"autoencoder": self}
 
+    @property
+    def discrete(self) -> bool:
+        """The likelihood's; see `Weighing`."""
+        return self.likelihood.discrete
+
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)

@@ -30,6 +30,9 @@ class Likelihood(nn.Module, ABC):
         space: The data's shape and units.
     """
 
+    discrete: bool = True
+    """Whether it is a probability of data as files hold it, not a density in model units."""
+
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
@@ -64,6 +67,8 @@ class Gaussian(Likelihood):
     References:
         Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021).
     """
+
+    discrete = False
 
     def __init__(self, space: Space) -> None:
         super().__init__(space)

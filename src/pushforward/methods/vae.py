@@ -114,6 +114,11 @@ class VAE(Method):
         """The shape of one code."""
         return (self.latent,) if isinstance(self.latent, int) else self.latent
 
+    @property
+    def discrete(self) -> bool:
+        """The likelihood's; see `Weighing`."""
+        return self.likelihood.discrete
+
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
