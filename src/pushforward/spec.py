@@ -92,7 +92,7 @@ def describe(value: Any) -> Any:
     part = type(value)
     try:
         arguments = {p.name: describe(getattr(value, p.name)) for p in _arguments(part)}
-    except AttributeError:
+    except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
         return {"part": part.__name__, "opaque": True}
     return {"part": part.__name__, **arguments}
 

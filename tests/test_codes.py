@@ -1,0 +1,254 @@
+"""Collapse of a posterior planted and told, and looking into latent spaces."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from laws import space_data
+from PIL import Image
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import Space, Split
+from pushforward.data.dataset import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.coded import code_pictures, coding, labelled
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
+from pushforward.pictures import groups_picture
+from pushforward.report import Report
+from pushforward.report.words import verdict
+from pushforward.training.alarms import alarms
+from pushforward.transports import Autoencoder
+
+
+def history(active, units=16, steps=1200, **more):
+    """One row a step; ``active`` is a number or a function of the step."""
+    of = active if callable(active) else lambda step: active
+    return [{"step": step, "health": {"active_units": of(step), "units": units, **more}} for step in range(1, steps + 1)]
+
+
+def told(rows):
+    return [(one.kind, one.step, one.over) for one in alarms(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        (history(0), [("posterior", 501, False)]),
+        (history(1), [("posterior", 501, False)]),
+        (history(2), []),
+        (history(1, units=4), []),
+        (history(0, units=4), [("posterior", 501, False)]),
+        (history(lambda step: 0 if step < 400 else 16), []),
+        (history(lambda step: 0 if step < 700 else 16), [("posterior", 501, False), ("posterior", 700, True)]),
+        (history(6, beta=4.0), [("regularised", 501, False)]),
+        (history(6, beta=1.0), []),
+        (history(9, beta=4.0), []),
+        (history(0, beta=4.0), [("posterior", 501, False)]),
+    ],
+)
+def test_when_a_code_is_silent(rows, wanted):
+    assert told(rows) == wanted
+
+
+def test_what_is_said_of_a_silent_code():
+    (one,) = alarms(history(0, beta=8.0))
+    assert one.sentence == "the posterior has collapsed: 0 of 16 units of the code are active, so the decoder ignores it"
+    assert one.advice.startswith("lower --beta, or add --warmup 0.3")
+    (one,) = alarms(history(5, beta=8.0, explained=0.31))
+    assert "at beta 8 only 5 of 16 units of the code are active and reconstructions explain 31% of the variance" in one.text
+    assert "lower --beta" in one.advice
+
+
+def trained(data, folder, steps=600, **options):
+    recipe = pf.recipes.vae(data.space, "tiny", **options)
+    small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64))
+    return pf.fit(small, data, steps=steps, out=folder)
+
+
+def kinds(run):
+    return {alarm["kind"] for row in run.losses() for alarm in row.get("alarm", [])}
+
+
+def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path):
+    data = pf.data.load("digits", limit=400)
+    run = trained(data, tmp_path / "high", beta=400.0)
+    assert kinds(run) == {"posterior"}
+    assert coding(run, data, fit_features(data, cache=False))["code"]["active"] <= 1
+    said = [
+        one.text for one in verdict(pf.compare({"high": run}, data, repeats=1).content) if "posterior has collapsed" in one.text
+    ]
+    assert said
+
+
+class Knowing(nn.Module):
+    """A decoder too strong: it knows every class's image by heart, and the label tells it which."""
+
+    def __init__(self, images, latent):
+        super().__init__()
+        self.images, self.code = nn.Parameter(images), nn.Linear(latent, images.shape[1])
+
+    def forward(self, z, t=None, condition=None):
+        return self.images[condition["label"]] + self.code(z)
+
+
+def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_path):
+    random = np.random.default_rng(0)
+    label = random.integers(0, 5, size=600)
+    images = 3 * random.normal(size=(5, 8))
+    x = (images[label] + 0.1 * random.normal(size=(600, 8))).astype(np.float32)
+    shares = tuple(np.bincount(label) / len(label))
+    space = Space((8,), tuple(x.mean(0)), tuple(x.std(0)), classes=tuple("abcde"), frequencies=shares)
+    data = Dataset("prototypes", space, Split(x[:540], label[:540]), Split(x[540:], label[540:]))
+    known = Knowing(space.to_model(torch.from_numpy(images)).float(), 4)
+    recipe = pf.recipes.vae(space, "tiny", decoder=known, latent_size=4)
+    run = pf.fit(
+        dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64)),
+        data,
+        steps=1200,
+        out=tmp_path / "run",
+    )
+    assert kinds(run) == {"posterior"}
+    plain = trained(data.without_labels(), tmp_path / "plain", latent_size=4)
+    assert kinds(plain) == set()
+
+
+def test_the_default_keeps_its_code_on_digits(tmp_path):
+    data = pf.data.load("digits")
+    for name, labels in (("given", True), ("without", False)):
+        mine = data if labels else data.without_labels()
+        run = trained(mine, tmp_path / name)
+        assert kinds(run) == set()
+        assert coding(run, mine, fit_features(mine, cache=False))["code"]["active"] > 4
+
+
+class Same(nn.Module):
+    """Codes that are the data itself."""
+
+    def forward(self, x, t=None, condition=None):
+        return torch.cat([x, torch.zeros_like(x)], 1)
+
+
+class Back(nn.Module):
+    def forward(self, z, t=None, condition=None):
+        return z
+
+
+def plain_coder(data):
+    return Autoencoder(Same(), Back(), data.space.with_labels(False))
+
+
+def test_looking_through_a_coder_that_changes_nothing():
+    data = space_data((1, 4, 5), labels=True, rows=90)
+    coder, space = plain_coder(data), data.space
+    both = strip(coder, data, 7)
+    torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-6)
+    a, b = both[0, 0], both[0, 1]
+    torch.testing.assert_close(
+        walk(coder, a, b, 5), torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)), rtol=0, atol=1e-5
+    )
+    assert not torch.allclose(walk(coder, a, b, 5), walk(coder, a, b, 5, way="spherical"), atol=1e-2)
+    moved = arithmetic(coder, data, 0, 2, rows=3, frames=4)
+    x, label = data.train.data_units(), data.train.labels
+    way = x[label == 2].mean(0) - x[label == 0].mean(0)
+    held = data.held_out.data_units(np.flatnonzero(data.held_out.labels == 0)[:3])
+    wanted = held[:, None] + torch.linspace(0, 1.5, 4).reshape(1, 4, 1, 1, 1) * way
+    torch.testing.assert_close(moved, wanted.clamp(0, 1), rtol=0, atol=1e-5)
+    found = code_map(coder, data)
+    rows = space.to_model(data.held_out.data_units()).flatten(1).double().numpy()
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
+    assert found.share == pytest.approx((values[:2] ** 2).sum() / (values**2).sum())
+    np.testing.assert_allclose(np.sort(found.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6)
+    assert sorted(found.labels.tolist()) == sorted(data.held_out.labels.tolist())
+
+
+def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
+    data = space_data((2,), labels=False)
+    found = code_map(plain_coder(data), data)
+    assert found.share == 1
+    assert found.labels is None
+    rows = data.space.to_model(data.held_out.data_units()).numpy()
+    np.testing.assert_allclose(np.sort(found.points, 0), np.sort(rows, 0), atol=1e-6)
+    single = space_data((1,), labels=False)
+    assert code_map(plain_coder(single), single) is None
+
+
+def test_what_cannot_be_looked_at_is_refused():
+    data = space_data((1, 4, 5), labels=True)
+    told_labels = Autoencoder(Same(), Back(), data.space)
+    with pytest.raises(UsageError, match="told the labels"):
+        arithmetic(told_labels, data, 0, 1)
+    with pytest.raises(UsageError, match="no labels"):
+        arithmetic(plain_coder(data), data.without_labels(), 0, 1)
+    with pytest.raises(UsageError, match="at least 2 frames"):
+        walk(plain_coder(data), data.train.data_units(0), data.train.data_units(1), 1)
+
+
+def test_groups_have_colours_of_their_own():
+    points = np.array([[0.0, 0.0], [1.0, 1.0], [np.nan, 1.0]] * 20)
+    picture = np.asarray(groups_picture(points, np.array([0, 1, 1] * 20), ["a", "b"], size=200))
+    blue, orange = (np.abs(picture.astype(int) - colour).sum(2).min() for colour in ((31, 119, 180), (255, 127, 14)))
+    assert max(blue, orange) < 80
+    assert picture.shape == (200, 200, 3)
+
+
+def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "60"]
+    assert main(["train", "vae", *small, "--condition", "none", "--out", "vae"]) == 0
+    assert main(["train", "gan", *small[:-1], "2", "--out", "gan"]) == 0
+    for what, more, size in (("reconstructions", ["--frames", "6"], (6, 2)), ("arithmetic", ["--groups", "4,9"], (9, 6))):
+        assert main(["interpolate", "vae", "--show", what, *more, "--out", f"{what}.png"]) == 0
+        width, height = Image.open(f"{what}.png").size
+        assert (width + 1) // 33 == size[0]
+        assert (height + 1) // 33 == size[1]
+    assert main(["interpolate", "vae", "--show", "map", "--out", "map.png"]) == 0
+    assert main(["interpolate", "vae", "--show", "map"]) == 0
+    assert (tmp_path / "vae" / "samples" / "map.png").is_file()
+    capsys.readouterr()
+    for words, said in (
+        (["gan", "--show", "map"], "no codes"),
+        (["vae", "--show", "arithmetic"], "--groups 4,9"),
+        (["vae", "--show", "arithmetic", "--groups", "4,eleven"], "no class"),
+        (["vae", "--show", "map", "--out", "map.png"], "exists"),
+    ):
+        assert main(["interpolate", *words]) == 2
+        assert said in capsys.readouterr().err
+    run, data = pf.load("vae"), pf.data.load("digits", limit=200, labelled=False)
+    assert labelled(data).space.classes
+    found = code_pictures(run, data)
+    assert found["arithmetic"]["x"].shape[1:] == (8, 8, 1)
+    assert set(found["walks"]) == {"linear", "spherical"}
+    report = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
+    page = report.to_html()
+    for words in (
+        "What the codes hold",
+        "Active units",
+        "What each unit carries",
+        "Map of the codes",
+        "A walk",
+        "Reconstructions",
+    ):
+        assert words in page
+    assert report.content["entrants"][1]["coding"] is None
+    assert "What the codes hold" not in Report({"entrants": [{"name": "a", "coding": {"code": 3}}]}).to_html()
+
+
+def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "60", "--condition", "none"]
+    assert main(["train", "vae", *small, "--out", "vae"]) == 0
+    assert main(["sample", "vae", "--n", "2", "--out", "two"]) == 0
+    first, second = sorted(str(path) for path in (tmp_path / "two").iterdir())
+    capsys.readouterr()
+    assert main(["interpolate", "vae", "--from", first, "--to", second, "--frames", "3", "--out", "x.npz"]) == 0
+    assert "searching" not in capsys.readouterr().err
+    run = pf.load("vae")
+    ends = torch.stack([torch.from_numpy(np.array(Image.open(path)))[None].float() / 255 for path in (first, second)])
+    coder = run.method.autoencoder()
+    made = coder.space.to_data(coder.decode(coder.encode(coder.space.to_model(ends))))
+    x = np.load("x.npz")["x"]
+    assert np.abs(x[[0, 2], :, :, 0].astype(float) - 255 * made[:, 0].numpy()).max() <= 0.51
