@@ -21,7 +21,7 @@ from pushforward.evaluation import Judge
 from pushforward.training import Run, Trainer
 from pushforward.training.log import read
 from pushforward.training.run import digest, machine
-from pushforward.training.start import kept, prepare, seeded
+from pushforward.training.start import kept, prepare, reopen, seeded
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -46,6 +46,21 @@ def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Tr
     alarms = [alarm for row in read(out / "metrics.jsonl") for alarm in row.get("alarm", []) if not alarm["over"]]
     said = [f"step {alarm['step']:,}: {alarm['sentence']}" for alarm in alarms]
     return trainer, {"steps": trainer.clock.step, "seconds": trainer.clock.seconds, "alarms": said, "diverged": diverged}
+
+
+def taken_up(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int, folder: Path) -> Trainer:
+    """A new training in this folder, or the one that is there, at its newest checkpoint.
+
+    Raises:
+        SystemExit: If the one that is there has another budget.
+    """
+    watch = pf.Progress(60)
+    if not (folder / "checkpoints").exists():
+        return prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=folder, progress=watch)
+    trainer = reopen(folder, data=data, progress=watch)
+    if trainer.budget.seconds != seconds:
+        raise SystemExit(f"{folder} has the budget {trainer.budget}: give the same --seconds, or other --runs.")
+    return trainer
 
 
 def remembered(folder: str, name: str, recipe: pf.Recipe, about: Mapping[str, Any], work: Callable[[], Any]) -> Any:

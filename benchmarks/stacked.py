@@ -19,13 +19,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from protocol import each, floors, mean_and_spread, table, write
+from protocol import each, floors, mean_and_spread, table, taken_up, write
 
 import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Trainer
-from pushforward.training.start import kept, prepare, reopen, seeded
+from pushforward.training.start import kept
 
 NAMES = ["stacked_modes", "stacked_kl"]
 PUBLISHED = [
@@ -61,7 +61,8 @@ def one(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Train one entrant to its end, or take it up again, and judge it on the way and at the end."""
     data = pf.data.load(given.data)
     judge = Judge(data, given.n, 1, NAMES)
-    trainer = started(name, seed, given, data)
+    folder = Path(given.runs) / f"{name}-{seed}"
+    trainer = taken_up(lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder)
     diverged, turn = None, given.every or math.inf
     try:
         while not trainer.done:
@@ -76,18 +77,6 @@ def one(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     found = {"entrant": name, "seed": seed, **points[-1], "calls": trainer.average.method.transport().calls, "curve": points}
     print({key: value for key, value in found.items() if key != "curve"}, flush=True)
     return {**found, "diverged": diverged}
-
-
-def started(name: str, seed: int, given: argparse.Namespace, data: Any) -> Trainer:
-    """A new training, or the one in its folder at its newest checkpoint."""
-    folder, watch = Path(given.runs) / f"{name}-{seed}", pf.Progress(60)
-    if (folder / "checkpoints").exists():
-        trainer = reopen(folder, data=data, progress=watch)
-        if trainer.budget.seconds != given.seconds:
-            raise SystemExit(f"{folder} has the budget {trainer.budget}: give the same --seconds, or other --runs.")
-        return trainer
-    recipe = seeded(lambda: pf.recipes.named(name)(data.space), seed)
-    return prepare(recipe, data, seconds=given.seconds, seed=seed, out=folder, progress=watch)
 
 
 def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:

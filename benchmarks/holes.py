@@ -1,0 +1,129 @@
+"""Holes, the reason that VAEs exist, and blur, their price.
+
+    PUSHFORWARD_DATA=FOLDER python benchmarks/holes.py [--data mnist] [--seconds 300] [--latent-seconds 150]
+
+A plain autoencoder (beta 0) and a VAE of the same network: what do draws from N(0, 1) decode to, and what the midpoints between
+the codes of two training rows? Beside them midpoints of pixels, an autoencoder with an adversarial term (draws of its codes' mean
+and spread) and a flow in the latent space of each of the three. Coverage and density of held-out rows, sharpness over real
+rows'. Trained in turns; a picture in results/holes.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from protocol import RESULTS, floors, table, taken_up, write
+from torch import Tensor
+
+import pushforward as pf
+from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation.codes import encoded, reconstructed
+from pushforward.interpolation import WAYS
+from pushforward.pictures import grid_picture
+from pushforward.precision import network_precision, resolve_precision
+
+NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
+KEEP = 0.8
+"""The share of the VAE's own coverage that its midpoints must keep."""
+SHOWN = 10
+
+
+class Rows:
+    """Rows as a sampler hands them out; each sampling shows other ones."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def stream(self, n: int, **how: Any) -> Iterator[tuple[Tensor, None]]:
+        yield self.x[:n], None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of training, each autoencoder")
+    parser.add_argument("--latent-seconds", type=float, default=150.0, help="of training, each flow in a latent space")
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", default="runs/holes-benchmark", help="folder of the runs")
+    given = parser.parse_args()
+    data = pf.data.load(given.data, labelled=False)
+    folder = Path(given.runs)
+    coders = {
+        "autoencoder, beta 0": lambda: pf.recipes.vae(data.space, beta=0.0),
+        "VAE": lambda: pf.recipes.vae(data.space),
+        "adversarial autoencoder": lambda: pf.recipes.autoencoder(data.space),
+    }
+    train_in_turns([taken_up(make, data, given.seconds, given.seed, folder / slug(name)) for name, make in coders.items()])
+    runs = {name: pf.load(folder / slug(name)) for name in coders}
+    priors = {}
+    for name in coders:
+        make = lambda run=runs[name]: pf.in_latent("flow", data, run)  # noqa: E731
+        priors[name] = taken_up(make, data, given.latent_seconds, given.seed, folder / f"{slug(name)}-flow")
+    train_in_turns(list(priors.values()))
+    flows = {name: pf.load(folder / f"{slug(name)}-flow") for name in coders}
+    with network_precision(resolve_precision("auto", "cpu")):
+        found = everything(data, runs, flows, given)
+    judge = Judge(data, given.n, 1)
+    rows = [{"rows": name, **scored(judge, x)} for name, x in found.items()]
+    report(judge, rows, found, data, given)
+
+
+def slug(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "-").lower()
+
+
+def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], given: argparse.Namespace) -> dict[str, Tensor]:
+    """Every set of rows that is judged, data units, by name."""
+    first, second = (
+        data.train.data_units(np.random.default_rng(part).permutation(len(data.train))[: given.n]) for part in (0, 1)
+    )
+    found = {"midpoints of pixels": (first + second) / 2}
+    for name, run in runs.items():
+        coder = run.method.autoencoder().eval()
+        a, b = encoded(coder, first).float(), encoded(coder, second).float()
+        half = torch.full((given.n,), 0.5)
+        found[f"{name}: N(0, 1) decoded"] = run.transport.sample(given.n, seed=given.seed)
+        for way in ("linear", "spherical"):
+            found[f"{name}: {way} midpoints of codes"] = decoded(coder, WAYS[way](a, b, half))
+        found[f"{name}: reconstructions"] = reconstructed(coder, data.held_out.data_units(slice(given.n)))
+        found[f"{name}: flow in its latent space"] = flows[name].transport.sample(given.n, seed=given.seed)
+    return found
+
+
+def decoded(coder: Any, codes: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([coder.space.to_data(coder.decode(part)).float() for part in codes.split(250)])
+
+
+def scored(judge: Judge, x: Tensor) -> dict[str, float]:
+    return {metric: row["mean"] for metric, row in judge.scores(Rows(x))[0].items() if metric in NAMES}
+
+
+def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Tensor], data: Any, given: argparse.Namespace) -> None:
+    body = [[row["rows"], *(f"{row[m]:.4g}" for m in NAMES)] for row in rows]
+    floor = floors(judge, NAMES)
+    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES)])
+    text = table(["rows", *NAMES], body)
+    covered = {row["rows"]: row["coverage"] for row in rows}
+    share = max(covered[f"VAE: {way} midpoints of codes"] for way in WAYS) / covered["VAE: N(0, 1) decoded"]
+    text += (
+        f"\n\nThe VAE's midpoints keep {share:.2f} of its samples' coverage (bar: {KEEP}): {'yes' if share >= KEEP else 'no'}."
+    )
+    text += (
+        f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s each flow, in turns; n = {given.n:,}."
+    )
+    about = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
+    RESULTS.mkdir(exist_ok=True)
+    tiles = torch.cat([x[:SHOWN] for x in found.values()])
+    grid_picture(data.space.quantise(tiles), SHOWN).save(RESULTS / "holes.png")
+    write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **about)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Generation in a latent space against generation of pixels: how much sooner does it reach the same quality, at what cost?
+
+    PUSHFORWARD_DATA=FOLDER python benchmarks/latent.py --data emoji [--pixel-seconds 1800] [--coder-seconds 180]
+
+A flow of pixels and a flow in the latent space of an autoencoder of one's own (both as their recipes come), judged on the way:
+KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
+the pixel flow's quality is given with the autoencoder's training and the encoding, and without; beside it sampling time, memory,
+and floating point operations of a training sample and of a generated one. Runs lie in a folder: one that was cut off is taken up
+again.
+
+References:
+    Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from protocol import RESULTS, floors, table, taken_up, write
+
+import pushforward as pf
+from pushforward.data import Batch
+from pushforward.draws import BlockDraws
+from pushforward.evaluation import Judge, cost
+from pushforward.evaluation.codes import reconstruction
+from pushforward.methods import Now
+from pushforward.pictures import grid_picture
+from pushforward.precision import network_precision, resolve_precision
+from pushforward.training import Trainer
+
+NAMES = ["kid", "frechet", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
+SETS = {"emoji": None, "mnist": "mnist"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="emoji", choices=list(SETS))
+    parser.add_argument("--pixel-seconds", type=float, default=1800.0)
+    parser.add_argument("--coder-seconds", type=float, default=180.0)
+    parser.add_argument("--latent-seconds", type=float, default=300.0)
+    parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out rows")
+    parser.add_argument("--points", type=int, default=6, help="judgements of each flow, evenly over its training")
+    parser.add_argument("--repeats", type=int, default=3, help="samplings at the end")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
+    given = parser.parse_args()
+    folder = Path(given.runs or f"runs/latent-{given.data}")
+    data = pf.data.load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
+    given.n = min(given.n, len(data.held_out))
+    judge = Judge(data, given.n, 1, NAMES)
+    coder = taken_up(
+        lambda: pf.recipes.autoencoder(data.space), data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
+    )
+    coder.advance()
+    run = pf.load(folder / "coder")
+    began = time.perf_counter()
+    make = lambda: pf.in_latent("flow", data, run)  # noqa: E731
+    latent = taken_up(make, data, given.latent_seconds, given.seed, folder / "latent")
+    encoding = kept(folder / "encoding.json", lambda: time.perf_counter() - began)
+    pixel = taken_up(lambda: pf.recipes.flow(data.space), data, given.pixel_seconds, given.seed, folder / "pixel")
+    found = {}
+    for name, trainer, seconds in (("latent", latent, given.latent_seconds), ("pixel", pixel, given.pixel_seconds)):
+        curve = judged(trainer, judge, seconds / given.points)
+        found[name] = {"curve": curve, **finished(trainer, data, given, folder / f"{name}.json")}
+        picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
+        RESULTS.mkdir(exist_ok=True)
+        picture.save(RESULTS / f"latent-{given.data}-{name}.png")
+    quality = kept(folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features))
+    report(found, judge, encoding, quality, given)
+
+
+def kept(path: Path, work: Any) -> Any:
+    """What was found, from its file where it is there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(work()) + "\n")
+    return json.loads(path.read_text())
+
+
+def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, float]]:
+    """Train to the end, judging averaged weights every so many seconds; points lie in the run's folder."""
+    path = trainer.folder / "curve.json"
+    points = json.loads(path.read_text()) if path.exists() else []
+    points = [one for one in points if one["step"] <= trainer.clock.step]
+    while not trainer.done:
+        trainer.advance(every - trainer.clock.seconds % every)
+        trainer.save() if not trainer.done else trainer.finish()
+        with network_precision(resolve_precision("auto", "cpu")):
+            scores = judge.scores(trainer.average.method.transport())[0]
+        values = {name: scores[name]["mean"] for name in NAMES if name in scores}
+        points.append({"step": trainer.clock.step, "seconds": trainer.clock.seconds, **values})
+        path.write_text(json.dumps(points, indent=1) + "\n")
+        print(trainer.folder.name, points[-1], flush=True)
+    return points
+
+
+def finished(trainer: Trainer, data: Any, given: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """Scores over several samplings, and what training and sampling cost."""
+    return kept(path, lambda: costs(trainer, data, given))
+
+
+def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, Any]:
+    transport = trainer.average.method.transport()
+    with network_precision(resolve_precision("auto", "cpu")):
+        scores = Judge(data, given.n, given.repeats, NAMES).scores(transport)[0]
+        seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, 5)
+    batch = trainer.sampler.batch(0)
+    few = Batch(batch.x[:8], batch.condition and {name: rows[:8] for name, rows in batch.condition.items()})
+    now = Now(BlockDraws(0, 0, 8), 0, 0.0)
+    step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.losses(few, now)]) / 8
+    return {
+        "scores": {name: {"mean": row["mean"], "spread": row["spread"]} for name, row in scores.items()},
+        "seconds_per_sample": seconds,
+        "flops_per_sample": cost.flops(lambda: transport.sample(1)),
+        "flops_per_training_sample": step,
+        "parameters": cost.parameters(transport),
+        "steps_per_second": trainer.clock.step / trainer.clock.seconds,
+        "samples_per_second": trainer.samples / trainer.clock.seconds,
+        "peak_memory_mb": trainer._peak / 2**20,
+    }
+
+
+def reached(curve: list[dict[str, float]], target: float) -> float | None:
+    """Seconds of training until KID is at or below a target, and stays there; None where it never is."""
+    below = [one["kid"] <= target for one in curve]
+    first = next((at for at in range(len(curve)) if all(below[at:])), None)
+    return None if first is None else curve[first]["seconds"]
+
+
+def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
+    pixel, latent = found["pixel"], found["latent"]
+    spread = max(judge.floors["kid"].spread, pixel["scores"]["kid"]["spread"] or 0.0)
+    target = pixel["scores"]["kid"]["mean"] + spread
+    alone = reached(latent["curve"], target)
+    whole = None if alone is None else alone + given.coder_seconds + encoding
+    sooner = reached(pixel["curve"], target) or given.pixel_seconds
+    body = []
+    for name, one in found.items():
+        scores = [f"{one['scores'][m]['mean']:.4g} ± {one['scores'][m]['spread']:.2g}" for m in NAMES]
+        numbers = [f"{one['seconds_per_sample'] * 1e3:.3g}", f"{one['flops_per_sample'] / 1e9:.3g}"]
+        numbers += [f"{one['flops_per_training_sample'] / 1e9:.3g}", f"{one['samples_per_second']:.0f}"]
+        numbers += [f"{one['peak_memory_mb']:.0f}", f"{one['parameters']:,}"]
+        body.append([name, *scores, *numbers])
+    floor = floors(judge, NAMES)
+    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES), *[""] * 6])
+    head = [
+        "flow",
+        *NAMES,
+        "ms / sample",
+        "GFLOP / sample",
+        "GFLOP / training sample",
+        "training samples / s",
+        "peak MB",
+        "parameters",
+    ]
+    text = table(head, body)
+    text += f"\n\nThe pixel flow's KID, plus one spread ({target:.4g}), is reached by the pixel flow after {sooner:.0f} s and "
+    if alone is None or whole is None:
+        text += "by the latent flow never."
+    else:
+        text += f"by the latent flow after {alone:.0f} s of its own: {sooner / alone:.3g} times as soon; with the autoencoder's "
+        text += (
+            f"{given.coder_seconds:.0f} s and {encoding:.1f} s of encoding, {whole:.0f} s: {sooner / whole:.3g} times as soon."
+        )
+    faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
+    cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
+    trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
+    text += (
+        f"\n\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
+    )
+    text += f"takes {trained:.3g} times fewer."
+    text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
+    text += "\n\nOn the way (one sampling each):\n\n"
+    rows = [
+        [name, f"{p['seconds']:.0f}", *(f"{p[m]:.4g}" for m in NAMES if m in p)]
+        for name, one in found.items()
+        for p in one["curve"]
+    ]
+    text += table(["flow", "seconds", *NAMES], rows)
+    about = {name: value for name, value in vars(given).items() if name not in ("runs", "data")}
+    content = [{"flow": name, **one} for name, one in found.items()]
+    write(f"latent_{given.data}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **about)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    np.random.seed(0)
+    main()

@@ -1,0 +1,125 @@
+"""How probable do variational autoencoders find the binarised test digits of MNIST?
+
+    PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--entrants NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
+
+Training digits are drawn as zeros and ones anew in every epoch, the 10,000 test digits once, by seed. Nats by importance
+sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 500 codes on 2,000
+training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
+taken up again, a finished one is only weighed.
+
+References:
+    Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200 tanh, 3,280 epochs; Tucker et
+    al. (2019) for the gradient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from protocol import each, table, taken_up, write
+
+import pushforward as pf
+from pushforward.data import Split
+from pushforward.evaluation.likelihood import coded_bits
+from pushforward.training import Trainer
+
+WATCHED, FEW = 2_000, 500
+"""Training digits and codes of the curve."""
+
+
+def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recipe]:
+    """Burda et al.'s networks: 200 tanh twice, a code of 50; or of 100 below and 50 above."""
+    settings: dict[str, Any] = {"network": "textbook", "importance": importance, "doubly": importance > 1}
+    if layers == 1:
+        return lambda space: pf.recipes.vae(space, latent_size=50, **settings)
+    return lambda space: pf.recipes.hvae(space, latent_size=100, upper_size=50, **settings)
+
+
+ENTRANTS: dict[str, Callable[[pf.data.Space], pf.Recipe]] = {
+    "textbook-1": textbook(1, 1),
+    "textbook-1-k50": textbook(1, 50),
+    "textbook-2-k50": textbook(2, 50),
+}
+PUBLISHED = [
+    ("IWAE paper, 1 layer, k = 1 / 5 / 50", "86.76 / 85.54 / 84.78"),
+    ("IWAE paper, 2 layers, k = 1 / 5 / 50", "85.33 / 83.89 / 82.90"),
+]
+BARS = {"1": 84.8, "2": 83.5}
+"""Of any network with so many layers of codes, in at most three hours on two cores."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entrants", nargs="*", default=list(ENTRANTS), choices=list(ENTRANTS))
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of training, each")
+    parser.add_argument("--every", type=float, default=600.0, help="seconds of training between points of the curve")
+    parser.add_argument("--codes", type=int, default=5000, help="for each test digit")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
+    parser.add_argument("--runs", default="runs/nll-benchmark", help="folder of the runs")
+    given = parser.parse_args()
+    cases = [(name, given) for name in given.entrants]
+    rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
+    report(rows, given)
+
+
+def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Train one entrant to its end, or take it up again, and weigh the test digits."""
+    data = pf.data.load("binary-mnist", labelled=False)
+    folder = Path(given.runs) / name
+    trainer = taken_up(lambda: ENTRANTS[name](data.space), data, given.seconds, given.seed, folder)
+    while not trainer.done:
+        trainer.advance(given.every - trainer.clock.seconds % given.every)
+        if not trainer.done:
+            trainer.save()
+        watched(trainer, data)
+    path = folder / f"nll-{given.codes}.json"
+    if not path.exists():
+        found = coded_bits(trainer.average.method, data, codes=given.codes)
+        path.write_text(json.dumps(found) + "\n")
+    found = json.loads(path.read_text())
+    error = found["spread"] * data.space.size * math.log(2)
+    row = {"entrant": name, "step": trainer.clock.step, "seconds": trainer.clock.seconds, "nats": found["nats"], "error": error}
+    print(row, flush=True)
+    epochs = trainer.samples / len(data.train)
+    return {**row, "epochs": epochs, "curve": json.loads((folder / "curve.json").read_text())}
+
+
+def watched(trainer: Trainer, data: Any) -> None:
+    """One more point of the curve, kept in the run's folder."""
+    path, step = trainer.folder / "curve.json", trainer.clock.step
+    points = [one for one in (json.loads(path.read_text()) if path.exists() else []) if one["step"] < step]
+    few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
+    found = coded_bits(trainer.average.method, few, codes=FEW)
+    points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found["nats"]})
+    path.write_text(json.dumps(points) + "\n")
+    print(trainer.folder.name, points[-1], flush=True)
+
+
+def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
+    body = []
+    for row in rows:
+        bar = BARS[row["entrant"].split("-")[1]]
+        reached = "yes" if row["nats"] <= bar else "no"
+        cells = [row["entrant"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
+        body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached])
+    body += [[f"{name}, published", "", "", "3,280", nats, "", ""] for name, nats in PUBLISHED]
+    text = table(["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached"], body)
+    text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
+    text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
+    points = [(row["entrant"], one) for row in rows for one in row["curve"]]
+    text += table(
+        ["entrant", "seconds", "steps", "nats"],
+        [[name, f"{one['seconds']:.0f}", f"{one['step']:,}", f"{one['nats']:.2f}"] for name, one in points],
+    )
+    write("vae_nll", "MNIST, dynamically binarised: nats", text, rows, seconds=given.seconds, codes=given.codes, jobs=given.jobs)
+
+
+if __name__ == "__main__":
+    main()
