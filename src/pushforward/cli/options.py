@@ -97,6 +97,7 @@ def recipe_of(
     changes: dict[str, Any],
     seed: int,
     latent: str | None = None,
+    device: str = "cpu",
 ) -> Any:
     """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
     import dataclasses
@@ -110,7 +111,7 @@ def recipe_of(
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
         say(f"encoding {len(data.train):,} rows with {latent} ...")
-        made = seeded(lambda: in_latent(function, data, latent, size, **values), seed)
+        made = seeded(lambda: in_latent(function, data, latent, size, device=device, **values), seed)
     players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
     return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
 

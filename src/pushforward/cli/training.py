@@ -169,7 +169,8 @@ def train(
         free_folder(out, "", "")
     loaded = source(data, target, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
-    made = recipe_of(recipe, loaded, size, values, changes, seed, latent)
+    where = device_of(device)
+    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where)
     if start is not None:
         _check_start(start, made)
     folder = free_folder(out, loaded.name, made.name)
@@ -183,7 +184,7 @@ def train(
             init=start,
             plugins=own,
             asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent}),
-            device=device_of(device),
+            device=where,
             augment=words(augment),
             checkpoint_every=checkpoint_every,
             progress=Progress(),

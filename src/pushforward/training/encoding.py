@@ -119,6 +119,8 @@ def in_latent(
     data: Dataset,
     run: str | Path | Run | Autoencoder,
     size: str = "small",
+    *,
+    device: torch.device | str = "cpu",
     **options: Any,
 ) -> Recipe:
     """A recipe in the latent space of an autoencoder: the data is encoded once, and what is trained are its codes.
@@ -128,6 +130,7 @@ def in_latent(
         data: What is encoded; its rows must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
+        device: Where the data is encoded.
         options: The recipe's own settings.
 
     Returns:
@@ -139,7 +142,7 @@ def in_latent(
     """
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space)
     _check(autoencoder.space, data)
-    codes = prepared(_Alone(autoencoder), data)
+    codes = prepared(_Alone(autoencoder.to(device)), data, device)
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     made = function(space, size, **options)
