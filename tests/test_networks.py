@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pushforward.errors import UsageError
 from pushforward.networks import (
     MLP,
+    Compressor,
     ConditionEmbedding,
     Critic,
     DCGANCritic,
@@ -20,13 +22,17 @@ from pushforward.networks import (
     Decoder,
     DiT,
     Encoder,
+    Expander,
     Generator,
+    PatchCritic,
+    Perceptron,
     TextbookCritic,
     TextbookGenerator,
     TimeEmbedding,
     UNet,
     parameter_count,
 )
+from pushforward.networks.compression import map_shape
 from pushforward.networks.embedding import Modulation, films_of, modulate
 from pushforward.networks.resnet import Resample, doubling, halving
 from pushforward.networks.unet import attend, pad_to
@@ -84,17 +90,35 @@ def dcgan_critic(shape, classes=0):
     return DCGANCritic(shape, width=8, classes=classes).eval()
 
 
+def compressor(shape, classes=0):
+    return Compressor(shape, outputs=4, factor=2, width=8, classes=classes)
+
+
+def expander(shape, classes=0):
+    return Expander(shape, inputs=3, factor=2, width=8, classes=classes)
+
+
+def patch(shape, classes=0):
+    return PatchCritic(shape, width=8).eval()
+
+
+def perceptron(shape, classes=0):
+    return Perceptron(shape[0], shape[0], width=12, classes=classes)
+
+
 DENOISERS: dict[Build, list] = {mlp: VECTORS, unet: IMAGES, dit: IMAGES}
 PLAIN: dict[Build, list] = {textbook_generator: VECTORS + IMAGES[:2], textbook_critic: VECTORS + IMAGES[:2]}
 TIMELESS: dict[Build, list] = {generator: IMAGES, critic: IMAGES, encoder: IMAGES, decoder: IMAGES}
-TIMELESS |= {dcgan_generator: IMAGES, dcgan_critic: IMAGES, **PLAIN}
+TIMELESS |= {dcgan_generator: IMAGES, dcgan_critic: IMAGES, compressor: IMAGES, expander: IMAGES, patch: IMAGES, **PLAIN}
+ON_VECTORS = (mlp, perceptron)
 FROM_NOISE = (generator, decoder, textbook_generator, dcgan_generator)
 CRITICS = (critic, textbook_critic, dcgan_critic)
 CASES = [
     pytest.param(build, shape, classes, id=f"{build.__name__}-{'x'.join(map(str, shape))}-{classes}")
-    for build, shapes in {**DENOISERS, **TIMELESS}.items()
+    for build, shapes in {**DENOISERS, **TIMELESS, perceptron: VECTORS}.items()
     for shape in shapes
     for classes in (0, CLASSES)
+    if not (classes and build is patch)
 ]
 SMALL = [
     pytest.param(build, shape, classes, id=f"{build.__name__}-{classes}")
@@ -110,8 +134,13 @@ SMALL = [
         (textbook_critic, (3, 6, 5)),
         (dcgan_generator, (3, 6, 5)),
         (dcgan_critic, (3, 6, 5)),
+        (compressor, (3, 6, 5)),
+        (expander, (3, 6, 5)),
+        (patch, (3, 6, 5)),
+        (perceptron, (5,)),
     ]
     for classes in (0, CLASSES)
+    if not (classes and build is patch)
 ]
 
 
@@ -125,13 +154,18 @@ def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
 
 def arguments(build: Build, shape: tuple[int, ...], classes: int, n: int, dtype=torch.float64):
     """Input, time and condition for a network that ``build`` makes."""
-    x = torch.randn(n, *((LATENT,) if build in FROM_NOISE else shape), dtype=dtype)
+    inputs = (LATENT,) if build in FROM_NOISE else (map_shape(shape, 3, 2) if build is expander else shape)
+    x = torch.randn(n, *inputs, dtype=dtype)
     t = torch.rand(n, dtype=dtype) if build in DENOISERS else None
     condition = {"label": torch.arange(n) % classes} if classes else None
     return x, t, condition
 
 
 def outputs(build: Build, shape: tuple[int, ...], n: int) -> tuple[int, ...]:
+    if build is compressor:
+        return (n, *map_shape(shape, 4, 2))
+    if build is patch:
+        return (n, math.prod(-(-max(side, 8) // 4) for side in shape[1:]))
     return {**dict.fromkeys(CRITICS, (n,)), encoder: (n, 2 * LATENT)}.get(build, (n, *shape))
 
 
@@ -168,7 +202,7 @@ def test_rows_are_independent(build, shape, classes):
 
 @pytest.mark.parametrize("build", [p.values[0] for p in SMALL if p.values[2]], ids=lambda build: build.__name__)
 def test_null_rows_read_as_unconditional(build):
-    shape = (5,) if build is mlp else (3, 6, 5)
+    shape = (5,) if build in ON_VECTORS else (3, 6, 5)
     network = awaken(build(shape, CLASSES).double(), 0.3)
     x, t, condition = arguments(build, shape, CLASSES, 5)
     null = torch.tensor([True, False, True, False, False])
@@ -425,6 +459,9 @@ def test_embeddings():
         (DCGANCritic, (1, 28, 28), {"tiny": (0.04e6, 0.06e6), "small": (0.5e6, 0.6e6), "base": (2.5e6, 3e6)}),
         (DCGANGenerator, (3, 8, 8), {"tiny": (0.05e6, 0.1e6), "small": (0.4e6, 0.7e6), "base": (2e6, 3e6)}),
         (TextbookGenerator, (1, 28, 28), {"tiny": (0.05e6, 0.07e6), "small": (0.2e6, 0.3e6), "base": (0.9e6, 1.1e6)}),
+        (Compressor, (3, 64, 64), {"tiny": (0.05e6, 0.12e6), "small": (0.25e6, 0.4e6), "base": (1.8e6, 2.6e6)}),
+        (Expander, (3, 64, 64), {"tiny": (0.05e6, 0.12e6), "small": (0.2e6, 0.4e6), "base": (1.8e6, 2.6e6)}),
+        (Perceptron, (784,), {"tiny": (0.1e6, 0.12e6), "small": (0.3e6, 0.4e6), "base": (1e6, 1.1e6)}),
         (TextbookCritic, (17,), {"tiny": (1e3, 2e3), "small": (5e3, 1e4), "base": (2e4, 4e4)}),
     ],
 )
@@ -450,6 +487,10 @@ def test_constructor_arguments_are_attributes():
         DCGANCritic(shape, width=4, classes=2, deviation=3, normalise=False),
         Encoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
         Decoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
+        Compressor(shape, outputs=3, factor=4, width=4, blocks=2, classes=2),
+        Expander(shape, inputs=3, factor=8, width=4, blocks=2, classes=2),
+        PatchCritic(shape, width=4, depth=3),
+        Perceptron(5, 3, width=4, depth=3, classes=2),
     ]
     import inspect
 
@@ -474,6 +515,13 @@ def test_constructor_arguments_are_attributes():
         lambda: Generator((1, 8, 8), latent=0, width=8, blocks=1),
         lambda: Decoder((1, 8, 8), latent=0, width=8),
         lambda: Encoder((17,), latent=2, width=8),
+        lambda: Compressor((17,), outputs=2, factor=2, width=8),
+        lambda: Compressor((1, 8, 8), outputs=2, factor=3, width=8),
+        lambda: Compressor((1, 3, 3), outputs=2, factor=4, width=8),
+        lambda: Expander((1, 8, 8), inputs=0, factor=2, width=8),
+        lambda: Expander((1, 8, 8), inputs=2, factor=2, width=8)(torch.zeros(3, 2, 8, 8)),
+        lambda: PatchCritic((1, 8, 8))(torch.zeros(3, 1, 8, 8), None, {"label": torch.zeros(3).long()}),
+        lambda: Perceptron(0, 3),
         lambda: Critic((2,), width=8, blocks=1),
         lambda: Critic((1, 8, 8), width=8, blocks=1, deviation=-1),
         lambda: TextbookGenerator((1, 8), latent=3),

@@ -89,7 +89,7 @@ class PerceptualAutoencoder(Method):
     Args:
         encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
         decoder: ``decoder(z, None, None) -> x`` in model units.
-        critic: ``critic(x, None, None) -> (n, patches)``.
+        critic: ``critic(x, None, None) -> (n, patches)``, or one score for each row.
         space: The data's shape and units; images.
         latent: The shape of one code, (c, h, w).
         looking: A frozen network in whose features reconstructions are compared; None compares them in the critic's own,
@@ -161,9 +161,10 @@ class PerceptualAutoencoder(Method):
 
     def _critic_loss(self, x: Tensor, made: Tensor, now: Now) -> Tensor:
         on_real, on_made = call(self.critic, torch.cat([x, made]), None, None).chunk(2)
-        gap = (on_real - on_made).detach().flatten(1).mean(1)
+        on_real, on_made = on_real.reshape(len(x), -1), on_made.reshape(len(x), -1)
+        gap = (on_real - on_made).detach().mean(1)
         now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
-        return (F.relu(1 - on_real) + F.relu(1 + on_made)).flatten(1).mean(1).mean()
+        return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
     def _slope(self, x: Tensor, made: Tensor, now: Now) -> tuple[Tensor, Tensor]:
         """The value of the terms in the reconstruction, and their gradient there for each row's own sum, (n, *shape)."""
@@ -175,7 +176,7 @@ class PerceptualAutoencoder(Method):
             (slope,) = torch.autograd.grad(near.sum(), made, retain_graph=True)
             now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
             if self.adversarial and now.progress >= self.start:
-                (push,) = torch.autograd.grad(-scores.flatten(1).mean(1).sum(), made)
+                (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), made)
                 slope = slope + self.adversarial * _length(slope) / (_length(push) + 1e-8) * push
         return near.detach().mean(), slope.detach()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,22 +31,38 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
         factor: Pixels of the image for one of the map, along a side.
 
     Raises:
-        UsageError: A factor that is none of 1, 2, 4 and 8, or that leaves a single number of a side of two pixels or more.
+        UsageError: A factor that is none of 1, 2, 4 and 8, or one larger than both sides.
     """
     positive(channels=channels)
     _, height, width = image_shape(shape)
     if factor not in FACTORS:
         raise UsageError(f"factor is {factor}; expected one of {', '.join(map(str, FACTORS))}.")
     if factor > max(height, width):
-        raise UsageError(f"Images of {height} x {width} pixels cannot be made smaller {factor} times; choose a smaller factor.")
+        raise UsageError(f"Images of {height} x {width} pixels cannot be made smaller {factor} times: expected a smaller factor.")
     return channels, -(-height // factor), -(-width // factor)
 
 
-def _plan(width: int, factor: int) -> tuple[int, list[int]]:
-    """The side of the patches that are folded, and the channels of each level, finest first."""
+class _Trunk(NamedTuple):
+    """What both halves are made of."""
+
+    stem: int
+    channels: list[int]
+    conditioning: Conditioning
+    modulation: Modulation | None
+    levels: nn.ModuleList
+
+
+def _trunk(width: int, blocks: int, factor: int, classes: int, rising: bool = False) -> _Trunk:
+    """The side of the patches that are folded, and levels in their order: finest first, or coarsest first where sides rise."""
+    positive(width=width, blocks=blocks)
+    count(classes=classes)
     stem = min(factor, 2)
-    levels = 1 + (factor // stem).bit_length() - 1
-    return stem, [width if level == 0 else 2 * width for level in range(levels)]
+    number = (factor // stem).bit_length()
+    channels = [width if level == 0 else 2 * width for level in range(number)][:: -1 if rising else 1]
+    order = [w for w in channels for _ in range(blocks)]
+    conditioning = Conditioning(2 * width, classes=classes, times=0)
+    modulation = Modulation.films(2 * width, order) if classes else None
+    return _Trunk(stem, channels, conditioning, modulation, nn.ModuleList([Level(w, blocks) for w in channels]))
 
 
 class Compressor(nn.Module):
@@ -70,17 +87,13 @@ class Compressor(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
         super().__init__()
-        positive(outputs=outputs, width=width, blocks=blocks)
-        count(classes=classes)
+        positive(outputs=outputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, outputs, factor)
         self.outputs, self.factor, self.width, self.blocks, self.classes = outputs, factor, width, blocks, classes
-        self.stem, channels = _plan(width, factor)
-        order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
-        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, classes)
         self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
-        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.levels = levels
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
         self.norm = Norm(channels[-1])
         self.leave = nn.Conv2d(channels[-1], outputs, 3, padding=1)
@@ -150,18 +163,13 @@ class Expander(nn.Module):
 
     def __init__(self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
         super().__init__()
-        positive(inputs=inputs, width=width, blocks=blocks)
-        count(classes=classes)
+        positive(inputs=inputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, inputs, factor)
         self.inputs, self.factor, self.width, self.blocks, self.classes = inputs, factor, width, blocks, classes
-        self.stem, channels = _plan(width, factor)
-        channels = channels[::-1]
-        order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
-        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, classes, rising=True)
         self.enter = nn.Conv2d(inputs, channels[0], 3, padding=1)
-        self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
+        self.levels = levels
         self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
         self.norm = Norm(channels[-1])
         self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)

