@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
@@ -57,14 +59,11 @@ def autoencoder(
     side = max(space.shape[1:])
     factor = (2 if side < 32 else (4 if side < 128 else 8)) if factor is None else factor
     latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
-    spectral = critic != "projected"  # whose small critics are normalised already
     looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
     method = PerceptualAutoencoder(
         Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
-        PatchCritic.sized(size, shape=space.shape)
-        if critic == "patch"
-        else choose_critic(plain, size, critic, spectral=spectral),
+        _critic(plain, size, critic),
         plain,
         latent=latent,
         looking=looking,
@@ -76,3 +75,10 @@ def autoencoder(
     own = {"critic": {"lr": 5e-4, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
     training = Training(batch_size(space), lr=2e-3, precision=precision(space), optimizer="muon", ema=20_000, players=own)
     return Recipe(method, training, "autoencoder", "autoencoder")
+
+
+def _critic(space: Space, size: str, kind: str) -> nn.Module:
+    if kind == "patch":
+        return PatchCritic.sized(size, shape=space.shape)
+    # a projected critic's small critics are normalised already
+    return choose_critic(space, size, kind, spectral=kind != "projected")
