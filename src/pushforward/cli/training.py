@@ -130,7 +130,7 @@ def train(
     """Train a model: `pushforward train flow --data digits --budget 60s`.
 
     Args:
-        recipe: A name (`pushforward list recipes`), or a Python file that holds a recipe. `train RECIPE --help` adds its own settings.
+        recipe: A name (`pushforward list recipes`), or a Python file that holds one. `train RECIPE --help` adds its own settings.
         data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
         size: tiny, small or base.
         steps: Budget in steps, such as 5000 or 20k. Without any budget: 5000 steps.
