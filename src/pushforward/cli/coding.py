@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.latents import enlarged, target_of
+from pushforward.cli.sampling import free_name
 from pushforward.cli.terminal import say, show
 from pushforward.errors import UsageError
 
@@ -47,7 +47,7 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
     data = labelled(data_of(run))
     pair = _groups(data.space, groups) if what == "arithmetic" else None
     stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
-    target = target_of(run, out or str(_free(run, stem)), stem, 1, overwrite, (".png",))
+    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, overwrite, (".png",))
     about: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
         picture, about["share"] = _map(coder, data)
@@ -61,15 +61,6 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
     with replacing(target) as temporary:
         picture.save(temporary, format="PNG")
     show(about, as_json, lambda r: r["out"])
-
-
-def _free(run: Run, stem: str) -> Path:
-    folder, number = run.folder / "samples", 1
-    path = folder / f"{stem}.png"
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}.png"
-    return path
 
 
 def _groups(space: Space, text: str | None) -> tuple[int, int]:

@@ -213,9 +213,9 @@ def _weaker(text: str, loading: Loading) -> Any:
     return loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint or None)).denoiser
 
 
-def free_name(run: Run, stem: str) -> Path:
+def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
     """A file in the run's ``samples`` folder whose name is not taken."""
-    ending, number = "png" if run.space.kind == "image" else "csv", 1
+    ending, number = ending or ("png" if run.space.kind == "image" else "csv"), 1
     path = run.folder / "samples" / f"{stem}.{ending}"
     while path.exists():
         number += 1

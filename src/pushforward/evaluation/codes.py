@@ -22,6 +22,8 @@ ROWS = 1000
 PART = 250
 MOST = 64
 """Numbers of a code whose KL terms are listed, the largest first."""
+FEWEST = 4
+"""Rows for each unit from which a covariance of codes is measured."""
 CERTAIN = -30.0
 """Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
 
@@ -110,7 +112,7 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
         n: How many at most.
 
     Returns:
-        ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats), ``by_unit`` (nats, falling, 64 at most), ``n``; None for
+        ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats; None where there are fewer than four rows a unit), ``by_unit`` (nats, falling, 64 at most), ``n``; None for
         codes without variances.
 
     References:
@@ -126,7 +128,7 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
         "units": mean.shape[1],
         "active": int((mean.var(0) > ACTIVE).sum()),
         "kl": float(each.sum()),
-        "mismatch": _mismatch(mean, log_variance),
+        "mismatch": _mismatch(mean, log_variance) if len(x) >= FEWEST * mean.shape[1] else None,
         "by_unit": sorted((float(f"{value:.4g}") for value in each), reverse=True)[:MOST],
     }
 
