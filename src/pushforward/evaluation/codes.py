@@ -112,8 +112,8 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
         n: How many at most.
 
     Returns:
-        ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats; None where there are fewer than four rows a unit), ``by_unit`` (nats, falling, 64 at most), ``n``; None for
-        codes without variances.
+        ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats; None where there are fewer than four rows a unit),
+        ``by_unit`` (nats, falling, 64 at most), ``n``; None for codes without variances.
 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
