@@ -51,10 +51,25 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
     given = parser.parse_args()
     judges = {"stacked-digits": judge_of("stacked-digits")} if "stacked-digits" in given.data else {}
-    cases = [(data, name, seed, given.seconds, given.runs) for seed in range(given.seeds) for data in given.data for name in ROWS]
+    cases = [
+        (data, name, seed, given.seconds, given.runs)
+        for seed in range(given.seeds)
+        for data in given.data
+        for name in rows_of(data)
+    ]
     rows = each(one, cases, given.jobs)
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given, judges.get(data))
+
+
+def rows_of(data: str) -> list[str]:
+    """The rows that differ on this data: images are shown no waves."""
+    return [name for name, options in ROWS.items() if not options or options_of(data, name)]
+
+
+def options_of(data: str, name: str) -> dict[str, Any]:
+    """What a row changes, as far as it applies to this data."""
+    return {key: value for key, value in ROWS[name].items() if data == "ring" or key != "waves"}
 
 
 def judge_of(name: str) -> Judge:
@@ -65,7 +80,7 @@ def judge_of(name: str) -> Judge:
 def one(data: str, name: str, seed: int, seconds: float, runs: str) -> dict[str, Any]:
     """Train one row and judge both kinds of weights; or read what was found before."""
     loaded = pf.data.load(data)
-    options = ROWS[name] if loaded.space.kind == "vector" else {key: value for key, value in ROWS[name].items() if key != "waves"}
+    options = options_of(data, name)
     recipe = seeded(lambda: pf.recipes.gan(loaded.space, **options), seed)
     about = {"data": data, "row": name, "seed": seed, "options": options}
     found = remembered(
@@ -92,10 +107,8 @@ def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> dict[str,
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:
     body = []
-    for name, options in ROWS.items():
+    for name in rows_of(data):
         mine = [row for row in rows if row["row"] == name]
-        if judge is not None and mine[0]["options"] == {} != options:
-            continue
         steps, seconds = (f"{sum(row[what] for row in mine) / len(mine):,.0f}" for what in ("steps", "seconds"))
         values = [mean_and_spread([row[weights][m] for row in mine]) for m in NAMES[data] for weights in WEIGHTS]
         ended = sum(row["diverged"] is not None for row in mine)
