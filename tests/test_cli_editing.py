@@ -361,13 +361,16 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
     frames = {}
     for way in ("spherical", "linear"):
-        words = ["interpolate", "vae", *ends, "--label", "3", "--frames", "3", "--way", way, "--out", f"{way}.npz"]
-        assert max(done(capsys, *words)["end_errors"]) < 0.02
+        # without a label, which its encoder would need, the z is searched for
+        words = ["interpolate", "vae", *ends, "--frames", "3", "--way", way, "--out", f"{way}.npz"]
+        assert max(done(capsys, *words)["end_errors"]) < 0.05
         frames[way] = np.load(f"{way}.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
         assert np.abs(frames["linear"][end] - pixels(name)).max() < 15
         np.testing.assert_array_equal(frames["linear"][end], frames["spherical"][end])
     assert (frames["linear"][1] != frames["spherical"][1]).any()
+    coded = done(capsys, "interpolate", "vae", *ends, "--label", "3", "--frames", "3", "--out", "coded.npz")
+    assert max(coded["end_errors"]) < 0.15
     gaps = []
     for strength in ("0.01", "0.5", "1"):
         words = ["vary", "vae", "ends/0-3.png", "--label", "3", "--n", "3", "--seed", "4", "--strength", strength]

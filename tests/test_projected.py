@@ -22,7 +22,7 @@ from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.methods import Now
-from pushforward.networks import Generator, parameter_count, pretrained, projected
+from pushforward.networks import Generator, parameter_count, perceptual, pretrained, projected
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.spec import build, describe
@@ -75,7 +75,7 @@ def seen(monkeypatch):
             ]
         )
 
-    monkeypatch.setattr(projected, "pretrained", spy)
+    monkeypatch.setattr(perceptual, "pretrained", spy)
     return handed
 
 

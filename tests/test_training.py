@@ -448,7 +448,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    for part in ("_flush", "_fill"):
+    for part in ("_flush", "fill"):
         trainer = reopen(folder, data=data, steps=6)
         monkeypatch.setattr(checkpoint, part, full)
         with pytest.raises(CheckpointError, match="No space left"):

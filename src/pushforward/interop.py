@@ -152,8 +152,9 @@ def _unet(config: Mapping[str, Any]) -> nn.Module:
 
 def _made(name: str, config: Mapping[str, Any]) -> Any:
     """A network of diffusers from its configuration, with fresh weights."""
+    kind = getattr(_diffusers(), name)
     try:
-        return getattr(_diffusers(), name).from_config({key: value for key, value in config.items() if not key.startswith("_")})
+        return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
 
