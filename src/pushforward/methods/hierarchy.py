@@ -13,7 +13,7 @@ from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.bounds import constant, gaussian_log_prob, importance_bound, standard_log_prob
-from pushforward.methods.likelihoods import Decoded, Gaussian, Likelihood
+from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.methods.vae import check_weights, note_code, warmed
 from pushforward.precision import call
@@ -138,14 +138,11 @@ class HierarchicalVAE(Method):
         weights = (told + beta * (log_p - log_q)).unflatten(0, (n, samples))
         return weights, [seen_h, seen_u], first
 
-    def _mean(self) -> nn.Module:
-        return self.decoder if isinstance(self.likelihood, Gaussian) else Decoded(self.decoder, self.likelihood)
-
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder of the lower code, for latents."""
-        return Autoencoder(self.encoder, self._mean(), self.space)
+        return Autoencoder(self.encoder, mean_of(self.decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
         """The decoder's mean at lower codes drawn through the upper ones."""
         lower, upper = self.latent
-        return Map(Descent(self.upper_decoder, self._mean(), upper), self.space, (upper + lower,))
+        return Map(Descent(self.upper_decoder, mean_of(self.decoder, self.likelihood), upper), self.space, (upper + lower,))

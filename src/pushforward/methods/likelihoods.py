@@ -14,7 +14,7 @@ from pushforward.data import Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Decoded", "Gaussian", "Likelihood", "LogisticMixture", "likelihood_of"]
+__all__ = ["LIKELIHOODS", "Bernoulli", "Decoded", "Gaussian", "Likelihood", "LogisticMixture", "likelihood_of", "mean_of"]
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
@@ -188,6 +188,11 @@ class Decoded(nn.Module):
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """E[x | z] in model units, (n, *shape)."""
         return self.likelihood.mean(self.network(z, t, condition))
+
+
+def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
+    """The decoder as a network of the data's mean: itself where its output is the mean."""
+    return decoder if isinstance(likelihood, Gaussian) else Decoded(decoder, likelihood)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture}

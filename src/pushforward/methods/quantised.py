@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
-from pushforward.methods.likelihoods import Decoded, Gaussian, Likelihood
+from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
-from pushforward.methods.vae import NOTHING
+from pushforward.methods.vae import Certain
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["Drawn", "Following", "QuantisedAutoencoder", "Uncertain"]
+__all__ = ["Drawn", "Following", "QuantisedAutoencoder"]
 
 MEMORY = 0.99
 """What is kept of the measured use of codes from one step to the next."""
@@ -31,23 +31,6 @@ class Following(Protocol):
     def follow(self, h: Tensor, index: Tensor, choice: Tensor) -> None:
         """Move towards h (n, dim, ...), which got the codes ``index``; ``choice`` (n,) is random."""
         ...
-
-
-class Uncertain(nn.Module):
-    """A quantised autoencoder's encoder for models of its latent space: the numbers before they are quantised, as certain codes.
-
-    Args:
-        network: ``network(x, None, condition) -> (n, dim, ...)``.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Means, and log-variances of practically nothing."""
-        mean = self.network(x, t, condition)
-        return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
 class Snapped(nn.Module):
@@ -168,13 +151,12 @@ class QuantisedAutoencoder(Method):
             self.book.follow(h.detach(), index, now.draws.stream("restart").uniform())
         self.use.lerp_(nn.functional.one_hot(index, self.book.size).to(self.use).mean(0), 1 - MEMORY)
 
-    def _mean(self) -> nn.Module:
-        return self.decoder if isinstance(self.likelihood, Gaussian) else Decoded(self.decoder, self.likelihood)
-
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""
-        return Autoencoder(Uncertain(self.encoder), Snapped(self._mean(), self.book), self.space)
+        return Autoencoder(
+            Certain(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.book), self.space
+        )
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn place by place."""
-        return Map(Drawn(self._mean(), self.book, self.use), self.space, self.places)
+        return Map(Drawn(mean_of(self.decoder, self.likelihood), self.book, self.use), self.space, self.places)

@@ -20,7 +20,7 @@ from pushforward.methods.bounds import (
     importance_bound,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import Decoded, Gaussian, Likelihood
+from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
@@ -32,19 +32,21 @@ NOTHING = -40.0
 
 
 class Certain(nn.Module):
-    """An encoder whose codes are its means: that of a plain autoencoder, which learns no variances.
+    """An encoder whose codes are certain: that of a plain autoencoder, which learns no variances, or of one with a finite book.
 
     Args:
-        network: ``network(x, None, condition) -> (n, 2 c, ...)``.
+        network: ``network(x, None, condition) -> (n, 2 c, ...)``, or (n, c, ...) where it gives means alone.
+        halved: Whether it gives log-variances as well, which are left out.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, halved: bool = True) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.halved = network, halved
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Its means, and log-variances of practically nothing."""
-        mean = self.network(x, t, condition).chunk(2, dim=1)[0]
+        mean = self.network(x, t, condition)
+        mean = mean.chunk(2, dim=1)[0] if self.halved else mean
         return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
@@ -170,16 +172,15 @@ class VAE(Method):
         decoded = call(self.decoder, z.flatten(0, 1), None, rows_of(condition, rows))
         return self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
 
-    def _mean(self) -> nn.Module:
-        return self.decoder if isinstance(self.likelihood, Gaussian) else Decoded(self.decoder, self.likelihood)
-
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        return Autoencoder(self.encoder if self.beta else Certain(self.encoder), self._mean(), self.space)
+        return Autoencoder(
+            self.encoder if self.beta else Certain(self.encoder), mean_of(self.decoder, self.likelihood), self.space
+        )
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn from the prior."""
-        return Map(self._mean(), self.space, self.code)
+        return Map(mean_of(self.decoder, self.likelihood), self.space, self.code)
 
 
 def check_weights(beta: float, warmup: float, samples: int) -> None:
