@@ -3,9 +3,9 @@
     PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--entrants NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
 
 Training digits are drawn as zeros and ones anew in every epoch, the 10,000 test digits once, by seed. Nats by importance
-sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 500 codes on 2,000
+sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 200 codes on 2,000
 training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
-taken up again, a finished one is only weighed.
+taken up again, a finished one is only weighed. Rows of entrants that are not asked for stay in the results.
 
 References:
     Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200 tanh, 3,280 epochs; Tucker et
@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import each, table, taken_up, write
+from protocol import RESULTS, commit, each, table, taken_up, write
 
 import pushforward as pf
 from pushforward.data import Split
 from pushforward.evaluation.likelihood import coded_bits
+from pushforward.networks import Decoder, Encoder
 from pushforward.training import Trainer
+from pushforward.training.run import machine
 
-WATCHED, FEW = 2_000, 500
+WATCHED, FEW = 2_000, 200
 """Training digits and codes of the curve."""
 
 
@@ -41,10 +44,26 @@ def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recip
     return lambda space: pf.recipes.hvae(space, latent_size=100, upper_size=50, **settings)
 
 
+def convolutional(layers: int) -> Callable[[pf.data.Space], pf.Recipe]:
+    """Residual convolutions of 16 channels at 14 x 14, then 32; a code of 32 (after Kingma et al., IAF, 2016); or 64 and 32."""
+
+    def recipe(space: pf.data.Space) -> pf.Recipe:
+        latent = 32 if layers == 1 else 64
+        encoder = Encoder(space.shape, latent=latent, width=16, stem=2)
+        decoder = Decoder(space.shape, latent=latent, width=16, stem=2)
+        if layers == 1:
+            return pf.recipes.vae(space, encoder=encoder, decoder=decoder, latent_size=latent)
+        return pf.recipes.hvae(space, encoder=encoder, decoder=decoder, latent_size=latent, upper_size=32, doubly=False)
+
+    return recipe
+
+
 ENTRANTS: dict[str, Callable[[pf.data.Space], pf.Recipe]] = {
     "textbook-1": textbook(1, 1),
     "textbook-1-k50": textbook(1, 50),
     "textbook-2-k50": textbook(2, 50),
+    "convolutional-1": convolutional(1),
+    "convolutional-2": convolutional(2),
 }
 PUBLISHED = [
     ("IWAE paper, 1 layer, k = 1 / 5 / 50", "86.76 / 85.54 / 84.78"),
@@ -66,7 +85,7 @@ def main() -> None:
     given = parser.parse_args()
     cases = [(name, given) for name in given.entrants]
     rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
-    report(rows, given)
+    report(measured(rows), given)
 
 
 def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -84,11 +103,28 @@ def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
         found = coded_bits(trainer.average.method, data, codes=given.codes)
         path.write_text(json.dumps(found) + "\n")
     found = json.loads(path.read_text())
-    error = found["spread"] * data.space.size * math.log(2)
-    row = {"entrant": name, "step": trainer.clock.step, "seconds": trainer.clock.seconds, "nats": found["nats"], "error": error}
+    row = {
+        "entrant": name,
+        "step": trainer.clock.step,
+        "seconds": trainer.clock.seconds,
+        "epochs": trainer.samples / len(data.train),
+        "nats": found["nats"],
+        "error": found["spread"] * data.space.size * math.log(2),
+        "codes": given.codes,
+        "processor": machine()["processor"],
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+    }
     print(row, flush=True)
-    epochs = trainer.samples / len(data.train)
-    return {**row, "epochs": epochs, "curve": json.loads((folder / "curve.json").read_text())}
+    return {**row, "curve": json.loads((folder / "curve.json").read_text())}
+
+
+def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows and those of other entrants from before, in the entrants' order."""
+    path = RESULTS / "vae_nll.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    known = {row["entrant"]: row for row in (*before, *rows)}
+    return [known[name] for name in ENTRANTS if name in known]
 
 
 def watched(trainer: Trainer, data: Any) -> None:
@@ -108,9 +144,11 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         bar = BARS[row["entrant"].split("-")[1]]
         reached = "yes" if row["nats"] <= bar else "no"
         cells = [row["entrant"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
-        body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached])
-    body += [[f"{name}, published", "", "", "3,280", nats, "", ""] for name, nats in PUBLISHED]
-    text = table(["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached"], body)
+        about = [row["processor"], row["commit"], row["date"]]
+        body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *about])
+    body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 5] for name, nats in PUBLISHED]
+    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached"]
+    text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
     points = [(row["entrant"], one) for row in rows for one in row["curve"]]

@@ -390,7 +390,7 @@ def evaluate(
 
 def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Any]:
     if isinstance(model, Run) and isinstance(model.method, Weighing):
-        return coded_bits(model.method, data, n, seed=seed, batch=batch)
+        return coded_bits(model.method, data, n, seed=seed)
     return bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch)
 
 

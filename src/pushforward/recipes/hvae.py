@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import HierarchicalVAE
 from pushforward.methods.likelihoods import likelihood_of
-from pushforward.recipes.choice import code_length, decoder, encoder, perceptron
+from pushforward.recipes.choice import code_length, perceptron
+from pushforward.recipes.choice import decoder as choose_decoder
+from pushforward.recipes.choice import encoder as choose_encoder
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
@@ -17,6 +21,8 @@ def hvae(
     space: Space,
     size: str = "small",
     *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
     network: str = "auto",
     latent_size: int | None = None,
     upper_size: int | None = None,
@@ -31,6 +37,8 @@ def hvae(
     Args:
         space: The data's shape, units and classes.
         size: The networks' size: tiny, small or base.
+        encoder: A module ``encoder(x, None, condition)`` of the lower code's means and log-variances, in place of the default.
+        decoder: A module ``decoder(h, None, condition)`` in place of the default.
         network: Of encoder and decoder: auto, mlp, convolutional or textbook; between the codes are perceptrons.
         latent_size: Numbers in the lower code; the default is 32 for images, at most 16 for vectors.
         upper_size: Numbers in the upper code; the default is half as many.
@@ -49,8 +57,8 @@ def hvae(
         raise UsageError(f"A code needs at least one number, got upper_size={upper}.")
     told, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
-        encoder(space, size, lower, network),
-        decoder(space, size, lower, network, told.outputs),
+        encoder or choose_encoder(space, size, lower, network),
+        decoder or choose_decoder(space, size, lower, network, told.outputs),
         perceptron(space, size, lower, (2 * upper,), between),
         perceptron(space, size, upper, (2 * lower,), between),
         space,

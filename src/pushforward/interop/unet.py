@@ -1,17 +1,14 @@
-"""Models to and from the folders of diffusers: its UNet2DModel as a network here, with the path and prediction it was trained on.
+"""Pipelines of diffusers' UNet2DModel, read and written: as a network here, with the path and prediction it was trained on.
 
 diffusers numbers the T noise levels of a discrete schedule from 0; its timestep i is our time t = (i + 1) / T on `Tabulated`. In
 flow matching its timestep is T t on `Linear`. Its networks see images in [-1, 1], so the model units of these models are
 (x - 0.5) / 0.5, and data does not have unit variance in them.
-
-Weights are read from safetensors only, and no class that a folder names is ever imported.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path as File
 from typing import Any
 
@@ -20,13 +17,14 @@ from torch import Tensor, nn
 
 from pushforward.data.space import Space
 from pushforward.denoiser import Condition, Denoiser
-from pushforward.errors import CheckpointError, MissingExtra, UsageError, did_you_mean
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.interop.folders import from_config, library, load_network, read_json
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_label
 from pushforward.outputs import replacing
 from pushforward.paths import Linear, Path, Tabulated
 
-__all__ = ["DiffusersDecoder", "DiffusersEncoder", "DiffusersUNet", "coders_from_diffusers", "from_diffusers", "to_diffusers"]
+__all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
 
 _DISCRETE = (
     "DDPMScheduler",
@@ -45,19 +43,8 @@ _FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """diffusers' samplers of flow matching on the straight path."""
 _PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-_WEIGHTS = "diffusion_pytorch_model"
 _LEAST = 2.0**-24
 """The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
-
-
-def _diffusers() -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise MissingExtra(
-            f"This needs diffusers, which cannot be imported ({error}). Install it: pip install 'pushforward[diffusers]'"
-        ) from error
-    return diffusers
 
 
 class DiffusersUNet(nn.Module):
@@ -88,7 +75,7 @@ class DiffusersUNet(nn.Module):
         positive(levels=levels)
         if offset not in (0, 1):
             raise UsageError(f"offset is {offset!r}; expected 1 (a discrete schedule) or 0 (flow matching).")
-        self.unet: nn.Module = config if isinstance(config, nn.Module) else _unet(config)
+        self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
         self.config = _checked_config(self.unet)
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
@@ -146,118 +133,9 @@ class DiffusersUNet(nn.Module):
         return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
 
 
-def _unet(config: Mapping[str, Any]) -> nn.Module:
-    return _made("UNet2DModel", config)
-
-
-def _made(name: str, config: Mapping[str, Any]) -> Any:
-    """A network of diffusers from its configuration, with fresh weights."""
-    kind = getattr(_diffusers(), name)
-    try:
-        return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no {name} of this configuration: {error}.") from error
-
-
-def _kl_autoencoder(config: nn.Module | Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """An AutoencoderKL and its configuration as plain data."""
-    made = config if isinstance(config, nn.Module) else _made("AutoencoderKL", config)
-    if not isinstance(made, _diffusers().AutoencoderKL):
-        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(made).__name__}.")
-    return made, json.loads(json.dumps({key: value for key, value in made.config.items() if not key.startswith("_")}))
-
-
-class DiffusersEncoder(nn.Module):
-    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes.
-
-    Args:
-        config: An AutoencoderKL, whose encoder is taken as it is, or its configuration, from which one is made.
-
-    Raises:
-        UsageError: For another network.
-        MissingExtra: Without diffusers.
-    """
-
-    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
-        super().__init__()
-        made, self.config = _kl_autoencoder(config)
-        self.encoder, self.leave = made.encoder, made.quant_conv
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply.
-
-        Args:
-            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
-            t: None: an encoder knows no time.
-            condition: None: it knows no labels.
-
-        Returns:
-            (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
-        """
-        moments = self.encoder(x)
-        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
-        return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
-
-
-class DiffusersDecoder(nn.Module):
-    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1].
-
-    Args:
-        config: An AutoencoderKL, whose decoder is taken as it is, or its configuration, from which one is made.
-
-    Raises:
-        UsageError: For another network.
-        MissingExtra: Without diffusers.
-    """
-
-    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
-        super().__init__()
-        made, self.config = _kl_autoencoder(config)
-        self.enter, self.decoder = made.post_quant_conv, made.decoder
-
-    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Images (n, channels, height, width) from codes (n, c, height / f, width / f)."""
-        return self.decoder(z if self.enter is None else self.enter(z))
-
-
-def coders_from_diffusers(folder: str | File, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
-    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
-
-    What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
-    on the data.
-
-    Args:
-        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
-        data: The space of what is to be encoded.
-
-    Returns:
-        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
-
-    Raises:
-        CheckpointError: If a file is missing or damaged.
-        UsageError: For weights as pickle only, another network, or data that it cannot take.
-        MissingExtra: Without diffusers.
-    """
-    made = _load(File(folder), "AutoencoderKL")
-    channels, multiple = made.config["in_channels"], 2 ** (len(made.config["block_out_channels"]) - 1)
-    shape = tuple(data.shape)
-    if len(shape) != 3 or shape[0] != channels or made.config["out_channels"] != channels:
-        raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {made.config['out_channels']}; got rows of {shape}."
-        )
-    if shape[1] % multiple or shape[2] % multiple:
-        raise UsageError(
-            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
-            f"{shape[1]} x {shape[2]}. Bring the images to such a size: --resize."
-        )
-    half = (0.5,) * channels
-    space = Space(shape, half, half, (0.0,) * channels, (1.0,) * channels)
-    return DiffusersEncoder(made), DiffusersDecoder(made), space
-
-
 def _checked_config(unet: nn.Module) -> dict[str, Any]:
     """The configuration of a UNet2DModel as plain data, after what cannot be read here has been refused."""
-    if not isinstance(unet, _diffusers().UNet2DModel):
+    if not isinstance(unet, library().UNet2DModel):
         raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
     config = json.loads(json.dumps({name: value for name, value in unet.config.items() if not name.startswith("_")}))
     if config["in_channels"] != config["out_channels"]:
@@ -301,9 +179,9 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     """
     folder = File(folder)
     name = _sampler(folder)
-    settings = _read(folder / "scheduler" / "scheduler_config.json")
+    settings = read_json(folder / "scheduler" / "scheduler_config.json")
     path, prediction = _trained_on(name, settings)
-    unet = _load(folder / "unet")
+    unet = load_network(folder / "unet")
     classes = unet.config["num_class_embeds"] or 0
     space = _space(unet, space, classes)
     null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
@@ -313,30 +191,16 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     return denoiser.eval()
 
 
-def _read(path: File) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing. Expected a folder that a diffusers pipeline of a UNet2DModel was saved to (save_pretrained)."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Restore the file, or save the pipeline again.") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no settings. Restore the file, or save the pipeline again.")
-    return content
-
-
 def _sampler(folder: File) -> str:
     """The name of the folder's sampler class, after its parts have been checked by name."""
-    index = _read(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
     for name in ("unet", "scheduler"):
         if name not in parts or len(parts[name]) != 2:
             raise UsageError(f"{folder}/model_index.json names no {name}; expected a pipeline of a UNet2DModel and a sampler.")
-    for name, (library, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
-        if library != "diffusers":
-            raise UsageError(f"The {name} of {folder} is {library}.{class_name}: only diffusers' own classes are read.")
+    for name, (module, class_name) in ((name, value) for name, value in parts.items() if len(value) == 2):
+        if module != "diffusers":
+            raise UsageError(f"The {name} of {folder} is {module}.{class_name}: only diffusers' own classes are read.")
     others = sorted(parts.keys() - {"unet", "scheduler"})
     if others:
         raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
@@ -363,7 +227,7 @@ def _trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path, str]:
 
 
 def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
-    given, make = {name: settings[name] for name in _BETAS if name in settings}, _diffusers().DDPMScheduler
+    given, make = {name: settings[name] for name in _BETAS if name in settings}, library().DDPMScheduler
     try:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
@@ -377,49 +241,6 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
         betas[-1] = 1 - min(_LEAST, before / 4) / before
     return Tabulated(betas.tolist())
-
-
-def _load(folder: File, kind: str = "UNet2DModel") -> Any:
-    """The network of a folder, every weight of it read."""
-    config = _read(folder / "config.json")
-    if config.get("_class_name", kind) != kind:
-        raise UsageError(f"{folder}/config.json is of a {config['_class_name']}; only {kind} is read.")
-    if config.get("quantization_config"):
-        raise UsageError(f"The weights of {folder} are quantised; save the pipeline in float32.")
-    if not any((folder / f"{_WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
-        _refuse_missing(folder)
-    with _readable(folder):
-        made, about = getattr(_diffusers(), kind).from_pretrained(
-            str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if about[what]:
-            raise CheckpointError(
-                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {about[what][0]}, "
-                f"{len(about[what])} in all). Restore both files."
-            )
-    return made.float().to(memory_format=torch.channels_last)
-
-
-@contextlib.contextmanager
-def _readable(folder: File) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"The network of {folder} cannot be read: {first} Restore its files, or save it again.") from error
-
-
-def _refuse_missing(folder: File) -> None:
-    pickles = sorted(path.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(end))
-    if pickles:
-        raise UsageError(
-            f"{folder} has its weights as pickle only ({pickles[0]}), which can run code and is never opened. Where you trust "
-            "it, save it again with diffusers: pipeline.save_pretrained(NEW, safe_serialization=True)."
-        )
-    raise CheckpointError(f"{folder / _WEIGHTS}.safetensors is missing. Restore the file, or save the pipeline again.")
 
 
 def _space(unet: Any, given: Space | None, classes: int) -> Space:
@@ -477,7 +298,7 @@ def to_diffusers(model: Any, folder: str | File) -> None:
 
     with replacing(folder) as temporary:
         try:
-            _diffusers().DDPMPipeline(network.unet, sampler).save_pretrained(str(temporary), safe_serialization=True)
+            library().DDPMPipeline(network.unet, sampler).save_pretrained(str(temporary), safe_serialization=True)
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -506,10 +327,10 @@ def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
     names = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":
         _check_clock(network, network.levels, 0)
-        return _diffusers().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
+        return library().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
     if type(path) is Tabulated and prediction in names:
         _check_clock(network, path.levels, 1)
-        return _diffusers().DDPMScheduler(**_schedule(path.betas), prediction_type=names[prediction])
+        return library().DDPMScheduler(**_schedule(path.betas), prediction_type=names[prediction])
     raise UsageError(
         f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
         f"Linear, and {', '.join(names)} on Tabulated."
@@ -531,7 +352,7 @@ def _schedule(betas: tuple[float, ...]) -> dict[str, Any]:
     ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
     for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
         settings = {"beta_schedule": name, **ends, **levels}
-        made = _diffusers().DDPMScheduler(**settings).betas.double()
+        made = library().DDPMScheduler(**settings).betas.double()
         if torch.allclose(made, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
             return settings
     return {"trained_betas": list(betas), **levels}

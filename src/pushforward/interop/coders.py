@@ -1,0 +1,114 @@
+"""diffusers' AutoencoderKL as an encoder and a decoder here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data.space import Space
+from pushforward.denoiser import Condition
+from pushforward.errors import UsageError
+from pushforward.interop.folders import from_config, library, load_network
+
+__all__ = ["DiffusersDecoder", "DiffusersEncoder", "coders_from_diffusers"]
+
+
+def _kl_autoencoder(config: nn.Module | Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """An AutoencoderKL and its configuration as plain data."""
+    made = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+    if not isinstance(made, library().AutoencoderKL):
+        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(made).__name__}.")
+    return made, json.loads(json.dumps({key: value for key, value in made.config.items() if not key.startswith("_")}))
+
+
+class DiffusersEncoder(nn.Module):
+    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes.
+
+    Args:
+        config: An AutoencoderKL, whose encoder is taken as it is, or its configuration, from which one is made.
+
+    Raises:
+        UsageError: For another network.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        made, self.config = _kl_autoencoder(config)
+        self.encoder, self.leave = made.encoder, made.quant_conv
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Apply.
+
+        Args:
+            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
+            t: None: an encoder knows no time.
+            condition: None: it knows no labels.
+
+        Returns:
+            (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
+        """
+        moments = self.encoder(x)
+        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
+        return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
+
+
+class DiffusersDecoder(nn.Module):
+    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1].
+
+    Args:
+        config: An AutoencoderKL, whose decoder is taken as it is, or its configuration, from which one is made.
+
+    Raises:
+        UsageError: For another network.
+        MissingExtra: Without diffusers.
+    """
+
+    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        made, self.config = _kl_autoencoder(config)
+        self.enter, self.decoder = made.post_quant_conv, made.decoder
+
+    def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Images (n, channels, height, width) from codes (n, c, height / f, width / f)."""
+        return self.decoder(z if self.enter is None else self.enter(z))
+
+
+def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+    """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
+
+    What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    on the data.
+
+    Args:
+        folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
+        data: The space of what is to be encoded.
+
+    Returns:
+        Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+        UsageError: For weights as pickle only, another network, or data that it cannot take.
+        MissingExtra: Without diffusers.
+    """
+    made = load_network(Path(folder), "AutoencoderKL")
+    channels, multiple = made.config["in_channels"], 2 ** (len(made.config["block_out_channels"]) - 1)
+    shape = tuple(data.shape)
+    if len(shape) != 3 or shape[0] != channels or made.config["out_channels"] != channels:
+        raise UsageError(
+            f"{folder} takes images of {channels} channels and gives {made.config['out_channels']}; got rows of {shape}."
+        )
+    if shape[1] % multiple or shape[2] % multiple:
+        raise UsageError(
+            f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
+            f"{shape[1]} x {shape[2]}. Bring the images to such a size: --resize."
+        )
+    half = (0.5,) * channels
+    space = Space(shape, half, half, (0.0,) * channels, (1.0,) * channels)
+    return DiffusersEncoder(made), DiffusersDecoder(made), space
