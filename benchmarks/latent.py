@@ -1,6 +1,6 @@
 """Generation in a latent space against generation of pixels: how much sooner does it reach the same quality, at what cost?
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/latent.py --data emoji [--pixel-seconds 1800] [--coder-seconds 180]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/latent.py --data emoji [--pixel-seconds 3600] [--coder-seconds 120]
 
 A flow of pixels and a flow in the latent space of an autoencoder of one's own (both as their recipes come), judged on the way:
 KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
@@ -41,11 +41,11 @@ SETS = {"emoji": None, "mnist": "mnist"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="emoji", choices=list(SETS))
-    parser.add_argument("--pixel-seconds", type=float, default=1800.0)
-    parser.add_argument("--coder-seconds", type=float, default=180.0)
-    parser.add_argument("--latent-seconds", type=float, default=300.0)
+    parser.add_argument("--pixel-seconds", type=float, default=3600.0)
+    parser.add_argument("--coder-seconds", type=float, default=120.0)
+    parser.add_argument("--latent-seconds", type=float, default=600.0)
     parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out rows")
-    parser.add_argument("--points", type=int, default=6, help="judgements of each flow, evenly over its training")
+    parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
     parser.add_argument("--repeats", type=int, default=3, help="samplings at the end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
