@@ -210,7 +210,7 @@ FAULTS: dict[str, list[Fault]] = {
             "solvers methods laws cli",
         ),
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
-        ("self.inner.space.to_data(self.inner(", "(self.inner(", "solvers methods"),
+        ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
     ],
     "methods/denoising.py": [
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
@@ -222,7 +222,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
         ('zip(("r1", "r2"), slope', 'zip(("r2", "r1"), slope', "gan"),
         ("self._gamma(now) * self.every if", "self._gamma(now) if", "gan"),
-        ("if now.step % self.every == 0 else 0.0", "if True else 0.0", "gan"),
+        ("due = now.step % self.every == 0", "due = True", "gan"),
         ("(lean - self.adapt) * (len(batch.x)", "(self.adapt - lean) * (len(batch.x)", "gan"),
         (
             'strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()',
@@ -415,7 +415,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("        reset_peak(self.device)\n", "", "training"),
         ("                over += 1\n                continue", "                return None", "training"),
         ('state.get("budget", self.content["budget"])', "asdict(self.budget)", "training"),
-        (', "mean", "std", "low"', ', "low"', "training"),
+        ('else ("mean", "std")', "else ()", "training"),
         ("after=self._saved_at", "after=None", "training"),
         ("if bad:", "if False:", "training"),
         ("if self._saved_at != self.clock.step:", "if False:", "training"),
@@ -462,8 +462,8 @@ FAULTS: dict[str, list[Fault]] = {
         ),
     ],
     "cli/sampling.py": [
-        ("steps = made.steps if solving.steps is None else solving.steps", "steps = made.steps", "cli"),
-        ("Flow(_guided(made.denoiser, guiding, loading)", "Flow(made.denoiser", "cli cli_editing"),
+        ("steps = flow.steps if solving.steps is None else solving.steps", "steps = flow.steps", "cli"),
+        ("Flow(_guided(flow.denoiser, guiding, loading)", "Flow(flow.denoiser", "cli cli_editing"),
     ],
     "cli/using.py": [
         ("seed=seed, batch=loading.batch", "seed=0, batch=loading.batch", "cli"),
