@@ -307,6 +307,16 @@ def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):
     assert (first - second).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["vae", "hvae"])
+def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(name):
+    data = pf.data.load("digits", labelled=False)
+    mine = pf.networks.Encoder(data.space.shape, latent=5, width=8), pf.networks.Decoder(data.space.shape, latent=5, width=8)
+    method = pf.recipes.named(name)(data.space, encoder=mine[0], decoder=mine[1], latent_size=5).method
+    assert (method.encoder, method.decoder) == mine
+    (_, loss), *_ = method.losses(Batch(torch.randn(4, 1, 8, 8)), Now(BlockDraws(0, 0, 4), 0, 0.0))
+    assert loss.isfinite()
+
+
 def grey(rows=40):
     random = np.random.default_rng(0)
     return space_data((1, 4, 5), labels=False, rows=rows), random
