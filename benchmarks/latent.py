@@ -122,8 +122,24 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "parameters": cost.parameters(transport),
         "steps_per_second": trainer.clock.step / trainer.clock.seconds,
         "samples_per_second": trainer.samples / trainer.clock.seconds,
+        "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,
         "peak_memory_mb": trainer._peak / 2**20,
     }
+
+
+def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
+    """Bytes that a training step keeps for its gradients, weights apart."""
+    weights = {one.untyped_storage().data_ptr() for one in trainer.method.parameters()}
+    found: dict[int, int] = {}
+
+    def pack(one: torch.Tensor) -> torch.Tensor:
+        found[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
+        return one
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
+        alive = [loss for _, loss in trainer.method.losses(batch, now)]
+    del alive
+    return sum(size for place, size in found.items() if place not in weights)
 
 
 def reached(curve: list[dict[str, float]], target: float) -> float | None:
@@ -145,10 +161,10 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         scores = [f"{one['scores'][m]['mean']:.4g} ± {one['scores'][m]['spread']:.2g}" for m in NAMES]
         numbers = [f"{one['seconds_per_sample'] * 1e3:.3g}", f"{one['flops_per_sample'] / 1e9:.3g}"]
         numbers += [f"{one['flops_per_training_sample'] / 1e9:.3g}", f"{one['samples_per_second']:.0f}"]
-        numbers += [f"{one['peak_memory_mb']:.0f}", f"{one['parameters']:,}"]
+        numbers += [f"{one['kept_per_training_sample_mb']:.2g}", f"{one['peak_memory_mb']:.0f}", f"{one['parameters']:,}"]
         body.append([name, *scores, *numbers])
     floor = floors(judge, NAMES)
-    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES), *[""] * 6])
+    body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES), *[""] * 7])
     head = [
         "flow",
         *NAMES,
@@ -156,7 +172,8 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         "GFLOP / sample",
         "GFLOP / training sample",
         "training samples / s",
-        "peak MB",
+        "MB kept / training sample",
+        "peak MB of the process",
         "parameters",
     ]
     text = table(head, body)
