@@ -142,20 +142,27 @@ def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
     return sum(size for place, size in found.items() if place not in weights)
 
 
-def reached(curve: list[dict[str, float]], target: float) -> float | None:
-    """Seconds of training until KID is at or below a target, and stays there; None where it never is."""
-    below = [one["kid"] <= target for one in curve]
-    first = next((at for at in range(len(curve)) if all(below[at:])), None)
-    return None if first is None else curve[first]["seconds"]
+def reached(curve: list[dict[str, float]], metric: str, target: float) -> float | None:
+    """Seconds of training until a metric is at or below a target for the first time; None where it never is."""
+    return next((one["seconds"] for one in curve if one[metric] <= target), None)
+
+
+def sooner(what: str, metric: str, target: float, found: dict[str, Any], before: float) -> str:
+    """When either flow reaches a score, in words; ``before``: seconds that the autoencoder and the encoding took."""
+    pixel, latent = (reached(found[name]["curve"], metric, target) for name in ("pixel", "latent"))
+    text = f"- {what}, {'KID' if metric == 'kid' else 'Fréchet distance'} {target:.4g}: "
+    if latent is None:
+        return text + "the latent flow never reaches it."
+    text += f"the latent flow has it after {latent:.0f} s of its own and {latent + before:.0f} s in all"
+    if pixel is None:
+        return text + ", the pixel flow never."
+    words = f", the pixel flow after {pixel:.0f} s: {pixel / latent:.3g} times as long, and {pixel / (latent + before):.3g} times"
+    return text + words + " with the autoencoder's training and the encoding."
 
 
 def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
     pixel, latent = found["pixel"], found["latent"]
-    spread = max(judge.floors["kid"].spread, pixel["scores"]["kid"]["spread"] or 0.0)
-    target = pixel["scores"]["kid"]["mean"] + spread
-    alone = reached(latent["curve"], target)
-    whole = None if alone is None else alone + given.coder_seconds + encoding
-    sooner = reached(pixel["curve"], target) or given.pixel_seconds
+    before = given.coder_seconds + encoding
     body = []
     for name, one in found.items():
         scores = [f"{one['scores'][m]['mean']:.4g} ± {one['scores'][m]['spread']:.2g}" for m in NAMES]
@@ -177,19 +184,17 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         "parameters",
     ]
     text = table(head, body)
-    text += f"\n\nThe pixel flow's KID, plus one spread ({target:.4g}), is reached by the pixel flow after {sooner:.0f} s and "
-    if alone is None or whole is None:
-        text += "by the latent flow never."
-    else:
-        text += f"by the latent flow after {alone:.0f} s of its own: {sooner / alone:.3g} times as soon; with the autoencoder's "
-        text += (
-            f"{given.coder_seconds:.0f} s and {encoding:.1f} s of encoding, {whole:.0f} s: {sooner / whole:.3g} times as soon."
-        )
+    text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
+    text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached first?\n\n"
+    for metric in ("kid", "frechet"):
+        best, last = min(one[metric] for one in pixel["curve"]), pixel["scores"][metric]["mean"]
+        text += sooner("the best that the pixel flow shows on its way", metric, best, found, before) + "\n"
+        text += sooner("what the pixel flow ends with", metric, last, found, before) + "\n"
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
     text += (
-        f"\n\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
+        f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
     )
     text += f"takes {trained:.3g} times fewer."
     text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
