@@ -125,7 +125,7 @@ def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Any], data
 
 def value(row: dict[str, Any]) -> str:
     """ "mean ± spread", without a spread for rows that are always the same."""
-    return f"{row['mean']:.4g}" + (f" ± {row['spread']:.2g}" if row["spread"] else "")
+    return f"{row['mean']:.4g}" + (f" ± {row['spread']:.2g}" if (row["spread"] or 0) > 1e-9 else "")
 
 
 if __name__ == "__main__":
