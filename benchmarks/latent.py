@@ -33,7 +33,10 @@ from pushforward.methods import Now
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.training import Trainer
+from pushforward.transports import inner_of, with_inner
 
+STEPS = (25, 15, 10, 7)
+"""Steps of sampling that are compared; the first is the recipe's own number."""
 NAMES = ["kid", "frechet", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 SETS = {"emoji": None, "mnist": "mnist"}
 
@@ -67,7 +70,8 @@ def main() -> None:
     found = {}
     for name, trainer, seconds in (("latent", latent, given.latent_seconds), ("pixel", pixel, given.pixel_seconds)):
         curve = judged(trainer, judge, seconds / given.points)
-        found[name] = {"curve": curve, **finished(trainer, data, given, folder / f"{name}.json")}
+        found[name] = {"curve": curve, **kept(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given))}
+        found[name]["steps"] = kept(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
         RESULTS.mkdir(exist_ok=True)
         picture.save(RESULTS / f"latent-{given.data}-{name}.png")
@@ -100,11 +104,6 @@ def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, float
     return points
 
 
-def finished(trainer: Trainer, data: Any, given: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """Scores over several samplings, and what training and sampling cost."""
-    return kept(path, lambda: costs(trainer, data, given))
-
-
 def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, Any]:
     transport = trainer.average.method.transport()
     with network_precision(resolve_precision("auto", "cpu")):
@@ -125,6 +124,19 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,
         "peak_memory_mb": trainer._peak / 2**20,
     }
+
+
+def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dict[str, float]]:
+    """KID and seconds a sample at fewer and fewer steps."""
+    transport, judge = trainer.average.method.transport(), Judge(data, given.n, given.repeats, ["kid"])
+    flow, found = inner_of(transport), []
+    for steps in STEPS:
+        fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
+        with network_precision(resolve_precision("auto", "cpu")):
+            kid = judge.scores(fewer)[0]["kid"]
+            seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, 5)
+        found.append({"steps": steps, "kid": kid["mean"], "spread": kid["spread"], "seconds": seconds})
+    return found
 
 
 def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
@@ -158,6 +170,27 @@ def sooner(what: str, metric: str, target: float, found: dict[str, Any], before:
         return text + ", the pixel flow never."
     words = f", the pixel flow after {pixel:.0f} s: {pixel / latent:.3g} times as long, and {pixel / (latent + before):.3g} times"
     return text + words + " with the autoencoder's training and the encoding."
+
+
+def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any]) -> str:
+    """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel flow's quality."""
+    target = pixel["steps"][0]["kid"] + pixel["steps"][0]["spread"]
+    rows = [
+        [str(p["steps"]), *(f"{q['kid']:.4g} ± {q['spread']:.2g} | {q['seconds'] * 1e3:.3g}" for q in (p, one))]
+        for p, one in zip(pixel["steps"], latent["steps"], strict=True)
+    ]
+    text = table(["steps", "pixels: KID", "ms / sample", "latent: KID", "ms / sample"], rows)
+    best = [
+        min((row for row in one["steps"] if row["kid"] <= target), key=lambda row: row["seconds"], default=None)
+        for one in (pixel, latent)
+    ]
+    if best[0] is None or best[1] is None:
+        return text + "\n\nThe latent flow does not keep the pixel flow's KID."
+    text += f"\n\nA KID of {target:.4g}, the pixel flow's at {STEPS[0]} steps plus one spread, is kept by the pixel flow in "
+    text += f"{best[0]['steps']} steps and by the latent flow in {best[1]['steps']}: "
+    text += f"{best[0]['seconds'] / best[1]['seconds']:.3g} times "
+    own = pixel["steps"][0]["seconds"] / best[1]["seconds"]
+    return text + f"as fast; against the pixel flow's own {STEPS[0]} steps {own:.3g} times."
 
 
 def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
@@ -197,6 +230,7 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
     )
     text += f"takes {trained:.3g} times fewer."
+    text += f"\n\n{at_equal_quality(pixel, latent)}"
     text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
     text += "\n\nOn the way (one sampling each):\n\n"
     rows = [
