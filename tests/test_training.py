@@ -87,8 +87,9 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
         pf.fit(recipe, data, steps=3, out=tmp_path / str(parts), seed=0)
         finals.append(final_state(tmp_path / str(parts))[0]["method"])
     if name in SEEN_BY_PARTS:
-        for key, value in finals[0].items():
-            torch.testing.assert_close(value, finals[1][key], rtol=0.1, atol=0.05)
+        # estimates of singular vectors move once for every part, and far while they are young
+        for key in {key for key in finals[0] if not key.endswith(("._u", "._v"))}:
+            torch.testing.assert_close(finals[0][key], finals[1][key], rtol=0.1, atol=0.03)
         return
     # pairing cancels the critic's last bias: its gradient is rounding, which Adam blows up
     for key in {key for key in finals[0] if not (key.startswith("critic.") and key.endswith("leave.bias"))}:
