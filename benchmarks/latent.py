@@ -220,7 +220,7 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
     text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
     text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached first?\n\n"
     for metric in ("kid", "frechet"):
-        best, last = min(one[metric] for one in pixel["curve"]), pixel["scores"][metric]["mean"]
+        best, last = min(one[metric] for one in pixel["curve"]), pixel["curve"][-1][metric]
         text += sooner("the best that the pixel flow shows on its way", metric, best, found, before) + "\n"
         text += sooner("what the pixel flow ends with", metric, last, found, before) + "\n"
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
@@ -232,7 +232,7 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
     text += f"takes {trained:.3g} times fewer."
     text += f"\n\n{at_equal_quality(pixel, latent)}"
     text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
-    text += "\n\nOn the way (one sampling each):\n\n"
+    text += "\n\nOn the way (one sampling, of the same seed at every point):\n\n"
     rows = [
         [name, f"{p['seconds']:.0f}", *(f"{p[m]:.4g}" for m in NAMES if m in p)]
         for name, one in found.items()
