@@ -23,17 +23,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from protocol import RESULTS, commit, each, table, taken_up, write
 
 import pushforward as pf
 from pushforward.data import Split
 from pushforward.evaluation.likelihood import coded_bits
 from pushforward.networks import Decoder, Encoder
+from pushforward.precision import network_precision
 from pushforward.training import Trainer
 from pushforward.training.run import machine
 
 WATCHED, FEW = 2_000, 200
 """Training digits and codes of the curve."""
+PART = 1_000
+"""Test digits weighed between one saving and the next."""
 
 
 def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recipe]:
@@ -98,25 +102,41 @@ def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
         if not trainer.done:
             trainer.save()
         watched(trainer, data)
-    path = folder / f"nll-{given.codes}.json"
-    if not path.exists():
-        found = coded_bits(trainer.average.method, data, codes=given.codes)
-        path.write_text(json.dumps(found) + "\n")
-    found = json.loads(path.read_text())
+    nats, error = weighed(trainer, data, given.codes)
     row = {
         "entrant": name,
         "step": trainer.clock.step,
         "seconds": trainer.clock.seconds,
         "epochs": trainer.samples / len(data.train),
-        "nats": found["nats"],
-        "error": found["spread"] * data.space.size * math.log(2),
+        "nats": nats,
+        "error": error,
         "codes": given.codes,
+        "precision": trainer.precision,
         "processor": machine()["processor"],
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
     }
     print(row, flush=True)
     return {**row, "curve": json.loads((folder / "curve.json").read_text())}
+
+
+def weighed(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, float]:
+    """Nats of a test digit and their standard error, networks in the precision that they were trained in; parts are kept."""
+    found = []
+    for start in range(0, len(data.held_out), PART):
+        path = trainer.folder / f"nll-{codes}-{start}.json"
+        if not path.exists():
+            rows = dataclasses.replace(data, held_out=Split(data.held_out.x[start : start + PART]))
+            with network_precision(trainer.precision):
+                part = coded_bits(trainer.average.method, rows, codes=codes, seed=start)
+            part["error"] = part["spread"] * data.space.size * math.log(2)
+            path.write_text(json.dumps(part) + "\n")
+            print(trainer.folder.name, f"digits from {start:,}: {part['nats']:.2f} ± {part['error']:.2f}", flush=True)
+        found.append(json.loads(path.read_text()))
+    counts, means, errors = (np.array([part[key] for part in found]) for key in ("n", "nats", "error"))
+    mean, total = np.average(means, weights=counts), counts.sum()
+    squares = (counts * (counts - 1) * errors**2 + counts * (means - mean) ** 2).sum()
+    return float(mean), float(np.sqrt(squares / (total - 1) / total))
 
 
 def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,7 +152,8 @@ def watched(trainer: Trainer, data: Any) -> None:
     path, step = trainer.folder / "curve.json", trainer.clock.step
     points = [one for one in (json.loads(path.read_text()) if path.exists() else []) if one["step"] < step]
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
-    found = coded_bits(trainer.average.method, few, codes=FEW)
+    with network_precision(trainer.precision):
+        found = coded_bits(trainer.average.method, few, codes=FEW)
     points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)
@@ -144,10 +165,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         bar = BARS[row["entrant"].split("-")[1]]
         reached = "yes" if row["nats"] <= bar else "no"
         cells = [row["entrant"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
-        about = [row["processor"], row["commit"], row["date"]]
+        about = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
         body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *about])
-    body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 5] for name, nats in PUBLISHED]
-    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached"]
+    body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 6] for name, nats in PUBLISHED]
+    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "weighed in"]
     text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"

@@ -151,13 +151,18 @@ def test_the_value_of_the_loss_does_not_depend_on_the_gradient():
 UPPER = torch.tensor([[0.9], [-0.6]])
 
 
+def raw(log_variance):
+    """What a network says for it to come out within the bounds."""
+    return 7 * math.atanh(log_variance / 7)
+
+
 def hierarchy(**options):
     """u -> h = V u + noise -> x = W h + noise, with posteriors that are not the exact ones."""
     made = HierarchicalVAE(
-        Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, -0.5),
+        Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, raw(-0.5)),
         Affine(WEIGHT, 0.2),
-        Affine(torch.tensor([[0.5, -0.3]]), -0.1, -0.4),
-        Affine(UPPER, 0.3, -0.7),
+        Affine(torch.tensor([[0.5, -0.3]]), -0.1, raw(-0.4)),
+        Affine(UPPER, 0.3, raw(-0.7)),
         CUBE,
         latent=(2, 1),
         **options,
@@ -185,6 +190,19 @@ def test_samples_of_two_layers_have_the_model_s_moments():
     inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
     torch.testing.assert_close(x.mean(0), WEIGHT @ torch.full((2,), 0.3) + 0.2, rtol=0, atol=0.03)
     torch.testing.assert_close(torch.cov(x.T), WEIGHT @ inner @ WEIGHT.T, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("doubly", [False, True])
+def test_log_variances_of_two_layers_cannot_run_away(doubly):
+    said = {"encoder": -1e4, "upper_encoder": 1e4, "upper_decoder": -1e4}
+    vae = hierarchy(doubly=doubly)
+    for part, log_variance in said.items():
+        getattr(vae, part).network.log_variance.data.fill_(log_variance)
+    ((_, loss),) = list(vae.losses(Batch(exact_rows(64)), now(64)))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in vae.parameters())
+    assert vae.autoencoder().encoder(exact_rows(4))[:, 2:].eq(-7).all(), "latents see the same code"
 
 
 @pytest.mark.parametrize("part", ["encoder", "upper_encoder", "upper_decoder", "decoder"])
@@ -312,7 +330,7 @@ def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(na
     data = pf.data.load("digits", labelled=False)
     mine = pf.networks.Encoder(data.space.shape, latent=5, width=8), pf.networks.Decoder(data.space.shape, latent=5, width=8)
     method = pf.recipes.named(name)(data.space, encoder=mine[0], decoder=mine[1], latent_size=5).method
-    assert (method.encoder, method.decoder) == mine
+    assert (getattr(method.encoder, "network", method.encoder), method.decoder) == mine
     (_, loss), *_ = method.losses(Batch(torch.randn(4, 1, 8, 8)), Now(BlockDraws(0, 0, 4), 0, 0.0))
     assert loss.isfinite()
 

@@ -19,7 +19,30 @@ from pushforward.methods.vae import check_weights, note_code, warmed
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["Descent", "HierarchicalVAE"]
+__all__ = ["Bounded", "Descent", "HierarchicalVAE"]
+
+WIDEST = 7.0
+"""No log-variance lies further from 0: standard deviations from .03 to 33."""
+
+
+class Bounded(nn.Module):
+    """A network of means and log-variances whose log-variances cannot run away: 7 tanh(v / 7), which is v where v is small.
+
+    Below another code a code has no fixed scale: where the network above tells it well, both densities gain by narrowing
+    together until their ratio is one of rounding errors.
+
+    Args:
+        network: ``network(x, None, condition) -> (n, 2 c)``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Its means, and its log-variances within (-7, 7)."""
+        mean, log_variance = self.network(x, t, condition).chunk(2, dim=1)
+        return torch.cat([mean, WIDEST * torch.tanh(log_variance / WIDEST)], dim=1)
 
 
 class Descent(nn.Module):
@@ -45,7 +68,8 @@ class HierarchicalVAE(Method):
     """Two layers of codes: p(u) p(h | u) p(x | h), with q(h | x) q(u | h), trained by the importance-weighted bound.
 
     The lower code h is Gaussian given the upper code u, so that its distribution is as rich as the upper layer makes it; all
-    means and variances are the networks'. The loss is the negative bound in nats per entry of x.
+    means and variances are the networks', the latter within bounds (`Bounded`). The loss is the negative bound in nats per
+    entry of x.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 lower)``, means then log-variances.
@@ -87,8 +111,8 @@ class HierarchicalVAE(Method):
         check_weights(beta, warmup, samples)
         if beta == 0:
             raise UsageError("beta must be above 0 here: without its prior the upper code has no meaning.")
-        self.encoder, self.decoder, self.space = encoder, decoder, space
-        self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
+        self.encoder, self.decoder, self.space = Bounded(encoder), decoder, space
+        self.upper_encoder, self.upper_decoder = Bounded(upper_encoder), Bounded(upper_decoder)
         self.latent = (int(latent[0]), int(latent[1]))
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         self.beta, self.warmup, self.samples, self.doubly = beta, warmup, samples, doubly
