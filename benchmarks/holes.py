@@ -11,12 +11,14 @@ rows'; what is sampled is sampled three times. Trained in turns; a picture in re
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from protocol import RESULTS, floors, table, taken_up, write
 from torch import Tensor
 
@@ -118,9 +120,22 @@ def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Any], data
     text += f"n = {given.n:,}, ± over {REPEATS} samplings."
     about = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
     RESULTS.mkdir(exist_ok=True)
-    tiles = torch.cat([one.x[:SHOWN] if isinstance(one, Rows) else one.sample(SHOWN) for one in found.values()])
-    grid_picture(data.space.quantise(tiles), SHOWN).save(RESULTS / "holes.png")
+    tiles = {name: one.x[:SHOWN] if isinstance(one, Rows) else one.sample(SHOWN) for name, one in found.items()}
+    captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(RESULTS / "holes.png")
     write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **about)
+
+
+def captioned(tiles: dict[str, np.ndarray], scale: int = 2) -> Image.Image:
+    """A row of images for each name, beside the name."""
+    grid = grid_picture(np.concatenate(list(tiles.values())), SHOWN, scale=scale, gap=4).convert("RGB")
+    pitch, font = (grid.height + 4) // len(tiles), ImageFont.load_default(size=8 * scale)
+    left = 16 + max(math.ceil(font.getlength(name)) for name in tiles)
+    sheet = Image.new("RGB", (left + grid.width, grid.height), "white")
+    sheet.paste(grid, (left, 0))
+    pen = ImageDraw.Draw(sheet)
+    for row, name in enumerate(tiles):
+        pen.text((left - 12, row * pitch + (pitch - 4) // 2), name, fill="black", font=font, anchor="rm")
+    return sheet
 
 
 def value(row: dict[str, Any]) -> str:

@@ -303,6 +303,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("gaussian_log_prob(seen_h, prior[0], prior[1]) + standard", "standard", "vae"),
         ("z[:, self.split :]", "z[:, : mean.shape[1]]", "vae"),
         ('draws.stream("upper")', "draws", "vae"),
+        ("WIDEST * torch.tanh(log_variance / WIDEST)", "log_variance", "vae"),
     ],
     "methods/quantised.py": [
         ("+ self.commitment * apart.mean()", "", "quantised"),
