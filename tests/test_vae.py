@@ -197,7 +197,7 @@ def test_log_variances_of_two_layers_cannot_run_away(doubly):
     said = {"encoder": -1e4, "upper_encoder": 1e4, "upper_decoder": -1e4}
     vae = hierarchy(doubly=doubly)
     for part, log_variance in said.items():
-        getattr(vae, part).network.log_variance.data.fill_(log_variance)
+        getattr(vae, part).log_variance.data.fill_(log_variance)
     ((_, loss),) = list(vae.losses(Batch(exact_rows(64)), now(64)))
     loss.backward()
     assert loss.isfinite()
@@ -330,7 +330,7 @@ def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(na
     data = pf.data.load("digits", labelled=False)
     mine = pf.networks.Encoder(data.space.shape, latent=5, width=8), pf.networks.Decoder(data.space.shape, latent=5, width=8)
     method = pf.recipes.named(name)(data.space, encoder=mine[0], decoder=mine[1], latent_size=5).method
-    assert (getattr(method.encoder, "network", method.encoder), method.decoder) == mine
+    assert (method.encoder, method.decoder) == mine
     (_, loss), *_ = method.losses(Batch(torch.randn(4, 1, 8, 8)), Now(BlockDraws(0, 0, 4), 0, 0.0))
     assert loss.isfinite()
 

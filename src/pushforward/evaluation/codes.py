@@ -11,7 +11,7 @@ from pushforward.data import Dataset, Split
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.evaluation.features import Features
-from pushforward.methods.bounds import ACTIVE, divergences
+from pushforward.methods.bounds import ACTIVE, divergences, explained
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.transports import Autoencoder
 
@@ -82,16 +82,15 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
         n: How many at most.
 
     Returns:
-        ``explained`` (the share of the data's variance), ``feature_distance`` (mean squared distance in features, in which the
-        data has unit variance), and for images ``psnr`` (decibels) and ``ssim``; means over rows. ``n``.
+        ``explained`` (the share of the variance about the mean row), ``feature_distance`` (mean squared distance in features, in
+        which the data has unit variance), and for images ``psnr`` (decibels) and ``ssim``; means over rows. ``n``.
     """
     x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes))
     made = reconstructed(autoencoder, x, condition)
-    errors = (data.space.to_model(x) - data.space.to_model(made)).square()
     apart = features(x, len(x)) - features(made, len(x))
     found: dict[str, Any] = {
         "n": len(x),
-        "explained": 1 - float(errors.mean()),
+        "explained": float(explained(data.space.to_model(x), data.space.to_model(made))),
         "feature_distance": float((apart**2).sum(1).mean()),
     }
     if data.space.kind == "image":

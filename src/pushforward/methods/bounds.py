@@ -19,6 +19,7 @@ __all__ = [
     "active_units",
     "constant",
     "divergences",
+    "explained",
     "gaussian_log_prob",
     "importance_bound",
     "standard_log_prob",
@@ -83,6 +84,11 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in rows.split(BLOCK)])
 
 
+def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
+    """The share of the variance of rows about their mean row that reconstructions explain: 1, or less, or below 0."""
+    return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
+
+
 def active_units(mean: Tensor) -> Tensor:
     """How many numbers of the code vary over the rows of a batch by a variance of more than 0.01."""
     if len(mean) < 2:
@@ -90,17 +96,19 @@ def active_units(mean: Tensor) -> Tensor:
     return (mean.flatten(1).var(0) > ACTIVE).sum()
 
 
-def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None) -> Tensor:
+def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0) -> Tensor:
     """Log mean_k w_k of each row (n,): the evidence bound for one code, and tighter the more there are.
 
     With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
     weights must then have been computed with the encoder's distribution held constant, and codes be what they were computed
-    from, so that all of an encoder's gradient comes through them; it is weighted by the squares of the normalised weights, a
-    decoder's by the weights.
+    from, so that all of an encoder's gradient comes through them. Where a decoder's is weighted by the normalised weights w, an
+    encoder's is by w (1 - beta + beta w): of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a
+    density of q, whose gradient by its own parameters is turned into one through z.
 
     Args:
         log_weights: Nats, (n, k).
         codes: Tensors (n, k, ...) or (n k, ...) between encoder and weights; None for the plain gradient.
+        beta: The weight of the prior and the posterior within the log weights.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), eq. 8; Tucker et al., Doubly Reparameterized Gradient
@@ -110,7 +118,7 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None)
     if codes is None:
         return bound
     weights = torch.softmax(log_weights.detach(), 1)
-    share = weights.reshape(-1, 1)
+    share = (1 - beta + beta * weights).reshape(-1, 1)
     for code in codes:
         if code.requires_grad:
             code.register_hook(lambda slope: (slope.reshape(len(share), -1) * share).reshape(slope.shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.bounds import constant, gaussian_log_prob, importance_bound, standard_log_prob
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
-from pushforward.methods.vae import check_weights, note_code, warmed
+from pushforward.methods.vae import check_weights, note_bound, note_code, warmed
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
@@ -25,11 +26,18 @@ WIDEST = 7.0
 """No log-variance lies further from 0: standard deviations from .03 to 33."""
 
 
-class Bounded(nn.Module):
-    """A network of means and log-variances whose log-variances cannot run away: 7 tanh(v / 7), which is v where v is small.
+def gaussian_of(told: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance from what a network tells, (n, 2 c): 7 tanh(v / 7) for v, which is v where v is small.
 
     Below another code a code has no fixed scale: where the network above tells it well, both densities gain by narrowing
     together until their ratio is one of rounding errors.
+    """
+    mean, log_variance = told.chunk(2, dim=1)
+    return mean, WIDEST * torch.tanh(log_variance / WIDEST)
+
+
+class Bounded(nn.Module):
+    """An encoder as the densities see it, its log-variances within (-7, 7).
 
     Args:
         network: ``network(x, None, condition) -> (n, 2 c)``.
@@ -40,9 +48,8 @@ class Bounded(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Its means, and its log-variances within (-7, 7)."""
-        mean, log_variance = self.network(x, t, condition).chunk(2, dim=1)
-        return torch.cat([mean, WIDEST * torch.tanh(log_variance / WIDEST)], dim=1)
+        """Means, then log-variances."""
+        return torch.cat(gaussian_of(self.network(x, t, condition)), dim=1)
 
 
 class Descent(nn.Module):
@@ -60,15 +67,30 @@ class Descent(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Data in model units from noise (n, upper + lower)."""
-        mean, log_variance = self.upper(z[:, : self.split], None, condition).chunk(2, dim=1)
+        mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
         return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
+
+
+class _Weighed(NamedTuple):
+    """Codes of n rows, k of each, and what they weigh."""
+
+    told: Tensor
+    """Log p(x | h), nats (n, k)."""
+    ratio: Tensor
+    """Log p(h, u) - log q(h, u | x), nats (n, k)."""
+    codes: list[Tensor]
+    """Both codes as the densities see them, (n k, ...)."""
+    mean: Tensor
+    """Of each row's lower code, (n, lower)."""
+    decoded: Tensor
+    """What the decoder makes of the codes, (n k, *likelihood.outputs)."""
 
 
 class HierarchicalVAE(Method):
     """Two layers of codes: p(u) p(h | u) p(x | h), with q(h | x) q(u | h), trained by the importance-weighted bound.
 
     The lower code h is Gaussian given the upper code u, so that its distribution is as rich as the upper layer makes it; all
-    means and variances are the networks', the latter within bounds (`Bounded`). The loss is the negative bound in nats per
+    means and variances are the networks', the latter within bounds (`gaussian_of`). The loss is the negative bound in nats per
     entry of x.
 
     Args:
@@ -111,8 +133,8 @@ class HierarchicalVAE(Method):
         check_weights(beta, warmup, samples)
         if beta == 0:
             raise UsageError("beta must be above 0 here: without its prior the upper code has no meaning.")
-        self.encoder, self.decoder, self.space = Bounded(encoder), decoder, space
-        self.upper_encoder, self.upper_decoder = Bounded(upper_encoder), Bounded(upper_decoder)
+        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         self.beta, self.warmup, self.samples, self.doubly = beta, warmup, samples, doubly
@@ -130,41 +152,41 @@ class HierarchicalVAE(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
-        weights, codes, upper = self._weights(batch.x, beta, self.samples, now.draws, batch.condition, self.doubly)
-        note_code(now, *upper, beta)
-        bound = importance_bound(weights, codes if self.doubly else None)
+        found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.doubly)
+        bound = importance_bound(found.told + beta * found.ratio, found.codes if self.doubly else None, beta)
+        note_bound(now, batch.x, found.told, self.likelihood.mean(found.decoded), -found.ratio, beta)
+        note_code(now, found.mean)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `Weighing`."""
-        return self._weights(x, 1.0, samples, draws, condition)[0]
+        found = self._weights(x, samples, draws, condition)
+        return found.told + found.ratio
 
-    def _weights(
-        self, x: Tensor, beta: float, samples: int, draws: Draws, condition: Condition, held: bool = False
-    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
-        """Log weights (n, k), both codes as the weights see them, and the upper posterior of each row's first code."""
+    def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighed:
+        """Weigh codes drawn from q; ``held``: q's densities are taken as constant."""
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
-        given = rows_of(condition, index)
-        mean, log_variance = (part[index] for part in call(self.encoder, x, None, condition).chunk(2, dim=1))
-        h = mean + torch.exp(log_variance / 2) * draws.normal((samples, lower)).flatten(0, 1)
-        above = call(self.upper_encoder, h, None, given).chunk(2, dim=1)
-        u = above[0] + torch.exp(above[1] / 2) * draws.stream("upper").normal((samples, upper)).flatten(0, 1)
+        given, noise = rows_of(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
+        each = gaussian_of(call(self.encoder, x, None, condition))
+        mean, log_variance = (part[index] for part in each)
+        h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
+        above = gaussian_of(call(self.upper_encoder, h, None, given))
+        u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
         # copies, so that weighting the gradients of what the densities see leaves the way from h to u alone
         seen_h, seen_u = h.clone(), u.clone()
         log_q = gaussian_log_prob(seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance)))
-        under = call(constant(self.upper_encoder), seen_h, None, given).chunk(2, dim=1) if held else above
-        log_q = log_q + gaussian_log_prob(seen_u, under[0], under[1])
-        prior = call(self.upper_decoder, seen_u, None, given).chunk(2, dim=1)
-        log_p = gaussian_log_prob(seen_h, prior[0], prior[1]) + standard_log_prob(seen_u)
-        told = self.likelihood.log_prob(x[index], call(self.decoder, seen_h, None, given))
-        first = above[0][::samples], above[1][::samples]
-        weights = (told + beta * (log_p - log_q)).unflatten(0, (n, samples))
-        return weights, [seen_h, seen_u], first
+        under = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given)) if held else above
+        log_q = log_q + gaussian_log_prob(seen_u, *under)
+        prior = gaussian_of(call(self.upper_decoder, seen_u, None, given))
+        log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
+        decoded = call(self.decoder, seen_h, None, given)
+        told = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
+        return _Weighed(told, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder of the lower code, for latents."""
-        return Autoencoder(self.encoder, mean_of(self.decoder, self.likelihood), self.space)
+        return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
         """The decoder's mean at lower codes drawn through the upper ones."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
+from pushforward.methods.bounds import explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.methods.vae import Certain
@@ -145,7 +146,8 @@ class QuantisedAutoencoder(Method):
             often = torch.bincount(index.flatten(), minlength=self.book.size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
             now.notes["log_likelihood"] = told.detach().mean()
-            now.notes["explained"] = 1 - (batch.x - self.likelihood.mean(decoded.detach())).square().mean()
+            if len(batch.x) > 1:
+                now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
         yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
         if isinstance(self.book, Following):
             self.book.follow(h.detach(), index, now.draws.stream("restart").uniform())

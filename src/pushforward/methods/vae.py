@@ -16,6 +16,7 @@ from pushforward.methods.bounds import (
     above_free_bits,
     active_units,
     divergences,
+    explained,
     gaussian_log_prob,
     importance_bound,
     standard_log_prob,
@@ -125,18 +126,18 @@ class VAE(Method):
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
         mean, log_variance = self.posterior(batch.x, batch.condition)
+        divergence = divergences(mean, log_variance)
         if self.samples > 1 or self.doubly:
-            weights, z = self._weights(batch.x, (mean, log_variance), beta, self.samples, now.draws, batch.condition, self.doubly)
-            bound = importance_bound(weights, [z] if self.doubly else None)
+            drawn = self._weights(batch.x, (mean, log_variance), self.samples, now.draws, batch.condition, self.doubly)
+            told, ratio, z, decoded = drawn
+            bound = importance_bound(told + beta * ratio, [z] if self.doubly else None, beta)
         else:
             z = mean if self.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
             decoded = call(self.decoder, z, None, batch.condition)
             told = self.likelihood.log_prob(batch.x, decoded)
-            bound = told - (beta * above_free_bits(divergences(mean, log_variance), self.free_bits) if self.beta else 0)
-            with torch.no_grad():
-                now.notes["log_likelihood"] = told.detach().mean()
-                now.notes["explained"] = 1 - (batch.x - self.likelihood.mean(decoded.detach())).square().mean()
-        note_code(now, mean, log_variance, beta)
+            bound = told - (beta * above_free_bits(divergence, self.free_bits) if self.beta else 0)
+        note_bound(now, batch.x, told, self.likelihood.mean(decoded), divergence.flatten(1).sum(1), beta)
+        note_code(now, mean)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
@@ -146,31 +147,25 @@ class VAE(Method):
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
         """Log p(x, z) - log q(z | x) for codes drawn from q, nats (n, samples); see `Weighing`."""
-        return self._weights(x, self.posterior(x, condition), 1.0, samples, draws, condition)[0]
+        told, ratio, _, _ = self._weights(x, self.posterior(x, condition), samples, draws, condition)
+        return told + ratio
 
     def _weights(
-        self,
-        x: Tensor,
-        posterior: tuple[Tensor, Tensor],
-        beta: float,
-        samples: int,
-        draws: Draws,
-        condition: Condition,
-        held: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Log weights (n, k), and the codes (n, k, *code) that they come from; ``held``: q's density is taken as constant."""
+        self, x: Tensor, posterior: tuple[Tensor, Tensor], samples: int, draws: Draws, condition: Condition, held: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weigh codes drawn from q; ``held``: q's density is taken as constant.
+
+        Returns:
+            log p(x | z) and log p(z) - log q(z | x), nats (n, k); the codes (n, k, *code); the decoder's output (n k, ...).
+        """
         mean, log_variance = (part.unsqueeze(1) for part in posterior)
         z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
         if held:
             mean, log_variance = mean.detach(), log_variance.detach()
-        told = self.told(x, z, condition)
-        return told + beta * (standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2)), z
-
-    def told(self, x: Tensor, z: Tensor, condition: Condition = None) -> Tensor:
-        """Log p(x | z) for several codes of each row, z (n, k, *code), nats (n, k)."""
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(z.shape[1])
+        rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
         decoded = call(self.decoder, z.flatten(0, 1), None, rows_of(condition, rows))
-        return self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
+        told = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
+        return told, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
@@ -202,11 +197,28 @@ def warmed(beta: float, warmup: float, now: Now) -> float:
     return beta * min(1.0, now.progress / warmup) if warmup else beta
 
 
-def note_code(now: Now, mean: Tensor, log_variance: Tensor, beta: float | None = None) -> None:
-    """Note the KL term in nats a row, and how many units of the code are active, of how many, and under which weight."""
-    with torch.no_grad():
-        if beta is not None:
-            now.notes["beta"] = mean.new_tensor(beta)
-        now.notes["kl"] = divergences(mean, log_variance).flatten(1).sum(1).mean()
+@torch.no_grad()
+def note_bound(now: Now, x: Tensor, told: Tensor, decoded: Tensor, divergence: Tensor, beta: float) -> None:
+    """Note both halves of the evidence bound in nats a row, the weight of the second, and what reconstructions explain.
+
+    Args:
+        now: Where notes go.
+        x: Data in model units, n rows.
+        told: Log p(x | z), nats (n,) or (n, k).
+        decoded: The decoder's mean in model units, of each row, or of k codes of each row in turn.
+        divergence: The KL term, nats, or an estimate of it by codes.
+        beta: Its weight at this point of training.
+    """
+    now.notes["beta"] = x.new_tensor(beta)
+    now.notes["kl"] = divergence.detach().mean()
+    now.notes["log_likelihood"] = told.detach().mean()
+    if len(x) > 1:
+        now.notes["explained"] = explained(x, decoded.detach()[:: len(decoded) // len(x)])
+
+
+@torch.no_grad()
+def note_code(now: Now, mean: Tensor) -> None:
+    """Note how many units of the code are active, of how many."""
+    if len(mean) > 1:
         now.notes["active_units"] = active_units(mean).to(mean)
         now.notes["units"] = mean.new_tensor(mean[0].numel())
