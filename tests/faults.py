@@ -276,10 +276,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("mean, log_variance = mean.detach(), log_variance.detach()", "pass", "vae"),
         ("self.encoder if self.beta else Certain(self.encoder)", "self.encoder", "encoded"),
         ("rows_of(condition, rows)", "condition", "vae"),
-        ('now.notes["explained"] = 1 - (batch.x', 'now.notes["explained"] = (batch.x', "vae"),
+        ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
     ],
     "methods/bounds.py": [
         ("log_variance.exp() - 1 - log_variance", "log_variance.exp() - 1 + log_variance", "vae methods"),
+        ("(1 - beta + beta * weights)", "weights", "vae"),
+        ("(x - x.mean(0)).square().sum()", "x.square().sum()", "vae"),
         ("math.log(2 * math.pi)).flatten", "0.0).flatten", "vae"),
         (" - math.log(log_weights.shape[1])", "", "vae"),
         ("(slope.reshape(len(share), -1) * share).reshape(slope.shape)", "slope", "vae"),
@@ -302,7 +304,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("call(constant(self.upper_encoder), seen_h", "call(self.upper_encoder, seen_h", "vae"),
         ("gaussian_log_prob(seen_h, prior[0], prior[1]) + standard", "standard", "vae"),
         ("z[:, self.split :]", "z[:, : mean.shape[1]]", "vae"),
-        ('draws.stream("upper")', "draws", "vae"),
+        ("noise[:, lower:]", "noise[:, :upper]", "vae"),
+        ("noise[:, lower:]", 'draws.stream("upper").normal((samples, upper)).flatten(0, 1)', "vae"),
         ("WIDEST * torch.tanh(log_variance / WIDEST)", "log_variance", "vae"),
     ],
     "methods/quantised.py": [

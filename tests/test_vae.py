@@ -132,12 +132,17 @@ def agree(plain, doubly):
     assert float((plain.mean(0).abs() / error.clamp(min=1e-12)).max()) > 20, "gradients of zero would agree as well"
 
 
-def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper():
+@pytest.mark.parametrize(("beta", "sharper"), [(1.0, 0.6), (0.5, 1.0), (2.0, 1.0)])
+def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper(beta, sharper):
     x = torch.tensor([[1.0, -0.3, 0.7]])
     encoder = lambda vae: list(vae.encoder.parameters())  # noqa: E731
-    plain, doubly = (gradients(linear_vae(), x, 8, way, encoder) for way in (False, True))
+    plain, doubly = (gradients(linear_vae(beta=beta), x, 8, way, encoder) for way in (False, True))
     agree(plain, doubly)
-    assert float(doubly.var(0).sum() / plain.var(0).sum()) < 0.6
+    assert float(doubly.var(0).sum() / plain.var(0).sum()) < sharper
+
+
+def test_the_doubly_reparameterised_gradient_is_the_same_on_average_for_decoders():
+    x = torch.tensor([[1.0, -0.3, 0.7]])
     decoder = lambda vae: [*vae.decoder.parameters(), *vae.likelihood.parameters()]  # noqa: E731
     agree(*(gradients(linear_vae(), x, 8, way, decoder) for way in (False, True)))
 
@@ -205,10 +210,20 @@ def test_log_variances_of_two_layers_cannot_run_away(doubly):
     assert vae.autoencoder().encoder(exact_rows(4))[:, 2:].eq(-7).all(), "latents see the same code"
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.5])
 @pytest.mark.parametrize("part", ["encoder", "upper_encoder", "upper_decoder", "decoder"])
-def test_the_doubly_reparameterised_gradient_holds_for_two_layers(part):
-    x = torch.tensor([[1.0, -0.3, 0.7]])
-    agree(*(gradients(hierarchy(), x, 8, way, lambda vae: list(getattr(vae, part).parameters())) for way in (False, True)))
+def test_the_doubly_reparameterised_gradient_holds_for_two_layers(part, beta):
+    x, of = torch.tensor([[1.0, -0.3, 0.7]]), lambda vae: list(getattr(vae, part).parameters())
+    agree(*(gradients(hierarchy(beta=beta), x, 8, way, of) for way in (False, True)))
+
+
+def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
+    vae, draws, seen = hierarchy(), RowDraws(0, 4), []
+    vae.upper_encoder.map.weight.data.zero_()
+    vae.upper_decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    for _ in range(2):
+        vae.log_weights(exact_rows(4), 3, draws)
+    assert not torch.isclose(seen[0], seen[1]).any()
 
 
 def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
@@ -244,8 +259,32 @@ def test_what_is_noted():
     assert float(at.notes["kl"]) == pytest.approx(float(divergences(mean, log_variance).sum(1).mean().detach()))
     assert (float(at.notes["active_units"]), float(at.notes["units"])) == (2, 2)
     z = mean + (log_variance / 2).exp() * now(2000).draws.normal((2,))
-    wanted = 1 - float((x - vae.decoder(z)).square().mean().detach())
+    wanted = 1 - float(((x - vae.decoder(z)).square().sum() / (x - x.mean(0)).square().sum()).detach())
     assert float(at.notes["explained"]) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [linear_vae, lambda **options: hierarchy(**options)])
+@pytest.mark.parametrize("options", [{}, {"samples": 6}, {"doubly": True}, {"samples": 6, "doubly": True, "beta": 0.5}])
+def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options):
+    x, vae, at = exact_rows(20_000), make(**options), now(20_000)
+    loss = next(vae.losses(Batch(x), at))[1].detach()
+    assert not any(note.requires_grad for note in at.notes.values())
+    assert float(at.notes["beta"]) == options.get("beta", 1.0)
+    bound = float(at.notes["log_likelihood"] - at.notes["beta"] * at.notes["kl"])
+    if options.get("samples", 1) == 1:
+        assert bound == pytest.approx(-3 * float(loss), abs=0.02)
+    else:
+        assert bound < -3 * float(loss) - 0.05
+    one = make()
+    list(one.losses(Batch(x), alone := now(20_000)))
+    for name in ("kl", "log_likelihood", "explained"):
+        assert float(at.notes[name]) == pytest.approx(float(alone.notes[name]), abs=0.03)
+    assert float(at.notes["units"]) == 2
+
+
+def test_a_single_row_says_nothing_about_units():
+    list(linear_vae().losses(Batch(exact_rows(1)), at := now(1)))
+    assert not {"units", "active_units", "explained"} & set(at.notes)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -436,7 +475,9 @@ def test_codes_are_measured_as_they_are():
     together = variance + 0.36
     assert found["mismatch"] == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
     made = reconstruction(coder, data, fit_features(data, cache=False), 3000)
-    wanted = 1 - float(((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).mean())
+    wanted = 1 - float(
+        ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    )
     assert made["explained"] == pytest.approx(wanted, abs=1e-4)
     assert "psnr" not in made
 
