@@ -37,7 +37,7 @@ REPEATS = 3
 
 
 class Rows:
-    """Rows as a sampler hands them out; each sampling shows other ones."""
+    """Rows as a sampler hands them out: in every sampling the same."""
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
@@ -92,7 +92,7 @@ def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], giv
         coder = run.method.autoencoder().eval()
         a, b = encoded(coder, first).float(), encoded(coder, second).float()
         half = torch.full((given.n,), 0.5)
-        found[f"{name}: N(0, 1) decoded"] = run.transport
+        found[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
         for way in ("linear", "spherical"):
             found[f"{name}: {way} midpoints of codes"] = Rows(decoded(coder, WAYS[way](a, b, half)))
         found[f"{name}: reconstructions"] = Rows(reconstructed(coder, data.held_out.data_units(slice(given.n))))

@@ -15,6 +15,7 @@ from pushforward.data import Space, Split
 from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError
 from pushforward.evaluation.coded import code_pictures, coding, labelled
+from pushforward.evaluation.codes import code_health
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
 from pushforward.pictures import groups_picture
@@ -28,6 +29,12 @@ def history(active, units=16, steps=1200, **more):
     """One row a step; ``active`` is a number or a function of the step."""
     of = active if callable(active) else lambda step: active
     return [{"step": step, "health": {"active_units": of(step), "units": units, **more}} for step in range(1, steps + 1)]
+
+
+def used(codes, size, steps=1200):
+    """One row a step of a book of codes."""
+    of = codes if callable(codes) else lambda step: codes
+    return [{"step": step, "health": {"perplexity": of(step), "book": size}} for step in range(1, steps + 1)]
 
 
 def told(rows):
@@ -48,6 +55,12 @@ def told(rows):
         (history(6, beta=1.0), []),
         (history(9, beta=4.0), []),
         (history(0, beta=4.0), [("posterior", 501, False)]),
+        (used(5.0, 256), [("book", 501, False)]),
+        (used(5.3, 256), []),
+        (used(2.0, 8), [("book", 501, False)]),
+        (used(2.1, 8), []),
+        (used(lambda step: 3.0 if step < 400 else 90.0, 256), []),
+        (used(lambda step: 3.0 if step < 700 else 90.0, 256), [("book", 501, False), ("book", 700, True)]),
     ],
 )
 def test_when_a_code_is_silent(rows, wanted):
@@ -61,6 +74,12 @@ def test_what_is_said_of_a_silent_code():
     (one,) = alarms(history(5, beta=8.0, explained=0.31))
     assert "at beta 8 only 5 of 16 units of the code are active and reconstructions explain 31% of the variance" in one.text
     assert "lower --beta" in one.advice
+    (one,) = alarms(history(0))
+    assert one.advice.startswith("lower --divergence")
+    (one,) = alarms(history(0, beta=0.0))
+    assert "--warmup" not in one.advice
+    (one,) = alarms(used(3.2, 256))
+    assert one.sentence == "the book is hardly used: about 3 of 256 codes of the book are in use"
 
 
 def trained(data, folder, steps=600, **options):
@@ -214,6 +233,8 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         (["vae", "--show", "arithmetic"], "--groups 4,9"),
         (["vae", "--show", "arithmetic", "--groups", "4,eleven"], "no class"),
         (["vae", "--show", "map", "--out", "map.png"], "exists"),
+        (["vae", "--show", "map", "--groups", "4,9"], "--show map has none"),
+        (["vae", "--show", "map", "--seeds", "1,2", "--label", "3"], "leave --seeds, --label out"),
     ):
         assert main(["interpolate", *words]) == 2
         assert said in capsys.readouterr().err
@@ -252,3 +273,12 @@ def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):
     made = coder.space.to_data(coder.decode(coder.encode(coder.space.to_model(ends))))
     x = np.load("x.npz")["x"]
     assert np.abs(x[[0, 2], :, :, 0].astype(float) - 255 * made[:, 0].numpy()).max() <= 0.51
+
+
+def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():
+    data = space_data((1, 8, 8), labels=False)
+    for name in ("hvae", "autoencoder"):
+        coder = pf.recipes.named(name)(data.space, "tiny").method.autoencoder()
+        found = code_health(coder, data)
+        assert (found["kl"], found["mismatch"], found["by_unit"]) == (None, None, [])
+        assert 0 <= found["active"] <= found["units"]

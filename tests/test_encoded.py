@@ -1,5 +1,6 @@
 """Models in a latent space: the data encoded once, the frozen part in the run's own folder, samples decoded."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import encoding
 from pushforward.training.encoding import code_space, prepared
+from pushforward.training.health import FixedNoise
 from pushforward.training.start import prepare, reopen
 from pushforward.transports import Autoencoder, Flow, Latent
 
@@ -214,6 +216,46 @@ def test_labels_that_the_autoencoder_needs_must_be_known(tmp_path):
     assert not torch.equal(first, second)
 
 
+def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monkeypatch):
+    data = space_data((1, 8, 8), labels=True)
+    transport = in_latent("flow", data, coder(data, tmp_path, "vae"), out=tmp_path / "run").transport
+    x, told, encode = data.held_out.data_units(slice(2)), [], Autoencoder.encode
+    monkeypatch.setattr(
+        Autoencoder, "encode", lambda self, x, condition=None: told.append(condition) or encode(self, x, condition)
+    )
+    for edit in (
+        lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
+        lambda condition: pf.editing.interpolate(transport, x[0], x[1], 3, condition=condition),
+    ):
+        with pytest.raises(UsageError, match="name one"):
+            edit(None)
+        told.clear()
+        edit({"label": 1})
+        assert [set(one["label"].tolist()) for one in told] == [{1}]
+    with pytest.raises(UsageError, match="name one"):
+        transport.sample(2, {"null": torch.tensor(True)})
+
+
+def test_health_reads_samples_in_the_autoencoder_s_units():
+    data = space_data((1, 8, 8), labels=False)
+    double = dataclasses.replace(data.space, std=tuple(2 * std for std in data.space.std))
+    made = pf.recipes.vae(double, "tiny").method.autoencoder()
+    method = pf.in_latent("gan", data, made, "tiny").method
+    fixed = FixedNoise(data, 64)
+    fixed._prepare(method)
+    transport = method.transport()
+    with torch.no_grad():
+        wanted = double.to_data(transport(fixed._noise[:5], None))
+    torch.testing.assert_close(fixed._samples(method)[:5], wanted, rtol=0, atol=1e-4)
+
+
+def test_a_latent_model_has_no_bits_of_data(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
+    with pytest.raises(UsageError, match="codes, not to data"):
+        pf.evaluate(run, data, metrics=["bpd"])
+
+
 def test_augmentation_of_encoded_data_is_refused(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     recipe = pf.in_latent("flow", data, coder(data, tmp_path), "tiny")
@@ -264,4 +306,8 @@ def test_the_command_line_trains_samples_evaluates_and_edits_in_a_latent_space(t
     assert main(["inpaint", "latent", images[0], "--box", "0,0,4,4"]) == 2
     assert "latent space" in capsys.readouterr().err
     assert main(["train", "flow", *small, "--latent", "nowhere"]) == 4
+    capsys.readouterr()
+    assert main(["train", "vae", *small[:1], "binary-digits", *small[2:], "--condition", "none", "--out", "bits"]) == 0
+    assert main(["train", "flow", *small[:1], "binary-digits", *small[2:], "--condition", "none", "--latent", "bits"]) == 0
+    assert "as they were drawn once, with bits" in capsys.readouterr().err
     assert isinstance(pf.load("latent").transport.inner, Flow)

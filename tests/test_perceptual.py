@@ -1,5 +1,7 @@
 """The autoencoder for latents: each term of its loss by hand, and what the whole of it learns."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from pushforward.methods.perceptual import feature_distance
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 
+CODES = Space(shape=(4, 16, 16), mean=(0.0,) * 4, std=(1.0,) * 4)
 SPACE = Space(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
 
 
@@ -159,10 +162,16 @@ def test_digits_come_back(tmp_path):
     assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 64, 64)])
+def test_the_default_makes_images_at_least_twice_as_small(shape):
+    space = space_data(shape, labels=False, rows=4).space
+    assert 2 * math.prod(pf.recipes.autoencoder(space, "tiny").method.latent) <= math.prod(shape)
+
+
 @pytest.mark.parametrize("critic", ["dcgan", "residual", "textbook"])
 def test_critics_of_the_game_serve_as_well(critic, tmp_path):
     data = space_data((3, 13, 21), labels=True)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic)
+    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic, compare="none")
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     assert run.transport.sample(2).shape == (2, 3, 13, 21)
 
@@ -188,6 +197,9 @@ def test_features_of_a_pretrained_network(tmp_path):
         lambda: pf.recipes.autoencoder(SPACE, compare="lpips"),
         lambda: pf.recipes.autoencoder(SPACE, critic="patches"),
         lambda: pf.recipes.autoencoder(SPACE, factor=3),
+        lambda: pf.recipes.autoencoder(SPACE, critic="dcgan"),
+        lambda: pf.recipes.autoencoder(CODES, compare="pretrained"),
+        lambda: pf.recipes.gan(CODES, network="projected"),
     ],
 )
 def test_bad_settings_are_refused(make):

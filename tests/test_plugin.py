@@ -89,3 +89,33 @@ def test_a_file_without_a_recipe_says_so(here, capsys):
     (here / "broken.py").write_text("import nothing_of_that_name\n")
     assert main(["train", "./broken.py"]) == 2
     assert "could not be run" in capsys.readouterr().err
+
+
+OWN = '''
+"""A VAE of one's own."""
+
+import dataclasses
+
+from pushforward import VAE, recipes
+
+
+class OwnVAE(VAE):
+    """The same under another name."""
+
+
+def own(space, size="small") -> recipes.Recipe:
+    """Its recipe."""
+    made = recipes.vae(space, size)
+    method = OwnVAE(made.method.encoder, made.method.decoder, space, latent=made.method.latent)
+    return dataclasses.replace(made, method=method, name="own")
+'''
+
+
+def test_a_run_of_a_file_has_a_latent_space(here, capsys):
+    (here / "own.py").write_text(OWN)
+    assert main(["train", "./own.py", *TINY, "--steps", "2", "--out", "own"]) == 0
+    words = ["train", "flow", *TINY, "--steps", "2", "--latent", "own", "--out", "latent"]
+    assert main(words) == 4
+    assert "--plugin" in capsys.readouterr().err
+    assert main([*words, "--plugin", "./own.py"]) == 0
+    assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0

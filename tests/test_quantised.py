@@ -12,7 +12,7 @@ from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
-from pushforward.methods.quantised import Drawn
+from pushforward.methods.quantised import Drawn, _shares
 from pushforward.networks import Codebook, Rounding
 
 
@@ -38,7 +38,7 @@ def test_vectors_follow_the_means_of_what_is_assigned_to_them():
     for step in range(300):
         which = torch.randint(0, 3, (120,))
         h = centres[which] + 0.3 * torch.randn(120, 2)
-        book.follow(h, book(h)[1], BlockDraws(0, step, 120).uniform())
+        book.follow(h, book(h)[1], torch.rand(120), torch.rand(120))
     found = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
     torch.testing.assert_close(found, centres, rtol=0, atol=0.1)
 
@@ -47,7 +47,7 @@ def test_one_update_of_the_running_means():
     book = Codebook(2, 1, decay=0.5)
     book.counts.fill_(4.0)
     book.sums.copy_(torch.tensor([[4.0], [-4.0]]))
-    book.follow(torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3))
+    book.follow(torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3), torch.rand(3))
     torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
     torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
 
@@ -61,11 +61,36 @@ def test_dead_codes_are_put_where_vectors_are():
     for step in range(60):
         h = torch.randn(256, 2)
         _, index = book(h)
-        book.follow(h, index, BlockDraws(0, step, 256).uniform())
+        draws = BlockDraws(0, step, 256)
+        book.follow(h, index, draws.uniform(), draws.uniform())
         used.append(len(index.unique()))
     assert used[0] == 1
     assert used[-1] > 55
     assert book.vectors.abs().max() < 5
+
+
+def test_a_dead_code_may_be_put_at_any_place_of_any_row():
+    """Values are the numbers of row and place: 40 rows of 25 places."""
+    found = []
+    for step in range(400):
+        book = Codebook(2, 1, decay=0.9)
+        book.sums.copy_(torch.tensor([[0.0], [1e6]]))
+        book.counts.copy_(torch.tensor([500.0, 1e-3]))
+        h, draws = torch.arange(1000.0).reshape(40, 1, 25), BlockDraws(0, step, 40)
+        book.follow(h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
+        found.append(round(float(book.vectors[1])))
+    rows, places = np.divmod(found, 25)
+    assert abs(rows.mean() - 19.5) < 2.2
+    assert abs(places.mean() - 12) < 1.4
+    assert len(set(places)) == 25
+
+
+def test_codes_are_the_nearest_in_any_precision_of_the_networks_around():
+    torch.manual_seed(0)
+    book, h = Codebook(256, 8), torch.randn(500, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        index = book(h)[1]
+    assert torch.equal(index, torch.cdist(h, book.vectors).argmin(1))
 
 
 @pytest.mark.parametrize("levels", [(4,), (3,), (8, 6, 5), (8, 5, 5, 5)])
@@ -134,6 +159,13 @@ def test_the_loss_and_what_follows_it():
     assert next(game, None) is None
     assert not torch.equal(method.book.vectors, before)
     torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
+    assert float(at.notes["book"]) == 4
+
+
+def test_shares_are_those_of_each_place():
+    torch.manual_seed(0)
+    index = torch.randint(0, 7, (50, 3, 2))
+    torch.testing.assert_close(_shares(index, 7), F.one_hot(index, 7).float().mean(0))
 
 
 @pytest.mark.parametrize("book", ["vq", "fsq"])
@@ -166,6 +198,7 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
         lambda: pf.recipes.vqvae(SPACE, book="pq"),
         lambda: pf.recipes.vqvae(SPACE, book="fsq", codes=100),
         lambda: pf.recipes.vqvae(SPACE, commitment=-1.0),
+        lambda: pf.recipes.vqvae(SPACE, factor=2),
     ],
 )
 def test_bad_settings_are_refused(make):

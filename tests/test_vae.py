@@ -450,6 +450,8 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
 def test_a_model_without_codes_weighs_nothing():
     with pytest.raises(UsageError, match="vae"):
         coded_bits(recipe_for("gan", space_data((3,), labels=False)).method, space_data((3,), labels=False))
+    with pytest.raises(UsageError, match="beta 0"):
+        coded_bits(linear_vae(beta=0.0), space_data((3,), labels=False))
 
 
 def test_evaluate_gives_bits_of_a_vae(tmp_path, capsys):

@@ -291,20 +291,23 @@ def vary(
         UsageError: As `Variation` and `asked`.
         Diverged: If a row is not finite.
     """
-    return variation(flow, x, strength).sample(n, asked(iterative(inner_of(flow)), condition), seed=seed, batch=batch)
+    given = asked(iterative(inner_of(flow)), condition)
+    return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
 
 
-def variation(flow: Transport, x: Tensor, strength: float) -> Transport:
+def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = None) -> Transport:
     """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
 
     Args:
         flow: An iterative model under any solver, or a `Latent` of one.
         x: Data units, (*shape).
         strength: In (0, 1].
+        condition: What an autoencoder that is told labels codes x with; of `asked`.
 
     Raises:
-        UsageError: As `Variation`.
+        UsageError: As `Variation`, or without a label that the autoencoder needs.
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
-    return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None])[0], strength))
+    given = None if condition is None else flow.conditions(1, condition, 0)
+    return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None], given)[0], strength))

@@ -368,11 +368,12 @@ class Autoencoder(nn.Module):
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
         decoder: ``decoder(latent, None, condition) -> x``.
         space: The data's shape and units, with classes where both are told labels.
+        standard: Whether codes of all rows together are meant to lie as N(0, 1) does, as those of a VAE are.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard
 
     def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
@@ -394,7 +395,11 @@ class Autoencoder(nn.Module):
 
     def _told(self, condition: Condition) -> Condition:
         """Labels, for an autoencoder that knows any; the models in its latent space may know more than it."""
-        return condition if self.space.classes else None
+        if not self.space.classes:
+            return None
+        if condition is None or "label" not in condition:
+            raise UsageError("This autoencoder was told labels, so data has a code only together with its label: name one.")
+        return condition
 
 
 class Latent(Transport):

@@ -91,6 +91,7 @@ def interpolate(
     if frames < 2:
         raise UsageError(f"--frames must be at least 2, got {frames}.")
     pair = _pair("0,1" if seeds is None else seeds)
+    _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label})
     loaded = loaded_run(run, loading)
     if show_ != "between":
         looked(loaded, show_, groups, frames, out, overwrite, json)
@@ -166,7 +167,8 @@ def vary(
     condition = _condition(loaded, label, guiding)
     x = image_of(loaded.space, image, resize)
     if isinstance(inner_of(made), Flow):
-        varied: Transport = editing.variation(made, x, strength)
+        given = editing.asked(editing.iterative(inner_of(made)), condition)
+        varied: Transport = editing.variation(made, x, strength, given)
     else:
         latents.Nearby(made, x.new_zeros(made.noise_shape), strength)  # a strength that is none is refused before the search
         nearest, condition = found(made, x, condition, loading)
@@ -279,6 +281,15 @@ def upscale(
     show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 
 
+def _check_shown(what: str, groups: str | None, others: dict[str, str | None]) -> None:
+    """Refuse options that what is drawn has no use for."""
+    if groups is not None and what != "arithmetic":
+        raise UsageError(f"--groups are those of --show arithmetic; --show {what} has none.")
+    given = [name for name, value in others.items() if value is not None]
+    if what != "between" and given:
+        raise UsageError(f"--show {what} draws held-out rows: leave {', '.join(given)} out.")
+
+
 def _walked(
     run: Run, transport: Transport, ends: list[Tensor], frames: int, condition: dict[str, int] | None, way: str, loading: Loading
 ) -> Tensor:
@@ -291,8 +302,10 @@ def _walked(
     coder = coder_of(run)
     if coder is None or isinstance(inner_of(transport), Flow) or (condition is None and coder.space.classes):
         return between(transport, ends, frames, condition, way, loading)
-    told = {name: torch.tensor([value]) for name, value in (condition or {}).items()}
-    return walk(coder, ends[0], ends[1], frames, told if coder.space.classes else None, way=way)
+    if condition is not None and not coder.space.classes:
+        raise UsageError("Between images this model goes through codes, which were told no labels: leave --label out.")
+    told = None if condition is None else {name: torch.tensor([value]) for name, value in condition.items()}
+    return walk(coder, ends[0], ends[1], frames, told, way=way)
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,7 @@ def recipe_of(
     seed: int,
     latent: str | None = None,
     device: str = "cpu",
+    plugins: Sequence[str] = (),
 ) -> Any:
     """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
     import dataclasses
@@ -110,8 +111,9 @@ def recipe_of(
     if latent is None:
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
-        say(f"encoding {len(data.train):,} rows with {latent} ...")
-        made = seeded(lambda: in_latent(function, data, latent, size, device=device, **values), seed)
+        once = "" if data.probabilities is None else ", as they were drawn once,"
+        say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
+        made = seeded(lambda: in_latent(function, data, latent, size, device=device, plugins=plugins, **values), seed)
     players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
     return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
 

@@ -153,7 +153,7 @@ def train(
             The last step is always saved.
         init: A run whose weights to start from.
         latent: A run of autoencoder, vae, hvae or vqvae, or a folder of diffusers' AutoencoderKL: train in its latent space.
-        plugin: The Python file that the run of --init was trained with.
+        plugin: The Python file that the run of --init or --latent was trained with.
         download: Fetch a named set that is not there yet.
         json: Print the result as JSON.
     """
@@ -165,12 +165,14 @@ def train(
     values = settings_of(recipe, settings, inspect.signature(train).parameters)
     own = [recipe] if recipe.endswith(".py") else []
     start = None if init is None else _start(init, [*own, *plugin])
+    check_plugins(plugin)
+    needed = own if latent is None else [*own, *plugin]
     if out:
         free_folder(out, "", "")
     loaded = source(data, target, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
     where = device_of(device)
-    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where)
+    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, plugin)
     if start is not None:
         _check_start(start, made)
     folder = free_folder(out, loaded.name, made.name)
@@ -182,7 +184,7 @@ def train(
             out=folder,
             seed=seed,
             init=start,
-            plugins=own,
+            plugins=needed,
             asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent}),
             device=where,
             augment=words(augment),

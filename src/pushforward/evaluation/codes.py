@@ -112,7 +112,8 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
 
     Returns:
         ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats; None where there are fewer than four rows a unit),
-        ``by_unit`` (nats, falling, 64 at most), ``n``; None for codes without variances.
+        ``by_unit`` (nats, falling, 64 at most), ``n``; None for codes without variances. Where N(0, 1) is not their prior, as
+        for an hvae or an autoencoder for latents, ``kl`` and ``mismatch`` are None and ``by_unit`` is empty.
 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
@@ -121,11 +122,11 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
     mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
     if float(log_variance.max()) < CERTAIN:
         return None
+    found: dict[str, Any] = {"n": len(x), "units": mean.shape[1], "active": int((mean.var(0) > ACTIVE).sum())}
+    if not autoencoder.standard:
+        return found | {"kl": None, "mismatch": None, "by_unit": []}
     each = divergences(mean, log_variance).mean(0)
-    return {
-        "n": len(x),
-        "units": mean.shape[1],
-        "active": int((mean.var(0) > ACTIVE).sum()),
+    return found | {
         "kl": float(each.sum()),
         "mismatch": _mismatch(mean, log_variance) if len(x) >= FEWEST * mean.shape[1] else None,
         "by_unit": sorted((float(f"{value:.4g}") for value in each), reverse=True)[:MOST],

@@ -17,7 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.bounds import Weighing, importance_bound
 from pushforward.methods.method import Method
-from pushforward.transports import Flow, Transport
+from pushforward.transports import Flow, Latent, Transport
 
 __all__ = ["ABOUT", "bits", "coded_bits"]
 
@@ -59,6 +59,11 @@ def bits(
     Raises:
         UsageError: For a model without a likelihood, or more rows than there are.
     """
+    if isinstance(transport, Latent):
+        raise UsageError(
+            "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
+            "autoencoder's own run where that is a vae or an hvae."
+        )
     if not isinstance(transport, Flow):
         raise UsageError(
             f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
@@ -109,8 +114,8 @@ def coded_bits(
         data: The data set; its held-out rows are used.
         n: How many of them; None is all, at most 10,000.
         codes: Codes for each row.
-        seed: Row i draws from ``seed + i`` alone.
-        batch: Rows that are coded at a time.
+        seed: Row i draws from ``seed + i``.
+        batch: Rows that are coded at a time, and with it how many codes of each are drawn at a time.
 
     Returns:
         As `bits`.
@@ -123,6 +128,8 @@ def coded_bits(
     """
     if not isinstance(method, Weighing):
         raise UsageError(f"A {type(method).__name__} has no codes that weigh data; take a vae or an hvae.")
+    if not getattr(method, "beta", 1.0):
+        raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
     count = min(len(data.held_out), 10_000) if n is None else n
     if not 1 <= count <= len(data.held_out) or codes < 1:
         raise UsageError(

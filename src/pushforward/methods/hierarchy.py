@@ -186,7 +186,7 @@ class HierarchicalVAE(Method):
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder of the lower code, for latents."""
-        return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space)
+        return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
 
     def transport(self) -> Map:
         """The decoder's mean at lower codes drawn through the upper ones."""

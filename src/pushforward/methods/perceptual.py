@@ -203,7 +203,7 @@ class PerceptualAutoencoder(Method):
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        return Autoencoder(self.encoder, self.decoder, self.space.with_labels(False))
+        return Autoencoder(self.encoder, self.decoder, self.space.with_labels(False), standard=False)
 
     def transport(self) -> Map:
         """The decoder, at normal codes of the measured mean and spread."""

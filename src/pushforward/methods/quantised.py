@@ -29,7 +29,7 @@ MEMORY = 0.99
 class Following(Protocol):
     """A book of codes that moves with what is assigned to it."""
 
-    def follow(self, h: Tensor, index: Tensor, choice: Tensor) -> None:
+    def follow(self, h: Tensor, index: Tensor, choice: Tensor, place: Tensor) -> None:
         """Move towards h (n, dim, ...), which got the codes ``index``; ``choice`` (n,) is random."""
         ...
 
@@ -145,13 +145,15 @@ class QuantisedAutoencoder(Method):
         with torch.no_grad():
             often = torch.bincount(index.flatten(), minlength=self.book.size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
+            now.notes["book"] = often.new_tensor(self.book.size)
             now.notes["log_likelihood"] = told.detach().mean()
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
         yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
         if isinstance(self.book, Following):
-            self.book.follow(h.detach(), index, now.draws.stream("restart").uniform())
-        self.use.lerp_(nn.functional.one_hot(index, self.book.size).to(self.use).mean(0), 1 - MEMORY)
+            restart = now.draws.stream("restart")
+            self.book.follow(h.detach(), index, restart.uniform(), restart.uniform())
+        self.use.lerp_(_shares(index, self.book.size), 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""
@@ -162,3 +164,11 @@ class QuantisedAutoencoder(Method):
     def transport(self) -> Map:
         """The decoder's mean at codes drawn place by place."""
         return Map(Drawn(mean_of(self.decoder, self.likelihood), self.book, self.use), self.space, self.places)
+
+
+def _shares(index: Tensor, size: int) -> Tensor:
+    """How often each code stands at each place, (*places, size), from numbers (n, *places)."""
+    flat = index.flatten(1)
+    at = flat + size * torch.arange(flat.shape[1], device=index.device)
+    counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])
+    return (counts / len(index)).reshape(*index.shape[1:], size)

@@ -55,7 +55,7 @@ class VAE(Method):
     """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
 
     The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats a
-    row), the share of the data's variance that reconstructions explain, and how many units of the code are active.
+    row), the share of the variance about the mean row that reconstructions explain, and how many units of the code are active.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
@@ -96,7 +96,9 @@ class VAE(Method):
         if not 0 <= free_bits < math.inf:
             raise UsageError(f"free_bits must be 0 or more and finite, got {free_bits}.")
         if (samples > 1 or doubly) and (free_bits or beta == 0):
-            raise UsageError("The importance-weighted bound has no KL term of its own: leave out free_bits, and beta above 0.")
+            raise UsageError(
+                "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."
+            )
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood

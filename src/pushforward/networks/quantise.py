@@ -69,7 +69,8 @@ class Codebook(nn.Module):
         """
         rows = h.detach().movedim(1, -1)
         flat, vectors = rows.reshape(-1, self.dim).float(), self.vectors
-        distances = vectors.square().sum(1) - 2 * flat @ vectors.T
+        with torch.autocast(h.device.type, enabled=False):
+            distances = vectors.square().sum(1) - 2 * flat @ vectors.T
         index = distances.argmin(1).reshape(rows.shape[:-1])
         return _straight_through(h, self.look_up(index).to(h.dtype)), index
 
@@ -78,13 +79,14 @@ class Codebook(nn.Module):
         return self.vectors[index].movedim(-1, 1)
 
     @torch.no_grad()
-    def follow(self, h: Tensor, index: Tensor, choice: Tensor) -> None:
+    def follow(self, h: Tensor, index: Tensor, choice: Tensor, place: Tensor) -> None:
         """Move the vectors towards what was assigned to them, and put dead codes where vectors of this batch are.
 
         Args:
             h: What was quantised, (n, dim, ...).
             index: The codes' numbers, (n, ...).
-            choice: Random numbers in [0, 1), (n,): which vectors dead codes take, one of each row at most.
+            choice: Random numbers in [0, 1), (n,): the rows whose vectors dead codes take are those of the smallest, one each.
+            place: Random numbers in [0, 1), (n,): which of a row's vectors.
         """
         flat, codes = h.movedim(1, -1).reshape(-1, self.dim).float(), index.reshape(-1)
         used = torch.bincount(codes, minlength=self.size).to(self.counts)
@@ -95,7 +97,7 @@ class Codebook(nn.Module):
         if len(dead):
             places = len(flat) // len(h)
             rows = torch.argsort(choice)[: len(dead)]
-            taken = flat.reshape(len(h), places, self.dim)[rows, (choice[rows] * places).long()]
+            taken = flat.reshape(len(h), places, self.dim)[rows, (place[rows] * places).long()]
             self.counts[dead] = even
             self.sums[dead] = even * taken
 

@@ -40,7 +40,8 @@ def autoencoder(
         size: The networks' size: tiny, small or base.
         factor: Pixels of the image for one of the map, along a side: 2, 4 or 8. The default is 2 below 16 pixels, 4 below 64,
             else 8.
-        channels: Numbers at each place of the map; the default is 4, or 8 where the factor is 8.
+        channels: Numbers at each place of the map; the default is 4, or 8 where the factor is 8, and never more than make the
+            code half as large as the image.
         critic: patch, or one of the recipe gan's for images: dcgan, residual, textbook, projected.
         compare: Where reconstructions are compared beside pixels: in features of the critic of patches (critic), pretrained (of
             EfficientNet-Lite0, with the extra projected), or none.
@@ -56,9 +57,14 @@ def autoencoder(
         raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
     if compare not in FEATURES:
         raise UsageError(f'Unknown comparison "{compare}"; choose {", ".join(FEATURES)}.')
+    if compare == "pretrained" and space.low is None:
+        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take --compare critic.")
+    if compare == "critic" and critic != "patch":
+        raise UsageError(f"The critic {critic} has no features to compare in: add --compare none or --compare pretrained.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
-    channels = (8 if factor == 8 else 4) if channels is None else channels
+    most = max(1, space.shape[0] * factor**2 // 2)
+    channels = min(8 if factor == 8 else 4, most) if channels is None else channels
     latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
     looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
     method = PerceptualAutoencoder(

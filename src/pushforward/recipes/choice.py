@@ -217,6 +217,8 @@ def critic(
 def _projected(space: Space, size: str, pack: int, deviation: int) -> nn.Module:
     if pack > 1 or deviation:
         raise UsageError("A projected critic judges one row at a time; leave pack and deviation out.")
+    if space.low is None:
+        raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)

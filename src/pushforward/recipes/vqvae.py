@@ -41,7 +41,8 @@ def vqvae(
         book: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
         codes: How many codes there are; for fsq 64, 256, 512, 1024 or 4096, about.
         dim: Numbers of a learned vector; fsq has its own.
-        factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4.
+        factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4. Vectors
+            and very small images have none: they become 8 codes.
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         commitment: The weight that holds the encoder near the codes; rounding needs none.
 
@@ -51,6 +52,10 @@ def vqvae(
     made = _book(book, codes, dim)
     told, classes = likelihood_of(likelihood, space), len(space.classes)
     if flat(space):
+        if factor is not None:
+            raise UsageError(
+                f"Rows of so few numbers become {GROUP} codes by a perceptron, without a factor: leave --factor out."
+            )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (made.dim, *places))
         decoder: nn.Module = perceptron(space, size, made.dim * GROUP, told.outputs)

@@ -112,12 +112,12 @@ CODE_NOTES = {
     "axes where codes have more than two numbers.",
 }
 HEALTH_CAPTIONS = {
-    "kl": "Nats that the code costs a row, over single batches. Near 0 the decoder ignores the code: posterior collapse. With "
-    "a warm-up it falls as the weight rises.",
+    "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "
+    "code: posterior collapse. With a warm-up it falls as the weight rises.",
     "log_likelihood": "The other half of the bound: how well the decoder tells a row from its code, nats a row; higher is "
     "better. The bound is this less beta times the KL term.",
-    "explained": "Share of the data's variance that reconstructions explain.",
-    "active_units": "Numbers of the code whose mean varies over the rows of a batch.",
+    "explained": "Share of the variance about the mean row that reconstructions explain: 0 is what the mean alone would.",
+    "active_units": "Numbers of the code (of two layers: the lower one) whose mean varies over the rows of a batch.",
     "perplexity": "Codes of the book in use, as many as would be used evenly for the same entropy. A low value means a book "
     "that is largely dead.",
     "feature_distance": "Distance of reconstructions in the features in which they are compared while training.",

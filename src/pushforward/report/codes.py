@@ -29,7 +29,7 @@ COLUMNS = (
     (
         "reconstruction",
         "explained",
-        Column("Explained", "Share of the data's variance that reconstructions explain.", "1 is all"),
+        Column("Explained", "Share of the variance about the mean row that reconstructions explain.", "1 is all"),
     ),
     (
         "reconstruction",

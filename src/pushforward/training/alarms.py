@@ -14,7 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Alarm", "Collapse", "CriticWins", "Divergence", "Missing", "PosteriorCollapse", "Rule", "Watch", "alarms"]
+__all__ = [
+    "Alarm",
+    "BookUnused",
+    "Collapse",
+    "CriticWins",
+    "Divergence",
+    "Missing",
+    "PosteriorCollapse",
+    "Rule",
+    "Watch",
+    "alarms",
+]
 
 HELD = 0.75
 """Share of the modes from which a collapse can be told, and share of those below which it is one."""
@@ -42,8 +53,10 @@ SILENT = 0.1
 """Share of a code's units up to which the posterior has collapsed; one unit where there are so few."""
 HELD_DOWN = 0.5
 """Share of active units below which a weight of more than 1 on the KL term holds the code down."""
+UNUSED = 0.02
+"""Share of a book of codes up to which it is hardly used; two codes where there are so few."""
 CODED = 500
-"""Steps for which units must be silent: early in a sound training they are too, for 150 steps at most."""
+"""Steps for which units, or codes of a book, must be silent: early in a sound training they are too, for 150 steps at most."""
 SLACK = 1e-9
 """Rounding: less below a threshold is not below it."""
 
@@ -56,7 +69,7 @@ class Alarm:
     """One alarm at the step at which it begins, or is over.
 
     Args:
-        kind: "collapse", "missing", "critic", "divergence", "posterior" or "regularised".
+        kind: "collapse", "missing", "critic", "divergence", "posterior", "regularised" or "book".
         step: The training step.
         value: What was measured; None where it is not finite.
         threshold: What it was compared with.
@@ -257,15 +270,46 @@ class PosteriorCollapse(Rule):
             return None
         if collapse:
             said = f"the posterior has collapsed: {said}, so the decoder ignores it"
-            lower = "lower --beta, or " if beta is not None and beta > 1 else ""
-            return Alarm(
-                self.kind, step, active, threshold, said, f"{lower}add --warmup 0.3 or --free-bits 0.1, or weaken the decoder"
-            )
+            return Alarm(self.kind, step, active, threshold, said, _against_silence(beta))
         told = (
             "" if health.get("explained") is None else f" and reconstructions explain {health['explained']:.0%} of the variance"
         )
         said = f"the code is over-regularised: at beta {beta:g} only {said}{told}"
         return Alarm(self.kind, step, active, threshold, said, "lower --beta towards 1")
+
+
+def _against_silence(beta: float | None) -> str:
+    """What helps; an autoencoder for latents notes no beta, and one of beta 0 has no KL term that could press."""
+    if beta is None:
+        return "lower --divergence, or --lr"
+    if beta == 0:
+        return "lower --lr: nothing presses on the code, so the encoder itself has died"
+    lower = "lower --beta, or " if beta > 1 else ""
+    return f"{lower}add --warmup 0.3 (for a vae also --free-bits 0.1), or weaken the decoder"
+
+
+class BookUnused(Rule):
+    """Next to no code of a finite book is in use, for 500 steps: its perplexity is at most a fiftieth of its size, or two."""
+
+    def __init__(self) -> None:
+        self._since = -1
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows without a book decide nothing."""
+        used, size = health.get("perplexity"), health.get("book")
+        if used is None or not size:
+            return None
+        threshold = max(2.0, UNUSED * size)
+        said = f"{used:.0f} of {size:.0f} codes of the book are in use"
+        if used > threshold:
+            self._since = -1
+            return Alarm("book", step, used, threshold, f"the book is in use again: {said}", over=True)
+        self._since = step if self._since < 0 else self._since
+        if step - self._since < CODED:
+            return None
+        return Alarm(
+            "book", step, used, threshold, f"the book is hardly used: about {said}", "lower --codes or --lr, or take --book fsq"
+        )
 
 
 class Divergence(Rule):
@@ -300,7 +344,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._divergence = Divergence()
-        coded = PosteriorCollapse(), PosteriorCollapse("regularised")
+        coded = PosteriorCollapse(), PosteriorCollapse("regularised"), BookUnused()
         self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._divergence)
         self._standing: set[str] = set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ _last: tuple[tuple[str, str], Tensor] | None = None
 """What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
 
 
-def autoencoder_of(run: str | Path | Run, space: Space) -> Autoencoder:
+def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()) -> Autoencoder:
     """The autoencoder of a run (vae, hvae, autoencoder, vqvae), or of a folder that diffusers wrote.
 
     Args:
         run: The run, its folder, or the folder of an AutoencoderKL.
         space: Of the data that it is for.
+        plugins: Python files that the run was trained with.
 
     Raises:
         UsageError: For a run without one.
@@ -48,7 +49,7 @@ def autoencoder_of(run: str | Path | Run, space: Space) -> Autoencoder:
         from pushforward.interop import coders_from_diffusers
 
         return Autoencoder(*coders_from_diffusers(run, space))
-    made = run if isinstance(run, Run) else load(run)
+    made = run if isinstance(run, Run) else load(run, plugins=plugins)
     if not isinstance(made.method, Coding):
         raise UsageError(
             f"{made.folder} is a {made.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, vae, "
@@ -121,6 +122,7 @@ def in_latent(
     size: str = "small",
     *,
     device: torch.device | str = "cpu",
+    plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> Recipe:
     """A recipe in the latent space of an autoencoder: the data is encoded once, and what is trained are its codes.
@@ -130,7 +132,9 @@ def in_latent(
         data: What is encoded; its rows must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
-        device: Where the data is encoded.
+        device: Where the data is encoded. Rows that are drawn anew in every epoch (`binary-mnist`) are encoded as they were
+            drawn once.
+        plugins: Python files that the run was trained with; the new run needs them too (`pushforward.fit` takes them).
         options: The recipe's own settings.
 
     Returns:
@@ -140,7 +144,7 @@ def in_latent(
         UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
         CheckpointError: If the run cannot be read.
     """
-    autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space)
+    autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     _check(autoencoder.space, data)
     codes = prepared(_Alone(autoencoder.to(device)), data, device)
     space = code_space(codes, data.space)

@@ -159,7 +159,7 @@ class FixedNoise:
             for start in range(0, self.count, BATCH):
                 rows = slice(start, start + BATCH)
                 given = None if self._condition is None else {name: held[rows] for name, held in self._condition.items()}
-                made.append(self.data.space.to_data(transport(self._noise[rows], given)).float().cpu())
+                made.append(transport.space.to_data(transport(self._noise[rows], given)).float().cpu())
         return torch.cat(made)
 
     def measures(self, method: Method) -> dict[str, float]:
