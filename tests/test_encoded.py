@@ -12,6 +12,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import encoding
 from pushforward.training.encoding import code_space, prepared
@@ -232,6 +233,13 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         told.clear()
         edit({"label": 1})
         assert [set(one["label"].tolist()) for one in told] == [{1}]
+    sure = {"label": torch.tensor([1, 1])}
+    z = transport.noise(RowDraws(0, 2))
+    assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"null": torch.tensor([True, True])}))
+    plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
+    assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3
+    report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), n=20, repeats=1)
+    assert report["entrants"][0]["coding"] is None
     with pytest.raises(UsageError, match="name one"):
         transport.sample(2, {"null": torch.tensor(True)})
 

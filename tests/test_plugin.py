@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import pushforward as pf
 from pushforward.cli import main
+from pushforward.evaluation.judge import commands
 
 DOCS = Path(__file__).parents[1] / "docs"
 TINY = ["--data", "moons", "--size", "tiny", "--batch", "64"]
@@ -118,4 +120,9 @@ def test_a_run_of_a_file_has_a_latent_space(here, capsys):
     assert main(words) == 4
     assert "--plugin" in capsys.readouterr().err
     assert main([*words, "--plugin", "./own.py"]) == 0
+    again = commands(pf.load("latent", plugins=["./own.py"]))
+    assert again[0].startswith("pushforward train flow ")
+    assert again[0].count("--plugin") == 1
+    assert main(["train", "./own.py", *TINY, "--steps", "2", "--latent", "own", "--out", "own-in-own"]) == 0
+    assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train own.py ")
     assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0

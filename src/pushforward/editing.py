@@ -302,12 +302,12 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = No
         flow: An iterative model under any solver, or a `Latent` of one.
         x: Data units, (*shape).
         strength: In (0, 1].
-        condition: What an autoencoder that is told labels codes x with; of `asked`.
+        condition: One label, for an autoencoder that is told labels.
 
     Raises:
         UsageError: As `Variation`, or without a label that the autoencoder needs.
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
-    given = None if condition is None else flow.conditions(1, condition, 0)
+    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.classes else None
     return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None], given)[0], strength))

@@ -399,7 +399,7 @@ class Autoencoder(nn.Module):
             return None
         if condition is None or "label" not in condition:
             raise UsageError("This autoencoder was told labels, so data has a code only together with its label: name one.")
-        return condition
+        return {"label": condition["label"]}
 
 
 class Latent(Transport):

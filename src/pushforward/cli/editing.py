@@ -149,7 +149,8 @@ def vary(
         n: How many.
         seed: Variation i comes from seed + i alone.
         resize: Scale and crop an image of another size than the model's.
-        label: A class by number or name; default: without one, or for a one-call model the one that fits best.
+        label: A class by number or name; default: without one, or for a one-call model the one that fits best. A model in the
+            latent space of an autoencoder that is told labels needs one.
         solving: Steps, solver and grid, or the truncation of a one-call model.
         guiding: Guidance.
         out: .png (grid), no ending (folder of PNGs), or .npz.

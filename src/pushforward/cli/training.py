@@ -166,13 +166,13 @@ def train(
     own = [recipe] if recipe.endswith(".py") else []
     start = None if init is None else _start(init, [*own, *plugin])
     check_plugins(plugin)
-    needed = own if latent is None else [*own, *plugin]
+    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
     if out:
         free_folder(out, "", "")
     loaded = source(data, target, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
     where = device_of(device)
-    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, plugin)
+    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
     if start is not None:
         _check_start(start, made)
     folder = free_folder(out, loaded.name, made.name)
@@ -184,8 +184,8 @@ def train(
             out=folder,
             seed=seed,
             init=start,
-            plugins=needed,
-            asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent}),
+            plugins=[*own, *others],
+            asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None}),
             device=where,
             augment=words(augment),
             checkpoint_every=checkpoint_every,

@@ -24,10 +24,16 @@ MOVED = 4
 
 
 def coding(run: Run, data: Dataset, features: Features) -> dict[str, Any] | None:
-    """``reconstruction`` and ``code`` (`pushforward.evaluation.codes`) of a run; None for one without codes."""
+    """``reconstruction`` and ``code`` (`pushforward.evaluation.codes`) of a run.
+
+    None for a run without codes, and for one that is told labels which the data lacks.
+    """
     if not isinstance(run.method, Coding):
         return None
     coder = run.method.autoencoder().eval()
+    data = labelled(data) if coder.space.classes else data
+    if coder.space.classes and not data.space.classes:
+        return None
     return {"reconstruction": reconstruction(coder, data, features), "code": code_health(coder, data)}
 
 

@@ -264,13 +264,15 @@ def commands(run: Run) -> list[str]:
     spec, source = run.spec, run.spec.get("data") or {}
     if spec.get("asked") is None or not _readable(source):
         return [f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"]
-    plugin = spec["plugins"][0]["file"] if spec.get("plugins") else None
+    files = [one["file"] for one in spec.get("plugins") or ()]
+    others = {Path(one) for one in spec["asked"].get("plugin") or ()}
+    own = next((file for file in files if Path(file) not in others), None)
     budgets = [*(one["budget"] for one in spec.get("extended", [])), spec["budget"]]
     again = shlex.quote(f"{run.folder}-again")
-    words = ["pushforward train", shlex.quote(plugin or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
+    words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
     words += [_amount(budgets[0]), *_options(_reading(source)), *_options(spec["asked"]), *_options(_settings(spec))]
     words += [f"--out {again}"] if len(budgets) > 1 else []
-    named = f" --plugin {shlex.quote(plugin)}" if plugin else ""
+    named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
     return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
 
 
@@ -292,7 +294,8 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(given: Mapping[str, Any]) -> list[str]:
-    return [f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None]
+    each = ((name, one) for name, value in given.items() for one in (value if isinstance(value, list) else [value]))
+    return [f"--{name} {shlex.quote(str(value))}" for name, value in each if value is not None]
 
 
 def _amount(budget: Mapping[str, Any]) -> str:

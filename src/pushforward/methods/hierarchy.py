@@ -154,7 +154,7 @@ class HierarchicalVAE(Method):
         beta = warmed(self.beta, self.warmup, now)
         found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.doubly)
         bound = importance_bound(found.told + beta * found.ratio, found.codes if self.doubly else None, beta)
-        note_bound(now, batch.x, found.told, self.likelihood.mean(found.decoded), -found.ratio, beta)
+        note_bound(now, batch.x, found.told, (self.likelihood, found.decoded), -found.ratio, beta)
         note_code(now, found.mean)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 

@@ -145,7 +145,7 @@ class QuantisedAutoencoder(Method):
         with torch.no_grad():
             often = torch.bincount(index.flatten(), minlength=self.book.size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
-            now.notes["book"] = often.new_tensor(self.book.size)
+            now.notes["book"] = often.new_tensor(min(self.book.size, index.numel()))
             now.notes["log_likelihood"] = told.detach().mean()
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))

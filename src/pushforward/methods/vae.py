@@ -138,7 +138,7 @@ class VAE(Method):
             decoded = call(self.decoder, z, None, batch.condition)
             told = self.likelihood.log_prob(batch.x, decoded)
             bound = told - (beta * above_free_bits(divergence, self.free_bits) if self.beta else 0)
-        note_bound(now, batch.x, told, self.likelihood.mean(decoded), divergence.flatten(1).sum(1), beta)
+        note_bound(now, batch.x, told, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
         note_code(now, mean)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
@@ -200,14 +200,14 @@ def warmed(beta: float, warmup: float, now: Now) -> float:
 
 
 @torch.no_grad()
-def note_bound(now: Now, x: Tensor, told: Tensor, decoded: Tensor, divergence: Tensor, beta: float) -> None:
+def note_bound(now: Now, x: Tensor, told: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float) -> None:
     """Note both halves of the evidence bound in nats a row, the weight of the second, and what reconstructions explain.
 
     Args:
         now: Where notes go.
         x: Data in model units, n rows.
         told: Log p(x | z), nats (n,) or (n, k).
-        decoded: The decoder's mean in model units, of each row, or of k codes of each row in turn.
+        decoded: The likelihood, and the decoder's output for each row, or for k codes of each row in turn.
         divergence: The KL term, nats, or an estimate of it by codes.
         beta: Its weight at this point of training.
     """
@@ -215,7 +215,8 @@ def note_bound(now: Now, x: Tensor, told: Tensor, decoded: Tensor, divergence: T
     now.notes["kl"] = divergence.detach().mean()
     now.notes["log_likelihood"] = told.detach().mean()
     if len(x) > 1:
-        now.notes["explained"] = explained(x, decoded.detach()[:: len(decoded) // len(x)])
+        likelihood, found = decoded
+        now.notes["explained"] = explained(x, likelihood.mean(found[:: len(found) // len(x)]))
 
 
 @torch.no_grad()

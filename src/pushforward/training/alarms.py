@@ -289,7 +289,10 @@ def _against_silence(beta: float | None) -> str:
 
 
 class BookUnused(Rule):
-    """Next to no code of a finite book is in use, for 500 steps: its perplexity is at most a fiftieth of its size, or two."""
+    """Next to no code of a finite book is in use, for 500 steps.
+
+    Its perplexity is at most a fiftieth of the codes that a batch can use, or two.
+    """
 
     def __init__(self) -> None:
         self._since = -1
@@ -307,9 +310,7 @@ class BookUnused(Rule):
         self._since = step if self._since < 0 else self._since
         if step - self._since < CODED:
             return None
-        return Alarm(
-            "book", step, used, threshold, f"the book is hardly used: about {said}", "lower --codes or --lr, or take --book fsq"
-        )
+        return Alarm("book", step, used, threshold, f"the book is hardly used: about {said}", "lower --codes or --lr")
 
 
 class Divergence(Rule):

@@ -48,7 +48,7 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
     if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
         from pushforward.interop import coders_from_diffusers
 
-        return Autoencoder(*coders_from_diffusers(run, space))
+        return Autoencoder(*coders_from_diffusers(run, space), standard=False)
     made = run if isinstance(run, Run) else load(run, plugins=plugins)
     if not isinstance(made.method, Coding):
         raise UsageError(
