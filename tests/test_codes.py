@@ -82,6 +82,14 @@ def test_what_is_said_of_a_silent_code():
     assert one.sentence == "the book is hardly used: about 3 of 256 codes of the book are in use"
 
 
+def test_a_plain_autoencoder_s_samples_raise_no_alarm():
+    rows = lambda beta: [  # noqa: E731
+        {"step": step, "health": {"coverage": 0.6 if step < 400 else 0.2, "beta": beta}} for step in range(1, 900)
+    ]
+    assert told(rows(0.0)) == []
+    assert [kind for kind, _, _ in told(rows(1.0))] == ["collapse"]
+
+
 def trained(data, folder, steps=600, **options):
     recipe = pf.recipes.vae(data.space, "tiny", **options)
     small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64))

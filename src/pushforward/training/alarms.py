@@ -113,10 +113,10 @@ class Collapse(Rule):
         self._good: tuple[int, float | None] = 0, None
 
     def read(self, step: int, health: Health) -> Alarm | None:
-        """Rows without samples decide nothing."""
+        """Rows without samples decide nothing, nor those of a plain autoencoder (beta 0), which learns no codes to sample."""
         modes, coverage = health.get("modes"), health.get("coverage")
         reached = coverage if modes is None else health.get("modes_held")
-        if reached is None:
+        if reached is None or health.get("beta") == 0:
             return None
         self._best = max(self._best, reached)
         threshold = HELD * self._best
