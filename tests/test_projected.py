@@ -335,7 +335,8 @@ def test_the_loss_is_the_mean_over_the_critics(game):
 @needs_extra
 @pytest.mark.parametrize(("channels", "backgrounds"), [(3, (1.0,)), (4, (1.0, 0.0))])
 def test_the_recipe_judges_transparency_on_white_and_on_black(channels, backgrounds):
-    space = Space(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels)
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    space = Space(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels, low=zeros, high=ones)
     assert pf.recipes.gan(space, "tiny", network="projected").method.critic.backgrounds == backgrounds
 
 
