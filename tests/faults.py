@@ -351,6 +351,15 @@ FAULTS: dict[str, list[Fault]] = {
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
         ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
     ],
+    "report/charts.py": [
+        ("bool((xs == np.round(xs)).all())", "False", "report"),
+        ("bool((xs == np.round(xs)).all())", "True", "report"),
+    ],
+    "evaluation/coded.py": [
+        ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
+        ("split.labels[rows[:1]]", "split.labels[rows[1:2]] * 0", "codes"),
+        ("None if coder.space.classes and not data.space.classes else", "", "codes"),
+    ],
     "evaluation/codes.py": [
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),

@@ -15,7 +15,7 @@ from pushforward.data import Space, Split
 from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError
 from pushforward.evaluation.coded import code_pictures, coding, labelled
-from pushforward.evaluation.codes import code_health
+from pushforward.evaluation.codes import code_health, reconstructed
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
 from pushforward.pictures import groups_picture
@@ -253,6 +253,7 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
     assert set(found["walks"]) == {"linear", "spherical"}
     report = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
     page = report.to_html()
+    assert "Arithmetic adds" in page
     for words in (
         "What the codes hold",
         "Active units",
@@ -264,6 +265,42 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         assert words in page
     assert report.content["entrants"][1]["coding"] is None
     assert "What the codes hold" not in Report({"entrants": [{"name": "a", "coding": {"code": 3}}]}).to_html()
+
+
+@pytest.fixture(scope="module")
+def told_labels(tmp_path_factory):
+    """A run of a VAE that is told labels, with its data."""
+    data = pf.data.load("digits", limit=200)
+    folder = tmp_path_factory.mktemp("told") / "vae"
+    return pf.fit(pf.recipes.vae(data.space, size="tiny"), data, steps=20, out=folder), data
+
+
+def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
+    run, data = told_labels
+    found = code_pictures(run, data)
+    assert found["arithmetic"] is None
+    first, last = (found["walks"]["linear"][at].astype(float) for at in (0, -1))
+    coder, held = run.method.autoencoder().eval(), data.held_out
+    x = held.data_units(np.arange(len(held)))
+    made = reconstructed(coder, x, {"label": torch.from_numpy(held.labels)})
+    made = data.space.quantise(made).astype(float)
+    from_, to = (int(np.abs(made - end).mean((1, 2, 3)).argmin()) for end in (first, last))
+    assert held.labels[from_] == held.labels[to]
+    assert from_ != to
+    np.testing.assert_allclose(made[from_], first, atol=1)
+    np.testing.assert_allclose(made[to], last, atol=1)
+    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], found["strip"][0])
+    page = pf.compare({"vae": run}, data, repeats=1).to_html()
+    assert "A walk" in page
+    assert "Walks lead" in page
+    assert "Arithmetic" not in page
+
+
+def test_a_report_on_rows_without_the_labels_that_a_coder_needs_leaves_its_codes_out(told_labels):
+    run, data = told_labels
+    bare = dataclasses.replace(data.without_labels(), origin=None)
+    assert coding(run, bare, fit_features(bare)) is None
+    assert code_pictures(run, bare) is None
 
 
 def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):

@@ -111,6 +111,13 @@ def test_the_frozen_part_is_in_no_checkpoint_and_does_not_move(tmp_path):
     assert not any(p.requires_grad for p in run.transport.autoencoder.parameters())
 
 
+def test_the_average_shares_the_frozen_part(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    trainer = prepare(pf.in_latent("flow", data, coder(data, tmp_path), "tiny"), data, steps=1, out=tmp_path / "run")
+    assert trainer.average.method is not trainer.method
+    assert trainer.average.method.frozen is trainer.method.frozen
+
+
 class Doubling(nn.Module):
     """Codes that are twice the data, with a spread of a half."""
 
@@ -194,6 +201,17 @@ def test_data_is_encoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(encoding, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=7)
     assert sum(counted) == 2 * len(data.train)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    monkeypatch.setattr(encoding, "_last", None)
+    pf.resume(tmp_path / "run", data=data, steps=8)
+    assert sum(counted) == 3 * len(data.train), "a flipped bit"
+    assert path.read_bytes() == whole
+    about = path.with_suffix(".json")
+    about.write_text(about.read_text().replace(data.fingerprint, "0" * len(data.fingerprint)))
+    monkeypatch.setattr(encoding, "_last", None)
+    pf.resume(tmp_path / "run", data=data, steps=9)
+    assert sum(counted) == 4 * len(data.train), "codes of other data"
 
 
 def test_a_plain_autoencoder_s_codes_are_certain():

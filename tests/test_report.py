@@ -14,6 +14,7 @@ import pytest
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.pictures import grid_picture, scatter_picture, write_gif
 from pushforward.report import Report, captions, readings, tables, words
+from pushforward.report.charts import Series, line_chart
 from pushforward.report.numbers import duration, measured, percent, plain, quantity
 from pushforward.report.pool import pooled
 from pushforward.report.sprites import Look
@@ -978,3 +979,11 @@ if __name__ == "__main__":  # writes pages to look at: python tests/test_report.
     full, digits, toy = whole.__wrapped__(), digit_pictures.__wrapped__(), toy_pictures.__wrapped__()  # type: ignore[attr-defined]
     Report(full, digits).save_all(f"{sys.argv[1]}/digits")
     Report(toy_content(copy.deepcopy(full)), toy).save_all(f"{sys.argv[1]}/toy")
+
+
+@pytest.mark.parametrize(("x", "whole"), [(range(1, 17), True), ((0.0, 0.5, 1.0), False)])
+def test_what_is_counted_has_ticks_at_whole_numbers(x, whole):
+    chart = line_chart([Series("vae", 1, [*x], [1000.0 * one for one in x])], "unit", "KL")
+    ticks = [float(one) for one in re.findall(r'text-anchor="middle">([0-9.]+)</text>', chart)]
+    assert len(ticks) > 2
+    assert all(tick.is_integer() for tick in ticks) == whole

@@ -210,11 +210,21 @@ def test_log_variances_of_two_layers_cannot_run_away(doubly):
     assert vae.autoencoder().encoder(exact_rows(4))[:, 2:].eq(-7).all(), "latents see the same code"
 
 
+def apart(**options):
+    """An upper posterior far from the exact one, so that its score counts."""
+    made = hierarchy(**options)
+    with torch.no_grad():
+        made.upper_encoder.map.weight.mul_(2)
+        made.upper_encoder.map.bias.add_(1.5)
+    return made
+
+
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 @pytest.mark.parametrize("part", ["encoder", "upper_encoder", "upper_decoder", "decoder"])
 def test_the_doubly_reparameterised_gradient_holds_for_two_layers(part, beta):
     x, of = torch.tensor([[1.0, -0.3, 0.7]]), lambda vae: list(getattr(vae, part).parameters())
-    agree(*(gradients(hierarchy(beta=beta), x, 8, way, of) for way in (False, True)))
+    for make in (hierarchy, apart):
+        agree(*(gradients(make(beta=beta), x, 8, way, of) for way in (False, True)))
 
 
 def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
@@ -404,6 +414,14 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
         [data.space.to_data(sampler.batch(e).x)[torch.from_numpy(np.argsort(sampler.order(e)))] for e in range(400)]
     )
     np.testing.assert_allclose(mean.mean(0).numpy(), data.probabilities / 255, atol=0.13)
+
+
+def test_every_row_is_drawn_for_itself():
+    grey_row = np.full((5000, 1, 8, 8), 128, np.uint8)
+    made = drawn(Dataset("grey", Space.measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
+    for split in (made.train, made.held_out):
+        assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
+    assert 0.4 < float((made.train.x != made.held_out.x).mean()) < 0.6
 
 
 def test_vectors_are_not_binarised():

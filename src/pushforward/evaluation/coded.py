@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from pushforward.data import Dataset
 from pushforward.data import load as load_data
+from pushforward.data.keys import permutation
 from pushforward.evaluation.codes import code_health, reconstruction
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
+from pushforward.interpolation import WAYS
 from pushforward.methods.method import Coding
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
@@ -28,25 +31,25 @@ def coding(run: Run, data: Dataset, features: Features) -> dict[str, Any] | None
 
     None for a run without codes, and for one that is told labels which the data lacks.
     """
-    if not isinstance(run.method, Coding):
+    found = _coder(run, data)
+    if found is None:
         return None
-    coder = run.method.autoencoder().eval()
-    data = labelled(data) if coder.space.classes else data
-    if coder.space.classes and not data.space.classes:
-        return None
+    coder, data = found
     return {"reconstruction": reconstruction(coder, data, features), "code": code_health(coder, data)}
 
 
 def code_pictures(run: Run, data: Dataset) -> dict[str, Any] | None:
-    """Arrays for a report's pictures of a latent space; None for a run without codes.
+    """Arrays for a report's pictures of a latent space; None where `coding` is None.
 
     Returns:
         ``map`` (points, labels, share; None for codes of one number), and for images ``strip`` (held-out images, then as many
-        reconstructions), ``walks`` (by way) and ``arithmetic`` (groups, frames, x), both only where the coder is told no labels.
+        reconstructions), ``walks`` (by way; empty where there are no two images to walk between) and ``arithmetic`` (groups,
+        frames, x; only where the coder is told no labels).
     """
-    if not isinstance(run.method, Coding):
+    coded = _coder(run, data)
+    if coded is None:
         return None
-    coder, data = run.method.autoencoder().eval(), labelled(data)
+    coder, data = coded
     found: dict[str, Any] = {"map": None, "strip": None, "walks": {}, "arithmetic": None}
     mapped = code_map(coder, data)
     if mapped is not None:
@@ -54,11 +57,17 @@ def code_pictures(run: Run, data: Dataset) -> dict[str, Any] | None:
     if data.space.kind == "image":
         both = strip(coder, data, STRIP)
         found["strip"] = data.space.quantise(both.flatten(0, 1))
-        if not coder.space.classes and both.shape[1] > 1:
-            ends = both[0, 0], both[0, 1]
-            found["walks"] = {way: data.space.quantise(walk(coder, *ends, STRIP, way=way)) for way in ("linear", "spherical")}
-            found["arithmetic"] = _moved(coder, data)
+        found["walks"] = _walked(coder, data)
+        found["arithmetic"] = None if coder.space.classes else _moved(coder, data)
     return found
+
+
+def _coder(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
+    """The autoencoder, and the data with the labels that it has; None without codes, or where labels are needed and missing."""
+    if not isinstance(run.method, Coding):
+        return None
+    coder, data = run.method.autoencoder().eval(), labelled(data)
+    return None if coder.space.classes and not data.space.classes else (coder, data)
 
 
 def labelled(data: Dataset) -> Dataset:
@@ -68,6 +77,19 @@ def labelled(data: Dataset) -> Dataset:
         return data
     again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
     return again if again.rows_fingerprint == data.rows_fingerprint else data
+
+
+def _walked(coder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
+    """From the first image of the strip to the second; to the next of its class for a coder that is told one for all frames."""
+    split, condition = data.held_out, None
+    rows = permutation(len(split), 0)
+    if coder.space.classes and split.labels is not None:
+        rows = rows[split.labels[rows] == split.labels[rows[0]]]
+        condition = {"label": torch.from_numpy(split.labels[rows[:1]])}
+    if len(rows) < 2:
+        return {}
+    a, b = split.data_units(rows[:2])
+    return {way: data.space.quantise(walk(coder, a, b, STRIP, condition, way=way)) for way in WAYS}
 
 
 def _moved(coder: Autoencoder, data: Dataset) -> dict[str, Any] | None:

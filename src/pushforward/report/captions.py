@@ -107,9 +107,11 @@ CODE_NOTES = {
     "any use for: none is posterior collapse.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
-    "pictures": "Walks lead from the code of the first image above to that of the second. Arithmetic adds to the codes of one "
-    "class what tells the mean of another class from it. The map shows codes of held-out rows, on their first two principal "
-    "axes where codes have more than two numbers.",
+    "walks": "Walks lead from the code of the first image above to that of the second, or, where the model is told classes, to "
+    "that of the next held-out image of the same class.",
+    "arithmetic": "Arithmetic adds to the codes of one class what tells the mean of another class from it.",
+    "map": "The map shows codes of held-out rows, on their first two principal axes where codes have more than two numbers, each "
+    "class's name at its mean. A model that is told classes need not keep them in its codes, so that there they mix.",
 }
 HEALTH_CAPTIONS = {
     "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "

@@ -115,13 +115,15 @@ def smooth(values: Sequence[float], width: int = 15) -> list[float]:
 class Axis:
     """A scale from values to pixels with its ticks."""
 
-    def __init__(self, low: float, high: float, start: float, end: float, *, log: bool = False, ticks: int = 5) -> None:
+    def __init__(
+        self, low: float, high: float, start: float, end: float, *, log: bool = False, ticks: int = 5, whole: bool = False
+    ) -> None:
         self.log = log and low > 0
         if not high > low:
             pad = abs(low) * 0.1 or 1.0
             low, high = (low / 1.5, high * 1.5) if self.log else (low - pad, high + pad)
         self.low, self.high, self.start, self.end = low, high, start, end
-        self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks)
+        self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks, whole)
 
     def __call__(self, value: float) -> float:
         """Where a value lies; beyond the ends it stays at the edge."""
@@ -132,10 +134,10 @@ class Axis:
         return self.start + min(1.04, max(-0.04, share)) * (self.end - self.start)
 
 
-def _linear_ticks(low: float, high: float, ticks: int) -> list[float]:
+def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:
     from matplotlib.ticker import MaxNLocator
 
-    found = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    found = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
     slack = 1e-9 * (high - low)
     return [float(0 if abs(one) < slack else one) for one in found if low - slack <= one <= high + slack]
 
@@ -231,8 +233,9 @@ def line_chart(
     high = low + 1 if ends != (None, None) and high <= low else high
     x_low, x_high = float(xs.min()), float(xs.max())
     x_low, x_high = (x_low / 1.12, x_high * 1.12) if log_x and x_low > 0 else (x_low, x_high)
-    small = width < 500
-    x = Axis(x_low, x_high, 46 if small else 56, width - (80 if floor else 14), log=log_x, ticks=4 if small else 7)
+    small, whole = width < 500, bool((xs == np.round(xs)).all())
+    left, right = 46 if small else 56, width - (80 if floor else 14)
+    x = Axis(x_low, x_high, left, right, log=log_x, ticks=4 if small else 7, whole=whole)
     y = Axis(low, high, height - (30 if not x_label else 46), 26 if y_label else 10, log=log_y, ticks=4 if small else 6)
     parts = [_open(width, height, f"{y_label} against {x_label}", "small" if small else "")]
     if floor is not None:

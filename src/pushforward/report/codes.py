@@ -131,7 +131,8 @@ def _pictures(content: Mapping[str, Any], entrant: Mapping[str, Any], pictures: 
             f"Map of the codes{aside}", (data_uri(picture), picture.width, picture.height), f"Codes of held-out rows of {name}"
         )
         made += side_by_side([shown])
-    return f'<div class="coded">{made}</div><p class="note">{escape(CODE_NOTES["pictures"])}</p>' if made else ""
+    notes = " ".join(CODE_NOTES[part] for part in ("walks", "arithmetic", "map") if pictures.get(part))
+    return f'<div class="coded">{made}</div><p class="note">{escape(notes)}</p>' if made else ""
 
 
 def _rows(title: str, images: np.ndarray, columns: int, alt: str) -> str:
