@@ -25,7 +25,8 @@ import torch
 from protocol import RESULTS, floors, table, taken_up, write
 
 import pushforward as pf
-from pushforward.data import Batch
+from pushforward.data import Batch, Dataset, Split
+from pushforward.data.dataset import build
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
 from pushforward.evaluation.codes import reconstruction
@@ -51,10 +52,15 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
     parser.add_argument("--repeats", type=int, default=3, help="samplings at the end")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--swap", type=int, help="hold out as many of the training rows in place of the usual ones, drawn by this"
+    )
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
     given = parser.parse_args()
-    folder = Path(given.runs or f"runs/latent-{given.data}")
+    given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
+    folder = Path(given.runs or f"runs/latent-{given.name}")
     data = pf.data.load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
+    data = data if given.swap is None else swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
     judge = Judge(data, given.n, 1, NAMES)
     coder = taken_up(
@@ -74,9 +80,20 @@ def main() -> None:
         found[name]["steps"] = kept(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
         RESULTS.mkdir(exist_ok=True)
-        picture.save(RESULTS / f"latent-{given.data}-{name}.png")
+        picture.save(RESULTS / f"latent-{given.name.replace('_', '-')}-{name}.png")
     quality = kept(folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features))
     report(found, judge, encoding, quality, given)
+
+
+def swapped(data: Dataset, seed: int) -> Dataset:
+    """Training rows held out in place of the usual ones, which join the training: nothing was chosen by how they come out."""
+    order, n = np.random.default_rng(seed).permutation(len(data.train)), len(data.held_out)
+    out, stay = (
+        Split(*(part if part is None else part[rows] for part in (data.train.x, data.train.labels)))
+        for rows in (np.sort(order[:n]), np.sort(order[n:]))
+    )
+    labels = None if stay.labels is None else np.concatenate([stay.labels, data.held_out.labels])
+    return build(data.name, Split(np.concatenate([stay.x, data.held_out.x]), labels), out, classes=data.space.classes)
 
 
 def kept(path: Path, work: Any) -> Any:
@@ -239,9 +256,9 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         for p in one["curve"]
     ]
     text += table(["flow", "seconds", *NAMES], rows)
-    about = {name: value for name, value in vars(given).items() if name not in ("runs", "data")}
+    about = {name: value for name, value in vars(given).items() if name not in ("runs", "data", "name")}
     content = [{"flow": name, **one} for name, one in found.items()]
-    write(f"latent_{given.data}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **about)
+    write(f"latent_{given.name}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **about)
 
 
 if __name__ == "__main__":
