@@ -18,6 +18,7 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
+from pushforward.evaluation.scoring import deviation
 from pushforward.training import Run, Trainer
 from pushforward.training.log import read
 from pushforward.training.run import digest, machine
@@ -84,7 +85,7 @@ def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> l
 
 def mean_and_spread(values: list[float]) -> str:
     """ "mean ± standard deviation" over seeds, in four significant digits."""
-    spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    spread = f" ± {deviation(values):.2g}" if len(values) > 1 else ""
     return f"{np.mean(values):.4g}{spread}"
 
 

@@ -20,7 +20,7 @@ from pushforward.evaluation import cost
 from pushforward.evaluation import features as module
 from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.features import cache_folder, fit_features, quantised
-from pushforward.evaluation.scoring import Floor, compared, floors, ratio, score
+from pushforward.evaluation.scoring import Floor, compared, deviation, floors, ratio, score
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import Manifold
@@ -493,3 +493,11 @@ def test_peak_memory_is_what_the_kernel_counts():
         pytest.skip("only Linux says it in two ways")
     peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     assert cost.peak_memory() == pytest.approx(peak, rel=0.02)
+
+
+def test_equal_scores_deviate_by_nothing():
+    assert np.std([0.97] * 3, ddof=1) > 0, "or this test proves nothing"
+    assert deviation([0.97] * 3) == 0
+    assert deviation([1.0, 2.0, 4.0]) == pytest.approx(1.5275252)
+    assert np.isnan(deviation([1.0, float("nan")]))
+    assert np.isnan(deviation([float("nan")] * 2))

@@ -18,7 +18,7 @@ from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
-from pushforward.evaluation.scoring import compared, floors, ratio, score
+from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
@@ -99,7 +99,7 @@ class Judge:
 
     def _row(self, name: str, values: list[float]) -> dict[str, Any]:
         mean, floor = float(np.mean(values)), self.floors.get(name)
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        spread = deviation(values) if len(values) > 1 else None
         over = None if floor is None else ratio(mean, floor)
         return {"mean": mean, "spread": spread, "values": values, "ratio": over}
 

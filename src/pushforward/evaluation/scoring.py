@@ -18,7 +18,7 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
 from pushforward.metrics import Metric, Samples, Score, registry
 
-__all__ = ["MOST", "Floor", "compared", "floors", "ratio", "score"]
+__all__ = ["MOST", "Floor", "compared", "deviation", "floors", "ratio", "score"]
 
 MOST = 10_000
 """Rows that are compared at most unless more are asked for."""
@@ -131,14 +131,16 @@ def floors(
     for scores in _redrawn(dataset, features, n, redraws, chosen):
         for name, one in scores.items():
             values.setdefault(name, []).append(one.value)
-    made = {
-        name: Floor(float(np.mean(row)), float(np.std(row, ddof=1)) if len(row) > 1 else 0.0, tuple(row))
-        for name, row in values.items()
-    }
+    made = {name: Floor(float(np.mean(row)), deviation(row) if len(row) > 1 else 0.0, tuple(row)) for name, row in values.items()}
     if path is not None:
         content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in made.items()}
         write_whole(path, json.dumps({"format_version": 1, "key": path.stem, "floors": content}).encode())
     return made
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample, by n - 1; exactly 0 for equal values, whose mean rounding would set apart."""
+    return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
 
 
 def ratio(value: Score | float, floor: Floor) -> float | None:
