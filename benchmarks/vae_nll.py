@@ -153,7 +153,7 @@ def watched(trainer: Trainer, data: Any) -> None:
     points = [one for one in (json.loads(path.read_text()) if path.exists() else []) if one["step"] < step]
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
     with network_precision(trainer.precision):
-        found = coded_bits(trainer.average.method, few, codes=FEW)
+        found = coded_bits(trainer.average.method, few, WATCHED, codes=FEW)
     points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)

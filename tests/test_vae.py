@@ -465,6 +465,12 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     assert found["mean"] == pytest.approx(float(wanted), abs=0.01)
 
 
+def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
+    data = dataset_of(exact_rows(1005))
+    assert coded_bits(linear_vae(), data, codes=1)["n"] == 1000
+    assert coded_bits(linear_vae(), data, 1005, codes=1)["n"] == 1005
+
+
 def test_a_model_without_codes_weighs_nothing():
     with pytest.raises(UsageError, match="vae"):
         coded_bits(recipe_for("gan", space_data((3,), labels=False)).method, space_data((3,), labels=False))

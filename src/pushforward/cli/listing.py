@@ -131,7 +131,10 @@ def list_metrics(*, json: Flag = False) -> None:
     from pushforward.evaluation.likelihood import ABOUT
 
     rows = {name: {"what": first_line(part), "scores": list(part.scores)} for name, part in metrics.registry().items()}
-    rows["bpd"] = {"what": f"{ABOUT['label'].capitalize()} of an iterative model, only where asked for.", "scores": ["bpd"]}
+    rows["bpd"] = {
+        "what": f"{ABOUT['label'].capitalize()} of an iterative model, a vae or an hvae, only where asked for.",
+        "scores": ["bpd"],
+    }
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
 
 

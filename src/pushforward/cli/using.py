@@ -18,7 +18,7 @@ from pushforward.cli.sampling import (
     precision_of,
     transport_of,
 )
-from pushforward.cli.terminal import Flag, app, show
+from pushforward.cli.terminal import Flag, app, say, show
 from pushforward.errors import UsageError
 
 __all__ = ["evaluate", "sample"]
@@ -111,6 +111,8 @@ def evaluate(
 
     loaded = loaded_run(run, loading)
     loaded.transport = transport_of(loaded, solving, guiding, loading)
+    if "bpd" in words(metrics):
+        say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
         content = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
     show(content, json, _table)
