@@ -355,6 +355,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("bool((xs == np.round(xs)).all())", "False", "report"),
         ("bool((xs == np.round(xs)).all())", "True", "report"),
     ],
+    "evaluation/scoring.py": [
+        ("if np.ptp(values) == 0 else", "if False else", "features"),
+    ],
+    "evaluation/likelihood.py": [
+        ("min(len(data.held_out), ROWS)", "len(data.held_out)", "vae"),
+        ("found.append(method.log_weights(x, few", "found.append(method.log_weights(x, 1", "vae"),
+    ],
     "evaluation/coded.py": [
         ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
         ("split.labels[rows[:1]]", "split.labels[rows[1:2]] * 0", "codes"),

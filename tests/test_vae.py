@@ -465,6 +465,18 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     assert found["mean"] == pytest.approx(float(wanted), abs=0.01)
 
 
+@pytest.mark.parametrize("batch", [4, 32])
+def test_every_row_is_weighed_by_as_many_codes_as_asked_for(batch, monkeypatch):
+    vae, seen = linear_vae(), []
+    weigh = vae.log_weights
+    monkeypatch.setattr(vae, "log_weights", lambda *given: seen.append(weigh(*given)) or seen[-1])
+    found = coded_bits(vae, dataset_of(exact_rows(32)), codes=200, batch=batch)
+    assert sum(one.numel() for one in seen) == 32 * 200
+    assert max(one.numel() for one in seen) <= 512
+    few = coded_bits(vae, dataset_of(exact_rows(32)), codes=1, batch=batch)
+    assert found["nats"] < few["nats"] - 0.02
+
+
 def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
     data = dataset_of(exact_rows(1005))
     assert coded_bits(linear_vae(), data, codes=1)["n"] == 1000
