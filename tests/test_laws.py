@@ -22,10 +22,16 @@ from pushforward.training.start import prepare, reopen
 RECIPES = list(pf.recipes.registry())
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One for all recipes: they share data, and so features and floors."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize(("shape", "labels"), CASES, ids=IDS)
-def test_train_resume_sample_evaluate_and_write(name, shape, labels, tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+def test_train_resume_sample_evaluate_and_write(name, shape, labels, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(cache))
     data = space_data(shape, labels)
     if name in IMAGES_ONLY and len(shape) == 1:
         with pytest.raises(UsageError, match="images"):
