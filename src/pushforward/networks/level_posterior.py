@@ -95,6 +95,9 @@ def _waves(seen: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
     """The mean of a Gaussian that lives on levels low + i gap, i = 0 to 255; where it spans many of them, its middle."""
+    narrow = width < WIDE * gap
+    if narrow.device.type == "cpu" and not narrow.any():
+        return middle  # most steps of sampling; elsewhere asking would cost more than it spares
     place = (middle - low) / gap
     nearest = place.detach().round().clamp(0, 255)
     offsets = torch.arange(-REACH, REACH + 1, device=place.device, dtype=place.dtype).reshape(-1, *(1,) * place.dim())
@@ -104,4 +107,4 @@ def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
     outside = (offsets < -nearest) | (offsets > 255 - nearest)
     weights = torch.softmax(weights.masked_fill(outside, -torch.inf), dim=0)
     exact = low + gap * (nearest + (weights * offsets).sum(0))
-    return torch.where(width < WIDE * gap, exact, middle)
+    return torch.where(narrow, exact, middle)
