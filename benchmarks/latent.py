@@ -6,7 +6,7 @@ A flow of pixels and a flow in the latent space of an autoencoder of one's own (
 KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
 the pixel flow's quality is given with the autoencoder's training and the encoding, and without; beside it sampling time, memory,
 and floating point operations of a training sample and of a generated one. Runs lie in a folder: one that was cut off is taken up
-again.
+again. With ``--swap SEED`` other rows are held out than those by which settings of the autoencoder were chosen.
 
 References:
     Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
@@ -234,6 +234,9 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         "parameters",
     ]
     text = table(head, body)
+    if given.swap is not None:
+        text += f"\n\nHeld out are {given.n:,} of the usual training rows, drawn by {given.swap}; "
+        text += "the usual held-out rows were trained on."
     text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
     text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached first?\n\n"
     for metric in ("kid", "frechet"):

@@ -192,6 +192,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "networks/level_posterior.py": [
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
+        ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),
         ("(mean * ratio.square() + seen * std.square())", "(seen * ratio.square() + mean * std.square())", "likelihood"),
     ],

@@ -49,7 +49,7 @@ def code_pictures(run: Run, data: Dataset) -> dict[str, Any] | None:
     coded = _coder(run, data)
     if coded is None:
         return None
-    coder, data = coded
+    coder, data = coded[0], labelled(coded[1])
     found: dict[str, Any] = {"map": None, "strip": None, "walks": {}, "arithmetic": None}
     mapped = code_map(coder, data)
     if mapped is not None:
@@ -63,10 +63,11 @@ def code_pictures(run: Run, data: Dataset) -> dict[str, Any] | None:
 
 
 def _coder(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
-    """The autoencoder, and the data with the labels that it has; None without codes, or where labels are needed and missing."""
+    """The autoencoder, and the data with labels where it is told some; None without codes, or where labels are missing."""
     if not isinstance(run.method, Coding):
         return None
-    coder, data = run.method.autoencoder().eval(), labelled(data)
+    coder = run.method.autoencoder().eval()
+    data = labelled(data) if coder.space.classes else data
     return None if coder.space.classes and not data.space.classes else (coder, data)
 
 
