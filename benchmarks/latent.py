@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from protocol import RESULTS, floors, table, taken_up, write
+from protocol import RESULTS, floors, mean_and_spread, table, taken_up, write
 
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--latent-seconds", type=float, default=600.0)
     parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out rows")
     parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
-    parser.add_argument("--repeats", type=int, default=3, help="samplings at the end")
+    parser.add_argument("--repeats", type=int, default=3, help="samplings of each judgement")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--swap", type=int, help="hold out as many of the training rows in place of the usual ones, drawn by this"
@@ -62,7 +63,7 @@ def main() -> None:
     data = pf.data.load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
     data = data if given.swap is None else swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
-    judge = Judge(data, given.n, 1, NAMES)
+    judge = Judge(data, given.n, given.repeats, NAMES)
     coder = taken_up(
         lambda: pf.recipes.autoencoder(data.space), data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
     )
@@ -104,8 +105,11 @@ def kept(path: Path, work: Any) -> Any:
     return json.loads(path.read_text())
 
 
-def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, float]]:
-    """Train to the end, judging averaged weights every so many seconds; points lie in the run's folder."""
+def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]:
+    """Train to the end and judge averaged weights every so many seconds; points are stored in the run's folder.
+
+    Each point holds the step, the seconds of training and, for each metric, one value for each sampling.
+    """
     path = trainer.folder / "curve.json"
     points = json.loads(path.read_text()) if path.exists() else []
     points = [one for one in points if one["step"] <= trainer.clock.step]
@@ -114,7 +118,7 @@ def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, float
         trainer.save() if not trainer.done else trainer.finish()
         with network_precision(resolve_precision("auto", "cpu")):
             scores = judge.scores(trainer.average.method.transport())[0]
-        values = {name: scores[name]["mean"] for name in NAMES if name in scores}
+        values = {name: scores[name]["values"] for name in NAMES if name in scores}
         points.append({"step": trainer.clock.step, "seconds": trainer.clock.seconds, **values})
         path.write_text(json.dumps(points, indent=1) + "\n")
         print(trainer.folder.name, points[-1], flush=True)
@@ -171,22 +175,38 @@ def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
     return sum(size for place, size in found.items() if place not in weights)
 
 
-def reached(curve: list[dict[str, float]], metric: str, target: float) -> float | None:
-    """Seconds of training until a metric is at or below a target for the first time; None where it never is."""
-    return next((one["seconds"] for one in curve if one[metric] <= target), None)
+def reached(curve: list[dict[str, Any]], metric: str, sampling: int, target: float) -> float:
+    """Seconds of training until one sampling's score is at or below a target for the first time; infinity if it never is."""
+    return next((point["seconds"] for point in curve if point[metric][sampling] <= target), math.inf)
 
 
-def sooner(what: str, metric: str, target: float, found: dict[str, Any], before: float) -> str:
-    """When either flow reaches a score, in words; ``before``: seconds that the autoencoder and the encoding took."""
-    pixel, latent = (reached(found[name]["curve"], metric, target) for name in ("pixel", "latent"))
-    text = f"- {what}, {'KID' if metric == 'kid' else 'Fréchet distance'} {target:.4g}: "
-    if latent is None:
-        return text + "the latent flow never reaches it."
-    text += f"the latent flow has it after {latent:.0f} s of its own and {latent + before:.0f} s in all"
-    if pixel is None:
-        return text + ", the pixel flow never."
-    words = f", the pixel flow after {pixel:.0f} s: {pixel / latent:.3g} times as long, and {pixel / (latent + before):.3g} times"
-    return text + words + " with the autoencoder's training and the encoding."
+def interval(values: list[float], digits: str) -> str:
+    """The range of values in words; infinity means "never"."""
+    low, high = (f"{value:{digits}}" if math.isfinite(value) else "never" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def sooner(metric: str, found: dict[str, Any], before: float) -> str:
+    """When each flow reaches the score that the pixel flow ends with, as intervals over all pairs of samplings.
+
+    Args:
+        metric: The score, lower is better.
+        found: The curve of each flow.
+        before: Seconds of the autoencoder's training and of the encoding.
+    """
+    pixel, latent = found["pixel"]["curve"], found["latent"]["curve"]
+    targets = pixel[-1][metric]
+    samplings = range(len(targets))
+    of_pixel = [reached(pixel, metric, one, target) for one in samplings for target in targets]
+    of_latent = [reached(latent, metric, one, target) for one in samplings for target in targets]
+    label = "KID" if metric == "kid" else "Fréchet distance"
+    text = f"- {label} of the pixel flow at its end, {interval(targets, '.4g')} over {len(targets)} samplings: "
+    text += f"the latent flow reaches it after {interval(of_latent, '.0f')} s of its own training"
+    if not all(math.isfinite(seconds) for seconds in of_latent + of_pixel):
+        return text + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since some pairs never reach it."
+    ratios = [a / (b + before) for a, b in zip(of_pixel, of_latent, strict=True)]
+    text += f" ({interval([one + before for one in of_latent], '.0f')} s with the autoencoder and the encoding), the pixel flow "
+    return text + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
 
 
 def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any]) -> str:
@@ -238,11 +258,9 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         text += f"\n\nHeld out are {given.n:,} of the usual training rows, drawn by {given.swap}; "
         text += "the usual held-out rows were trained on."
     text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
-    text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached first?\n\n"
-    for metric in ("kid", "frechet"):
-        best, last = min(one[metric] for one in pixel["curve"]), pixel["curve"][-1][metric]
-        text += sooner("the best that the pixel flow shows on its way", metric, best, found, before) + "\n"
-        text += sooner("what the pixel flow ends with", metric, last, found, before) + "\n"
+    text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached "
+    text += "first? Each interval covers all pairs of a sampling of one flow and a sampling of the pixel flow at its end.\n\n"
+    text += "\n".join(sooner(metric, found, before) for metric in ("kid", "frechet")) + "\n"
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
@@ -252,9 +270,9 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
     text += f"takes {trained:.3g} times fewer."
     text += f"\n\n{at_equal_quality(pixel, latent)}"
     text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
-    text += "\n\nOn the way (one sampling, of the same seed at every point):\n\n"
+    text += f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the same seeds at every point):\n\n"
     rows = [
-        [name, f"{p['seconds']:.0f}", *(f"{p[m]:.4g}" for m in NAMES if m in p)]
+        [name, f"{p['seconds']:.0f}", *(mean_and_spread(p[m]) for m in NAMES if m in p)]
         for name, one in found.items()
         for p in one["curve"]
     ]
