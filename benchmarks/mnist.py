@@ -1,11 +1,11 @@
-"""Five recipes on MNIST, ten minutes each on two cores, in turns.
+"""Five recipes on MNIST, ten minutes of one thread each.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600] [--recipes flow gan]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600] [--recipes flow gan] [--jobs 2] [--repeats 2]
 
-Against the 10,000 test digits: Fréchet distance, KID, coverage and the rest beside floors and the no-network row; the
-classification accuracy score (a classifier trained on 10,000 conditional samples alone, tested on real digits) beside the same
-classifier trained on 10,000 real ones; images per second; the time that sampling spends outside its network calls; and a grid
-for each, in results/mnist-NAME.png.
+Against the 10,000 test digits, by repeated samplings of 10,000: Fréchet distance, KID, coverage and the rest beside floors and
+the no-network row; the classification accuracy score (a classifier trained on 10,000 conditional samples alone, tested on real
+digits) beside the same classifier trained on 10,000 real ones; images per second; the time that sampling spends outside its
+network calls; and a grid for each, in results/mnist-NAME.png.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from protocol import RESULTS, floors, table, write
+from protocol import RESULTS, each, floors, mean_and_spread, table, train, write
 
 import pushforward as pf
 from pushforward.data import Split
-from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation import Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.pictures import grid_picture
-from pushforward.precision import network_precision, resolve_precision
-from pushforward.training.start import prepare
+from pushforward.precision import call, network_precision, resolve_precision
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 COUNT = 10_000
@@ -42,44 +41,58 @@ BARS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=2, help="samplings of each model")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--recipes", nargs="*", default=RECIPES)
     parser.add_argument("--runs", default="runs/mnist-benchmark", help="finished runs found here are judged, not trained again")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     data = pf.data.load("mnist")
-    runs = trained(given, data)
-    judge = Judge(data, COUNT, 1)
+    folder = Path(given.runs)
+    judge = Judge(data, COUNT, given.repeats)
     real = fit_features(pf.data.load("mnist", limit=COUNT)).accuracy
-    rows = [one(name, run, data, judge) for name, run in runs.items()]
+    each(trained, [(name, folder / name, given.seconds, given.seed) for name in given.recipes], given.jobs)
+    rows = each(judged, [(name, folder / name, given.repeats) for name in given.recipes], given.jobs)
     base = judge.baseline()["scores"]
+    runs = {name: pf.load(folder / name) for name in given.recipes}
     speed = images_per_second({name: run.transport for name, run in runs.items()})
+    rows = [
+        {**row, "overhead": outside(runs[row["recipe"]].transport), "images_per_second": speed[row["recipe"]]} for row in rows
+    ]
+    report(rows, base, real, judge, given)
+
+
+def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge: Judge, given: argparse.Namespace) -> None:
     head = ["recipe", "steps", "calls", "images/s", *NAMES, "label agreement", "classifier trained on samples"]
     head += ["sampling overhead", "passes"]
+    flow = next((row for row in rows if row["recipe"] == "flow"), None)
     body = [
         [
             row["recipe"],
             f"{row['step']:,}",
             str(row["calls"]),
-            f"{speed[row['recipe']]:,.0f}",
-            *(f"{row[m]:.4g}" for m in NAMES),
+            f"{row['images_per_second']:,.0f}",
+            *(mean_and_spread(row["values"][m]) for m in NAMES),
             f"{row['agreement']:.2%}",
             f"{row['cas']:.2%}",
             row["overhead"],
-            passes(row, base, real, next((other for other in rows if other["recipe"] == "flow"), None)),
+            passes(row, base, real, flow),
         ]
         for row in rows
     ]
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""])
-    body.append(["no network", "", "", "", *(f"{base[m]['mean']:.4g}" for m in NAMES), "", "", "", ""])
+    body.append(["no network", "", "", "", *(mean_and_spread(base[m]["values"]) for m in NAMES), "", "", "", ""])
     text = table(head, body)
-    text += f"\n\n{given.seconds:g} s of training each, in turns of five seconds; {COUNT:,} samples in bfloat16, one sampling."
+    text += f"\n\nOne training of {given.seconds:g} s on one thread each, {given.jobs} at a time; {COUNT:,} samples in bfloat16, "
+    text += f"mean ± standard deviation over {given.repeats} samplings. The classifier is trained on one of them."
     text += f"\n\n{BARS}"
-    rows = [{**row, "images_per_second": speed[row["recipe"]]} for row in rows]
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
-    write(name, f"MNIST: {len(rows)} recipes, {given.seconds:g} s each", text, rows, seconds=given.seconds, seed=given.seed)
+    title = f"MNIST: {len(rows)} recipes, {given.seconds:g} s each"
+    write(name, title, text, rows, seconds=given.seconds, seed=given.seed, repeats=given.repeats, jobs=given.jobs)
 
 
 def passes(row: dict[str, Any], base: dict[str, Any], real: float, flow: dict[str, Any] | None) -> str:
@@ -109,13 +122,11 @@ def images_per_second(transports: dict[str, Any], rows: int = 64, repeats: int =
     return {name: rows / float(np.median(seconds)) for name, seconds in taken.items()}
 
 
-def trained(given: argparse.Namespace, data: Any) -> dict[str, pf.Run]:
-    """The runs, trained in turns where they are not there yet."""
-    folder = Path(given.runs)
-    missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
-    options = {"seconds": given.seconds, "seed": given.seed, "progress": pf.Progress(60)}
-    train_in_turns([prepare(name, data, out=folder / name, **options) for name in missing])
-    return {name: pf.load(folder / name) for name in given.recipes}
+def trained(name: str, folder: Path, seconds: float, seed: int) -> None:
+    """Train a recipe, unless its finished run is there."""
+    if not (folder / "checkpoints").exists():
+        data = pf.data.load("mnist")
+        train(lambda: pf.recipes.named(name)(data.space), data, seconds, seed, folder)
 
 
 class Kept:
@@ -129,24 +140,23 @@ class Kept:
         return self.parts
 
 
-def one(name: str, run: pf.Run, data: Any, judge: Judge) -> dict[str, Any]:
-    """Judge one run on one set of conditional samples."""
+def judged(name: str, folder: Path, repeats: int) -> dict[str, Any]:
+    """Judge one run on conditional samples."""
+    data, run = pf.data.load("mnist"), pf.load(folder)
     with network_precision(resolve_precision("auto", "cpu")):
         kept = Kept(run.transport)
-        scores, agreement = judge.scores(kept)
-        parts = kept.parts
-        overhead = outside(run.transport)
-    x = torch.cat([part for part, _ in parts])
-    labels = torch.cat([condition["label"] for _, condition in parts if condition]).numpy()
+        scores, agreement = Judge(data, COUNT, repeats).scores(kept)
+    x = torch.cat([part for part, _ in kept.parts])
+    labels = torch.cat([condition["label"] for _, condition in kept.parts if condition]).numpy()
     pixels = (x * 255).round().to(torch.uint8).numpy()
     cas = fit_features(dataclasses.replace(data, train=Split(pixels, labels)), cache=False).accuracy
     RESULTS.mkdir(exist_ok=True)
     grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(RESULTS / f"mnist-{name}.png")
-    values = {metric: scores[metric]["mean"] for metric in NAMES}
-    found = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls, **values}
-    found |= {"agreement": agreement, "cas": cas, "overhead": overhead}
-    print(found, flush=True)
-    return found
+    row = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls}
+    row |= {metric: scores[metric]["mean"] for metric in NAMES}
+    row |= {"values": {metric: scores[metric]["values"] for metric in NAMES}, "agreement": agreement, "cas": cas}
+    print(row, flush=True)
+    return row
 
 
 def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
@@ -157,9 +167,7 @@ def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
     z, t = torch.randn(rows, *transport.noise_shape), torch.full((rows,), 0.5)
     condition = transport.labels(rows, 0)
     ratios = []
-    from pushforward.precision import call
-
-    with torch.no_grad():
+    with torch.no_grad(), network_precision(resolve_precision("auto", "cpu")):
         for _ in range(repeats):
             start = time.perf_counter()
             transport.sample(rows, condition, batch=rows)
