@@ -311,6 +311,19 @@ def test_the_projection_acquits_no_near_copy():
     assert 0.4 < copies.mean() < 0.7
 
 
+def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_there_is_no_score():
+    """More than half of the held-out rows equal training rows: the threshold is 0, and tells nothing about a model."""
+    r = random(28)
+    for d in (3, 200):  # found by a search tree, and by a projection
+        training = r.standard_normal((500, d)).astype(np.float32)
+        held_out = np.concatenate([training[:120], r.standard_normal((80, d)).astype(np.float32)])
+        generated = np.concatenate([training[200:260], r.standard_normal((40, d)).astype(np.float32)])
+        copies, threshold = near_copies(generated, training, held_out)
+        assert threshold == 0
+        assert copies.tolist() == [True] * 60 + [False] * 40
+        assert Memorisation()(samples(generated, held_out, training)) == []
+
+
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     r = random(12)
     x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
@@ -383,7 +396,7 @@ def test_the_declared_scores_are_those_that_come_back():
     images = r.uniform(0, 1, (40, 64))
     stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
     truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
-    given = samples(images, r.uniform(0, 1, (40, 64)), shape=(1, 8, 8), truth=truth)
+    given = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
     for metric in registry().values():
         found = metric()(given)
         assert tuple(one.name for one in found) == metric.scores

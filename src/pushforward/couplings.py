@@ -9,52 +9,127 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.data.keys import permutation
+from pushforward.data.seen import Seen, seen_in_training
 from pushforward.data.space import Space
-from pushforward.draws import Draws
-from pushforward.errors import UsageError
+from pushforward.draws import Draws, RowDraws
+from pushforward.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
 
 __all__ = ["Coupling", "Independent", "OptimalTransport", "Source"]
 
 Condition = dict[str, Tensor] | None
 
 
+PERIOD = 1_000_000
+"""Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart."""
+_ORDER = 0x50_0C_E5
+
+
+@functools.lru_cache(maxsize=16)
+def _order(n: int, period: int) -> Tensor:
+    return torch.from_numpy(permutation(n, _ORDER, period))
+
+
 class Source:
-    """The training rows of a data set in the place of noise, drawn with replacement.
+    """A data set in the place of noise: training starts from its training split, sampling from its held-out split.
+
+    Images are scaled to the size of the data that the flow ends at, as `pushforward.data.load` scales them.
 
     Args:
-        data: The data set's name or path.
-        space: The units of the data that the flow ends at; the rows are put into its model units.
+        data: The data set's name or path; paths are kept whole, so that a run finds it from another folder.
+        space: The units of the data that the flow ends at; the examples are put into its model units.
+        limit: At most so many training examples.
+        seed: Chooses the examples that ``limit`` keeps.
+        fingerprint: That of the data set's examples (`pushforward.data.Dataset.rows_fingerprint`), which a run keeps; None reads
+            the data and finds it.
 
     Raises:
-        UsageError: If its rows have another shape.
+        UsageError: If its examples have another shape.
+        DataError: When they are first used, if they have changed since the fingerprint was taken.
     """
 
-    def __init__(self, data: str, space: Space) -> None:
-        self.data, self.space = data, space
+    def __init__(self, data: str, space: Space, limit: int | None = None, seed: int = 0, fingerprint: str | None = None) -> None:
+        from pushforward.data import names
+
+        self.data = data if data in names() else str(Path(data).expanduser().resolve())
+        self.space, self.limit, self.seed = space, limit, seed
+        self.fingerprint = self._read().rows_fingerprint if fingerprint is None else fingerprint
+
+    def _read(self) -> Dataset:
+        """The data set, whose examples have the shape of the space."""
+        from pushforward.data import load
+
+        options = {"limit": self.limit, "seed": self.seed, "labelled": False}
+        height_width = tuple(self.space.shape[1:]) if self.space.kind == "image" else None
+        try:
+            dataset = load(self.data, resize=height_width, **options)  # type: ignore[arg-type]
+        except UsageError:
+            if height_width is None:
+                raise
+            dataset = load(self.data, **options)  # type: ignore[arg-type]  # vectors cannot be scaled: their shape is refused below
+        if dataset.space.shape != tuple(self.space.shape):
+            raise UsageError(
+                f"The source {self.data} has examples of shape {dataset.space.shape}, the data {tuple(self.space.shape)}; "
+                "they must agree."
+            )
+        return dataset
+
+    @functools.cached_property
+    def _dataset(self) -> Dataset:
+        dataset = self._read()
+        if dataset.rows_fingerprint != self.fingerprint:
+            raise DataError(
+                f"The source {self.data} has changed since the model was trained (fingerprint {dataset.rows_fingerprint[:12]}, "
+                f"was {self.fingerprint[:12]}). Restore it, or train a new model."
+            )
+        return dataset
 
     @functools.cached_property
     def rows(self) -> Tensor:
-        """All of them, (N, *shape), model units of ``space``."""
-        from pushforward.data import load
+        """The training examples, (N, *shape), model units of ``space``."""
+        return self.space.to_model(self._dataset.train.data_units())
 
-        train = load(self.data).train
-        x = train.data_units(np.arange(len(train)))
-        if tuple(x.shape[1:]) != tuple(self.space.shape):
-            raise UsageError(
-                f"The source {self.data} has rows of shape {tuple(x.shape[1:])}, the data {tuple(self.space.shape)}; "
-                "they must agree."
-            )
-        return self.space.to_model(x)
+    @functools.cached_property
+    def held_out(self) -> Tensor:
+        """The held-out examples, (M, *shape), model units of ``space``."""
+        return self.space.to_model(self._dataset.held_out.data_units())
+
+    @property
+    def seen(self) -> Seen:
+        """The training examples, as something that a model learns from."""
+        return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        """One row for each of the draws' rows."""
+        """A training example for each of the draws' rows, drawn with replacement."""
         u = draws.uniform()
         return self.rows[(u.double().cpu() * len(self.rows)).long()].to(u.device)
+
+    def starts(self, draws: Draws) -> Tensor:
+        """A held-out example for each of the draws' rows, a function of the row's seed.
+
+        As many seeds in a row as there are held-out examples take each of them once; from one period of seeds to the next their
+        order changes.
+        """
+        n = len(self.held_out)
+        if not isinstance(draws, RowDraws):
+            u = draws.uniform()
+            return self.held_out[(u.double().cpu() * n).long()].to(u.device)
+        seeds = draws.seed % 2**62 + np.arange(draws.rows)
+        parts = [
+            _order(n, int(period))[torch.from_numpy(seeds[seeds // PERIOD == period] % PERIOD % n)]
+            for period in np.unique(seeds // PERIOD)
+        ]
+        return self.held_out[torch.cat(parts)].to(draws.device)
 
     def __deepcopy__(self, memo: object) -> Source:
         return self

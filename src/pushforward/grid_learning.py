@@ -150,7 +150,8 @@ class _Pairs:
     @classmethod
     def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> _Pairs:
         draws = RowDraws(seed, rows, device=flow.device)
-        condition, noise = flow.conditions(rows, None, seed), flow.noise(draws)
+        condition = flow.conditions(rows, None, seed)
+        noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
         with torch.no_grad():
             parts = [teacher(noise[i : i + 64], rows_of(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
         return cls(noise, condition, torch.cat(parts))

@@ -244,8 +244,8 @@ class Flow(Transport):
         return None if inner is None else inner.source
 
     def noise(self, draws: Draws) -> Tensor:
-        """Standard normal noise, or rows of the model's source."""
-        return super().noise(draws) if self.source is None else self.source(draws)
+        """Standard normal noise, or held-out examples of the model's source."""
+        return super().noise(draws) if self.source is None else self.source.starts(draws)
 
     @property
     def times(self) -> np.ndarray:

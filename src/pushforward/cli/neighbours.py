@@ -46,7 +46,7 @@ def nearest(
 ) -> None:
     """Show samples beside the training data nearest to them: `pushforward nearest runs/digits-gan --n 16 --out nearest.png`.
 
-    A sample closer to a training row than a quarter of the usual distance of new data is called a near-copy.
+    A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy.
 
     Args:
         run: The run's folder.
@@ -119,7 +119,7 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
         for i, (sample, where, distances) in enumerate(zip(samples, near.rows, near.distances, strict=True)):
             others = data.space.quantise(data.train.data_units(where))
             for rank, (row, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):
-                about = [seed + i, rank, int(row), float(distance), int(distance < near.threshold)]
+                about = [seed + i, rank, int(row), float(distance), int(distance <= near.threshold)]
                 writer.writerow([*about, *sample.tolist(), *other.tolist()])
 
 
@@ -136,5 +136,7 @@ def _nearest_table(r: dict[str, Any]) -> str:
     for one in r["samples"]:
         copy = "near-copy" if one["near_copy"] else ""
         rows.append([str(one["seed"]), f"{one['distances'][0]:.3f}", copy, " ".join(map(str, one["rows"]))])
-    about = f"{r['near_copies']} of {r['n']} are near-copies: closer than {r['threshold']:.3f}, a quarter of the median distance"
-    return f"{columns(rows)}\n\n{about} of held-out rows\ndistances: in standard deviations of the data\n{r['out']}"
+    about = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
+    if r["threshold"] == 0:
+        about = f"{r['near_copies']} of {r['n']} are copies, as are more than half"
+    return f"{columns(rows)}\n\n{about} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"

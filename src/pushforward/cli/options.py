@@ -39,6 +39,8 @@ def source(
     labelled = None if condition is None else condition == "label"
     loaded = load(data, **given, download=download, labelled=labelled)  # type: ignore[arg-type]
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
+    if loaded.removed:
+        notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
     notes += [f"converted {name}: {what}" for name, what in loaded.converted]
     for note in notes[:10]:
         say(note)
@@ -108,6 +110,7 @@ def recipe_of(
     from pushforward.training.start import seeded
 
     function = recipes.named(name)
+    values = _with_source(function, values, data)
     if latent is None:
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
@@ -116,6 +119,17 @@ def recipe_of(
         made = seeded(lambda: in_latent(function, data, latent, size, device=device, plugins=plugins, **values), seed)
     players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
     return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
+
+
+def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """A recipe's setting that names a source is read as the data is: with its --limit, and scaled to its size."""
+    from pushforward import recipes
+    from pushforward.couplings import Source
+
+    source, origin = values.get("source"), data.origin or {}
+    if source is None or "Source" not in str(recipes.settings(function)["source"].annotation):
+        return values
+    return {**values, "source": Source(source, data.space, origin.get("limit"), origin.get("seed", 0))}
 
 
 def _converted(option: str, text: str, annotation: Any) -> Any:

@@ -36,6 +36,7 @@ __all__ = [
     "loaded_run",
     "precision_of",
     "transport_of",
+    "weaker_run",
 ]
 
 
@@ -209,8 +210,14 @@ def _interval(text: str | None) -> tuple[float, float] | None:
 
 def _weaker(text: str, loading: Loading) -> Any:
     """The denoiser of RUN or RUN@CHECKPOINT."""
+    folder, checkpoint = weaker_run(text)
+    return loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint)).denoiser
+
+
+def weaker_run(text: str) -> tuple[str, str | None]:
+    """The folder and the checkpoint of RUN or RUN@CHECKPOINT."""
     folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
-    return loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint or None)).denoiser
+    return folder, checkpoint or None
 
 
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:

@@ -17,6 +17,7 @@ from pushforward.cli.sampling import (
     loaded_run,
     precision_of,
     transport_of,
+    weaker_run,
 )
 from pushforward.cli.terminal import Flag, app, say, show
 from pushforward.errors import UsageError
@@ -108,9 +109,13 @@ def evaluate(
         json: Print one JSON object and nothing else.
     """
     from pushforward.evaluation import evaluate as judge
+    from pushforward.training.lineage import seen_by
 
     loaded = loaded_run(run, loading)
     loaded.transport = transport_of(loaded, solving, guiding, loading)
+    if guiding.weaker is not None:
+        folder = weaker_run(guiding.weaker)[0]
+        loaded.seen = loaded.seen.joined_by(folder, seen_by(folder))
     if "bpd" in words(metrics):
         say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
@@ -143,7 +148,9 @@ def _table(content: dict[str, Any]) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join([*lines, *_codes(content["entrants"][0]), "", *_footing(content["settings"], entrant.get("bpd"))])
+    notes = [*(content.get("unscored") or {}).values(), *content["entrants"][0].get("warnings", [])]
+    footing = [*_footing(content["settings"], entrant.get("bpd")), *(f"warning: {note}" for note in notes)]
+    return "\n".join([*lines, *_codes(content["entrants"][0]), "", *footing])
 
 
 def _codes(entrant: dict[str, Any]) -> list[str]:

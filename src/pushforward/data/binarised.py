@@ -68,4 +68,4 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
 def _drawn(split: Split, part: int, seed: int) -> Split:
     starts = range(0, len(split), _CHUNK)
     made = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
-    return Split(np.concatenate(made), split.labels)
+    return Split(np.concatenate(made), split.labels, split.hashes)

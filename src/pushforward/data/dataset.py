@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.keys import permutation
+from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
 from pushforward.data.space import Space
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
@@ -23,9 +24,9 @@ from pushforward.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pushforward.data.stacked import Stack
 
-__all__ = ["Dataset", "Split", "build", "held_out_rows"]
+__all__ = ["Dataset", "Split", "build"]
 
-_SPLIT_KEY = 0x5EED_0F_5711
+_LIMIT_KEY = 0x5EED_0F_5711
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Split:
     Args:
         x: images uint8 (n, C, H, W), or vectors float32 (n, d) in data units.
         labels: int64 (n,), or None.
+        source_hashes: the hash of each row as its source holds it, before it was scaled or binarised; None: that of ``x``.
     """
 
     x: NDArray[Any]
     labels: NDArray[np.int64] | None = None
+    source_hashes: Hashes | None = None
 
     def __post_init__(self) -> None:
         """Check what the rest of the library relies on.
@@ -77,7 +80,17 @@ class Split:
 
     def take(self, index: Any) -> Split:
         """The rows of an index (slice, integer or boolean array), in its order."""
-        return Split(np.ascontiguousarray(self.x[index]), None if self.labels is None else self.labels[index])
+        labels = None if self.labels is None else self.labels[index]
+        return Split(np.ascontiguousarray(self.x[index]), labels, self.hashes[index])
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """What tells each row from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
+        return row_hashes(self.x) if self.source_hashes is None else self.source_hashes
+
+    def without_labels(self) -> Split:
+        """The same rows without labels."""
+        return Split(self.x, None, self.source_hashes)
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,7 @@ class Dataset:
         skipped: (file, reason) of every file left out.
         converted: (file, what was done) of every file that was not plain.
         ignored: how many hidden files and files with other endings lay in the folder.
+        removed: how many training rows were left out because they equal a held-out row.
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
         probabilities: grey images from which training rows of zeros and ones are drawn anew in every epoch, uint8 of the shape
             of ``train.x``, which is one such draw; None for data that stays as it is.
@@ -106,6 +120,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
+    removed: int = 0
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
 
@@ -144,6 +159,7 @@ class Dataset:
             "truth": self.truth is not None,
             "skipped": len(self.skipped),
             "converted": len(self.converted),
+            "removed": self.removed,
             "fingerprint": self.fingerprint,
         }
 
@@ -152,55 +168,10 @@ class Dataset:
         return dataclasses.replace(
             self,
             space=self.space.with_labels(False),
-            train=Split(self.train.x),
-            held_out=Split(self.held_out.x),
+            train=self.train.without_labels(),
+            held_out=self.held_out.without_labels(),
             origin=self.origin and {**self.origin, "labelled": False},
         )
-
-
-def held_out_rows(n: int, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
-    """Choose the held-out rows: the same ones for the same n and labels, in the classes' proportions.
-
-    Every class keeps at least one row to train on, so that fewer are held out where classes are as small as that.
-
-    Args:
-        n: number of rows, at least 2.
-        labels: label numbers (n,), or None.
-        count: how many to hold out; by default a tenth, at least 1 and at most 10,000.
-
-    Returns:
-        Sorted row numbers, int64 (count,).
-
-    Raises:
-        DataError: fewer than two rows, or no class with two.
-    """
-    if n < 2:
-        raise DataError(f"The data has {n} row{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
-    count = min(max(1, round(n / 10)), 10_000) if count is None else count
-    order = permutation(n, _SPLIT_KEY)
-    if labels is None:
-        return np.sort(order[:count])
-    sizes = np.bincount(labels)
-    if sizes.max() < 2:
-        raise DataError("Every label has a single row, so none can be held out: leave the labels out, or add rows.")
-    quota = _shares(sizes, count)
-    ordered = labels[order]
-    chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
-    return np.sort(np.concatenate(chosen))
-
-
-def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Split a count in proportion to sizes, by largest remainders (ties: the first class), leaving one of each."""
-    exact = sizes * count / sizes.sum()
-    quota = np.floor(exact).astype(np.int64)
-    largest = np.argsort(-(exact - quota), kind="stable")
-    quota[largest[: count - quota.sum()]] += 1
-    spare = np.maximum(sizes - 1, 0)
-    short = int(np.maximum(quota - spare, 0).sum())
-    quota = np.minimum(quota, spare)
-    for _ in range(min(short, int((spare - quota).sum()))):
-        quota[np.argmax(spare - quota)] += 1
-    return quota
 
 
 def build(
@@ -219,6 +190,8 @@ def build(
 ) -> Dataset:
     """Make a dataset: hold rows out where the source has no split of its own, shorten, measure the space.
 
+    Training rows that equal a held-out row are left out, unless there are more than `ATOM` copies of them.
+
     Args:
         name: the dataset's name.
         train: training rows, or all rows if ``held_out`` is None.
@@ -227,7 +200,7 @@ def build(
         columns: column names.
         integer: numbers of the whole-number columns.
         target: name of the column that became the label.
-        held_out_count: how many rows to hold out, see `held_out_rows`.
+        held_out_count: exactly how many rows to hold out; None for about a tenth, see `held_out_rows`.
         limit: at most so many training rows, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
         extra: truth, skipped, converted and ignored of `Dataset`.
@@ -240,18 +213,38 @@ def build(
         UsageError: a limit below 1.
     """
     if held_out is None:
-        held = held_out_rows(len(train), train.labels, held_out_count)
+        held = held_out_rows(train.hashes, train.labels, held_out_count)
         keep = np.ones(len(train), dtype=bool)
         keep[held] = False
         train, held_out = train.take(keep), train.take(held)
     if not len(train) or not len(held_out):
         raise DataError(f"{len(train)} training and {len(held_out)} held-out rows: both splits need at least one.")
+    train, removed = _without_copies(train, held_out)
     if limit is not None:
         if limit < 1:
             raise UsageError(f"limit={limit} leaves nothing to train on: give at least 1.")
         if limit < len(train):
-            train = train.take(np.sort(permutation(len(train), _SPLIT_KEY, seed)[:limit]))
+            train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if not classes:
-        train, held_out = Split(train.x), Split(held_out.x)
+        train, held_out = train.without_labels(), held_out.without_labels()
     space = Space.measure(train.x, train.labels, classes=classes, columns=columns, integer=integer, target=target)
-    return Dataset(name, space, train, held_out, **extra)
+    return Dataset(name, space, train, held_out, removed=removed, **extra)
+
+
+def _without_copies(train: Split, held_out: Split) -> tuple[Split, int]:
+    """The training rows that equal no held-out row, and how many did; atoms of the distribution stay.
+
+    Raises:
+        DataError: none is left.
+    """
+    here, there = (split.hashes if split.source_hashes is None else row_hashes(split.x) for split in (train, held_out))
+    copies = np.isin(here, there)
+    if not copies.any():
+        return train, 0
+    copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
+    if copies.all():
+        raise DataError(
+            f"All {len(train)} training rows are also held-out rows, so nothing is left to train on: give other held-out rows, "
+            "or a single set of rows, of which a tenth is then held out."
+        )
+    return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)

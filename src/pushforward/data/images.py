@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.row_hashes import Hashes, row_hashes
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Folder:
         skipped: (file, reason) of each file left out.
         converted: (file, what was done) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
+        hashes: of the images before they were scaled (`row_hashes`), uint64 (n,); None where they were not.
     """
 
     x: NDArray[np.uint8]
@@ -51,6 +53,7 @@ class Folder:
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
+    hashes: Hashes | None = None
 
 
 class _UnusableError(Exception):
@@ -64,6 +67,7 @@ class _Read:
     pixels: NDArray[np.uint8] | None = None
     notes: list[str] = field(default_factory=list)
     reason: str = ""
+    hash: Hashes | None = None
 
 
 def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
@@ -116,6 +120,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
         skipped=skipped,
         converted=tuple((read.file, ", ".join(read.notes)) for read in used if read.notes),
         ignored=ignored,
+        hashes=np.concatenate([read.hash for read in used if read.hash is not None]) if size else None,
     )
 
 
@@ -231,7 +236,7 @@ def _read(path: Path, file: str, size: tuple[int, int] | None) -> _Read:
 
     read = _Read(file, file.split("/", 1)[0])
     try:
-        read.pixels = _decode(path / file, size, read.notes)
+        read.pixels = _decode(path / file, size, read)
     except _UnusableError as error:
         read.reason = str(error)
     except Image.DecompressionBombError:
@@ -251,9 +256,11 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(path: Path, size: tuple[int, int] | None, notes: list[str]) -> NDArray[np.uint8]:
-    """One file as uint8 (H, W, C), C in 1, 3, 4."""
+def _decode(path: Path, size: tuple[int, int] | None, read: _Read) -> NDArray[np.uint8]:
+    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of what it was before is noted."""
     from PIL import Image, ImageOps, UnidentifiedImageError
+
+    notes = read.notes
 
     if not path.stat().st_size:
         raise _UnusableError("empty file")
@@ -278,7 +285,11 @@ def _decode(path: Path, size: tuple[int, int] | None, notes: list[str]) -> NDArr
         if turned:
             notes.append("rotated as its EXIF says")
         image = _plain(image, notes)
-        return _pixels(image if size is None or image.size == size[::-1] else _fit(image, size))
+        pixels = _pixels(image)
+        if size is None:
+            return pixels
+        read.hash = row_hashes(pixels.transpose(2, 0, 1)[None])
+        return pixels if image.size == size[::-1] else _pixels(_fit(image, size))
 
 
 def _deep_png(path: Path, kind: str | None, mode: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.row_hashes import row_hashes
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["SOURCES", "Source", "check", "folder", "listing", "load", "names"]
@@ -198,7 +199,7 @@ def load(
     labelled: bool | None = None,
     download: bool = False,
 ) -> Dataset:
-    """Read data and split it; the held-out rows of a source are always the same.
+    """Read data and split it; which rows are held out is a function of their content (`held_out_rows`).
 
     Args:
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
@@ -267,8 +268,7 @@ def _load_named(
         return binarised.drawn(_load_named(source.binarises, None, size, limit, seed, download), name)
     train, held_out = source.read(download)
     if size:
-        train = Split(images.resized(train.x, size), train.labels)
-        held_out = held_out and Split(images.resized(held_out.x, size), held_out.labels)
+        train, held_out = _resized(train, size), held_out and _resized(held_out, size)
     return build(
         name,
         train,
@@ -281,6 +281,10 @@ def _load_named(
     )
 
 
+def _resized(split: Split, size: tuple[int, int]) -> Split:
+    return Split(images.resized(split.x, size), split.labels, split.hashes)
+
+
 def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limit: int | None, seed: int) -> Dataset:
     path = Path(text).expanduser()
     if not path.exists():
@@ -291,7 +295,7 @@ def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limi
         got = images.read_folder(path, size)
         return build(
             path.resolve().name or "images",
-            Split(got.x, got.labels),
+            Split(got.x, got.labels, got.hashes),
             classes=got.classes,
             limit=limit,
             seed=seed,
@@ -316,8 +320,7 @@ def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, lim
     if size:
         if train.x.ndim != 4:
             raise UsageError(f"resize is for images, but {path} holds vectors: leave it out.")
-        train = Split(images.resized(train.x, size), train.labels)
-        held_out = held_out and Split(images.resized(held_out.x, size), held_out.labels)
+        train, held_out = _resized(train, size), held_out and _resized(held_out, size)
     return build(
         path.stem,
         train,
@@ -353,8 +356,9 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
-        ``repeated`` (held-out rows that are also training rows, byte for byte), ``skipped`` and ``converted`` as lists
-        of {file, reason}, and ``ignored``.
+        ``repeated`` (held-out rows that are also training rows, which only rows of many copies are), ``removed`` (training
+        rows left out because they equal a held-out row), ``skipped`` and ``converted`` as lists of {file, reason}, and
+        ``ignored``.
 
     Raises:
         UsageError, DataError: as for `load`.
@@ -366,7 +370,6 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     counts = np.bincount(labels, minlength=len(space.classes))[: len(space.classes)]
     flat = x.reshape(len(x), -1)
     constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if space.kind == "vector" else []
-    seen = {row.tobytes() for row in x}
     return {
         **data.describe(),
         "classes": dict(zip(space.classes, (int(c) for c in counts), strict=True)),
@@ -375,7 +378,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "std": list(space.std),
         "constant": [_column(space.columns, i) for i in constant],
         "integer": [_column(space.columns, i) for i in space.integer],
-        "repeated": sum(row.tobytes() in seen for row in data.held_out.x),
+        "repeated": int(np.isin(row_hashes(data.held_out.x), row_hashes(x)).sum()),
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
         "ignored": data.ignored,

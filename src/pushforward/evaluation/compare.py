@@ -11,6 +11,7 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, data_of
+from pushforward.evaluation.unseen import check_unseen
 from pushforward.training import Run, Trainer
 from pushforward.training.start import finished, kept
 from pushforward.transports import Transport
@@ -133,6 +134,8 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     """
     if tuple(_transport(model).space.shape) != tuple(data.space.shape):
         raise UsageError(f"{name} makes rows of shape {_transport(model).space.shape}; {data.name} has {data.space.shape}.")
+    if isinstance(model, Run):
+        check_unseen(name, model, data)
     if isinstance(model, Run) and not _of_data(model.spec, data):
         raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
 

@@ -20,6 +20,7 @@ from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
+from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
 from pushforward.training.run import machine
@@ -65,6 +66,8 @@ class Judge:
     batch: int = BATCH
     features: Features = field(init=False)
     floors: dict[str, Any] = field(init=False)
+    unscored: dict[str, str] = field(init=False, default_factory=dict)
+    """Why a metric that was asked for has no score, by its name."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -88,6 +91,7 @@ class Judge:
         rows = {name: self._row(name, found) for name, found in values.items()}
         if masses:
             rows["modes_held"]["mass"] = np.mean(masses, axis=0).tolist()
+        self.unscored |= {name: why for name, why in _explained(self.metrics).items() if name not in rows}
         return rows, float(np.mean(agreements)) if agreements else None
 
     def _draw(self, sampler: Any, seed: int) -> tuple[torch.Tensor, np.ndarray | None]:
@@ -130,6 +134,7 @@ class Judge:
             "settings": {"n": self.n, "repeats": self.repeats, "k": 5, "features": self.features.describe(self.n)},
             "machine": machine(),
             "metrics": {name: {**about.get(name, {"label": name}), "floor": row} for name, row in floor.items()},
+            "unscored": dict(self.unscored),
         }
 
     def entrant(self, name: str, model: Run | Transport, *, curve: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -148,7 +153,7 @@ class Judge:
             "curve": self._curve(transport) if curve else [],
             "trajectory": self._trajectory(transport, sampling["seconds_per_sample"]) if curve else None,
             "coding": coding(model, self.data, self.features) if isinstance(model, Run) else None,
-            "warnings": list(model.warnings) if isinstance(model, Run) else [],
+            "warnings": [*model.warnings, *unseen_warnings(model, self.data)] if isinstance(model, Run) else [],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
@@ -208,6 +213,14 @@ class Judge:
             "npe": transport_cost(transport, self.data, rows, self.seed, steps) if few else None,
             "loss_by_level": levels,
         }
+
+
+def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
+    """The sentences that explain a missing score, of the scores that were asked for."""
+    from pushforward.metrics import registry
+
+    abouts = [part.about for name, part in registry().items() if wanted is None or {name, *part.scores} & set(wanted)]
+    return {name: row["without"] for about in abouts for name, row in about.items() if "without" in row}
 
 
 def _title(transport: Flow) -> str:
@@ -371,18 +384,21 @@ def evaluate(
         Plain data: ``scores`` by name with mean, spread, floor and ratio, the no-network row, cost, settings.
 
     Raises:
-        UsageError: If n is larger than the held-out split, or a transport comes without data.
+        UsageError: If n is larger than the held-out split, a transport comes without data, or the run was trained on held-out
+            examples of the data.
         DataError: If the run's data has changed since.
     """
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     if data is None:
         data = data_of(model)
+    if isinstance(model, Run):
+        check_unseen(model.name, model, data)
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
     name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
     row = _bits(model, data, n, seed, batch) if asked else None
     if row is not None and not others:
-        return _of_bits(name, data, row)
+        return _of_bits(name, data, row, unseen_warnings(model, data) if isinstance(model, Run) else ())
     judge = Judge(data, n or 0, repeats, others, seed, batch)
     content, _ = judge.entrant(name, model, curve=False)
     described = judge.described()
@@ -397,9 +413,9 @@ def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch
     return bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch)
 
 
-def _of_bits(name: str, data: Dataset, row: dict[str, Any]) -> dict[str, Any]:
+def _of_bits(name: str, data: Dataset, row: dict[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
     """The content of an evaluation that asks for bits per dimension alone, which needs no samples."""
-    entrant = {"name": name, "scores": {"bpd": row}}
+    entrant = {"name": name, "scores": {"bpd": row}, "warnings": list(warnings)}
     about = {"data": {"name": data.name, "fingerprint": data.fingerprint}, "settings": {"n": row["n"]}, "machine": machine()}
     return {**about, "metrics": {"bpd": ABOUT}, "entrants": [entrant], "baseline": {"scores": {}}}
 

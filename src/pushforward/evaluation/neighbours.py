@@ -29,8 +29,9 @@ class Nearest:
         x: The samples, (n, *shape), data units, rounded as files hold them.
         rows: Numbers of the nearest training rows, int64 (n, k), the nearest first.
         distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
-        copies: Which samples are near-copies, bool (n,): closer to a training row than the threshold.
-        threshold: A quarter of the median distance from held-out rows to their nearest training rows.
+        copies: Which samples are near-copies, bool (n,): no farther from a training row than the threshold.
+        threshold: A quarter of the median distance from held-out rows to their nearest training rows; 0 where more than half of
+            them are copies of training rows.
     """
 
     x: Tensor

@@ -36,8 +36,8 @@ def describe() -> dict[str, dict[str, Any]]:
     """What a reader needs to know about each score.
 
     Returns:
-        By score: ``label``, ``better`` ("lower", "higher", "target"), ``what`` it is in a sentence, and
-        ``target`` where the ideal value is known beforehand.
+        By score: ``label``, ``better`` ("lower", "higher", "target"), ``what`` it is in a sentence,
+        ``target`` where the ideal value is known beforehand, and ``without``, the sentence that explains a missing score.
     """
     about: dict[str, dict[str, Any]] = {}
     for metric in _found().values():

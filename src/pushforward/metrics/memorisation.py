@@ -83,7 +83,9 @@ def near_copies(
 ) -> tuple[np.ndarray, float]:
     """Which generated rows are near-copies, (n,) bool, and the threshold.
 
-    A near-copy is closer to a training row than ``part`` of the median distance from held-out rows to theirs.
+    A near-copy is no farther from a training row than ``part`` of the median distance from held-out rows to theirs. That is 0
+    where more than half of the held-out rows are copies of training rows; only literal copies are then near-copies, and real
+    data consists of them as well.
 
     Args:
         generated: (n, d).
@@ -97,7 +99,7 @@ def near_copies(
     suspects = np.flatnonzero(_suspects(generated, training, scale, threshold))
     copies = np.zeros(len(generated), bool)
     if len(suspects):
-        copies[suspects] = nearest_distance(generated[suspects], training, scale) < threshold
+        copies[suspects] = nearest_distance(generated[suspects], training, scale) <= threshold
     return copies, threshold
 
 
@@ -110,7 +112,7 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
     rows = _rows(generated, scale) @ axes
     shortest, _ = _closest(rows, (block @ axes for block in _blocks(training, scale)))
     slack = 1e-5 * (1 + rows.square().sum(1))  # what float32 may add to a squared distance by cancellation
-    return (shortest < threshold**2 + slack).numpy()
+    return (shortest <= threshold**2 + slack).numpy()
 
 
 def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
@@ -126,7 +128,7 @@ class Memorisation:
     """Share of generated rows that are near-copies of training rows, by raw distance in model units.
 
     Args:
-        part: A near-copy is closer than this share of the median distance from held-out rows to training rows.
+        part: A near-copy is no farther than this share of the median distance from held-out rows to training rows.
     """
 
     scores: ClassVar[tuple[str, ...]] = ("near_copies",)
@@ -135,6 +137,7 @@ class Memorisation:
             "label": "Near-copies",
             "better": "lower",
             "what": "Share of samples closer to a training example than a quarter of the usual distance of new data.",
+            "without": "Near-copies have no score: more than half of the held-out examples are copies of training examples.",
         }
     }
 
@@ -146,6 +149,8 @@ class Memorisation:
         return True
 
     def __call__(self, samples: Samples) -> list[Score]:
-        """One score, "near_copies"; ``extra`` has the threshold."""
+        """One score, "near_copies"; ``extra`` has the threshold. None where the threshold is 0."""
         copies, threshold = near_copies(samples.generated, samples.training, samples.reference, samples.scale, self.part)
+        if threshold == 0:
+            return []
         return [Score("near_copies", float(copies.mean()), "lower", extra={"threshold": threshold})]

@@ -25,7 +25,7 @@ def flow(
     network: str | nn.Module = "auto",
     coupling: str = "independent",
     reuse: int = 1,
-    source: str | None = None,
+    source: str | Source | None = None,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 
@@ -36,6 +36,7 @@ def flow(
         coupling: independent, or ot for minibatch optimal transport.
         reuse: Steps for which one batch and its transport plan are kept.
         source: A data set to start from in the place of noise, by name or path; the flow then moves one set onto the other.
+            Training starts from its training split, sampling from its held-out split.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
@@ -43,7 +44,11 @@ def flow(
     """
     if coupling not in ("independent", "ot"):
         raise UsageError(f'Unknown coupling "{coupling}"; choose independent or ot.')
-    start = None if source is None else Source(source, space)
+    start = Source(source, space) if isinstance(source, str) else source
+    if start is not None and start.space.shape != space.shape:
+        raise UsageError(
+            f"The source is made for data of shape {start.space.shape}, the flow for {space.shape}; they must agree."
+        )
     couple = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
@@ -56,4 +61,5 @@ def flow(
         # the last step goes to the mean of the data: it must be short where structure is finer than pixels
         grid="shifted:0.3" if flat(space) else "time",
     )
-    return Recipe(method, denoising_training(space, made), "flow", "flow matching")
+    builds_on = () if start is None else ((f"the source {start.data}", start.seen),)
+    return Recipe(method, denoising_training(space, made), "flow", "flow matching", builds_on)

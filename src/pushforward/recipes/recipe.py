@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pushforward.data.seen import Seen
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Method
 
@@ -111,6 +112,8 @@ class Recipe:
         training: How it is trained.
         name: The recipe's name, for run folders and reports.
         family: What it is, in words.
+        builds_on: Names of the models and data sets that the method has learned from before its training, or learns from beside
+            the data, and what each has seen.
 
     Raises:
         UsageError: If ``training`` has settings for a player that the method does not have.
@@ -120,6 +123,7 @@ class Recipe:
     training: Training = field(default_factory=Training)
     name: str = "method"
     family: str = ""
+    builds_on: tuple[tuple[str, Seen], ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         known = self.method.players

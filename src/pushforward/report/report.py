@@ -15,6 +15,7 @@ finite are null. Unknown fields are kept and not shown.
 * ``machine``: any names and values, shown as they are.
 * ``metrics``, by name: label; better ("lower", "higher", "target"); target (number; null means the floor); what (one
   sentence); floor {mean, spread}: what real data scores against real data.
+* ``unscored``, by metric: the sentence that says why nobody has this score.
 * ``entrants``: list, in the order of the page; see below.
 * ``baseline``: name and scores of the no-network row.
 * ``commands``: command lines that make the comparison.

@@ -61,6 +61,12 @@ def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
         )
 
 
+def _missing(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Why a metric has no score."""
+    for why in (content.get("unscored") or {}).values():
+        yield from _worry(unmarked(why))
+
+
 def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
     """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over."""
     for metric in (chosen(content, QUALITY), chosen(content, DIVERSITY)):
@@ -227,6 +233,7 @@ def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
 RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
     _unscored,
     _against_no_network,
+    _missing,
     _memorised,
     _modes,
     _precision_and_recall,

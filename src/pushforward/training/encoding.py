@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from pushforward import recipes
 from pushforward.data import Dataset, PreparedSampler, Sampler, Space
+from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Encoded, Method
 from pushforward.methods.method import Coding, Preparing
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training.lineage import seen_by
 from pushforward.training.run import Run, load
 from pushforward.transports import Autoencoder
 
@@ -150,7 +152,15 @@ def in_latent(
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     made = function(space, size, **options)
-    return Recipe(Encoded(made.method, autoencoder), made.training, made.name, f"{made.family} in a latent space")
+    builds_on = (*made.builds_on, _ancestor(run))
+    return Recipe(Encoded(made.method, autoencoder), made.training, made.name, f"{made.family} in a latent space", builds_on)
+
+
+def _ancestor(run: str | Path | Run | Autoencoder) -> tuple[str, Seen]:
+    """The name of what encodes, and what it has seen."""
+    if isinstance(run, Autoencoder):
+        return "an autoencoder handed over in Python", Seen()
+    return (str(run.folder), run.seen) if isinstance(run, Run) else (str(run), seen_by(run))
 
 
 class _Alone:

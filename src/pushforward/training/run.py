@@ -18,6 +18,7 @@ import torch
 
 from pushforward import recipes, spec
 from pushforward.data import Dataset, Space
+from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe, Training
@@ -25,6 +26,7 @@ from pushforward.solvers import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
+from pushforward.training.lineage import read_seen
 from pushforward.training.parts import read_parts
 from pushforward.transports import Transport, inner_of
 
@@ -75,6 +77,15 @@ class Run:
         if found is None:
             raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
         return found
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The examples that it has learned from, and those that the models it builds on have.
+
+        Raises:
+            CheckpointError: If the folder's record of them is damaged.
+        """
+        return read_seen(self.folder, self.spec)
 
     def losses(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.

@@ -87,6 +87,7 @@ def prepare(
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init = source.folder
         restore(made.method, source.method.state_dict(), source.folder)
+        made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
     folder = free_folder(out, data.name, made.name)
     budget = _budget(steps, samples, seconds)
     files = [Path(path) for path in plugins]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pushforward.data import Batch, Dataset, Space
 from pushforward.data.keys import permutation
+from pushforward.data.seen import seen_in_training
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Method, Now
@@ -29,6 +30,7 @@ from pushforward.training.ema import Average
 from pushforward.training.encoding import sampler_of
 from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
 from pushforward.training.landscape import landscape
+from pushforward.training.lineage import write_seen
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts, write_parts
@@ -116,6 +118,7 @@ class Trainer:
         )
         if content is None:
             settings["parts"] = write_parts(out, self.method)
+            settings["rows"] = write_seen(out, seen_in_training(data, recipe.builds_on))
             content = write_new(out, recipe, data, budget, settings, plugins)
         self.content = content
 

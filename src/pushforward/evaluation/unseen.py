@@ -1,0 +1,36 @@
+"""Whether the held-out examples are new to a model that is judged on them."""
+
+from __future__ import annotations
+
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.training import Run
+from pushforward.training.lineage import leaks
+
+__all__ = ["check_unseen", "unseen_warnings"]
+
+
+def check_unseen(name: str, run: Run, data: Dataset) -> None:
+    """Refuse a run that was trained on held-out examples of the data.
+
+    Raises:
+        UsageError: Saying how many.
+        CheckpointError: If the run's record of its training examples is damaged.
+    """
+    own, _ = run.seen.overlaps(data)
+    if own:
+        raise UsageError(
+            f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of {data.name}, so its scores there "
+            "would mean nothing. Judge it on the data that it was trained on, or on other examples, or train a new run."
+        )
+
+
+def unseen_warnings(run: Run, data: Dataset) -> tuple[str, ...]:
+    """What a report must say of a run whose ancestors have seen held-out examples, or of which that is not known."""
+    warnings = leaks(run.seen, data)
+    if run.seen.own is None and run.spec.get("rows_fingerprint") != data.rows_fingerprint:
+        warnings += (
+            f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
+            "unknown.",
+        )
+    return warnings

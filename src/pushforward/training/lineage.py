@@ -1,0 +1,104 @@
+"""The hashes of a run's training examples in its folder, and what follows from them for whoever judges it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.data import Dataset
+from pushforward.data.seen import Seen
+from pushforward.errors import CheckpointError
+from pushforward.training import checkpoint as checkpoints
+
+__all__ = ["leaks", "read_seen", "seen_by", "write_seen"]
+
+_FILE = "rows.safetensors"
+
+
+def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
+    """Write the hashes to ``folder/rows.safetensors``, whole or not at all.
+
+    Returns:
+        What the run's spec says of them: the file's sha256, and the names of models and data sets that the run builds on.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    path = folder / _FILE
+    temporary = path.with_name(f".tmp-{os.getpid()}-{_FILE}")
+    own = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
+    with checkpoints._disk(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file({"own": own, "inherited": seen.inherited}, temporary)
+            checkpoints._flush(temporary)
+            os.replace(temporary, path)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    return {"sha256": checkpoints.sha256(path), "builds_on": list(seen.names), "unknown": list(seen.unknown)}
+
+
+def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
+    """What a run has learned from. Runs of earlier versions do not say it, nor what the models that they build on have seen.
+
+    Args:
+        folder: The run's folder.
+        content: What its ``spec.json`` holds.
+
+    Raises:
+        CheckpointError: If the file is missing or differs from what was written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    about = content.get("rows")
+    if about is None:
+        named = (content.get("init"), (content.get("asked") or {}).get("latent"))
+        builds_on = tuple(str(name) for name in named if name)
+        return Seen(names=builds_on, unknown=builds_on)
+    path = folder / _FILE
+    try:
+        if not path.is_file() or checkpoints.sha256(path) != about["sha256"]:
+            raise OSError("it is missing or differs from what was written (sha256)")
+        rows = load_file(path)
+        return Seen(rows["own"], rows["inherited"], tuple(about["builds_on"]), tuple(about["unknown"]))
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
+            "run came from."
+        ) from error
+
+
+def seen_by(folder: str | Path) -> Seen:
+    """What a run has learned from, by its folder; unknown for a folder that is no run, such as one that diffusers wrote."""
+    path = Path(folder)
+    if not (path / "spec.json").is_file():
+        return Seen()
+    content = checkpoints.read_json(path / "spec.json")
+    return read_seen(path, content if isinstance(content, dict) else {})
+
+
+def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
+    """What has to be said where a model that builds on others is judged on held-out examples, in sentences; mostly nothing."""
+    _, inherited = seen.overlaps(data)
+    sentences = []
+    if inherited:
+        sentences.append(
+            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of what it "
+            f"builds on ({', '.join(seen.names)}), so its scores are better than they would be on unseen data."
+        )
+    if seen.unknown:
+        sentences.append(
+            f"it builds on {', '.join(seen.unknown)}, which does not say on which examples it was trained: whether the held-out "
+            f"examples of {data.name} are among them is unknown."
+        )
+    return tuple(sentences)

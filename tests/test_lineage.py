@@ -1,0 +1,165 @@
+"""A run keeps the hashes of its training examples: whoever builds on it is not judged silently on what it has seen."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from laws import recipe_for, space_data
+from test_training import assert_same, final_state
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.data import Split
+from pushforward.data.dataset import build
+from pushforward.data.row_hashes import row_hashes
+from pushforward.data.seen import Seen
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.compare import check_model, compare_models
+from pushforward.training.lineage import leaks, read_seen, seen_by
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+
+
+def swapped(data, rows):
+    """The same rows, of which so many held-out ones are in the training split and the other way round."""
+    train, held_out = data.train.x.copy(), data.held_out.x.copy()
+    train[:rows], held_out[:rows] = held_out[:rows], data.train.x[:rows]
+    return dataclasses.replace(data, name="swapped", train=Split(train), held_out=Split(held_out))
+
+
+def fitted(data, folder, **options):
+    return pf.fit(recipe_for("vae", data), data, steps=1, out=folder, **options)
+
+
+def test_a_run_records_its_training_rows_and_no_others(tmp_path):
+    data = space_data((2,), labels=False)
+    run = fitted(data, tmp_path / "run")
+    seen = pf.load(run.folder).seen
+    np.testing.assert_array_equal(seen.own, np.unique(row_hashes(data.train.x)))
+    assert (len(seen.inherited), seen.names, seen.unknown) == (0, (), ())
+    assert seen.overlaps(data) == (0, 0)
+    assert seen.overlaps(swapped(data, 7)) == (7, 0)
+
+
+def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
+    data = space_data((2,), labels=False)
+    run = fitted(data, tmp_path / "run")
+    judges = (
+        lambda d: pf.evaluate(run, d, repeats=1),
+        lambda d: compare_models({"it": run}, d),
+        lambda d: check_model("it", run, d),
+    )
+    for judge in judges:
+        with pytest.raises(UsageError, match=r"was trained on 1 of the 24 held-out examples"):
+            judge(swapped(data, 1))
+    with pytest.raises(UsageError, match="held-out examples"):
+        pf.evaluate(run, swapped(data, 3), metrics=["bpd"])
+    assert pf.evaluate(run, data, repeats=1)["entrants"][0]["warnings"] == []
+
+
+def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_path):
+    data = space_data((2,), labels=False)
+    other = swapped(data, 5)
+    first = fitted(data, tmp_path / "first")
+    second = fitted(other, tmp_path / "second", init=first.folder)
+    third = fitted(other, tmp_path / "third", init=second.folder)
+    for run, names in ((second, "first"), (third, "second.*first")):
+        assert run.seen.overlaps(other) == (0, 5)
+        models = {"it": run, "new": fitted(other, tmp_path / f"new-{run.name}")}
+        report = pf.Report(*compare_models(models, other, repeats=1, curve=False))
+        (said,) = [one for one in report.verdict if "held-out examples" in one]
+        assert said.startswith("it: 5 of the 24 held-out examples of swapped")
+        for name in names.split(".*"):
+            assert str(tmp_path / name) in said
+        assert "5 of the 24" in report.to_markdown()
+    assert fitted(data, tmp_path / "fourth", init=first.folder).seen.overlaps(data) == (0, 0)
+
+
+def test_earlier_runs_say_that_nothing_is_known(tmp_path):
+    data = space_data((2,), labels=False)
+    first = fitted(data, tmp_path / "first")
+    (first.folder / "rows.safetensors").unlink()
+    del first.spec["rows"]
+    first.__dict__.pop("seen", None)
+    assert pf.evaluate(first, data, repeats=1)["entrants"][0]["warnings"] == [], "its own data and split are its fingerprint's"
+    (said,) = pf.evaluate(first, space_data((2,), labels=False, seed=3), repeats=1)["entrants"][0]["warnings"]
+    assert "is unknown" in said
+    second = fitted(data, tmp_path / "second")
+    content = {**second.spec, "init": "runs/old"}
+    del content["rows"]
+    seen = read_seen(second.folder, content)
+    assert (seen.own, len(seen.inherited), seen.names, seen.unknown) == (None, 0, ("runs/old",), ("runs/old",))
+    (said,) = leaks(Seen(np.zeros(1, np.uint64)).joined_by("runs/old", Seen()), data)
+    assert "runs/old, which does not say on which examples it was trained" in said
+
+
+def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_path):
+    data = space_data((2,), labels=False)
+    run = fitted(data, tmp_path / "run")
+    path = run.folder / "rows.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    again = pf.load(run.folder)
+    again.transport.sample(2)
+    for use in (lambda: pf.evaluate(again, data), lambda: fitted(data, tmp_path / "next", init=run.folder)):
+        with pytest.raises(CheckpointError, match=r"rows\.safetensors.*differs"):
+            use()
+    path.unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        _ = pf.load(run.folder).seen
+
+
+def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    other = swapped(data, 4)
+    coder = pf.fit(pf.recipes.autoencoder(data.space, "tiny"), data, steps=1, out=tmp_path / "coder")
+    for way in (coder, coder.folder):
+        recipe = pf.in_latent("flow", other, way, "tiny")
+        assert [name for name, _ in recipe.builds_on] == [str(coder.folder)]
+    run = pf.fit(recipe, other, steps=1, out=tmp_path / "run")
+    assert pf.load(run.folder).seen.overlaps(other) == (0, 4)
+    ((name, seen),) = pf.in_latent("flow", other, coder.method.autoencoder(), "tiny").builds_on
+    assert (name, seen.own) == ("an autoencoder handed over in Python", None)
+    assert seen_by(tmp_path).own is None
+
+
+def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):
+    data = space_data((2,), labels=False)
+    first = fitted(data, tmp_path / "first")
+    whole = pf.fit(recipe_for("vae", data), data, steps=4, out=tmp_path / "whole", init=first.folder)
+    pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "parts", init=first.folder)
+    parts = pf.resume(tmp_path / "parts", steps=4, data=data)
+    assert parts.spec["rows"] == whole.spec["rows"]
+    assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A file of vectors, and one in which six held-out rows were left out and six training rows are held out."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
+    data = build("x", Split(x))
+    np.savez("first.npz", x=data.train.x, x_test=data.held_out.x)
+    np.savez("other.npz", x=data.train.x[6:], x_test=np.concatenate([data.train.x[:6], data.held_out.x]))
+    return tmp_path
+
+
+def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, capsys):
+    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "first.npz", "--out", "a"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--init", "a", "--out", "b"]) == 0
+    said = capsys.readouterr().err
+    assert "b: warning: 6 of the" in said
+    assert main(["evaluate", "b", "--repeats", "1"]) == 0
+    assert "warning: 6 of the" in capsys.readouterr().out
+    assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--out", "c"]) == 0
+    assert main(["evaluate", "c", "--repeats", "1"]) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert main(["evaluate", "c", "--repeats", "1", "--weaker", "a"]) == 0
+    assert "warning: 6 of the" in capsys.readouterr().out
+    assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
+    assert "6 of the" in (files / "report" / "report.md").read_text()
+    assert torch.isfinite(pf.load("b").transport.sample(2)).all()
