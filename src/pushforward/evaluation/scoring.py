@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from torch import Tensor
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import Stack
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
+from pushforward.evaluation.halves import halves, restacked
 from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.metrics.memorisation import Memorisation
 
 __all__ = ["MOST", "Floor", "compared", "deviation", "floors", "ratio", "score"]
 
@@ -26,11 +30,12 @@ MOST = 10_000
 
 @dataclass(frozen=True)
 class Floor:
-    """What training rows score against held-out rows: the value that a perfect model has.
+    """What training rows that the features were not fitted on score against held-out rows: the value that a perfect model has.
 
     Args:
         mean: Over all redraws.
-        spread: Their standard deviation.
+        spread: The standard deviation of a score of n new rows. Redraws share rows, so theirs is less, by the square root of
+            1 - n / (the rows that they are drawn from), and is divided by that.
         values: One for each redraw.
     """
 
@@ -44,20 +49,23 @@ def compared(dataset: Dataset, n: int | None = None) -> int:
 
     Args:
         dataset: Its held-out split is the reference.
-        n: The wish; None takes min(held-out rows, half of the training rows, 10,000).
+        n: The wish; None takes min(held-out rows, half of the training rows that floors are drawn from, 10,000).
 
     Raises:
-        UsageError: If n is more than the held-out or all but one of the training rows, or less than 2.
+        UsageError: If n is more than the held-out rows or all but one of those that floors are drawn from, or less than 2.
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
-    most = min(held_out, train - 1)
+    drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset).drawn)
+    most = min(held_out, drawn - 1)
     if most < 2:
-        raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least 3 and 2.")
+        least = 3 if drawn == train else 5
+        raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least {least} and 2.")
     if n is None:
-        return max(2, min(held_out, train // 2, MOST))
+        return max(2, min(held_out, (drawn + 1) // 2, MOST))
     if not 2 <= n <= most:
-        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows), got {n}.")
+        half = "" if drawn == train or most == held_out else f", and {train} training rows, of which real data's scores take half"
+        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows{half}), got {n}.")
     return n
 
 
@@ -113,7 +121,10 @@ def floors(
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
 ) -> dict[str, Floor]:
-    """What n training rows score in the place of generated ones, the other training rows being the training set.
+    """What n training rows score in the place of generated ones.
+
+    They are drawn from those that the features were not fitted on (``features.halves``), for stacked images stacked anew from
+    such images. Metrics are given the other training rows as the training set.
 
     Args:
         dataset: The data.
@@ -128,14 +139,20 @@ def floors(
     if path is not None and (found := _read(path)) is not None:
         return found
     values: dict[str, list[float]] = {}
-    for scores in _redrawn(dataset, features, n, redraws, chosen):
-        for name, one in scores.items():
-            values.setdefault(name, []).append(one.value)
-    made = {name: Floor(float(np.mean(row)), deviation(row) if len(row) > 1 else 0.0, tuple(row)) for name, row in values.items()}
+    drawn = _Redraws(dataset, features, n, redraws)
+    for scores in drawn.scores(chosen):
+        for name, value in scores.items():
+            values.setdefault(name, []).append(value)
+    made = {name: _floor(row, drawn.share) for name, row in values.items()}
     if path is not None:
         content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in made.items()}
         write_whole(path, json.dumps({"format_version": 1, "key": path.stem, "floors": content}).encode())
     return made
+
+
+def _floor(values: Sequence[float], share: float) -> Floor:
+    spread = deviation(values) / math.sqrt(1 - share) if len(values) > 1 else 0.0
+    return Floor(float(np.mean(values)), spread, tuple(values))
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -150,26 +167,60 @@ def ratio(value: Score | float, floor: Floor) -> float | None:
     return (value.value if isinstance(value, Score) else float(value)) / floor.mean
 
 
-def _redrawn(dataset: Dataset, features: Features, n: int, redraws: int, chosen: _Choice) -> Any:
-    train, held_out = dataset.train, dataset.held_out
-    orders = [np.random.Generator(np.random.Philox(key=redraw)).permutation(len(train)) for redraw in range(redraws)]
-    used = np.unique(np.concatenate([order[:n] for order in orders]))
-    place = np.full(len(train), -1)
-    place[used] = np.arange(len(used))
-    of_train = _features_of(train, used, features, n)
-    of_held_out = _features_of(held_out, np.arange(len(held_out)), features, n)
-    rows = train.x.reshape(len(train), -1)
-    for redraw, order in enumerate(orders):
-        picked, reference = order[:n], _some(len(held_out), n, redraw)
-        samples = Samples(
-            generated=_flat(train.data_units(picked)),
-            reference=_flat(held_out.data_units(reference)),
-            training=rows[np.sort(order[n:])],
-            generated_features=of_train[place[picked]],
-            reference_features=of_held_out[reference],
-            **_about(dataset, features),
-        )
-        yield _measure(samples, chosen)
+class _Redraws:
+    """The rows of all redraws of a floor, and their scores.
+
+    Attributes:
+        share: n over the number of rows that are drawn from.
+    """
+
+    def __init__(self, dataset: Dataset, features: Features, n: int, redraws: int) -> None:
+        self.dataset, self.features, self.n = dataset, features, n
+        self.split, rows = dataset.train, features.halves.drawn
+        if isinstance(dataset.truth, Stack):
+            self.split, rows = restacked(dataset.truth, rows, 2 * n, 1), np.arange(2 * n)
+        self.share = n / len(rows)
+        self.picks = [rows[_shuffled(len(rows), redraw)[:n]] for redraw in range(redraws)]
+        self.references = [_some(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
+        self.used = np.unique(np.concatenate(self.picks))
+
+    def scores(self, chosen: _Choice) -> Iterator[dict[str, float]]:
+        """The scores of each redraw by name."""
+        held_out, about = self.dataset.held_out, _about(self.dataset, self.features)
+        of_drawn = _features_of(self.split, self.used, self.features, self.n)
+        of_held_out = _features_of(held_out, np.arange(len(held_out)), self.features, self.n)
+        copies = {number: self._copies(metric) for number, (metric, _) in enumerate(chosen) if self._leaves_out(metric)}
+        for picked, reference in zip(self.picks, self.references, strict=True):
+            at = np.searchsorted(self.used, picked)
+            samples = Samples(
+                generated=_flat(self.split.data_units(picked)),
+                reference=_flat(held_out.data_units(reference)),
+                training=self._others(picked),
+                generated_features=of_drawn[at],
+                reference_features=of_held_out[reference],
+                **about,
+            )
+            found: dict[str, float] = {}
+            for number, (metric, names) in enumerate(chosen):
+                if number not in copies:
+                    found |= {name: one.value for name, one in _measure(samples, [(metric, names)]).items()}
+                elif (flags := copies[number]) is not None:
+                    found |= dict.fromkeys(names, float(flags[at].mean()))
+            yield found
+
+    def _others(self, picked: np.ndarray) -> np.ndarray:
+        rows = self.dataset.train.x.reshape(len(self.dataset.train), -1)
+        return rows if self.split is not self.dataset.train else np.delete(rows, picked, axis=0)
+
+    def _leaves_out(self, metric: Metric) -> bool:
+        """Whether rows must be compared with all training rows but themselves."""
+        return isinstance(metric, Memorisation) and self.split is self.dataset.train
+
+    def _copies(self, metric: Any) -> np.ndarray | None:
+        train, held_out = self.dataset.train, self.dataset.held_out
+        references = [_flat(held_out.data_units(reference)) for reference in self.references]
+        scale = _about(self.dataset, self.features)["scale"]
+        return copied(train.x.reshape(len(train), -1), self.used, references, scale, metric.part)
 
 
 def _features_of(split: Split, index: np.ndarray, features: Features, n: int) -> np.ndarray:
@@ -179,9 +230,11 @@ def _features_of(split: Split, index: np.ndarray, features: Features, n: int) ->
 
 def _some(rows: int, n: int, seed: int) -> np.ndarray:
     """Choose n of the rows, in their order: all of them, or a draw that depends on the seed alone."""
-    if n == rows:
-        return np.arange(rows)
-    return np.sort(np.random.Generator(np.random.Philox(key=seed)).permutation(rows)[:n])
+    return np.arange(rows) if n == rows else np.sort(_shuffled(rows, seed)[:n])
+
+
+def _shuffled(rows: int, seed: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=seed)).permutation(rows)
 
 
 def _flat(x: Tensor) -> np.ndarray:
@@ -247,7 +300,10 @@ def _source(chosen: _Choice) -> bytes:
     import inspect
     import sys
 
-    files = {inspect.getfile(type(metric)) for metric, _ in chosen} | {inspect.getfile(sys.modules[__name__])}
+    files = {inspect.getfile(type(metric)) for metric, _ in chosen}
+    files |= {
+        inspect.getfile(one) for one in (sys.modules[__name__], sys.modules[copied.__module__], sys.modules[halves.__module__])
+    }
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 

@@ -1,0 +1,119 @@
+"""The small classifier whose last hidden layer is the space in which labelled data is compared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.space import Space
+
+__all__ = ["ROWS", "Classifier", "accuracy", "apart", "train_classifier"]
+
+SIDE = 32
+"""Larger images are shrunk to this for the classifier."""
+SEEN = 120_000
+"""Images that the classifier is trained on, counted over all epochs (2 epochs at least, 40 at most)."""
+ROWS = 1000
+"""Rows that go through the classifier at a time."""
+
+
+class Classifier(nn.Module):
+    """A small network from rows in model units to class scores; ``hidden`` is its last hidden layer."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int, width: int = 128) -> None:
+        super().__init__()
+        self.image = len(shape) == 3
+        if self.image:
+            sides = [min(side, SIDE) for side in shape[1:]]
+            coarse = [(side + 3) // 4 for side in sides]
+            self.sides = tuple(sides)
+            self.body = nn.Sequential(
+                *_convolution(shape[0], 16, 1), *_convolution(16, 32, 2), *_convolution(32, 64, 2), nn.Flatten()
+            )
+            inside = 64 * coarse[0] * coarse[1]
+        else:
+            self.body = nn.Sequential(nn.Linear(shape[0], width), nn.BatchNorm1d(width), nn.SiLU())
+            inside = width
+        self.last = nn.Linear(inside, width)
+        self.head = nn.Linear(width, classes)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(n, width) activations."""
+        if self.image:
+            if x.shape[2:] != self.sides:
+                x = functional.interpolate(x, size=self.sides, mode="bilinear", antialias=True, align_corners=False)
+            x = x.contiguous(memory_format=torch.channels_last)
+        return functional.silu(self.last(functional.dropout(self.body(x), 0.2, self.training)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, classes) scores."""
+        return self.head(self.hidden(x))
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU()]
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """One thread, so that the result does not depend on how many there are, and a random state of its own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0) -> Classifier:
+    """Train a classifier on labelled training rows; torch's global generator is left as it was.
+
+    Args:
+        dataset: With labels.
+        index: Numbers of the training rows, at least two; None for all.
+        seed: Of weights, order and dropout.
+    """
+    split = dataset.train
+    assert split.labels is not None, "a classifier needs labels"
+    index = np.arange(len(split)) if index is None else index
+    labels = torch.from_numpy(np.asarray(split.labels[index], dtype=np.int64))
+    with apart():
+        torch.default_generator.manual_seed(seed)
+        network = Classifier(dataset.space.shape, len(dataset.space.classes))
+        network = network.to(memory_format=torch.channels_last) if network.image else network  # type: ignore[call-overload]
+        rows, batch = len(labels), min(128, len(labels))
+        epochs = min(40, max(2, round(SEEN / rows)))
+        order = np.random.Generator(np.random.Philox(seed))
+        steps = epochs * (rows // batch)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=0.2)
+        for _ in range(epochs):
+            shuffled = order.permutation(rows)
+            for start in range(0, rows - batch + 1, batch):
+                picked = shuffled[start : start + batch]
+                scores = network(dataset.space.to_model(split.data_units(index[picked])))
+                optimizer.zero_grad(set_to_none=True)
+                functional.cross_entropy(scores, labels[picked], label_smoothing=0.05).backward()
+                optimizer.step()
+                rate.step()
+    return network.eval().requires_grad_(False)
+
+
+def accuracy(network: Classifier, space: Space, split: Split) -> float:
+    """The share of labelled rows of which the network gives the right class."""
+    assert split.labels is not None
+    right = 0
+    for start in range(0, len(split), ROWS):
+        rows = slice(start, start + ROWS)
+        with torch.no_grad():
+            found = network(space.to_model(split.data_units(rows))).argmax(1).numpy()
+        right += int((found == split.labels[rows]).sum())
+    return right / len(split)

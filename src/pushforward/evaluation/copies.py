@@ -1,0 +1,46 @@
+"""The floor of near-copies: how many training rows have a near-copy among all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.metrics.memorisation import near_copies
+
+__all__ = ["copied"]
+
+
+def copied(
+    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
+) -> NDArray[np.bool_] | None:
+    """Which rows are near-copies of the other rows of a set, as samples of a model are of all training rows.
+
+    A model's samples are compared with the whole training set. Comparing the rows of one redraw with what the redraw leaves of
+    it would miss the twins that it takes away. So the rows are judged in as many blocks as there are references, each
+    against all rows outside of its block.
+
+    Args:
+        x: (k, d) training rows; float32, or uint8 where 255 stands for 1.
+        used: Numbers of the rows that are judged, sorted.
+        references: Held-out rows (m, d) that set a block's threshold.
+        scale: What each column is divided by, (d,).
+        part: As `near_copies` has it.
+
+    Returns:
+        For each of ``used``; None where a threshold is 0, so that nothing can be said.
+    """
+    found = np.zeros(len(used), bool)
+    for block, reference in enumerate(references):
+        mine = np.arange(block, len(used), len(references))
+        if not len(mine):
+            continue
+        others = np.ones(len(x), bool)
+        others[used[mine]] = False
+        rows = x[used[mine]].astype(np.float32)
+        rows = rows / np.float32(255) if x.dtype == np.uint8 else rows
+        found[mine], threshold = near_copies(rows, x[others], reference, scale, part)
+        if threshold == 0:
+            return None
+    return found

@@ -1,0 +1,94 @@
+"""Which training rows the features are fitted on, and from which ones the floors are drawn.
+
+Features that were fitted on a row see it otherwise than a new one: a classifier pulls its own training rows to the centre of
+their class. A floor of such rows is not what a perfect model scores, whose samples are new to the classifier. So features
+are fitted on one half of the training rows, and floors are drawn from the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.keys import mix, permutation
+from pushforward.data.stacked import Stack
+
+__all__ = ["Halves", "Kind", "halves", "kind_of", "labelled", "restacked"]
+
+Kind = Literal["raw", "classifier", "pca"]
+
+_KEY = 0xF1_7ED
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Rows of a training split, by number; of stacked images, rows of the images that are stacked.
+
+    Args:
+        fitted: What features are fitted on, int64, sorted.
+        drawn: What floors are drawn from, int64, sorted; it shares no row with ``fitted``, except where ``halves`` says so.
+    """
+
+    fitted: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+
+def halves(dataset: Dataset) -> Halves:
+    """Split the training rows; the same rows for the same number of rows and labels.
+
+    The half for the features holds at least one row of each class that has one. Raw features (toys) have nothing to overfit:
+    only their centre and one scale are measured. There both parts are all rows.
+    """
+    if kind_of(dataset) == "raw":
+        rows = np.arange(len(dataset.train))
+        return Halves(rows, rows)
+    split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
+    order = permutation(len(split), _KEY)
+    count = max(1, len(split) // 2)
+    first = order[:count]
+    if split.labels is not None:
+        of_rest = split.labels[order[count:]]
+        classes, at = np.unique(of_rest, return_index=True)
+        lost = ~np.isin(classes, split.labels[first])
+        first = np.concatenate([first, order[count:][at[lost]]])
+    fitted = np.sort(first)
+    return Halves(fitted, np.setdiff1d(order, fitted))
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """Which features a data set has: "raw" for toys, "classifier" where there are labels, "pca" for the rest."""
+    space = dataset.space
+    if space.kind == "vector" and (space.size <= 3 or (dataset.truth is not None)):
+        return "raw"
+    return "classifier" if labelled(dataset) else "pca"
+
+
+def labelled(dataset: Dataset) -> bool:
+    """Whether there is a classifier: from two classes, and two rows in each half."""
+    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
+
+
+def restacked(truth: Stack, images: NDArray[np.int64], rows: int, *key: int) -> Split:
+    """New rows of stacked images, made of some of the training images alone, in the classes' proportions among all of them.
+
+    Args:
+        truth: Of the stacked data.
+        images: Numbers of the images, rows of ``truth.base.train``.
+        rows: How many rows to make.
+        key: Words on which depends which images meet.
+    """
+    train = truth.base.train
+    assert train.labels is not None
+    places = np.arange(rows * truth.channels)
+    wanted = train.labels[(mix(_KEY, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
+    picked, which = np.empty(len(places), np.int64), mix(_KEY, *key, 1, places)
+    for label in np.unique(wanted):
+        own, here = images[train.labels[images] == label], wanted == label
+        own = own if len(own) else np.flatnonzero(train.labels == label)
+        picked[here] = own[(which[here] % np.uint64(len(own))).astype(np.int64)]
+    x = train.x[picked, 0]
+    return Split(x.reshape(rows, truth.channels, *x.shape[1:]))
