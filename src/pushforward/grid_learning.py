@@ -90,7 +90,7 @@ def learn_grid(
     every = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
-        learn.some(i, batch).loss(flow, parameters.times()).backward()
+        learn.some(i, batch).loss(flow, parameters.times()).backward(inputs=list(parameters.parameters()))
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - i / rounds)
         optimizer.step()

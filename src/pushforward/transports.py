@@ -304,12 +304,39 @@ class Flow(Transport):
             yield stop, x
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Solve from time ``start`` to ``stop`` on as many steps, uniform in log-SNR (or towards noise where stop > start)."""
+        """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
+
+        At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last step, by the data
+        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does.
+
+        Args:
+            x: The state at ``start``, (n, *shape), model units.
+            start: A time in [0, 1].
+            stop: Another one; it may be the later one, towards noise.
+            condition: None or a dict of tensors with n rows.
+            draws: One row of randomness per sample, for stochastic solvers.
+
+        Returns:
+            The state at ``stop``.
+
+        Raises:
+            UsageError: For a time outside [0, 1].
+        """
+        if not (0 <= start <= 1 and 0 <= stop <= 1):
+            raise UsageError(f"Times of a solve lie in [0, 1], from data to noise; got {start} and {stop}.")
         path = self.denoiser.path
-        ends = path.log_snr(torch.tensor([start, stop], dtype=torch.float64))
-        times = path.time(torch.linspace(float(ends[0]), float(ends[1]), self.steps + 1, dtype=torch.float64)).numpy()
-        times[0], times[-1] = start, stop
-        return self._last(self.walk(x, times, condition, draws))
+        low = path.ends[0]
+        if start == 0:
+            x, start = x * float(self._edge(low).alpha), low
+        if start == stop:
+            return x
+        if stop == 0 and (start <= low or self.steps == 1):
+            return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
+        end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)
+        ends = path.log_snr(torch.tensor([start, end], dtype=torch.float64))
+        times = path.time(torch.linspace(float(ends[0]), float(ends[1]), steps + 1, dtype=torch.float64)).numpy()
+        times[0], times[-1] = start, end
+        return self._last(self.walk(x, np.append(times, last), condition, draws))
 
     def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""

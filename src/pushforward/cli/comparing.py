@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,6 +78,7 @@ def compare(
     from pushforward.evaluation.scoring import compared
     from pushforward.report import compare as judge
     from pushforward.training import Progress, load
+    from pushforward.training.folders import new_folder
     from pushforward.training.start import prepare
 
     fresh, finished = _sorted(entrants)
@@ -113,9 +115,10 @@ def compare(
             recipe = recipe_of(name, loaded, size or "small", values[name], changes, number)
             made.append((name, number, recipe.name if trainings == 1 else f"{recipe.name}-{number}", recipe))
     models: dict[str, Any] = _named(runs, [own for *_, own, _ in made])
-    folder = folder or _report_folder(None, loaded.name)
+    # a folder for new runs is made at once, so that two comparisons cannot take one folder
+    folder = new_folder(out, f"compare-{loaded.name}", "report") if made else folder or _report_folder(None, loaded.name)
     progress = Progress()
-    with nothing_left(folder):
+    with nothing_left(folder) if made else nullcontext():
         trainers = [
             prepare(
                 recipe,
@@ -169,7 +172,7 @@ def _refuse(options: dict[str, Any], why: str) -> None:
 
 def _report_folder(out: str | None, data: str = "") -> Path:
     """Where the report goes: ``out``, which must not exist, or a free default."""
-    from pushforward.training.run import free_folder
+    from pushforward.training.folders import free_folder
 
     if out is None:
         return free_folder(None, f"compare-{data}", "report")

@@ -117,8 +117,7 @@ def recipe_of(
         once = "" if data.probabilities is None else ", as they were drawn once,"
         say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
         made = seeded(lambda: in_latent(function, data, latent, size, device=device, plugins=plugins, **values), seed)
-    players = {p: {k: v for k, v in own.items() if k not in changes} for p, own in made.training.players.items()}
-    return dataclasses.replace(made, training=dataclasses.replace(made.training, players=players, **changes))
+    return dataclasses.replace(made, training=made.training.changed(**changes))
 
 
 def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:

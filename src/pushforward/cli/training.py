@@ -87,12 +87,11 @@ def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """Remove a new folder if what is done with it fails before anything was saved."""
-    existed = folder.exists()
+    """Remove a folder that the caller has just made, if what is done with it fails before anything was saved."""
     try:
         yield
     except BaseException:
-        if not existed and not any(folder.glob("**/checkpoints/step_*")):
+        if not any(folder.glob("**/checkpoints/step_*")):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -158,7 +157,7 @@ def train(
         json: Print the result as JSON.
     """
     from pushforward.training import Progress
-    from pushforward.training.run import free_folder
+    from pushforward.training.folders import free_folder
     from pushforward.training.start import prepare
 
     ends = amounts(steps, budget, samples)
@@ -175,23 +174,21 @@ def train(
     made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
     if start is not None:
         _check_start(start, made)
-    folder = free_folder(out, loaded.name, made.name)
-    with nothing_left(folder):
-        trainer = prepare(
-            made,
-            loaded,
-            **ends,
-            out=folder,
-            seed=seed,
-            init=start,
-            plugins=[*own, *others],
-            asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None}),
-            device=where,
-            augment=words(augment),
-            checkpoint_every=checkpoint_every,
-            progress=Progress(),
-        )
-        announce(trainer)
+    trainer = prepare(
+        made,
+        loaded,
+        **ends,
+        out=out,
+        seed=seed,
+        init=start,
+        plugins=[*own, *others],
+        asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None}),
+        device=where,
+        augment=words(augment),
+        checkpoint_every=checkpoint_every,
+        progress=Progress(),
+    )
+    announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
 
@@ -283,6 +280,8 @@ def resume(
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     if trainer.done:
         say(f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N")
+    elif not trainer.saved:
+        say(f"{run} was never saved: starting it from its first step")
     else:
         total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
         say(f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified")

@@ -18,6 +18,11 @@ from pushforward.networks.embedding import Condition, Conditioning, Film, Modula
 __all__ = ["Attention", "Level", "Norm", "ResidualBlock", "UNet", "attend", "fold", "pad_to"]
 
 
+def forward_mode() -> bool:
+    """Whether forward-mode derivatives are being taken (`torch.func.jvp`, dual levels)."""
+    return forward_ad._current_level >= 0
+
+
 class Norm(nn.Module):
     """Group normalisation with groups of about 16 channels, differentiable in forward mode as well.
 
@@ -43,8 +48,10 @@ class Norm(nn.Module):
             (n, width, h, w).
         """
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
-        laid_out = x.contiguous() if forward_ad._current_level >= 0 else x
-        return F.group_norm(laid_out, self.groups, self.weight, self.bias)
+        # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
+        if forward_mode():
+            return F.group_norm(x.contiguous().to(self.weight.dtype), self.groups, self.weight, self.bias).to(x.dtype)
+        return F.group_norm(x, self.groups, self.weight, self.bias)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
@@ -75,8 +82,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 256:
         # The fused CPU kernel takes 2 to 4 times as long in bfloat16 (49 tokens, 128 channels, forward and backward).
-        return ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(3) @ v
+        return _attend_plainly(q, k, v)
+    if forward_mode():  # fused kernels have no forward-mode derivative
+        return _attend_plainly(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(3) @ v
 
 
 class ResidualBlock(nn.Module):

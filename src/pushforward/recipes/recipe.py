@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pushforward.data.seen import Seen
@@ -97,6 +97,18 @@ class Training:
             raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")
         if clip is not None and not clip > 0:
             raise UsageError(f"clip{of} must be positive, or None to leave gradients alone; got {clip}.")
+
+    def changed(self, **changes: Any) -> Training:
+        """These settings with others in their place, which count for every player.
+
+        A player's own learning rate keeps its ratio to the common one, as lazy regularisation and games of two speeds need.
+        """
+        players = {player: {k: v for k, v in own.items() if k not in changes} for player, own in self.players.items()}
+        if "lr" in changes:
+            for player, own in self.players.items():
+                if "lr" in own:
+                    players[player]["lr"] = own["lr"] * (changes["lr"] / self.lr)
+        return replace(self, players=players, **changes)
 
     def of(self, player: str, name: str) -> Any:
         """A setting for one player."""

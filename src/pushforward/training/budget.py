@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pushforward.errors import UsageError
 
-__all__ = ["Budget", "Clock"]
+__all__ = ["Budget", "Clock", "Stage"]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _COUNTS = {"": 1, "k": 1_000, "m": 1_000_000}
 SETTLE = 2 / 3
-"""The share of a seconds budget after which the number of steps is fixed, so that the rest is exactly repeatable."""
+"""The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
+CHECKS = 48
+"""From there on the forecast is repeated whenever another 1 / CHECKS of the budget is used."""
+TOLERANCE = 0.02
+"""The share of a seconds budget by which training may miss it before the number of steps is corrected."""
+WARMUP = 0.1
+"""The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,34 @@ class Budget:
         return f"--samples {self.samples}" if self.samples is not None else f"--budget {self.seconds:g}s"
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A number of steps that holds from one step on, until the next stage.
+
+    Args:
+        step: The step after which it was fixed.
+        progress: The share of the budget used at that step.
+        total: The number of steps in all.
+    """
+
+    step: int
+    progress: float
+    total: int
+
+    def progress_at(self, step: int) -> float:
+        """The share of the budget used after a later step: linear, 1 at the last step."""
+        if step >= self.total:
+            return 1.0
+        return self.progress + (1 - self.progress) * (step - self.step) / (self.total - self.step)
+
+
 class Clock:
     """The place of a run in its budget, and the learning rate's share that goes with it.
+
+    With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
+    fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
+    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps. Progress goes on from
+    where it is, so neither it nor the learning rate jumps.
 
     Args:
         budget: The end.
@@ -77,31 +110,111 @@ class Clock:
 
     def __init__(self, budget: Budget, batch: int) -> None:
         self.budget, self.step, self.seconds = budget, 0, 0.0
-        self.total = budget.total_steps(batch)
+        self.stages: list[Stage] = []
+        self.warmed = 0.0
+        """The share of a seconds budget that the warm-up has seen: the first step and what a step takes too long do not count."""
+        self._fixed = budget.total_steps(batch)
+        self._recorded: list[Stage] = []
+        self._marks = [(0, 0.0)]
 
-    def tick(self, seconds: float) -> None:
-        """One step has been made and took so long."""
+    def tick(self, seconds: float) -> Stage | None:
+        """Count one step that took so long.
+
+        Returns:
+            The new stage, if this step fixes or corrects the number of steps; None for a stage that is replayed.
+        """
+        place, progress = self._place, self.progress
         self.step += 1
         self.seconds += seconds
+        if self.budget.seconds is None:
+            return None
+        self._warm(seconds / self.budget.seconds, self.progress - progress)
+        self.mark(self.step, self.seconds)
+        if self._recorded:
+            if self.step >= self._recorded[0].step:
+                self.stages.append(self._recorded.pop(0))
+            return None
+        due = self._place >= round(SETTLE * CHECKS) and (not self.stages or self._place > place)
+        stage = self._forecast() if due else None
+        if stage is not None:
+            self.stages.append(stage)
+        return stage
+
+    def replay(self, stages: Sequence[Stage]) -> None:
+        """Take up recorded stages: those up to the present step hold now, later ones at their steps."""
+        self.stages = [stage for stage in stages if stage.step <= self.step]
+        self._recorded = [stage for stage in stages if stage.step > self.step]
+
+    def mark(self, step: int, seconds: float) -> None:
+        """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept."""
         limit = self.budget.seconds
-        if self.total is None and limit is not None and self.seconds >= SETTLE * limit:
-            self.total = max(self.step, round(self.step / self.seconds * limit))
+        if limit is not None and int(CHECKS * seconds / limit) > int(CHECKS * self._marks[-1][1] / limit):
+            self._marks.append((step, seconds))
+
+    @property
+    def total(self) -> int | None:
+        """The number of steps in all; None while it is not known."""
+        return self.stages[-1].total if self.stages else self._fixed
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is used, in [0, 1]."""
-        if self.total is not None:
-            return min(1.0, self.step / self.total)
-        assert self.budget.seconds is not None
-        return min(SETTLE, self.seconds / self.budget.seconds)
+        """The share of the budget that is used, in [0, 1]; it never falls."""
+        if self.stages:
+            return self.stages[-1].progress_at(self.step)
+        return min(1.0, self._used if self._fixed is None else self.step / self._fixed)
 
     @property
     def done(self) -> bool:
         """Whether the budget is used up."""
-        return self.total is not None and self.step >= self.total
+        return self._used >= 1 if self.total is None else self.step >= self.total
+
+    @property
+    def _used(self) -> float:
+        """The share of the seconds that is used; 0 for other budgets."""
+        return 0.0 if self.budget.seconds is None else self.seconds / self.budget.seconds
+
+    @property
+    def _place(self) -> int:
+        """In which of the `CHECKS` parts of the budget training is, by steps or by seconds, whichever is further."""
+        return int(CHECKS * max(self.progress, self._used) + 1e-9)
+
+    def _warm(self, share: float, progress: float) -> None:
+        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it, which is repeatable."""
+        if self.stages:
+            self.warmed += progress
+        elif self.step > 1:
+            usual = self.warmed / (self.step - 2) if self.step > 2 else share
+            self.warmed += min(share, 2 * usual)
+
+    def _forecast(self) -> Stage | None:
+        """The stage that is due if training would miss the budget; the first one is always due.
+
+        The pace is that of the latest steps, over as much time as is left.
+        """
+        limit = self.budget.seconds
+        assert limit is not None
+        left = limit - self.seconds
+        since = self.seconds - max(left, limit / CHECKS)
+        earlier = [mark for mark in self._marks if mark[0] < self.step]
+        step, seconds = next((mark for mark in reversed(earlier) if mark[1] <= since), earlier[0])
+        pace = (self.seconds - seconds) / (self.step - step)
+        if self.total is not None and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit:
+            return None
+        return Stage(self.step, self.progress, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
 
     def rate(self, warmup: int, decay: float, end: float) -> float:
-        """The share of the learning rate for the next step: a linear rise, a plateau, a cosine fall to ``end``."""
-        rise = min(1.0, (self.step + 1) / max(1, min(warmup, (self.total or warmup * 10) // 10 or 1)))
+        """The share of the learning rate for the next step: a linear rise, a plateau, a cosine fall to ``end``.
+
+        Args:
+            warmup: The steps of the rise, which takes at most a tenth of training.
+            decay: The share of training at its end over which the rate falls.
+            end: The share of the rate that is left.
+        """
+        rise = (self.step + 1) / max(1, warmup)
+        if self._fixed is not None:
+            rise = (self.step + 1) / max(1, min(warmup, self._fixed // 10))
+        elif self.step > 1:
+            # of the next step the share is taken to be the mean so far
+            rise = max(rise, self.warmed * self.step / (self.step - 1) / WARMUP)
         past = 0.0 if decay <= 0 else max(0.0, (self.progress - (1 - decay)) / decay)
-        return rise * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)
+        return min(1.0, rise) * (end + (1 - end) * (1 + math.cos(math.pi * min(1.0, past))) / 2)

@@ -30,7 +30,7 @@ from pushforward.training.lineage import read_seen
 from pushforward.training.parts import read_parts
 from pushforward.transports import Transport, inner_of
 
-__all__ = ["Run", "free_folder", "load", "machine"]
+__all__ = ["Run", "load", "machine"]
 
 FORMAT = 1
 
@@ -138,26 +138,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
-
-
-def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
-    """The folder for a new run: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
-
-    Raises:
-        UsageError: If ``wanted`` exists.
-    """
-    if wanted is not None:
-        folder = Path(wanted)
-        if folder.exists():
-            mend = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
-            raise UsageError(f"{folder} exists already. Choose another --out{mend}")
-        return folder
-    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
-    folder = stem
-    while folder.exists():
-        number += 1
-        folder = stem.with_name(f"{stem.name}-{number}")
-    return folder
 
 
 def machine() -> dict[str, Any]:
@@ -347,8 +327,9 @@ def pick(folder: Path, name: str | None) -> Path:
     inside = folder / "checkpoints"
     found = inside / name if name else checkpoints.latest(inside)
     if found is None or not found.is_dir():
-        what = f"no checkpoint {name}" if name else "no checkpoint yet"
-        raise CheckpointError(f"{folder} has {what}; nothing to load.")
+        if name:
+            raise CheckpointError(f"{folder} has no checkpoint {name}; nothing to load.")
+        raise CheckpointError(f"{folder} has no checkpoint yet; nothing to load. Start its training: pushforward resume {folder}")
     return found
 
 

@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
+from torch import nn
 
 from pushforward import recipes, spec
 from pushforward.data import Dataset
-from pushforward.draws import key
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
 from pushforward.training.budget import Budget
+from pushforward.training.folders import claim, discard, hold
+from pushforward.training.generators import seeded
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -24,7 +28,6 @@ from pushforward.training.run import (
     budget_of,
     check_spec,
     extend,
-    free_folder,
     load,
     pick,
     read_spec,
@@ -36,22 +39,63 @@ from pushforward.training.trainer import Trainer
 __all__ = ["finished", "fit", "kept", "prepare", "reopen", "resume", "seeded"]
 
 
-def seeded(build: Callable[[], Any], seed: int) -> Any:
-    """What ``build`` makes with torch's generator seeded for it; the generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "weights") >> 1)
-        return build()
+Trainable = Recipe | Method | Callable[[], Recipe | Method]
+
+_TRAINED: WeakSet[nn.Module] = WeakSet()
+"""Modules that trainers have been given, so that none is taken for a new one."""
 
 
-def _fresh(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with weights drawn from the seed; modules that cannot be rebuilt keep theirs."""
+def _recipe(given: Trainable | str, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
+    """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
+    if isinstance(given, str):
+        name = given
+        return _fresh(seeded(lambda: recipes.named(name)(data.space, size), seed), seed)
+    if isinstance(given, Recipe):
+        return _fresh(given, seed)
+    if isinstance(given, Method):
+        return _alone(given), False
+    if not callable(given):
+        raise UsageError(f"Expected a recipe's name, a Recipe, a Method, or a function that returns one; got {given!r:.80}.")
+    built = seeded(given, seed)
+    if not isinstance(built, (Recipe, Method)):
+        raise UsageError(
+            f"The function given as recipe must return a Recipe or a Method; it returned {built!r:.80}. It is called without "
+            "arguments: pf.fit(lambda: pf.recipes.flow(data.space, network=Own()), data)."
+        )
+    recipe = built if isinstance(built, Recipe) else _alone(built)
+    _check_untrained(recipe.method)
+    return recipe, False
+
+
+def _alone(method: Method) -> Recipe:
+    return Recipe(method, name=type(method).__name__.lower())
+
+
+def _fresh(recipe: Recipe, seed: int) -> tuple[Recipe, bool]:
+    """The recipe with weights drawn from the seed, and True; a method that cannot be rebuilt keeps its weights, and False.
+
+    Raises:
+        UsageError: If such a method has been trained, or is being trained, already.
+    """
     content = spec.describe(recipe.method)
     try:
-        made = seeded(lambda: spec.build(content), seed)
+        method = seeded(lambda: spec.build(content), seed)
     except CheckpointError:
-        return recipe
-    adopt(made, recipe.method.parts)
-    return replace(recipe, method=made)
+        _check_untrained(recipe.method)
+        return recipe, False
+    adopt(method, recipe.method.parts)
+    return replace(recipe, method=method), True
+
+
+def _check_untrained(method: Method) -> None:
+    used = next((part for part in method.modules() if part in _TRAINED and any(p.requires_grad for p in part.parameters())), None)
+    if used is not None:
+        raise UsageError(
+            f"{type(used).__name__} has been given to a training before and would start from its weights, whatever the seed: it "
+            "cannot be rebuilt, since it is not part of pushforward or does not keep its constructor's arguments. Give a "
+            "function that makes it anew, pf.fit(lambda: pf.recipes.flow(data.space, network=Own()), data, seed=1); or, to go "
+            "on from these weights, the method itself: pf.fit(recipe.method, data)."
+        )
 
 
 def _budget(steps: int | None, samples: int | None, seconds: float | None) -> Budget:
@@ -61,7 +105,7 @@ def _budget(steps: int | None, samples: int | None, seconds: float | None) -> Bu
 
 
 def prepare(
-    recipe: Recipe | Method | str,
+    recipe: Trainable | str,
     data: Dataset,
     *,
     steps: int | None = None,
@@ -78,24 +122,28 @@ def prepare(
     """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
     if isinstance(recipe, str):
         asked = {"size": size} if asked is None else asked
-        made: Recipe = seeded(lambda: recipes.named(recipe)(data.space, size), seed)
-    elif isinstance(recipe, Recipe):
-        made = _fresh(recipe, seed)
-    else:
-        made = Recipe(recipe, name=type(recipe).__name__.lower())
+    made, from_seed = _recipe(recipe, data, size, seed)
+    init_step = None
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
-        init = source.folder
+        init, init_step = source.folder, source.state["step"]
         restore(made.method, source.method.state_dict(), source.folder)
         made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
-    folder = free_folder(out, data.name, made.name)
     budget = _budget(steps, samples, seconds)
-    files = [Path(path) for path in plugins]
-    return Trainer(made, data, budget, out=folder, seed=seed, plugins=files, asked=asked, init=init, **options)
+    options |= {"seed": seed, "plugins": [Path(path) for path in plugins], "asked": asked, "init": init}
+    options |= {"init_step": init_step, "from_seed": from_seed}
+    folder, lock = claim(out, data.name, made.name)
+    try:
+        trainer = Trainer(made, data, budget, out=folder, lock=lock, **options)
+    except BaseException:
+        discard(folder, lock)
+        raise
+    _TRAINED.update([*made.method.modules(), *trainer.average.method.modules()])
+    return trainer
 
 
 def fit(
-    recipe: Recipe | Method | str,
+    recipe: Trainable | str,
     data: Dataset,
     *,
     steps: int | None = None,
@@ -113,13 +161,15 @@ def fit(
     """Train a method on data and return the run.
 
     Args:
-        recipe: A `Recipe`, whose weights are drawn anew from ``seed``; a recipe's name; or a `Method`, whose weights are taken
-            as they are and trained with the default `Training`.
+        recipe: A `Recipe`, whose weights are drawn anew from ``seed``; a recipe's name; a function without arguments that
+            returns a recipe, called under ``seed``, for modules of one's own that cannot be rebuilt (as part of a `Recipe`
+            these keep their weights and are taken once); or a `Method`, whose weights are taken as they are and trained with
+            the default `Training`.
         data: From `pushforward.data.load`.
         steps: The budget in steps; 5,000 where no budget is given.
         samples: The budget in training samples.
         seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
-        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``.
+        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
         seed: Of everything random: weights, order, noise, times.
         device: Where to train.
         augment: Augmentations by name: "flip", "shift".
@@ -135,7 +185,7 @@ def fit(
     Raises:
         UsageError: For settings that do not fit each other or the data.
         Diverged: If a loss is not finite.
-        CheckpointError: If the disk refuses.
+        CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
     trainer = prepare(
         recipe,
@@ -157,8 +207,9 @@ def fit(
 
 
 def finished(trainer: Trainer) -> Run:
-    """The run of a trainer, with the averaged weights in memory."""
+    """The run of a trainer that has ended, with the averaged weights in memory."""
     trainer.progress.close()
+    trainer.close()
     name = checkpoints.step_name(trainer.clock.step)
     state = checkpoints.read_json(pick(trainer.folder, name) / "state.json")
     return Run(trainer.folder, trainer.content, trainer.average.method, state)
@@ -167,6 +218,7 @@ def finished(trainer: Trainer) -> Run:
 def kept(trainer: Trainer, error: Diverged) -> Run:
     """The run of a trainer that has diverged, at its last checkpoint and with a warning that says why."""
     trainer.progress.close()
+    trainer.close()
     found = checkpoints.load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, found.tensors["average"], found.folder)
     warning = f"its training broke off, and it is judged as it was after step {found.state['step']:,}. {error}"
@@ -187,12 +239,83 @@ def reopen(
     progress: Watcher | None = None,
 ) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    from pushforward.data import load as load_data
-
     folder, plugins = Path(folder), list(plugins)
     content = read_spec(folder, plugins)
-    where = pick(folder, checkpoint)
-    check_spec(folder, content, checkpoints.read_state(where))
+    asked = steps is not None or samples is not None or seconds is not None
+    budget = _budget(steps, samples, seconds) if asked else budget_of(content)
+    lock = hold(folder)
+    try:
+        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
+        if where is not None:
+            check_spec(folder, content, checkpoints.read_state(where))
+        data = _data_of(folder, content, data)
+        recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
+        trainer = Trainer(
+            recipe,
+            data,
+            budget,
+            out=folder,
+            seed=content["seed"],
+            device=device,
+            augment=content["augment"],
+            checkpoint_every=content["checkpoint_every"],
+            progress=progress,
+            content=content,
+            lock=lock,
+        )
+        if where is not None:
+            trainer.restore(where)
+        extend(folder, content, budget, trainer.clock.step)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    _TRAINED.update([*recipe.method.modules(), *trainer.average.method.modules()])
+    return trainer
+
+
+def _newest(folder: Path) -> Path | None:
+    """A run's newest checkpoint; None for a run that was never saved and has made no step.
+
+    Raises:
+        CheckpointError: If the run has made steps and its checkpoints are gone.
+    """
+    where = checkpoints.latest(folder / "checkpoints")
+    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+        raise CheckpointError(
+            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
+            "them, or train anew into another folder."
+        )
+    return where
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    """The recipe of a run that was never saved, with the weights that it had at its start.
+
+    Raises:
+        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
+    """
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        source = load(content["init"], checkpoint=checkpoints.step_name(content["init_step"]), plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights came from Python: they are lost. Delete the folder and call "
+            "pf.fit again, or hand them over: pf.resume(run, method=...)."
+        )
+    return seeded(lambda: recipe_of(content, method), content["seed"])
+
+
+def _data_of(folder: Path, content: dict[str, Any], data: Dataset | None) -> Dataset:
+    """The data of a run, which must be what it was.
+
+    Raises:
+        DataError: If it has changed.
+    """
+    from pushforward.data import load as load_data
+
     if data is None:
         if not content.get("data"):
             raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
@@ -202,23 +325,7 @@ def reopen(
             f"The data has changed since {folder} was trained (fingerprint {data.fingerprint[:12]}, was "
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: --init {folder}."
         )
-    asked = steps is not None or samples is not None or seconds is not None
-    budget = _budget(steps, samples, seconds) if asked else budget_of(content)
-    trainer = Trainer(
-        recipe_of(content, method),
-        data,
-        budget,
-        out=folder,
-        seed=content["seed"],
-        device=device,
-        augment=content["augment"],
-        checkpoint_every=content["checkpoint_every"],
-        progress=progress,
-        content=content,
-    )
-    trainer.restore(where)
-    extend(folder, content, budget, trainer.clock.step)
-    return trainer
+    return data
 
 
 def resume(
@@ -236,6 +343,8 @@ def resume(
 ) -> Run:
     """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
 
+    A run that was never saved, because the disk was full at its start, is started.
+
     Args:
         folder: The run's folder.
         steps: A new budget in steps, in all, to extend the run.
@@ -252,7 +361,7 @@ def resume(
         The run; a finished one is returned as it is.
 
     Raises:
-        CheckpointError: If there is no checkpoint or it is damaged.
+        CheckpointError: If the checkpoint is damaged or missing, or another training is writing to the folder.
         DataError: If the data has changed.
     """
     trainer = reopen(

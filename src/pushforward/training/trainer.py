@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import BaseFileLock
 from torch import Tensor
 
 from pushforward.data import Batch, Dataset, Space
 from pushforward.data.keys import permutation
 from pushforward.data.seen import seen_in_training
 from pushforward.draws import BLOCK, BlockDraws, key
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import CheckpointError, Diverged, UsageError
 from pushforward.methods import Method, Now
 from pushforward.methods.method import Preparing
 from pushforward.precision import network_precision, resolve_precision
@@ -28,6 +29,8 @@ from pushforward.training.alarms import Watch
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.ema import Average
 from pushforward.training.encoding import sampler_of
+from pushforward.training.folders import claim, hold
+from pushforward.training.generators import generators_kept, seed_generators
 from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
 from pushforward.training.landscape import landscape
 from pushforward.training.lineage import write_seen
@@ -36,6 +39,7 @@ from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts, write_parts
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.run import digest, restore, write_new
+from pushforward.training.stages import stages_of, write_stages
 
 __all__ = ["Trainer"]
 
@@ -50,6 +54,9 @@ CHECKPOINT_SECONDS = 120.0
 
 class Trainer:
     """A training that can be advanced in turns, stopped between steps and taken up again.
+
+    It holds its folder's lock until it has ended, raised an error, been closed or been deleted: no other trainer, here or in
+    another process, writes to the folder meanwhile.
 
     Args:
         recipe: The method and its settings.
@@ -66,10 +73,14 @@ class Trainer:
         asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
+        init_step: The step of that run's checkpoint.
+        from_seed: Whether the method's weights are drawn from the seed and its spec says all of it, so that they can be drawn again.
         content: The spec of a run that is taken up again.
+        lock: The folder's lock, where the caller has taken it.
 
     Raises:
         UsageError: For a method of another space, or settings that do not fit each other.
+        CheckpointError: If another training holds the folder, or the disk refuses.
     """
 
     def __init__(
@@ -87,7 +98,10 @@ class Trainer:
         plugins: Sequence[Path] = (),
         asked: Mapping[str, Any] | None = None,
         init: str | Path | None = None,
+        init_step: int | None = None,
+        from_seed: bool = False,
         content: dict[str, Any] | None = None,
+        lock: BaseFileLock | None = None,
     ) -> None:
         _check_fit(recipe, data, checkpoint_every)
         self.recipe, self.data, self.budget, self.folder, self.seed = recipe, data, budget, out, seed
@@ -110,7 +124,12 @@ class Trainer:
             "checkpoint_every": checkpoint_every,
             "asked": None if asked is None else dict(asked),
             "init": None if init is None else str(init),
+            "init_step": init_step,
+            "from_seed": from_seed,
         }
+        if lock is None:
+            lock = claim(out, data.name, recipe.name)[1] if content is None else hold(out)
+        self._lock, self._open, self._closed_at = lock, True, None
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
@@ -128,6 +147,11 @@ class Trainer:
         return self.clock.step * self.training.batch
 
     @property
+    def saved(self) -> bool:
+        """Whether the run has a checkpoint."""
+        return self._saved_at >= 0
+
+    @property
     def done(self) -> bool:
         """Whether the budget is used up."""
         return self.clock.done
@@ -135,44 +159,81 @@ class Trainer:
     def advance(self, seconds: float = math.inf) -> None:
         """Train until the budget is used up, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
-        A new run is saved before its first step, so that it can be resumed whenever it is killed.
+        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
+        number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
         Raises:
             Diverged: If a loss or a weight is not finite, or the logit gap runs away; the last sound checkpoint is kept.
-            CheckpointError: If the disk refuses.
+            CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
-        if self._saved_at < 0:
-            self.save()
-        reset_peak(self.device)
-        until = self.clock.seconds + seconds
-        while not (self.done or self.stop or self.clock.seconds >= until):
-            before = self.clock.progress
-            started = time.perf_counter()
-            with network_precision(self.precision):
-                losses, health = self._step()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.clock.tick(time.perf_counter() - started)
-            self._note(losses, health | self.noise.after(self.clock.step, self.method))
-            self.progress(self.folder.name, self.clock, self.samples, self.losses)
-            if self._due() and self._sound():
-                self._peak = max(self._peak, peak_memory(self.device))
+        try:
+            self._reopen()
+            if self._saved_at < 0:
                 self.save()
-            if any(before < share <= self.clock.progress for share in PICTURES):
-                self._pictures()
-        self._peak = max(self._peak, peak_memory(self.device))
-        if self.done or self.stop:
-            self.finish()
+            reset_peak(self.device)
+            until = self.clock.seconds + seconds
+            with generators_kept(self.device):
+                while not (self.done or self.stop or self.clock.seconds >= until):
+                    self._advance_once()
+            self._peak = max(self._peak, peak_memory(self.device))
+            if self.done or self.stop:
+                self.finish()
+        except BaseException:
+            self.close()
+            raise
+
+    def _advance_once(self) -> None:
+        before = self.clock.progress
+        started = time.perf_counter()
+        with network_precision(self.precision):
+            losses, health = self._step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        stage = self.clock.tick(time.perf_counter() - started)
+        self._note(losses, health | self.noise.after(self.clock.step, self.method))
+        self.progress(self.folder.name, self.clock, self.samples, self.losses)
+        if stage is not None:
+            write_stages(self.folder, self.clock.stages)
+        if (self._due() or self.clock.stages == [stage]) and self._sound():
+            self._peak = max(self._peak, peak_memory(self.device))
+            self.save()
+        if any(before < share <= self.clock.progress for share in PICTURES):
+            self._pictures()
 
     def finish(self) -> None:
-        """Write what is held and save the present step, if that has not been done."""
-        self._flush()
-        if self._saved_at != self.clock.step:
-            self.save()
+        """Write what is held, save the present step if that has not been done, and give the folder back (`close`)."""
+        try:
+            if self._held or self._saved_at != self.clock.step:
+                self._reopen()
+                self._flush()
+                if self._saved_at != self.clock.step:
+                    self.save()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the folder's lock back; nothing is saved. `advance` takes it again."""
+        if self._open:
+            self._open, self._closed_at = False, checkpoints.latest(self.folder / "checkpoints")
+            if self._lock is not None:
+                self._lock.release()
+
+    def _reopen(self) -> None:
+        """Take the folder's lock again after `close`, unless the run has changed."""
+        if self._open:
+            return
+        lock = hold(self.folder)
+        if self._closed_at != checkpoints.latest(self.folder / "checkpoints"):
+            if lock is not None:
+                lock.release()
+            raise CheckpointError(
+                f"{self.folder} has been trained further since this trainer was closed. Go on with what is there: pf.resume(...)."
+            )
+        self._lock, self._open = lock, True
 
     def _step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         step, batch = self.clock.step, self.sampler.batch(self.clock.step // self.method.reuse, self.device)
-        torch.manual_seed(key(self.seed, "dropout", step) >> 1)
+        seed_generators(key(self.seed, "dropout", step) >> 1, self.device)
         nows = [self._now(part) for part in self._parts]
         rate = self.clock.rate(self.training.warmup, self.training.decay, self.training.lr_end)
         rate *= nows[0].along(1.0, self.training.lr_ramp, self.training.ramp)
@@ -228,13 +289,14 @@ class Trainer:
         for row in rows:
             row["loss"] = {player: float(loss) for player, loss in row["loss"].items()}
         in_numbers([row["health"] for row in rows if "health" in row])
-        bad = [(row["step"], player) for row in rows for player, loss in row["loss"].items() if not math.isfinite(loss)]
-        if bad:
-            raise self._diverged(f"The loss of the {bad[0][1]} is not finite at step {bad[0][0]}")
-        self.losses = rows[-1]["loss"]
-        for count, row in enumerate(rows, 1):
-            if self._alarmed(row):
+        for count, row in enumerate(rows):
+            bad = [player for player, loss in row["loss"].items() if not math.isfinite(loss)]
+            if bad:
                 log.append(self.folder / "metrics.jsonl", rows[:count])
+                raise self._diverged(f"The loss of the {bad[0]} is not finite at step {row['step']}")
+            self.losses = row["loss"]
+            if self._alarmed(row):
+                log.append(self.folder / "metrics.jsonl", rows[: count + 1])
                 ends = row["alarm"][-1]
                 raise self._diverged(f"At step {row['step']:,} {ends['sentence']}", f"To mend it, {ends['advice']}.")
         log.append(self.folder / "metrics.jsonl", rows)
@@ -280,6 +342,7 @@ class Trainer:
             Diverged: If a loss or a weight is not finite, or the logit gap ran away; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
+        self._reopen()
         self._flush()
         self._check_weights()
         optimizers = {name: value for player in self.players.values() for name, value in player.state().items()}
@@ -294,13 +357,22 @@ class Trainer:
             "samples": self.samples,
             "seconds": self.clock.seconds,
             "total": self.clock.total,
+            "stages": [asdict(stage) for stage in self.clock.stages],
+            "warmed": self.clock.warmed,
             "budget": asdict(self.budget),
             "spec_sha256": digest(self.content),
             "precision": self.precision,
             "batch": self.training.batch,
             "peak_memory_mb": self._peak / 2**20,
         }
-        written = checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, state, after=self._saved_at)
+        try:
+            written = checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, state, after=self._saved_at)
+        except CheckpointError as error:
+            if self._saved_at >= 0:
+                raise
+            raise CheckpointError(
+                f"{error} Nothing has been saved of this run yet; once there is space, start it: pushforward resume {self.folder}"
+            ) from error
         self._saved_at, self._saved_seconds = self.clock.step, self.clock.seconds
         return written
 
@@ -317,13 +389,15 @@ class Trainer:
         state = found.state
         self.clock.step, self.clock.seconds = state["step"], state["seconds"]
         if self.budget.seconds is not None and asdict(self.budget) == state.get("budget", self.content["budget"]):
-            self.clock.total = state["total"]
+            self.clock.replay(stages_of(self.folder, state))
+        self.clock.warmed = float(state.get("warmed") or 0.0)
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
         log.cut(self.folder / "metrics.jsonl", state["step"])
         self.watch = Watch()
         for row in log.read(self.folder / "metrics.jsonl"):
             self.watch.read(row)
+            self.clock.mark(row["step"], row.get("seconds", 0.0))
 
     def _pictures(self) -> None:
         self._flush()

@@ -1,0 +1,133 @@
+"""Run folders: claimed by one training, and locked while it lasts.
+
+The lock is the operating system's, on ``.lock`` in the folder: it ends with its process, however that ends, and the file says
+nothing by staying there. Reading a run takes no lock. Where a file system has no locks of this kind, filelock writes the holder's
+process and host into the file in their place.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.training import checkpoint as checkpoints
+
+__all__ = ["claim", "discard", "free_folder", "hold", "new_folder"]
+
+_FILE = ".lock"
+_WAIT = 5.0
+"""Seconds that a training waits for its lock: whoever asks whether a folder is in use holds it for a moment."""
+_CLAIM = 0.5
+"""Seconds in which a training that has made its folder has also locked it."""
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
+    """A folder for a new run that does not exist: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+
+    Raises:
+        UsageError: If ``wanted`` exists.
+        CheckpointError: If a training is writing to it.
+    """
+    if wanted is not None:
+        folder = Path(wanted)
+        if folder.exists():
+            raise _taken(folder)
+        return folder
+    stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
+    folder = stem
+    while folder.exists():
+        number += 1
+        folder = stem.with_name(f"{stem.name}-{number}")
+    return folder
+
+
+def new_folder(wanted: str | Path | None, data: str, recipe: str) -> Path:
+    """Make the folder that `free_folder` names; of several processes that ask for one name at once, one gets it.
+
+    Raises:
+        UsageError: If ``wanted`` exists.
+        CheckpointError: If a training is writing to it, or the disk refuses.
+    """
+    while True:
+        folder = free_folder(wanted, data, recipe)
+        with checkpoints._disk(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+        return folder
+
+
+def claim(wanted: str | Path | None, data: str, recipe: str) -> tuple[Path, BaseFileLock | None]:
+    """Make a new run's folder and lock it; see `new_folder` and `hold`."""
+    folder = new_folder(wanted, data, recipe)
+    return folder, hold(folder)
+
+
+def discard(folder: Path, lock: BaseFileLock | None) -> None:
+    """Remove a folder that was claimed and could not be used."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        lock.release()
+
+
+def hold(folder: Path) -> BaseFileLock | None:
+    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write says so.
+
+    Raises:
+        CheckpointError: If another training holds it.
+    """
+    lock = FileLock(folder / _FILE, timeout=_WAIT if _young(folder) else 0.2, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _busy(folder) from None
+    except OSError as error:
+        if error.errno in _READ_ONLY:
+            return None
+        raise CheckpointError(f"{folder} could not be locked for training: {error.strerror or error}.") from error
+    return lock
+
+
+def _taken(folder: Path) -> UsageError | CheckpointError:
+    """Why an existing folder cannot be taken for a new run."""
+    ends = time.monotonic() + _CLAIM
+    while True:
+        if _locked(folder):
+            return _busy(folder)
+        if not _young(folder) or time.monotonic() > ends:
+            break
+        time.sleep(0.02)
+    advice = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
+    return UsageError(f"{folder} exists already. Choose another --out{advice}")
+
+
+def _young(folder: Path) -> bool:
+    """Whether a folder holds nothing yet but perhaps its lock, as one does that another process is about to use."""
+    return folder.is_dir() and all(path.name == _FILE for path in folder.iterdir())
+
+
+def _locked(folder: Path) -> bool:
+    if not (folder / _FILE).is_file():
+        return False
+    try:
+        with FileLock(folder / _FILE, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def _busy(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is being trained at this moment, by another process or another trainer of this one. Wait until that "
+        "training ends, or choose another --out for a new one."
+    )

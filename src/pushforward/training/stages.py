@@ -1,0 +1,58 @@
+"""The stages of a budget in seconds: ``stages.json`` in the run's folder, written when the number of steps is fixed or corrected.
+
+Checkpoints hold the stages up to their step. The file also holds those that came after the newest checkpoint, so that a
+resumed run repeats them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pushforward.errors import CheckpointError
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.budget import Stage
+
+__all__ = ["stages_of", "write_stages"]
+
+FORMAT = 1
+_FILE = "stages.json"
+
+
+def write_stages(folder: Path, stages: Sequence[Stage]) -> None:
+    """Store the stages of a run at once, flushed to the disk.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    content = {"format_version": FORMAT, "stages": [asdict(stage) for stage in stages]}
+    checkpoints.write_json(folder / _FILE, content)
+
+
+def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
+    """The stages to repeat from a checkpoint on: its own, and later ones of the same training.
+
+    Stages of a training that was given up, which begin otherwise than the checkpoint's, are left out.
+
+    Args:
+        folder: The run's folder.
+        state: The checkpoint's counters.
+
+    Raises:
+        CheckpointError: If ``stages.json`` is damaged.
+    """
+    if "stages" not in state:  # a checkpoint of an older version: progress was the share of the steps
+        return [] if state["total"] is None else [Stage(0, 0.0, state["total"])]
+    own = [Stage(**stage) for stage in state["stages"]]
+    path = folder / _FILE
+    if not own or not path.is_file():
+        return own
+    try:
+        recorded = [Stage(**stage) for stage in checkpoints.read_json(path)["stages"]]
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: it holds no stages. Restore it, or delete it to have the number of steps forecast again."
+        ) from error
+    return recorded if recorded[: len(own)] == own else own
