@@ -15,7 +15,7 @@ import torch
 
 from pushforward.errors import UsageError
 
-__all__ = ["call", "network_precision", "resolve_precision"]
+__all__ = ["call", "has_bfloat16", "network_precision", "resolve_precision"]
 
 _ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
 _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
@@ -50,9 +50,10 @@ def resolve_precision(name: str, device: torch.device | str) -> str:
             return name
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if _cpu_has_bfloat16() else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
-def _cpu_has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16; others emulate it, many times slower than float32."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())

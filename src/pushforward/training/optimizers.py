@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.methods import Method
 from pushforward.recipes import Training
+from pushforward.training.muon import Muon
 
 __all__ = ["Player", "players_of"]
 
@@ -26,8 +27,7 @@ class Player:
         training: The settings.
 
     References:
-        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices;
-        Liu et al., Muon is Scalable for LLM Training (2025), for the scale that lets both share one learning rate.
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices.
     """
 
     def __init__(self, module: nn.Module, name: str, training: Training) -> None:
@@ -47,8 +47,7 @@ class Player:
             adamw = torch.optim.AdamW(plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
             self._optimizers.append((adamw, others))
         if by_muon:
-            muon = torch.optim.Muon(self._matrices, lr=self.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-            self._optimizers.append((muon, by_muon))
+            self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
     def update(self, rate: float, beta2: float | None = None) -> None:
         """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them.

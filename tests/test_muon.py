@@ -1,0 +1,114 @@
+"""Muon in batches: PyTorch's updates, fewer products, and the closed form in float32."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pushforward.recipes import Training
+from pushforward.training import muon
+from pushforward.training.muon import Muon, orthogonalise
+from pushforward.training.optimizers import Player
+
+SHAPES = [(40, 90), (40, 90), (96, 33), (33, 96), (96, 33), (64, 64), (40, 90), (35, 300)]
+
+
+def matrices(seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(shape, generator=random)) for shape in SHAPES]
+
+
+def steps(parameters, optimizer, count=3, without=()):
+    """The move of each parameter in each step, under gradients of very different sizes."""
+    moves = []
+    for seed in range(count):
+        random = torch.Generator().manual_seed(100 + seed)
+        for index, parameter in enumerate(parameters):
+            gradient = torch.randn(parameter.shape, generator=random) * 10.0 ** (index - 4)
+            parameter.grad = None if index in without else gradient
+        before = [parameter.detach().clone() for parameter in parameters]
+        optimizer.step()
+        moves.append([parameter.detach() - old for parameter, old in zip(parameters, before, strict=True)])
+    return moves
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
+    monkeypatch.setattr(muon, "has_bfloat16", lambda: True)
+    mine, theirs = matrices(), matrices()
+    reference = torch.optim.Muon(theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    own = Muon(mine, lr=0.02, weight_decay=decay)
+    for ours, known in zip(steps(mine, own, without=[2]), steps(theirs, reference, without=[2]), strict=True):
+        for a, b in zip(ours, known, strict=True):
+            assert (a - b).norm() <= 1e-6 * b.norm()
+    for a, b in zip(mine, theirs, strict=True):  # checkpoints of either are read by the other
+        assert own.state[a].keys() == reference.state[b].keys()
+        assert all(torch.equal(value, reference.state[b][kind]) for kind, value in own.state[a].items())
+
+
+class Products(TorchDispatchMode):
+    """Counts products of matrices, and those of which an input is bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.reduced = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket._qualified_op_name.split("::")[1] in ("mm", "addmm", "bmm", "baddbmm"):
+            self.count += 1
+            self.reduced += any(isinstance(a, torch.Tensor) and a.dtype == torch.bfloat16 for a in args)
+        return function(*args, **(kwargs or {}))
+
+
+def player():
+    torch.manual_seed(0)
+    module = nn.Sequential(*(nn.Conv2d(40, 40, 3) for _ in range(6))).to(memory_format=torch.channels_last)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return Player(module, "one", Training(optimizer="muon"))
+
+
+def test_kernels_of_one_shape_share_their_products(monkeypatch):
+    monkeypatch.setattr(muon, "has_bfloat16", lambda: True)
+    with Products() as products:
+        player().update(1.0)
+    assert products.count == 15  # three in each of five iterations, for all six kernels
+
+
+def test_processors_without_bfloat16_do_not_emulate_it(monkeypatch):
+    monkeypatch.setattr(muon, "has_bfloat16", lambda: False, raising=False)
+    with Products() as products:
+        player().update(1.0)
+    assert products.count
+    assert not products.reduced
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 300), (3, 300, 40), (2, 40, 50), (2, 50, 50)])
+@pytest.mark.parametrize("decay", [0.0, 5.0])
+def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
+    """Each iteration maps a singular value s to A s + B s^3 + C s^5; ``decay`` is the number of decades that they span."""
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    if decay:
+        s = torch.logspace(0, -decay, s.shape[1], dtype=torch.float64).expand_as(s)
+    x = u @ torch.diag_embed(s) @ vh
+    s = s / s.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        s = muon.A * s + muon.B * s**3 + muon.C * s**5
+    expected = u @ torch.diag_embed(s) @ vh
+    error = (orthogonalise(x.float(), torch.float32) - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+    assert error.max() < 2e-5
+
+
+def test_the_matrices_handed_in_stay():
+    x = torch.randn(2, 33, 40)
+    before = x.clone()
+    orthogonalise(x, torch.float32)
+    assert torch.equal(x, before)
+
+
+def test_a_gradient_of_zero_moves_nothing():
+    parameter = nn.Parameter(torch.ones(33, 40))
+    parameter.grad = torch.zeros(33, 40)
+    Muon([parameter], lr=0.1).step()
+    assert torch.equal(parameter.detach(), torch.ones(33, 40))
