@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pushforward.evaluation.scoring import compared, deviation, floors, ratio, s
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
+from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
@@ -33,6 +35,8 @@ CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
 SHOWN = {"image": 64, "vector": 1000}
+AT_ONCE = {"image": 64, "vector": 1000}
+"""Samples made at a time, at most, where time and memory are measured."""
 TRACED = {"image": (256, 32), "vector": (1000, 64)}
 """Rows and steps of the trajectories that are measured."""
 TRACED_SECONDS = 4.0
@@ -132,11 +136,20 @@ class Judge:
             "metrics": {name: {**about.get(name, {"label": name}), "floor": row} for name, row in floor.items()},
         }
 
-    def entrant(self, name: str, model: Run | Transport, *, curve: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The content and the pictures of one model for a report."""
+    def entrant(
+        self, name: str, model: Run | Transport, *, curve: bool = True, sampling: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content and the pictures of one model for a report.
+
+        Args:
+            name: As the report shows it.
+            model: A run or a transport.
+            curve: Whether to measure quality against network calls, trajectories and the memory of training.
+            sampling: The model's part of `sampling`; None measures it here, alone.
+        """
         transport = model.transport if isinstance(model, Run) else model
         rows, agreement = self.scores(transport)
-        sampling = self._sampling(transport)
+        sampling = sampling or self.sampling({name: transport})[name]
         content = {
             "name": name,
             "conditioned": bool(transport.space.classes),
@@ -154,17 +167,23 @@ class Judge:
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
         if curve and isinstance(model, Run):
             pictures["codes"] = code_pictures(model, self.data)
+            content["training"]["memory_mb"] = _megabytes(training_memory(model, self.data))
         return content, pictures
 
-    def _sampling(self, transport: Transport) -> dict[str, Any]:
-        flow = inner_of(transport)
-        solver = {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
-        count = 64 if transport.space.kind == "image" else 1000
+    def sampling(self, models: Mapping[str, Transport]) -> dict[str, dict[str, Any]]:
+        """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
+        most = AT_ONCE[self.data.space.kind]
+        timings = cost.time_in_turns({name: partial(_batch, one) for name, one in models.items()}, most)
         return {
-            **solver,
-            "calls": transport.calls,
-            "seconds_per_sample": cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), count, 3),
-            "flops_per_sample": cost.flops(lambda: transport.sample(1)),
+            name: {
+                **_solver(transport),
+                "calls": transport.calls,
+                "seconds_per_sample": timings[name].seconds,
+                "timing": timings[name].described(),
+                "flops_per_sample": cost.flops(lambda transport=transport: transport.sample(1)),
+                "memory": {"mb": _megabytes(cost.sampling_memory(transport, most)), "batch": most},
+            }
+            for name, transport in models.items()
         }
 
     def _curve(self, transport: Transport) -> list[dict[str, Any]]:
@@ -210,6 +229,19 @@ class Judge:
         }
 
 
+def _batch(transport: Transport, n: int) -> torch.Tensor:
+    return transport.sample(n, batch=n)
+
+
+def _megabytes(count: int | None) -> float | None:
+    return None if count is None else count / 2**20
+
+
+def _solver(transport: Transport) -> dict[str, Any]:
+    flow = inner_of(transport)
+    return {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
+
+
 def _title(transport: Flow) -> str:
     return type(transport.solver).__name__ + _grid_title(transport.grid)
 
@@ -243,7 +275,6 @@ def _of_run(run: Run) -> dict[str, Any]:
             "precision": state.get("precision"),
             "batch": state.get("batch"),
             "samples_per_second": state["samples"] / seconds if seconds else None,
-            "peak_memory_mb": state.get("peak_memory_mb"),
         },
         "other_parameters": {name: count for name, count in others.items() if name in _beside(run, sampled)},
         "losses": losses,
