@@ -172,7 +172,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 
 
 def _in_few_steps(transport: Transport) -> Transport:
-    """The same model in four steps; as it is where it has fewer, or where steps differ (adaptive solvers, guidance in an interval)."""
+    """The same model in four steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
         return transport

@@ -18,6 +18,7 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
+from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
@@ -412,13 +413,14 @@ def evaluate(
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
     name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
     row = _bits(model, data, n, seed, batch) if asked else None
+    about = None if row is None else {**ABOUT, "baseline": _guess(model, data, row["n"])}
     if row is not None and not others:
-        return _of_bits(name, data, row)
+        return _of_bits(name, data, row, about)
     judge = Judge(data, n or 0, repeats, others, seed, batch)
     content, _ = judge.entrant(name, model, curve=False)
     described = judge.described()
     if row is not None:
-        content["scores"]["bpd"], described["metrics"]["bpd"] = row, ABOUT
+        content["scores"]["bpd"], described["metrics"]["bpd"] = row, about
     return {**described, "entrants": [content], "baseline": judge.baseline()}
 
 
@@ -428,11 +430,17 @@ def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch
     return bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch)
 
 
-def _of_bits(name: str, data: Dataset, row: dict[str, Any]) -> dict[str, Any]:
+def _guess(model: Run | Transport, data: Dataset, n: int) -> dict[str, Any] | None:
+    method = model.method if isinstance(model, Run) else None
+    transport = model.transport if isinstance(model, Run) else model
+    return guess(data, n, discrete=isinstance(method, Weighing) and method.discrete, labelled=bool(transport.space.classes))
+
+
+def _of_bits(name: str, data: Dataset, row: dict[str, Any], metric: Any) -> dict[str, Any]:
     """The content of an evaluation that asks for bits per dimension alone, which needs no samples."""
     entrant = {"name": name, "scores": {"bpd": row}}
     about = {"data": {"name": data.name, "fingerprint": data.fingerprint}, "settings": {"n": row["n"]}, "machine": machine()}
-    return {**about, "metrics": {"bpd": ABOUT}, "entrants": [entrant], "baseline": {"scores": {}}}
+    return {**about, "metrics": {"bpd": metric}, "entrants": [entrant], "baseline": {"scores": {}}}
 
 
 def data_of(model: Any) -> Dataset:
