@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -473,18 +472,6 @@ def test_flops_of_a_product_and_a_convolution():
     assert cost.flops(layer, torch.randn(11, 5)) == 2 * 11 * 5 * 7
     with torch.no_grad():
         assert cost.flops(lambda: picture(torch.randn(4, 2, 6, 8))) == 2 * 4 * 3 * 2 * 9 * 6 * 8
-
-
-def test_seconds_per_sample_is_the_median_of_the_timed_calls(monkeypatch):
-    clock, calls = [0.0], []
-
-    def sample(n):
-        calls.append(n)
-        clock[0] += [9.0, 1.0, 30.0, 2.0][len(calls) - 1]
-
-    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    assert cost.seconds_per_sample(sample, 10, 3) == pytest.approx(0.2)
-    assert calls == [2, 10, 10, 10]
 
 
 def test_peak_memory_is_what_the_kernel_counts():

@@ -86,6 +86,10 @@ def trajectory(name):
     return {"rows": 250, "straightness": 0.125 + 10 * worse, "npe": None, "loss_by_level": rows}
 
 
+def timing(seconds, low=0.99, high=1.01):
+    return {"batch": 64, "low": low * seconds, "high": high * seconds, "values": [seconds] * 7}
+
+
 def make_entrant(name):
     family = FAMILIES[name]
     iterative = name in ("flow", "ddpm")
@@ -115,14 +119,16 @@ def make_entrant(name):
             "precision": "float32",
             "batch": 128,
             "samples_per_second": 6357.0,
-            "peak_memory_mb": 612.0,
+            "memory_mb": 21.0,
         },
         "sampling": {
             "solver": {"flow": "Heun", "ddpm": "DDIM"}.get(name),
             "steps": {"flow": 10, "ddpm": 20}.get(name),
             "calls": calls,
             "seconds_per_sample": 0.00021 * calls,
+            "timing": timing(0.00021 * calls),
             "flops_per_sample": 3_100_000 * calls,
+            "memory": {"mb": 3.2, "batch": 64},
         },
         "scores": {m: score(v, SPREADS.get(m, 0.008), ABOUT[m][2]) for m, v in VALUES[name].items()},
         "curve": curve if iterative else [],
@@ -613,7 +619,8 @@ def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     put(content, "gan", "coverage", 0.745)
     worries = said(content, "worry")
     assert any(
-        one == "vae does not beat the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010." for one in worries
+        one == "vae is measurably worse than the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
+        for one in worries
     )
     assert any(one.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for one in worries)
     assert not any("flow" in one or "ddpm" in one for one in worries)
@@ -624,17 +631,41 @@ def test_a_blind_score_accuses_nobody(content):
     worries = said(content, "worry")
     assert any("coverage cannot tell a good model from none" in one for one in worries)
     assert not any("flow" in one for one in worries)
-    assert any(one.startswith("gan and vae do not beat the no-network row in coverage") for one in worries)
+    assert any(one.startswith("gan and vae are measurably worse than the no-network row in coverage") for one in worries)
+
+
+def test_models_within_noise_of_the_no_network_row_are_not_lumped_with_worse_ones(content):
+    """.030 and .069 against .034: the one is within noise, the other is twice as far from the data."""
+    content["entrants"] = content["entrants"][:3]
+    content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.002}
+    put(content, "baseline", "frechet", 0.034)
+    for row in (content["baseline"], *content["entrants"]):
+        row["scores"]["frechet"]["spread"] = 0.002
+    for name, value in (("flow", 0.030), ("ddpm", 0.069), ("gan", 0.02)):
+        put(content, name, "frechet", value)
+    about = [one for one in said(content, "worry") if "no-network row in Fréchet" in one]
+    assert about == [
+        "flow does not measurably beat the no-network row in Fréchet distance: 0.0300 ± 0.0020 against 0.0340 ± 0.0020, within "
+        "noise of it.",
+        "ddpm is measurably worse than the no-network row in Fréchet distance: 0.0690 ± 0.0020 against 0.0340 ± 0.0020.",
+    ]
+    put(content, "gan", "frechet", 0.033)
+    assert said(content)[0] == (
+        "No model measurably beats the no-network row in Fréchet distance (0.0340 ± 0.0020): flow and gan are within noise of it "
+        "(0.0300 ± 0.0020 and 0.0330 ± 0.0020); ddpm is measurably worse (0.0690 ± 0.0020)."
+    )
 
 
 def test_nobody_beats_the_no_network_row(content):
     content["baseline"]["scores"]["frechet"]["mean"] = 0.02
-    assert said(content)[0].startswith("No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920")
+    row = "the no-network row in Fréchet distance"
+    all_worse = f"No model beats {row} (0.020 ± 0.010): flow, ddpm, gan and vae are measurably worse"
+    assert said(content)[0] == f"{all_worse} (from 0.130 ± 0.008 to 0.920 ± 0.008)."
     put(content, "flow", "frechet", 0.12)
-    assert said(content, "worry")[0].startswith("ddpm, gan and vae do not beat the no-network row in Fréchet distance")
+    assert said(content, "worry")[0].startswith(f"ddpm, gan and vae are measurably worse than {row}")
     content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.001}
     put(content, "flow", "frechet", 0.13)
-    assert said(content)[0].startswith("No model beats the no-network row in Fréchet distance: from 0.130 ± 0.008 to 0.920")
+    assert said(content)[0].startswith(all_worse)
 
 
 def test_high_precision_far_from_the_data_does_not_look_right(content):
@@ -712,16 +743,100 @@ def test_an_entrant_without_finite_scores_wins_nothing(content):
     assert said(content, "worry")[0].startswith("flow has no finite score")
 
 
+def plain_notes(content):
+    return [note.replace(readings.OPEN, "").replace(readings.CLOSE, "") for note in captions.curve_notes(content)]
+
+
 def test_how_many_calls_are_enough(content):
     entrant(content, "flow")["curve"] = [
         {"calls": c, "steps": s, "frechet": f} for c, s, f in ((1, 1, 3.0), (7, 4, 0.4), (15, 8, 0.13), (31, 16, 0.125))
     ]
     entrant(content, "ddpm")["curve"] = [{"calls": c, "frechet": 1 / c} for c in (1, 2, 4, 8)]
-    notes = [note.replace(readings.OPEN, "").replace(readings.CLOSE, "") for note in captions.curve_notes(content)]
-    assert notes == [
-        "For flow, 15 calls (8 steps) are enough (0.130); more only cost time.",
-        "ddpm still improves at 8 calls.",
+    assert plain_notes(content) == [
+        "For flow, 15 calls (8 steps: 0.130) are enough, within two spreads (0.020) of 31 calls (16 steps: 0.125); more only "
+        "cost time.",
+        "ddpm still improves at 8 calls (0.125).",
     ]
+
+
+def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
+    """The floor's spread is .0028: .0378 is 2.8 of them above .03, and a single good point before a bad one does not count."""
+    content["metrics"]["frechet"]["floor"] = {"mean": 0.01, "spread": 0.0028}
+    curve = ((1, 0.3), (2, 0.09), (4, 0.0378), (8, 0.0379), (16, 0.033), (32, 0.03))
+    entrant(content, "flow")["curve"] = [{"calls": c, "frechet": f} for c, f in curve]
+    curve = ((1, 0.3), (4, 0.031), (8, 0.05), (16, 0.0315), (32, 0.03))
+    entrant(content, "ddpm")["curve"] = [{"calls": c, "frechet": f} for c, f in curve]
+    assert plain_notes(content) == [
+        "For flow, 16 calls (0.0330) are enough, within two spreads (0.0056) of 32 calls (0.0300); more only cost time.",
+        "For ddpm, 16 calls (0.0315) are enough, within two spreads (0.0056) of 32 calls (0.0300); more only cost time.",
+    ]
+    entrant(content, "ddpm")["curve"][-1]["frechet"] = 0.2
+    assert plain_notes(content)[1] == "For ddpm, 4 calls (0.0310) are best; with 32 calls (0.200) it is worse."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ((1.0, 1.1), (19.9, 20.5), "flow samples fastest, in 1.00 ms each (19 network calls); ddpm takes 18 to 21 times as long "
+         "(20 network calls)."),
+        ((1.0, 1.001), (20.0, 20.01), "flow samples fastest, in 1.00 ms each (19 network calls); ddpm takes 20 times as long (20 "
+         "network calls)."),
+        ((1.0, 1.0), (253.4, 253.6), "flow samples fastest, in 1.00 ms each (19 network calls); ddpm takes 250 times as long (20 "
+         "network calls)."),
+        ((1.0, 3.0), (25.3, 40.0), "flow samples fastest, in 1.00 ms each (19 network calls); ddpm takes at least 8.4 times as "
+         "long (20 network calls)."),
+        ((1.0, 30.0), (25.3, 30.0), "No measurable difference in sampling time: from 1.00 ms to 25.3 ms each."),
+        ((1.0, 1.1), (1.2, 1.3), "No measurable difference in sampling time: from 1.00 ms to 1.20 ms each."),
+    ],
+)  # fmt: skip
+def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, second, sentence):
+    content["entrants"] = content["entrants"][:2]
+    for one, (low, high) in zip(content["entrants"], (first, second), strict=True):
+        one["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
+    assert said(content, "speed") == [sentence]
+
+
+def test_times_without_a_spread_are_not_compared(content):
+    """As in reports of earlier versions."""
+    for one in content["entrants"]:
+        del one["sampling"]["timing"]
+    (sentence,) = said(content, "speed")
+    assert "times as long" not in sentence
+    assert sentence.endswith("the spread of these times is not known.")
+
+
+def test_the_cost_tables_show_spread_batch_and_memory(content):
+    (_, training), (_, sampling) = tables.costs(content)
+    assert [row.cells[[c.label for c in training.columns].index("Memory")].flat for row in training.rows] == ["21 MB"] * 4
+    cells = dict(zip([c.label for c in sampling.columns], sampling.rows[2].cells, strict=True))
+    assert cells["Time per sample"].flat == "210 µs (208 µs to 212 µs, 64 at once)"
+    assert cells["Memory"].flat == "3.20 MB (64 at once)"
+    for one in content["entrants"]:
+        one["training"] = {"peak_memory_mb": 743.0}
+    assert "743" not in Report(content).to_markdown(), "the whole process's memory is not the model's"
+
+
+def test_a_model_worse_than_a_guess_is_named(content):
+    guess = {"name": "uniform guess over 256 levels", "mean": 8.0, "spread": None}
+    content["metrics"]["bpd"] = {"label": "bits per dimension", "better": "lower", "baseline": guess}
+    for name, value in (("flow", 8.06), ("ddpm", 7.99), ("gan", 1.3)):
+        entrant(content, name)["scores"]["bpd"] = {"mean": value, "spread": 0.01}
+    assert [one for one in said(content, "worry") if "bits" in one] == [
+        "ddpm is not measurably better than uniform guess over 256 levels in bits per dimension: 7.990 ± 0.010 against 8.",
+        "flow is measurably worse than uniform guess over 256 levels in bits per dimension: 8.060 ± 0.010 against 8.",
+    ]
+    _, table = scorecards(content)[-1]
+    row = next(row for row in table.rows if row.name == guess["name"])
+    assert [cell.value for cell in row.cells][[column.label for column in table.columns].index("bits per dimension")] == "8"
+    check_page(Report(content).to_html())
+
+
+def test_text_for_a_terminal_holds_verdict_and_scores(content):
+    text = Report(content).to_text()
+    assert "- flow has the best quality: Fréchet distance 0.130 ± 0.008" in text
+    assert "0.130 ± 0.008 (1.3×) *" in text
+    assert max(map(len, text.splitlines())) < 160
+    assert Report({}).to_text() == ""
 
 
 def test_limits_come_from_the_floors(content):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,14 @@ def evaluate(
         say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
         content = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
-    show(content, json, _table)
+    show(content | {"worries": _worries(content)}, json, _table)
+
+
+def _worries(content: dict[str, Any]) -> list[str]:
+    """What a report would warn of."""
+    from pushforward.report.worries import worries
+
+    return [one.text for one in worries(content)]
 
 
 def _table(content: dict[str, Any]) -> str:
@@ -132,7 +140,7 @@ def _table(content: dict[str, Any]) -> str:
         floor = about.get("floor") or {}
         spread = "" if row["spread"] is None else f" ± {row['spread']:.2g}"
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        other = baseline.get(name, {}).get("mean")
+        other = (baseline.get(name) or about.get("baseline") or {}).get("mean")
         real = "" if floor.get("mean") is None else f"{floor['mean']:.4g} ± {floor['spread']:.2g}"
         rows.append(
             (
@@ -148,9 +156,12 @@ def _table(content: dict[str, Any]) -> str:
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    notes = [*(content.get("unscored") or {}).values(), *content["entrants"][0].get("warnings", [])]
-    footing = [*_footing(content["settings"], entrant.get("bpd")), *(f"warning: {note}" for note in notes)]
-    return "\n".join([*lines, *_codes(content["entrants"][0]), "", *footing])
+    footing = _footing(content["settings"], entrant.get("bpd"), (content["metrics"].get("bpd") or {}).get("baseline"))
+    return "\n".join([*lines, *_codes(content["entrants"][0]), "", *footing, *_in_mind(content["worries"])])
+
+
+def _in_mind(found: Sequence[str]) -> list[str]:
+    return ["", "what to keep in mind:", *(f"- {one}" for one in found)] if found else []
 
 
 def _codes(entrant: dict[str, Any]) -> list[str]:
@@ -164,11 +175,12 @@ def _codes(entrant: dict[str, Any]) -> list[str]:
     return ["", "codes of held-out rows: " + ", ".join(cell for cell in cells if not cell.endswith("–"))]
 
 
-def _footing(settings: dict[str, Any], bits: dict[str, Any] | None) -> list[str]:
+def _footing(settings: dict[str, Any], bits: dict[str, Any] | None, guess: dict[str, Any] | None) -> list[str]:
     """How the numbers of the table came about."""
     found = []
     if "features" in settings:
         found.append(f"n = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}")
     if bits is not None:
-        found.append(f"bits per dimension: {bits['how']}, ± standard error over {bits['n']:,} held-out rows")
+        beside = "" if guess is None else f"; no network: {guess['name']}"
+        found.append(f"bits per dimension: {bits['how']}, ± standard error over {bits['n']:,} held-out rows{beside}")
     return found

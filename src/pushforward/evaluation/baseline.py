@@ -83,6 +83,27 @@ class GaussianBaseline(Transport):
                 out[row] += z[row, : len(factor)].clone() @ factor
         return out.reshape(-1, *self.space.shape)
 
+    def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor | None:
+        """Log density of rows in data units, nats float64 (n,); None where a covariance is singular or has over 1,024 columns.
+
+        Args:
+            x: Data units, (n, *shape).
+            labels: int64 (n,), where there is a Gaussian for each class.
+        """
+        if self.space.size > FULL:
+            return None
+        rows = self.space.to_model(x.double()).flatten(1)
+        which = torch.zeros(len(rows), dtype=torch.int64) if labels is None or len(self.factors) == 1 else labels
+        found = torch.empty(len(rows), dtype=torch.float64)
+        for label, factor in enumerate(self.factors):
+            covariance = factor.double().T @ factor.double() + torch.diag(self.residuals[label].double().square())
+            scale, failed = torch.linalg.cholesky_ex(covariance)
+            if failed:
+                return None
+            density = torch.distributions.MultivariateNormal(self.means[label].double(), scale_tril=scale, validate_args=False)
+            found[which == label] = density.log_prob(rows[which == label])
+        return found + self.space.log_det
+
 
 def _gaussian(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     x = dataset.space.to_model(dataset.train.data_units(rows)).flatten(1).numpy()

@@ -93,7 +93,8 @@ def compare_models(
     for name, model in models.items():
         check_model(name, model, data)
     judge = Judge(data, n or 0, repeats)
-    judged = {name: judge.entrant(name, model, curve=curve) for name, model in models.items()}
+    sampling = judge.sampling({name: _transport(model) for name, model in models.items()})
+    judged = {name: judge.entrant(name, model, curve=curve, sampling=sampling[name]) for name, model in models.items()}
     content = {
         "format_version": 1,
         "title": f"{', '.join(models)} on {data.name}",

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from pushforward.training.memory import peak_memory
+from pushforward.training.memory import added_peak, held_bytes, peak_memory
+from pushforward.transports import Flow, Transport, inner_of, with_inner
 
-__all__ = ["flops", "named_parameters", "parameters", "peak_memory", "seconds_per_sample"]
+__all__ = [
+    "Timing",
+    "flops",
+    "named_parameters",
+    "parameters",
+    "peak_memory",
+    "sampling_memory",
+    "seconds_per_sample",
+    "time_in_turns",
+]
+
+TURNS = 7
+"""How often each model is timed."""
+TURN_SECONDS = 1.0
+"""About the most that one model's turn may take; where a single sample takes longer, a turn is one sample."""
+SHORTEST = 0.02
+"""Seconds; a turn repeats calls that take less, so that a clock can time it."""
+MOST_CALLS = 100
+"""Calls of one turn at most."""
+FEW_STEPS = 4
+"""Steps of an iterative model whose memory is measured: no more is held at once in many."""
 
 
 def parameters(module: nn.Module) -> int:
@@ -37,25 +61,122 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     return int(counter.get_total_flops())
 
 
-def seconds_per_sample(sample: Callable[[int], Any], n: int, repeats: int = 3) -> float:
-    """The median time of one sample over ``repeats`` calls of ``sample(n)``, after one call that warms up.
+@dataclass(frozen=True)
+class Timing:
+    """The time of one sample, measured in turns.
+
+    Other programs can only slow a turn down, so the lower quartile is reported, and the interval from the fastest turn to the
+    median is what the measurement supports.
 
     Args:
-        sample: Makes n samples.
-        n: How many at once; a batch is faster per sample than a single one.
-        repeats: Timed calls.
+        batch: Samples made at a time.
+        values: Seconds for one sample, for each turn.
     """
-    sample(min(n, 2))
-    times = []
-    for _ in range(repeats):
-        _wait()
-        began = time.perf_counter()
+
+    batch: int
+    values: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The lower quartile over the turns."""
+        return float(np.quantile(self.values, 0.25))
+
+    @property
+    def low(self) -> float:
+        """The fastest turn."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The median turn."""
+        return statistics.median(self.values)
+
+    def described(self) -> dict[str, Any]:
+        """Plain data for a report."""
+        return {"batch": self.batch, "low": self.low, "high": self.high, "values": list(self.values)}
+
+
+def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, Timing]:
+    """Time several models in turns, so that a machine that is busy for a moment slows all of them alike.
+
+    Each model first makes a single sample twice and then a batch twice, which warms it up and finds the batch that a turn can
+    hold: ``most`` samples, fewer where they would take longer than a turn.
+
+    Args:
+        samplers: For each name, a function that makes n samples.
+        most: Samples made at a time at most.
+        turns: Timed turns of each model.
+
+    Returns:
+        For each name, its times.
+    """
+    single = _fastest_of_two(samplers, dict.fromkeys(samplers, 1))
+    first = {name: _affordable(seconds, most) for name, seconds in single.items()}
+    batched = _fastest_of_two(samplers, first)
+    batches = {name: max(first[name], _affordable(seconds / first[name], most)) for name, seconds in batched.items()}
+    calls = {
+        name: min(MOST_CALLS, max(1, math.ceil(SHORTEST / max(seconds / first[name] * batches[name], 1e-9))))
+        for name, seconds in batched.items()
+    }
+    names, found = list(samplers), {name: list[float]() for name in samplers}
+    for turn in range(turns):
+        at = turn % len(names)
+        for name in names[at:] + names[:at]:
+            made = batches[name] * calls[name]
+            found[name].append(_seconds(samplers[name], batches[name], calls[name]) / made)
+    return {name: Timing(batches[name], tuple(values)) for name, values in found.items()}
+
+
+def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
+    """The lower quartile of the time of one sample of a single model; see `time_in_turns`."""
+    return time_in_turns({"": sample}, n, turns)[""].seconds
+
+
+def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mapping[str, int]) -> dict[str, float]:
+    passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
+    return {name: min(one[name] for one in passes) for name in samplers}
+
+
+def _affordable(seconds: float, most: int) -> int:
+    """How many samples of so many seconds fit into a turn: ``most``, or a power of two."""
+    fits = TURN_SECONDS / max(seconds, 1e-9)
+    return most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
+
+
+def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
+    _wait()
+    began = time.perf_counter()
+    for _ in range(calls):
         sample(n)
-        _wait()
-        times.append((time.perf_counter() - began) / n)
-    return statistics.median(times)
+    _wait()
+    return time.perf_counter() - began
 
 
 def _wait() -> None:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
+
+
+def sampling_memory(transport: Transport, n: int) -> int | None:
+    """Bytes in tensors that sampling a batch of n holds at most, the weights included.
+
+    PyTorch's allocator counts them (`pushforward.training.memory.added_peak`), so neither the library nor other models and data
+    in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
+    four steps, since steps follow one another and hold no more in many.
+
+    Returns:
+        Bytes; None where nothing can be measured.
+    """
+    added = added_peak(lambda: _in_few_steps(transport).sample(n, batch=n), transport.device)
+    return None if added is None else held_bytes(transport) + added
+
+
+def _in_few_steps(transport: Transport) -> Transport:
+    """The same model in four steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
+    flow = inner_of(transport)
+    if not isinstance(flow, Flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
+        return transport
+    if len({flow.denoiser.calls(float(t)) for t in flow.times[:-1]}) > 1:
+        return transport
+    grid = flow.grid if flow.grid is None or isinstance(flow.grid, str) else "time"
+    return with_inner(transport, flow.with_solver(flow.solver, FEW_STEPS, grid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
+from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
+from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
@@ -34,6 +37,8 @@ CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
 SHOWN = {"image": 64, "vector": 1000}
+AT_ONCE = {"image": 64, "vector": 1000}
+"""Samples made at a time, at most, where time and memory are measured."""
 TRACED = {"image": (256, 32), "vector": (1000, 64)}
 """Rows and steps of the trajectories that are measured."""
 TRACED_SECONDS = 4.0
@@ -137,11 +142,20 @@ class Judge:
             "unscored": dict(self.unscored),
         }
 
-    def entrant(self, name: str, model: Run | Transport, *, curve: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The content and the pictures of one model for a report."""
+    def entrant(
+        self, name: str, model: Run | Transport, *, curve: bool = True, sampling: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content and the pictures of one model for a report.
+
+        Args:
+            name: As the report shows it.
+            model: A run or a transport.
+            curve: Whether to measure quality against network calls, trajectories and the memory of training.
+            sampling: The model's part of `sampling`; None measures it here, alone.
+        """
         transport = model.transport if isinstance(model, Run) else model
         rows, agreement = self.scores(transport)
-        sampling = self._sampling(transport)
+        sampling = sampling or self.sampling({name: transport})[name]
         content = {
             "name": name,
             "conditioned": bool(transport.space.classes),
@@ -159,17 +173,23 @@ class Judge:
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
         if curve and isinstance(model, Run):
             pictures["codes"] = code_pictures(model, self.data)
+            content["training"]["memory_mb"] = _megabytes(training_memory(model, self.data))
         return content, pictures
 
-    def _sampling(self, transport: Transport) -> dict[str, Any]:
-        flow = inner_of(transport)
-        solver = {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
-        count = 64 if transport.space.kind == "image" else 1000
+    def sampling(self, models: Mapping[str, Transport]) -> dict[str, dict[str, Any]]:
+        """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
+        most = AT_ONCE[self.data.space.kind]
+        timings = cost.time_in_turns({name: partial(_batch, one) for name, one in models.items()}, most)
         return {
-            **solver,
-            "calls": transport.calls,
-            "seconds_per_sample": cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), count, 3),
-            "flops_per_sample": cost.flops(lambda: transport.sample(1)),
+            name: {
+                **_solver(transport),
+                "calls": transport.calls,
+                "seconds_per_sample": timings[name].seconds,
+                "timing": timings[name].described(),
+                "flops_per_sample": cost.flops(lambda transport=transport: transport.sample(1)),
+                "memory": {"mb": _megabytes(cost.sampling_memory(transport, most)), "batch": most},
+            }
+            for name, transport in models.items()
         }
 
     def _curve(self, transport: Transport) -> list[dict[str, Any]]:
@@ -223,6 +243,19 @@ def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
     return {name: row["without"] for about in abouts for name, row in about.items() if "without" in row}
 
 
+def _batch(transport: Transport, n: int) -> torch.Tensor:
+    return transport.sample(n, batch=n)
+
+
+def _megabytes(count: int | None) -> float | None:
+    return None if count is None else count / 2**20
+
+
+def _solver(transport: Transport) -> dict[str, Any]:
+    flow = inner_of(transport)
+    return {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
+
+
 def _title(transport: Flow) -> str:
     return type(transport.solver).__name__ + _grid_title(transport.grid)
 
@@ -256,7 +289,6 @@ def _of_run(run: Run) -> dict[str, Any]:
             "precision": state.get("precision"),
             "batch": state.get("batch"),
             "samples_per_second": state["samples"] / seconds if seconds else None,
-            "peak_memory_mb": state.get("peak_memory_mb"),
         },
         "other_parameters": {name: count for name, count in others.items() if name in _beside(run, sampled)},
         "losses": losses,
@@ -397,13 +429,14 @@ def evaluate(
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
     name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
     row = _bits(model, data, n, seed, batch) if asked else None
+    about = None if row is None else {**ABOUT, "baseline": _guess(model, data, row["n"])}
     if row is not None and not others:
-        return _of_bits(name, data, row, unseen_warnings(model, data) if isinstance(model, Run) else ())
+        return _of_bits(name, data, row, about, unseen_warnings(model, data) if isinstance(model, Run) else ())
     judge = Judge(data, n or 0, repeats, others, seed, batch)
     content, _ = judge.entrant(name, model, curve=False)
     described = judge.described()
     if row is not None:
-        content["scores"]["bpd"], described["metrics"]["bpd"] = row, ABOUT
+        content["scores"]["bpd"], described["metrics"]["bpd"] = row, about
     return {**described, "entrants": [content], "baseline": judge.baseline()}
 
 
@@ -413,11 +446,17 @@ def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch
     return bits(model.transport if isinstance(model, Run) else model, data, n, seed=seed, batch=batch)
 
 
-def _of_bits(name: str, data: Dataset, row: dict[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
+def _guess(model: Run | Transport, data: Dataset, n: int) -> dict[str, Any] | None:
+    method = model.method if isinstance(model, Run) else None
+    transport = model.transport if isinstance(model, Run) else model
+    return guess(data, n, discrete=isinstance(method, Weighing) and method.discrete, labelled=bool(transport.space.classes))
+
+
+def _of_bits(name: str, data: Dataset, row: dict[str, Any], metric: Any, warnings: Sequence[str]) -> dict[str, Any]:
     """The content of an evaluation that asks for bits per dimension alone, which needs no samples."""
     entrant = {"name": name, "scores": {"bpd": row}, "warnings": list(warnings)}
     about = {"data": {"name": data.name, "fingerprint": data.fingerprint}, "settings": {"n": row["n"]}, "machine": machine()}
-    return {**about, "metrics": {"bpd": ABOUT}, "entrants": [entrant], "baseline": {"scores": {}}}
+    return {**about, "metrics": {"bpd": metric}, "entrants": [entrant], "baseline": {"scores": {}}}
 
 
 def data_of(model: Any) -> Dataset:

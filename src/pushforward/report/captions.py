@@ -11,7 +11,6 @@ from pushforward.report.readings import (
     OPEN,
     THRESHOLDS,
     at_n,
-    differ,
     entrants_of,
     floor_of,
     floor_reading,
@@ -25,6 +24,7 @@ from pushforward.report.readings import (
 
 __all__ = [
     "CODE_NOTES",
+    "COST_NOTES",
     "CURVE_NOTES",
     "HEALTH_CAPTIONS",
     "HEALTH_NOTE",
@@ -56,19 +56,28 @@ def curve_points(entrant: Mapping[str, Any], metric: str) -> list[tuple[float, f
 
 
 def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
+    """The fewest calls from which every point of the curve is within two spreads of its best one."""
     points = curve_points(entrant, metric)
     if len(points) < 3:
         return ""
-    best = min(value for _, value, _ in points)
-    spread, margin = floor_of(content, metric)[1], THRESHOLDS["enough"] * best
-    near = (point for point in points if point[1] <= best + margin or not differ(point[1] - best, spread, spread))
-    calls, value, steps = next(near)
     name = f"{OPEN}{name_of(entrant)}{CLOSE}"
-    if calls == points[-1][0]:
-        return f"{name} still improves at {count(calls)} calls."
-    inside = "" if steps is None else f" ({count(steps)} step{'' if steps == 1 else 's'})"
-    few = "1 call" if calls == 1 else f"{count(calls)} calls"
-    return f"For {name}, {few}{inside} {'is' if calls == 1 else 'are'} enough ({plain(value)}); more only cost time."
+    best = min(points, key=lambda point: point[1])
+    margin = THRESHOLDS["enough"] * floor_of(content, metric)[1]
+    beyond = [at for at, (_, value, _) in enumerate(points) if value - best[1] > margin]
+    first = beyond[-1] + 1 if beyond else 0
+    if first == len(points):
+        return f"For {name}, {_point(best)} are best; with {_point(points[-1])} it is worse."
+    if first == len(points) - 1 and best == points[-1]:
+        return f"{name} still improves at {count(best[0])} calls ({plain(best[1])})."
+    near = "the best of its curve" if points[first] == best else f"within two spreads ({plain(margin, 2)}) of {_point(best)}"
+    return f"For {name}, {_point(points[first])} {'is' if points[first][0] == 1 else 'are'} enough, {near}; more only cost time."
+
+
+def _point(point: tuple[float, float, float | None]) -> str:
+    """Such as ``15 calls (8 steps: 0.130)``."""
+    calls, value, steps = point
+    inside = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
+    return f"{count(calls)} call{'' if calls == 1 else 's'} ({inside}{plain(value)})"
 
 
 CURVE_NOTES = (
@@ -77,6 +86,13 @@ CURVE_NOTES = (
     "point. One sampling per point."
 )
 
+COST_NOTES = (
+    "Time per sample: all models are timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
+    "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
+    "adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the data and "
+    "the other models. In training these are also gradients, the optimiser's states, averaged weights and activations of one "
+    "step, at the batch size shown. Scratch memory of system libraries is not counted."
+)
 TRAJECTORY_NOTE = (
     "Straightness is how much the velocity along the way from noise to sample varies, relative to how far the way leads: 0 is a "
     "straight line at constant speed, on which one step suffices; the larger, the more steps it takes. It is large as well where "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report import tables
-from pushforward.report.captions import LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
+from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
 from pushforward.report.words import verdict
 
 __all__ = ["markdown"]
@@ -25,7 +25,9 @@ def markdown(content: Mapping[str, Any]) -> str:
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(content) if tables.scorecards(content) else "")
     parts += _trajectories(content)
-    parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in tables.costs(content)]
+    costs = tables.costs(content)
+    parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in costs]
+    parts.append(COST_NOTES if costs else "")
     parts.append("## Limits\n\n" + "\n".join(f"- {escape(one)}" for one in limits(content)))
     commands = tables.commands(content)
     if commands:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pushforward.report import codes, health, tables
 from pushforward.report.captions import (
+    COST_NOTES,
     CURVE_NOTES,
     LEVEL_NOTE,
     PATHS_NOTE,
@@ -452,7 +453,8 @@ def _losses(content: Mapping[str, Any]) -> str:
 
 
 def _costs(content: Mapping[str, Any]) -> str:
-    return "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in tables.costs(content))
+    made = "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in tables.costs(content))
+    return made + (f'<p class="note">{escape(COST_NOTES)}</p>' if made else "")
 
 
 def _reproduce(content: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ __all__ = [
     "entrants_of",
     "floor_of",
     "floor_reading",
+    "guess_reading",
     "inside",
     "label_of",
     "leaders",
@@ -71,7 +72,7 @@ THRESHOLDS: dict[str, float] = {
     "faster": 1.2,  # a time ratio that counts as a difference
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal
-    "enough": 0.02,  # relative gap to the best point of a curve that counts as none
+    "enough": 2.0,  # how many spreads of the floor above the best point of a curve still count as enough
 }
 
 QUALITY, DIVERSITY = ("frechet", "kid"), ("coverage", "recall")
@@ -214,6 +215,16 @@ def floor_reading(content: Mapping[str, Any], metric: str) -> Reading | None:
     """Real data's score, or None where it is unknown."""
     mean, spread = floor_of(content, metric)
     return None if mean is None else Reading("real data", mean, spread or None, spread, _loss(content, metric, mean))
+
+
+def guess_reading(content: Mapping[str, Any], metric: str) -> Reading | None:
+    """What a guess without a model scores, for metrics that have such a baseline of their own."""
+    found = metric_of(content, metric).get("baseline")
+    mean = finite(found.get("mean")) if isinstance(found, Mapping) else None
+    if mean is None or not isinstance(found, Mapping):
+        return None
+    spread = finite(found.get("spread"))
+    return Reading(str(found.get("name") or "no model"), mean, spread, spread or 0.0, _loss(content, metric, mean))
 
 
 def ratio_of(row: Mapping[str, Any], metric: str) -> float | None:

@@ -14,7 +14,8 @@ finite are null. Unknown fields are kept and not shown.
   or "noise" where all do, "seeds" where none does.
 * ``machine``: any names and values, shown as they are.
 * ``metrics``, by name: label; better ("lower", "higher", "target"); target (number; null means the floor); what (one
-  sentence); floor {mean, spread}: what real data scores against real data.
+  sentence); floor {mean, spread}: what real data scores against real data; baseline {name, mean, spread}: what a guess without
+  a model scores, for bits per dimension.
 * ``unscored``, by metric: the sentence that says why nobody has this score.
 * ``entrants``: list, in the order of the page; see below.
 * ``baseline``: name and scores of the no-network row.
@@ -25,8 +26,10 @@ An entrant has
 * ``name`` (unique); ``family`` and ``method`` (words; they choose the caption of the losses); ``conditioned`` (bool);
   ``run`` (folder); ``seed``;
 * ``parameters`` (of what samples); ``other_parameters`` (by name, such as a critic);
-* ``training``: seconds, steps, samples, precision, batch, samples_per_second, peak_memory_mb;
-* ``sampling``: solver, steps, calls, seconds_per_sample, flops_per_sample;
+* ``training``: seconds, steps, samples, precision, batch, samples_per_second, memory_mb (the most that a step holds in tensors,
+  weights, their average and optimiser states included; null where it cannot be measured);
+* ``sampling``: solver, steps, calls, seconds_per_sample (lower quartile over turns), timing {batch, low (fastest turn), high
+  (median), values (each turn)}, flops_per_sample, memory {mb (the most held in tensors, weights included), batch};
 * ``scores``, by metric: mean, spread (over repeats, or null), values (list), ratio (mean over the floor, or null where
   the floor is too near zero to divide by);
 * ``curve``: list of {calls, steps, frechet, coverage};
@@ -100,6 +103,12 @@ class Report:
         from pushforward.report.markdown import markdown
 
         return markdown(self.content)
+
+    def to_text(self) -> str:
+        """Verdict and scores as plain text for a terminal."""
+        from pushforward.report.text import text
+
+        return text(self.content)
 
     def to_html(self) -> str:
         """The whole page; it loads nothing from anywhere."""

@@ -12,6 +12,7 @@ from pushforward.report.readings import (
     GROUPS,
     entrants_of,
     floor_of,
+    guess_reading,
     label_of,
     leaders,
     metric_of,
@@ -145,8 +146,18 @@ def _scorecard(content: Mapping[str, Any], metrics: Sequence[str]) -> Table:
     baseline = content.get("baseline")
     if baseline:
         rows.append(Row(name_of(baseline), [_score(content, baseline, m, False) for m in metrics], "baseline"))
+    rows += _guesses(content, metrics)
     rows.append(Row("real data against real data", [_floor(content, m) for m in metrics], "floor"))
     return Table([_column(content, m) for m in metrics], rows)
+
+
+def _guesses(content: Mapping[str, Any], metrics: Sequence[str]) -> list[Row]:
+    """A row for each baseline that belongs to one metric, such as the uniform guess of bits per dimension."""
+    found = {metric: one for metric in metrics if (one := guess_reading(content, metric)) is not None}
+    return [
+        Row(one.name, [Cell(*measured(one.mean, one.spread)) if m == metric else Cell("–") for m in metrics], "baseline")
+        for metric, one in found.items()
+    ]
 
 
 def _best(content: Mapping[str, Any], metric: str) -> int | None:
@@ -210,13 +221,14 @@ def costs(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
         Column("Samples/s", "In training."),
         Column("Batch"),
         Column("Precision"),
-        Column("Peak memory"),
+        Column("Memory", "The most that a training step adds: weights, gradients, optimiser states and activations."),
         Column("Sampler"),
         Column("Calls", "Network evaluations for one sample."),
-        Column("Time per sample", "When many are made at once."),
+        Column("Time per sample", "Lower quartile over the turns; from the fastest turn to the median."),
+        Column("Memory", "The most that sampling a batch adds, weights included."),
         Column("FLOPs per sample"),
     ]
-    rows = [Row(name_of(one), [Cell(text) for text in _cost(one)], index=i) for i, one in enumerate(entrants_of(content))]
+    rows = [Row(name_of(one), _cost(one), index=i) for i, one in enumerate(entrants_of(content))]
     kept = [c for c in range(len(columns)) if any(row.cells[c].value != "–" for row in rows)]
     parts = (("Size and training", [c for c in kept if c < SAMPLING]), ("Sampling", [c for c in kept if c >= SAMPLING]))
     return [
@@ -232,13 +244,13 @@ def costs(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
     ]
 
 
-def _cost(entrant: Mapping[str, Any]) -> list[str]:
+def _cost(entrant: Mapping[str, Any]) -> list[Cell]:
     training, sampling = entrant.get("training") or {}, entrant.get("sampling") or {}
     beside = entrant.get("other_parameters") or {}
-    memory = finite(training.get("peak_memory_mb"))
     steps = finite(sampling.get("steps"))
     solver = str(sampling["solver"]) if sampling.get("solver") else "one call" if sampling.get("calls") == 1 else "–"
-    return [
+    memory = sampling.get("memory") or {}
+    texts = [
         quantity(entrant.get("parameters")),
         listing(f"{name} {quantity(size)}" for name, size in beside.items()) or "–",
         duration(training.get("seconds")),
@@ -247,12 +259,33 @@ def _cost(entrant: Mapping[str, Any]) -> list[str]:
         count(training.get("samples_per_second")),
         count(training.get("batch")),
         str(training.get("precision") or "–"),
-        "–" if memory is None else f"{count(memory)} MB",
+        _megabytes(training.get("memory_mb")),
         solver + (f", {count(steps)} step{'' if steps == 1 else 's'}" if steps is not None else ""),
         count(sampling.get("calls")),
-        duration(sampling.get("seconds_per_sample")),
-        quantity(sampling.get("flops_per_sample")),
     ]
+    return [
+        *(Cell(text) for text in texts),
+        _time(sampling),
+        Cell(_megabytes(memory.get("mb")), note=_at_once(memory)),
+        Cell(quantity(sampling.get("flops_per_sample"))),
+    ]
+
+
+def _time(sampling: Mapping[str, Any]) -> Cell:
+    timing = sampling.get("timing") or {}
+    low, high = finite(timing.get("low")), finite(timing.get("high"))
+    notes = [f"{duration(low)} to {duration(high)}"] if low is not None and high is not None else []
+    return Cell(duration(sampling.get("seconds_per_sample")), note=", ".join([*notes, *filter(None, [_at_once(timing)])]))
+
+
+def _at_once(measured_in: Mapping[str, Any]) -> str:
+    batch = finite(measured_in.get("batch"))
+    return "" if batch is None else f"{count(batch)} at once"
+
+
+def _megabytes(x: Any) -> str:
+    value = finite(x)
+    return "–" if value is None else f"{count(value) if value >= 100 else plain(value, 2)} MB"
 
 
 def trajectories(content: Mapping[str, Any]) -> Table | None:

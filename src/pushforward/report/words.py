@@ -26,6 +26,7 @@ from pushforward.report.readings import (
     values_of,
     with_spread,
 )
+from pushforward.report.speeds import sampling_sentence
 from pushforward.report.worries import worries
 
 __all__ = ["verdict"]
@@ -36,7 +37,7 @@ def verdict(content: Mapping[str, Any]) -> list[Sentence]:
     claims = [
         _best(content, QUALITY, "quality"),
         _best(content, DIVERSITY, "diversity"),
-        _sampling(content),
+        sampling_sentence(content),
         _training(content),
     ]
     found = [one for one in claims if one is not None] + list(worries(content))
@@ -77,29 +78,6 @@ def _beside_floor(content: Mapping[str, Any], metric: str, lead: Sequence[Readin
 def _numbers(content: Mapping[str, Any], group: str, key: str) -> dict[str, float]:
     found = {name_of(one): finite((one.get(group) or {}).get(key)) for one in entrants_of(content)}
     return {name: value for name, value in found.items() if value is not None and value > 0}
-
-
-def _sampling(content: Mapping[str, Any]) -> Sentence | None:
-    times, calls = _numbers(content, "sampling", "seconds_per_sample"), _numbers(content, "sampling", "calls")
-    if not times:
-        return None
-    ranked = sorted(times, key=lambda name: times[name])
-    first, last = ranked[0], ranked[-1]
-    near = [name for name in ranked if times[name] < THRESHOLDS["faster"] * times[first]]
-    each = f"{duration(times[first])} each{_calls(calls, first)}"
-    if len(ranked) == 1:
-        return Sentence("speed", f"{named([first])} takes {duration(times[first])} for a sample{_calls(calls, first)}.", "cost")
-    if len(near) == len(ranked):
-        return Sentence("speed", f"All sample about equally fast, in {each}.", "cost")
-    lead = f"{named(near)} {'samples' if len(near) == 1 else 'sample'} fastest, in {each}"
-    slow = f"{named([last])} takes {plain(times[last] / times[first], 2)} times as long{_calls(calls, last)}"
-    return Sentence("speed", f"{lead}; {slow}.", "cost")
-
-
-def _calls(calls: Mapping[str, float], name: str) -> str:
-    if name not in calls:
-        return ""
-    return f" ({count(calls[name])} network call{'' if calls[name] == 1 else 's'})"
 
 
 def _training(content: Mapping[str, Any]) -> Sentence | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pushforward.report.numbers import count, finite, listing, percent, plain
@@ -12,6 +12,7 @@ from pushforward.report.readings import (
     OPEN,
     QUALITY,
     THRESHOLDS,
+    Reading,
     Sentence,
     alarms_of,
     at_floor,
@@ -19,6 +20,7 @@ from pushforward.report.readings import (
     chosen,
     entrants_of,
     floor_of,
+    guess_reading,
     inside,
     label_of,
     name_of,
@@ -68,20 +70,53 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 
 def _against_no_network(content: Mapping[str, Any]) -> Iterator[Sentence]:
-    """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over."""
+    """Whoever does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over.
+
+    Models that are measurably worse and models within noise of the row get a clause each.
+    """
     for metric in (chosen(content, QUALITY), chosen(content, DIVERSITY)):
         base = reading(content, content.get("baseline"), metric) if metric else None
         if base is None or metric is None:
             continue
         ranked = readings(content, metric)
         short = [one for one in ranked if not one.better_than(base) and not at_floor(content, metric, one)]
-        if short:
-            none = len(short) == len(ranked) > 1
-            near = "measurably " if any(one.loss < base.loss for one in short) else ""
-            who = f"{named([one.name for one in short])} {verb(short, 'does', 'do')} not {near}beat"
-            who = f"No model {near}beats" if none else who
-            text = f"{who} the no-network row in {inside(label_of(content, metric))}: {values_of(short)} against {base.text}."
-            yield Sentence("baseline" if none else "worry", text, "scorecard")
+        worse = [one for one in short if base.better_than(one)]
+        level = [one for one in short if one not in worse]
+        if not short:
+            continue
+        label = inside(label_of(content, metric))
+        if len(short) == len(ranked) > 1:
+            found = [_clause(some, how) for some, how in ((level, "within noise of it"), (worse, "measurably worse")) if some]
+            beats = "measurably beats" if level else "beats"
+            yield Sentence(
+                "baseline", f"No model {beats} the no-network row in {label} ({base.text}): {'; '.join(found)}.", "scorecard"
+            )
+            continue
+        if level:
+            who = f"{named([one.name for one in level])} {verb(level, 'does', 'do')} not measurably beat"
+            yield from _worry(f"{who} the no-network row in {label}: {values_of(level)} against {base.text}, within noise of it.")
+        if worse:
+            who = f"{named([one.name for one in worse])} {verb(worse, 'is', 'are')} measurably worse than"
+            yield from _worry(f"{who} the no-network row in {label}: {values_of(worse)} against {base.text}.")
+
+
+def _against_guess(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Models that a guess without any model beats or equals, in metrics that have such a baseline."""
+    for metric in content.get("metrics") or {}:
+        base = guess_reading(content, metric)
+        if base is None:
+            continue
+        for one in readings(content, metric):
+            if not one.better_than(base):
+                how = "measurably worse than" if base.better_than(one) else "not measurably better than"
+                yield from _worry(
+                    f"{named([one.name])} is {how} {base.name} in {inside(label_of(content, metric))}: {one.text} "
+                    f"against {base.text}."
+                )
+
+
+def _clause(some: Sequence[Reading], how: str) -> str:
+    return f"{named([one.name for one in some])} {verb(some, 'is', 'are')} {how} ({values_of(some)})"
 
 
 def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
@@ -213,7 +248,8 @@ def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 def _small(content: Mapping[str, Any]) -> Iterator[Sentence]:
     n = finite((content.get("settings") or {}).get("n"))
-    if n is not None and n < THRESHOLDS["small"]:
+    compared = any(metric != "bpd" for one in entrants_of(content) for metric in one.get("scores") or {})
+    if compared and n is not None and n < THRESHOLDS["small"]:
         yield from _worry(
             f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
         )
@@ -234,6 +270,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
     _unscored,
     _against_no_network,
     _missing,
+    _against_guess,
     _memorised,
     _modes,
     _precision_and_recall,

@@ -1,0 +1,52 @@
+"""The memory that a training step of a finished run takes, measured by making two steps of a new training of its recipe."""
+
+from __future__ import annotations
+
+import torch
+
+from pushforward.data import Dataset
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.precision import network_precision
+from pushforward.training.budget import Budget
+from pushforward.training.memory import added_peak, held_bytes
+from pushforward.training.run import Run, recipe_of
+from pushforward.training.trainer import Trainer
+
+__all__ = ["training_memory"]
+
+
+def training_memory(run: Run, data: Dataset) -> int | None:
+    """Bytes in tensors that a training step of this run's recipe holds at most, at the run's batch size and precision.
+
+    Counted are weights, their average, frozen parts, the optimisers' states, gradients, activations and temporary tensors; the
+    data and the library are not. The step is one in which every lazy penalty is due. Nothing is written, and the run stays as
+    it is.
+
+    Args:
+        run: A run whose method its spec can rebuild.
+        data: The data it was trained on, with labels or without.
+
+    Returns:
+        Bytes; None where this cannot be measured.
+    """
+    own = _as_trained(run, data)
+    if own is None:
+        return None
+    device = next(run.method.parameters()).device
+    try:
+        trainer = Trainer(
+            recipe_of(run.spec), own, Budget(steps=2), out=run.folder, seed=run.spec["seed"], device=device, content=run.spec
+        )
+    except (CheckpointError, DataError, UsageError):
+        return None
+    with torch.random.fork_rng(devices=[]), network_precision(trainer.precision):
+        trainer._step()  # from now on the optimisers hold their states
+        held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
+        held += sum(value.nbytes for player in trainer.players.values() for value in player.state().values())
+        added = added_peak(trainer._step, device)
+    return None if added is None else held + added
+
+
+def _as_trained(run: Run, data: Dataset) -> Dataset | None:
+    was = run.spec.get("fingerprint")
+    return next((one for one in (data, data.without_labels()) if one.fingerprint == was), None)

@@ -1,0 +1,222 @@
+"""What models cost: times in turns under a simulated clock, memory by the allocator, and guesses that models have to beat."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from closed_form import ring
+from torch import nn
+
+import pushforward as pf
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.space import Space
+from pushforward.evaluation import cost
+from pushforward.evaluation import judge as module
+from pushforward.evaluation.compare import compare_models
+from pushforward.evaluation.guess import guess, levels_of
+from pushforward.paths import Linear
+from pushforward.report import Report
+from pushforward.solvers import DPM, Heun, UniPC
+from pushforward.training.memory import added_peak, held_bytes
+from pushforward.training.rehearsal import training_memory
+from pushforward.training.start import finished, prepare
+from pushforward.transports import Flow, Map
+
+
+def vectors(n=330, d=2):
+    rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+    return Dataset("columns", Space((d,), (0.0,) * d, (1.0,) * d), Split(rows[30:]), Split(rows[:30]))
+
+
+def images(x, held_out, **space):
+    made = Space(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
+    return Dataset("images", made, Split(x), Split(held_out))
+
+
+# Time --------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that samplers move; between two of its times everything takes ``factor`` times as long."""
+
+    def __init__(self, busy, factor=25.0):
+        self.now, self.busy, self.factor = 0.0, busy, factor
+
+    def work(self, seconds):
+        self.now += seconds * (self.factor if self.busy[0] <= self.now < self.busy[1] else 1.0)
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0])
+def test_a_busy_moment_does_not_tell_equal_models_apart(monkeypatch, start):
+    """One model, timed alone, would have all of its turns inside the busy moment."""
+    clock = Clock((start, start + 2.5))
+    monkeypatch.setattr(cost, "time", clock)
+    found = cost.time_in_turns({name: lambda n: clock.work(0.001 * n) for name in "ab"}, 64)
+    assert [found[name].seconds for name in "ab"] == pytest.approx([0.001, 0.001])
+    assert all(len(one.values) == 7 and one.low <= one.seconds <= one.high for one in found.values())
+
+
+@pytest.mark.parametrize("busy", [(0.05, 0.15), (0.35, 3.0)])
+def test_a_comparison_times_its_models_in_turns(monkeypatch, tmp_path, busy):
+    """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    clock, data = Clock(busy), vectors()
+    monkeypatch.setattr(cost, "time", clock)
+
+    class Timed(nn.Module):
+        def forward(self, z, t=None, condition=None):
+            clock.work(1e-4 * len(z))
+            return z.sin()
+
+    models = {name: Map(Timed(), data.space, (2,)) for name in ("one", "two")}
+    content, _ = compare_models(models, data, n=30, repeats=1, curve=False)
+    first, second = (one["sampling"] for one in content["entrants"])
+    assert first["seconds_per_sample"] == pytest.approx(second["seconds_per_sample"], rel=0.01)
+    assert not [one for one in Report(content).verdict if "times as long" in one]
+
+
+def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch):
+    clock, calls = Clock((0, 0)), []
+
+    def sampler(seconds):
+        def sample(n):
+            calls.append(n)
+            clock.work(seconds * n)
+
+        return sample
+
+    monkeypatch.setattr(cost, "time", clock)
+    found = cost.time_in_turns({"slow": sampler(5.0), "fast": sampler(1e-5)}, 64)
+    assert (found["slow"].batch, found["fast"].batch) == (1, 64)
+    assert clock.now < 12 * 5.0
+    assert found["fast"].seconds == pytest.approx(1e-5)
+    assert calls.count(64) > 7 * 10, "a turn of microseconds is no measurement"
+
+
+def test_sampling_memory_counts_weights_and_the_batch_alone():
+    """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of the output."""
+    space, n = Space((3,), (0.0,) * 3, (1.0,) * 3), 64
+    wide = nn.Sequential(nn.Linear(3, 4096), nn.Linear(4096, 3))
+    transport = Map(lambda z, t, condition: wide(z), space, (3,))
+    transport.layers = wide
+    weights = 4 * (3 * 4096 + 4096 + 4096 * 3 + 3)
+    hidden = 4 * n * 4096
+    ballast = torch.zeros(2**24)
+    found = cost.sampling_memory(transport, n)
+    assert weights + hidden <= found <= weights + 1.02 * hidden
+    del ballast
+    assert cost.sampling_memory(transport, n) == found, "other tensors in the process do not matter"
+    assert cost.sampling_memory(transport, 2 * n) - found == pytest.approx(hidden, rel=0.02)
+
+
+def test_memory_of_few_steps_is_that_of_many(monkeypatch):
+    """Multistep solvers hold earlier estimates; four steps hold as many as twelve."""
+    denoiser = ring(Linear())
+    for solver in (Heun(), DPM(order=3), UniPC()):
+        flow = Flow(denoiser, solver, 12)
+        few = cost.sampling_memory(flow, 50)
+        monkeypatch.setattr(cost, "FEW_STEPS", 99)
+        assert few == pytest.approx(cost.sampling_memory(flow, 50), rel=0.01)
+        monkeypatch.undo()
+
+
+def test_tensors_held_at_once_are_counted_and_no_others():
+    kept = torch.ones(2**18)
+
+    def work():
+        first = torch.ones(2**18)
+        second = torch.ones(2**19)
+        del first
+        third = torch.ones(2**16)
+        return float(second[0] + third[0] + kept[0])
+
+    assert added_peak(work) == pytest.approx(4 * (2**18 + 2**19), rel=0.001)
+    with torch.autograd.profiler.profile():
+        assert added_peak(work) is None
+
+
+def test_shared_weights_are_held_once():
+    first, second = nn.Linear(5, 7), nn.Linear(5, 7)
+    second.weight = first.weight
+    assert held_bytes(first, second, first) == 4 * (35 + 7 + 7)
+
+
+def test_measuring_memory_prints_nothing():
+    """The profiler's library would print two lines for each measurement."""
+    code = "import torch; from pushforward.training.memory import added_peak; print(added_peak(lambda: torch.ones(1024)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert (found.stdout, found.stderr) == ("4096\n", "")
+
+
+def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
+    """At least weights, their average, two moments and gradients, that is five times the network's bytes."""
+    data = vectors()
+    trainer = prepare("flow", data, steps=2, out=tmp_path / "flow", size="tiny")
+    trainer.advance()
+    run = finished(trainer)
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*"))
+    generator = torch.random.get_rng_state()
+    found = training_memory(run, data)
+    ballast = torch.ones(2**23)
+    other = prepare("vae", data, steps=1, out=tmp_path / "vae", size="tiny")
+    assert training_memory(run, data) == found, "neither other tensors nor other trainings matter"
+    assert training_memory(pf.load(tmp_path / "flow"), data) == found
+    assert found > 5 * held_bytes(run.method)
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
+    assert training_memory(run, vectors(340)) is None, "other data"
+    del ballast, other
+
+
+# Guesses -----------------------------------------------------------------------------------------------------
+
+
+def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
+    rng = np.random.default_rng(0)
+    many = images(rng.integers(0, 256, (40, 1, 9, 8), dtype=np.uint8), rng.integers(0, 256, (5, 1, 9, 8), dtype=np.uint8))
+    assert guess(many, 5) == {"name": "uniform guess over 256 levels", "mean": 8.0, "spread": None}
+    few = images(17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8), 17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8))
+    assert guess(few, 5)["mean"] == 4.0
+    few.held_out.x[0, 0, 0, 0] = 1
+    assert levels_of(few) == 256, "a level that training rows lack has no probability under a guess of theirs"
+    zeros_and_ones = Dataset("bits", Space((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2)
+    assert guess(zeros_and_ones, 3, discrete=True)["mean"] == 1.0
+
+
+def test_the_guess_for_vectors_is_a_gaussian():
+    """Against scipy's density; labelled data has one for each class where the model is given the labels."""
+    from scipy.stats import multivariate_normal
+
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 400)
+    rows = (rng.normal(size=(800, 3)) * [1, 5, 0.2] + 4 * labels[:, None]).astype(np.float32)
+    space = Space((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), classes=("a", "b"), frequencies=(0.5, 0.5))
+    data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
+    train, held = rows[::2].astype(float), rows[1::2].astype(float)
+    alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))
+    found = guess(data, 400)
+    assert found["mean"] == pytest.approx(alone.mean(), abs=0.01)
+    assert found["spread"] == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
+    told = guess(data, 400, labelled=True)
+    assert told["name"] == "one Gaussian per class"
+    assert told["mean"] < found["mean"] - 0.1
+    constant = Dataset("flat", Space((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
+    assert guess(constant, 5) is None
+
+
+def test_bits_come_with_their_guess(monkeypatch):
+    data = vectors()
+    flow = Flow(ring(Linear(), modes=1, radius=0.0, std=1.0), Heun(), 8)
+    content = module.evaluate(flow, data, n=20, metrics=["bpd"])
+    base = content["metrics"]["bpd"]["baseline"]
+    assert base["name"] == "one Gaussian"
+    assert content["entrants"][0]["scores"]["bpd"]["mean"] == pytest.approx(base["mean"], abs=0.05)
