@@ -330,6 +330,12 @@ def test_changed_data_is_refused(here, capsys):
         (here / "table.csv").write_text(text)
 
 
+@pytest.mark.parametrize("words", [["list", "runs"], ["data", "list"], ["--help"]], ids=" ".join)
+def test_listings_do_not_import_torch(words):
+    code = f"import sys; from pushforward.cli import main; main({words}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
 def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
     for name, text in (("torn", '{"recipe": "fl'), ("odd", "[1, 2]"), ("old", '{"recipe": "flow", "data": 3}')):
         (here / "broken" / name).mkdir(parents=True)

@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pushforward.data.keys import permutation
 from pushforward.data.space import Space
@@ -21,6 +19,8 @@ from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pushforward.data.stacked import Stack
 
 __all__ = ["Dataset", "Split", "build", "held_out_rows"]
@@ -70,6 +70,8 @@ class Split:
         Returns:
             Images float32 (n, C, H, W) in [0, 1]; vectors float32 (n, d).
         """
+        import torch
+
         rows = self.x if index is None else self.x[index]
         if rows.dtype == np.uint8:
             return torch.from_numpy(np.ascontiguousarray(rows)).to(torch.float32).div_(255)
