@@ -474,15 +474,15 @@ def test_constant_columns_are_reported(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        (GOOD, r'column "kind", row 1 \(line 2\): "a" is not a number \(20 such cells.*--target "kind"'),
+        (GOOD, r'column "kind", row 1 \(line 2\): "a" is not a number \(20 such cells.*`target="kind"`'),
         ("a,b\n1,2\n3,\n", r'column "b", row 2 \(line 3\): "" is missing.*Fill'),
         ("a,b\n1,2\n3,nan\n4,inf\n", r'column "b", row 2 \(line 3\): "nan" is not finite'),
         ("a,b\n1,2\n3,1e300\n", "not finite in float32"),
-        ("a,b\n1,2\n3\n", "line 3: 1 cells, but the header names 2"),
+        ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line has 2"),
         ("a,b\n1,2,3\n", "line 2: 3 cells"),
         ("a,a\n1,2\n3,4\n", '"a" stands over more than one column'),
         (",a\n0,1\n1,2\n", "column 1 has no name"),
-        ("1.5,2\n3,4\n", "starts with numbers"),
+        ("1,2\n3,4\n4,1\n", "names or data"),
         ("", "is empty"),
         ("a,b\n", "no rows"),
         (b"a,b\n\xff\xfe,2\n", "not UTF-8"),

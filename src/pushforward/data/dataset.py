@@ -94,6 +94,7 @@ class Dataset:
         truth: what is known about the distribution, for toys and stacked images.
         skipped: (file, reason) of every file left out.
         converted: (file, what was done) of every file that was not plain.
+        header: whether the first line of a table was taken as column names; None for data that is no table.
         ignored: how many hidden files and files with other endings lay in the folder.
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
         probabilities: grey images from which training rows of zeros and ones are drawn anew in every epoch, uint8 of the shape
@@ -108,6 +109,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
+    header: bool | None = None
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
 
@@ -232,7 +234,7 @@ def build(
         held_out_count: how many rows to hold out, see `held_out_rows`.
         limit: at most so many training rows, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
-        extra: truth, skipped, converted and ignored of `Dataset`.
+        extra: truth, skipped, converted, ignored and header of `Dataset`.
 
     Returns:
         The dataset.

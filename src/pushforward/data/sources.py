@@ -192,6 +192,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     *,
     target: str | None = None,
+    header: bool | None = None,
     resize: int | tuple[int, int] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -204,6 +205,8 @@ def load(
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
             over a path: write ``./digits`` for a folder of that name.
         target: the column of a ``.csv`` that becomes the label.
+        header: whether the first line of a ``.csv`` holds column names. By default this is decided by comparing it with the
+            rows below (`pushforward.data.header`); `check` and ``Dataset.header`` say how.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
         limit: at most so many training rows, chosen by ``seed``; the held-out rows stay.
@@ -222,14 +225,15 @@ def load(
     text = os.fspath(name_or_path)
     size = _size(resize)
     if text in SOURCES:
+        _refuse_header(text, header)
         data = _load_named(text, target, size, limit, seed, download)
     else:
-        data = _load_path(text, target, size, limit, seed)
+        data = _load_path(text, target, header, size, limit, seed)
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv with --target.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in SOURCES else str(Path(text).expanduser().resolve())
-    asked = {"target": target, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
+    asked = {"target": target, "header": header, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
     origin = {key: value for key, value in asked.items() if value is not None}
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
     if labelled is None:
@@ -281,10 +285,19 @@ def _load_named(
     )
 
 
-def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limit: int | None, seed: int) -> Dataset:
+def _refuse_header(text: str, header: bool | None) -> None:
+    if header is not None:
+        raise UsageError(f"`header={header}` is for .csv files, and {text} is none: leave it out.")
+
+
+def _load_path(
+    text: str, target: str | None, header: bool | None, size: tuple[int, int] | None, limit: int | None, seed: int
+) -> Dataset:
     path = Path(text).expanduser()
     if not path.exists():
         raise _missing(text)
+    if path.suffix.lower() != ".csv" or path.is_dir():
+        _refuse_header(text, header)
     if path.is_dir():
         if target is not None:
             raise UsageError(f'target="{target}" is for .csv files; the classes of an image folder are its subfolders.')
@@ -299,10 +312,12 @@ def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limi
             converted=got.converted,
             ignored=got.ignored,
         )
-    return _load_file(path, target, size, limit, seed)
+    return _load_file(path, target, header, size, limit, seed)
 
 
-def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, limit: int | None, seed: int) -> Dataset:
+def _load_file(
+    path: Path, target: str | None, header: bool | None, size: tuple[int, int] | None, limit: int | None, seed: int
+) -> Dataset:
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".npy", ".csv"):
         hint = " For images give the folder that holds them." if suffix in images.ENDINGS else ""
@@ -311,7 +326,7 @@ def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, lim
         raise UsageError("resize is for images, but a .csv holds vectors: leave it out.")
     if suffix != ".csv" and target is not None:
         raise UsageError(f'target="{target}" is for .csv files; a .npz holds its labels as "label".')
-    read = arrays.read_csv(path, target) if suffix == ".csv" else arrays.read_numpy(path)
+    read = arrays.read_csv(path, target, header) if suffix == ".csv" else arrays.read_numpy(path)
     train, held_out = read.train, read.held_out
     if size:
         if train.x.ndim != 4:
@@ -326,6 +341,7 @@ def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, lim
         columns=read.columns,
         integer=read.integer,
         target=target or "",
+        header=read.header,
         limit=limit,
         seed=seed,
     )
@@ -353,6 +369,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
+        ``header`` (of a table: whether its first line was taken as column names; else None),
         ``repeated`` (held-out rows that are also training rows, byte for byte), ``skipped`` and ``converted`` as lists
         of {file, reason}, and ``ignored``.
 
@@ -375,6 +392,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "std": list(space.std),
         "constant": [_column(space.columns, i) for i in constant],
         "integer": [_column(space.columns, i) for i in space.integer],
+        "header": data.header,
         "repeated": sum(row.tobytes() in seen for row in data.held_out.x),
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],

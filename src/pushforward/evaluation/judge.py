@@ -285,7 +285,9 @@ def _readable(source: Mapping[str, Any]) -> bool:
 def _reading(source: Mapping[str, Any]) -> dict[str, Any]:
     condition = {True: "label", False: "none", None: None}[source.get("labelled")]
     resize = source["resize"][0] if "resize" in source else None
-    return {"target": source.get("target"), "resize": resize, "limit": source.get("limit"), "condition": condition}
+    header = {True: "yes", False: "no", None: None}[source.get("header")]
+    reading = {"target": source.get("target"), "header": header, "resize": resize}
+    return {**reading, "limit": source.get("limit"), "condition": condition}
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
