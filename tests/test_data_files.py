@@ -218,9 +218,9 @@ def test_a_broken_file_of_another_size_does_not_hide_the_rest(tmp_path):
 def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
-    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*--resize") as caught:
+    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*`resize=") as caught:
         load(tmp_path)
-    assert "--resize 10" in str(caught.value)
+    assert "`resize=10`" in str(caught.value)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
     assert load(tmp_path, resize=(6, 9)).space.shape == (3, 6, 9)
 

@@ -69,12 +69,12 @@ class Guided(nn.Module):
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__()
         if not denoiser.space.classes:
-            raise UsageError("Guidance needs a model trained with labels; this one was trained without (--condition label).")
+            raise UsageError("Guidance needs a model trained with labels; this one was trained without.")
         inner = trained(denoiser)
         if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
-                "label_dropout=0.1, or guide it by a weaker model (Autoguided, --weaker RUN)."
+                "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
         self.denoiser, self.scale, self.interval = denoiser, _scale(scale), _checked(interval)
         self.path, self.space = denoiser.path, denoiser.space

@@ -190,7 +190,7 @@ def project(
         Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
         Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
     """
-    _one_call(transport, "The search for z", "Its `encode` solves from data to noise.")
+    _one_call(transport, "The search for z", "Its method encode solves from data to noise.")
     _check(x, steps, starts, lr, prior, batch)
     target = transport.space.to_model(torch.stack([one_row(transport, row) for row in x]))
     given = None if condition is None else transport.conditions(len(x), condition, seed)

@@ -39,7 +39,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> N
     known = _endings(space)
     if not path.name or path.name == ".." or path.name.lower() in known:
         raise UsageError(
-            f'"{path}" has no name before its ending: expected --out such as samples.png or a new folder, ./samples.'
+            f'"{path}" has no name before its ending: expected a name such as samples.png or a new folder, ./samples.'
         )
     _check_place(path, overwrite)
     if path.suffix.lower() not in known:
@@ -47,19 +47,19 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> N
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
-        raise UsageError(f"--n must be at least 1, got {n}.")
+        raise UsageError(f"`n` must be at least 1, got {n}.")
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another --out.")
+        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another `out`.")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another --out or add --overwrite.")
+        raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         _check_folder(path)
     elif path.exists() and not path.suffix:
-        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another --out.")
+        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another `out`.")
 
 
 def _check_folder(path: Path) -> None:
@@ -69,7 +69,7 @@ def _check_folder(path: Path) -> None:
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
             f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
-            "Choose another --out, or remove it yourself."
+            "Choose another `out`, or remove it yourself."
         )
 
 

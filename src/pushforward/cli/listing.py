@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pushforward.cli.advice import as_options
 from pushforward.cli.options import device_of, named
 from pushforward.cli.terminal import Flag, Header, app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
@@ -54,7 +55,7 @@ def data_check(
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
-            show({"error": str(error), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}")
+            show({"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}")
         raise
     show(
         found,

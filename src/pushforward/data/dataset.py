@@ -252,7 +252,7 @@ def build(
         raise DataError(f"{len(train)} training and {len(held_out)} held-out rows: both splits need at least one.")
     if limit is not None:
         if limit < 1:
-            raise UsageError(f"limit={limit} leaves nothing to train on: give at least 1.")
+            raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
         if limit < len(train):
             train = train.take(np.sort(permutation(len(train), _SPLIT_KEY, seed)[:limit]))
     if not classes:

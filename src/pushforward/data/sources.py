@@ -102,7 +102,7 @@ def _not_there(name: str, download: bool, error: Exception) -> DataError:
         )
     return DataError(
         f"{name} was not found in {place} ({reason}). Either set PUSHFORWARD_DATA to the folder that holds it, "
-        f"or fetch it once with --download (download=True in Python)."
+        f"or fetch it once with `download=True`."
     )
 
 
@@ -230,7 +230,7 @@ def load(
     else:
         data = _load_path(text, target, header, size, limit, seed)
     if labelled and not data.space.classes:
-        raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv with --target.")
+        raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in SOURCES else str(Path(text).expanduser().resolve())
     asked = {"target": target, "header": header, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
@@ -246,7 +246,7 @@ def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:
         return None
     height, width = (resize, resize) if isinstance(resize, int) else resize
     if min(height, width) < 1 or max(height, width) > 4096:
-        raise UsageError(f"resize={resize} is not a size: expected 1 to 4096 pixels, as N or (height, width).")
+        raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N or (height, width).")
     return int(height), int(width)
 
 
@@ -261,9 +261,9 @@ def _load_named(
     source = SOURCES[name]
     if target is not None:
         own = "has its own" if source.classes else "has no"
-        raise UsageError(f'target="{target}" is for .csv files; {name} {own} labels.')
+        raise UsageError(f'`target="{target}"` is for .csv files; {name} {own} labels.')
     if size and len(source.shape) == 1:
-        raise UsageError(f"resize is for images, but {name} holds vectors: leave it out.")
+        raise UsageError(f"`resize` is for images, but {name} holds vectors: leave it out.")
     if source.stacks:
         base = _load_named(source.stacks, None, size, None, 0, download)
         return stacked.stack(name, base, rows=source.rows, limit=limit, seed=seed)
@@ -300,7 +300,7 @@ def _load_path(
         _refuse_header(text, header)
     if path.is_dir():
         if target is not None:
-            raise UsageError(f'target="{target}" is for .csv files; the classes of an image folder are its subfolders.')
+            raise UsageError(f'`target="{target}"` is for .csv files; the classes of an image folder are its subfolders.')
         got = images.read_folder(path, size)
         return build(
             path.resolve().name or "images",
@@ -323,14 +323,14 @@ def _load_file(
         hint = " For images give the folder that holds them." if suffix in images.ENDINGS else ""
         raise DataError(f"{path} cannot be read as data: expected a folder of images, .npz, .npy or .csv.{hint}")
     if suffix == ".csv" and size:
-        raise UsageError("resize is for images, but a .csv holds vectors: leave it out.")
+        raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
     if suffix != ".csv" and target is not None:
-        raise UsageError(f'target="{target}" is for .csv files; a .npz holds its labels as "label".')
+        raise UsageError(f'`target="{target}"` is for .csv files; a .npz holds its labels as "label".')
     read = arrays.read_csv(path, target, header) if suffix == ".csv" else arrays.read_numpy(path)
     train, held_out = read.train, read.held_out
     if size:
         if train.x.ndim != 4:
-            raise UsageError(f"resize is for images, but {path} holds vectors: leave it out.")
+            raise UsageError(f"`resize` is for images, but {path} holds vectors: leave it out.")
         train = Split(images.resized(train.x, size), train.labels)
         held_out = held_out and Split(images.resized(held_out.x, size), held_out.labels)
     return build(

@@ -68,7 +68,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
-            raise UsageError(f"--repeats must be at least 1, got {self.repeats}.")
+            raise UsageError(f"`repeats` must be at least 1, got {self.repeats}.")
         self.n = compared(self.data, self.n or None)
         self.features = fit_features(self.data)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)

@@ -56,7 +56,7 @@ def named(name: str) -> Solver:
         return known[word]()
     arguments = list(inspect.signature(known[word]).parameters.values())
     if not arguments:
-        raise UsageError(f'The solver "{word}" takes no argument; write --solver {word}.')
+        raise UsageError(f'The solver "{word}" takes no argument; write `solver={word}`.')
     try:
         value = int(number) if isinstance(arguments[0].default, int) else float(number)
     except ValueError:

@@ -63,7 +63,7 @@ def _disk(what: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(
             f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another --out; earlier checkpoints are intact."
+            "Free space or choose another `out`; earlier checkpoints are intact."
         ) from error
 
 

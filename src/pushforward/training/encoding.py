@@ -172,12 +172,12 @@ def _check(space: Space, data: Dataset) -> None:
     if tuple(space.shape) != tuple(data.space.shape):
         raise UsageError(
             f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
-            "this data, or bring the images to its size: --resize."
+            "this data, or bring the images to its size: `resize=N`."
         )
     if space.classes and space.classes != data.space.classes:
         raise UsageError(
-            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without: "
-            "--condition none."
+            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without "
+            "labels: `labelled=False`."
         )
 
 
@@ -195,7 +195,7 @@ def sampler_of(
         return Sampler(data, batch, seed=seed, augment=augment, condition=labelled)
     if augment:
         raise UsageError(
-            f"--augment {','.join(augment)}: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
+            f"`augment={','.join(augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
             "autoencoder, or a model of pixels, can be trained with it."
         )
     return PreparedSampler(data, _kept(method, data, folder, device), batch, seed=seed, condition=labelled)

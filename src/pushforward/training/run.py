@@ -139,7 +139,7 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
         folder = Path(wanted)
         if folder.exists():
             mend = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
-            raise UsageError(f"{folder} exists already. Choose another --out{mend}")
+            raise UsageError(f"{folder} exists already. Choose another `out`{mend}")
         return folder
     stem, number = Path(under) / f"{Path(data).stem or 'data'}-{recipe}", 1
     folder = stem
@@ -225,7 +225,7 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
     if state.get("spec_sha256", digest(content)) != digest(content):
         raise CheckpointError(
             f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
-            "with other settings start a new run, from these weights if you like: --init."
+            "with other settings start a new run, from these weights if you like: `init={folder}`."
         )
 
 
@@ -268,7 +268,7 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
             changed = " The file given has changed since." if given else ""
             raise CheckpointError(
                 f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
-                f"when you name it: --plugin {needed['file']}.{changed}"
+                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
             )
     for path in plugins:
         recipes.load_file(path)

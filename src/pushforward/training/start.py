@@ -199,7 +199,7 @@ def reopen(
     if data.fingerprint != content["fingerprint"]:
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {data.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: --init {folder}."
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
         )
     asked = steps is not None or samples is not None or seconds is not None
     budget = _budget(steps, samples, seconds) if asked else budget_of(content)
