@@ -18,6 +18,7 @@ from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
+from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.methods.bounds import Weighing
@@ -376,6 +377,8 @@ def evaluate(
         UsageError: If n is larger than the held-out split, or a transport comes without data.
         DataError: If the run's data has changed since.
     """
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     if data is None:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import Stack
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
+from pushforward.evaluation.naming import unknown_metric
 from pushforward.metrics import Metric, Samples, Score, registry
 
 __all__ = ["MOST", "Floor", "compared", "deviation", "floors", "ratio", "score"]
@@ -223,8 +224,7 @@ def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
             continue
         metric = known.get(one) or owners.get(one)
         if metric is None:
-            names = sorted({*known, *owners})
-            raise UsageError(f'Unknown metric "{one}"; known: {", ".join(names)}.{did_you_mean(one, names)}')
+            raise unknown_metric(one)
         scores = metric.scores if one in known else (one,)
         found.setdefault(metric, (metric(), []))[1].extend(name for name in scores)
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in found.values()]
