@@ -11,7 +11,7 @@ from pushforward.errors import DataError, UsageError
 rng = np.random.default_rng(0)
 FLOATS = [[f"{a:.4f}" for a in row] for row in rng.normal(40, 3, (40, 3))]
 WHOLE = [[str(a) for a in row] for row in rng.integers(0, 17, (40, 3))]
-KINDS = [[*row, "rust fir oak".split()[i % 3]] for i, row in enumerate(FLOATS)]
+KINDS = [[*row, ["rust", "fir", "oak"][i % 3]] for i, row in enumerate(FLOATS)]
 NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
 
 

@@ -67,7 +67,10 @@ def test_every_argument_that_a_message_names_is_an_option():
         ('Make it the label: `target="my kind"`.', "Make it the label: --target 'my kind'."),
         ("Name it: `plugins=[./mine.py]`.", "Name it: --plugin ./mine.py."),
         ("Use `checkpoint_every=5` or `header=False`.", "Use --checkpoint-every 5 or --header no."),
-        ("`pushforward data check` lists them; so does `interpolate`.", "`pushforward data check` lists them; so does `interpolate`."),
+        (
+            "`pushforward data check` lists them; so does `interpolate`.",
+            "`pushforward data check` lists them; so does `interpolate`.",
+        ),
     ],
 )
 def test_arguments_become_options(said, expected):

@@ -55,7 +55,9 @@ def data_check(
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
-            show({"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}")
+            show(
+                {"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}"
+            )
         raise
     show(
         found,

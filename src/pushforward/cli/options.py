@@ -165,14 +165,6 @@ def amounts(steps: str | None, budget: str | None, samples: str | None, default:
 
 def device_of(name: str) -> str:
     """A device's full name, checked."""
-    import torch
+    from pushforward.devices import device_named
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here; use --device cpu.")
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, NotImplementedError, AssertionError):  # what torch raises depends on the device
-        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
-    return str(torch.device(name))
+    return str(device_named(name))

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pushforward.data.dataset import Split
 from pushforward.data.header import has_header
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["Arrays", "read_csv", "read_numpy"]
+__all__ = ["Arrays", "label_numbers", "read_csv", "read_numpy", "rows_of"]
 
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200
@@ -65,9 +66,9 @@ def read_numpy(path: Path) -> Arrays:
             far too large.
     """
     found = _members(path)
-    train, integer = _rows(found["x"], f"{path.name}: x")
+    train, integer = rows_of(found["x"], f"{path.name}: x")
     test = found.get("x_test")
-    held = None if test is None else _rows(test, f"{path.name}: x_test")[0]
+    held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
     label, label_test = found.get("label"), found.get("label_test")
@@ -199,8 +200,33 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _rows(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Images to uint8 NCHW, vectors to float32, and the whole-number columns."""
+def label_numbers(
+    given: Sequence[NDArray[Any]], sizes: Sequence[int], classes: tuple[str, ...] = ()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels of several parts as numbers, one part after the other, and the names of the classes.
+
+    Args:
+        given: the labels of each part, whole numbers or text.
+        sizes: how many rows each part has.
+        classes: names of the classes where labels are numbers from 0; else every different value is a class.
+
+    Raises:
+        DataError: labels of another shape or type, or numbers without a name.
+    """
+    values = np.concatenate([_label_values(one, n, "labels") for one, n in zip(given, sizes, strict=True)])
+    if not classes:
+        return _numbered(values, "the arrays", "labels")
+    if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
+        raise DataError(f"labels must be whole numbers from 0 to {len(classes) - 1} where {len(classes)} `classes` are named.")
+    return values.astype(np.int64), classes
+
+
+def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Images to uint8 NCHW, vectors to float32, and the whole-number columns.
+
+    Raises:
+        DataError: arrays of another shape, type or range.
+    """
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {x.dtype}: expected numbers.")
     if x.ndim not in (2, 3, 4):

@@ -17,6 +17,7 @@ each other, or there is no sign, the answer is None.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -75,7 +76,7 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
 
 def _counted(numbers: Sequence[int]) -> bool:
     """Whether two or more numbers rise by one step, as column numbers and years do."""
-    steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
     return len(steps) == 1 and min(steps) > 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.arguments import whole
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.errors import DataError, UsageError, did_you_mean
@@ -222,8 +223,14 @@ def load(
         UsageError: an unknown name, or an option that does not apply to the source.
         DataError: data that cannot be found, read, or trained on.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        kind = type(name_or_path).__name__
+        raise UsageError(
+            f'A name or a path is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become a data set by '
+            "pf.data.from_arrays(x, labels)."
+        )
     text = os.fspath(name_or_path)
-    size = _size(resize)
+    size, limit = _size(resize), limit if limit is None else whole("limit", limit)
     if text in SOURCES:
         _refuse_header(text, header)
         data = _load_named(text, target, size, limit, seed, download)
@@ -244,7 +251,10 @@ def load(
 def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if resize is None:
         return None
-    height, width = (resize, resize) if isinstance(resize, int) else resize
+    sides = tuple(resize) if isinstance(resize, (tuple, list)) else (resize, resize)
+    if len(sides) != 2:
+        raise UsageError(f"`resize={resize}` is not a size: expected N or (height, width).")
+    height, width = (whole("resize", side) for side in sides)
     if min(height, width) < 1 or max(height, width) > 4096:
         raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N or (height, width).")
     return int(height), int(width)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pushforward.data import Dataset
+from pushforward.arguments import whole
+from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -26,7 +27,7 @@ from pushforward.training import Run, load
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
-__all__ = ["Judge", "evaluate"]
+__all__ = ["Judge", "check_model_kind", "data_of", "evaluate"]
 
 REPEAT_SEEDS = 1_000_000
 """Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
@@ -68,8 +69,7 @@ class Judge:
     floors: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError(f"`repeats` must be at least 1, got {self.repeats}.")
+        self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None)
         self.features = fit_features(self.data)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
@@ -348,7 +348,7 @@ def _history(run: Run) -> list[tuple[int, np.ndarray]]:
 
 def evaluate(
     model: Run | Transport | str | Path,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
     repeats: int = 3,
@@ -361,7 +361,7 @@ def evaluate(
 
     Args:
         model: A run, its folder, or a transport.
-        data: The data set; a run knows its own.
+        data: The data set, or its name or path; a run knows its own.
         n: Samples on either side.
         repeats: Samplings.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
@@ -381,8 +381,8 @@ def evaluate(
     check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
-    if data is None:
-        data = data_of(model)
+    check_model_kind(model)
+    data = data_of(model) if data is None else dataset_of(data)
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
     name, asked = model.name if isinstance(model, Run) else "model", metrics is not None and "bpd" in metrics
     row = _bits(model, data, n, seed, batch) if asked else None
@@ -394,6 +394,16 @@ def evaluate(
     if row is not None:
         content["scores"]["bpd"], described["metrics"]["bpd"] = row, ABOUT
     return {**described, "entrants": [content], "baseline": judge.baseline()}
+
+
+def check_model_kind(model: Any) -> None:
+    """Refuse what is neither a run nor a transport.
+
+    Raises:
+        UsageError: Saying what was expected.
+    """
+    if not isinstance(model, (Run, Transport)):
+        raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
 
 
 def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Any]:

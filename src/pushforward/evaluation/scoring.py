@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import Stack
 from pushforward.errors import DataError, UsageError
@@ -57,6 +58,7 @@ def compared(dataset: Dataset, n: int | None = None) -> int:
         raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least 3 and 2.")
     if n is None:
         return max(2, min(held_out, train // 2, MOST))
+    n = whole("n", n)
     if not 2 <= n <= most:
         raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows), got {n}.")
     return n

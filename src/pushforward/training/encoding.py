@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
-from pushforward.data import Dataset, PreparedSampler, Sampler, Space
+from pushforward.data import Dataset, PreparedSampler, Sampler, Space, dataset_of
+from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Encoded, Method
 from pushforward.methods.method import Coding, Preparing
@@ -117,7 +118,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
 def in_latent(
     recipe: str | Callable[..., Recipe],
-    data: Dataset,
+    data: Dataset | str | Path,
     run: str | Path | Run | Autoencoder,
     size: str = "small",
     *,
@@ -129,7 +130,7 @@ def in_latent(
 
     Args:
         recipe: A recipe's name, or a recipe.
-        data: What is encoded; its rows must have the shape that the autoencoder takes.
+        data: What is encoded, a data set or its name or path; its rows must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
         device: Where the data is encoded. Rows that are drawn anew in every epoch (`binary-mnist`) are encoded as they were
@@ -144,6 +145,7 @@ def in_latent(
         UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
         CheckpointError: If the run cannot be read.
     """
+    data, device = dataset_of(data), device_named(device)
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     _check(autoencoder.space, data)
     codes = prepared(_Alone(autoencoder.to(device)), data, device)

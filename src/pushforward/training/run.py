@@ -18,6 +18,7 @@ import torch
 
 from pushforward import recipes, spec
 from pushforward.data import Dataset, Space
+from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe, Training
@@ -26,7 +27,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.parts import read_parts
-from pushforward.transports import Transport, inner_of
+from pushforward.transports import BATCH, Asked, Transport, inner_of
 
 __all__ = ["Run", "free_folder", "load", "machine"]
 
@@ -75,6 +76,10 @@ class Run:
         if found is None:
             raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
         return found
+
+    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> torch.Tensor:
+        """New samples of its transport; see `pushforward.Transport.sample`."""
+        return self.transport.sample(n, condition, seed=seed, batch=batch)
 
     def losses(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.
@@ -363,7 +368,9 @@ def load(
     Raises:
         CheckpointError: If the folder is no run, a file is missing or damaged, or a plugin is not named.
     """
-    folder = Path(folder)
+    if not isinstance(folder, (str, Path)):
+        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
+    folder, device = Path(folder), device_named(device)
     content = read_spec(folder, plugins)
     found = checkpoints.load(pick(folder, checkpoint), device)
     check_spec(folder, content, found.state)

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
-from pushforward import recipes, spec
-from pushforward.data import Dataset
+from pushforward import spec
+from pushforward.arguments import whole
+from pushforward.data import Dataset, dataset_of
+from pushforward.devices import device_named
 from pushforward.draws import key
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
+from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -61,8 +64,8 @@ def _budget(steps: int | None, samples: int | None, seconds: float | None) -> Bu
 
 
 def prepare(
-    recipe: Recipe | Method | str,
-    data: Dataset,
+    recipe: Given,
+    data: Dataset | str | Path,
     *,
     steps: int | None = None,
     samples: int | None = None,
@@ -76,26 +79,31 @@ def prepare(
     **options: Any,
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
-    if isinstance(recipe, str):
-        asked = {"size": size} if asked is None else asked
-        made: Recipe = seeded(lambda: recipes.named(recipe)(data.space, size), seed)
-    elif isinstance(recipe, Recipe):
-        made = _fresh(recipe, seed)
+    rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+    seed = whole("seed", seed)
+    check_budget(steps, samples, seconds)
+    given = seeded(lambda: recipe_from(recipe, rows, size), seed)
+    if isinstance(given, Method):
+        made = Recipe(given, name=type(given).__name__.lower())
     else:
-        made = Recipe(recipe, name=type(recipe).__name__.lower())
+        made = _fresh(given, seed) if isinstance(recipe, Recipe) else given
+    if asked is None and name_of(recipe) is not None:
+        asked = {"size": size}
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init = source.folder
         restore(made.method, source.method.state_dict(), source.folder)
-    folder = free_folder(out, data.name, made.name)
+    folder = free_folder(out, rows.name, made.name)
     budget = _budget(steps, samples, seconds)
     files = [Path(path) for path in plugins]
-    return Trainer(made, data, budget, out=folder, seed=seed, plugins=files, asked=asked, init=init, **options)
+    options["device"] = device_named(options.get("device", "cpu"))
+    options["augment"] = names_of(options.get("augment", ()))
+    return Trainer(made, rows, budget, out=folder, seed=seed, plugins=files, asked=asked, init=init, **options)
 
 
 def fit(
-    recipe: Recipe | Method | str,
-    data: Dataset,
+    recipe: Given,
+    data: Dataset | str | Path,
     *,
     steps: int | None = None,
     samples: int | None = None,
@@ -103,7 +111,7 @@ def fit(
     out: str | Path | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    augment: Sequence[str] = (),
+    augment: str | Sequence[str] = (),
     checkpoint_every: int | None = None,
     progress: Watcher | None = None,
     init: str | Path | None = None,
@@ -112,16 +120,16 @@ def fit(
     """Train a method on data and return the run.
 
     Args:
-        recipe: A `Recipe`, whose weights are drawn anew from ``seed``; a recipe's name; or a `Method`, whose weights are taken
-            as they are and trained with the default `Training`.
-        data: From `pushforward.data.load`.
+        recipe: A recipe's name, or a recipe function, which is called with the data's space; a `Recipe`, whose weights are drawn
+            anew from ``seed``; or a `Method`, whose weights are taken as they are and trained with the default `Training`.
+        data: A data set, or its name or path (`pushforward.data.load`).
         steps: The budget in steps; 5,000 where no budget is given.
         samples: The budget in training samples.
         seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
         out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``.
         seed: Of everything random: weights, order, noise, times.
-        device: Where to train.
-        augment: Augmentations by name: "flip", "shift".
+        device: Where to train: "cpu", "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
         progress: A `Progress` to show it on the terminal; the default is silent.
@@ -173,13 +181,13 @@ def kept(trainer: Trainer, error: Diverged) -> Run:
 
 
 def reopen(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     steps: int | None = None,
     samples: int | None = None,
     seconds: float | None = None,
     checkpoint: str | None = None,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
@@ -188,28 +196,31 @@ def reopen(
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     from pushforward.data import load as load_data
 
-    folder, plugins = Path(folder), list(plugins)
+    folder, plugins = folder_of(folder), list(plugins)
     content = read_spec(folder, plugins)
     where = pick(folder, checkpoint)
     check_spec(folder, content, checkpoints.read_state(where))
     if data is None:
         if not content.get("data"):
             raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
-        data = load_data(**content["data"])
-    if data.fingerprint != content["fingerprint"]:
+        rows = load_data(**content["data"])
+    else:
+        rows = dataset_of(data)
+    if rows.fingerprint != content["fingerprint"]:
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {data.fingerprint[:12]}, was "
+            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was "
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
         )
+    check_budget(steps, samples, seconds)
     asked = steps is not None or samples is not None or seconds is not None
     budget = _budget(steps, samples, seconds) if asked else budget_of(content)
     trainer = Trainer(
         recipe_of(content, method),
-        data,
+        rows,
         budget,
         out=folder,
         seed=content["seed"],
-        device=device,
+        device=device_named(device),
         augment=content["augment"],
         checkpoint_every=content["checkpoint_every"],
         progress=progress,
@@ -221,13 +232,13 @@ def reopen(
 
 
 def resume(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     steps: int | None = None,
     samples: int | None = None,
     seconds: float | None = None,
     checkpoint: str | None = None,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
@@ -236,7 +247,7 @@ def resume(
     """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or the run.
         steps: A new budget in steps, in all, to extend the run.
         samples: A new budget in training samples, in all.
         seconds: A new budget in seconds of training steps, in all.
@@ -244,7 +255,7 @@ def resume(
         data: The data set, where it was handed over in Python.
         plugins: Python files that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        device: Where to train.
+        device: Where to train: "cpu", "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: A `Progress` to show it on the terminal.
 
     Returns:

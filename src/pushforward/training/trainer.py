@@ -337,10 +337,11 @@ class Trainer:
 
 
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:
-    from pushforward.pictures import grid_picture, scatter_picture
+    from pushforward.pictures import grid_picture, legible, scatter_picture
 
     if data.space.kind == "image":
-        grid_picture(data.space.quantise(x)).save(path)
+        images = data.space.quantise(x)
+        grid_picture(images, scale=legible(images)).save(path)
     elif data.space.shape == (2,):
         scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)
 
