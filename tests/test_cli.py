@@ -330,6 +330,42 @@ def test_changed_data_is_refused(here, capsys):
         (here / "table.csv").write_text(text)
 
 
+def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
+    def size(*words, inside=""):
+        target = words[words.index("--out") + 1]
+        code, _, err = run(capsys, *words, "--steps", "1", "--overwrite")
+        assert code == 0, err
+        return Image.open(Path(target) / inside).size
+
+    sample = ("sample", "flow", "--n", "9", "--out", "zoomed.png")
+    assert size(*sample) == (3 * 64 + 2 * 2,) * 2
+    assert size(*sample, "--zoom", "2") == (3 * 16 + 2,) * 2
+    small = np.asarray(Image.open("zoomed.png"))[::2, ::2]
+    assert size(*sample, "--zoom", "1") == (3 * 8 + 2,) * 2
+    assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), "every pixel is repeated"
+    assert size("sample", "flow", "--n", "9", "--out", "zoomed.gif") == (3 * 64 + 2 * 2,) * 2
+    assert size("sample", "flow", "--n", "1", "--out", "one.png") == (8, 8)
+    assert size("sample", "flow", "--n", "1", "--out", "one.png", "--zoom", "3") == (24, 24)
+    folder = ("sample", "flow", "--n", "2", "--label", "3", "--out", "tiles")
+    assert size(*folder, inside="0-3.png") == (8, 8)
+    assert size(*folder, "--zoom", "4", inside="0-3.png") == (32, 32)
+    assert size("interpolate", "flow", "--frames", "3", "--out", "strip.png") == (3 * 64 + 2 * 2, 64)
+    assert size("inpaint", "flow", "one.png", "--resize", "--box", "0,0,4,8", "--n", "4", "--out", "filled.png") == (130, 130)
+    assert run(capsys, "sample", "flow", "--n", "2", "--out", "t.npz", "--zoom", "2")[0] == 2
+    assert "--zoom 2 enlarges pictures" in run(capsys, "sample", "rows", "--zoom", "2")[2]
+    assert "--zoom must be from 1" in run(capsys, "sample", "flow", "--zoom", "0", "--out", "z.png")[2]
+
+
+def test_pictures_of_training_are_enlarged(here):
+    assert Image.open(sorted(Path("flow/samples").glob("step_*.png"))[-1]).size == (6 * 64 + 5 * 2,) * 2
+
+
+@pytest.mark.parametrize("words", [["list", "runs", "."], ["data", "list"], ["--help"]], ids=" ".join)
+def test_listings_do_not_import_torch(here, words):
+    code = f"import sys; from pushforward.cli import main; main({words}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
 def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
     for name, text in (("torn", '{"recipe": "fl'), ("odd", "[1, 2]"), ("old", '{"recipe": "flow", "data": 3}')):
         (here / "broken" / name).mkdir(parents=True)

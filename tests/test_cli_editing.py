@@ -162,8 +162,8 @@ def test_interpolation_ends_at_the_images(here, capsys):
         assert error < 0.05
     assert run(capsys, *words, "--out", "strip.png")[0] == 0
     strip = pixels("strip.png")
-    assert strip.shape == (8, 4 * 8 + 3)
-    np.testing.assert_array_equal(strip[:, 9:17], pixels("frames/1.png"))
+    assert strip.shape == (64, 4 * 64 + 3 * 2)
+    np.testing.assert_array_equal(strip[::8, 66:130:8], pixels("frames/1.png"))
 
 
 @pytest.mark.parametrize("family", ["flow", "gan", "vae"])
@@ -347,9 +347,9 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     assert run(capsys, *again)[0] == 2
     assert run(capsys, *again, "--overwrite")[0] == 0
     shown = pixels("found.png")
-    assert shown.shape == (2 * 34 - 2, 3 * 34 - 2)
+    assert shown.shape == (2 * 66 - 2, 3 * 66 - 2)
     np.testing.assert_array_equal(shown[:32:4, :32:4], pixels(files[0]))
-    gap = np.abs(shown[:32, :32].astype(int) - shown[:32, 34:66])
+    gap = np.abs(shown[:64, :64].astype(int) - shown[:64, 66:130])
     np.testing.assert_array_equal(shown[:32, 68:], gap)
 
 
@@ -393,13 +393,13 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     assert [one["seed"] for one in said["samples"]] == [5, 6, 7]
     assert said["near_copies"] == 0 < said["threshold"] < min(one["distances"][0] for one in said["samples"])
     shown, train = pixels("near.png"), load_data("digits").train.x[:, 0]
-    assert shown.shape == (3 * 34 - 2, 32 + 8 + 2 * 34 - 2)
+    assert shown.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
     for i, one in enumerate(said["samples"]):
         for j, row in enumerate(one["rows"]):
-            np.testing.assert_array_equal(shown[34 * i : 34 * i + 32 : 4, 40 + 34 * j : 72 + 34 * j : 4], train[row])
+            np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
     assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
     for i, name in enumerate(sorted(os.listdir("beside"))):
-        np.testing.assert_array_equal(shown[34 * i : 34 * i + 32 : 4, :32:4], pixels(f"beside/{name}"))
+        np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, :64:8], pixels(f"beside/{name}"))
     code, out, _ = run(capsys, "nearest", "moons", "--n", "2", "--k", "2", "--out", "near.csv")
     assert code == 0
     assert "of 2 are near-copies" in out

@@ -70,14 +70,14 @@ def test_when_a_code_is_silent(rows, wanted):
 def test_what_is_said_of_a_silent_code():
     (one,) = alarms(history(0, beta=8.0))
     assert one.sentence == "the posterior has collapsed: 0 of 16 units of the code are active, so the decoder ignores it"
-    assert one.advice.startswith("lower --beta, or add --warmup 0.3")
+    assert one.advice.startswith("lower beta, or set warmup to 0.3")
     (one,) = alarms(history(5, beta=8.0, explained=0.31))
     assert "at beta 8 only 5 of 16 units of the code are active and reconstructions explain 31% of the variance" in one.text
-    assert "lower --beta" in one.advice
+    assert "lower beta" in one.advice
     (one,) = alarms(history(0))
-    assert one.advice.startswith("lower --divergence")
+    assert one.advice.startswith("lower divergence")
     (one,) = alarms(history(0, beta=0.0))
-    assert "--warmup" not in one.advice
+    assert "warmup" not in one.advice
     (one,) = alarms(used(3.2, 256))
     assert one.sentence == "the book is hardly used: about 3 of 256 codes of the book are in use"
 

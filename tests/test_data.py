@@ -220,7 +220,7 @@ def test_mnist_is_found_in_the_data_folder(monkeypatch):
 
 def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"(?s)was not found in .*PUSHFORWARD_DATA.*--download"):
+    with pytest.raises(DataError, match=r"(?s)was not found in .*PUSHFORWARD_DATA.*`download=True`"):
         pf_data.load("fashion_mnist")
 
     def no_network(*args, **kwargs):

@@ -218,9 +218,9 @@ def test_a_broken_file_of_another_size_does_not_hide_the_rest(tmp_path):
 def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
-    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*--resize") as caught:
+    with pytest.raises(DataError, match=r"12 x 10 \(7 images\), 30 x 20 \(2 images\).*`resize=") as caught:
         load(tmp_path)
-    assert "--resize 10" in str(caught.value)
+    assert "`resize=10`" in str(caught.value)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
     assert load(tmp_path, resize=(6, 9)).space.shape == (3, 6, 9)
 
@@ -474,15 +474,15 @@ def test_constant_columns_are_reported(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        (GOOD, r'column "kind", row 1 \(line 2\): "a" is not a number \(20 such cells.*--target "kind"'),
+        (GOOD, r'column "kind", row 1 \(line 2\): "a" is not a number \(20 such cells.*`target="kind"`'),
         ("a,b\n1,2\n3,\n", r'column "b", row 2 \(line 3\): "" is missing.*Fill'),
         ("a,b\n1,2\n3,nan\n4,inf\n", r'column "b", row 2 \(line 3\): "nan" is not finite'),
         ("a,b\n1,2\n3,1e300\n", "not finite in float32"),
-        ("a,b\n1,2\n3\n", "line 3: 1 cells, but the header names 2"),
+        ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line has 2"),
         ("a,b\n1,2,3\n", "line 2: 3 cells"),
         ("a,a\n1,2\n3,4\n", '"a" stands over more than one column'),
         (",a\n0,1\n1,2\n", "column 1 has no name"),
-        ("1.5,2\n3,4\n", "starts with numbers"),
+        ("1,2\n3,4\n4,1\n", "names or data"),
         ("", "is empty"),
         ("a,b\n", "no rows"),
         (b"a,b\n\xff\xfe,2\n", "not UTF-8"),

@@ -55,7 +55,7 @@ def test_collapse_begins_after_200_steps_and_is_over_at_once():
     assert told(history) == [("collapse", 550, False), ("collapse", 650, True)]
     begin, end = alarms(history)
     assert begin.sentence == "the generator reaches 5 of 8 modes; coverage fell from 0.80 to 0.50 in 250 steps"
-    assert begin.advice == "raise gamma, or pack (--pack 2)"
+    assert begin.advice == "raise gamma, or set pack to 2"
     assert (begin.value, begin.threshold) == (5, 6)
     assert "reaches 6 of 8 modes" in end.text
     assert told(history[:10]) == [], "150 steps are not enough"
@@ -83,7 +83,7 @@ def test_what_is_a_collapse(values, begins):
 def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
     history = measured([*[0.8] * 5, *[0.1] * 5, 0.8, *[0.1] * 5])
     assert told(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
-    assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower --lr"
+    assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower lr"
 
 
 def test_modes_that_were_never_found_are_told_of_until_one_is():
@@ -91,7 +91,7 @@ def test_modes_that_were_never_found_are_told_of_until_one_is():
     assert told(history) == [("missing", 2150, False), ("missing", 2200, True), ("missing", 4200, False), ("missing", 4750, True)]
     begin, *_, end = alarms(history)
     assert begin.text == (
-        "the generator has held 3 of 8 modes at best, and no further one for 2,000 steps: raise gamma, or pack (--pack 2)"
+        "the generator has held 3 of 8 modes at best, and no further one for 2,000 steps: raise gamma, or set pack to 2"
     )
     assert (begin.value, begin.threshold, end.sentence) == (3, 6, "the generator has held 7 of 8 modes")
 
@@ -99,8 +99,8 @@ def test_modes_that_were_never_found_are_told_of_until_one_is():
 @pytest.mark.parametrize(
     ("values", "more", "says"),
     [
-        ([0] * 40, {"logit_gap": 0.3, "penalty": 0.0}, "add --penalty r1+r2, or pack"),
-        ([5] * 41, {}, "train longer, or take a larger --size"),
+        ([0] * 40, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
+        ([5] * 41, {}, "train longer, or take a larger size"),
         ([5] * 40, {}, None),  # not yet 2,000 steps
         ([6] * 99, {}, None),  # three quarters
         ([0.1] * 99, {"logit_gap": 0.3}, None),  # modes not known

@@ -165,7 +165,7 @@ def test_digits_come_back(tmp_path):
 def test_what_a_critic_cannot_do_is_said():
     with pytest.raises(UsageError, match="Unknown network"):
         pf.recipes.autoencoder(SPACE, critic="patches")
-    with pytest.raises(UsageError, match="--compare none"):
+    with pytest.raises(UsageError, match="`compare=none`"):
         pf.recipes.autoencoder(SPACE, critic="dcgan")
 
 

@@ -15,7 +15,7 @@ from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "rows_of", "trained"]
+__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "check_predictor", "rows_of", "trained"]
 
 Condition = dict[str, Tensor] | None
 
@@ -46,6 +46,17 @@ class Predictor(Protocol):
     def calls(self, t: float = 0.5) -> int:
         """Network evaluations of one row that one prediction at time t costs."""
         ...
+
+
+def check_predictor(denoiser: object) -> None:
+    """Refuse what predicts nothing.
+
+    Raises:
+        UsageError: Saying how to get a denoiser from a run.
+    """
+    if not callable(getattr(denoiser, "predict", None)):
+        kind = type(denoiser).__name__
+        raise UsageError(f"Expected a denoiser, got a {kind}. That of a run is run.denoiser, that of a flow is flow.denoiser.")
 
 
 class Denoiser(nn.Module):

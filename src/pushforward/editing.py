@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.interpolation import WAYS, lerp, slerp
-from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
+from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, check_transport, inner_of
 
 __all__ = [
     "WAYS",
@@ -145,6 +145,7 @@ def interpolate_seeds(
 
 
 def _check_deterministic(transport: Transport) -> None:
+    check_transport(transport)
     inner = inner_of(transport)
     if isinstance(inner, Flow) and inner.solver.stochastic:
         raise UsageError(
@@ -193,6 +194,7 @@ def iterative(transport: Transport) -> Flow:
     Raises:
         UsageError: If it is none.
     """
+    check_transport(transport)
     if not isinstance(transport, Flow):
         raise UsageError(
             f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
@@ -208,6 +210,7 @@ def one_row(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = Non
         UsageError: For another shape, numbers that are no floating-point ones or not finite, or beyond the data's range.
     """
     space, wanted = transport.space, shape or tuple(transport.space.shape)
+    x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
         raise UsageError(
             f"Expected one row of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, Predictor, Repathed, rows_of, trained
+from pushforward.arguments import number
+from pushforward.denoiser import Condition, Predictor, Repathed, check_predictor, rows_of, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.predictions import check, convert
@@ -28,9 +29,10 @@ def _checked(interval: Interval) -> Interval:
 
 
 def _scale(value: float) -> float:
+    value = number("scale", value)
     if not math.isfinite(value):
         raise UsageError(f"A guidance scale must be a finite number, got {value}.")
-    return float(value)
+    return value
 
 
 def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor | None:
@@ -68,13 +70,14 @@ class Guided(nn.Module):
 
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__()
+        check_predictor(denoiser)
         if not denoiser.space.classes:
-            raise UsageError("Guidance needs a model trained with labels; this one was trained without (--condition label).")
+            raise UsageError("Guidance needs a model trained with labels; this one was trained without.")
         inner = trained(denoiser)
         if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
-                "label_dropout=0.1, or guide it by a weaker model (Autoguided, --weaker RUN)."
+                "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
         self.denoiser, self.scale, self.interval = denoiser, _scale(scale), _checked(interval)
         self.path, self.space = denoiser.path, denoiser.space
@@ -122,6 +125,8 @@ class Autoguided(nn.Module):
 
     def __init__(self, denoiser: Predictor, weaker: Predictor, scale: float = 2.0, interval: Interval = None) -> None:
         super().__init__()
+        check_predictor(denoiser)
+        check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
                 f"The weaker model makes rows of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
@@ -170,6 +175,7 @@ class Thresholded(nn.Module):
 
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__()
+        check_predictor(denoiser)
         if denoiser.space.bounds is None:
             raise UsageError("Thresholding needs data with bounds (images); these rows have none.")
         if not 0 < share <= 1:

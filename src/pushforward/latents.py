@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws, RowDraws
 from pushforward.editing import one_row
 from pushforward.errors import Diverged, UsageError
-from pushforward.transports import BATCH, Asked, Flow, Transport, inner_of
+from pushforward.transports import BATCH, Asked, Flow, Transport, check_transport, inner_of
 
 __all__ = ["Nearby", "Projection", "Truncated", "project", "truncate"]
 
@@ -190,7 +190,7 @@ def project(
         Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
         Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
     """
-    _one_call(transport, "The search for z", "Its `encode` solves from data to noise.")
+    _one_call(transport, "The search for z", "Its method encode solves from data to noise.")
     _check(x, steps, starts, lr, prior, batch)
     target = transport.space.to_model(torch.stack([one_row(transport, row) for row in x]))
     given = None if condition is None else transport.conditions(len(x), condition, seed)
@@ -204,6 +204,7 @@ def project(
 
 
 def _one_call(transport: Transport, what: str, mend: str) -> None:
+    check_transport(transport)
     inner = inner_of(transport)
     if isinstance(inner, Flow):
         raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {mend}")

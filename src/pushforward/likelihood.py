@@ -20,7 +20,7 @@ from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
-from pushforward.transports import Flow, Transport
+from pushforward.transports import Flow, Transport, check_transport
 
 __all__ = ["EXACT", "bits_per_dim", "decoder_spread", "dequantise", "elbo", "log_prob"]
 
@@ -66,6 +66,7 @@ def log_prob(
 
 
 def _denoiser(flow: Transport) -> Predictor:
+    check_transport(flow)
     if not isinstance(flow, Flow):
         raise UsageError(
             f"A {type(flow).__name__} has no likelihood: it moves noise in one call that is not inverted. Take an iterative "

@@ -12,6 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from pushforward.errors import CheckpointError, UsageError
 __all__ = ["check_target", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
-LARGEST_GRID = 4096
+LARGEST_GRID, LARGEST_ZOOM = 4096, 64
 _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
-def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, a place that is taken or an ending that does not suit the data.
+def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Refuse, before any work is done, a place that is taken, or an ending or enlargement that does not suit the data.
 
     With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
 
@@ -39,7 +40,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> N
     known = _endings(space)
     if not path.name or path.name == ".." or path.name.lower() in known:
         raise UsageError(
-            f'"{path}" has no name before its ending: expected --out such as samples.png or a new folder, ./samples.'
+            f'"{path}" has no name before its ending: expected a name such as samples.png or a new folder, ./samples.'
         )
     _check_place(path, overwrite)
     if path.suffix.lower() not in known:
@@ -47,19 +48,23 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False) -> N
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
-        raise UsageError(f"--n must be at least 1, got {n}.")
+        raise UsageError(f"`n` must be at least 1, got {n}.")
+    if zoom is not None and (space.kind != "image" or path.suffix.lower() == ".npz"):
+        raise UsageError(f'`zoom={zoom}` enlarges pictures of images, and "{path}" will hold none: leave it out.')
+    if zoom is not None and not 1 <= zoom <= LARGEST_ZOOM:
+        raise UsageError(f"`zoom` must be from 1 to {LARGEST_ZOOM}, got {zoom}.")
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another --out.")
+        raise UsageError(f"{path} cannot be made: {above} is a file, expected a folder. Choose another `out`.")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already. Choose another --out or add --overwrite.")
+        raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         _check_folder(path)
     elif path.exists() and not path.suffix:
-        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another --out.")
+        raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another `out`.")
 
 
 def _check_folder(path: Path) -> None:
@@ -69,7 +74,7 @@ def _check_folder(path: Path) -> None:
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
             f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
-            "Choose another --out, or remove it yourself."
+            "Choose another `out`, or remove it yourself."
         )
 
 
@@ -90,7 +95,7 @@ def _listing(known: dict[str, str]) -> str:
     return ", ".join(known.values())
 
 
-def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False) -> None:
+def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
     """Write n samples by the ending of ``path``.
 
     Args:
@@ -99,17 +104,19 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         n: How many rows the parts hold in all.
         parts: (samples in data units, condition), as `Transport.stream` yields them.
         overwrite: Replace what is there.
+        zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
+            single image and the files of a folder, which may be read again as data, keep their size.
 
     Raises:
         UsageError: As `check_target`, or if the parts hold another number of rows.
         CheckpointError: If the disk refuses; nothing is left behind and what was there stays.
     """
-    check_target(path, space, n, overwrite)
+    check_target(path, space, n, overwrite, zoom)
     writers: dict[str, Callable[[Path, Space, int, Parts], None]] = {
         ".npz": _npz,
         ".csv": _csv,
-        ".png": _picture,
-        "": _folder,
+        ".png": partial(_picture, zoom=zoom),
+        "": partial(_folder, zoom=zoom or 1),
     }
     with replacing(path) as temporary:
         writers[path.suffix.lower()](temporary, space, n, _counted(n, parts))
@@ -208,8 +215,8 @@ def _label_column(space: Space, names: list[str]) -> str:
     return name if name not in names else f"{name}_"
 
 
-def _folder(path: Path, space: Space, n: int, parts: Parts) -> None:
-    from pushforward.pictures import image
+def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
+    from pushforward.pictures import grid_picture
 
     path.mkdir()
     width, at = len(str(n - 1)), 0
@@ -217,7 +224,7 @@ def _folder(path: Path, space: Space, n: int, parts: Parts) -> None:
         label = _labels(condition)
         for i, picture in enumerate(space.quantise(x)):
             tail = "" if label is None else f"-{_safe(space.classes[label[i]])}"
-            image(picture).save(path / f"{at + i:0{width}d}{tail}.png")
+            grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
 
 
@@ -225,9 +232,12 @@ def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
 
 
-def _picture(path: Path, space: Space, n: int, parts: Parts) -> None:
-    from pushforward.pictures import grid_picture, scatter_picture
+def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
+    from pushforward.pictures import grid_picture, legible, scatter_picture
 
     rows = np.concatenate([space.quantise(x) for x, _ in parts])
-    made = grid_picture(rows) if space.kind == "image" else scatter_picture(rows)
+    if space.kind == "image":
+        made = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
+    else:
+        made = scatter_picture(rows)
     made.save(path, format="PNG")

@@ -20,6 +20,7 @@ __all__ = [
     "groups_picture",
     "image",
     "landscape_picture",
+    "legible",
     "limits_of",
     "scatter_picture",
     "write_gif",
@@ -31,6 +32,8 @@ Limits = tuple[float, float, float, float]
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 """Colours of the least and the greatest value of a landscape, and how many shades lie between."""
+LEGIBLE = 64
+"""Pixels that an image needs along its longer side to be looked at."""
 SMOOTH = 3
 """Scatter plots are drawn this many times too large and shrunk, so that dots are round."""
 
@@ -50,6 +53,11 @@ def image(picture: np.ndarray) -> Image.Image:
     if channels <= 2:
         return Image.fromarray(np.ascontiguousarray(picture[..., 0]))
     return Image.fromarray(np.ascontiguousarray(picture[..., : 4 if channels == 4 else 3]))
+
+
+def legible(images: np.ndarray) -> int:
+    """The whole factor that brings images (n, height, width, channels) to about 64 pixels along the longer side, at least 1."""
+    return max(1, round(LEGIBLE / max(images.shape[1:3])))
 
 
 def grid_picture(
@@ -230,13 +238,14 @@ def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]
     return layer
 
 
-def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: int = 80) -> None:
+def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: int = 80, *, scale: int | None = None) -> None:
     """Write an endless animation.
 
     Args:
         path: The file; nothing is said about its name.
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
+        scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.
 
     Raises:
         ValueError: If there are no frames.
@@ -244,8 +253,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
     if not len(frames):
         raise ValueError("An animation needs at least one frame.")
     if frames[0].ndim == 4:
-        scale = max(1, 32 // max(frames[0].shape[1:3]))
-        made = [grid_picture(frame, scale=scale) for frame in frames]
+        made = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
     else:
         limits = limits_of(frames[-1], frames[0])
         made = [scatter_picture(frame, limits=limits, size=360) for frame in frames]

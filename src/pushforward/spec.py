@@ -118,8 +118,8 @@ def build(spec: Any) -> Any:
         )
     if name not in known:
         raise CheckpointError(
-            f"This run uses {name}, which is not part of pushforward. Name the file that defines it: --plugin ./FILE.py "
-            "(in Python: pf.load(run, plugins=['FILE.py']), or hand the method over: pf.load(run, method=...))."
+            f"This run uses {name}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
+            "or hand the method over in Python: pf.load(run, method=...)."
         )
     arguments = {key: build(item) for key, item in spec.items() if key != "part"}
     try:

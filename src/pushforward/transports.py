@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,22 +13,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Predictor, trained
+from pushforward.denoiser import Condition, Predictor, check_predictor, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.paths import Coefficients
 from pushforward.precision import call
-from pushforward.solvers import Solver, grids
+from pushforward.solvers import Solver, as_solver, grids
 
-__all__ = ["Autoencoder", "Flow", "Invertible", "Latent", "Map", "Transport", "inner_of", "with_inner"]
+__all__ = [
+    "Autoencoder",
+    "Flow",
+    "Invertible",
+    "Latent",
+    "Map",
+    "Transport",
+    "check_transport",
+    "inner_of",
+    "rows_in",
+    "with_inner",
+]
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
 
-Asked = Mapping[str, int | Sequence[int] | Tensor] | None
-"""A condition as a caller gives it: a number for all samples, or a row for each."""
+Asked = Mapping[str, int | str | Sequence[int] | Sequence[str] | Tensor] | None
+"""A condition as a caller gives it: a number or a class's name for all samples, or one for each."""
 
 
 @runtime_checkable
@@ -91,7 +102,11 @@ class Transport(nn.Module, ABC):
         return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
 
     def _rows(self, n: int, condition: Mapping[str, Any]) -> dict[str, Tensor]:
-        rows = {name: _tensor(name, value) for name, value in condition.items()}
+        if not isinstance(condition, Mapping):
+            raise UsageError(
+                f'A condition is a dict, such as {{"label": 3}}; got {condition!r}. A seed is named: sample({n}, seed=3).'
+            )
+        rows = {name: _tensor(name, self._numbered(value) if name == "label" else value) for name, value in condition.items()}
         for name, value in rows.items():
             if name not in self.conditioned_on:
                 known = ", ".join(self.conditioned_on)
@@ -104,6 +119,14 @@ class Transport(nn.Module, ABC):
         if "label" in rows:
             self._check_labels(rows["label"])
         return {name: value.expand(n) if value.dim() == 0 else value for name, value in rows.items()}
+
+    def _numbered(self, label: Any) -> Any:
+        """Labels with class names replaced by their numbers, as `Space.label_index` finds them."""
+        if isinstance(label, str):
+            return self.space.label_index(label)
+        if isinstance(label, (list, tuple, np.ndarray)) and any(isinstance(one, str) for one in label):
+            return [self.space.label_index(one) for one in label]
+        return label
 
     def _check_labels(self, label: Tensor) -> None:
         if not self.space.classes:
@@ -118,8 +141,8 @@ class Transport(nn.Module, ABC):
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}``, or n labels in a list or tensor; None draws labels with the training
-                data's frequencies where the model was trained with labels.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, or n labels in a list or tensor; None draws labels with
+                the training data's frequencies where the model was trained with labels.
             seed: The seed of the first sample, any whole number.
             batch: Rows that are computed at a time.
 
@@ -140,7 +163,7 @@ class Transport(nn.Module, ABC):
             UsageError: At once, for numbers or conditions that cannot be.
             Diverged: If a sample is not finite.
         """
-        n, seed, batch = _whole("n", n, 0), _whole("seed", seed), _whole("batch", batch, 1)
+        n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
         asked = None if condition is None else self._rows(n, condition)
         return self._stream(n, asked, seed, batch)
 
@@ -163,14 +186,28 @@ def _tensor(name: str, value: Any) -> Tensor:
         raise UsageError(f'The condition "{name}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
 
 
-def _whole(name: str, value: Any, least: int | None = None) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} must be a whole number, got {value!r}.") from None
-    if least is not None and number < least:
-        raise UsageError(f"{name} must be at least {least}, got {number}.")
-    return number
+def rows_in(space: Space, x: Any) -> Tensor:
+    """Rows of data as a float tensor (n, *shape).
+
+    Raises:
+        UsageError: For rows of another shape.
+    """
+    rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
+    if tuple(rows.shape[1:]) != tuple(space.shape):
+        one = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
+        raise UsageError(f"Expected rows of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{one}")
+    return rows if rows.is_floating_point() else rows.float()
+
+
+def check_transport(model: Any) -> None:
+    """Refuse what is no transport.
+
+    Raises:
+        UsageError: Saying how to get one from a run.
+    """
+    if not isinstance(model, Transport):
+        hint = " A run's is run.transport." if type(model).__name__ == "Run" else ""
+        raise UsageError(f"Expected a transport, got a {type(model).__name__}.{hint}")
 
 
 def _finite(x: Tensor) -> Tensor:
@@ -214,7 +251,7 @@ class Flow(Transport):
 
     Args:
         denoiser: A `Denoiser` or what guidance makes of one.
-        solver: How a step is made.
+        solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
             N + 1 falling times themselves, the last of them 0 (a learned grid).
@@ -223,9 +260,11 @@ class Flow(Transport):
         UsageError: For a grid that cannot be, or an adaptive solver in one step.
     """
 
-    def __init__(self, denoiser: Predictor, solver: Solver, steps: int, grid: str | Sequence[float] | None = None) -> None:
+    def __init__(self, denoiser: Predictor, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> None:
         super().__init__()
-        self.denoiser, self.solver, self.steps = denoiser, solver, int(steps)
+        check_predictor(denoiser)
+        solver = as_solver(solver)
+        self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
@@ -263,7 +302,7 @@ class Flow(Transport):
             self._last(self._walked(counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
-    def with_solver(self, solver: Solver, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
         """The same denoiser under another solver."""
         return Flow(self.denoiser, solver, steps, grid)
 
@@ -340,7 +379,7 @@ class Flow(Transport):
 
     def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
-        n, seed = _whole("n", n, 1), _whole("seed", seed)
+        n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
             draws = RowDraws(seed, n, device=self.device)
@@ -369,7 +408,7 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            start = self.space.to_model(x.to(self.device)) * float(self._edge(low).alpha)
+            start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], condition))
             return state / float(self._edge().sigma)
 
@@ -468,7 +507,7 @@ class Latent(Transport):
             condition: None or a dict of tensors with n rows.
         """
         with torch.no_grad():
-            return self.autoencoder.encode(self.space.to_model(x.to(self.device)), condition)
+            return self.autoencoder.encode(self.space.to_model(rows_in(self.space, x).to(self.device)), condition)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise that is moved to x, through its mean code.

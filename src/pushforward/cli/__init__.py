@@ -18,6 +18,7 @@ from typing import Any
 from cyclopts import CycloptsError
 
 from pushforward.cli import comparing, editing, latents, listing, neighbours, training, tuning, using
+from pushforward.cli.advice import as_options
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
@@ -103,7 +104,7 @@ def _discard_output() -> None:
 
 def _explain(error: Exception) -> int:
     if isinstance(error, PushforwardError):
-        say(f"error: {error}{_another_checkpoint(error)}")
+        say(f"error: {as_options(str(error))}{_another_checkpoint(error)}")
         return error.exit_code
     first = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, MemoryError) or "out of memory" in first.lower() or "can't allocate memory" in str(error):

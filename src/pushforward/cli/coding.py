@@ -26,7 +26,9 @@ def coder_of(run: Run) -> Autoencoder | None:
     return run.method.autoencoder().eval() if isinstance(run.method, Coding) else None
 
 
-def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None, overwrite: bool, as_json: bool) -> None:
+def looked(
+    run: Run, what: str, groups: str | None, frames: int, out: str | None, zoom: int | None, overwrite: bool, as_json: bool
+) -> None:
     """Draw reconstructions, arithmetic between groups, or a map of the codes.
 
     Raises:
@@ -45,18 +47,20 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
     if what != "map" and run.space.kind != "image":
         raise UsageError(f"--show {what} draws images; this is a model of vectors. Its codes are drawn by --show map.")
     data = labelled(data_of(run))
+    if what == "map" and zoom is not None:
+        raise UsageError("--zoom enlarges images; a map of codes is drawn at its size: leave it out.")
     pair = _groups(data.space, groups) if what == "arithmetic" else None
     stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
-    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, overwrite, (".png",))
+    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, overwrite, (".png",), zoom)
     about: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
         picture, about["share"] = _map(coder, data)
         say(f"the plane holds {about['share']:.0%} of the codes' variance")
     elif what == "reconstructions":
-        picture = _reconstructions(coder, data, frames)
+        picture = _reconstructions(coder, data, frames, zoom)
     else:
         assert pair is not None
-        picture = _arithmetic(coder, data, *pair, frames)
+        picture = _arithmetic(coder, data, *pair, frames, zoom)
         about["groups"] = [data.space.classes[one] for one in pair]
     with replacing(target) as temporary:
         picture.save(temporary, format="PNG")
@@ -70,18 +74,18 @@ def _groups(space: Space, text: str | None) -> tuple[int, int]:
     return space.label_index(words[0]), space.label_index(words[1])
 
 
-def _reconstructions(coder: Autoencoder, data: Any, frames: int) -> Image.Image:
+def _reconstructions(coder: Autoencoder, data: Any, frames: int, zoom: int | None) -> Image.Image:
     from pushforward.evaluation.looking import strip
 
     both = strip(coder, data, frames)
-    return enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1])
+    return enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1], zoom)
 
 
-def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int) -> Image.Image:
+def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int, zoom: int | None) -> Image.Image:
     from pushforward.evaluation.looking import arithmetic
 
     made = arithmetic(coder, data, a, b, frames=frames)
-    return enlarged(data.space.quantise(made.flatten(0, 1)), frames)
+    return enlarged(data.space.quantise(made.flatten(0, 1)), frames, zoom)
 
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from pushforward.cli.options import amounts, changes_of, check_plugins, device_of, recipe_of, settings_of, source, words
-from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, command, say, show
+from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, command, say, show
 from pushforward.cli.training import announce, asked_for, nothing_left, train_all
 from pushforward.errors import UsageError, did_you_mean
 
@@ -36,6 +36,7 @@ def compare(
     n: int | None = None,
     condition: Condition | None = None,
     target: str | None = None,
+    header: Header | None = None,
     resize: int | None = None,
     limit: int | None = None,
     augment: str = "",
@@ -63,6 +64,7 @@ def compare(
         n: Samples on either side; default as many as the held-out data allows.
         condition: label (default where there are labels) or none.
         target: The .csv column that becomes the label.
+        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
         resize: Make images this wide and high.
         limit: Use at most this many training rows.
         augment: flip, shift, dequantise, or several: flip,shift.
@@ -94,7 +96,7 @@ def compare(
     if not fresh:
         _refuse(wanted, "there is nothing to train: all entrants are finished runs")
     if data is None and finished:
-        reading = {"--target": target, "--resize": resize, "--limit": limit, "--condition": condition}
+        reading = {"--target": target, "--header": header, "--resize": resize, "--limit": limit, "--condition": condition}
         _refuse(reading, "the data is that of the runs; name another one with --data")
     trainings, first = seeds if seeds is not None else 1, seed or 0
     if trainings < 1:
@@ -106,7 +108,7 @@ def compare(
     values = {name: settings_of(name, {}) for name in fresh}
     folder = _report_folder(out) if out else None
     runs = [(name, load(name, plugins=plugin)) for name in finished]
-    loaded = _shared_data(runs, data, lambda name: source(name, target, resize, limit, download, condition))
+    loaded = _shared_data(runs, data, lambda name: source(name, target, header, resize, limit, download, condition))
     compared(loaded, n)
     changes = changes_of(batch=batch, lr=lr, precision=precision)
     made = []

@@ -53,6 +53,7 @@ def interpolate(
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -78,6 +79,8 @@ def interpolate(
         solving: Steps, solver and grid of an iterative model, or the truncation of a one-call one.
         guiding: Guidance of an iterative model.
         out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
+            the files of a folder, which are kept as data.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -94,14 +97,14 @@ def interpolate(
     _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label})
     loaded = loaded_run(run, loading)
     if show_ != "between":
-        looked(loaded, show_, groups, frames, out, overwrite, json)
+        looked(loaded, show_, groups, frames, out, zoom, overwrite, json)
         return
     transport = transport_of(loaded, solving, guiding, loading)
     if start is not None:
         _check_images(loaded)
     stem = f"seeds{pair[0]}-{pair[1]}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
     target = Path(out) if out else free_name(loaded, f"interpolate-{stem}")
-    check_target(target, loaded.space, frames, overwrite)
+    check_target(target, loaded.space, frames, overwrite, zoom)
     condition = _condition(loaded, label, guiding, needed=start is not None)
     result: dict[str, Any] = {"out": str(target), "frames": frames, "calls_per_sample": transport.calls}
     with precision_of(loading):
@@ -115,7 +118,7 @@ def interpolate(
             result["end_errors"] = errors
             better = "; more --steps help" if isinstance(inner_of(transport), Flow) else ""
             say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
-    _write_frames(target, loaded.space, x, overwrite)
+    _write_frames(target, loaded.space, x, overwrite, zoom)
     show(result, json, lambda r: r["out"])
 
 
@@ -132,6 +135,7 @@ def vary(
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -154,6 +158,8 @@ def vary(
         solving: Steps, solver and grid, or the truncation of a one-call model.
         guiding: Guidance.
         out: .png (grid), no ending (folder of PNGs), or .npz.
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
+            the files of a folder, which are kept as data.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -164,7 +170,7 @@ def vary(
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
     _check_images(loaded)
-    target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, overwrite, zoom)
     condition = _condition(loaded, label, guiding)
     x = image_of(loaded.space, image, resize)
     if isinstance(inner_of(made), Flow):
@@ -174,7 +180,7 @@ def vary(
         latents.Nearby(made, x.new_zeros(made.noise_shape), strength)  # a strength that is none is refused before the search
         nearest, condition = found(made, x, condition, loading)
         varied = latents.Nearby(made, nearest.z[0], strength)
-    result = _draw(made, varied, condition, n, seed, loading, target, overwrite)
+    result = _draw(made, varied, condition, n, seed, loading, target, overwrite, zoom)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 
 
@@ -193,6 +199,7 @@ def inpaint(
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -214,6 +221,8 @@ def inpaint(
         solving: Steps, solver and grid.
         guiding: Guidance.
         out: .png (grid), no ending (folder of PNGs), or .npz.
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
+            the files of a folder, which are kept as data.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -225,12 +234,12 @@ def inpaint(
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
     _check_editable(loaded, made)
-    target = _target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    target = _target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, overwrite, zoom)
     condition = _condition(loaded, label, guiding)
     x = image_of(loaded.space, image, resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
     led = restoration.inpainting(made, x, holes, **_choices(made, solving, rounds))
-    result = _draw(made, led, condition, n, seed, loading, target, overwrite)
+    result = _draw(made, led, condition, n, seed, loading, target, overwrite, zoom)
     show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
 
 
@@ -246,6 +255,7 @@ def upscale(
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -265,6 +275,8 @@ def upscale(
         solving: Steps, solver and grid.
         guiding: Guidance.
         out: .png (grid), no ending (folder of PNGs), or .npz.
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
+            the files of a folder, which are kept as data.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -274,11 +286,11 @@ def upscale(
     loaded = loaded_run(run, loading)
     made = transport_of(loaded, solving, guiding, loading)
     _check_editable(loaded, made)
-    target = _target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, overwrite)
+    target = _target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, overwrite, zoom)
     condition = _condition(loaded, label, guiding)
     low = _small(loaded.space, image)
     led = restoration.super_resolution(made, low, **_choices(made, solving, rounds))
-    result = _draw(made, led, condition, n, seed, loading, target, overwrite)
+    result = _draw(made, led, condition, n, seed, loading, target, overwrite, zoom)
     show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 
 
@@ -323,13 +335,13 @@ def _condition(run: Run, label: str | None, guiding: Guiding, needed: bool = Tru
     return None if label is None else {"label": run.space.label_index(label)}
 
 
-def _target(run: Run, out: str | None, stem: str, n: int, overwrite: bool) -> Path:
+def _target(run: Run, out: str | None, stem: str, n: int, overwrite: bool, zoom: int | None) -> Path:
     from pushforward.outputs import check_target
 
     target = Path(out) if out else free_name(run, stem)
     if target.suffix.lower() == ".gif":
         raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
-    check_target(target, run.space, n, overwrite)
+    check_target(target, run.space, n, overwrite, zoom)
     return target
 
 
@@ -413,6 +425,7 @@ def _draw(
     loading: Loading,
     target: Path,
     overwrite: bool,
+    zoom: int | None,
 ) -> dict[str, Any]:
     """Write the samples of a transport that edits, and say what was done."""
     from pushforward import editing
@@ -423,23 +436,23 @@ def _draw(
     given = editing.asked(flow, condition) if isinstance(flow, Flow) else condition
     with precision_of(loading):
         parts = edited.stream(n, given, seed=seed, batch=loading.batch)
-        write_samples(target, edited.space, n, parts, overwrite)
+        write_samples(target, edited.space, n, parts, overwrite, zoom)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
 
 
-def _write_frames(path: Path, space: Space, x: Tensor, overwrite: bool) -> None:
+def _write_frames(path: Path, space: Space, x: Tensor, overwrite: bool, zoom: int | None) -> None:
     """A strip, an animation (images there and back, points one after another), or what `write_samples` makes of the frames."""
     from pushforward.outputs import replacing, write_samples
-    from pushforward.pictures import grid_picture, write_gif
+    from pushforward.pictures import grid_picture, legible, write_gif
 
     ending, rows = path.suffix.lower(), space.quantise(x)
     if ending == ".gif":
         back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
         shown = back if space.kind == "image" else [rows[: i + 1] for i in range(len(rows))]
         with replacing(path) as temporary:
-            write_gif(temporary, shown, 120)
+            write_gif(temporary, shown, 120, scale=zoom)
     elif ending == ".png" and space.kind == "image":
         with replacing(path) as temporary:
-            grid_picture(rows, columns=len(rows)).save(temporary, format="PNG")
+            grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
     else:
-        write_samples(path, space, len(rows), [(x, None)], overwrite)
+        write_samples(path, space, len(rows), [(x, None)], overwrite, zoom)

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["between", "enlarged", "found", "project", "target_of", "truncation"]
 
-_SIDE = 32
-"""Smaller images are enlarged to about this many pixels, so that they can be told apart by eye."""
-
 
 @app.command
 def project(
@@ -41,6 +38,7 @@ def project(
     resize: Flag = False,
     label: str | None = None,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -59,6 +57,7 @@ def project(
         resize: Scale and crop images of another size than the model's.
         label: A class by number or name; default: for each image the one that fits best.
         out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -73,7 +72,7 @@ def project(
         raise UsageError(f"{run} holds a model of vectors; image files are for models of images.")
     if not images:
         raise UsageError(f"Name the images: pushforward project {run} a.png b.png")
-    target = target_of(loaded, out, f"project-{Path(images[0]).stem}", 3 * len(images), overwrite, (".png", ".npz"))
+    target = target_of(loaded, out, f"project-{Path(images[0]).stem}", 3 * len(images), overwrite, (".png", ".npz"), zoom)
     x = torch.stack([image_of(loaded.space, file, resize) for file in images])
     condition = None if label is None else {"label": loaded.space.label_index(label)}
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
@@ -81,7 +80,7 @@ def project(
         made = latents.project(
             loaded.transport, x, condition, steps=steps, starts=starts, seed=seed, batch=max(starts, loading.batch)
         )
-    _write_projection(target, loaded.space, images, x, made)
+    _write_projection(target, loaded.space, images, x, made, zoom)
     rows = _projected(loaded.space, images, made)
     show({"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows}, json, _projection_table)
 
@@ -171,14 +170,16 @@ def _check_one_call(run: Run, mend: str) -> None:
         raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {mend}.")
 
 
-def target_of(run: Run, out: str | None, stem: str, tiles: int, overwrite: bool, endings: Sequence[str]) -> Path:
+def target_of(
+    run: Run, out: str | None, stem: str, tiles: int, overwrite: bool, endings: Sequence[str], zoom: int | None = None
+) -> Path:
     """Where a result of some endings goes, refused before any work where it is taken or cannot be."""
     from pushforward.outputs import check_target
 
     target = Path(out) if out else free_name(run, stem)
     if target.suffix.lower() not in endings:
         raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.kind}s, not "{target}"; choose another --out.')
-    check_target(target, run.space, tiles, overwrite)
+    check_target(target, run.space, tiles, overwrite, zoom)
     return target
 
 
@@ -204,14 +205,14 @@ def _scoring(limit: float | None) -> None:
     say("scoring the model as it is ..." if limit is None else f"scoring z truncated to {limit:g} ...")
 
 
-def enlarged(images: np.ndarray, columns: int) -> Image.Image:
-    """A grid of images (n, H, W, C), small ones made large enough to be looked at."""
-    from pushforward.pictures import grid_picture
+def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
+    """A grid of images (n, H, W, C), enlarged so many times; by default small ones are made large enough to be looked at."""
+    from pushforward.pictures import grid_picture, legible
 
-    return grid_picture(images, columns, scale=max(1, _SIDE // max(images.shape[1:3])))
+    return grid_picture(images, columns, scale=zoom or legible(images))
 
 
-def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Projection) -> None:
+def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Projection, zoom: int | None) -> None:
     import numpy as np
 
     from pushforward.outputs import replacing
@@ -220,7 +221,8 @@ def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor,
     with replacing(path) as temporary:
         if path.suffix.lower() == ".png":
             gap = np.abs(given.astype(np.int16) - found).astype(np.uint8)
-            enlarged(np.stack([given, found, gap], 1).reshape(-1, *given.shape[1:]), 3).save(temporary, format="PNG")
+            tiles = np.stack([given, found, gap], 1).reshape(-1, *given.shape[1:])
+            enlarged(tiles, 3, zoom).save(temporary, format="PNG")
             return
         label = {} if made.condition is None else {name: part.numpy() for name, part in made.condition.items()}
         arrays: dict[str, Any] = {"z": made.z.numpy(), "x": found, "error": made.error.numpy(), "files": np.array(files), **label}

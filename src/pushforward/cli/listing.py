@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pushforward.cli.options import device_of
-from pushforward.cli.terminal import Flag, app, columns, data_app, first_line, list_app, show
+from pushforward.cli.advice import as_options
+from pushforward.cli.options import device_of, named
+from pushforward.cli.terminal import Flag, Header, app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
 __all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
@@ -30,6 +31,7 @@ def data_check(
     data: str,
     *,
     target: str | None = None,
+    header: Header | None = None,
     resize: int | None = None,
     limit: int | None = None,
     download: Flag = False,
@@ -40,6 +42,7 @@ def data_check(
     Args:
         data: A name, an image folder, or a .npz, .npy or .csv file.
         target: The .csv column that becomes the label.
+        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
         resize: Make images this wide and high.
         limit: Use at most this many training rows.
         download: Fetch a named set that is not there yet.
@@ -48,17 +51,25 @@ def data_check(
     from pushforward.data import check
 
     try:
-        found = check(data, target=target, resize=resize, limit=limit, download=download)
+        found = check(data, target=target, header=named(header), resize=resize, limit=limit, download=download)
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
-            show({"error": str(error), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}")
+            show(
+                {"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}"
+            )
         raise
     show(
         found,
         json,
-        lambda report: columns([[name, _words(value)] for name, value in report.items() if value not in ([], {}, False)]),
+        lambda report: columns([[name, _words(value)] for name, value in _shown(report).items()]),
     )
+
+
+def _shown(report: dict[str, Any]) -> dict[str, Any]:
+    """What a person is shown of a report: what there is, and what was taken as a table's header."""
+    header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
+    return {name: value for name, value in {**report, "header": header}.items() if value not in ([], {}, False, None)}
 
 
 def _words(value: Any) -> str:

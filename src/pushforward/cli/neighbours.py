@@ -40,6 +40,7 @@ def nearest(
     label: str | None = None,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -57,6 +58,7 @@ def nearest(
         label: A class by number or name; default: drawn as often as in the training data.
         guiding: Guidance of an iterative model.
         out: .png (each sample on the left, the nearest to its right), or .csv for vectors.
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -72,35 +74,35 @@ def nearest(
         raise UsageError(f"--n and --k must be at least 1, got {n} and {k}.")
     if ending == ".png" and n * (k + 1) > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} images; --n {n} and --k {k} ask for {n * (k + 1):,}.")
-    target = target_of(loaded, out, f"nearest-seed{seed}-n{n}", n, overwrite, (ending,))
+    target = target_of(loaded, out, f"nearest-seed{seed}-n{n}", n, overwrite, (ending,), zoom)
     condition = None if label is None else {"label": loaded.space.label_index(label)}
     data = data_of(loaded)
     with precision_of(loading):
         x = transport.sample(n, condition, seed=seed, batch=loading.batch)
     near = search(x, data, k)
-    _write_nearest(target, data, near, seed)
+    _write_nearest(target, data, near, seed, zoom)
     result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
     result |= {"near_copies": int(near.copies.sum()), "samples": _rows(near, seed)}
     show(result, json, _nearest_table)
 
 
-def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
+def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: int | None) -> None:
     from pushforward.outputs import replacing
 
     with replacing(path) as temporary:
         if path.suffix.lower() == ".png":
-            _nearest_picture(data, near).save(temporary, format="PNG")
+            _nearest_picture(data, near, zoom).save(temporary, format="PNG")
         else:
             _nearest_csv(temporary, data, near, seed)
 
 
-def _nearest_picture(data: Dataset, near: Nearest) -> Image.Image:
+def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
     """A row for each sample: the sample, and after a wider gap its nearest training rows."""
     from PIL import Image
 
     k = near.rows.shape[1]
-    left = enlarged(data.space.quantise(near.x), 1)
-    right = enlarged(data.space.quantise(data.train.data_units(near.rows.ravel())), k)
+    left = enlarged(data.space.quantise(near.x), 1, zoom)
+    right = enlarged(data.space.quantise(data.train.data_units(near.rows.ravel())), k, zoom)
     sheet = Image.new(left.mode, (left.width + left.width // 4 + right.width, left.height), "white")
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + left.width // 4, 0))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.terminal import Condition, say
+from pushforward.cli.terminal import Condition, Header, say
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "changes_of",
     "check_plugins",
     "device_of",
+    "named",
     "plugin_options",
     "recipe_of",
     "settings_of",
@@ -29,15 +30,23 @@ YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def source(
-    data: str, target: str | None, resize: int | None, limit: int | None, download: bool, condition: Condition | None
+    data: str,
+    target: str | None,
+    header: Header | None,
+    resize: int | None,
+    limit: int | None,
+    download: bool,
+    condition: Condition | None,
 ) -> Dataset:
     """Load the data that was named, and say what was skipped or converted."""
     from pushforward.data import load
 
-    options = {"target": target, "resize": resize, "limit": limit}
+    options = {"target": target, "header": named(header), "resize": resize, "limit": limit}
     given = {name: value for name, value in options.items() if value is not None}
     labelled = None if condition is None else condition == "label"
     loaded = load(data, **given, download=download, labelled=labelled)  # type: ignore[arg-type]
+    if loaded.header is False and header is None:
+        say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
     if loaded.removed:
         notes.append(f"left out {loaded.removed:,} training examples that are also held-out examples")
@@ -47,6 +56,11 @@ def source(
     if len(notes) > 10:
         say(f"... and {len(notes) - 10} more; see: pushforward data check {data}")
     return loaded
+
+
+def named(header: Header | None) -> bool | None:
+    """The argument ``header`` of `pushforward.data.load`."""
+    return None if header is None else YES_NO[header]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -164,14 +178,6 @@ def amounts(steps: str | None, budget: str | None, samples: str | None, default:
 
 def device_of(name: str) -> str:
     """A device's full name, checked."""
-    import torch
+    from pushforward.devices import device_named
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here; use --device cpu.")
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, NotImplementedError, AssertionError):  # what torch raises depends on the device
-        raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
-    return str(torch.device(name))
+    return str(device_named(name))

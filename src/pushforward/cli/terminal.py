@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, Unused
 __all__ = [
     "Condition",
     "Flag",
+    "Header",
     "Plugins",
     "Precision",
     "app",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 Condition = Literal["label", "none"]
+Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Plugins = Annotated[tuple[str, ...], Parameter(name="--plugin", negative_iterable=(), consume_multiple=False)]
 Flag = Annotated[bool, Parameter(negative=())]

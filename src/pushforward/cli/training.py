@@ -24,7 +24,7 @@ from pushforward.cli.options import (
     source,
     words,
 )
-from pushforward.cli.terminal import Condition, Flag, Plugins, Precision, app, columns, first_line, say, show
+from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, columns, first_line, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def train(
     seed: int = 0,
     condition: Condition | None = None,
     target: str | None = None,
+    header: Header | None = None,
     resize: int | None = None,
     limit: int | None = None,
     augment: str = "",
@@ -139,6 +140,7 @@ def train(
         seed: Of everything random.
         condition: label (default where there are labels) or none.
         target: The .csv column that becomes the label.
+        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
         resize: Make images this wide and high.
         limit: Use at most this many training rows.
         augment: flip, shift, dequantise, or several: flip,shift.
@@ -168,7 +170,7 @@ def train(
     others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
     if out:
         free_folder(out, "", "")
-    loaded = source(data, target, resize, limit, download, condition)
+    loaded = source(data, target, header, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
     where = device_of(device)
     made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])

@@ -36,6 +36,7 @@ def sample(
     label: str | None = None,
     guiding: Guiding = UNGUIDED,
     out: str | None = None,
+    zoom: int | None = None,
     overwrite: Flag = False,
     loading: Loading = NEWEST,
     json: Flag = False,
@@ -50,6 +51,8 @@ def sample(
         label: A class by number or name; default: drawn as often as in the training data.
         guiding: Guidance of an iterative model.
         out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
+        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
+            the files of a folder, which are kept as data.
         overwrite: Replace what is there.
         loading: Which weights are used, and how.
         json: Print the result as JSON.
@@ -59,19 +62,19 @@ def sample(
     loaded = loaded_run(run, loading)
     transport = transport_of(loaded, solving, guiding, loading)
     target = Path(out) if out else free_name(loaded, f"seed{seed}-n{n}")
-    check_target(target, loaded.space, n, overwrite)
+    check_target(target, loaded.space, n, overwrite, zoom)
     condition = None if label is None else {"label": loaded.space.label_index(label)}
     with precision_of(loading):
         if target.suffix.lower() == ".gif":
-            _gif(target, transport, n, condition, seed)
+            _gif(target, transport, n, condition, seed, zoom)
         else:
             parts = transport.stream(n, condition, seed=seed, batch=loading.batch)
-            write_samples(target, loaded.space, n, parts, overwrite)
+            write_samples(target, loaded.space, n, parts, overwrite, zoom)
     result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": transport.calls}
     show(result, json, lambda r: r["out"])
 
 
-def _gif(path: Path, transport: Any, n: int, condition: dict[str, Any] | None, seed: int) -> None:
+def _gif(path: Path, transport: Any, n: int, condition: dict[str, Any] | None, seed: int, zoom: int | None) -> None:
     from pushforward.outputs import replacing
     from pushforward.pictures import write_gif
     from pushforward.transports import Flow, inner_of
@@ -80,7 +83,7 @@ def _gif(path: Path, transport: Any, n: int, condition: dict[str, Any] | None, s
         raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
     frames = [transport.space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
     with replacing(path) as temporary:
-        write_gif(temporary, [*frames, *[frames[-1]] * 8], 80)
+        write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
 
 
 @app.command

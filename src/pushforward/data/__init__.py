@@ -1,8 +1,43 @@
-"""Data: a `Space`, its samples with a fixed held-out split, and batches that are functions of their number."""
+"""Data: a `Space`, its samples with a fixed held-out split, and batches that are functions of their number.
 
-from pushforward.data.dataset import Dataset, Split
-from pushforward.data.sampler import Batch, PreparedSampler, Sampler
-from pushforward.data.sources import check, listing, load, names
-from pushforward.data.space import Space
+Names are imported when first used.
+"""
 
-__all__ = ["Batch", "Dataset", "PreparedSampler", "Sampler", "Space", "Split", "check", "listing", "load", "names"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.memory import dataset_of, from_arrays
+    from pushforward.data.sampler import Batch, PreparedSampler, Sampler
+    from pushforward.data.sources import check, listing, load, names
+    from pushforward.data.space import Space
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "PreparedSampler",
+    "Sampler",
+    "Space",
+    "Split",
+    "check",
+    "dataset_of",
+    "from_arrays",
+    "listing",
+    "load",
+    "names",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "dataset": ("Dataset", "Split"),
+        "memory": ("dataset_of", "from_arrays"),
+        "sampler": ("Batch", "PreparedSampler", "Sampler"),
+        "sources": ("check", "listing", "load", "names"),
+        "space": ("Space",),
+    },
+)

@@ -1,4 +1,4 @@
-"""Files of numbers: ``.npz`` and ``.npy`` (never pickled objects) and ``.csv`` with a header."""
+"""Files of numbers: ``.npz`` and ``.npy`` (never pickled objects) and ``.csv``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.dataset import Split
+from pushforward.data.header import has_header
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["Arrays", "read_csv", "read_numpy"]
+__all__ = ["Arrays", "label_numbers", "read_csv", "read_numpy", "rows_of"]
 
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200
@@ -35,6 +37,7 @@ class Arrays:
         classes: class names, empty without labels.
         columns: column names of a table.
         integer: numbers of its whole-number columns.
+        header: whether the first line of a table was taken as column names; None for other files.
     """
 
     train: Split
@@ -42,6 +45,7 @@ class Arrays:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
+    header: bool | None = None
 
 
 def read_numpy(path: Path) -> Arrays:
@@ -62,9 +66,9 @@ def read_numpy(path: Path) -> Arrays:
             far too large.
     """
     found = _members(path)
-    train, integer = _rows(found["x"], f"{path.name}: x")
+    train, integer = rows_of(found["x"], f"{path.name}: x")
     test = found.get("x_test")
-    held = None if test is None else _rows(test, f"{path.name}: x_test")[0]
+    held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
     label, label_test = found.get("label"), found.get("label_test")
@@ -88,29 +92,32 @@ def _check_label_arrays(path: Path, found: dict[str, NDArray[Any]]) -> None:
                 raise DataError(f"{path} has {name} but no {other}: expected both or neither. Add {other}, or leave {name} out.")
 
 
-def read_csv(path: Path, target: str | None = None) -> Arrays:
-    """Read a table: a line of column names, then rows of numbers; separated by commas, semicolons or tabs.
+def read_csv(path: Path, target: str | None = None, header: bool | None = None) -> Arrays:
+    """Read a table: rows of numbers, separated by commas, semicolons or tabs, below a line of column names or without one.
 
     Args:
         path: the file, UTF-8.
         target: the column that becomes the label; it may hold text or whole numbers.
+        header: whether the first line holds column names; None decides as `pushforward.data.header` describes. Columns without
+            names are called x0, x1, ...
 
     Returns:
         Its rows, with column names and the whole-number columns.
 
     Raises:
         UsageError: no column is called ``target``.
-        DataError: no header, repeated names, ragged rows, no rows, or a cell that is not a finite number.
+        DataError: a first line that may be names or data, repeated names, ragged rows, no rows, or a cell that is not a finite
+            number.
     """
-    header, rows, lines = _table(path)
+    names, rows, lines, named = _table(path, target, header)
     labels = None
     classes: tuple[str, ...] = ()
-    keep = list(range(len(header)))
+    keep = list(range(len(names)))
     if target is not None:
-        if target not in header:
-            raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, header)} Columns: {", ".join(header)}.')
-        keep.remove(header.index(target))
-        cells = np.array([row[header.index(target)].strip() for row in rows])
+        if target not in names:
+            raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.')
+        keep.remove(names.index(target))
+        cells = np.array([row[names.index(target)].strip() for row in rows])
         if (cells == "").any():
             row = int(np.flatnonzero(cells == "")[0])
             raise DataError(f'{path}, column "{target}", line {lines[row]}: the label is missing. Fill it in or remove the row.')
@@ -118,12 +125,12 @@ def read_csv(path: Path, target: str | None = None) -> Arrays:
     if not keep:
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
     columns = [[row[i] for row in rows] for i in keep]
-    names = tuple(header[i] for i in keep)
-    x = np.stack([_column(path, name, cells, lines) for name, cells in zip(names, columns, strict=True)], axis=1)
+    kept = tuple(names[i] for i in keep)
+    x = np.stack([_column(path, name, cells, lines) for name, cells in zip(kept, columns, strict=True)], axis=1)
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
-        _refuse_rounding(x[:, i], f'{path}, column "{names[i]}"')
-    return Arrays(Split(x.astype(np.float32), labels), classes=classes, columns=names, integer=integer)
+        _refuse_rounding(x[:, i], f'{path}, column "{kept[i]}"')
+    return Arrays(Split(x.astype(np.float32), labels), classes=classes, columns=kept, integer=integer, header=named)
 
 
 def _members(path: Path) -> dict[str, NDArray[Any]]:
@@ -193,8 +200,33 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _rows(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Images to uint8 NCHW, vectors to float32, and the whole-number columns."""
+def label_numbers(
+    given: Sequence[NDArray[Any]], sizes: Sequence[int], classes: tuple[str, ...] = ()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels of several parts as numbers, one part after the other, and the names of the classes.
+
+    Args:
+        given: the labels of each part, whole numbers or text.
+        sizes: how many rows each part has.
+        classes: names of the classes where labels are numbers from 0; else every different value is a class.
+
+    Raises:
+        DataError: labels of another shape or type, or numbers without a name.
+    """
+    values = np.concatenate([_label_values(one, n, "labels") for one, n in zip(given, sizes, strict=True)])
+    if not classes:
+        return _numbered(values, "the arrays", "labels")
+    if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
+        raise DataError(f"labels must be whole numbers from 0 to {len(classes) - 1} where {len(classes)} `classes` are named.")
+    return values.astype(np.int64), classes
+
+
+def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Images to uint8 NCHW, vectors to float32, and the whole-number columns.
+
+    Raises:
+        DataError: arrays of another shape, type or range.
+    """
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {x.dtype}: expected numbers.")
     if x.ndim not in (2, 3, 4):
@@ -285,8 +317,29 @@ def _numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.i
     return numbers.astype(np.int64).reshape(-1), tuple(str(kind) for kind in kinds)
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows and the line each row ends on."""
+def _table(path: Path, target: str | None, header: bool | None) -> tuple[list[str], list[list[str]], list[int], bool]:
+    """Column names, rows, the line each row ends on, and whether the names are the file's own."""
+    rows, lines = _cells(path)
+    first = [name.strip() for name in rows[0]] if rows else []
+    if not any(first):
+        raise DataError(f"{path} is empty: expected rows of numbers, below a line of column names or without one.")
+    if header is None:
+        header = target in first or has_header(first, rows[1:])
+    if header is None:
+        raise DataError(
+            f"{path}: the first line ({', '.join(first[:4])}{', ...' if len(first) > 4 else ''}) may hold column names or data. "
+            "Say which: `header=True` for names, `header=False` for data."
+        )
+    if not header:
+        return [f"x{i}" for i in range(len(first))], rows, lines, False
+    _check_names(path, first)
+    if len(rows) == 1:
+        raise DataError(f"{path} has a header but no rows.")
+    return first, rows[1:], lines[1:], True
+
+
+def _cells(path: Path) -> tuple[list[list[str]], list[int]]:
+    """The cells of every line that holds any, and the line each row ends on."""
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
     try:
@@ -299,31 +352,23 @@ def _table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header)
         for row in reader:
-            if not row or (len(row) == 1 and not row[0].strip() and len(header) > 1):
+            width = len(rows[0]) if rows else len(row)
+            if not row or (len(row) == 1 and not row[0].strip() and width > 1):
                 continue
-            if len(row) != len(header):
-                raise DataError(f"{path}, line {reader.line_num}: {len(row)} cells, but the header names {len(header)} columns.")
+            if len(row) != width:
+                raise DataError(f"{path}, line {reader.line_num}: {len(row)} cells, but the first line has {width}.")
             rows.append(row)
             lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}.") from error
-    if not rows:
-        raise DataError(f"{path} has a header but no rows.")
-    return header, rows, lines
+    return rows, lines
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    if not any(header):
-        raise DataError(f"{path} is empty: expected a line of column names, then rows.")
-    counted = header == [str(i) for i in range(len(header))]  # what pandas writes over columns without names
-    if not counted and all(_number(name) is not None for name in header):
-        raise DataError(f"{path} starts with numbers ({', '.join(header[:4])}): expected column names in the first line.")
-    if "" in header:
-        raise DataError(f"{path}: column {header.index('') + 1} has no name. (pandas: save with index=False.)")
-    repeated = [name for i, name in enumerate(header) if name in header[:i]]
+def _check_names(path: Path, names: list[str]) -> None:
+    if "" in names:
+        raise DataError(f"{path}: column {names.index('') + 1} has no name. (pandas: save with index=False.)")
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
     if repeated:
         raise DataError(f'{path}: the name "{repeated[0]}" stands over more than one column.')
 
@@ -349,7 +394,7 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArra
     what = "is missing" if not cell else "is not finite in float32" if _number(cell) is not None else "is not a number"
     many = f" ({len(bad)} such cells in this column)" if len(bad) > 1 else ""
     mend = (
-        f'Drop the column, or make it the label with --target "{name}".'
+        f'Drop the column, or make it the label: `target="{name}"`.'
         if what == "is not a number"
         else "Fill it in or remove the row."
     )

@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pushforward.data.keys import permutation
 from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
@@ -22,6 +20,8 @@ from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pushforward.data.stacked import Stack
 
 __all__ = ["Dataset", "Split", "build"]
@@ -73,6 +73,8 @@ class Split:
         Returns:
             Images float32 (n, C, H, W) in [0, 1]; vectors float32 (n, d).
         """
+        import torch
+
         rows = self.x if index is None else self.x[index]
         if rows.dtype == np.uint8:
             return torch.from_numpy(np.ascontiguousarray(rows)).to(torch.float32).div_(255)
@@ -105,6 +107,7 @@ class Dataset:
         truth: what is known about the distribution, for toys and stacked images.
         skipped: (file, reason) of every file left out.
         converted: (file, what was done) of every file that was not plain.
+        header: whether the first line of a table was taken as column names; None for data that is no table.
         ignored: how many hidden files and files with other endings lay in the folder.
         removed: how many training rows were left out because they equal a held-out row.
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
@@ -121,6 +124,7 @@ class Dataset:
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     removed: int = 0
+    header: bool | None = None
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
 
@@ -203,7 +207,7 @@ def build(
         held_out_count: exactly how many rows to hold out; None for about a tenth, see `held_out_rows`.
         limit: at most so many training rows, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
-        extra: truth, skipped, converted and ignored of `Dataset`.
+        extra: truth, skipped, converted, ignored and header of `Dataset`.
 
     Returns:
         The dataset.
@@ -222,7 +226,7 @@ def build(
     train, removed = _without_copies(train, held_out)
     if limit is not None:
         if limit < 1:
-            raise UsageError(f"limit={limit} leaves nothing to train on: give at least 1.")
+            raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
         if limit < len(train):
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if not classes:

@@ -106,7 +106,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
             raise _uneven(path, files, shapes)
         held += read.pixels.nbytes
         if held > MAX_BYTES:
-            raise DataError(f"The images in {path} take more than {MAX_BYTES >> 30} GB: scale them down with --resize N.")
+            raise DataError(f"The images in {path} take more than {MAX_BYTES >> 30} GB: scale them down with `resize=N`.")
     skipped = tuple((read.file, read.reason) for read in reads if read.pixels is None)
     if len(skipped) > MAX_SKIPPED * len(reads):
         raise _too_many(path, skipped, len(reads))
@@ -383,7 +383,7 @@ def _uneven(path: Path, files: list[str], found: Counter[tuple[int, int]]) -> Da
     usual = min(common[0][0])
     return DataError(
         f"The images in {path} differ in size (height x width): {shown}{more}. "
-        f"A model needs one size: pass --resize N (for example --resize {min(usual, 64)}) to scale and crop them all."
+        f"A model needs one size: `resize={min(usual, 64)}`, for example, scales and crops them all."
     )
 
 

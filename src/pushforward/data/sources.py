@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.arguments import whole
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.data.row_hashes import row_hashes
@@ -103,7 +104,7 @@ def _not_there(name: str, download: bool, error: Exception) -> DataError:
         )
     return DataError(
         f"{name} was not found in {place} ({reason}). Either set PUSHFORWARD_DATA to the folder that holds it, "
-        f"or fetch it once with --download (download=True in Python)."
+        f"or fetch it once with `download=True`."
     )
 
 
@@ -193,6 +194,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     *,
     target: str | None = None,
+    header: bool | None = None,
     resize: int | tuple[int, int] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -205,6 +207,8 @@ def load(
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
             over a path: write ``./digits`` for a folder of that name.
         target: the column of a ``.csv`` that becomes the label.
+        header: whether the first line of a ``.csv`` holds column names. By default this is decided by comparing it with the
+            rows below (`pushforward.data.header`); `check` and ``Dataset.header`` say how.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
         limit: at most so many training rows, chosen by ``seed``; the held-out rows stay.
@@ -220,17 +224,24 @@ def load(
         UsageError: an unknown name, or an option that does not apply to the source.
         DataError: data that cannot be found, read, or trained on.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        kind = type(name_or_path).__name__
+        raise UsageError(
+            f'A name or a path is loaded, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become a data set by '
+            "pf.data.from_arrays(x, labels)."
+        )
     text = os.fspath(name_or_path)
-    size = _size(resize)
+    size, limit = _size(resize), limit if limit is None else whole("limit", limit)
     if text in SOURCES:
+        _refuse_header(text, header)
         data = _load_named(text, target, size, limit, seed, download)
     else:
-        data = _load_path(text, target, size, limit, seed)
+        data = _load_path(text, target, header, size, limit, seed)
     if labelled and not data.space.classes:
-        raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv with --target.")
+        raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in SOURCES else str(Path(text).expanduser().resolve())
-    asked = {"target": target, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
+    asked = {"target": target, "header": header, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
     origin = {key: value for key, value in asked.items() if value is not None}
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
     if labelled is None:
@@ -241,9 +252,12 @@ def load(
 def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if resize is None:
         return None
-    height, width = (resize, resize) if isinstance(resize, int) else resize
+    sides = tuple(resize) if isinstance(resize, (tuple, list)) else (resize, resize)
+    if len(sides) != 2:
+        raise UsageError(f"`resize={resize}` is not a size: expected N or (height, width).")
+    height, width = (whole("resize", side) for side in sides)
     if min(height, width) < 1 or max(height, width) > 4096:
-        raise UsageError(f"resize={resize} is not a size: expected 1 to 4096 pixels, as N or (height, width).")
+        raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N or (height, width).")
     return int(height), int(width)
 
 
@@ -258,9 +272,9 @@ def _load_named(
     source = SOURCES[name]
     if target is not None:
         own = "has its own" if source.classes else "has no"
-        raise UsageError(f'target="{target}" is for .csv files; {name} {own} labels.')
+        raise UsageError(f'`target="{target}"` is for .csv files; {name} {own} labels.')
     if size and len(source.shape) == 1:
-        raise UsageError(f"resize is for images, but {name} holds vectors: leave it out.")
+        raise UsageError(f"`resize` is for images, but {name} holds vectors: leave it out.")
     if source.stacks:
         base = _load_named(source.stacks, None, size, None, 0, download)
         return stacked.stack(name, base, rows=source.rows, limit=limit, seed=seed)
@@ -285,13 +299,22 @@ def _resized(split: Split, size: tuple[int, int]) -> Split:
     return Split(images.resized(split.x, size), split.labels, split.hashes)
 
 
-def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limit: int | None, seed: int) -> Dataset:
+def _refuse_header(text: str, header: bool | None) -> None:
+    if header is not None:
+        raise UsageError(f"`header={header}` is for .csv files, and {text} is none: leave it out.")
+
+
+def _load_path(
+    text: str, target: str | None, header: bool | None, size: tuple[int, int] | None, limit: int | None, seed: int
+) -> Dataset:
     path = Path(text).expanduser()
     if not path.exists():
         raise _missing(text)
+    if path.suffix.lower() != ".csv" or path.is_dir():
+        _refuse_header(text, header)
     if path.is_dir():
         if target is not None:
-            raise UsageError(f'target="{target}" is for .csv files; the classes of an image folder are its subfolders.')
+            raise UsageError(f'`target="{target}"` is for .csv files; the classes of an image folder are its subfolders.')
         got = images.read_folder(path, size)
         return build(
             path.resolve().name or "images",
@@ -303,23 +326,25 @@ def _load_path(text: str, target: str | None, size: tuple[int, int] | None, limi
             converted=got.converted,
             ignored=got.ignored,
         )
-    return _load_file(path, target, size, limit, seed)
+    return _load_file(path, target, header, size, limit, seed)
 
 
-def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, limit: int | None, seed: int) -> Dataset:
+def _load_file(
+    path: Path, target: str | None, header: bool | None, size: tuple[int, int] | None, limit: int | None, seed: int
+) -> Dataset:
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".npy", ".csv"):
         hint = " For images give the folder that holds them." if suffix in images.ENDINGS else ""
         raise DataError(f"{path} cannot be read as data: expected a folder of images, .npz, .npy or .csv.{hint}")
     if suffix == ".csv" and size:
-        raise UsageError("resize is for images, but a .csv holds vectors: leave it out.")
+        raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
     if suffix != ".csv" and target is not None:
-        raise UsageError(f'target="{target}" is for .csv files; a .npz holds its labels as "label".')
-    read = arrays.read_csv(path, target) if suffix == ".csv" else arrays.read_numpy(path)
+        raise UsageError(f'`target="{target}"` is for .csv files; a .npz holds its labels as "label".')
+    read = arrays.read_csv(path, target, header) if suffix == ".csv" else arrays.read_numpy(path)
     train, held_out = read.train, read.held_out
     if size:
         if train.x.ndim != 4:
-            raise UsageError(f"resize is for images, but {path} holds vectors: leave it out.")
+            raise UsageError(f"`resize` is for images, but {path} holds vectors: leave it out.")
         train, held_out = _resized(train, size), held_out and _resized(held_out, size)
     return build(
         path.stem,
@@ -329,6 +354,7 @@ def _load_file(path: Path, target: str | None, size: tuple[int, int] | None, lim
         columns=read.columns,
         integer=read.integer,
         target=target or "",
+        header=read.header,
         limit=limit,
         seed=seed,
     )
@@ -356,9 +382,9 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
-        ``repeated`` (held-out rows that are also training rows, which only rows of many copies are), ``removed`` (training
-        rows left out because they equal a held-out row), ``skipped`` and ``converted`` as lists of {file, reason}, and
-        ``ignored``.
+        ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
+        are also training rows, which only rows of many copies are), ``removed`` (training rows left out because they equal a
+        held-out row), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
 
     Raises:
         UsageError, DataError: as for `load`.
@@ -378,6 +404,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "std": list(space.std),
         "constant": [_column(space.columns, i) for i in constant],
         "integer": [_column(space.columns, i) for i in space.integer],
+        "header": data.header,
         "repeated": int(np.isin(row_hashes(data.held_out.x), row_hashes(x)).sum()),
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],

@@ -10,14 +10,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pushforward.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Space"]
 
@@ -95,6 +96,8 @@ class Space:
         """Smallest and largest value in model units, float32, shaped to broadcast over a batch; None without bounds."""
         if self.low is None or self.high is None:
             return None
+        import torch
+
         low, high = torch.tensor(self.low), torch.tensor(self.high)
         view = self._view()
         return self.to_model(low.view(view)), self.to_model(high.view(view))
@@ -132,6 +135,8 @@ class Space:
         x = mean + std * u
         if self.low is None or self.high is None:
             return x
+        import torch
+
         low, high = (torch.tensor(end, dtype=x.dtype, device=x.device).view(self._view()) for end in (self.low, self.high))
         return x.clamp(low, high)
 
@@ -144,7 +149,9 @@ class Space:
         Returns:
             Images: uint8 (n, H, W, C), x times 255 rounded. Vectors: float32 (n, d), whole-number columns rounded.
         """
-        values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float32)
+        import torch
+
+        values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=np.float32)
         if self.kind == "image":
             pixels = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
             return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
@@ -236,6 +243,8 @@ class Space:
         return (1, -1) + (1,) * (len(self.shape) - 1)
 
     def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
         view = self._view()
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(view)
         return mean, torch.tensor(self.std, dtype=x.dtype, device=x.device).view(view)

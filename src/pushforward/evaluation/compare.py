@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from pushforward.data import Dataset
+from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged, UsageError
-from pushforward.evaluation.judge import SHOWN, Judge, data_of
+from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
 from pushforward.evaluation.unseen import check_unseen
-from pushforward.training import Run, Trainer
+from pushforward.training import Run, Trainer, load
 from pushforward.training.start import finished, kept
 from pushforward.transports import Transport
 
-__all__ = ["check_model", "compare_models", "informed", "train_in_turns"]
+__all__ = ["check_model", "compare_models", "informed", "models_of", "train_in_turns"]
 
 TURN = 5.0
 """Seconds of training that an entrant has before the next one's turn."""
@@ -61,8 +62,8 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
 
 
 def compare_models(
-    models: Mapping[str, Run | Transport],
-    data: Dataset | None = None,
+    models: Mapping[str, Run | Transport | str | Path] | Sequence[Run | str | Path],
+    data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
     repeats: int = 3,
@@ -73,8 +74,9 @@ def compare_models(
     """Judge models on one data set.
 
     Args:
-        models: By the name that the report shows.
-        data: The data set; runs know their own.
+        models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
+            own names.
+        data: The data set, or its name or path; runs know their own.
         n: Samples on either side.
         repeats: Samplings of each model.
         budget: What each was trained with, in words.
@@ -87,9 +89,8 @@ def compare_models(
     Raises:
         UsageError: If there is nothing to compare, or the models were made for other data.
     """
-    if not models:
-        raise UsageError("There is nothing to compare; name at least one recipe or run.")
-    data = data if data is not None else data_of(informed(models))
+    models = models_of(models)
+    data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():
         check_model(name, model, data)
     judge = Judge(data, n or 0, repeats)
@@ -107,6 +108,36 @@ def compare_models(
     content["settings"] |= {"budget": budget, "seeds": 1, "shared": _sharing_noise(models)}
     shown = data.space.quantise(data.held_out.data_units(permutation(len(data.held_out), 0)[: SHOWN[data.space.kind]]))
     return content, {**{name: pictures for name, (_, pictures) in judged.items()}, "real": {"grid": shown}}
+
+
+def models_of(models: Any) -> dict[str, Run | Transport]:
+    """Models by name, from what `compare_models` accepts.
+
+    Raises:
+        UsageError: For anything else, or where there is nothing to compare.
+        CheckpointError: If a run cannot be read.
+    """
+    if isinstance(models, (Run, Transport, str, Path)) or not isinstance(models, (Mapping, Sequence)):
+        kind = type(models).__name__
+        raise UsageError(f'Expected models by name, such as {{"flow": run}}, or a list of runs or folders; got a {kind}.')
+    if not models:
+        raise UsageError("There is nothing to compare; name at least one recipe or run.")
+    named = models if isinstance(models, Mapping) else _with_names(models)
+    loaded = {str(name): load(model) if isinstance(model, (str, Path)) else model for name, model in named.items()}
+    for model in loaded.values():
+        check_model_kind(model)
+    return loaded
+
+
+def _with_names(models: Sequence[Any]) -> dict[str, Any]:
+    """Runs and folders by their folder's name, or where that is taken by its path."""
+    named: dict[str, Any] = {}
+    for model in models:
+        if not isinstance(model, (Run, str, Path)):
+            raise UsageError(f'A {type(model).__name__} has no name: give models by name, such as {{"flow": run.transport}}.')
+        folder = model.folder if isinstance(model, Run) else Path(model)
+        named[str(folder) if folder.name in named else folder.name] = model
+    return named
 
 
 def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:

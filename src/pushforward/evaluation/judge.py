@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pushforward.data import Dataset
+from pushforward.arguments import whole
+from pushforward.data import Dataset, dataset_of
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -20,6 +21,7 @@ from pushforward.evaluation.coded import code_pictures, coding
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
+from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
@@ -29,7 +31,7 @@ from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
-__all__ = ["Judge", "evaluate"]
+__all__ = ["Judge", "check_model_kind", "data_of", "evaluate"]
 
 REPEAT_SEEDS = 1_000_000
 """Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
@@ -75,8 +77,7 @@ class Judge:
     """Why a metric that was asked for has no score, by its name."""
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError(f"--repeats must be at least 1, got {self.repeats}.")
+        self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None)
         self.features = fit_features(self.data)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
@@ -330,7 +331,9 @@ def _readable(source: Mapping[str, Any]) -> bool:
 def _reading(source: Mapping[str, Any]) -> dict[str, Any]:
     condition = {True: "label", False: "none", None: None}[source.get("labelled")]
     resize = source["resize"][0] if "resize" in source else None
-    return {"target": source.get("target"), "resize": resize, "limit": source.get("limit"), "condition": condition}
+    header = {True: "yes", False: "no", None: None}[source.get("header")]
+    reading = {"target": source.get("target"), "header": header, "resize": resize}
+    return {**reading, "limit": source.get("limit"), "condition": condition}
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -390,7 +393,7 @@ def _history(run: Run) -> list[tuple[int, np.ndarray]]:
 
 def evaluate(
     model: Run | Transport | str | Path,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
     repeats: int = 3,
@@ -403,7 +406,7 @@ def evaluate(
 
     Args:
         model: A run, its folder, or a transport.
-        data: The data set; a run knows its own.
+        data: The data set, or its name or path; a run knows its own.
         n: Samples on either side.
         repeats: Samplings.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
@@ -420,10 +423,12 @@ def evaluate(
             examples of the data.
         DataError: If the run's data has changed since.
     """
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
-    if data is None:
-        data = data_of(model)
+    check_model_kind(model)
+    data = data_of(model) if data is None else dataset_of(data)
     if isinstance(model, Run):
         check_unseen(model.name, model, data)
     others = None if metrics is None else [name for name in metrics if name != "bpd"]
@@ -438,6 +443,16 @@ def evaluate(
     if row is not None:
         content["scores"]["bpd"], described["metrics"]["bpd"] = row, about
     return {**described, "entrants": [content], "baseline": judge.baseline()}
+
+
+def check_model_kind(model: Any) -> None:
+    """Refuse what is neither a run nor a transport.
+
+    Raises:
+        UsageError: Saying what was expected.
+    """
+    if not isinstance(model, (Run, Transport)):
+        raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
 
 
 def _bits(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Any]:

@@ -87,8 +87,8 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
     if autoencoder.space.classes:
         raise UsageError(
-            "This autoencoder is told the labels, so its codes need not hold what tells the groups apart. Train one with "
-            "--condition none."
+            "This autoencoder is told the labels, so its codes need not hold what tells the groups apart. Train one without "
+            "labels: `labelled=False`."
         )
     space, where = autoencoder.space, autoencoder.device
     means = []

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import Stack
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
 from pushforward.evaluation.halves import halves, restacked
+from pushforward.evaluation.naming import unknown_metric
 from pushforward.metrics import Metric, Samples, Score, registry
 from pushforward.metrics.memorisation import Memorisation
 
@@ -63,6 +65,7 @@ def compared(dataset: Dataset, n: int | None = None) -> int:
         raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least {least} and 2.")
     if n is None:
         return max(2, min(held_out, (drawn + 1) // 2, MOST))
+    n = whole("n", n)
     if not 2 <= n <= most:
         half = "" if drawn == train or most == held_out else f", and {train} training rows, of which real data's scores take half"
         raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows{half}), got {n}.")
@@ -276,8 +279,7 @@ def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
             continue
         metric = known.get(one) or owners.get(one)
         if metric is None:
-            names = sorted({*known, *owners})
-            raise UsageError(f'Unknown metric "{one}"; known: {", ".join(names)}.{did_you_mean(one, names)}')
+            raise unknown_metric(one)
         scores = metric.scores if one in known else (one,)
         found.setdefault(metric, (metric(), []))[1].extend(name for name in scores)
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in found.values()]

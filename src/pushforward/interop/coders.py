@@ -107,7 +107,7 @@ def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEnc
     if shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
             f"{folder} halves images {multiple.bit_length() - 1} times, so both sides must be multiples of {multiple}; they are "
-            f"{shape[1]} x {shape[2]}. Bring the images to such a size: --resize."
+            f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
         )
     half = (0.5,) * channels
     space = Space(shape, half, half, (0.0,) * channels, (1.0,) * channels)

@@ -51,7 +51,7 @@ class Encoded(Method):
         if frozen.space.classes and not method.space.classes:
             raise UsageError(
                 "This autoencoder is told labels, so the model in its latent space has to know them as well: train it with "
-                "--condition label, or train an autoencoder without labels (--condition none)."
+                "labels, `labelled=True`, or train an autoencoder without, `labelled=False`."
             )
         self.space = Latent(method.transport(), frozen).space
 

@@ -160,7 +160,7 @@ class GAN(Method):
         """
         if len(batch.x) % self.group:
             raise UsageError(
-                f"The critic looks at {self.group} rows together, but a batch has {len(batch.x)}; choose a --batch that is a "
+                f"The critic looks at {self.group} rows together, but a batch has {len(batch.x)}; choose a `batch` that is a "
                 f"multiple of {self.group}."
             )
         seen = self._eyes(now)

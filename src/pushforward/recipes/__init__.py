@@ -6,6 +6,7 @@ package can hold one as well (`load_file`).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward import spec
+from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
 
@@ -47,12 +49,23 @@ __all__ = [
     "vqvae",
 ]
 
+
+def _on_space(function: RecipeFunction) -> RecipeFunction:
+    """The recipe, also of a data set or its name or path in the place of a space."""
+
+    @functools.wraps(function)
+    def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
+        return function(space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings)
+
+    return recipe
+
+
 _FOUND: dict[str, RecipeFunction] = {}
 for _info in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_info.name}")
     _function = getattr(_module, _info.name, None)
     if inspect.isfunction(_function):
-        _FOUND[_info.name] = _function
+        _FOUND[_info.name] = _on_space(_function)
 globals().update(_FOUND)
 
 

@@ -60,7 +60,7 @@ def autoencoder(
     if compare not in FEATURES:
         raise UsageError(f'Unknown comparison "{compare}"; choose {", ".join(FEATURES)}.')
     if compare == "pretrained" and space.low is None:
-        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take --compare critic.")
+        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `compare=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
@@ -68,7 +68,7 @@ def autoencoder(
     latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
     judge = _critic(plain, size, critic)
     if compare == "critic" and features and critic != "patch":
-        raise UsageError(f"The critic {critic} has no features to compare in: add --compare none or --compare pretrained.")
+        raise UsageError(f"The critic {critic} has no features to compare in: choose `compare=none` or `compare=pretrained`.")
     looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
     method = PerceptualAutoencoder(
         Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pushforward.arguments import number, whole
 from pushforward.data.seen import Seen
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Method
@@ -66,8 +67,10 @@ class Training:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        if self.batch < 1 or self.accumulate < 1:
-            raise UsageError(f"batch and accumulate must be at least 1, got {self.batch} and {self.accumulate}.")
+        for name in ("batch", "accumulate"):
+            whole(name, getattr(self, name), 1)
+        for name in ("decay", "warmup", "ema", "ema_share", "lr_end", "lr_ramp"):
+            number(name, getattr(self, name))
         if not 0 <= self.decay <= 1 / 3 + 1e-9:
             raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
@@ -91,7 +94,7 @@ class Training:
         if chosen not in OPTIMIZERS:
             hint = did_you_mean(str(chosen), OPTIMIZERS)
             raise UsageError(f'Unknown optimizer "{chosen}"{of}; choose {" or ".join(OPTIMIZERS)}.{hint}')
-        if not 0 < lr < math.inf:
+        if not 0 < number("lr", lr) < math.inf:
             raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
         if not 0 <= decay < math.inf:
             raise UsageError(f"weight_decay{of} cannot be negative, got {decay}.")

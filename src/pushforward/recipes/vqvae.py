@@ -54,7 +54,7 @@ def vqvae(
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Rows of so few numbers become {GROUP} codes by a perceptron, without a factor: leave --factor out."
+                f"Rows of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
             )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (made.dim, *places))

@@ -13,7 +13,7 @@ __all__ = ["FORMAT", "Report", "compare"]
 
 
 def compare(
-    models: Mapping[str, Any],
+    models: Mapping[str, Any] | Sequence[Any],
     data: Any = None,
     *,
     n: int | None = None,
@@ -25,8 +25,9 @@ def compare(
     """Judge models on one data set and report.
 
     Args:
-        models: Runs or transports by the name that the report shows.
-        data: The data set; runs know their own.
+        models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
+            own names.
+        data: The data set, or its name or path; runs know their own.
         n: Samples on either side; None takes as many as the data allows.
         repeats: Samplings of each model.
         seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
@@ -37,9 +38,10 @@ def compare(
     Raises:
         UsageError: If there is nothing to compare, or the models were made for other data.
     """
-    from pushforward.evaluation.compare import compare_models
+    from pushforward.evaluation.compare import compare_models, models_of
     from pushforward.training import Run
 
+    models = models_of(models)
     content, pictures = compare_models(models, data, n=n, repeats=repeats, budget=budget, commands=commands)
     for entrant in content["entrants"]:
         model = models[entrant["name"]]

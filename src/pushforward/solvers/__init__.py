@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.solvers.adaptive import Adaptive
@@ -33,6 +34,7 @@ __all__ = [
     "SingleStep",
     "Solver",
     "UniPC",
+    "as_solver",
     "named",
     "registry",
 ]
@@ -56,10 +58,24 @@ def named(name: str) -> Solver:
         return known[word]()
     arguments = list(inspect.signature(known[word]).parameters.values())
     if not arguments:
-        raise UsageError(f'The solver "{word}" takes no argument; write --solver {word}.')
+        raise UsageError(f'The solver "{word}" takes no argument; write `solver={word}`.')
     try:
         value = int(number) if isinstance(arguments[0].default, int) else float(number)
     except ValueError:
         raise UsageError(f'"{number}" in the solver "{name}" is no number; write for example dpm:3 or ddim:0.5.') from None
     made: Callable[[float], Solver] = known[word]
     return made(value)
+
+
+def as_solver(solver: Any) -> Solver:
+    """A solver; a name (`named`) and a class stand for the solver with its defaults.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    if isinstance(solver, str):
+        return named(solver)
+    made = solver() if isinstance(solver, type) and issubclass(solver, Solver) else solver
+    if not isinstance(made, Solver):
+        raise UsageError(f'Expected a solver, such as pf.solvers.Heun() or "heun"; got {solver!r}.')
+    return made

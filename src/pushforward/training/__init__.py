@@ -1,12 +1,29 @@
-"""Training: the loop, budgets, averages, checkpoints and run folders."""
+"""Training: the loop, budgets, averages, checkpoints and run folders. Names are imported when first used."""
 
 from __future__ import annotations
 
-from pushforward.training.budget import Budget
-from pushforward.training.encoding import autoencoder_of, in_latent
-from pushforward.training.progress import Progress, Silent, Watcher
-from pushforward.training.run import Run, load
-from pushforward.training.start import fit, resume
-from pushforward.training.trainer import Trainer
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.training.budget import Budget
+    from pushforward.training.encoding import autoencoder_of, in_latent
+    from pushforward.training.progress import Progress, Silent, Watcher
+    from pushforward.training.run import Run, load
+    from pushforward.training.start import fit, resume
+    from pushforward.training.trainer import Trainer
 
 __all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "autoencoder_of", "fit", "in_latent", "load", "resume"]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "budget": ("Budget",),
+        "encoding": ("autoencoder_of", "in_latent"),
+        "progress": ("Progress", "Silent", "Watcher"),
+        "run": ("Run", "load"),
+        "start": ("fit", "resume"),
+        "trainer": ("Trainer",),
+    },
+)

@@ -151,11 +151,11 @@ def _reaches(reached: float, modes: int | None) -> str:
 def _against_collapse(health: Health) -> str:
     """Of a critic that is held too tightly to tell real from generated, a higher gamma would make even less."""
     if "logit_gap" not in health and "critic_accuracy" not in health:
-        return "lower --lr"
+        return "lower lr"
     accuracy = health.get("critic_accuracy")
     if accuracy is not None and accuracy <= CHANCE:
         return f"the critic is at chance ({accuracy:.0%} right): lower gamma"
-    return f"{'add --penalty r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or pack (--pack 2)"
+    return f"{'set penalty to r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or set pack to 2"
 
 
 class Missing(Rule):
@@ -178,7 +178,7 @@ class Missing(Rule):
         if self._best >= threshold - SLACK or step - self._since < STUCK:
             return Alarm("missing", step, self._best, threshold, said, over=True)
         said += f" at best, and no further one for {step - self._since:,} steps"
-        advice = _against_collapse(health) if "logit_gap" in health else "train longer, or take a larger --size"
+        advice = _against_collapse(health) if "logit_gap" in health else "train longer, or take a larger size"
         return Alarm("missing", step, self._best, threshold, said, advice)
 
 
@@ -275,17 +275,17 @@ class PosteriorCollapse(Rule):
             "" if health.get("explained") is None else f" and reconstructions explain {health['explained']:.0%} of the variance"
         )
         said = f"the code is over-regularised: at beta {beta:g} only {said}{told}"
-        return Alarm(self.kind, step, active, threshold, said, "lower --beta towards 1")
+        return Alarm(self.kind, step, active, threshold, said, "lower beta towards 1")
 
 
 def _against_silence(beta: float | None) -> str:
     """What helps; an autoencoder for latents notes no beta, and one of beta 0 has no KL term that could press."""
     if beta is None:
-        return "lower --divergence, or --lr"
+        return "lower divergence, or lr"
     if beta == 0:
-        return "lower --lr: nothing presses on the code, so the encoder itself has died"
-    lower = "lower --beta, or " if beta > 1 else ""
-    return f"{lower}add --warmup 0.3 (for a vae also --free-bits 0.1), or weaken the decoder"
+        return "lower lr: nothing presses on the code, so the encoder itself has died"
+    lower = "lower beta, or " if beta > 1 else ""
+    return f"{lower}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
 
 
 class BookUnused(Rule):
@@ -310,7 +310,7 @@ class BookUnused(Rule):
         self._since = step if self._since < 0 else self._since
         if step - self._since < CODED:
             return None
-        return Alarm("book", step, used, threshold, f"the book is hardly used: about {said}", "lower --codes or --lr")
+        return Alarm("book", step, used, threshold, f"the book is hardly used: about {said}", "lower codes or lr")
 
 
 class Divergence(Rule):
@@ -337,7 +337,7 @@ class Divergence(Rule):
             return None
         now = "no finite number" if gap is None else f"{gap:.3g}"
         said = f"the logit gap has been above {GAP:,.0f} for {step - self._since + 1} steps and is {now}"
-        return Alarm("divergence", step, gap, GAP, said, "raise gamma, or lower --lr")
+        return Alarm("divergence", step, gap, GAP, said, "raise gamma, or lower lr")
 
 
 class Watch:

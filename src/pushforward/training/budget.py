@@ -34,7 +34,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.steps, self.samples, self.seconds) if value is not None]
         if len(given) != 1:
-            raise UsageError("Give exactly one budget: --steps, --samples or --budget (seconds).")
+            raise UsageError("Give exactly one budget: `steps`, `samples` or `seconds`.")
         if not given[0] > 0:
             raise UsageError(f"A budget must be positive, got {given[0]}.")
 

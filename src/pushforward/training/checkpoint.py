@@ -13,12 +13,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = [
     "Checkpoint",
@@ -62,7 +63,7 @@ def _disk(what: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(
             f"{what} could not be written: {error.strerror or error}. "
-            "Free space or choose another --out; what was saved before is intact."
+            "Free space or choose another `out`; what was saved before is intact."
         ) from error
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
-from pushforward.data import Dataset, PreparedSampler, Sampler, Space
+from pushforward.data import Dataset, PreparedSampler, Sampler, Space, dataset_of
 from pushforward.data.seen import Seen
+from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Encoded, Method
 from pushforward.methods.method import Coding, Preparing
@@ -119,7 +120,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
 def in_latent(
     recipe: str | Callable[..., Recipe],
-    data: Dataset,
+    data: Dataset | str | Path,
     run: str | Path | Run | Autoencoder,
     size: str = "small",
     *,
@@ -131,7 +132,7 @@ def in_latent(
 
     Args:
         recipe: A recipe's name, or a recipe.
-        data: What is encoded; its rows must have the shape that the autoencoder takes.
+        data: What is encoded, a data set or its name or path; its rows must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
         device: Where the data is encoded. Rows that are drawn anew in every epoch (`binary-mnist`) are encoded as they were
@@ -146,6 +147,7 @@ def in_latent(
         UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
         CheckpointError: If the run cannot be read.
     """
+    data, device = dataset_of(data), device_named(device)
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     _check(autoencoder.space, data)
     codes = prepared(_Alone(autoencoder.to(device)), data, device)
@@ -182,12 +184,12 @@ def _check(space: Space, data: Dataset) -> None:
     if tuple(space.shape) != tuple(data.space.shape):
         raise UsageError(
             f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
-            "this data, or bring the images to its size: --resize."
+            "this data, or bring the images to its size: `resize=N`."
         )
     if space.classes and space.classes != data.space.classes:
         raise UsageError(
-            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without: "
-            "--condition none."
+            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without "
+            "labels: `labelled=False`."
         )
 
 
@@ -205,7 +207,7 @@ def sampler_of(
         return Sampler(data, batch, seed=seed, augment=augment, condition=labelled)
     if augment:
         raise UsageError(
-            f"--augment {','.join(augment)}: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
+            f"`augment={','.join(augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
             "autoencoder, or a model of pixels, can be trained with it."
         )
     return PreparedSampler(data, _kept(method, data, folder, device), batch, seed=seed, condition=labelled)

@@ -19,6 +19,7 @@ import torch
 from pushforward import recipes, spec
 from pushforward.data import Dataset, Space
 from pushforward.data.seen import Seen
+from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe, Training
@@ -28,7 +29,7 @@ from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.lineage import read_seen
 from pushforward.training.parts import read_parts
-from pushforward.transports import Transport, inner_of
+from pushforward.transports import BATCH, Asked, Transport, inner_of
 
 __all__ = ["Run", "load", "machine"]
 
@@ -86,6 +87,10 @@ class Run:
             CheckpointError: If the folder's record of them is damaged.
         """
         return read_seen(self.folder, self.spec)
+
+    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> torch.Tensor:
+        """New samples of its transport; see `pushforward.Transport.sample`."""
+        return self.transport.sample(n, condition, seed=seed, batch=batch)
 
     def losses(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.
@@ -216,7 +221,7 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
     if state.get("spec_sha256", digest(content)) != digest(content):
         raise CheckpointError(
             f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
-            "with other settings start a new run, from these weights if you like: --init."
+            "with other settings start a new run, from these weights if you like: `init={folder}`."
         )
 
 
@@ -259,7 +264,7 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
             changed = " The file given has changed since." if given else ""
             raise CheckpointError(
                 f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
-                f"when you name it: --plugin {needed['file']}.{changed}"
+                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
             )
     for path in plugins:
         recipes.load_file(path)
@@ -355,7 +360,9 @@ def load(
     Raises:
         CheckpointError: If the folder is no run, a file is missing or damaged, or a plugin is not named.
     """
-    folder = Path(folder)
+    if not isinstance(folder, (str, Path)):
+        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
+    folder, device = Path(folder), device_named(device)
     content = read_spec(folder, plugins)
     found = checkpoints.load(pick(folder, checkpoint), device)
     check_spec(folder, content, found.state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from pushforward import recipes, spec
-from pushforward.data import Dataset
+from pushforward import spec
+from pushforward.arguments import whole
+from pushforward.data import Dataset, dataset_of
+from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Recipe
@@ -21,6 +23,7 @@ from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, discard, hold
 from pushforward.training.generators import seeded
+from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -39,30 +42,18 @@ from pushforward.training.trainer import Trainer
 __all__ = ["finished", "fit", "kept", "prepare", "reopen", "resume", "seeded"]
 
 
-Trainable = Recipe | Method | Callable[[], Recipe | Method]
-
 _TRAINED: WeakSet[nn.Module] = WeakSet()
 """Modules that trainers have been given, so that none is taken for a new one."""
 
 
-def _recipe(given: Trainable | str, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
+def _recipe(given: Given, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
     """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
-    if isinstance(given, str):
-        name = given
-        return _fresh(seeded(lambda: recipes.named(name)(data.space, size), seed), seed)
-    if isinstance(given, Recipe):
-        return _fresh(given, seed)
-    if isinstance(given, Method):
-        return _alone(given), False
-    if not callable(given):
-        raise UsageError(f"Expected a recipe's name, a Recipe, a Method, or a function that returns one; got {given!r:.80}.")
-    built = seeded(given, seed)
-    if not isinstance(built, (Recipe, Method)):
-        raise UsageError(
-            f"The function given as recipe must return a Recipe or a Method; it returned {built!r:.80}. It is called without "
-            "arguments: pf.fit(lambda: pf.recipes.flow(data.space, network=Own()), data)."
-        )
+    built = seeded(lambda: recipe_from(given, data, size), seed)
+    if isinstance(built, Method) and built is given:
+        return _alone(built), False
     recipe = built if isinstance(built, Recipe) else _alone(built)
+    if isinstance(given, Recipe) or name_of(given) is not None:
+        return _fresh(recipe, seed)
     _check_untrained(recipe.method)
     return recipe, False
 
@@ -105,8 +96,8 @@ def _budget(steps: int | None, samples: int | None, seconds: float | None) -> Bu
 
 
 def prepare(
-    recipe: Trainable | str,
-    data: Dataset,
+    recipe: Given,
+    data: Dataset | str | Path,
     *,
     steps: int | None = None,
     samples: int | None = None,
@@ -120,9 +111,12 @@ def prepare(
     **options: Any,
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
-    if isinstance(recipe, str):
-        asked = {"size": size} if asked is None else asked
-    made, from_seed = _recipe(recipe, data, size, seed)
+    rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+    seed = whole("seed", seed)
+    check_budget(steps, samples, seconds)
+    made, from_seed = _recipe(recipe, rows, size, seed)
+    if asked is None and name_of(recipe) is not None:
+        asked = {"size": size}
     init_step = None
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
@@ -132,9 +126,11 @@ def prepare(
     budget = _budget(steps, samples, seconds)
     options |= {"seed": seed, "plugins": [Path(path) for path in plugins], "asked": asked, "init": init}
     options |= {"init_step": init_step, "from_seed": from_seed}
-    folder, lock = claim(out, data.name, made.name)
+    options["device"] = device_named(options.get("device", "cpu"))
+    options["augment"] = names_of(options.get("augment", ()))
+    folder, lock = claim(out, rows.name, made.name)
     try:
-        trainer = Trainer(made, data, budget, out=folder, lock=lock, **options)
+        trainer = Trainer(made, rows, budget, out=folder, lock=lock, **options)
     except BaseException:
         discard(folder, lock)
         raise
@@ -143,8 +139,8 @@ def prepare(
 
 
 def fit(
-    recipe: Trainable | str,
-    data: Dataset,
+    recipe: Given,
+    data: Dataset | str | Path,
     *,
     steps: int | None = None,
     samples: int | None = None,
@@ -152,7 +148,7 @@ def fit(
     out: str | Path | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    augment: Sequence[str] = (),
+    augment: str | Sequence[str] = (),
     checkpoint_every: int | None = None,
     progress: Watcher | None = None,
     init: str | Path | None = None,
@@ -161,18 +157,18 @@ def fit(
     """Train a method on data and return the run.
 
     Args:
-        recipe: A `Recipe`, whose weights are drawn anew from ``seed``; a recipe's name; a function without arguments that
-            returns a recipe, called under ``seed``, for modules of one's own that cannot be rebuilt (as part of a `Recipe`
-            these keep their weights and are taken once); or a `Method`, whose weights are taken as they are and trained with
-            the default `Training`.
-        data: From `pushforward.data.load`.
+        recipe: A recipe's name, or a recipe function, which is called with the data's space; a `Recipe`, whose weights are drawn
+            anew from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
+            own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
+            whose weights are taken as they are and trained with the default `Training`.
+        data: A data set, or its name or path (`pushforward.data.load`).
         steps: The budget in steps; 5,000 where no budget is given.
         samples: The budget in training samples.
         seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
         out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
         seed: Of everything random: weights, order, noise, times.
-        device: Where to train.
-        augment: Augmentations by name: "flip", "shift".
+        device: Where to train: "cpu", "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
         progress: A `Progress` to show it on the terminal; the default is silent.
@@ -226,20 +222,21 @@ def kept(trainer: Trainer, error: Diverged) -> Run:
 
 
 def reopen(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     steps: int | None = None,
     samples: int | None = None,
     seconds: float | None = None,
     checkpoint: str | None = None,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
     progress: Watcher | None = None,
 ) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    folder, plugins = Path(folder), list(plugins)
+    folder, plugins = folder_of(folder), list(plugins)
+    check_budget(steps, samples, seconds)
     content = read_spec(folder, plugins)
     asked = steps is not None or samples is not None or seconds is not None
     budget = _budget(steps, samples, seconds) if asked else budget_of(content)
@@ -256,7 +253,7 @@ def reopen(
             budget,
             out=folder,
             seed=content["seed"],
-            device=device,
+            device=device_named(device),
             augment=content["augment"],
             checkpoint_every=content["checkpoint_every"],
             progress=progress,
@@ -319,23 +316,25 @@ def _data_of(folder: Path, content: dict[str, Any], data: Dataset | None) -> Dat
     if data is None:
         if not content.get("data"):
             raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
-        data = load_data(**content["data"])
-    if data.fingerprint != content["fingerprint"]:
+        rows = load_data(**content["data"])
+    else:
+        rows = dataset_of(data)
+    if rows.fingerprint != content["fingerprint"]:
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {data.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: --init {folder}."
+            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was "
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
         )
-    return data
+    return rows
 
 
 def resume(
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     steps: int | None = None,
     samples: int | None = None,
     seconds: float | None = None,
     checkpoint: str | None = None,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
@@ -346,7 +345,7 @@ def resume(
     A run that was never saved, because the disk was full at its start, is started.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or the run.
         steps: A new budget in steps, in all, to extend the run.
         samples: A new budget in training samples, in all.
         seconds: A new budget in seconds of training steps, in all.
@@ -354,7 +353,7 @@ def resume(
         data: The data set, where it was handed over in Python.
         plugins: Python files that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        device: Where to train.
+        device: Where to train: "cpu", "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: A `Progress` to show it on the terminal.
 
     Returns:

@@ -47,9 +47,9 @@ FLUSH = 25
 """Steps whose losses are held before they are checked and written."""
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
-MEND = "Try a lower --lr, --precision float32, or check the data with `pushforward data check`."
+MEND = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where --checkpoint-every is not given; at most a quarter of a budget in seconds."""
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 
 
 class Trainer:
@@ -414,10 +414,11 @@ class Trainer:
 
 
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:
-    from pushforward.pictures import grid_picture, scatter_picture
+    from pushforward.pictures import grid_picture, legible, scatter_picture
 
     if data.space.kind == "image":
-        grid_picture(data.space.quantise(x)).save(path)
+        images = data.space.quantise(x)
+        grid_picture(images, scale=legible(images)).save(path)
     elif data.space.shape == (2,):
         scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)
 
@@ -436,7 +437,7 @@ def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> N
                 "Make the recipe from data.space."
             )
     if checkpoint_every is not None and checkpoint_every < 1:
-        raise UsageError(f"--checkpoint-every needs at least 1 step, got {checkpoint_every}.")
+        raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
 
 
 def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
@@ -456,7 +457,7 @@ def _parts(training: Training, method: Method) -> list[slice]:
     if training.accumulate > 1 and (rows % unit or size < training.accumulate * unit):
         raise UsageError(
             f"A batch of {size} cannot be accumulated in {training.accumulate} parts: each must be a multiple of {unit} rows. "
-            f"Choose --batch {unit * training.accumulate} or fewer parts."
+            f"Choose `batch={unit * training.accumulate}` or fewer parts."
         )
     return [slice(at, min(at + rows, size)) for at in range(0, size, rows)]
 

@@ -1,0 +1,41 @@
+"""Messages of the library, which name Python arguments, as the command line says them: `resize=32` becomes --resize 32."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from pushforward.cli.terminal import app
+
+__all__ = ["as_options"]
+
+_ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
+_NAMES = {"seconds": "--budget", "plugins": "--plugin"}
+"""Options that are called otherwise than their arguments."""
+_WHOLE = {
+    "download=True": "--download",
+    "header=False": "--header no",
+    "header=True": "--header yes",
+    "labelled=False": "--condition none",
+    "labelled=True": "--condition label",
+    "overwrite=True": "--overwrite",
+}
+
+
+def as_options(message: str) -> str:
+    """A message with options in the place of the arguments that stand between backticks; verbs and commands stay.
+
+    Args:
+        message: Such as "Choose another `out`, or add `overwrite=True`.".
+    """
+    verbs = set(app)
+    return _ARGUMENT.sub(lambda match: match[0] if match[2] is None and match[1] in verbs else _option(match), message)
+
+
+def _option(match: re.Match[str]) -> str:
+    name, value = match[1], match[2]
+    whole = _WHOLE.get(match[0].strip("`"))
+    if whole is not None:
+        return whole
+    option = _NAMES.get(name, f"--{name.replace('_', '-')}")
+    return option if value is None else f"{option} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"

@@ -1,0 +1,113 @@
+"""What `fit` accepts in the place of a recipe, and checks of its other arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pushforward import recipes
+from pushforward.arguments import number, whole
+from pushforward.data import Dataset, Space
+from pushforward.errors import UsageError
+from pushforward.methods import Method
+from pushforward.recipes import Recipe
+from pushforward.training.run import Run
+from pushforward.transports import Transport
+
+__all__ = ["Given", "check_budget", "folder_of", "name_of", "names_of", "recipe_from"]
+
+Given = Recipe | Method | str | Callable[..., Recipe | Method]
+"""A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
+
+
+def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
+    """A recipe for the data, or a method as it is.
+
+    Args:
+        given: A `Given`.
+        data: The data set.
+        size: The size that a name stands for.
+
+    Raises:
+        UsageError: For anything else, saying what was expected.
+    """
+    if isinstance(given, (Recipe, Method)):
+        return given
+    if isinstance(given, str):
+        return recipes.named(given)(data.space, size)
+    if callable(given) and not isinstance(given, (type, nn.Module)):
+        recipe = given(data.space) if inspect.signature(given).parameters else given()
+        if isinstance(recipe, (Recipe, Method)):
+            return recipe
+        raise UsageError(
+            f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; {given!r} returned a "
+            f"{type(recipe).__name__}."
+        )
+    raise UsageError(
+        f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_shown(given)}.'
+        f"{_hint(given)}"
+    )
+
+
+def name_of(given: Any) -> str | None:
+    """The name under which a recipe of this package was given, by name or as its function."""
+    if isinstance(given, str):
+        return given
+    return next((name for name, function in recipes.registry().items() if function is given), None)
+
+
+def _shown(given: Any) -> str:
+    return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+
+
+def _hint(given: Any) -> str:
+    if isinstance(given, (Dataset, Space)):
+        return " The recipe comes first and the data second: pf.fit(recipe, data)."
+    if isinstance(given, Run):
+        return (
+            " A run goes on with pf.resume(run.folder, steps=...), or lends its weights: pf.fit(recipe, data, init=run.folder)."
+        )
+    if isinstance(given, type):
+        return " Make an object of it first."
+    if isinstance(given, Transport):
+        return " A transport is what training results in."
+    return (
+        " A network is trained inside of a recipe: pf.recipes.flow(data.space, network=...)."
+        if isinstance(given, nn.Module)
+        else ""
+    )
+
+
+def check_budget(steps: Any, samples: Any, seconds: Any) -> None:
+    """Refuse budgets that are no numbers.
+
+    Raises:
+        UsageError: Naming the argument.
+    """
+    for name, value in (("steps", steps), ("samples", samples)):
+        if value is not None:
+            whole(name, value)
+    if seconds is not None:
+        number("seconds", seconds)
+
+
+def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Names, of which a single one may stand alone; commas separate several in one text."""
+    return tuple(word for word in given.replace(" ", "").split(",") if word) if isinstance(given, str) else tuple(given)
+
+
+def folder_of(run: str | Path | Run) -> Path:
+    """The folder of a run, or of the run that is there already.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    if isinstance(run, Run):
+        return run.folder
+    if not isinstance(run, (str, Path)):
+        raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(run).__name__}.')
+    return Path(run)

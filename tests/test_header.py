@@ -1,0 +1,109 @@
+"""What is taken as the header of a table."""
+
+import numpy as np
+import pytest
+
+from pushforward.cli import main
+from pushforward.data import check, load
+from pushforward.data.header import has_header
+from pushforward.errors import DataError, UsageError
+
+rng = np.random.default_rng(0)
+FLOATS = [[f"{a:.4f}" for a in row] for row in rng.normal(40, 3, (40, 3))]
+WHOLE = [[str(a) for a in row] for row in rng.integers(0, 17, (40, 3))]
+KINDS = [[*row, ["rust", "fir", "oak"][i % 3]] for i, row in enumerate(FLOATS)]
+NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "expected"),
+    [
+        (["height", "width", "depth"], FLOATS, True),
+        (["height", "", "depth"], FLOATS, True),
+        (["a", "a", "b"], FLOATS, True),
+        (["a", "2", "3"], FLOATS, True),
+        (["a", "b", "c"], [["", "1", "2"], ["3", "NA", "nan"], ["5", "6", ""]], True),
+        (["a", "b", "c"], [["", "", ""]], True),
+        (["height", "width", "depth", "kind"], KINDS, True),
+        (["kind"], [["fir"], ["oak"], ["fir"], ["oak"]], True),
+        (["2019", "2020", "2021"], FLOATS, True),
+        (["2019", "2020", "2021"], WHOLE, True),
+        (["id", "2019", "2020", "2021"], NAMED, True),
+        (["0", "1", "2"], FLOATS, True),
+        (["0", "1", "2"], WHOLE, True),
+        (["height", "width", "depth"], [], True),
+        (["43.0084", "41.1", "39"], FLOATS, False),
+        (["43.0084", "41.1", "39", "fir"], KINDS, False),
+        (["43.0084", "41.1", "39", "elm"], KINDS, False),
+        (["", "41.1", "39", "fir"], KINDS, False),
+        (["43.0084", "NA", "nan"], FLOATS, False),
+        (["row99", "43.0084", "41.1", "39.2"], NAMED, False),
+        (["7", "3", "12"], WHOLE, False),
+        (["-1", "300", "12"], WHOLE, False),
+        (["1e3", "300", "12"], WHOLE, False),
+        (["40.1"], [[row[0]] for row in FLOATS], False),
+        (["fir"], [["fir"], ["oak"], ["fir"], ["oak"]], False),
+        (["4", "5", "6"], [], False),
+        (["4", "5", "6"], WHOLE, None),
+        (["0", "1"], [row[:2] for row in WHOLE], None),
+        (["2019"], [[row[0]] for row in FLOATS], None),
+        (["height", "41.1", "39"], FLOATS, None),
+        (["elm", "7"], [["fir", "3"], ["oak", "9"], ["fir", "1"], ["oak", "4"]], None),
+    ],
+    ids=lambda value: None if isinstance(value, list) and value and isinstance(value[0], list) else str(value),
+)
+def test_the_first_line_is_names_or_data(first, rows, expected):
+    assert has_header(first, rows) is expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("digits", [0, 2])
+def test_a_row_of_data_is_hardly_ever_taken_as_names(seed, digits):
+    """Any row of a table may be its first; the answer may be None, but names would lose the row."""
+    values = np.random.default_rng(seed).normal(30, 9, (200, 4))
+    rows = [[f"{v:.{digits}f}" for v in row] + ["ab"[i % 2]] for i, row in enumerate(values)]
+    answers = [has_header(rows[i], rows[:i] + rows[i + 1 :]) for i in range(200)]
+    assert True not in answers
+    assert answers.count(None) <= 2
+
+
+def write(folder, first, rows):
+    (folder / "t.csv").write_text("\n".join(",".join(row) for row in ([first] if first else []) + rows) + "\n")
+    return folder / "t.csv"
+
+
+def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
+    data = load(write(tmp_path, None, KINDS), target="x3")
+    assert len(data.train) + len(data.held_out) == 40
+    assert data.space.columns == ("x0", "x1", "x2")
+    assert data.space.classes == ("fir", "oak", "rust")
+    assert data.header is False
+    assert check(tmp_path / "t.csv", target="x3")["header"] is False
+
+
+def test_the_header_can_be_said(tmp_path):
+    path = write(tmp_path, ["0", "1", "2"], WHOLE)
+    assert load(path).header is True
+    data = load(path, header=False)
+    assert (data.header, len(data.train) + len(data.held_out)) == (False, 41)
+    assert data.origin["header"] is False
+    assert load(**data.origin).fingerprint == data.fingerprint
+    assert load(write(tmp_path, ["41.5", "a", "b"], FLOATS), header=True).space.columns == ("41.5", "a", "b")
+
+
+def test_a_named_target_makes_the_first_line_names(tmp_path):
+    assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
+
+
+def test_where_both_are_possible_the_user_is_asked(tmp_path, capsys):
+    path = write(tmp_path, ["4", "5", "6"], WHOLE)
+    with pytest.raises(DataError, match=r"4, 5, 6.*`header=True`.*`header=False`"):
+        load(path)
+    with pytest.raises(UsageError, match=r"is for \.csv files"):
+        load("digits", header=True)
+    assert main(["data", "check", str(path)]) == 3
+    assert "--header yes" in capsys.readouterr().err
+    assert main(["data", "check", str(path), "--header", "no"]) == 0
+    assert "none, the first line is data" in capsys.readouterr().out
+    assert main(["data", "check", str(path), "--header", "yes"]) == 0
+    assert "the first line" in capsys.readouterr().out

@@ -1,0 +1,161 @@
+"""What a new Python user tries: it works, or the error says what was expected."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.errors import DataError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("fid", "frechet"),
+        ("FID", "frechet"),
+        ("wasserstein", "frechet"),
+        ("mmd", "kid"),
+        ("prdc", "manifold"),
+        ("bits-per-dim", "bpd"),
+        ("nll", "bpd"),
+        ("coverge", "coverage"),
+    ],
+)
+def test_metrics_by_other_names(name, meant):
+    with pytest.raises(UsageError, match=rf'Unknown metric "{name}"; known: bpd, .*Did you mean "{meant}"'):
+        pf.evaluate("there is no such run", metrics=[name])
+
+
+def test_the_inception_score_is_explained():
+    with pytest.raises(UsageError, match="Inception score does not look at the data"):
+        pf.evaluate("there is no such run", metrics="is")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return pf.fit(pf.recipes.flow("digits", "tiny"), "digits", steps=2, out=tmp_path_factory.mktemp("runs") / "flow")
+
+
+def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
+    first = pf.fit("flow", "moons", steps=2, out=tmp_path / "a")
+    second = pf.fit(pf.recipes.flow, pf.data.load("moons"), steps=2, out=tmp_path / "b")
+    third = pf.fit(partial(pf.recipes.flow, size="small"), "moons", steps=2, out=tmp_path / "c", augment=())
+    weights = [list(one.method.state_dict().values()) for one in (first, second, third)]
+    assert all(torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True))
+    assert first.spec["asked"] == second.spec["asked"] == {"size": "small"}
+    assert torch.equal(first.sample(3), first.transport.sample(3))
+    assert pf.resume(first, steps=3, data="moons").state["step"] == 3
+
+
+def test_runs_folders_and_names_are_judged(run):
+    about = pf.evaluate(run.transport, "digits", n=20, repeats=1, metrics="kid")
+    assert list(about["entrants"][0]["scores"]) == ["kid"]
+    report = pf.compare([run.folder], "digits", n=20, repeats=1)
+    assert [one["name"] for one in report.content["entrants"]] == ["flow"]
+
+
+def test_class_names_are_labels(run):
+    names = pf.data.from_arrays(np.random.default_rng(0).random((40, 2)), ["three", "four"] * 20)
+    transport = pf.recipes.flow(names, "tiny").method.transport()
+    asked = [{"label": "three"}, {"label": ["three", "three"]}, {"label": np.array(["three", "three"])}, {"label": 1}]
+    expected = transport.sample(2, {"label": torch.tensor([1, 1])})
+    assert all(torch.equal(transport.sample(2, one), expected) for one in asked)
+    with pytest.raises(UsageError, match='no class "thre".*Did you mean "three"'):
+        transport.sample(2, {"label": "thre"})
+
+
+def test_solvers_by_name(run):
+    by_name = run.transport.with_solver("dpm:3", 4).sample(1)
+    assert torch.equal(by_name, run.transport.with_solver(pf.solvers.DPM(order=3), 4).sample(1))
+    assert run.transport.with_solver(pf.solvers.Heun, 4).solver.calls_per_step == 2
+
+
+def one(*shape):
+    return torch.zeros(*shape)
+
+
+MISTAKES = {
+    "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), "recipe comes first"),
+    "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
+    "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside of a recipe"),
+    "a class": (lambda run: pf.fit(pf.Denoising, "digits"), "the class Denoising"),
+    "a function of another kind": (lambda run: pf.fit(lambda space: 3, "digits"), "returned a int"),
+    "a tensor": (lambda run: pf.fit("flow", one(9, 2)), "from_arrays"),
+    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
+    "seconds as text": (lambda run: pf.fit("flow", "digits", seconds="9s"), "`seconds` must be a number, got '9s'"),
+    "negative steps": (lambda run: pf.fit("flow", "digits", steps=-1), "must be positive"),
+    "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be a whole number"),
+    "device": (lambda run: pf.fit("flow", "digits", device="gpu"), 'no device "gpu"'),
+    "augmentation": (lambda run: pf.fit("flow", "digits", steps=1, augment="flpi", out="never"), 'Did you mean "flip"'),
+    "a shape": (lambda run: pf.recipes.flow((1, 8, 8)), "Expected a data set"),
+    "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be a whole number"),
+    "rate as text": (lambda run: pf.Training(lr="1e-3"), "`lr` must be a number"),
+    "positional seed": (lambda run: run.transport.sample(4, 3), r"A seed is named: sample\(4, seed=3\)"),
+    "negative n": (lambda run: run.sample(-1), "`n` must be at least 0"),
+    "loaded tensor": (lambda run: pf.data.load(one(9, 2)), "from_arrays"),
+    "limit as text": (lambda run: pf.data.load("digits", limit="9"), "`limit` must be a whole number"),
+    "resize as text": (lambda run: pf.data.load("digits", resize="9"), "`resize` must be a whole number"),
+    "three sides": (lambda run: pf.data.load("digits", resize=(1, 2, 3)), "expected N or"),
+    "a loaded run": (lambda run: pf.load(run), "Expected a run's folder"),
+    "a method": (lambda run: pf.evaluate(run.method, "digits"), "got a Denoising"),
+    "n as text": (lambda run: pf.evaluate(run, n="9"), "`n` must be a whole number"),
+    "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
+    "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
+    "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
+    "run to project on": (lambda run: pf.latents.project(run, one(1, 1, 8, 8)), "run.transport"),
+    "run to inpaint": (lambda run: pf.restoration.inpaint(run, one(1, 8, 8), one(8, 8).bool(), 1), "run.transport"),
+    "run with likelihood": (lambda run: pf.likelihood.log_prob(run, one(1, 1, 8, 8)), "run.transport"),
+    "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
+    "flow of a run": (lambda run: pf.Flow(run, "heun", 4), "run.denoiser"),
+    "scale as text": (lambda run: pf.Guided(run.denoiser, "2"), "`scale` must be a number"),
+    "one row": (lambda run: run.transport.encode(one(1, 8, 8)), r"x\[None\]"),
+    "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
+    "no solver": (lambda run: run.transport.with_solver(3, 4), "Expected a solver"),
+    "solver steps as text": (lambda run: run.transport.with_solver("heun", "4"), "`steps` must be a whole number"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_an_error_that_says_what_was_expected(run, mistake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make, says = MISTAKES[mistake]
+    with pytest.raises(UsageError, match=says):
+        make(run)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_arrays_become_the_data_set_that_a_file_of_them_is(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    x, labels = rng.integers(0, 256, (30, 5, 5, 3), dtype=np.uint8), rng.integers(0, 2, 30)
+    np.savez(tmp_path / "x.npz", x=x, label=labels)
+    given = x if kind is np.asarray else x.transpose(0, 3, 1, 2)
+    made = pf.data.from_arrays(kind(given), kind(labels))
+    assert made.fingerprint == pf.data.load(tmp_path / "x.npz").fingerprint
+    named = pf.data.from_arrays(kind(given), kind(labels), classes=("cat", "dog"), limit=9)
+    assert (named.space.classes, len(named.train)) == (("cat", "dog"), 9)
+
+
+def test_arrays_with_held_out_rows_and_columns():
+    x = np.arange(40).reshape(20, 2)
+    data = pf.data.from_arrays(x[:15], held_out=x[15:], columns=("a", "b"))
+    assert (len(data.train), len(data.held_out), data.space.columns, data.space.integer) == (15, 5, ("a", "b"), (0, 1))
+    assert data.origin is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"x": np.zeros(4)}, "expected vectors"),
+        ({"x": np.full((4, 2), np.nan)}, "not finite"),
+        ({"x": np.zeros((4, 2)), "labels": [0, 1]}, r"expected \(4,\)"),
+        ({"x": np.zeros((4, 2)), "labels": [0, 1, 2, 0], "classes": ("a", "b")}, "from 0 to 1"),
+        ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "expected the same"),
+        ({"x": np.zeros((4, 2)), "labels": [0, 1, 1, 0], "held_out": np.zeros((4, 2))}, "belong together"),
+        ({"x": np.zeros((4, 2)), "columns": ("a",)}, "one for each column"),
+    ],
+)
+def test_arrays_that_are_refused(arguments, says):
+    with pytest.raises(DataError, match=says):
+        pf.data.from_arrays(**arguments)
