@@ -81,6 +81,9 @@ FAULTS: dict[str, list[Fault]] = {
     "denoiser.py": [
         ("x_t / k.r if self.scale_input", "x_t * k.r if self.scale_input", "predictions"),
         ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "predictions"),
+        ('return "v" if self.preconditioned', 'return "velocity" if self.preconditioned', "preconditioning"),
+        ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "preconditioning"),
+        ("solve(self.output,", "solve(self.prediction,", "preconditioning"),
         ("known.at(then).over(x_t).r / here.r", "1.0", "guidance"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
         ('kind in ("noise", "score")', "False", "couplings_times"),
@@ -172,6 +175,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
         ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
         ("beta2_end=beta2_end, ", "", "gan"),
+    ],
+    "recipes/ddpm.py": [
+        ('"log_snr" if space.kind == "vector" else "time"', '"time"', "default_samplers"),
+        ("preconditioned=preconditioned", "preconditioned=False", "preconditioning"),
+        ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
     ],
     "recipes/choice.py": [
         ("flat(space, DENOISED)", "flat(space)", "methods"),

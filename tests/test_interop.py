@@ -705,13 +705,14 @@ def test_a_network_is_rebuilt_from_its_description():
         assert torch.equal(again.eval()(noise(), t, given), network(noise(), t, given))
 
 
-def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path):
+@pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])
+def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
     """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads what was written of it."""
     data = pf.data.load("digits")
     space = dataclasses.replace(data.space.with_labels(False), mean=(0.5,), std=(0.5,))
     data = dataclasses.replace(data, space=space)
     config = unet_config(sample_size=8, in_channels=1, out_channels=1)
-    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config))
+    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8))
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     to_diffusers(run, tmp_path / "out")
@@ -722,7 +723,9 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path):
     torch.testing.assert_close(pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
     back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
     assert back.scheduler.config.beta_schedule == "linear"
-    torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, run.denoiser(x, t), rtol=1e-4, atol=1e-4)
+    assert back.scheduler.config.prediction_type == output
+    theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
+    torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_training_goes_on_from_what_was_read(tmp_path):

@@ -69,9 +69,12 @@ class Denoiser(nn.Module):
         space: The data's shape and units.
         scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
         clock: What the network is told of time, a name in `CLOCKS`.
+        preconditioned: Let the network put out v, from which the prediction is computed. A noise prediction on a path that
+            preserves variance is then sigma x_t + alpha network(x_t, t): the network need not copy x_t, and what it gets wrong
+            at high noise counts alpha times.
 
     References:
-        Karras et al., EDM (2022): with data of unit variance its preconditioned output is -v.
+        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
     """
 
     def __init__(
@@ -83,20 +86,27 @@ class Denoiser(nn.Module):
         *,
         scale_input: bool = True,
         clock: str = "t",
+        preconditioned: bool = False,
     ) -> None:
         super().__init__()
         if clock not in CLOCKS:
             raise UsageError(f'Unknown clock "{clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(clock, CLOCKS)}')
         self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
-        self.scale_input, self.clock = scale_input, clock
+        self.scale_input, self.clock, self.preconditioned = scale_input, clock, preconditioned
         self.unconditional = True
         """Whether it has been trained without labels as well, which classifier-free guidance needs."""
         self.source: Source | None = None
         """What it was trained from in the place of standard normal noise; it then reads as data or velocity only."""
 
+    @property
+    def output(self) -> str:
+        """What the network itself puts out: v where it is preconditioned, else the prediction."""
+        return "v" if self.preconditioned else self.prediction
+
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The network's own output at x_t (n, *shape) and t (n,), in model units and of its own kind."""
-        return self._output(x_t, t, condition, self.coefficients(x_t, t))
+        """The prediction at x_t (n, *shape) and t (n,), in model units."""
+        k = self.coefficients(x_t, t)
+        return convert(self.output, self.prediction, self._output(x_t, t, condition, k), x_t, k)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
         scaled = x_t / k.r if self.scale_input else x_t
@@ -114,12 +124,12 @@ class Denoiser(nn.Module):
                 "heun, midpoint or rk4."
             )
         k = self.coefficients(x_t, t)
-        return convert(self.prediction, check(kind), self._output(x_t, t, condition, k), x_t, k)
+        return convert(self.output, check(kind), self._output(x_t, t, condition, k), x_t, k)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """The estimates of data and noise from one network call."""
         k = self.coefficients(x_t, t)
-        return solve(self.prediction, self._output(x_t, t, condition, k), x_t, k)
+        return solve(self.output, self._output(x_t, t, condition, k), x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
         """One."""

@@ -322,8 +322,8 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
 
 
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
-    """The sampler of diffusers that fits the path and the prediction."""
-    path, prediction = denoiser.path, denoiser.prediction
+    """The sampler of diffusers that fits the path and what the network puts out; a preconditioned one puts out v."""
+    path, prediction = denoiser.path, denoiser.output
     names = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":
         _check_clock(network, network.levels, 0)

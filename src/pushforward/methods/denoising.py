@@ -81,11 +81,12 @@ class Denoising(Method):
         """One turn of one player."""
         x, z = self.couple(batch.x, batch.condition, now.draws)
         t = self.times(now.draws, self.denoiser.path)
-        k = self.denoiser.coefficients(x, t)
+        at = self.denoiser.path.at(t)
+        k = at.over(x)
         x_t = k.alpha * x + k.sigma * z
         output = self.denoiser(x_t, t, self._drop(batch.condition, now.draws))
         error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
-        yield "denoiser", (self.weight(self.denoiser.prediction, self.denoiser.path.at(t)) * error).mean()
+        yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
 
     def _drop(self, condition: Condition, draws: Draws) -> Condition:
         if condition is None or not self.label_dropout:

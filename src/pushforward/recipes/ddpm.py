@@ -16,7 +16,14 @@ from pushforward.times import Levels, Stratified
 __all__ = ["ddpm"]
 
 
-def ddpm(space: Space, size: str = "small", *, network: str | nn.Module = "auto", levels: int = 1000) -> Recipe:
+def ddpm(
+    space: Space,
+    size: str = "small",
+    *,
+    network: str | nn.Module = "auto",
+    levels: int = 1000,
+    preconditioned: bool = True,
+) -> Recipe:
     """DDPM as published: linear betas, integer times, noise prediction; 25 DPM-Solver++(2M) steps by default.
 
     The paper's own sampler is there as well: ``--solver ancestral --steps 1000``.
@@ -26,6 +33,9 @@ def ddpm(space: Space, size: str = "small", *, network: str | nn.Module = "auto"
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
         levels: T, the number of noise levels.
+        preconditioned: Predict the noise as sigma x_t + alpha network(x_t, t), so that the network need not copy x_t at high
+            noise; the loss is the squared error of the noise either way. False: the network's own output is the noise, as in
+            the paper.
 
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
@@ -34,9 +44,11 @@ def ddpm(space: Space, size: str = "small", *, network: str | nn.Module = "auto"
     # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
     betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
     method = Denoising(
-        Denoiser(made, Tabulated(betas), "noise", space),
+        Denoiser(made, Tabulated(betas), "noise", space, preconditioned=preconditioned),
         times=Stratified(Levels(levels)),
         solver=DPM(order=2),
         steps=25,
+        # equal times spend more steps where images take shape; vectors may have structure that is finer than the last of them
+        grid="log_snr" if space.kind == "vector" else "time",
     )
     return Recipe(method, denoising_training(space, made), "ddpm", "diffusion")

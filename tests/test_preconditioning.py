@@ -1,0 +1,133 @@
+"""Preconditioned denoisers: what the network puts out, what is read from it, and what the recipes get from it."""
+
+import itertools
+
+import pytest
+import torch
+from laws import recipe_for, space_data
+from test_paths import IDS, PATHS
+from test_predictions import pairs
+from torch import nn
+
+import pushforward as pf
+from pushforward import spec
+from pushforward.data import Batch, Space
+from pushforward.draws import BlockDraws
+from pushforward.methods import Now
+from pushforward.predictions import ROWS
+
+SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+class Wave(nn.Module):
+    """A smooth network of x and t."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.7, -1.1, 0.4], dtype=torch.float64))
+
+    def forward(self, x, t, condition=None):
+        return torch.sin(self.scale * x + t[:, None])
+
+
+def times(path, k):
+    return path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
+    _, _, k, x_t = pairs(path)
+    t, network = times(path, k), Wave()
+    plain = pf.Denoiser(network, path, "v", SPACE)
+    preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioned=True)
+    wanted = plain.predict(to, x_t, t)
+    assert (preconditioned.predict(to, x_t, t) - wanted).norm() <= 1e-10 * wanted.norm()
+    assert torch.equal(preconditioned(x_t, t), preconditioned.predict(kind, x_t, t))
+    for mine, theirs in zip(preconditioned.pair(x_t, t), plain.pair(x_t, t), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network():
+    """noise = sigma x_t + alpha network(x_t, t) on a path that preserves variance."""
+    path = pf.VP()
+    _, _, k, x_t = pairs(path)
+    t, network = times(path, k), Wave()
+    wanted = k.sigma * x_t + k.alpha * network(x_t, t)
+    torch.testing.assert_close(pf.Denoiser(network, path, "noise", SPACE, preconditioned=True)(x_t, t), wanted)
+
+
+@pytest.mark.parametrize("kind", ["noise", "data"])
+def test_derivatives_pass_through_preconditioning(kind):
+    path = pf.VP()
+    denoiser = pf.Denoiser(Wave(), path, kind, SPACE, preconditioned=True)
+    x, direction = torch.randn(2, 5, 3, dtype=torch.float64)
+    t, rate = torch.linspace(0.2, 0.9, 5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
+    _, derivative = torch.func.jvp(lambda x, t: denoiser(x, t), (x, t), (direction, rate))
+    h = 1e-6
+    with torch.no_grad():
+        difference = (denoiser(x + h * direction, t + h * rate) - denoiser(x - h * direction, t - h * rate)) / (2 * h)
+    torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-6)
+
+
+def error_in_v(denoiser, x, log_snr):
+    """E |v_model - v|^2 over entries at one log-SNR."""
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    t = denoiser.path.time(torch.full((len(x),), log_snr, dtype=torch.float64)).float()
+    k = denoiser.coefficients(x, t)
+    with torch.no_grad():
+        v = denoiser.predict("v", k.alpha * x + k.sigma * z, t)
+    return float((v - (k.alpha * z - k.sigma * x) / k.r).square().mean())
+
+
+@pytest.mark.parametrize("name", ["ddpm", "edm", "flow"])
+@pytest.mark.parametrize("shape", [(17,), (1, 8, 8), (3, 13, 21)], ids=["17", "1x8x8", "3x13x21"])
+def test_the_error_of_a_new_network_is_bounded_at_every_noise_level(name, shape):
+    """Zero as v has the error E v^2 = 1; zero as velocity 2 / r^-2 <= 2; zero as noise 1 / alpha^2, 8,104 at log-SNR -9."""
+    data = space_data(shape, labels=False, rows=500)
+    denoiser = recipe_for(name, data).method.denoiser
+    x = data.space.to_model(data.train.data_units())
+    high, low = denoiser.path.log_snr_ends()
+    for log_snr in (9.0, 4.0, 0.0, -4.0, -9.0):
+        assert error_in_v(denoiser, x, min(max(log_snr, low), high)) < 2.2
+
+
+def test_a_ddpm_of_a_few_steps_is_no_worse_at_high_noise_than_at_the_start(tmp_path):
+    """The best noise prediction tends to x_t itself as the log-SNR falls: an error in v of E x^2 = 1 at most."""
+    data = pf.data.load("digits").without_labels()
+    run = pf.fit(recipe_for("ddpm", data, batch=64), data, steps=60, out=tmp_path / "run")
+    x = data.space.to_model(data.train.data_units())
+    errors = [error_in_v(run.denoiser, x, log_snr) for log_snr in (-4.0, -6.0, -9.0)]
+    assert max(errors) < 1.0
+
+
+@pytest.mark.parametrize("preconditioned", [True, False])
+def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
+    """Ho et al. (2020), eq. 14, at integer times of the linear betas, each counting the same."""
+    space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    network = Wave().float()
+    method = pf.recipes.ddpm(space, network=network, preconditioned=preconditioned).method
+    x = torch.randn(64, 3)
+    now = Now(BlockDraws(0, 0, 64), 0, 0.0)
+    ((player, loss),) = method.losses(Batch(x), now)
+    again = Now(BlockDraws(0, 0, 64), 0, 0.0)
+    x, z = method.couple(x, None, again.draws)
+    t = method.times(again.draws, method.denoiser.path)
+    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    level = (1000 * t).round().long() - 1
+    torch.testing.assert_close(1000 * t, (level + 1).float())
+    alpha, sigma = alpha_bar[level, None].sqrt().float(), (1 - alpha_bar[level, None]).sqrt().float()
+    x_t = alpha * x + sigma * z
+    raw = network(x_t, t)
+    noise = sigma * x_t + alpha * raw if preconditioned else raw
+    assert player == "denoiser"
+    torch.testing.assert_close(loss, (noise - z).square().mean(), rtol=1e-4, atol=1e-5)
+    assert method.denoiser.prediction == "noise"
+
+
+def test_a_spec_keeps_preconditioning_and_older_specs_have_none():
+    denoiser = pf.Denoiser(pf.networks.MLP(3, 3, width=8, depth=1), pf.VP(), "noise", SPACE, preconditioned=True)
+    content = spec.describe(denoiser)
+    assert spec.build(content).output == "v"
+    del content["preconditioned"]
+    assert spec.build(content).output == "noise"
