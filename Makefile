@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint clean
 
-demo: $(VENV)/.core
+demo: $(VENV)/.demo
 	$(BIN)/pushforward demo
 
 test: $(VENV)/.test lint
@@ -18,12 +18,12 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(VENV)/.core: pyproject.toml
+$(VENV)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
+	$(PIP) -e '.[demo]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.core
+$(VENV)/.test: $(VENV)/.demo
 	$(PIP) -e '.[test]'
 	touch $@
 

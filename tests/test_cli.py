@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pushforward.cli import main
+from pushforward.cli import comparing, main
+from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
 from pushforward.outputs import write_samples
 from pushforward.training import load
@@ -469,6 +470,20 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     assert code == 0, err
     assert [row["name"] for row in json.loads(out)["entrants"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("words", [[], ["--data", "moons"]])
+def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed, words):
+    compared = []
+    monkeypatch.setattr(comparing, "compare", lambda *entrants, **options: compared.append((entrants, options)))
+    monkeypatch.setattr(sources, "installed", lambda name: installed)
+    code, _, err = run(capsys, "demo", "--budget", "1s", *words)
+    assert code == 0
+    (((entrants,), options),) = compared
+    assert entrants == ("gan", "vae", "ddpm", "flow")
+    assert options["data"] == ("moons" if words else "mnist-5k" if installed else "digits")
+    assert ("pip install 'pushforward[demo]'" in err) == (not words and not installed)
 
 
 def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):

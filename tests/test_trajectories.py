@@ -252,3 +252,28 @@ def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch):
     assert slow["rows"] == 30
     assert slow["straightness"] == straightness(flow, 30)
     assert judge._trajectory(flow, seconds=1e3)["rows"] == 16
+
+
+def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch):
+    from pushforward.evaluation import judge as module
+    from pushforward.evaluation.scoring import score
+
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    flow = gaussian(Linear(), (0.6, -0.2), 0.5)
+    rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
+    judge = module.Judge(dataset(flow, rows), n=40, repeats=2)
+
+    drawn, draw = [], module.Judge._draw
+    monkeypatch.setattr(module.Judge, "_draw", lambda self, *given: drawn.append(1) or draw(self, *given))
+    own = flow.with_solver(Heun(), 3, flow.grid)
+    scores, _ = judge.scores(own)
+    points = {point["steps"]: point for point in judge._curve(own, scores)}
+    assert list(points) == [1, 2, 3, 8, 16, 32]  # 3 stands for 4
+    assert points[3]["calls"] == own.calls
+    assert len(drawn) == 2 + 5, "the model's own number of steps is not sampled again"
+    again, _ = judge._draw(own, module.REPEAT_SEEDS)
+    fresh = score(again, judge.data, judge.features, n=40, metrics=("frechet", "coverage"))
+    for name in ("frechet", "coverage"):
+        assert points[3][name] == scores[name]["values"][0] == fresh[name].value
+    points = judge._curve(flow.with_solver(Heun(), 3, [0.99, 0.5, 0.2, 0.0]), scores)
+    assert [point["steps"] for point in points] == [1, 2, 4, 8, 16, 32], "times of its own are not those of the other points"

