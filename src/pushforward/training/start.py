@@ -305,7 +305,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     return seeded(lambda: recipe_of(content, method), content["seed"])
 
 
-def _data_of(folder: Path, content: dict[str, Any], data: Dataset | None) -> Dataset:
+def _data_of(folder: Path, content: dict[str, Any], data: Dataset | str | Path | None) -> Dataset:
     """The data of a run, which must be what it was.
 
     Raises:
