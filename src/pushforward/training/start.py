@@ -17,6 +17,7 @@ from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
+from pushforward.training.lineage import earlier_split
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -201,6 +202,7 @@ def reopen(
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {data.fingerprint[:12]}, was "
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: --init {folder}."
+            f"{earlier_split(content)}"
         )
     asked = steps is not None or samples is not None or seconds is not None
     budget = _budget(steps, samples, seconds) if asked else budget_of(content)
