@@ -60,7 +60,45 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("(k.dalpha, k.dsigma)", "(k.dsigma, k.dalpha)", "predictions"),
     ],
+    "data/row_hashes.py": [
+        ("mix(words ^ places)", "mix(words)", "held_out"),
+        ("x = (x + np.float32(0))", "x = x", "held_out"),
+        ("gray = (", "gray = ~(", "held_out"),
+        ("distinct < np.uint64(2**64 // SHARE)", "np.arange(len(distinct)) < len(distinct) / SHARE", "held_out"),
+        ("if counts.max() <= ATOM:", "if True:", "held_out"),
+        ("hashes[order] = mix(ranked, number)", "hashes[order] = mix(ranked, order)", "held_out"),
+        ("held[free[: 2 if", "held[free[: 0 if", "held_out"),
+        ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
+    ],
+    "data/dataset.py": [
+        ("    train, removed = _without_copies(train, held_out)\n", "    removed = 0\n", "held_out"),
+        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
+        ("labels, self.hashes[index])", "labels)", "held_out"),
+    ],
+    "data/images.py": [
+        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(_fit(image, size))", "held_out"),
+    ],
+    "data/seen.py": [
+        ("held_out = held_out[~np.isin(held_out, data.train.hashes)]", "pass", "held_out lineage"),
+        ("+ ([] if other.own is None else [other.own])", "", "lineage"),
+        ("rows = [self.inherited, other.inherited]", "rows = [self.inherited]", "lineage"),
+    ],
+    "training/lineage.py": [
+        ('checkpoints.sha256(path) != about["sha256"]', "False", "lineage"),
+        ("    if seen.unknown:\n", "    if False:\n", "lineage"),
+    ],
+    "evaluation/unseen.py": [
+        ("    if own:\n", "    if False:\n", "lineage"),
+        ("if run.seen.own is None and", "if", "lineage"),
+    ],
+    "metrics/memorisation.py": [
+        ("scale) <= threshold", "scale) < threshold", "metrics"),
+        ("if threshold == 0:", "if False:", "metrics held_out"),
+    ],
     "couplings.py": [
+        ("if dataset.rows_fingerprint != self.fingerprint:", "if False:", "couplings_times"),
+        ('"limit": self.limit', '"limit": None', "couplings_times"),
+        ("_order(n, int(period))", "_order(n, 0)", "couplings_times"),
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
         ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
@@ -149,6 +187,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
     "grid_learning.py": [
+        ("if flow.source is None else flow.source(draws)", "", "couplings_times"),
         ("if found < least and", "if found > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
@@ -214,6 +253,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
     "transports.py": [
+        ("self.source.starts(draws)", "self.source(draws)", "couplings_times"),
         ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
         ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
         ("z * float(self._edge().sigma)", "z", "solvers methods"),

@@ -317,6 +317,8 @@ def test_a_source_of_another_shape_is_refused():
     space = pf.data.load("moons", limit=100).space
     with pytest.raises(UsageError, match="must agree"):
         Source("digits", space)(RowDraws(0, 3))
+    with pytest.raises(UsageError, match="Did you mean"):
+        Source("moon", space)
 
 
 def test_uniform_log_snr_is_uniform_there():

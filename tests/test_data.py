@@ -13,8 +13,9 @@ import torch
 
 from pushforward import data as pf_data
 from pushforward.data import Dataset, Sampler, Space, Split, images, toy
-from pushforward.data.dataset import build, held_out_rows
+from pushforward.data.dataset import build
 from pushforward.data.keys import mix, permutation
+from pushforward.data.row_hashes import held_out_rows
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -130,23 +131,25 @@ def test_labels_by_name_and_number():
 # Splits and fingerprints
 
 
-def test_held_out_rows_are_fixed_disjoint_and_in_the_classes_proportions():
-    labels = np.repeat(np.arange(3), (10, 30, 60))
-    held = held_out_rows(100, labels)
-    assert np.array_equal(held, held_out_rows(100, labels))
-    assert np.bincount(labels[held]).tolist() == [1, 3, 6]
-    assert [len(held_out_rows(n)) for n in (2, 9, 100, 300_000)] == [1, 1, 10, 10_000]
-    assert len(np.unique(held_out_rows(5000))) == 500
-    assert abs(held_out_rows(5000).mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
+def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
+    labels, hashes = np.repeat(np.arange(3), (500, 1500, 3000)), mix(1, np.arange(5000))
+    held = held_out_rows(hashes, labels)
+    assert np.array_equal(held, held_out_rows(hashes, labels))
+    shares = np.bincount(labels[held]) / (500, 1500, 3000)
+    assert (np.abs(shares - 0.1) < 5 * np.sqrt(0.09 / np.array([500, 1500, 3000]))).all()
+    assert [len(held_out_rows(hashes[:n])) for n in (2, 4, 5, 9)] == [1, 1, 2, 2]
+    assert abs(len(held_out_rows(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(300_000 * 0.09)
+    assert len(np.unique(held)) == len(held)
+    assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
-        held_out_rows(1)
+        held_out_rows(hashes[:1])
 
 
 def test_splits_share_no_row_and_lose_none():
     x = np.arange(5 * 211, dtype=np.float32).reshape(211, 5)
     data = build("rows", Split(x))
     both = np.concatenate([data.train.x, data.held_out.x])
-    assert len(data.held_out) == 21
+    assert abs(len(data.held_out) - 21) < 5 * math.sqrt(211 * 0.09)
     assert np.array_equal(both[np.argsort(both[:, 0])], x)
 
 
@@ -551,14 +554,18 @@ def test_every_toy_knows_its_density():
 
 def test_the_only_row_of_a_class_is_never_held_out():
     labels = np.repeat([0, 1, 2, 3], [1, 20, 1, 1])
-    for count in (1, 2, 5, 19):
-        held = held_out_rows(len(labels), labels, count)
-        assert len(held) == count
+    hashes = mix(3, np.arange(len(labels)))
+    for count in (None, 1, 2, 5, 19):
+        held = held_out_rows(hashes, labels, count)
+        assert len(held) == count or count is None
         assert (labels[held] == 1).all()
     many = np.concatenate([np.arange(40), [0, 1]])
-    assert set(many[held_out_rows(42, many)]) == {0, 1}
-    with pytest.raises(DataError, match="single row"):
-        held_out_rows(7, np.arange(7))
+    hashes = mix(4, np.arange(42))
+    assert set(many[held_out_rows(hashes, many)]) == {0, 1}
+    assert set(many[held_out_rows(hashes, many, 4)]) == {0, 1}
+    for count in (None, 2):
+        with pytest.raises(DataError, match="single row"):
+            held_out_rows(hashes[:7], np.arange(7), count)
 
 
 @pytest.mark.parametrize(

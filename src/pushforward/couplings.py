@@ -61,9 +61,13 @@ class Source:
     def __init__(self, data: str, space: Space, limit: int | None = None, seed: int = 0, fingerprint: str | None = None) -> None:
         from pushforward.data import names
 
-        self.data = data if data in names() else str(Path(data).expanduser().resolve())
+        path = Path(data).expanduser()
+        self.data = str(path.resolve()) if data not in names() and path.exists() else data
         self.space, self.limit, self.seed = space, limit, seed
-        self.fingerprint = self._read().rows_fingerprint if fingerprint is None else fingerprint
+        if fingerprint is None:
+            self._dataset = self._read()
+            fingerprint = self._dataset.rows_fingerprint
+        self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
         """The data set, whose examples have the shape of the space."""

@@ -14,6 +14,7 @@ from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.training import Run, Trainer, load
+from pushforward.training.lineage import earlier_split
 from pushforward.training.start import finished, kept
 from pushforward.transports import Transport
 
@@ -169,7 +170,9 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     if isinstance(model, Run):
         check_unseen(name, model, data)
     if isinstance(model, Run) and not _of_data(model.spec, data):
-        raise UsageError(f"{name} was trained on other data than {data.name}; compare runs of the same data.")
+        raise UsageError(
+            f"{name} was trained on other data than {data.name}; compare runs of the same data.{earlier_split(model.spec)}"
+        )
 
 
 def _of_data(spec: Mapping[str, Any], data: Dataset) -> bool:

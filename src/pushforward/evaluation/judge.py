@@ -27,6 +27,7 @@ from pushforward.evaluation.trajectories import loss_by_level, straightness, tra
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.methods.bounds import Weighing
 from pushforward.training import Run, load
+from pushforward.training.lineage import earlier_split
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
@@ -499,6 +500,6 @@ def data_of(model: Any) -> Dataset:
     if was not in (None, data.fingerprint):
         raise DataError(
             f"The data has changed since {model.folder} was trained (fingerprint {data.fingerprint[:12]}, was {was[:12]}). "
-            "Restore it, or train anew."
+            f"Restore it, or train anew.{earlier_split(model.spec)}"
         )
     return data

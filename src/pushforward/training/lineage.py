@@ -14,7 +14,7 @@ from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["leaks", "read_seen", "seen_by", "write_seen"]
+__all__ = ["earlier_split", "leaks", "read_seen", "seen_by", "write_seen"]
 
 _FILE = "rows.safetensors"
 
@@ -85,6 +85,11 @@ def seen_by(folder: str | Path) -> Seen:
         return Seen()
     content = checkpoints.read_json(path / "spec.json")
     return read_seen(path, content if isinstance(content, dict) else {})
+
+
+def earlier_split(content: Mapping[str, Any]) -> str:
+    """What a message about changed data adds for a run of a version that chose held-out examples by their position."""
+    return "" if "rows" in content else " This run is of an earlier version, which held out other examples of the same data."
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:

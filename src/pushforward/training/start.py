@@ -24,6 +24,7 @@ from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, discard, hold
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
+from pushforward.training.lineage import earlier_split
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -323,6 +324,7 @@ def _data_of(folder: Path, content: dict[str, Any], data: Dataset | str | Path |
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was "
             f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+            f"{earlier_split(content)}"
         )
     return rows
 
