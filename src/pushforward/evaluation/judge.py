@@ -127,7 +127,13 @@ class Judge:
                 "held_out": len(self.data.held_out),
                 "fingerprint": self.data.fingerprint,
             },
-            "settings": {"n": self.n, "repeats": self.repeats, "k": 5, "features": self.features.describe(self.n)},
+            "settings": {
+                "n": self.n,
+                "repeats": self.repeats,
+                "k": 5,
+                "features": self.features.describe(self.n),
+                "classifier_accuracy": self.features.accuracy,
+            },
             "machine": machine(),
             "metrics": {name: {**about.get(name, {"label": name}), "floor": row} for name, row in floor.items()},
         }
