@@ -19,6 +19,7 @@ from pushforward.evaluation import cost
 from pushforward.evaluation import features as module
 from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.features import cache_folder, fit_features, quantised
+from pushforward.evaluation.halves import halves
 from pushforward.evaluation.scoring import Floor, compared, deviation, floors, ratio, score
 from pushforward.metrics import Score
 from pushforward.metrics.frechet import frechet_distance
@@ -91,13 +92,14 @@ def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(d
 
 def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
     assert [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)] == [1, 3, 36, 64, 64]
-    whole = of_digits(digits.train.x, 10_000)
+    fitted = digits.train.x[of_digits.halves.fitted]
+    whole = of_digits(fitted, 10_000)
     assert whole.dtype == np.float64
-    assert whole.shape == (len(digits.train), 64)
+    assert whole.shape == (len(digits.train) // 2, 64)
     assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
     np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
     assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
-    np.testing.assert_allclose(of_digits(digits.train.x[:50], 70), whole[:50, :7], atol=1e-6)
+    np.testing.assert_allclose(of_digits(fitted[:50], 70), whole[:50, :7], atol=1e-6)
 
 
 def test_features_of_unlabelled_data_are_principal_components():
@@ -105,10 +107,11 @@ def test_features_of_unlabelled_data_are_principal_components():
     data = dataset(x)
     found = fit_features(data, cache=False)
     assert (found.kind, found.classifies, found.accuracy) == ("pca", False, None)
-    rows = data.space.to_model(data.train.data_units()).double().numpy()
+    half = found.halves.fitted
+    rows = data.space.to_model(data.train.data_units(half)).double().numpy()
     rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
     _, singular, _ = np.linalg.svd(rows, full_matrices=False)
-    mine = found(data.train.data_units(), 1000)
+    mine = found(data.train.data_units(half), 1000)
     assert mine.shape[1] == 20
     np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
     gram = rows[:40] @ rows[:40].T
@@ -169,7 +172,7 @@ def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, m
     files = sorted(path.suffix for path in (tmp_path / "features").iterdir())
     assert files == [".json", ".safetensors"]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_fit", None)
+        patch.setattr(module, "fit_on", None)
         cached = fit_features(labelled, cache=tmp_path)
         with pytest.raises(TypeError):
             fit_features(labelled, cache=tmp_path, seed=1)
@@ -394,7 +397,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp
     import pushforward.evaluation.scoring as scoring
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_redrawn", None)
+        patch.setattr(scoring, "_Redraws", None)
         assert floors(labelled, found, n=150, redraws=4, cache=tmp_path) == first
         for other in ({"n": 149, "redraws": 4}, {"n": 150, "redraws": 5}, {"n": 150, "redraws": 4, "metrics": ["kid"]}):
             with pytest.raises(TypeError):
@@ -411,10 +414,10 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled):
     values = np.array(floor["frechet"].values)
     assert len(set(values)) == 6
     assert floor["frechet"].mean == pytest.approx(values.mean())
-    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1))
+    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), "200 of 500 rows overlap"
     reference = found(labelled.held_out.x, 200)
-    rows = found(labelled.train.x, 200)
-    draws = [frechet_distance(rows[random(s + 50).permutation(1000)[:200]], reference) for s in range(40)]
+    rows = found(labelled.train.x[found.halves.drawn], 200)
+    draws = [frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)]
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
     assert score(worse, labelled, found)["frechet"].value > floor["frechet"].mean + 3 * floor["frechet"].spread
@@ -437,7 +440,20 @@ def test_modes_of_a_toy_come_with_its_scores():
 def test_how_many_rows_are_compared(labelled):
     assert compared(labelled) == 200
     assert compared(labelled, 77) == 77
-    assert compared(dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))) == 45
+    few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
+    assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
+    assert compared(few, 44) == 44
+    with pytest.raises(UsageError, match=r"from 2 to 44 .*90 training rows, of which real data's scores take half"):
+        compared(few, 45)
+    toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    assert compared(toy) == 45, "toys have no features to fit"
+    for rows, wrong in ((5, False), (4, True)):
+        small = dataclasses.replace(labelled, train=Split(labelled.train.x[:rows], labelled.train.labels[:rows]))
+        if wrong:
+            with pytest.raises(DataError, match="at least 5 and 2"):
+                compared(small)
+        else:
+            assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].mean > 0
     for wrong in (1, 201):
         with pytest.raises(UsageError, match="from 2 to 200"):
             compared(labelled, wrong)
@@ -455,6 +471,71 @@ def test_a_ratio_needs_a_floor_that_is_not_zero():
     assert ratio(3.0, Floor(2.0, 0.1, ())) == 1.5
     assert ratio(Score("kid", 3.0, "lower"), Floor(-1e-4, 2e-3, ())) is None
     assert ratio(1.0, Floor(0.0, 0.0, ())) is None
+
+
+# --- floors beside rows that nothing has seen ---
+
+
+def mixture(rows, seed):
+    """Overlapping classes, which a classifier overfits: half of the labels can hardly be told."""
+    r, fixed = random(seed), random(99)
+    centres, shapes = 0.8 * fixed.standard_normal((4, 16)), fixed.standard_normal((4, 16, 16)) / 4
+    labels = r.integers(0, 4, rows)
+    return (centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, 16)))).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_floors_are_what_unseen_real_rows_score(labels):
+    """Over several splits; rows that a classifier has learned by heart have .2 less recall than new ones, and more density."""
+    n, names, gaps = 150, ("frechet", "kid", "precision", "recall", "density", "coverage"), []
+    for seed in range(6):
+        x, classes = mixture(900 + n, seed)
+        data = dataset(x[n:], classes[n:] if labels else None, held_out=n)
+        found = fit_features(data, cache=False)
+        floor = floors(data, found, n=n, redraws=4, metrics=names, cache=False)
+        unseen = score(x[:n], data, found, n=n, metrics=names)
+        gaps.append([floor[name].mean - unseen[name].value for name in names])
+    mean, error = np.mean(gaps, axis=0), np.std(gaps, axis=0, ddof=1) / np.sqrt(len(gaps))
+    assert (np.abs(mean) < 4 * error).all(), dict(zip(names, zip(mean, error, strict=True), strict=True))
+
+
+def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled):
+    found = fit_features(labelled, cache=False)
+    assert not np.intersect1d(found.halves.fitted, found.halves.drawn).size
+    changed = labelled.train.x.copy()
+    changed[found.halves.drawn] += 1
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels))
+    x = labelled.held_out.x
+    np.testing.assert_array_equal(found(x, 200), fit_features(other, cache=False)(x, 200))
+    changed = labelled.train.x.copy()
+    changed[found.halves.fitted] += 1
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels))
+    how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
+    assert floors(labelled, found, **how) == floors(other, found, **how)
+
+
+def test_every_class_is_in_the_half_of_the_features():
+    x, labels = vectors(700, classes=2)
+    labels[200:240] = np.arange(2, 42)  # forty classes of one training row
+    rows = halves(dataset(x, labels))
+    assert set(labels[200:][rows.fitted]) == set(labels[200:])
+    assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
+    assert len(rows.fitted) == 250
+    alone = halves(dataset(x, np.concatenate([labels[:200], np.arange(500)])))  # every row a class of its own
+    assert len(alone.fitted) == len(alone.drawn) == 250
+    toy = dataset(x, labels, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
+
+
+def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows():
+    """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth twin away."""
+    r = random(8)
+    x = r.standard_normal((1000, 12)).astype(np.float32)
+    twins = 200 + r.permutation(800)[:400]
+    x[twins[:200]] = x[twins[200:]] + 1e-3
+    data = dataset(x)
+    floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
+    assert floor.mean == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 
 
 # --- cost ---

@@ -677,7 +677,11 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
 @pytest.mark.parametrize(
     ("name", "scores", "sentence"),
     [
-        ("gan", {"near_copies": 0.12}, "Memorisation: samples of gan (12 %) are near-copies"),
+        (
+            "gan",
+            {"near_copies": 0.12},
+            "Memorisation: samples of gan (12 %) are near-copies of training samples, more than real data's",
+        ),
         (
             "gan",
             {"precision": 0.85, "recall": 0.3},
@@ -686,7 +690,12 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
         (
             "vae",
             {"precision": 0.24, "recall": 0.8},
-            "Samples of vae (precision 0.30, recall 1.0 of real data's) cover the data, but many look wrong.",
+            "Samples of vae (density 1.1, precision 0.30, recall 1.0 of real data's) cover the data, but many look wrong.",
+        ),
+        (
+            "vae",
+            {"density": 0.55, "recall": 0.8},
+            "Samples of vae (density 0.55, precision 0.93, recall 1.0 of real data's) cover the data, but many look wrong.",
         ),
         ("vae", {"sharpness": 0.5}, "Samples are blurred (fine detail over real data's): vae (0.50)."),
         ("gan", {"sharpness": 1.9}, "Samples are grainy (fine detail over real data's): gan (1.9)."),
@@ -731,9 +740,37 @@ def test_unequal_conditions_are_told(content):
     assert "Training took unequal time, from 60.2 s (flow) to 2 min (gan)" in text
     assert "vae has 10 times the parameters of gan" in text
     assert "flow, gan and vae were given class labels, the others were not" in text
-    assert "recognises too few samples as the class they were asked to be: flow (62 %)" in text
+    assert "recognises too few samples as the class they were asked to be: flow (62 %)." in text
     assert "Only 90 samples" in text
     assert "gan: 3 steps were skipped" in text
+
+
+def test_near_copies_are_judged_beside_those_of_real_data(content):
+    content["metrics"]["near_copies"]["floor"] = {"mean": 0.19, "spread": 0.02}
+    put(content, "gan", "near_copies", 0.11)
+    put(content, "vae", "near_copies", 0.21)  # two hundredths more than real data, which is one spread
+    assert said(content, "worry") == []
+    put(content, "gan", "near_copies", 0.31)
+    (worry,) = said(content, "worry")
+    assert worry.startswith(
+        "Memorisation: samples of gan (31 %) are near-copies of training samples, more than real data's 19 %."
+    )
+    content["metrics"]["near_copies"]["floor"] = None
+    assert "more than the 1 % that this report allows" in said(content, "worry")[0]
+
+
+def test_labels_are_judged_beside_those_of_real_data(content):
+    content["settings"]["classifier_accuracy"] = 0.865
+    entrant(content, "flow")["label_agreement"] = 0.79
+    entrant(content, "gan")["label_agreement"] = 0.89
+    assert said(content, "worry") == []
+    entrant(content, "gan")["label_agreement"] = 0.7
+    assert said(content, "worry") == [
+        "A classifier recognises too few samples as the class they were asked to be: gan (70 %); "
+        "of real samples it recognises 86 %."
+    ]
+    content["settings"]["n"] = 20  # .7 of 20 samples and .865 of 20 may differ by luck
+    assert not any("recognises" in worry for worry in said(content, "worry"))
 
 
 def test_an_entrant_without_finite_scores_wins_nothing(content):

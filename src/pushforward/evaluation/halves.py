@@ -38,31 +38,35 @@ class Halves:
 
 
 def halves(dataset: Dataset) -> Halves:
-    """Split the training rows; the same rows for the same number of rows and labels.
+    """Split the training rows in two halves; the same ones for the same number of rows and labels.
 
-    The half for the features holds at least one row of each class that has one. Raw features (toys) have nothing to overfit:
-    only their centre and one scale are measured. There both parts are all rows.
+    The half for the features holds at least one row of each class, as far as there is room. Raw features (toys) have nothing to
+    overfit: only their centre and one scale are measured. There both parts are all rows.
     """
     if kind_of(dataset) == "raw":
         rows = np.arange(len(dataset.train))
         return Halves(rows, rows)
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
-    order = permutation(len(split), _KEY)
-    count = max(1, len(split) // 2)
-    first = order[:count]
+    order, count = permutation(len(split), _KEY), max(1, len(split) // 2)
+    first, rest = order[:count], order[count:]
     if split.labels is not None:
-        of_rest = split.labels[order[count:]]
-        classes, at = np.unique(of_rest, return_index=True)
-        lost = ~np.isin(classes, split.labels[first])
-        first = np.concatenate([first, order[count:][at[lost]]])
-    fitted = np.sort(first)
-    return Halves(fitted, np.setdiff1d(order, fitted))
+        first = _with_every_class(first, rest, split.labels)
+    return Halves(np.sort(first), np.setdiff1d(order, first))
+
+
+def _with_every_class(first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first rows, some of which give way to one row of each class that only the rest has."""
+    classes, at = np.unique(labels[rest], return_index=True)
+    lost = rest[at[~np.isin(classes, labels[first])]]
+    spare = np.setdiff1d(np.arange(len(first)), np.unique(labels[first], return_index=True)[1])
+    count = min(len(lost), len(spare))
+    return np.concatenate([np.delete(first, spare[len(spare) - count :]), lost[:count]])
 
 
 def kind_of(dataset: Dataset) -> Kind:
     """Which features a data set has: "raw" for toys, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
-    if space.kind == "vector" and (space.size <= 3 or (dataset.truth is not None)):
+    if space.kind == "vector" and (space.size <= 3 or dataset.truth is not None):
         return "raw"
     return "classifier" if labelled(dataset) else "pca"
 

@@ -43,7 +43,8 @@ An entrant has
   its name, where several are one entrant;
 * ``coding``, of a model with codes (`pushforward.evaluation.codes`): reconstruction {n, explained, feature_distance, psnr, ssim}
   and code {n, units, active, kl, mismatch, by_unit}, the last null for codes without variances;
-* ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be;
+* ``label_agreement``: share of samples that a classifier recognises as the class they were asked to be; the settings'
+  classifier_accuracy is the same of held-out data;
 * ``modes``: mass (list, one share of all samples for each mode);
 * ``warnings`` (sentences) and ``commands`` (command lines);
 * ``trainings``, where several trainings of one recipe are one entrant (`pushforward.report.pool`): each of them, with

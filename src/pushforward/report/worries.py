@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from pushforward.report.readings import (
     at_floor,
     blind,
     chosen,
+    differ,
     entrants_of,
     floor_of,
     guess_reading,
@@ -120,29 +122,35 @@ def _clause(some: Sequence[Reading], how: str) -> str:
 
 
 def _memorised(content: Mapping[str, Any]) -> Iterator[Sentence]:
-    found = [one for one in readings(content, "near_copies") if one.mean > THRESHOLDS["near_copies"]]
+    """Real data has near-copies too where examples repeat; only more than that counts."""
+    floor, spread = floor_of(content, "near_copies")
+    allowed = (floor or 0.0) + THRESHOLDS["near_copies"]
+    found = [
+        one
+        for one in readings(content, "near_copies")
+        if one.mean > allowed and differ(one.mean - (floor or 0.0), one.width, spread)
+    ]
     if found:
-        floor = floor_of(content, "near_copies")[0]
-        beside = "" if floor is None else f" (real data: {percent(floor)})"
+        what = f"the {percent(allowed)} that this report allows" if floor is None else f"real data's {percent(floor)}"
         yield from _worry(
             f"Memorisation: samples of {_each({one.name: percent(one.mean) for one in found})} are near-copies of "
-            f"training samples{beside}, more than the {percent(THRESHOLDS['near_copies'])} that this report allows."
+            f"training samples, more than {what}."
         )
 
 
 def _precision_and_recall(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Precision hardly falls in many dimensions, so density too says whether samples lie apart from the data."""
     repeat, wrong = {}, {}
     for entrant in entrants_of(content):
-        precision, recall = (ratio_of(entrant, metric) for metric in ("precision", "recall"))
+        precision, recall, density = (ratio_of(entrant, metric) for metric in ("precision", "recall", "density"))
         if precision is None or recall is None:
             continue
-        density = ratio_of(entrant, "density")
-        dense = density is None or density >= THRESHOLDS["density_right"]
+        apart = density is not None and density < THRESHOLDS["density_right"]
         numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
-        if dense and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
+        if not apart and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
             repeat[name_of(entrant)] = numbers
-        if precision < THRESHOLDS["precision_poor"] and recall >= THRESHOLDS["recall_right"]:
-            wrong[name_of(entrant)] = numbers
+        if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
+            wrong[name_of(entrant)] = numbers if density is None else f"density {plain(density, 2)}, {numbers}"
     if repeat:
         yield from _worry(f"Samples of {_each(repeat)} look right but repeat themselves.")
     if wrong:
@@ -220,16 +228,27 @@ def _alarms(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 
 def _labels(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """The classifier is not always right on real data either: its own accuracy there is the measure."""
+    settings = content.get("settings") or {}
+    real, n = finite(settings.get("classifier_accuracy")), finite(settings.get("n"))
     found = {name_of(one): finite(one.get("label_agreement")) for one in entrants_of(content)}
-    low = {name: percent(value) for name, value in found.items() if value is not None and value < THRESHOLDS["agreement"]}
+    low = {name: percent(value) for name, value in found.items() if value is not None and _unlike(value, real, n)}
     if low:
-        yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}.")
+        beside = "" if real is None else f"; of real samples it recognises {percent(real)}"
+        yield from _worry(f"A classifier recognises too few samples as the class they were asked to be: {_each(low)}{beside}.")
     with_labels = {bool(one["conditioned"]) for one in entrants_of(content) if one.get("conditioned") is not None}
     if len(with_labels) > 1:
         given = [name_of(one) for one in entrants_of(content) if one.get("conditioned")]
         yield from _worry(
             f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given class labels, the others were not."
         )
+
+
+def _unlike(agreement: float, real: float | None, n: float | None) -> bool:
+    """Whether samples are recognised less often than real data, by a margin and by more than n samples of each vary."""
+    real = 1.0 if real is None else real
+    errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
+    return agreement < THRESHOLDS["agreement"] * real and differ(real - agreement, *errors)
 
 
 def _sizes(content: Mapping[str, Any]) -> Iterator[Sentence]:

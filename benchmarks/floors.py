@@ -1,0 +1,146 @@
+"""Does real data's floor say what a perfect model would score? Floors beside real rows that nothing has seen.
+
+    python benchmarks/floors.py [--cases digits ...] [--keep FOLDER]
+
+For each split of the data into training, held-out and unseen rows, the unseen rows are scored exactly as samples of a model
+would be, and the floor is drawn as `pushforward.evaluation.scoring.floors` draws it. "Before" is the rule until version 0.2: the
+features are fitted on all training rows, and the floor is drawn from the same. Differences are paired by split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from protocol import mean_and_spread, table, write
+from sklearn.datasets import load_digits
+
+import pushforward as pf
+from pushforward.data.dataset import Split, build
+from pushforward.evaluation.features import fit_on
+from pushforward.evaluation.halves import Halves, halves, kind_of
+from pushforward.evaluation.scoring import deviation, floors, score
+
+COLUMNS, COMPONENTS = 16, 6
+SIZES = {"digits": (1077, 360), "mnist": (10_000, 2000), **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)}}
+SIZES["mixture-720-unlabelled"] = SIZES["mixture-720"]
+"""Training and held-out rows; as many are unseen as are held out."""
+SPLITS = {"digits": 6, "mnist": 3, "mixture-720": 10, "mixture-2000": 8, "mixture-8000": 4, "mixture-720-unlabelled": 10}
+
+
+def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
+    """So many rows, chosen or drawn by the seed."""
+    draw = np.random.Generator(np.random.Philox(seed))
+    if case.startswith("mixture"):
+        return mixture(count, draw, not case.endswith("unlabelled"))
+    if case == "digits":
+        source = load_digits()
+        x, labels = np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None], source.target.astype(np.int64)
+        whole = Split(x, labels)
+    else:
+        whole = pf.data.load("mnist").train
+    return whole.take(draw.permutation(len(whole))[:count]), tuple("0123456789")
+
+
+def mixture(count: int, draw: np.random.Generator, labelled: bool) -> tuple[Split, tuple[str, ...]]:
+    """Gaussians that overlap, of unequal shapes and weights, the same ones for every seed."""
+    fixed = np.random.Generator(np.random.Philox(7))
+    centres = 1.2 * fixed.standard_normal((COMPONENTS, COLUMNS))
+    shapes = fixed.standard_normal((COMPONENTS, COLUMNS, COLUMNS)) / 4
+    which = draw.choice(COMPONENTS, count, p=np.array([6, 5, 4, 3, 2, 1]) / 21)
+    x = centres[which] + np.einsum("nij,nj->ni", shapes[which], draw.standard_normal((count, COLUMNS)))
+    names = tuple(f"component {one}" for one in range(COMPONENTS)) if labelled else ()
+    return Split(x.astype(np.float32), which.astype(np.int64) if labelled else None), names
+
+
+def one(case: str, seed: int, rule: str) -> dict[str, Any]:
+    """Scores of unseen rows and the floors, of one split under one rule."""
+    train, n = SIZES[case]
+    rows, classes = rows_of(case, train + 2 * n, seed)
+    parts = [rows.take(slice(*ends)) for ends in ((0, train), (train, train + n), (train + n, train + 2 * n))]
+    data = build(case, parts[0], parts[1], classes=classes)
+    everything = np.arange(train)
+    chosen = halves(data) if rule == "after" else Halves(everything, everything)
+    features = fit_on(data, chosen, kind_of(data), f"{case}-{seed}-{rule}")
+    unseen = score(parts[2].data_units(), data, features, n=n)
+    found = floors(data, features, n=n, cache=False)
+    scores = {name: (found[name].mean, unseen[name].value, found[name].spread) for name in unseen if name in found}
+    return {"case": case, "seed": seed, "rule": rule, "accuracy": features.accuracy, "n": n, "scores": scores}
+
+
+def remembered(folder: Path, case: str, seed: int, rule: str, work: Callable[..., Any]) -> dict[str, Any]:
+    """The result of a split, kept in a folder, so that a benchmark that was broken off goes on."""
+    path = folder / f"{case}-{seed}-{rule}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(work(case, seed, rule)))
+        print(path.stem, flush=True)
+    return json.loads(path.read_text())
+
+
+def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float], float, float]:
+    """Floors, unseen rows, the mean difference over its standard error, and over the spread of one split."""
+    floor, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
+    gaps = np.subtract(floor, unseen).tolist()
+    mean, spread = float(np.mean(gaps)), deviation(gaps)
+    if spread == 0:
+        return floor, unseen, 0.0 if mean == 0 else np.inf, 0.0 if mean == 0 else np.inf
+    return floor, unseen, mean / (spread / np.sqrt(len(gaps))), mean / spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="*", default=list(SPLITS))
+    parser.add_argument("--keep", type=Path, default=Path(tempfile.mkdtemp()), help="a folder for the results of single splits")
+    given = parser.parse_args()
+    order = [(case, seed) for seed in range(max(SPLITS.values())) for case in given.cases if seed < SPLITS[case]]
+    rows = [remembered(given.keep, case, seed, rule, one) for case, seed in order for rule in ("before", "after")]
+    report(rows, given.cases)
+
+
+def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
+    head = [
+        "data",
+        "splits",
+        "n",
+        "score",
+        "unseen, before",
+        "floor, before",
+        "off by",
+        "unseen, after",
+        "floor, after",
+        "off by",
+    ]
+    body, counts, spreads = [], {"before": [0, 0, 0], "after": [0, 0, 0]}, []
+    for case in cases:
+        mine = {rule: [row for row in rows if (row["case"], row["rule"]) == (case, rule)] for rule in counts}
+        for name in mine["after"][0]["scores"]:
+            cells = [case, str(len(mine["after"])), f"{mine['after'][0]['n']:,}", name]
+            for rule, some in mine.items():
+                floor, unseen, errors, wide = compare(some, name)
+                counts[rule] = [counts[rule][0] + 1, counts[rule][1] + (abs(errors) > 2), counts[rule][2] + (abs(wide) > 2)]
+                cells += [mean_and_spread(unseen), mean_and_spread(floor), f"{errors:+.1f}{' **!**' if abs(errors) > 2 else ''}"]
+            body.append(cells)
+            spreads += _ratios(mine["after"], name)
+    text = table(head, body)
+    text += '\n\nMeans ± standard deviations over splits. "Off by" is the mean of floor minus unseen over its standard error, '
+    text += "paired by split; ! where it is more than two. With so few splits that happens by chance in 5 to 18 % of the rows.\n"
+    for rule, (total, errors, wide) in counts.items():
+        text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
+        text += f"{wide} by more than two spreads of the difference in one split."
+    text += f"\n- The spread that a floor states, over that of unseen rows over splits: median {np.median(spreads):.2f}."
+    write("floors", "Floors beside unseen real rows", text, rows, splits={case: SPLITS[case] for case in cases})
+
+
+def _ratios(rows: list[dict[str, Any]], name: str) -> list[float]:
+    wide = deviation([row["scores"][name][1] for row in rows])
+    return [float(np.mean([row["scores"][name][2] for row in rows])) / wide] if wide > 0 else []
+
+
+if __name__ == "__main__":
+    main()
