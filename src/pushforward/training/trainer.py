@@ -34,6 +34,7 @@ from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts, write_parts
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.run import digest, restore, write_new
+from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
 
@@ -102,6 +103,7 @@ class Trainer:
         self._held: list[dict[str, Any]] = []
         self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
         self._parts = _parts(self.training, self.method)
+        self.threads = Threads(out, self.device)
         settings = {
             "seed": seed,
             "augment": list(augment),
@@ -129,6 +131,7 @@ class Trainer:
         """Whether the budget is used up."""
         return self.clock.done
 
+    @restoring
     def advance(self, seconds: float = math.inf) -> None:
         """Train until the budget is used up, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
@@ -144,12 +147,15 @@ class Trainer:
         until = self.clock.seconds + seconds
         while not (self.done or self.stop or self.clock.seconds >= until):
             before = self.clock.progress
+            self.threads.before(self.clock.step)
             started = time.perf_counter()
             with network_precision(self.precision):
                 losses, health = self._step()
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
-            self.clock.tick(time.perf_counter() - started)
+            took = time.perf_counter() - started
+            self.threads.after(self.clock.step, took)
+            self.clock.tick(took)
             self._note(losses, health | self.noise.after(self.clock.step, self.method))
             self.progress(self.folder.name, self.clock, self.samples, self.losses)
             if self._due() and self._sound():
@@ -317,6 +323,7 @@ class Trainer:
             self.clock.total = state["total"]
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
+        self.threads.resume(state["step"])
         log.cut(self.folder / "metrics.jsonl", state["step"])
         self.watch = Watch()
         for row in log.read(self.folder / "metrics.jsonl"):
