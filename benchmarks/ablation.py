@@ -13,6 +13,7 @@ import argparse
 from typing import Any
 
 from protocol import each, floors, mean_and_spread, remembered, table, watched, write
+
 from ring import N, floor, measured
 
 import pushforward as pf

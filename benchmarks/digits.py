@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
 from protocol import each, floors, mean_and_spread, table, train, write
+
+import numpy as np
 
 import pushforward as pf
 from pushforward.evaluation import Judge

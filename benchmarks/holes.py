@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from protocol import RESULTS, floors, table, taken_up, write
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from protocol import RESULTS, floors, table, taken_up, write
 from torch import Tensor
 
 import pushforward as pf

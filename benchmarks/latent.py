@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from protocol import RESULTS, floors, mean_and_spread, table, taken_up, write
+
 import numpy as np
 import torch
-from protocol import RESULTS, floors, mean_and_spread, table, taken_up, write
 
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from protocol import RESULTS, each, floors, mean_and_spread, table, train, write
+
 import numpy as np
 import torch
-from protocol import RESULTS, each, floors, mean_and_spread, table, train, write
 
 import pushforward as pf
 from pushforward.data import Split

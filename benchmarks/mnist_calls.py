@@ -23,9 +23,10 @@ import json
 import time
 from typing import Any
 
+from protocol import RESULTS, table, train, write
+
 import numpy as np
 import torch
-from protocol import RESULTS, table, train, write
 
 import pushforward as pf
 from pushforward import solvers

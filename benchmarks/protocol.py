@@ -11,10 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pushforward as pf  # before torch: chooses how its threads wait
+
+# isort: split
 import numpy as np
 import torch
 
-import pushforward as pf
 from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge

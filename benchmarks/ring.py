@@ -16,9 +16,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from protocol import RESULTS, each, mean_and_spread, remembered, table, watched, write
+
 import numpy as np
 import torch
-from protocol import RESULTS, each, mean_and_spread, remembered, table, watched, write
 from torch import nn
 
 import pushforward as pf

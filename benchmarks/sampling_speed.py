@@ -24,8 +24,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import torch
 from protocol import table, write
+
+import torch
 from torch import nn
 
 import pushforward as pf

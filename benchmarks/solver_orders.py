@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from protocol import RESULTS, each, table, write
+
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from closed_form import ring

@@ -17,9 +17,10 @@ import functools
 import itertools
 from typing import Any
 
+from protocol import each, mean_and_spread, table, train, write
+
 import numpy as np
 import torch
-from protocol import each, mean_and_spread, table, train, write
 
 import pushforward as pf
 from pushforward.couplings import Independent, OptimalTransport, Source

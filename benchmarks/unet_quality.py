@@ -16,8 +16,9 @@ import dataclasses
 import tempfile
 from typing import Any
 
-import torch
 from protocol import floors, table, write
+
+import torch
 from torch import nn
 from unet_speed import diffusers_unet
 

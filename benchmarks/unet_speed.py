@@ -18,8 +18,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-import torch
 from protocol import table, write
+
+import torch
 from torch import Tensor, nn
 
 import pushforward as pf

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from protocol import RESULTS, commit, each, table, taken_up, write
+
+import numpy as np
 
 import pushforward as pf
 from pushforward.data import Split

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pushforward import waiting
+
 if TYPE_CHECKING:
     from pushforward import (
         couplings,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
 __version__ = "0.1.0"
+
+waiting.choose()
 
 _MODULES = (
     "couplings",

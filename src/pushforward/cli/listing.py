@@ -190,10 +190,12 @@ def doctor(*, json: Flag = False) -> None:
     import torch
 
     from pushforward.precision import resolve_precision
+    from pushforward.training import threads
     from pushforward.training.run import machine
 
     found = {
         **machine(),
+        "threads in training": threads.in_words(torch.device(device_of("auto"))),
         "cuda": torch.cuda.is_available(),
         "best precision": resolve_precision("auto", device_of("auto")),
     }

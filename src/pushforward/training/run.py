@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pushforward import recipes, spec
+from pushforward import recipes, spec, waiting
 from pushforward.data import Dataset, Space
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
@@ -151,6 +151,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": torch.get_num_threads(),
+        "threads wait": waiting.report(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -40,6 +40,7 @@ from pushforward.training.parts import read_parts, write_parts
 from pushforward.training.progress import Silent, Watcher
 from pushforward.training.run import digest, restore, write_new
 from pushforward.training.stages import stages_of, write_stages
+from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
 
@@ -118,6 +119,7 @@ class Trainer:
         self._held: list[dict[str, Any]] = []
         self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
         self._parts = _parts(self.training, self.method)
+        self.threads = Threads(out, self.device)
         settings = {
             "seed": seed,
             "augment": list(augment),
@@ -156,6 +158,7 @@ class Trainer:
         """Whether the budget is used up."""
         return self.clock.done
 
+    @restoring
     def advance(self, seconds: float = math.inf) -> None:
         """Train until the budget is used up, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
@@ -184,12 +187,15 @@ class Trainer:
 
     def _advance_once(self) -> None:
         before = self.clock.progress
+        self.threads.before(self.clock.step)
         started = time.perf_counter()
         with network_precision(self.precision):
             losses, health = self._step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        stage = self.clock.tick(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.threads.after(self.clock.step, seconds)
+        stage = self.clock.tick(seconds)
         self._note(losses, health | self.noise.after(self.clock.step, self.method))
         self.progress(self.folder.name, self.clock, self.samples, self.losses)
         if stage is not None:
@@ -393,6 +399,7 @@ class Trainer:
         self.clock.warmed = float(state.get("warmed") or 0.0)
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
+        self.threads.resume(state["step"])
         log.cut(self.folder / "metrics.jsonl", state["step"])
         self.watch = Watch()
         for row in log.read(self.folder / "metrics.jsonl"):

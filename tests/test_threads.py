@@ -1,0 +1,236 @@
+"""How threads wait, and how many there are: chosen before torch, measured in steps, kept with the run."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from laws import recipe_for, space_data
+
+from pushforward import waiting
+from pushforward.errors import CheckpointError
+from pushforward.training import threads
+from pushforward.training.start import prepare, reopen
+from pushforward.training.threads import ROUNDS, Threads
+
+CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).parents[1]
+ENTRIES = {
+    "import pushforward": "import pushforward",
+    "console script": "from pushforward.cli import main; assert main(['--help']) == 0",
+    "python -m pushforward": "import contextlib, runpy\nwith contextlib.suppress(SystemExit):\n"
+    "    runpy.run_module('pushforward', run_name='__main__')",
+    "tests": "import sys; sys.path.insert(0, 'tests'); import conftest",
+}
+
+
+def python(code, stderr=subprocess.PIPE):
+    """What a process prints whose user has set nothing for OpenMP."""
+    clean = {name: value for name, value in os.environ.items() if name not in waiting.VARIABLES}
+    path = os.pathsep.join([str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        cwd=REPOSITORY,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+SHOW = """
+import os, sys
+print([os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")], "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_choose_before_torch_is_imported(entry):
+    assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{waiting.SPINS}', None] False"
+
+
+@pytest.mark.parametrize("name", waiting.VARIABLES)
+def test_the_users_choice_stays(name, monkeypatch):
+    for other in waiting.VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "7")
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(waiting, "_chosen", False)
+    waiting.choose()
+    assert [other for other in waiting.VARIABLES if other in os.environ] == [name]
+    assert waiting.report() == f"{name}=7 (from the environment)"
+
+
+def test_it_is_said_where_the_choice_came_too_late():
+    found = python(
+        "import sys; sys.modules['torch'] = None; import pushforward\nfrom pushforward import waiting\nprint(waiting.report())"
+    )
+    assert "torch was imported before pushforward" in found
+    assert f"GOMP_SPINCOUNT={waiting.SPINS}" in found
+
+
+def test_the_choice_reaches_torchs_openmp():
+    libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+    if not libraries:
+        pytest.skip("this torch brings no GNU OpenMP")
+    code = f"import ctypes, os, pushforward; os.environ['OMP_DISPLAY_ENV'] = 'VERBOSE'; ctypes.CDLL({str(libraries[0])!r})"
+    assert f"GOMP_SPINCOUNT = '{waiting.SPINS}'" in python(code + "; print()", stderr=subprocess.STDOUT)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_pushforward_before_torch(path):
+    """Either pushforward itself or protocol.py, which begins with it."""
+    modules = []
+    for node in ast.parse(path.read_text()).body:
+        modules += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+    heads = [
+        module.split(".")[0] for module in modules if module.split(".")[0] in ("protocol", "pushforward", "torch", "torchvision")
+    ]
+    assert heads[0] in ("protocol", "pushforward")
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """A machine of four cores on which the user has set nothing; the numbers that torch is given, in order."""
+    current, given = [4], []
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: current[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: (given.append(n), current.__setitem__(0, n)))
+    monkeypatch.setattr(threads, "_defaults", lambda: {4})
+    return current
+
+
+def simulate(measured, start, end, seconds):
+    """The threads of steps start to end, if a step with n threads takes ``seconds(n, step)``."""
+    used = []
+    for step in range(start, end):
+        measured.before(step)
+        used.append(torch.get_num_threads())
+        assert used[-1] == measured.at(step)
+        measured.after(step, seconds(used[-1], step))
+    return used
+
+
+def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path, free):
+    measured = Threads(tmp_path, CPU)
+    length = 3 * (ROUNDS + 1)
+    used = simulate(measured, 0, length, lambda n, step: {4: 3.0, 2: 1.0, 1: 2.0}[n])
+    assert used == [4, 2, 1] * (ROUNDS + 1)
+    assert json.loads((tmp_path / "threads.json").read_text())["stages"] == [{"step": 0, "threads": [4, 2, 1]}]
+    measured.before(length)
+    assert torch.get_num_threads() == 2
+    assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {"step": length, "threads": [2]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({4: 1.0, 2: 0.95, 1: 1.0}, 4),  # not clearly faster
+        ({4: 1.0, 2: 0.8, 1: 0.7}, 1),
+    ],
+)
+def test_all_threads_stay_unless_fewer_are_clearly_faster(tmp_path, free, seconds, chosen):
+    # first steps and single slow ones do not count
+    slow = {1: 99.0, 0: 99.0, 7: 99.0, 8: 99.0}
+    used = simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: slow.get(step, seconds[n]))
+    assert used[-1] == chosen
+
+
+def test_a_machine_that_becomes_quiet_is_noticed_later(tmp_path, free):
+    measured = Threads(tmp_path, CPU)
+    used = simulate(measured, 0, 300, lambda n, step: n if step < 100 else 1 / n)
+    assert used[200] == 1
+    assert used[250:253] == [1, 4, 2]
+    assert used[-1] == 4
+
+
+@pytest.mark.parametrize("cut", [0, 5, 17, 18, 40, 249, 255, 290])
+def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
+    """Whatever its steps take now: what was written is replayed."""
+    whole = simulate(Threads(tmp_path, CPU), 0, 400, lambda n, step: n if step < 100 else 1 / n)
+    free[0] = 4
+    again = Threads(tmp_path, CPU)
+    again.resume(cut)
+    assert simulate(again, cut, 400, lambda n, step: abs(n - 2)) == whole[cut:]
+
+
+def test_a_kill_before_the_choice_repeats_the_turns(tmp_path, free):
+    first = simulate(Threads(tmp_path, CPU), 0, 7, lambda n, step: n)
+    free[0] = 4
+    again = Threads(tmp_path, CPU)
+    again.resume(0)
+    assert simulate(again, 0, 7, lambda n, step: 1.0) == first
+
+
+def test_what_the_user_sets_is_used(tmp_path, free, monkeypatch):
+    simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: n)  # one thread is chosen
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    free[0] = 3
+    again = Threads(tmp_path, CPU)
+    again.resume(20)
+    assert simulate(again, 20, 300, lambda n, step: n) == [3] * 280
+    free[0] = 4
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    later = Threads(tmp_path, CPU)
+    later.resume(25)
+    assert simulate(later, 25, 28, lambda n, step: n) == [3] * 3
+
+
+def test_a_number_set_in_torch_is_used(tmp_path, free):
+    free[0] = 3  # not what torch takes by itself
+    assert set(simulate(Threads(tmp_path, CPU), 0, 40, lambda n, step: n)) == {3}
+
+
+def test_a_machine_of_fewer_cores_chooses_anew(tmp_path, free, monkeypatch):
+    simulate(Threads(tmp_path, CPU), 0, 30, lambda n, step: 1 / n)
+    free[0] = 2
+    monkeypatch.setattr(threads, "_defaults", lambda: {2})
+    again = Threads(tmp_path, CPU)
+    again.resume(30)
+    assert simulate(again, 30, 60, lambda n, step: 1 / n)[:3] == [2, 1, 2]
+
+
+def test_runs_of_earlier_versions_keep_all_threads(tmp_path, free):
+    old = Threads(tmp_path, CPU)
+    old.resume(100)
+    assert simulate(old, 100, 110, lambda n, step: n) == [4] * 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"stages": []}', '{"stages": [{"step": 0, "threads": [0]}]}', '{"stages": [{"step": 3, "threads": [1]}]}'],
+)
+def test_a_damaged_file_is_refused(tmp_path, free, text):
+    (tmp_path / "threads.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"threads\.json"):
+        Threads(tmp_path, CPU).resume(0)
+
+
+def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(tmp_path, monkeypatch):
+    """Two threads or one, where a step with one takes half the time."""
+    monkeypatch.setattr(threads, "_numbers", lambda device: [2, 1])
+    used, after = [], Threads.after
+
+    def simulated(self, step, seconds):
+        used.append(torch.get_num_threads())
+        after(self, step, float(used[-1]))
+
+    monkeypatch.setattr(Threads, "after", simulated)
+    before, data, turns = torch.get_num_threads(), space_data((2,), labels=False), 2 * (ROUNDS + 1)
+    trainer = prepare(recipe_for("flow", data), data, steps=turns + 8, out=tmp_path / "run")
+    trainer.advance()
+    assert torch.get_num_threads() == before
+    assert used == [2, 1] * (ROUNDS + 1) + [1] * 8
+    stages = json.loads((tmp_path / "run/threads.json").read_text())["stages"]
+    assert stages == [{"step": 0, "threads": [2, 1]}, {"step": turns, "threads": [1]}]
+    used.clear()
+    reopen(tmp_path / "run", steps=turns + 12, data=data).advance()
+    assert used == [1] * 4
