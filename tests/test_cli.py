@@ -319,6 +319,14 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
     assert abs(frechet[3] / frechet[0] - 1) > 1e-3
 
 
+def test_evaluate_warns_as_reports_do(here, capsys):
+    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1")
+    assert code == 0
+    assert "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
+    found = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["worries"]
+    assert any(one.startswith("Only 25 samples") for one in found)
+
+
 def test_changed_data_is_refused(here, capsys):
     assert run(capsys, "train", "vae", "--data", "table.csv", "--target", "kind", "--out", "older", *TINY)[0] == 0
     text = (here / "table.csv").read_text()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from pushforward.evaluation.guess import guess, levels_of
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
+from pushforward.training import memory
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.start import finished, prepare
@@ -152,8 +153,9 @@ def test_shared_weights_are_held_once():
 
 def test_measuring_memory_prints_nothing():
     """The profiler's library would print two lines for each measurement."""
-    code = "import torch; from pushforward.training.memory import added_peak; print(added_peak(lambda: torch.ones(1024)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    file = Path(memory.__file__)
+    code = f"import runpy, torch; peak = runpy.run_path({str(file)!r})['added_peak']; print(peak(lambda: torch.ones(1024)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("4096\n", "")
 
 
@@ -166,12 +168,12 @@ def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*"))
     generator = torch.random.get_rng_state()
     found = training_memory(run, data)
+    assert torch.equal(torch.random.get_rng_state(), generator)
     ballast = torch.ones(2**23)
     other = prepare("vae", data, steps=1, out=tmp_path / "vae", size="tiny")
     assert training_memory(run, data) == found, "neither other tensors nor other trainings matter"
     assert training_memory(pf.load(tmp_path / "flow"), data) == found
     assert found > 5 * held_bytes(run.method)
-    assert torch.equal(torch.random.get_rng_state(), generator)
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
     assert training_memory(run, vectors(340)) is None, "other data"
     del ballast, other

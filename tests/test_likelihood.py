@@ -262,7 +262,7 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "40"]) == 0
     table = capsys.readouterr().out
     assert table.startswith(" ")
-    assert "standard error over 40 held-out rows" in table
+    assert "standard error over 40 held-out rows; no network: uniform guess over 17 levels" in table
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert "no likelihood" in capsys.readouterr().err
     assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1)["entrants"][0]["scores"]

@@ -35,7 +35,7 @@ SHORTEST = 0.02
 """Seconds; a turn repeats calls that take less, so that a clock can time it."""
 MOST_CALLS = 100
 """Calls of one turn at most."""
-FEW_STEPS = 4
+FEW_STEPS = 6
 """Steps of an iterative model whose memory is measured: no more is held at once in many."""
 
 
@@ -162,7 +162,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 
     PyTorch's allocator counts them (`pushforward.training.memory.added_peak`), so neither the library nor other models and data
     in the process matter, and the same model gives the same number every time. Iterative models are sampled in at most
-    four steps, since steps follow one another and hold no more in many.
+    six steps, since steps follow one another and hold no more in many.
 
     Returns:
         Bytes; None where nothing can be measured.
@@ -172,7 +172,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 
 
 def _in_few_steps(transport: Transport) -> Transport:
-    """The same model in four steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
+    """The same model in six steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
         return transport

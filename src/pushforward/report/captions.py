@@ -91,7 +91,8 @@ COST_NOTES = (
     "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
     "adds: the most bytes that PyTorch's allocator holds for it at once, weights included, without the library, the data and "
     "the other models. In training these are also gradients, the optimiser's states, averaged weights and activations of one "
-    "step, at the batch size shown. Scratch memory of system libraries is not counted."
+    "step, at the batch size shown. Scratch memory of system libraries is not counted, so a process "
+    "needs more than this."
 )
 TRAJECTORY_NOTE = (
     "Straightness is how much the velocity along the way from noise to sample varies, relative to how far the way leads: 0 is a "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,16 +62,16 @@ def times_as_long(fast: Speed, slow: Speed) -> str | None:
     least, most = slow.low / fast.high, slow.high / fast.low
     if least < THRESHOLDS["faster"]:
         return None
-    short, long = _rounded(least), _rounded(most)
-    if short == long:
-        return f"{short} times as long"
-    return f"{short} to {long} times as long" if most <= 2 * least else f"at least {_rounded(least, down=True)} times as long"
+    if _rounded(least) == _rounded(most):
+        return f"{_rounded(least)} times as long"
+    short = _rounded(least, math.floor)
+    return f"{short} to {_rounded(most, math.ceil)} times as long" if most <= 2 * least else f"at least {short} times as long"
 
 
-def _rounded(ratio: float, down: bool = False) -> str:
+def _rounded(ratio: float, how: Callable[[float], float] = round) -> str:
     """Two significant digits."""
     unit = 10.0 ** (math.floor(math.log10(ratio)) - 1)
-    return plain((math.floor if down else round)(ratio / unit) * unit, 2)
+    return plain(how(ratio / unit) * unit, 2)
 
 
 def sampling_sentence(content: Mapping[str, Any]) -> Sentence | None:

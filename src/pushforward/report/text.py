@@ -34,14 +34,22 @@ def sentences(found: Sequence[Sentence]) -> str:
 
 
 def _table(table: tables.Table) -> str:
+    """Models in rows, or in columns where that is narrower; ratios are left out."""
     lines = [["", *(column.label for column in table.columns)]]
-    lines += [[row.name, *(cell.flat + (" *" if cell.best else "") for cell in row.cells)] for row in table.rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    lines += [[row.name, *(_short(cell) for cell in row.cells)] for row in table.rows]
+    turned = [list(column) for column in zip(*lines, strict=True)]
     best = any(cell.best for row in table.rows for cell in row.cells)
-    shown = ["  ".join(_padded(line, widths)) for line in lines]
-    return "\n".join(line.rstrip() for line in [*shown, *(["* best"] if best else [])])
+    return "\n".join([min(_aligned(lines), _aligned(turned), key=lambda text: text.index("\n")), *(["* best"] if best else [])])
 
 
-def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Names to the left, numbers to the right."""
-    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+def _short(cell: tables.Cell) -> str:
+    return cell.value + (f" ± {cell.spread}" if cell.spread else "") + (" *" if cell.best else "")
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Names to the left, numbers to the right; every line has the same length."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )

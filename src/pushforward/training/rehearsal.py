@@ -32,14 +32,19 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     own = _as_trained(run, data)
     if own is None:
         return None
+    with torch.random.fork_rng(devices=[]):
+        return _of_second_step(run, own)
+
+
+def _of_second_step(run: Run, data: Dataset) -> int | None:
     device = next(run.method.parameters()).device
     try:
         trainer = Trainer(
-            recipe_of(run.spec), own, Budget(steps=2), out=run.folder, seed=run.spec["seed"], device=device, content=run.spec
+            recipe_of(run.spec), data, Budget(steps=2), out=run.folder, seed=run.spec["seed"], device=device, content=run.spec
         )
     except (CheckpointError, DataError, UsageError):
         return None
-    with torch.random.fork_rng(devices=[]), network_precision(trainer.precision):
+    with network_precision(trainer.precision):
         trainer._step()  # from now on the optimisers hold their states
         held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
         held += sum(value.nbytes for player in trainer.players.values() for value in player.state().values())
