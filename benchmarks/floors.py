@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from protocol import mean_and_spread, table, write
+
+import numpy as np
 from sklearn.datasets import load_digits
 
 import pushforward as pf

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from pushforward.cli import comparing, main
+from pushforward.cli.scorecard import scorecard
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
 from pushforward.outputs import write_samples
@@ -337,6 +339,24 @@ def test_changed_data_is_refused(here, capsys):
             assert (code, "has changed since" in err) == (3, True)
     finally:
         (here / "table.csv").write_text(text)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_comparison_is_readable_at_any_width(width):
+    names = {"frechet": "Fréchet distance", "kid": "KID", "coverage": "Coverage", "sharpness": "Sharpness"}
+    rows = [
+        {"name": name, "scores": {metric: {"mean": mean, "spread": 0.001} for metric in names}}
+        for name, mean in (("flow", 0.2), ("a run with a name that is far too long for any line of a terminal", 0.4))
+    ]
+    metrics = {
+        metric: {"label": label, "better": "lower", "floor": {"mean": 0.1, "spread": 0.001}} for metric, label in names.items()
+    }
+    text = scorecard({"entrants": rows, "metrics": metrics, "settings": {"n": 500}}, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "best quality" in text
+    for label in names.values():
+        assert label in text
+    assert re.search(r"flow +0.2000 ± 0.0010 [*]", text)
 
 
 def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):

@@ -62,7 +62,7 @@ def test_class_names_are_labels(run):
     asked = [{"label": "three"}, {"label": ["three", "three"]}, {"label": np.array(["three", "three"])}, {"label": 1}]
     expected = transport.sample(2, {"label": torch.tensor([1, 1])})
     assert all(torch.equal(transport.sample(2, one), expected) for one in asked)
-    with pytest.raises(UsageError, match='no class "thre".*Did you mean "three"'):
+    with pytest.raises(UsageError, match=r'no class "thre".*Did you mean "three"'):
         transport.sample(2, {"label": "thre"})
 
 

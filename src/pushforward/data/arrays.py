@@ -217,7 +217,7 @@ def label_numbers(
     if not classes:
         return _numbered(values, "the arrays", "labels")
     if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(f"labels must be whole numbers from 0 to {len(classes) - 1} where {len(classes)} `classes` are named.")
+        raise DataError(f"labels must be whole numbers from 0 to {len(classes) - 1} where {len(classes)} classes are named.")
     return values.astype(np.int64), classes
 
 

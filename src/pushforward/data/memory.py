@@ -72,9 +72,9 @@ def from_arrays(
     rows, integer = rows_of(_array(x), "x")
     test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
     if test is not None and test.shape[1:] != rows.shape[1:]:
-        raise DataError(f"`held_out` has rows of shape {test.shape[1:]}, `x` of shape {rows.shape[1:]}: expected the same.")
+        raise DataError(f"held_out has rows of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
     if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):
-        raise DataError(f"{len(columns)} names in `columns` for rows of shape {rows.shape[1:]}: expected one for each column.")
+        raise DataError(f"{len(columns)} names in columns for rows of shape {rows.shape[1:]}: expected one for each column.")
     numbers, names, test_numbers = _labels(labels, held_out_labels, len(rows), None if test is None else len(test), classes)
     return build(
         name,
@@ -102,7 +102,7 @@ def _labels(
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...], NDArray[np.int64] | None]:
     """Label numbers of the rows, class names, and label numbers of the held-out rows."""
     if (labels is None or held is None) != (others is None):
-        raise DataError("`labels` and `held_out_labels` belong together where `held_out` is given: give both or neither.")
+        raise DataError("labels and held_out_labels belong together where held_out is given: give both or neither.")
     if labels is None:
         return None, (), None
     given = [np.asarray(one) for one in (labels, others) if one is not None]

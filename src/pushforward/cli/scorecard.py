@@ -1,0 +1,72 @@
+"""A comparison as text for the terminal: the verdict and the tables of scores, within a width."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pushforward.report.tables import Table
+
+__all__ = ["scorecard"]
+
+NARROW, WIDE = 60, 120
+"""The least and the greatest width of the text."""
+SHORTENED = 20
+"""Longer names of models give way where a line is short."""
+
+
+def scorecard(content: Mapping[str, Any], width: int | None = None) -> str:
+    """The verdict and the scores of a report.
+
+    Args:
+        content: As `pushforward.report.report` describes.
+        width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
+    """
+    from pushforward.report import tables
+    from pushforward.report.words import verdict
+
+    width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
+    parts = ["\n".join(textwrap.fill(one.text, width, initial_indent="- ", subsequent_indent="  ") for one in verdict(content))]
+    cards = tables.scorecards(content)
+    parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
+    if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
+        parts.append("* best, by more than two spreads")
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _table(table: Table, width: int) -> str:
+    """Rows of models and columns of scores; columns that do not fit beside the others follow below."""
+    names = ["", *(row.name for row in table.rows)]
+    columns = []
+    for i, column in enumerate(table.columns):
+        cells = [row.cells[i] for row in table.rows]
+        columns.append(
+            [column.label, *(f"{c.value}{f' ± {c.spread}' if c.spread else ''}{' *' if c.best else '  '}" for c in cells)]
+        )
+    longest = max(len(cell) for column in columns for cell in column)
+    first = min(max(map(len, names)), max(SHORTENED, width // 4), max(12, width - longest - 2))
+    blocks: list[list[list[str]]] = [[]]
+    for column in columns:
+        if blocks[-1] and first + sum(2 + _wide(one) for one in [*blocks[-1], column]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return "\n\n".join(
+        _block([textwrap.shorten(name, first, placeholder="…") for name in names], block, first) for block in blocks
+    )
+
+
+def _wide(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -> str:
+    lines = []
+    for i, name in enumerate(names):
+        cells = [
+            column[i].rjust(_wide(column)) if i else column[i].rstrip().rjust(_wide(column) - 2) + "  " for column in columns
+        ]
+        lines.append("  ".join([name.ljust(first), *cells]).rstrip())
+    return "\n".join(lines)
