@@ -2,6 +2,8 @@
 
     pushforward demo --out runs/demo
     python benchmarks/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 1867]
+
+The defaults show the page down to the grids of samples.
 """
 
 from __future__ import annotations
@@ -12,10 +14,17 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
 
 
 def main() -> None:
