@@ -202,9 +202,7 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, R
 
 
 @app.command
-def demo(
-    *, data: str | None = None, budget: str = "60s", size: str | None = None, out: str | None = None, seed: int = 0
-) -> None:
+def demo(*, data: str | None = None, budget: str = "60s", size: str | None = None, out: str | None = None, seed: int = 0) -> None:
     """Train the four families on 5,000 digits of MNIST under one budget and write the report.
 
     Args:
