@@ -510,7 +510,8 @@ def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, install
     assert code == 0
     (((entrants,), options),) = compared
     assert entrants == ("gan", "vae", "ddpm", "flow")
-    assert options["data"] == ("moons" if words else "mnist-5k" if installed else "digits")
+    expected = ("moons", "small") if words else ("mnist-5k", "tiny") if installed else ("digits", "small")
+    assert (options["data"], options["size"]) == expected
     assert ("pip install 'pushforward[demo]'" in err) == (not words and not installed)
 
 

@@ -1,0 +1,47 @@
+"""A picture of a report's first screens, drawn by a headless Chromium.
+
+    pushforward demo --out runs/demo
+    python benchmarks/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 1867]
+
+The defaults show the page down to the grids of samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--width", type=int, default=1165)
+    parser.add_argument("--height", type=int, default=1867)
+    given = parser.parse_args()
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        raise SystemExit("There is no chromium here: install it, such as by apt-get install chromium.")
+    with tempfile.TemporaryDirectory() as profile:
+        size = [f"--user-data-dir={profile}", f"--window-size={given.width},{given.height}"]
+        target = [f"--screenshot={given.picture.resolve()}", given.report.resolve().as_uri()]
+        subprocess.run([browser, *FLAGS, *size, *target], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
