@@ -72,7 +72,7 @@ class Trainer:
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
         init_step: The step of that run's checkpoint.
-        from_seed: Whether the method's weights are drawn from the seed and its spec says all of it, so that they can be drawn again.
+        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
         content: The spec of a run that is taken up again.
         lock: The folder's lock, where the caller has taken it.
 
@@ -127,7 +127,8 @@ class Trainer:
         }
         if lock is None:
             lock = claim(out, data.name, recipe.name)[1] if content is None else hold(out)
-        self._lock, self._open, self._closed_at = lock, True, None
+        self._lock, self._open = lock, True
+        self._closed_at: Path | None = None
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
