@@ -414,6 +414,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('"m": 1_000_000', '"m": 1_000', "training cli"),
         ("end + (1 - end) *", "end *", "training"),
     ],
+    "training/checks.py": [
+        ('else ("mean", "std")', "else ()", "training"),
+    ],
     "training/folders.py": [
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
@@ -466,7 +469,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("        reset_peak(self.device)\n", "", "training"),
         ("                over += 1\n                continue", "                return None", "training"),
         ('state.get("budget", self.content["budget"])', "asdict(self.budget)", "training"),
-        ('else ("mean", "std")', "else ()", "training"),
         ("after=self._saved_at", "after=None", "training"),
         ("if bad:", "if False:", "training"),
         ("if self._saved_at != self.clock.step:", "if False:", "training"),
