@@ -78,3 +78,11 @@ def test_a_damaged_grid_file_is_named(run):
     path.unlink()
     if before is not None:
         path.write_text(before)
+
+
+def test_learning_leaves_no_gradient_on_the_network():
+    flow = pf.recipes.flow(pf.data.load("moons", limit=50).space, "tiny").method.transport()
+    network = list(flow.denoiser.parameters())
+    assert any(parameter.requires_grad for parameter in network)
+    learn_grid(flow.with_solver(DPM(2), 3), rows=2, rounds=1, batch=2, teacher=flow.with_solver(DPM(2), 4))
+    assert all(parameter.grad is None for parameter in network)

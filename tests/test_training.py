@@ -30,7 +30,7 @@ from pushforward.evaluation.judge import commands
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
 from pushforward.training import Budget, Trainer, checkpoint, memory
-from pushforward.training.budget import SETTLE, Clock
+from pushforward.training.budget import Clock, Stage
 from pushforward.training.ema import Average
 from pushforward.training.start import prepare, reopen
 
@@ -196,6 +196,7 @@ def test_a_run_is_saved_before_its_first_step(tmp_path):
     assert checkpoint.latest(tmp_path / "run" / "checkpoints") is None
     trainer.advance(1e-9)
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000000"
+    trainer.close()
     assert reopen(tmp_path / "run", data=data).clock.step == 0
 
 
@@ -227,6 +228,7 @@ def test_dropout_is_repeated_and_resumed(tmp_path):
     trainer = prepare(made(), data, steps=4, out=tmp_path / "cut", checkpoint_every=2)
     trainer.advance(1e-9)
     trainer.advance(1e-9)
+    trainer.close()
     torch.manual_seed(9)
     pf.resume(tmp_path / "cut", data=data)
     assert_same(final_state(tmp_path / "0"), final_state(tmp_path / "cut"))
@@ -336,17 +338,6 @@ def test_the_rate_rises_stays_and_falls():
     assert rates[99:660] == pytest.approx([1.0] * 561)
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
     assert np.all(np.diff(rates[667:]) < 0)
-
-
-def test_a_seconds_budget_settles_at_two_thirds():
-    clock = Clock(Budget(seconds=9.0), 1)
-    previous = 0.0
-    while not clock.done:
-        clock.tick(0.1 if clock.seconds < 3 else 0.2)
-        assert clock.progress >= previous
-        previous = clock.progress
-        assert (clock.total is None) == (clock.seconds < SETTLE * 9 - 1e-9)
-    assert clock.total == pytest.approx(45 + 15, abs=10)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("60s", 60), ("10m", 600), ("1.5h", 5400), (12, 12)])
@@ -480,11 +471,13 @@ def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
     first = trainer.clock.total
     trainer = reopen(tmp_path / "run", data=data, seconds=1e6)
     assert trainer.clock.total is None
+    trainer.close()
     trainer = reopen(tmp_path / "run", data=data)
     assert trainer.clock.total is None
     assert not trainer.done
-    trainer.clock.total = first + 7
+    trainer.clock.stages = [Stage(first, 0.5, first + 7)]
     trainer.save()
+    trainer.close()
     trainer = reopen(tmp_path / "run", data=data)
     assert trainer.clock.total == first + 7
     trainer.advance()
@@ -563,7 +556,7 @@ def test_an_existing_folder_is_not_written_to(tmp_path):
 
 def test_runs_hold_no_pickle(tmp_path):
     folder, _ = run_folder(tmp_path)
-    endings = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    endings = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert endings <= {".json", ".jsonl", ".safetensors", ".npz", ".png"}
     json.loads((folder / "spec.json").read_text())
 

@@ -365,10 +365,10 @@ class Flow(Transport):
             raise UsageError(f"Times of a solve lie in [0, 1], from data to noise; got {start} and {stop}.")
         path = self.denoiser.path
         low = path.ends[0]
-        if start == 0:
-            x, start = x * float(self._edge(low).alpha), low
         if start == stop:
             return x
+        if start == 0:
+            x, start = x * float(self._edge(low).alpha), low
         if stop == 0 and (start <= low or self.steps == 1):
             return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
         end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)

@@ -179,7 +179,7 @@ class Clock:
         return int(CHECKS * max(self.progress, self._used) + 1e-9)
 
     def _warm(self, share: float, progress: float) -> None:
-        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it, which is repeatable."""
+        """Count a step's share of the budget for the warm-up: measured at first, then as the stage plans it."""
         if self.stages:
             self.warmed += progress
         elif self.step > 1:

@@ -27,6 +27,7 @@ from pushforward.solvers import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
+from pushforward.training.generators import seeded
 from pushforward.training.lineage import read_seen
 from pushforward.training.parts import read_parts
 from pushforward.transports import BATCH, Asked, Transport, inner_of
@@ -295,14 +296,14 @@ def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
         raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
 
 
-def recipe_of(content: dict[str, Any], method: Method | None = None) -> Recipe:
-    """The recipe that a spec describes, with fresh weights.
+def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0) -> Recipe:
+    """The recipe that a spec describes, with weights drawn from the seed.
 
     Raises:
         CheckpointError: If the spec describes none that this version can build.
     """
     try:
-        made = method if method is not None else spec.build(content["method"])
+        made = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(made, Method):
             raise TypeError(f"{type(made).__name__} is no method")
         return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])

@@ -80,13 +80,12 @@ def _fresh(recipe: Recipe, seed: int) -> tuple[Recipe, bool]:
 
 
 def _check_untrained(method: Method) -> None:
-    used = next((part for part in method.modules() if part in _TRAINED and any(p.requires_grad for p in part.parameters())), None)
-    if used is not None:
+    if any(part in _TRAINED and any(p.requires_grad for p in part.parameters()) for part in method.modules()):
         raise UsageError(
-            f"{type(used).__name__} has been given to a training before and would start from its weights, whatever the seed: it "
-            "cannot be rebuilt, since it is not part of pushforward or does not keep its constructor's arguments. Give a "
-            "function that makes it anew, pf.fit(lambda: pf.recipes.flow(data.space, network=Own()), data, seed=1); or, to go "
-            "on from these weights, the method itself: pf.fit(recipe.method, data)."
+            f"This {type(method).__name__} holds modules that have been given to a training before, so it would start from their "
+            "weights whatever the seed; and it cannot be rebuilt, since a module is not part of pushforward or does not keep "
+            "its constructor's arguments. Give a function that makes it anew: pf.fit(lambda: pf.recipes.flow(data.space, "
+            "network=Own()), data, seed=1). To go on from these weights, give the method itself: pf.fit(recipe.method, data)."
         )
 
 
@@ -303,7 +302,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
             f"{folder} was never saved, and its first weights came from Python: they are lost. Delete the folder and call "
             "pf.fit again, or hand them over: pf.resume(run, method=...)."
         )
-    return seeded(lambda: recipe_of(content, method), content["seed"])
+    return recipe_of(content, method, content["seed"])
 
 
 def _data_of(folder: Path, content: dict[str, Any], data: Dataset | str | Path | None) -> Dataset:

@@ -14,19 +14,19 @@ import torch
 from filelock import BaseFileLock
 from torch import Tensor
 
-from pushforward.data import Batch, Dataset, Space
+from pushforward.data import Batch, Dataset
 from pushforward.data.keys import permutation
 from pushforward.data.seen import seen_in_training
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import CheckpointError, Diverged, UsageError
 from pushforward.methods import Method, Now
-from pushforward.methods.method import Preparing
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.alarms import Watch
 from pushforward.training.budget import Budget, Clock
+from pushforward.training.checks import check_fit
 from pushforward.training.ema import Average
 from pushforward.training.encoding import sampler_of
 from pushforward.training.folders import claim, hold
@@ -75,7 +75,7 @@ class Trainer:
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
         init_step: The step of that run's checkpoint.
-        from_seed: Whether the method's weights are drawn from the seed and its spec says all of it, so that they can be drawn again.
+        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
         content: The spec of a run that is taken up again.
         lock: The folder's lock, where the caller has taken it.
 
@@ -104,7 +104,7 @@ class Trainer:
         content: dict[str, Any] | None = None,
         lock: BaseFileLock | None = None,
     ) -> None:
-        _check_fit(recipe, data, checkpoint_every)
+        check_fit(recipe, data, checkpoint_every)
         self.recipe, self.data, self.budget, self.folder, self.seed = recipe, data, budget, out, seed
         self.device, self.checkpoint_every, self.progress = torch.device(device), checkpoint_every, progress or Silent()
         self.training = recipe.training
@@ -131,7 +131,8 @@ class Trainer:
         }
         if lock is None:
             lock = claim(out, data.name, recipe.name)[1] if content is None else hold(out)
-        self._lock, self._open, self._closed_at = lock, True, None
+        self._lock, self._open = lock, True
+        self._closed_at: Path | None = None
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
@@ -428,33 +429,6 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
         grid_picture(images, scale=legible(images)).save(path)
     elif data.space.shape == (2,):
         scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)
-
-
-def _check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
-    made = recipe.method.space
-    space = data.space.with_labels(bool(made.classes))
-    # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
-    units = () if isinstance(recipe.method, Preparing) else ("mean", "std")
-    for name in ("shape", "classes", "columns", *units, "low", "high"):
-        mine, theirs = getattr(made, name), getattr(space, name)
-        if not (_close(mine, theirs, space) if name in ("mean", "std") else mine == theirs):
-            what = "rows of shape" if name == "shape" else f"data whose {name} is"
-            raise UsageError(
-                f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
-                "Make the recipe from data.space."
-            )
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
-
-
-def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
-    """Equal to the rounding of another machine's sums."""
-    return all(abs(a - b) <= 1e-6 * (std + abs(b)) for a, b, std in zip(mine, theirs, space.std, strict=True))
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _parts(training: Training, method: Method) -> list[slice]:

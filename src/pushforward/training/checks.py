@@ -1,0 +1,45 @@
+"""What is checked before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pushforward.data import Dataset, Space
+from pushforward.errors import UsageError
+from pushforward.methods.method import Preparing
+from pushforward.recipes import Recipe
+
+__all__ = ["check_fit"]
+
+
+def check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
+    """Refuse a method that was made for another space than the data's, or settings that cannot be.
+
+    Raises:
+        UsageError: Saying what does not fit.
+    """
+    made = recipe.method.space
+    space = data.space.with_labels(bool(made.classes))
+    # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
+    units = () if isinstance(recipe.method, Preparing) else ("mean", "std")
+    for name in ("shape", "classes", "columns", *units, "low", "high"):
+        mine, theirs = getattr(made, name), getattr(space, name)
+        if not (_close(mine, theirs, space) if name in ("mean", "std") else mine == theirs):
+            what = "rows of shape" if name == "shape" else f"data whose {name} is"
+            raise UsageError(
+                f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
+                "Make the recipe from data.space."
+            )
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise UsageError(f"--checkpoint-every needs at least 1 step, got {checkpoint_every}.")
+
+
+def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
+    """Equal to the rounding of another machine's sums."""
+    return all(abs(a - b) <= 1e-6 * (std + abs(b)) for a, b, std in zip(mine, theirs, space.std, strict=True))
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

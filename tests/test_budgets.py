@@ -1,0 +1,229 @@
+"""Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a resumed run repeats."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from laws import recipe_for, space_data
+from test_training import assert_same, final_state
+
+import pushforward as pf
+from pushforward.errors import CheckpointError, Diverged
+from pushforward.training import Budget, Silent, checkpoint
+from pushforward.training.budget import SETTLE, Clock
+from pushforward.training.start import prepare, reopen
+
+STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.05)]
+"""Budgets and seconds a step at the start."""
+SPEEDS = {"steady": lambda used: 1.0, "drift": lambda used: 1 + used, "waves": lambda used: 1 + int(12 * used) % 2}
+for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):
+    SPEEDS[f"half from {_at}"] = lambda used, at=_at: 1.0 if used < at else 2.0
+    SPEEDS[f"double from {_at}"] = lambda used, at=_at: 1.0 if used < at else 0.5
+
+
+def simulate(limit, base, speed, jitter=0.0, warmup=100):
+    """The clock at the end, and (progress, rate) before each step."""
+    clock, noise, path = Clock(Budget(seconds=limit), 1), random.Random(0), []
+    while not clock.done:
+        path.append((clock.progress, clock.rate(warmup, 1 / 3, 0.01)))
+        clock.tick(base * speed(clock.seconds / limit) * math.exp(jitter * noise.gauss(0, 1)))
+    return clock, np.array(path)
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize(("limit", "base"), STEPS)
+def test_training_ends_within_3_percent_of_its_seconds(limit, base, speed):
+    clock, path = simulate(limit, base, SPEEDS[speed])
+    assert clock.seconds == pytest.approx(limit, rel=0.03)
+    assert (np.diff(path[:, 0]) >= 0).all()
+    assert clock.progress == 1
+
+
+@pytest.mark.parametrize(("limit", "base"), STEPS)
+def test_steps_that_vary_move_the_end_little(limit, base):
+    clock, _ = simulate(limit, base, SPEEDS["half from 0.5"], jitter=0.2)
+    assert clock.seconds == pytest.approx(limit, rel=0.03)
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize(("limit", "base"), STEPS)
+def test_the_rate_is_a_continuous_function_of_progress(limit, base, speed):
+    """In the fall it never rises, and it moves no faster than a cosine does, whenever the number of steps is corrected."""
+    progress, rate = simulate(limit, base, SPEEDS[speed])[1].T
+    falls = progress[1:] > SETTLE
+    change = np.diff(rate)
+    assert (change[falls] <= 1e-12).all()
+    assert (abs(change[falls]) <= math.pi / 2 * 3 * np.diff(progress)[falls] + 1e-12).all()
+    plateau = (progress > 0.2) & (progress < SETTLE)
+    assert (rate[plateau] == 1).all()
+    assert (change[: int(plateau.argmax())] >= 0).all()
+
+
+def test_few_slow_steps_are_not_starved():
+    """At one second a step the warm-up of 100 steps would take all of 60 seconds."""
+    seconds = simulate(60.0, 1.0, SPEEDS["steady"])[1][:, 1].mean()
+    clock, rates = Clock(Budget(steps=60), 1), []
+    while not clock.done:
+        rates.append(clock.rate(100, 1 / 3, 0.01))
+        clock.tick(1.0)
+    assert np.mean(rates) == pytest.approx(0.80, abs=0.01)
+    assert seconds == pytest.approx(np.mean(rates), abs=0.03)
+
+
+def test_a_slow_first_step_and_a_stall_do_not_end_the_warm_up():
+    clock, rates = Clock(Budget(seconds=60.0), 1), []
+    for step in range(12):
+        rates.append(clock.rate(100, 1 / 3, 0.01))
+        clock.tick({0: 8.0, 6: 8.0}.get(step, 0.1))
+    assert max(rates) <= 13 * 0.1 / 6
+
+
+def test_on_a_steady_machine_the_number_of_steps_is_fixed_once():
+    clock, _ = simulate(600.0, 0.05, SPEEDS["steady"], jitter=0.2)
+    assert [stage.total for stage in clock.stages] == [clock.total]
+    assert clock.stages[0].progress == pytest.approx(SETTLE, abs=1e-3)
+
+
+def test_a_budget_that_is_used_up_is_done():
+    clock = Clock(Budget(seconds=10.0), 1)
+    clock.step, clock.seconds = 7, 10.5
+    assert clock.done
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Deadly(Silent):
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, name, clock, samples, losses):
+        if clock.step == self.step:
+            raise Killed
+
+
+def slower(step, at=140):
+    """Seconds of a step: the machine's speed halves at a step."""
+    return 0.3 if step < at else 0.6
+
+
+@pytest.fixture
+def seconds_of(monkeypatch):
+    """Sets how long a step takes, as a function of its number."""
+    tick = Clock.tick
+
+    def use(seconds):
+        monkeypatch.setattr(Clock, "tick", lambda clock, measured: tick(clock, seconds(clock.step)))
+
+    return use
+
+
+def trained(out, seconds_of, seconds=slower, kill=None):
+    seconds_of(seconds)
+    data = space_data((2,), labels=False)
+    progress = None if kill is None else Deadly(kill)
+    if out.exists():
+        trainer = reopen(out, data=data, progress=progress)
+    else:
+        trainer = prepare(recipe_for("flow", data), data, seconds=60.0, out=out, progress=progress)
+    trainer.advance()
+    return trainer
+
+
+def stages(folder):
+    return json.loads((folder / "stages.json").read_text())["stages"]
+
+
+def losses(folder):
+    return [row["loss"] for row in pf.load(folder).losses()]
+
+
+def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
+    """The resumed process is 2 % slower, so that forecasts made anew would differ, and none need be corrected."""
+    whole = trained(tmp_path / "whole", seconds_of)
+    recorded = stages(tmp_path / "whole")
+    assert len(recorded) > 2
+    assert whole.clock.seconds == pytest.approx(60, rel=0.03)
+    for number in (1, 2, len(recorded)):
+        out = tmp_path / str(number)
+        with pytest.raises(Killed):
+            trained(out, seconds_of, kill=recorded[number - 1]["step"] + 1)
+        assert stages(out) == recorded[:number]
+        again = trained(out, seconds_of, lambda step: 1.02 * slower(step))
+        assert stages(out)[:number] == recorded[:number]
+        assert again.clock.seconds == pytest.approx(60, rel=0.03)
+        same = min([entry["step"] for entry in (*recorded[number:], *stages(out)[number:])], default=None)
+        assert losses(out)[:same] == losses(tmp_path / "whole")[:same]
+    assert again.clock.total == whole.clock.total
+    assert_same(final_state(tmp_path / "whole"), final_state(out))
+
+
+def test_the_step_at_which_steps_are_fixed_is_saved(tmp_path, seconds_of):
+    with pytest.raises(Killed):
+        trained(tmp_path / "run", seconds_of, kill=137)
+    first = stages(tmp_path / "run")[0]["step"]
+    assert first == 134
+    assert reopen(tmp_path / "run", data=space_data((2,), labels=False)).clock.step == first
+
+
+def test_a_stage_without_its_checkpoint_is_forecast_again(tmp_path, seconds_of, monkeypatch):
+    """What came before it was measured in seconds and cannot be repeated, so neither is it."""
+
+    def dies(*_, **__):
+        raise Killed
+
+    seconds_of(slower)
+    data = space_data((2,), labels=False)
+    trainer = prepare(recipe_for("flow", data), data, seconds=60.0, out=tmp_path / "run")
+    while trainer.clock.step < 133:
+        trainer.advance(1e-9)
+    monkeypatch.setattr(checkpoint, "save", dies)
+    with pytest.raises(Killed):
+        trainer.advance()
+    monkeypatch.undo()
+    old = stages(tmp_path / "run")
+    again = trained(tmp_path / "run", seconds_of, lambda step: 0.2)
+    assert stages(tmp_path / "run")[0] != old[0]
+    assert again.clock.seconds == pytest.approx(60, rel=0.03)
+
+
+def test_stages_of_a_training_that_was_given_up_are_not_repeated(tmp_path, seconds_of):
+    trained(tmp_path / "run", seconds_of)
+    path, older = tmp_path / "run" / "stages.json", stages(tmp_path / "run")
+    older[0]["total"] += 5
+    path.write_text(json.dumps({"format_version": 1, "stages": [*older, {"step": 10**6, "progress": 1.0, "total": 10**6}]}))
+    trainer = reopen(tmp_path / "run", data=space_data((2,), labels=False))
+    assert trainer.done
+    trainer.close()
+    path.write_text('{"stages": [{"steps": 4}]}')
+    with pytest.raises(CheckpointError, match=r"stages.json is damaged"):
+        reopen(tmp_path / "run", data=space_data((2,), labels=False))
+
+
+def test_finite_losses_before_one_that_is_not_are_logged(tmp_path):
+    data = space_data((2,), labels=False)
+    trainer = prepare(recipe_for("flow", data), data, steps=9, out=tmp_path / "run")
+    play = trainer.method.losses
+
+    def spoiled(batch, now):
+        for player, loss in play(batch, now):
+            yield player, loss * (math.nan if now.samples == 6 * 16 else 1)
+
+    trainer.method.losses = spoiled
+    with pytest.raises(Diverged, match="step 7"):
+        trainer.advance()
+    assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4, 5, 6]
+    assert math.isfinite(trainer.losses["denoiser"])
+
+
+def test_training_leaves_the_callers_generator_alone(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    data = space_data((1, 8, 8), labels=False)
+    pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "run")
+    pf.resume(tmp_path / "run", data=data, steps=3)
+    assert torch.equal(torch.get_rng_state(), before)
