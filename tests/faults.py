@@ -352,6 +352,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
         ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
     ],
+    "report/captions.py": [
+        ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
+    ],
     "report/charts.py": [
         ("bool((xs == np.round(xs)).all())", "False", "report"),
         ("bool((xs == np.round(xs)).all())", "True", "report"),
@@ -460,6 +463,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
         ("    check_spec(folder, content, checkpoints.read_state(where))\n", "", "training"),
         ('restore(trainer.average.method, found.tensors["average"], found.folder)', "pass", "training"),
+    ],
+    "evaluation/cost.py": [
+        ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
+        ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
+    ],
+    "evaluation/guess.py": [
+        ("if not (held & ~used).any() else 256", "", "cost"),
+    ],
+    "training/memory.py": [
+        ("most = max(most, held)", "most = held", "cost"),
+    ],
+    "report/speeds.py": [
+        ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
     "evaluation/compare.py": [
         ("except Diverged as error:", "except KeyError as error:", "training"),
