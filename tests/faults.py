@@ -400,6 +400,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
         ("module.load_state_dict(parts[name].state_dict())", "pass", "encoded"),
     ],
+    "report/captions.py": [
+        ("beyond[-1] + 1 if beyond else 0", "beyond[0] + 1 if beyond else 0", "report"),
+    ],
     "report/charts.py": [
         ("bool((xs == np.round(xs)).all())", "False", "report"),
         ("bool((xs == np.round(xs)).all())", "True", "report"),
@@ -490,6 +493,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("checkpoints.write_text(path, kept)", "path.write_text(kept)", "training"),
     ],
     "training/memory.py": [
+        ("most = max(most, held)", "most = held", "cost"),
         ('.write_text("5")', '.write_text("1")', "training"),
     ],
     "recipes/recipe.py": [
@@ -531,6 +535,16 @@ FAULTS: dict[str, list[Fault]] = {
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
         ("            discard(folder, lock)\n", "", "budgets run_folders"),
         ('restore(trainer.average.method, found.tensors["average"], found.folder)', "pass", "training"),
+    ],
+    "evaluation/cost.py": [
+        ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
+        ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
+    ],
+    "evaluation/guess.py": [
+        ("if not (held & ~used).any() else 256", "", "cost"),
+    ],
+    "report/speeds.py": [
+        ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
     "evaluation/compare.py": [
         ("except Diverged as error:", "except KeyError as error:", "training"),

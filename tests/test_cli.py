@@ -324,7 +324,9 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 def test_evaluate_warns_as_reports_do(here, capsys):
     code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1")
     assert code == 0
-    assert "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
+    assert (
+        "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
+    )
     found = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["worries"]
     assert any(one.startswith("Only 25 samples") for one in found)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from pushforward.transports import Flow, Transport, inner_of, with_inner
 __all__ = [
     "Timing",
     "flops",
+    "megabytes",
     "named_parameters",
     "parameters",
     "peak_memory",
+    "sampling_costs",
     "sampling_memory",
     "seconds_per_sample",
     "time_in_turns",
@@ -180,3 +183,48 @@ def _in_few_steps(transport: Transport) -> Transport:
         return transport
     grid = flow.grid if flow.grid is None or isinstance(flow.grid, str) else "time"
     return with_inner(transport, flow.with_solver(flow.solver, FEW_STEPS, grid))
+
+
+def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, dict[str, Any]]:
+    """What sampling costs each model, as the field ``sampling`` of a report holds it.
+
+    Args:
+        models: By name; they are timed in turns.
+        most: Samples made at a time, at most where time and exactly where memory is measured.
+    """
+    timings = time_in_turns({name: partial(_batch, one) for name, one in models.items()}, most)
+    return {
+        name: {
+            **_solver(transport),
+            "calls": transport.calls,
+            "seconds_per_sample": timings[name].seconds,
+            "timing": timings[name].described(),
+            "flops_per_sample": flops(partial(_batch, transport, 1)),
+            "memory": {"mb": megabytes(sampling_memory(transport, most)), "batch": most},
+        }
+        for name, transport in models.items()
+    }
+
+
+def _batch(transport: Transport, n: int) -> torch.Tensor:
+    return transport.sample(n, batch=n)
+
+
+def megabytes(count: int | None) -> float | None:
+    """Bytes in units of 2^20; None stays None."""
+    return None if count is None else count / 2**20
+
+
+def _solver(transport: Transport) -> dict[str, Any]:
+    flow = inner_of(transport)
+    return {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
+
+
+def _title(transport: Flow) -> str:
+    return type(transport.solver).__name__ + _grid_title(transport.grid)
+
+
+def _grid_title(grid: str | Sequence[float] | None) -> str:
+    if grid is None:
+        return ""
+    return f", {grid} grid" if isinstance(grid, str) else ", grid of its own"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,24 +180,12 @@ class Judge:
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
         if curve and isinstance(model, Run):
             pictures["codes"] = code_pictures(model, self.data)
-            content["training"]["memory_mb"] = _megabytes(training_memory(model, self.data))
+            content["training"]["memory_mb"] = cost.megabytes(training_memory(model, self.data))
         return content, pictures
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, dict[str, Any]]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
-        most = AT_ONCE[self.data.space.kind]
-        timings = cost.time_in_turns({name: partial(_batch, one) for name, one in models.items()}, most)
-        return {
-            name: {
-                **_solver(transport),
-                "calls": transport.calls,
-                "seconds_per_sample": timings[name].seconds,
-                "timing": timings[name].described(),
-                "flops_per_sample": cost.flops(lambda transport=transport: transport.sample(1)),
-                "memory": {"mb": _megabytes(cost.sampling_memory(transport, most)), "batch": most},
-            }
-            for name, transport in models.items()
-        }
+        return cost.sampling_costs(models, AT_ONCE[self.data.space.kind])
 
     def _curve(self, transport: Transport, scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Fréchet distance and coverage against network calls, for as many steps as the time allows.
@@ -257,29 +244,6 @@ def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
 
     abouts = [part.about for name, part in registry().items() if wanted is None or {name, *part.scores} & set(wanted)]
     return {name: row["without"] for about in abouts for name, row in about.items() if "without" in row}
-
-
-def _batch(transport: Transport, n: int) -> torch.Tensor:
-    return transport.sample(n, batch=n)
-
-
-def _megabytes(count: int | None) -> float | None:
-    return None if count is None else count / 2**20
-
-
-def _solver(transport: Transport) -> dict[str, Any]:
-    flow = inner_of(transport)
-    return {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
-
-
-def _title(transport: Flow) -> str:
-    return type(transport.solver).__name__ + _grid_title(transport.grid)
-
-
-def _grid_title(grid: str | Sequence[float] | None) -> str:
-    if grid is None:
-        return ""
-    return f", {grid} grid" if isinstance(grid, str) else ", grid of its own"
 
 
 def _of_run(run: Run) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pushforward.report.words import verdict
 __all__ = ["sentences", "text"]
 
 WIDTH = 100
+NOTE = """Mean ± spread. * is ahead of every other by more than two spreads of the difference."""
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -24,7 +25,7 @@ def text(content: Mapping[str, Any]) -> str:
     cards = tables.scorecards(content)
     parts = [sentences(verdict(content)), *(f"{heading}\n{_table(table)}" for heading, table in cards)]
     if cards:
-        parts.append("\n".join(textwrap.wrap(tables.score_note(content), WIDTH)))
+        parts.append(NOTE)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -38,8 +39,7 @@ def _table(table: tables.Table) -> str:
     lines = [["", *(column.label for column in table.columns)]]
     lines += [[row.name, *(_short(cell) for cell in row.cells)] for row in table.rows]
     turned = [list(column) for column in zip(*lines, strict=True)]
-    best = any(cell.best for row in table.rows for cell in row.cells)
-    return "\n".join([min(_aligned(lines), _aligned(turned), key=lambda text: text.index("\n")), *(["* best"] if best else [])])
+    return min(_aligned(lines), _aligned(turned), key=lambda text: text.index("\n"))
 
 
 def _short(cell: tables.Cell) -> str:

@@ -32,7 +32,7 @@ def check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> No
                 "Make the recipe from data.space."
             )
     if checkpoint_every is not None and checkpoint_every < 1:
-        raise UsageError(f"--checkpoint-every needs at least 1 step, got {checkpoint_every}.")
+        raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
 
 
 def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:

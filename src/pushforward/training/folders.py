@@ -106,7 +106,7 @@ def _taken(folder: Path) -> UsageError | CheckpointError:
             break
         time.sleep(0.02)
     advice = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
-    return UsageError(f"{folder} exists already. Choose another --out{advice}")
+    return UsageError(f"{folder} exists already. Choose another `out`{advice}")
 
 
 def _young(folder: Path) -> bool:
@@ -129,5 +129,5 @@ def _locked(folder: Path) -> bool:
 def _busy(folder: Path) -> CheckpointError:
     return CheckpointError(
         f"{folder} is being trained at this moment, by another process or another trainer of this one. Wait until that "
-        "training ends, or choose another --out for a new one."
+        "training ends, or choose another `out` for a new one."
     )
