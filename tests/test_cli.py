@@ -278,11 +278,12 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     content = json.loads(out)
     assert sorted(row["name"] for row in content["entrants"]) == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
-    code, out, err = run(
-        capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t", "--json"
-    )
+    code, out, err = run(capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t")
     assert code == 0, err
-    assert json.loads(out)["data"]["name"] == "table"
+    assert json.loads(Path("t/report.json").read_text())["data"]["name"] == "table"
+    assert out.startswith("- ")
+    assert re.search(r"^vae +[0-9]", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "t/report.html"
 
 
 def test_compare_takes_the_data_that_says_most(here, capsys):

@@ -42,17 +42,17 @@ def _table(table: Table, width: int) -> str:
     names = ["", *(row.name for row in table.rows)]
     columns = []
     for i, column in enumerate(table.columns):
-        cells = [row.cells[i] for row in table.rows]
+        scores = [row.cells[i] for row in table.rows]
         columns.append(
-            [column.label, *(f"{c.value}{f' ± {c.spread}' if c.spread else ''}{' *' if c.best else '  '}" for c in cells)]
+            [column.label, *(f"{c.value}{f' ± {c.spread}' if c.spread else ''}{' *' if c.best else '  '}" for c in scores)]
         )
-    longest = max(len(cell) for column in columns for cell in column)
+    longest = max(len(cell) for lines in columns for cell in lines)
     first = min(max(map(len, names)), max(SHORTENED, width // 4), max(12, width - longest - 2))
     blocks: list[list[list[str]]] = [[]]
-    for column in columns:
-        if blocks[-1] and first + sum(2 + _wide(one) for one in [*blocks[-1], column]) > width:
+    for cells in columns:
+        if blocks[-1] and first + sum(2 + _wide(others) for others in [*blocks[-1], cells]) > width:
             blocks.append([])
-        blocks[-1].append(column)
+        blocks[-1].append(cells)
     return "\n\n".join(
         _block([textwrap.shorten(name, first, placeholder="…") for name in names], block, first) for block in blocks
     )
