@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from pushforward.cli import comparing, main
-from pushforward.cli.scorecard import scorecard
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
 from pushforward.outputs import write_samples
+from pushforward.report.text import text as as_text
 from pushforward.training import load
 
 TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
@@ -354,7 +354,7 @@ def test_a_comparison_is_readable_at_any_width(width):
     metrics = {
         metric: {"label": label, "better": "lower", "floor": {"mean": 0.1, "spread": 0.001}} for metric, label in names.items()
     }
-    text = scorecard({"entrants": rows, "metrics": metrics, "settings": {"n": 500}}, width)
+    text = as_text({"entrants": rows, "metrics": metrics, "settings": {"n": 500}}, width)
     assert max(map(len, text.splitlines())) <= width
     assert "best quality" in text
     for label in names.values():

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from pushforward.cli.options import amounts, changes_of, check_plugins, device_of, recipe_of, settings_of, source, words
-from pushforward.cli.scorecard import scorecard
 from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, command, say, show
 from pushforward.cli.training import announce, asked_for, nothing_left, train_all
 from pushforward.errors import UsageError, did_you_mean
@@ -145,7 +144,7 @@ def compare(
     told = spent if fresh else None
     report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()])
     report.save_all(folder)
-    show(report.content, json, lambda content: f"{scorecard(content)}\n\n{folder}/report.html")
+    show(report.content, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
 def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:

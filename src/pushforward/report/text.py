@@ -1,55 +1,72 @@
-"""Verdict and scores as plain text, for a terminal."""
+"""Verdict and scores as plain text, within the width of a terminal."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report import tables
-from pushforward.report.readings import Sentence
+from pushforward.report.tables import Table
 from pushforward.report.words import verdict
 
-__all__ = ["sentences", "text"]
+__all__ = ["text"]
 
-WIDTH = 100
-NOTE = """Mean ± spread. * is ahead of every other by more than two spreads of the difference."""
+NARROW, WIDE = 60, 120
+"""The least and the greatest width of the text."""
+SHORTENED = 20
+"""Longer names of models give way where a line is short."""
 
 
-def text(content: Mapping[str, Any]) -> str:
+def text(content: Mapping[str, Any], width: int | None = None) -> str:
     """The verdict, then a table for each group of scores.
 
     Args:
         content: As `pushforward.report.report` describes.
+        width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
     """
+    width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
+    parts = ["\n".join(textwrap.fill(one.text, width, initial_indent="- ", subsequent_indent="  ") for one in verdict(content))]
     cards = tables.scorecards(content)
-    parts = [sentences(verdict(content)), *(f"{heading}\n{_table(table)}" for heading, table in cards)]
+    parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
+    if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
+        parts.append("* best, by more than two spreads")
     if cards:
-        parts.append(NOTE)
-    return "\n\n".join(part for part in parts if part)
+        parts.append("\n".join(textwrap.wrap(tables.score_note(content), width)))
+    return "\n\n".join(part for part in parts if part.strip())
 
 
-def sentences(found: Sequence[Sentence]) -> str:
-    """One bullet for each sentence, wrapped."""
-    return "\n".join(textwrap.fill(one.text, WIDTH, initial_indent="- ", subsequent_indent="  ") for one in found)
-
-
-def _table(table: tables.Table) -> str:
-    """Models in rows, or in columns where that is narrower; ratios are left out."""
-    lines = [["", *(column.label for column in table.columns)]]
-    lines += [[row.name, *(_short(cell) for cell in row.cells)] for row in table.rows]
-    turned = [list(column) for column in zip(*lines, strict=True)]
-    return min(_aligned(lines), _aligned(turned), key=lambda text: text.index("\n"))
-
-
-def _short(cell: tables.Cell) -> str:
-    return cell.value + (f" ± {cell.spread}" if cell.spread else "") + (" *" if cell.best else "")
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Names to the left, numbers to the right; every line has the same length."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
+def _table(table: Table, width: int) -> str:
+    """Rows of models and columns of scores; columns that do not fit beside the others follow below."""
+    names = ["", *(row.name for row in table.rows)]
+    columns = []
+    for i, column in enumerate(table.columns):
+        scores = [row.cells[i] for row in table.rows]
+        columns.append(
+            [column.label, *(f"{c.value}{f' ± {c.spread}' if c.spread else ''}{' *' if c.best else '  '}" for c in scores)]
+        )
+    longest = max(len(cell) for lines in columns for cell in lines)
+    first = min(max(map(len, names)), max(SHORTENED, width // 4), max(12, width - longest - 2))
+    blocks: list[list[list[str]]] = [[]]
+    for cells in columns:
+        if blocks[-1] and first + sum(2 + _wide(others) for others in [*blocks[-1], cells]) > width:
+            blocks.append([])
+        blocks[-1].append(cells)
+    return "\n\n".join(
+        _block([textwrap.shorten(name, first, placeholder="…") for name in names], block, first) for block in blocks
     )
+
+
+def _wide(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _block(names: Sequence[str], columns: Sequence[Sequence[str]], first: int) -> str:
+    lines = []
+    for i, name in enumerate(names):
+        cells = [
+            column[i].rjust(_wide(column)) if i else column[i].rstrip().rjust(_wide(column) - 2) + "  " for column in columns
+        ]
+        lines.append("  ".join([name.ljust(first), *cells]).rstrip())
+    return "\n".join(lines)
