@@ -71,7 +71,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
     "data/dataset.py": [
-        ("    train, removed = _without_copies(train, held_out)\n", "    removed = 0\n", "held_out"),
+        ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
         ("labels, self.hashes[index])", "labels)", "held_out"),
     ],

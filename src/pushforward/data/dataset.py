@@ -216,6 +216,7 @@ def build(
         DataError: fewer than two rows.
         UsageError: a limit below 1.
     """
+    scaled = train.source_hashes is not None
     if held_out is None:
         held = held_out_rows(train.hashes, train.labels, held_out_count)
         keep = np.ones(len(train), dtype=bool)
@@ -223,7 +224,7 @@ def build(
         train, held_out = train.take(keep), train.take(held)
     if not len(train) or not len(held_out):
         raise DataError(f"{len(train)} training and {len(held_out)} held-out rows: both splits need at least one.")
-    train, removed = _without_copies(train, held_out)
+    train, removed = _without_copies(train, held_out, scaled)
     if limit is not None:
         if limit < 1:
             raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
@@ -235,13 +236,15 @@ def build(
     return Dataset(name, space, train, held_out, removed=removed, **extra)
 
 
-def _without_copies(train: Split, held_out: Split) -> tuple[Split, int]:
+def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
     """The training rows that equal no held-out row, and how many did; atoms of the distribution stay.
+
+    Scaled rows are compared as they are now, others by the hashes that are known.
 
     Raises:
         DataError: none is left.
     """
-    here, there = (split.hashes if split.source_hashes is None else row_hashes(split.x) for split in (train, held_out))
+    here, there = (row_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
     copies = np.isin(here, there)
     if not copies.any():
         return train, 0
