@@ -30,7 +30,7 @@ COLUMNS, COMPONENTS = 16, 6
 SIZES = {"digits": (1077, 360), "mnist": (10_000, 2000), **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)}}
 SIZES["mixture-720-unlabelled"] = SIZES["mixture-720"]
 """Training and held-out rows; as many are unseen as are held out."""
-SPLITS = {"digits": 8, "mnist": 3, "mixture-720": 10, "mixture-2000": 12, "mixture-8000": 12, "mixture-720-unlabelled": 10}
+SPLITS = {"digits": 7, "mnist": 3, "mixture-720": 10, "mixture-2000": 8, "mixture-8000": 8, "mixture-720-unlabelled": 10}
 
 
 def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
