@@ -19,7 +19,7 @@ from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
-from pushforward.training.folders import claim, discard, hold
+from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
@@ -130,11 +130,11 @@ def prepare(
     budget = _budget(steps, samples, seconds)
     options |= {"seed": seed, "plugins": [Path(path) for path in plugins], "asked": asked, "init": init}
     options |= {"init_step": init_step, "from_seed": from_seed}
-    folder, lock = claim(out, data.name, made.name)
+    claimed = claim(out, data.name, made.name)
     try:
-        trainer = Trainer(made, data, budget, out=folder, lock=lock, **options)
+        trainer = Trainer(made, data, budget, out=claimed.folder, lock=claimed.lock, **options)
     except BaseException:
-        discard(folder, lock)
+        claimed.discard()
         raise
     _TRAINED.update([*made.method.modules(), *trainer.average.method.modules()])
     return trainer
