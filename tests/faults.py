@@ -533,7 +533,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
         ("check_spec(folder, content, checkpoints.read_state(where))", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
-        ("            discard(folder, lock)\n", "", "budgets run_folders"),
+        ("        claimed.discard()\n", "", "budgets run_folders"),
         ('restore(trainer.average.method, found.tensors["average"], found.folder)', "pass", "training"),
     ],
     "evaluation/cost.py": [

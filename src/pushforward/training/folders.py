@@ -7,9 +7,11 @@ process and host into the file in their place.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -17,7 +19,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["claim", "discard", "free_folder", "hold", "new_folder"]
+__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder"]
 
 _FILE = ".lock"
 _WAIT = 5.0
@@ -65,17 +67,36 @@ def new_folder(wanted: str | Path | None, data: str, recipe: str) -> Path:
         return folder
 
 
-def claim(wanted: str | Path | None, data: str, recipe: str) -> tuple[Path, BaseFileLock | None]:
+@dataclass(frozen=True)
+class Claim:
+    """A new run's folder, made and locked.
+
+    Args:
+        folder: The folder.
+        lock: Its lock; see `hold`.
+        parents: The folders above it that were made for it, the nearest first.
+    """
+
+    folder: Path
+    lock: BaseFileLock | None
+    parents: tuple[Path, ...]
+
+    def discard(self) -> None:
+        """Remove what was made, for a training that could not be set up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run has come into one of them
+            for parent in self.parents:
+                parent.rmdir()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def claim(wanted: str | Path | None, data: str, recipe: str) -> Claim:
     """Make a new run's folder and lock it; see `new_folder` and `hold`."""
+    above = free_folder(wanted, data, recipe).parents
+    missing = tuple(parent for parent in above if not parent.exists())
     folder = new_folder(wanted, data, recipe)
-    return folder, hold(folder)
-
-
-def discard(folder: Path, lock: BaseFileLock | None) -> None:
-    """Remove a folder that was claimed and could not be used."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if lock is not None:
-        lock.release()
+    return Claim(folder, hold(folder), missing)
 
 
 def hold(folder: Path) -> BaseFileLock | None:

@@ -21,7 +21,7 @@ from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
-from pushforward.training.folders import claim, discard, hold
+from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
 from pushforward.training.lineage import earlier_split
@@ -128,11 +128,11 @@ def prepare(
     options |= {"init_step": init_step, "from_seed": from_seed}
     options["device"] = device_named(options.get("device", "cpu"))
     options["augment"] = names_of(options.get("augment", ()))
-    folder, lock = claim(out, rows.name, made.name)
+    claimed = claim(out, rows.name, made.name)
     try:
-        trainer = Trainer(made, rows, budget, out=folder, lock=lock, **options)
+        trainer = Trainer(made, rows, budget, out=claimed.folder, lock=claimed.lock, **options)
     except BaseException:
-        discard(folder, lock)
+        claimed.discard()
         raise
     _TRAINED.update([*made.method.modules(), *trainer.average.method.modules()])
     return trainer

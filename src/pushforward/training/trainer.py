@@ -130,7 +130,7 @@ class Trainer:
             "from_seed": from_seed,
         }
         if lock is None:
-            lock = claim(out, data.name, recipe.name)[1] if content is None else hold(out)
+            lock = claim(out, data.name, recipe.name).lock if content is None else hold(out)
         self._lock, self._open = lock, True
         self._closed_at: Path | None = None
         if content is not None:
