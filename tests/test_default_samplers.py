@@ -32,7 +32,7 @@ def test_default_samplers(name, kind):
 @pytest.mark.parametrize("name", ["flow", "ddpm", "edm"])
 @pytest.mark.parametrize("std", [0.1, 0.05])
 def test_default_samplers_keep_the_width_of_narrow_modes(name, std):
-    """Eight narrow Gaussians with unit variance in all, and their exact denoiser: the sampler alone is at fault for what is lost."""
+    """Eight narrow Gaussians of unit variance together, and their exact denoiser: what is lost is lost by the sampler."""
     method = recipe_for(name, space_data((2,), labels=False)).method
     exact = ring(method.denoiser.path, modes=8, radius=math.sqrt(2), std=std)
     z = torch.randn(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
