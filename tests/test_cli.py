@@ -513,9 +513,27 @@ def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, install
     assert code == 0
     (((entrants,), options),) = compared
     assert entrants == ("gan", "vae", "ddpm", "flow")
-    expected = ("moons", "small") if words else ("mnist-5k", "tiny") if installed else ("digits", "small")
-    assert (options["data"], options["size"]) == expected
+    assert options["data"] == ("moons" if words else "mnist-5k" if installed else "digits")
+    tiny = {"vae": "tiny", "ddpm": "tiny", "flow": "tiny"}
+    assert (options["size"], options["sizes"]) == (None, tiny if installed and not words else None)
     assert ("pip install 'pushforward[demo]'" in err) == (not words and not installed)
+
+
+def test_compare_gives_recipes_sizes_of_their_own(here, monkeypatch):
+    chosen = {}
+
+    def recipe(name, data, size, *rest):
+        chosen[name] = size
+        return recipe_of(name, data, "tiny", *rest)
+
+    recipe_of = comparing.recipe_of
+    monkeypatch.setattr(comparing, "recipe_of", recipe)
+    monkeypatch.setattr(comparing, "train_all", lambda trainers, turns: sys.exit(0))
+    with pytest.raises(SystemExit):
+        comparing.compare(("gan", "vae"), data="moons", steps="1", size="base", sizes={"vae": "tiny"}, out="sizes")
+    assert chosen == {"gan": "base", "vae": "tiny"}
+    asked = [json.loads((here / "sizes" / name / "spec.json").read_text())["asked"]["size"] for name in ("gan", "vae")]
+    assert asked == ["base", "tiny"]
 
 
 def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
