@@ -131,11 +131,9 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
     text = table(head, body)
     text += '\n\nMeans ± standard deviations over splits. "Off by" is the mean of floor minus unseen over its standard error, '
     text += "paired by split; ! where it is more than two, which with so few splits happens by chance in 8 to 18 % of the rows. "
-    text += "Near-copies are counted by the new rule in both. A first look had 6, 8 and 4 splits of digits, mixture-2000 and "
-    text += (
-        "mixture-8000; after it, of 36 scores 2 were off by more than two (Fréchet distance and KID of mixture-8000, -2.4 and "
-    )
-    text += "-3.0), and splits were added.\n"
+    text += "Near-copies are counted by the new rule in both. A first look had 6, 8 and 4 splits of digits, mixture-2000 "
+    text += "and mixture-8000; after it, of 36 scores 2 were off by more than two (Fréchet distance and KID of the latter, -2.4 "
+    text += "and -3.0), and splits were added.\n"
     for rule, (total, errors, wide) in counts.items():
         text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
         text += f"{wide} by more than two spreads of the difference in one split."

@@ -131,11 +131,12 @@ def test_the_principal_axes_of_wide_data_are_nearly_exact():
 
 
 @pytest.mark.parametrize("truth", [None, Truth(np.zeros((2, 7)), 1.0, np.ones(2) / 2)])
-def test_toys_are_compared_as_they_are(truth):
+def test_toys_are_compared_as_they_are(truth, tmp_path):
     d = 2 if truth is None else 7
     x, labels = vectors(d=d)
     data = dataset(x, labels, truth=truth)
-    found = fit_features(data, cache=False)
+    found = fit_features(data, cache=tmp_path)
+    assert len(found.halves.drawn) == len(data.train) == len(fit_features(data, cache=tmp_path).halves.fitted)
     assert found.kind == "raw"
     assert found.dims(10) == d
     assert found.classifies, "labelled toys still have a classifier"

@@ -204,7 +204,7 @@ def fit_on(dataset: Dataset, rows: Halves, kind: Kind, key: str, seed: int = 0) 
     axes = np.eye(base.shape[1]) if kind == "raw" else _principal(base - mean)
     scale = np.sqrt(total) if total > 0 else 1.0
     tensors |= {"mean": torch.from_numpy(mean), "axes": torch.from_numpy(np.ascontiguousarray(axes / scale))}
-    tensors |= {"fitted": torch.from_numpy(rows.fitted), "drawn": torch.from_numpy(rows.drawn)}
+    tensors |= {"fitted": torch.from_numpy(rows.fitted), "drawn": torch.tensor(rows.drawn)}
     judged = network is not None and dataset.held_out.labels is not None and len(dataset.held_out) > 0
     right = accuracy(network, space, dataset.held_out) if network is not None and judged else None
     return Features(space, kind, key, tensors, right)
