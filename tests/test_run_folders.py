@@ -179,8 +179,8 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
     recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
-        pf.fit(recipe, DATA, steps=1, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        pf.fit(recipe, DATA, steps=1, out=tmp_path / "above" / "run")
+    assert not (tmp_path / "above").exists()
 
 
 def test_a_name_that_is_taken_meanwhile_is_passed_over(tmp_path, monkeypatch):
