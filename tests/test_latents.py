@@ -275,7 +275,7 @@ def test_what_lies_beyond_the_bounds_is_no_error():
 def test_a_projection_that_cannot_be_is_refused():
     model, x = linear(), torch.zeros(2, 7)
     for refused, says in (
-        (lambda: project(flow(), x), "4 steps. Its `encode`"),
+        (lambda: project(flow(), x), "4 steps. Its method encode"),
         (lambda: project(model, x[:0]), "at least one row"),
         (lambda: project(model, x[0]), "shape"),
         (lambda: project(model, x[:, :5]), r"shape \(7,\)"),
