@@ -9,9 +9,10 @@ classifier trained on real digits. Every model is judged on 360 samples against 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
-from protocol import each, floors, mean_and_spread, table, train, write
+from protocol import each, floors, mean_and_spread, steps_in, table, train, write
 
 import numpy as np
 
@@ -32,14 +33,15 @@ def main() -> None:
     given = parser.parse_args()
     data = pf.data.load("digits")
     judge = Judge(data, 360, given.repeats)
-    cases = [(name, seed, given.seconds, given.repeats) for name in given.recipes for seed in range(given.seeds)]
+    steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in given.recipes}
+    cases = [(name, seed, steps[name], given.repeats) for name in given.recipes for seed in range(given.seeds)]
     report(each(one, cases, given.jobs), judge.baseline(), judge, given)
 
 
-def one(name: str, seed: int, seconds: float, repeats: int) -> dict[str, Any]:
+def one(name: str, seed: int, steps: int, repeats: int) -> dict[str, Any]:
     """Train a recipe and judge it."""
     data = pf.data.load("digits")
-    run = train(lambda: pf.recipes.named(name)(data.space), data, seconds, seed)
+    run = train(lambda: pf.recipes.named(name)(data.space), data, seed, steps=steps)
     scores, agreement = Judge(data, 360, repeats).scores(run.transport)
     values = {metric: scores[metric]["mean"] for metric in NAMES}
     found = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
@@ -69,7 +71,8 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
     )
     text = table(head, body)
     text += "\n\n"
-    text += f"Means ± standard deviation over {given.seeds} trainings of {given.seconds:g} s on one thread; "
+    text += f"Means ± standard deviation over {given.seeds} trainings with the steps that {given.seconds:g} s of processor time "
+    text += "allow on one thread; "
     text += f"{given.repeats} samplings each, n = 360, k = 5."
     write(
         "digits",

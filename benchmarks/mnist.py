@@ -1,4 +1,4 @@
-"""Five recipes on MNIST, ten minutes of one thread each.
+"""Five recipes on MNIST, ten minutes of one thread's processor time each.
 
     PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600] [--recipes flow gan] [--jobs 2] [--repeats 2]
 
@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, each, floors, mean_and_spread, table, train, write
+from protocol import RESULTS, each, floors, mean_and_spread, steps_in, table, train, write
 
 import numpy as np
 import torch
@@ -55,7 +56,9 @@ def main() -> None:
     folder = Path(given.runs)
     judge = Judge(data, COUNT, given.repeats)
     real = trained_on(pf.data.load("mnist", limit=COUNT))
-    each(trained, [(name, folder / name, given.seconds, given.seed) for name in given.recipes], given.jobs)
+    missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
+    steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in missing}
+    each(trained, [(name, folder / name, steps[name], given.seed) for name in missing], given.jobs)
     rows = each(judged, [(name, folder / name, given.repeats) for name in given.recipes], given.jobs)
     base = judge.baseline()["scores"]
     runs = {name: pf.load(folder / name) for name in given.recipes}
@@ -88,7 +91,8 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge:
     body.append(["real data (floor)", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""])
     body.append(["no network", "", "", "", *(mean_and_spread(base[m]["values"]) for m in NAMES), "", "", "", ""])
     text = table(head, body)
-    text += f"\n\nOne training of {given.seconds:g} s on one thread each, {given.jobs} at a time; {COUNT:,} samples in bfloat16, "
+    text += f"\n\nOne training each, with the steps that {given.seconds:g} s of processor time allow on one thread; "
+    text += f"{COUNT:,} samples in bfloat16, "
     text += f"mean ± standard deviation over {given.repeats} samplings. The classifier is trained on one of them."
     text += f"\n\n{BARS}"
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
@@ -123,11 +127,9 @@ def images_per_second(transports: dict[str, Any], rows: int = 64, repeats: int =
     return {name: rows / float(np.median(seconds)) for name, seconds in taken.items()}
 
 
-def trained(name: str, folder: Path, seconds: float, seed: int) -> None:
-    """Train a recipe, unless its finished run is there."""
-    if not (folder / "checkpoints").exists():
-        data = pf.data.load("mnist")
-        train(lambda: pf.recipes.named(name)(data.space), data, seconds, seed, folder)
+def trained(name: str, folder: Path, steps: int, seed: int) -> None:
+    data = pf.data.load("mnist")
+    train(lambda: pf.recipes.named(name)(data.space), data, seed, folder, steps=steps)
 
 
 class Kept:

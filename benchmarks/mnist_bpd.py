@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=16)
     given = parser.parse_args()
     data = pf.data.load("mnist", labelled=False)
-    run = pf.load(given.run) if given.run else train(lambda: pf.recipes.vdm(data.space), data, given.seconds, 0)
+    run = pf.load(given.run) if given.run else train(lambda: pf.recipes.vdm(data.space), data, 0, seconds=given.seconds)
     assert not run.space.classes, "the published numbers are those of models without labels"
     rows = []
     with network_precision(resolve_precision("auto", "cpu")):

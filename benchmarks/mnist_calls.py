@@ -72,7 +72,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     given = parser.parse_args()
     data = pf.data.load("mnist")
-    run = pf.load(given.run) if given.run else train(lambda: pf.recipes.ddpm(data.space, given.size), data, given.seconds, 0)
+    run = (
+        pf.load(given.run)
+        if given.run
+        else train(lambda: pf.recipes.ddpm(data.space, given.size), data, 0, seconds=given.seconds)
+    )
     name = f"mnist_calls_{given.size}"
     kept = Kept(run, name)
     kept.rows("straight path", lambda: straight(run))

@@ -6,6 +6,7 @@ import datetime
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
+from pushforward.precision import network_precision
 from pushforward.training import Run, Trainer
 from pushforward.training.log import read
 from pushforward.training.run import digest, machine
@@ -29,12 +31,34 @@ from pushforward.training.start import kept, prepare, reopen, seeded
 RESULTS = Path(__file__).parent / "results"
 
 
-def train(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int, folder: Path | None = None) -> Run:
-    """Train a recipe, made with the seed, for so many seconds; the run lies in a temporary folder unless one is named."""
+SKIPPED, TIMED = 8, 48
+"""Steps that are made before the processor's time is taken, and steps that are timed; multiples of a lazy penalty's period."""
+
+
+def train(
+    make: Callable[[], pf.Recipe], data: Any, seed: int, folder: Path | None = None, *, seconds: float | None = None, **steps: int
+) -> Run:
+    """Train a recipe, made with the seed, for so many seconds or ``steps``; in a temporary folder unless one is named."""
     out = folder or Path(tempfile.mkdtemp()) / "run"
-    trainer = prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
+    trainer = prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30), **steps)
     trainer.advance()
     return pf.load(out)
+
+
+def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
+    """How many steps so many seconds of processor time allow on one thread: a budget that other programs do not cut."""
+    torch.set_num_threads(1)
+    trainer = prepare(seeded(make, 0), data, steps=SKIPPED + TIMED, out=Path(tempfile.mkdtemp()) / "run")
+    trainer.save()
+    taken = []
+    for _ in range(SKIPPED + TIMED):
+        began = time.process_time()
+        with network_precision(trainer.precision):
+            trainer._step()
+        taken.append(time.process_time() - began)
+        trainer.clock.tick(taken[-1])
+    trainer.close()
+    return round(seconds / float(np.mean(taken[SKIPPED:])))
 
 
 def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Trainer, dict[str, Any]]:

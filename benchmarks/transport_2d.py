@@ -72,7 +72,7 @@ def w2(x: torch.Tensor, y: torch.Tensor) -> float:
 
 def from_noise(name: str, seconds: float, seed: int) -> dict[str, Any]:
     data = in_the_planes_units(pf.data.load(name.split()[0], limit=10_000), 1.0)
-    run = train(functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")), data, seconds, seed)
+    run = train(functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")), data, seed, seconds=seconds)
     flow, held_out = run.transport, data.held_out.data_units()
     pairs = [(flow.sample(PAIRS, seed=(i + 1) * 1_000_000), held_out[i * PAIRS : (i + 1) * PAIRS]) for i in range(10)]
     found = {"data": name, "seed": seed, "W2": float(np.mean([w2(x, y) ** 0.5 for x, y in pairs]))}
@@ -85,7 +85,7 @@ def from_gaussians(labelled: bool, seconds: float, seed: int) -> dict[str, Any]:
     data = in_the_planes_units(pf.data.load("moons-c2ot", labelled=labelled), 3.0)
     space = data.space
     source = Source("8gaussians-c2ot", space)
-    run = train(functools.partial(recipe, space, 1024, 32, source), data, seconds, seed)
+    run = train(functools.partial(recipe, space, 1024, 32, source), data, seed, seconds=seconds)
     start = space.to_model(pf.data.load("8gaussians-c2ot").held_out.data_units()[:MOVED])
     held_out = data.held_out
     y = held_out.data_units()[:MOVED]
