@@ -317,10 +317,10 @@ def test_a_stochastic_solver_without_draws_is_refused(solver):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"batch": 0}, "batch must be at least 1"),
-        ({"batch": -1}, "batch must be at least 1"),
+        ({"batch": 0}, "`batch` must be at least 1"),
+        ({"batch": -1}, "`batch` must be at least 1"),
         ({"batch": 1.5}, "whole number"),
-        ({"n": -3}, "n must be at least 0"),
+        ({"n": -3}, "`n` must be at least 0"),
         ({"n": 2.5}, "whole number"),
         ({"seed": 0.5}, "whole number"),
     ],
