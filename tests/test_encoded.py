@@ -322,7 +322,7 @@ def test_the_command_line_trains_samples_evaluates_and_edits_in_a_latent_space(t
         == 0
     )
     assert main(["sample", "latent", "--n", "4", "--out", "x.gif"]) == 0
-    assert main(["evaluate", "latent", "--repeats", "1", "--n", "50"]) == 0
+    assert main(["evaluate", "latent", "--repeats", "1", "--n", "40"]) == 0
     assert main(["interpolate", "latent", "--seeds", "0,1", "--out", "between.png"]) == 0
     assert main(["sample", "latent", "--n", "2", "--label", "1", "--out", "two"]) == 0
     images = [str(path) for path in sorted((tmp_path / "two").iterdir())]
