@@ -392,5 +392,5 @@ def test_a_solve_from_and_to_time_0_is_finite(path, steps):
         back = flow.solve(x, 0.0, start) / float(path.at(torch.tensor(start)).sigma)
         assert (back - z).norm() < 0.1 * z.norm()
     assert torch.equal(flow.solve(x, start, start), x)
-    with pytest.raises(UsageError, match=r"\[0, 1\]"):
+    with pytest.raises(UsageError, match="at least 0"):
         flow.solve(x, start, -0.1)

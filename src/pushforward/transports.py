@@ -350,7 +350,7 @@ class Flow(Transport):
 
         Args:
             x: The state at ``start``, (n, *shape), model units.
-            start: A time in [0, 1].
+            start: A time, 0 at data and 1 at noise.
             stop: Another one; it may be the later one, towards noise.
             condition: None or a dict of tensors with n rows.
             draws: One row of randomness per sample, for stochastic solvers.
@@ -359,10 +359,10 @@ class Flow(Transport):
             The state at ``stop``.
 
         Raises:
-            UsageError: For a time outside [0, 1].
+            UsageError: For a time below 0.
         """
-        if not (0 <= start <= 1 and 0 <= stop <= 1):
-            raise UsageError(f"Times of a solve lie in [0, 1], from data to noise; got {start} and {stop}.")
+        if not (start >= 0 and stop >= 0):
+            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
         path = self.denoiser.path
         low = path.ends[0]
         if start == stop:
