@@ -154,12 +154,12 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     said = capsys.readouterr().err
     assert "b: warning: 6 of the" in said
     assert main(["evaluate", "b", "--repeats", "1"]) == 0
-    assert "warning: 6 of the" in capsys.readouterr().out
+    assert "- b: 6 of the" in capsys.readouterr().out
     assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--out", "c"]) == 0
     assert main(["evaluate", "c", "--repeats", "1"]) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert "held-out examples" not in capsys.readouterr().out
     assert main(["evaluate", "c", "--repeats", "1", "--weaker", "a"]) == 0
-    assert "warning: 6 of the" in capsys.readouterr().out
+    assert "- b: 6 of the" in capsys.readouterr().out
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()
     assert torch.isfinite(pf.load("b").transport.sample(2)).all()
