@@ -159,7 +159,7 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     assert main(["evaluate", "c", "--repeats", "1"]) == 0
     assert "held-out examples" not in capsys.readouterr().out
     assert main(["evaluate", "c", "--repeats", "1", "--weaker", "a"]) == 0
-    assert "- b: 6 of the" in capsys.readouterr().out
+    assert "- c: 6 of the" in capsys.readouterr().out
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()
     assert torch.isfinite(pf.load("b").transport.sample(2)).all()

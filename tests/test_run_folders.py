@@ -293,7 +293,7 @@ def test_a_function_makes_modules_anew_from_each_seed(tmp_path):
     assert pf.fit(lambda: own().method, DATA, steps=2, out=tmp_path / "method").state["step"] == 2
 
 
-@pytest.mark.parametrize(("given", "says"), [(lambda: 3, "it returned 3"), (3, "got 3")])
+@pytest.mark.parametrize(("given", "says"), [(lambda: 3, "returned an int"), (3, "got an int")])
 def test_what_is_no_recipe_is_refused(given, says, tmp_path):
     with pytest.raises(UsageError, match=says):
         pf.fit(given, DATA, steps=2, out=tmp_path / "run")

@@ -40,17 +40,22 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     if isinstance(given, str):
         return recipes.named(given)(data.space, size)
     if callable(given) and not isinstance(given, (type, nn.Module)):
-        recipe = given(data.space) if inspect.signature(given).parameters else given()
+        recipe = given(data.space) if _takes_a_space(given) else given()
         if isinstance(recipe, (Recipe, Method)):
             return recipe
         raise UsageError(
-            f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; {given!r} returned a "
-            f"{type(recipe).__name__}."
+            f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; {given!r} returned {_shown(recipe)}."
         )
     raise UsageError(
         f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_shown(given)}.'
         f"{_hint(given)}"
     )
+
+
+def _takes_a_space(function: Callable[..., Any]) -> bool:
+    """Whether a function has to be given an argument; one whose arguments all have defaults is called without any."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)
 
 
 def name_of(given: Any) -> str | None:
@@ -61,7 +66,10 @@ def name_of(given: Any) -> str | None:
 
 
 def _shown(given: Any) -> str:
-    return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    name = type(given).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _hint(given: Any) -> str:
