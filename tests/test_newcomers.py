@@ -81,7 +81,7 @@ MISTAKES = {
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
     "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside of a recipe"),
     "a class": (lambda run: pf.fit(pf.Denoising, "digits"), "the class Denoising"),
-    "a function of another kind": (lambda run: pf.fit(lambda space: 3, "digits"), "returned a int"),
+    "a function of another kind": (lambda run: pf.fit(lambda space: 3, "digits"), "returned an int"),
     "a tensor": (lambda run: pf.fit("flow", one(9, 2)), "from_arrays"),
     "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
     "seconds as text": (lambda run: pf.fit("flow", "digits", seconds="9s"), "`seconds` must be a number, got '9s'"),
