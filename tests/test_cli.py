@@ -317,9 +317,9 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
     assert (told["sampling"]["solver"], told["sampling"]["calls"]) == ("Heun", 5)
     same, other = (json.loads(run(capsys, *few, *more)[1])["entrants"][0] for more in (["--batch", "13"], ["--seed", "7"]))
     frechet = [entrant["scores"]["frechet"]["mean"] for entrant in (usual, same, told, other)]
-    assert frechet[1] == pytest.approx(frechet[0], rel=1e-3)
-    assert abs(frechet[2] / frechet[0] - 1) > 1e-3
-    assert abs(frechet[3] / frechet[0] - 1) > 1e-3
+    assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
+    assert abs(frechet[2] / frechet[0] - 1) > 3e-4
+    assert abs(frechet[3] / frechet[0] - 1) > 3e-4
 
 
 def test_evaluate_warns_as_reports_do(here, capsys):

@@ -230,8 +230,8 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
     for what, more, size in (("reconstructions", ["--frames", "6"], (6, 2)), ("arithmetic", ["--groups", "4,9"], (9, 6))):
         assert main(["interpolate", "vae", "--show", what, *more, "--out", f"{what}.png"]) == 0
         width, height = Image.open(f"{what}.png").size
-        assert (width + 1) // 33 == size[0]
-        assert (height + 1) // 33 == size[1]
+        assert (width + 2) // 66 == size[0]
+        assert (height + 2) // 66 == size[1]
     assert main(["interpolate", "vae", "--show", "map", "--out", "map.png"]) == 0
     assert main(["interpolate", "vae", "--show", "map"]) == 0
     assert (tmp_path / "vae" / "samples" / "map.png").is_file()

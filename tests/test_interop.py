@@ -647,7 +647,7 @@ def other_units():
 
 def from_other_data():
     model = refused()
-    model.source = pf.couplings.Source("digits", model.space)
+    model.source = pf.couplings.Source("digits", model.space, fingerprint="known")
     return model
 
 

@@ -210,7 +210,7 @@ LABELLED = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b",
         ({"label": 3}, "run from 0 to 2"),
         ({"label": -1}, "run from 0 to 2"),
         ({"label": 0.5}, "whole numbers"),
-        ({"label": "a"}, "list or tensor of numbers"),
+        ({"label": "d"}, 'no class "d"'),
         ({"label": torch.zeros(5, 2, dtype=torch.int64)}, "one for each sample"),
     ],
 )
