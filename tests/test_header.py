@@ -107,3 +107,12 @@ def test_where_both_are_possible_the_user_is_asked(tmp_path, capsys):
     assert "none, the first line is data" in capsys.readouterr().out
     assert main(["data", "check", str(path), "--header", "yes"]) == 0
     assert "the first line" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("first", [(1, 5), (0, 1), (2019, 2020), (7, 8)])
+def test_the_first_row_of_a_sorted_table_is_not_taken_for_names(first):
+    """Counters, indices of time and running totals: two rising numbers are their first row as likely as names."""
+    rows = [[str(first[0] + i), str(first[1] + 3 * i)] for i in range(1, 200)]
+    assert has_header([str(value) for value in first], rows) is None
+    assert has_header(["0", "1", "2"], [[str(i), str(i + 1), str(i + 2)] for i in range(1, 50)]) is None
+    assert has_header(["1", "5", "9"], [[str(i), str(i + 7), f"{i / 7:.3f}"] for i in range(2, 50)]) is None

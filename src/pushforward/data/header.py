@@ -11,8 +11,8 @@ Probable signs, which count where there is no certain one:
 * data: a whole number within the range of the column.
 
 Whole numbers that count up (0, 1, 2 or 2019, 2020) over numbers with fractions are no sign, and are names where nothing else
-speaks against it; so are 0, 1, 2, ..., which pandas writes over columns without names. Where signs of one strength contradict
-each other, or there is no sign, the answer is None.
+speaks against it; so are 0, 1, 2, ..., which pandas writes over columns without names. Both are data as likely where all their
+columns rise from them on. Where signs of one strength contradict each other, or there is no sign, the answer is None.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from collections.abc import Sequence
 
 __all__ = ["has_header"]
 
+YEARS = range(1800, 2201)
+"""Whole numbers that may be years."""
 ROWS = 2000
 """How many rows below the first line are looked at."""
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
@@ -51,10 +53,24 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         if name in signs:
             return True
         if data == "data?" and data in signs and counted:
-            return True if whole[0] == 0 and len(whole) >= 3 else None
+            return True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
         if data in signs:
             return False
-    return True if counted or not whole else None
+    return True if not whole or (counted and _usual(whole) and not _continued(cells, rows)) else None
+
+
+def _usual(numbers: Sequence[int]) -> bool:
+    """Whether rising numbers are such as name columns: 0, 1, 2, ... or 1, 2, 3, ..., or years."""
+    return (numbers[0] in (0, 1) and numbers[1] == numbers[0] + 1) or all(number in YEARS for number in numbers)
+
+
+def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether whole numbers of the first line begin columns that rise, as an index of time does, so that they may be data."""
+    for i, cell in enumerate(cells):
+        column = [value for value in (_number(row[i]) for row in rows[:ROWS]) if value is not None]
+        if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
+            return False
+    return True
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
