@@ -83,8 +83,32 @@ def test_a_slow_first_step_and_a_stall_do_not_end_the_warm_up():
 
 def test_on_a_steady_machine_the_number_of_steps_is_fixed_once():
     clock, _ = simulate(600.0, 0.05, SPEEDS["steady"], jitter=0.2)
-    assert [stage.total for stage in clock.stages] == [clock.total]
+    assert {stage.total for stage in clock.stages} == {clock.total}
+    assert [stage.step for stage in clock.stages][1:] == [clock.total]  # which ends the record
     assert clock.stages[0].progress == pytest.approx(SETTLE, abs=1e-3)
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_a_finished_training_is_repeated_to_its_end_at_any_speed(speed):
+    clock, _ = simulate(60.0, 0.3, SPEEDS[speed])
+    settled = clock.stages[0].step
+    again = Clock(Budget(seconds=60.0), 1)
+    again.step, again.seconds = settled, SETTLE * 60
+    again.replay(clock.stages)
+    while not again.done:
+        assert again.tick(0.9) is None
+    assert again.step == clock.step
+
+
+def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
+    """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
+    clock = Clock(Budget(seconds=80.0), 1)
+    clock.step, clock.seconds = 20, 20.0
+    clock.warm(0.0)
+    assert clock.rate(100, 1 / 3, 0.01) == 1
+    new = Clock(Budget(seconds=80.0), 1)
+    new.warm(None)
+    assert new.warmed == 0
 
 
 def test_a_budget_that_is_used_up_is_done():
@@ -145,8 +169,9 @@ def losses(folder):
 def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
     """The resumed process is 2 % slower, so that forecasts made anew would differ, and none need be corrected."""
     whole = trained(tmp_path / "whole", seconds_of)
-    recorded = stages(tmp_path / "whole")
+    *recorded, end = stages(tmp_path / "whole")
     assert len(recorded) > 2
+    assert end["step"] == end["total"] == whole.clock.step
     assert whole.clock.seconds == pytest.approx(60, rel=0.03)
     for number in (1, 2, len(recorded)):
         out = tmp_path / str(number)

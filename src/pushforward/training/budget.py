@@ -136,9 +136,19 @@ class Clock:
             return None
         due = self._place >= round(SETTLE * CHECKS) and (not self.stages or self._place > place)
         stage = self._forecast() if due else None
+        if stage is None and self.stages and self.done:
+            stage = Stage(self.step, 1.0, self.step)  # ends the record: whoever replays it forecasts nothing
         if stage is not None:
             self.stages.append(stage)
         return stage
+
+    def warm(self, warmed: float | None) -> None:
+        """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up.
+
+        Args:
+            warmed: `warmed` of the checkpoint; None where it holds none.
+        """
+        self.warmed = WARMUP if not warmed and self.step > 1 else warmed or 0.0
 
     def replay(self, stages: Sequence[Stage]) -> None:
         """Take up recorded stages: those up to the present step hold now, later ones at their steps."""

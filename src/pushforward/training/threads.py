@@ -27,8 +27,6 @@ ROUNDS = 5
 """Steps timed with each number of threads, after one that is not counted."""
 MARGIN = 0.9
 """Another number of threads is taken only where its steps take less than this share of the time."""
-WINDOWS = (0, 250, 1_000, 4_000, 16_000, 64_000, 256_000)
-"""Steps at which numbers of threads are compared: a machine that was busy at first may be quiet later."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -79,8 +77,9 @@ class Threads:
             self.stages, self._written = _read(self.path), True
         elif step:  # of a version that wrote none
             self.stages = [{"step": 0, "threads": self.numbers[:1]}]
-        kept = self._stage(step)["threads"]
-        if (len(self.numbers) == 1 and kept != self.numbers) or max(kept) > self.numbers[0]:
+        present = self._stage(step)["step"]
+        kept = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
+        if (len(self.numbers) == 1 and kept != set(self.numbers)) or max(kept) > self.numbers[0]:
             self.stages = [stage for stage in self.stages if stage["step"] < step]
             self._begin(step, self.numbers)
 
@@ -96,13 +95,9 @@ class Threads:
             CheckpointError: If the disk refuses.
         """
         last = self.stages[-1]
-        if step > last["step"]:
-            if len(last["threads"]) > 1:
-                if all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
-                    self._begin(step, [self._fastest()])
-            elif step in WINDOWS and len(self.numbers) > 1:
-                present = last["threads"][0]
-                self._begin(step, [present, *(n for n in self.numbers if n != present)])
+        measuring = step > last["step"] and len(last["threads"]) > 1
+        if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
+            self._begin(step, [self._fastest()])
         if not self._written:
             write_json(self.path, {"format_version": FORMAT, "stages": self.stages})
             self._written = True

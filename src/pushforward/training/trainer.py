@@ -397,7 +397,7 @@ class Trainer:
         self.clock.step, self.clock.seconds = state["step"], state["seconds"]
         if self.budget.seconds is not None and asdict(self.budget) == state.get("budget", self.content["budget"]):
             self.clock.replay(stages_of(self.folder, state))
-        self.clock.warmed = float(state.get("warmed") or 0.0)
+        self.clock.warm(state.get("warmed"))
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
         self.threads.resume(state["step"])
