@@ -503,12 +503,13 @@ def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled):
     assert not np.intersect1d(found.halves.fitted, found.halves.drawn).size
     changed = labelled.train.x.copy()
     changed[found.halves.drawn] += 1
-    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels))
+    hashes = labelled.train.hashes  # by which the halves are chosen, and which stay as they are
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
     x = labelled.held_out.x
     np.testing.assert_array_equal(found(x, 200), fit_features(other, cache=False)(x, 200))
     changed = labelled.train.x.copy()
     changed[found.halves.fitted] += 1
-    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels))
+    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
     how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
     assert floors(labelled, found, **how) == floors(other, found, **how)
 
@@ -524,6 +525,27 @@ def test_every_class_is_in_the_half_of_the_features():
     assert len(alone.fitted) == len(alone.drawn) == 250
     toy = dataset(x, labels, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
+
+
+def test_copies_of_a_row_are_in_one_half():
+    """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
+    x, labels = vectors(700)
+    data = dataset(np.repeat(x, 2, axis=0), np.repeat(labels, 2), held_out=400)
+    rows = halves(data)
+    assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
+    assert abs(len(rows.drawn) - len(rows.fitted)) <= 4
+    shuffled = dataclasses.replace(data, train=data.train.take(random(0).permutation(len(data.train))))
+    assert set(shuffled.train.hashes[halves(shuffled).drawn]) == set(data.train.hashes[rows.drawn])
+    constant = halves(dataset(np.ones((50, 8), np.float32)))
+    assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
+
+
+def test_the_spread_of_a_floor_stays_bounded_at_large_n():
+    x, labels = mixture(900, 0)
+    data = dataset(x, labels, held_out=400)
+    found = fit_features(data, cache=False)
+    spread = [floors(data, found, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
+    assert spread[1] < 2 * spread[0]
 
 
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows():

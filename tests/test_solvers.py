@@ -392,5 +392,17 @@ def test_a_solve_from_and_to_time_0_is_finite(path, steps):
         back = flow.solve(x, 0.0, start) / float(path.at(torch.tensor(start)).sigma)
         assert (back - z).norm() < 0.1 * z.norm()
     assert torch.equal(flow.solve(x, start, start), x)
-    with pytest.raises(UsageError, match="at least 0"):
-        flow.solve(x, start, -0.1)
+    for time in (-0.1, 2.5):
+        with pytest.raises(UsageError, match="lie from 0, where data is, to"):
+            flow.solve(x, start, time)
+
+
+@pytest.mark.parametrize("path", [Linear(), VP(), Cosine()], ids=["linear", "vp", "cosine"])
+def test_a_solve_from_and_to_time_1_is_finite(path):
+    """Beyond t_max there is only noise, whose width changes; on the straight path its log-SNR is infinite at 1."""
+    flow = Flow(ring(path), solvers.DPM(2), 60, "log_snr")
+    end, sigma = path.ends[1], lambda t: float(path.at(torch.tensor(t, dtype=torch.float64)).sigma)
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    x = flow.solve(z * sigma(1.0), 1.0, 0.0)
+    assert torch.allclose(x, flow.solve(z * sigma(end), end, 0.0), atol=1e-5)
+    assert torch.allclose(flow.solve(x, 0.0, 1.0) / sigma(1.0), flow.solve(x, 0.0, end) / sigma(end), atol=1e-5)

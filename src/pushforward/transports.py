@@ -320,6 +320,9 @@ class Flow(Transport):
     def _edge(self, t: float | None = None) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
 
+    def _width(self, t: float, s: float) -> float:
+        return float(self._edge(t).sigma / self._edge(s).sigma)
+
     def walk(
         self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
     ) -> Iterator[tuple[float, Tensor]]:
@@ -346,7 +349,8 @@ class Flow(Transport):
         """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
 
         At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last step, by the data
-        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does.
+        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does. Beyond t_max, where the
+        log-SNR may be infinite too, the state is taken to be noise, whose width alone changes.
 
         Args:
             x: The state at ``start``, (n, *shape), model units.
@@ -359,14 +363,20 @@ class Flow(Transport):
             The state at ``stop``.
 
         Raises:
-            UsageError: For a time below 0.
+            UsageError: For a time below 0 or above 1.
         """
-        if not (start >= 0 and stop >= 0):
-            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
         path = self.denoiser.path
-        low = path.ends[0]
+        low, high = path.ends
+        if not (0 <= start <= max(1.0, high) and 0 <= stop <= max(1.0, high)):
+            raise UsageError(
+                f"The times of a solve lie from 0, where data is, to {max(1.0, high):g}, noise; got {start} and {stop}."
+            )
         if start == stop:
             return x
+        if start > high:
+            return self.solve(x * self._width(high, start), high, stop, condition, draws)
+        if stop > high:
+            return self.solve(x, start, high, condition, draws) * self._width(stop, high)
         if start == 0:
             x, start = x * float(self._edge(low).alpha), low
         if stop == 0 and (start <= low or self.steps == 1):

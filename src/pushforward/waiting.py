@@ -11,7 +11,7 @@ import sys
 
 __all__ = ["SPINS", "choose", "report"]
 
-SPINS = "10000"
+SPINS = "2000"
 """Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)."""
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """With any of them set, the user has chosen."""

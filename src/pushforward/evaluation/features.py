@@ -37,7 +37,7 @@ __all__ = ["Cache", "Features", "cache_folder", "fit_features", "quantised", "st
 Cache = str | Path | None | Literal[False]
 """A folder, None for the default one (`cache_folder`), or False for none."""
 
-VERSION = 2
+VERSION = 3
 """Part of every cache key: raise it when the same data would give other features."""
 MOST = 64
 """Dimensions that are kept at most."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.keys import mix, permutation
+from pushforward.data.keys import mix
 from pushforward.data.stacked import Stack
 
 __all__ = ["Halves", "Kind", "halves", "kind_of", "labelled", "restacked"]
@@ -38,7 +38,7 @@ class Halves:
 
 
 def halves(dataset: Dataset) -> Halves:
-    """Split the training rows in two halves; the same ones for the same number of rows and labels.
+    """Split the training rows in two halves by a hash of their content, so that copies of a row fall on one side.
 
     The half for the features holds at least one row of each class, as far as there is room. Raw features (toys) have nothing to
     overfit: only their centre and one scale are measured. There both parts are all rows.
@@ -47,11 +47,22 @@ def halves(dataset: Dataset) -> Halves:
         rows = np.arange(len(dataset.train))
         return Halves(rows, rows)
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
-    order, count = permutation(len(split), _KEY), max(1, len(split) // 2)
+    keys = mix(_KEY, split.hashes)
+    order = np.argsort(keys, kind="stable")
+    count = _between_copies(keys[order], max(1, len(split) // 2))
     first, rest = order[:count], order[count:]
     if split.labels is not None:
         first = _with_every_class(first, rest, split.labels)
     return Halves(np.sort(first), np.setdiff1d(order, first))
+
+
+def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
+    """The place next to ``count`` in sorted keys that lies between copies of two rows, unless it is an eighth of them away."""
+    if count >= len(keys):
+        return count
+    ends = np.searchsorted(keys, keys[count], "left"), np.searchsorted(keys, keys[count], "right")
+    near = min((int(end) for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
+    return near if abs(near - count) <= len(keys) // 8 else count
 
 
 def _with_every_class(first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -154,7 +154,7 @@ def floors(
 
 
 def _floor(values: Sequence[float], share: float) -> Floor:
-    spread = deviation(values) / math.sqrt(1 - share) if len(values) > 1 else 0.0
+    spread = deviation(values) / math.sqrt(1 - min(share, 0.5)) if len(values) > 1 else 0.0
     return Floor(float(np.mean(values)), spread, tuple(values))
 
 
