@@ -19,7 +19,7 @@ import numpy as np
 import pushforward as pf
 from pushforward.evaluation import Judge
 
-BARS = {"flow": (0.95, 0.9), "ddpm": (0.95, 0.9), "edm": (0.95, None), "gan": (0.85, 0.9), "vae": (0.7, 0.8)}
+BARS = {"flow": (0.95, 0.9), "ddpm": (0.97, 0.9), "edm": (0.95, None), "gan": (0.85, 0.9), "vae": (0.7, 0.8)}
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 
 
