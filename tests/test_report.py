@@ -626,6 +626,15 @@ def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     assert not any("flow" in one or "ddpm" in one for one in worries)
 
 
+def test_features_of_too_few_dimensions_are_the_first_worry(content):
+    content["settings"] |= {"n": 11, "dimensions": 1}
+    assert said(content, "worry")[0] == (
+        "These features have 1 dimension (n = 11) and cannot see most differences: do not rely on these scores."
+    )
+    content["data"]["shape"] = [1]
+    assert not any("These features" in one for one in said(content))
+
+
 def test_a_blind_score_accuses_nobody(content):
     content["baseline"]["scores"]["coverage"]["mean"] = 0.958
     worries = said(content, "worry")

@@ -142,6 +142,7 @@ class Judge:
                 "repeats": self.repeats,
                 "k": 5,
                 "features": self.features.describe(self.n),
+                "dimensions": self.features.dims(self.n),
                 "classifier_accuracy": self.features.accuracy,
             },
             "machine": machine(),

@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 __all__ = ["Budget", "Clock", "Stage"]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_COUNTS = {"": 1, "k": 1_000, "m": 1_000_000}
+_COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = 2 / 3
 """The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
 CHECKS = 48
@@ -53,11 +53,16 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        match = re.fullmatch(r"\s*([\d._]+)\s*(k|m)?\s*", str(text).lower())
+        match = re.fullmatch(r"\s*([\d._]+)\s*([kKmM])?\s*", str(text))
+        minutes = match is not None and match[2] == "m"
         try:
-            value = float(match[1]) * _COUNTS[match[2] or ""] if match else math.nan
+            value = float(match[1]) * (1 if minutes else _COUNTS[match[2] or ""]) if match else math.nan
         except ValueError:
             value = math.nan
+        if minutes and match is not None and value > 0:
+            raise UsageError(
+                f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'
+            )
         if not value >= 1:
             raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M.')
         return round(value)

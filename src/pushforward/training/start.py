@@ -24,6 +24,7 @@ from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
+from pushforward.training.initial import check_initial
 from pushforward.training.lineage import earlier_split
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
@@ -121,6 +122,7 @@ def prepare(
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init, init_step = source.folder, source.state["step"]
+        check_initial(source, made, asked)
         restore(made.method, source.method.state_dict(), source.folder)
         made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
     budget = _budget(steps, samples, seconds)
