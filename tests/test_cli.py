@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import pushforward as pf
 from pushforward.cli import comparing, main
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
@@ -598,3 +599,26 @@ def test_lists(here, capsys):
         assert json.loads(run(capsys, *words, "--json")[1])
     assert run(capsys, "data", "check", "table.csv", "--target", "kind")[0] == 0
     assert run(capsys, "doctor")[0] == 0
+
+
+def test_data_check_counts_copies_of_rows(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(40)) * 3)
+    assert json.loads(run(capsys, "data", "check", str(tmp_path / "rows.csv"), "--json")[1])["repeats"] == 80
+    assert re.search(r"^repeats +80 rows$", run(capsys, "data", "check", str(tmp_path / "rows.csv"))[1], re.MULTILINE)
+
+
+def test_an_autoencoder_is_followed_by_a_model_in_its_latent_space(here, capsys):
+    code, _, err = run(capsys, "train", "autoencoder", "--limit", "200", "--out", "coder", "--size", "tiny", "--steps", "1")
+    assert code == 0
+    assert err.splitlines()[-1] == "next: pushforward train flow --data digits --limit 200 --latent coder"
+
+
+def test_the_next_weights_are_named(here, capsys):
+    assert "again: weights from flow, step 4" in run(capsys, "train", "flow", "--init", "flow", "--out", "again", *TINY)[2]
+
+
+def test_a_run_on_arrays_is_evaluated_in_python(here, capsys):
+    data = pf.data.from_arrays(np.random.default_rng(0).random((60, 2)))
+    pf.fit("flow", data, steps=1, out="arrays")
+    for words in (["evaluate", "arrays"], ["compare", "./arrays"]):
+        assert "Evaluate it in Python and hand over the data: pf.evaluate(run, data)" in run(capsys, *words)[2]

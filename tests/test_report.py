@@ -882,6 +882,10 @@ def test_text_for_a_terminal_holds_verdict_and_scores(content):
     assert "- flow has the best quality: Fréchet distance 0.130 ± 0.008" in text
     assert re.search(r"^flow +0.130 ± 0.008 \* +0.00040 ± 0.00020 ", text, re.M)
     assert max(map(len, text.splitlines())) < 150
+    assert re.search(r"^no network +", text, re.M)
+    assert re.search(r"^real data +", text, re.M)
+    assert "the ratio to what" not in text, "the terminal shows none"
+    assert "; in brackets, the ratio to what real data scores" in Report(content).to_markdown()
     assert Report({}).to_text() == ""
 
 

@@ -234,9 +234,21 @@ def _done(run: Run, as_json: bool) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
-    ending = "png" if run.space.kind == "image" else "csv"
+    say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
+
+
+def _next(run: Run) -> str:
+    """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
+    from pushforward.methods.perceptual import PerceptualAutoencoder
+
     folder = shlex.quote(str(run.folder))
-    say(f"next: pushforward sample {folder} --n 64 --out samples.{ending}{plugin_options(run.spec)}")
+    if isinstance(run.method, PerceptualAutoencoder):
+        from pushforward.evaluation.judge import reading_options
+
+        data = run.spec["data"]
+        options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
+        return f"train flow {options} --latent {folder}"
+    return f"sample {folder} --n 64 --out samples.{'png' if run.space.kind == 'image' else 'csv'}"
 
 
 @app.command

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -264,6 +265,8 @@ def reopen(
         )
         if where is not None:
             trainer.restore(where)
+        if asked:
+            _check_longer(budget, content, trainer)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:
@@ -271,6 +274,21 @@ def reopen(
         raise
     _TRAINED.update([*recipe.method.modules(), *trainer.average.method.modules()])
     return trainer
+
+
+def _check_longer(budget: Budget, content: Mapping[str, Any], trainer: Trainer) -> None:
+    """Refuse a new budget that is less than what is trained already.
+
+    Raises:
+        UsageError: Saying how much that is.
+    """
+    trained = {"steps": trainer.clock.step, "samples": trainer.samples, "seconds": trainer.clock.seconds}
+    name, value = next((name, value) for name, value in asdict(budget).items() if value is not None)
+    if asdict(budget) != content["budget"] and value < trained[name]:
+        raise UsageError(
+            f"{trainer.folder} is trained for {trained[name]:,.10g} {name} already, and {value:,.10g} is less. A new budget counts "
+            f"from the start of the run: give more, such as `{name}={math.ceil(2 * trained[name])}`."
+        )
 
 
 def _newest(folder: Path) -> Path | None:
