@@ -326,8 +326,10 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 
 
 def test_evaluate_warns_as_reports_do(here, capsys):
-    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1")
+    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2")
     assert code == 0
+    assert re.search(r"^KID .* ± \S+$", out, re.MULTILINE), "the no-network column has its spread"
+    assert "- These features have 2 dimensions (n = 25) and cannot see" in out
     assert (
         "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
     )
@@ -598,7 +600,10 @@ def test_lists(here, capsys):
         assert name in out
         assert json.loads(run(capsys, *words, "--json")[1])
     assert run(capsys, "data", "check", "table.csv", "--target", "kind")[0] == 0
-    assert run(capsys, "doctor")[0] == 0
+    found = json.loads(run(capsys, "doctor", "--json")[1])
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cores"] == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    assert re.search(r"^cores: \d+\n+threads: \d+$", run(capsys, "doctor")[1], re.MULTILINE)
 
 
 def test_data_check_counts_copies_of_rows(tmp_path, capsys):

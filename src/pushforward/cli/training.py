@@ -25,7 +25,6 @@ from pushforward.cli.options import (
     words,
 )
 from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, columns, first_line, say, show
-from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer

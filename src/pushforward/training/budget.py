@@ -73,6 +73,23 @@ class Budget:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
 
+    def check_beyond(self, folder: object, **trained: float) -> None:
+        """Refuse a budget that is less than what a run is trained for already.
+
+        Args:
+            folder: The run's folder, for the message.
+            trained: Its steps, samples and seconds.
+
+        Raises:
+            UsageError: Saying how much that is.
+        """
+        name, value = next((name, value) for name, value in vars(self).items() if value is not None)
+        if value < trained[name]:
+            raise UsageError(
+                f"{folder} is trained for {trained[name]:,.10g} {name} already, and {value:,.10g} is less. A new budget counts "
+                f"from the start of the run: give more, such as `{name}={math.ceil(2 * trained[name])}`."
+            )
+
     def __str__(self) -> str:
         if self.steps is not None:
             return f"--steps {self.steps}"

@@ -31,8 +31,8 @@ def check_initial(run: Run, recipe: Recipe, asked: Mapping[str, Any] | None) -> 
     differing = [name for name in there if name in here and there[name] != here[name]]
     if differing:
         raise UsageError(
-            f"`init={run.folder}` was trained by another method: {_differences(differing, there, here)}. Weights start a training "
-            "of the same recipe, prediction and path alone."
+            f"`init={run.folder}` was trained by another method: {_differences(differing, there, here)}. Expected a run of "
+            "the same recipe, prediction and path."
         )
     shapes, own = ({name: part.shape for name, part in one.state_dict().items()} for one in (run.method, recipe.method))
     if shapes != own:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
-from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
+from pushforward.training.given import Given, check_budget, check_size, folder_of, name_of, names_of, recipe_from, refuse_unknown
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import earlier_split
 from pushforward.training.parts import adopt
@@ -155,7 +155,9 @@ def fit(
     checkpoint_every: int | None = None,
     progress: Watcher | None = None,
     init: str | Path | None = None,
+    size: str | None = None,
     plugins: Sequence[str | Path] = (),
+    **unknown: Any,
 ) -> Run:
     """Train a method on data and return the run.
 
@@ -175,8 +177,10 @@ def fit(
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
         progress: A `Progress` to show it on the terminal; the default is silent.
-        init: A run from whose averaged weights training starts.
+        init: A run of the same method, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files that the recipe came from.
+        unknown: Refused, with a hint.
 
     Returns:
         The run with its averaged weights; ``run.transport.sample(16)`` draws from it.
@@ -186,6 +190,8 @@ def fit(
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
+    refuse_unknown(unknown, inspect.signature(fit).parameters.keys() - {"unknown"})
+    check_size(recipe, size)
     trainer = prepare(
         recipe,
         data,
@@ -195,6 +201,7 @@ def fit(
         out=out,
         seed=seed,
         init=init,
+        size=size or "small",
         plugins=plugins,
         device=device,
         augment=augment,
@@ -265,8 +272,8 @@ def reopen(
         )
         if where is not None:
             trainer.restore(where)
-        if asked:
-            _check_longer(budget, content, trainer)
+        if asked and asdict(budget) != content["budget"]:
+            budget.check_beyond(folder, steps=trainer.clock.step, samples=trainer.samples, seconds=trainer.clock.seconds)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:
@@ -274,21 +281,6 @@ def reopen(
         raise
     _TRAINED.update([*recipe.method.modules(), *trainer.average.method.modules()])
     return trainer
-
-
-def _check_longer(budget: Budget, content: Mapping[str, Any], trainer: Trainer) -> None:
-    """Refuse a new budget that is less than what is trained already.
-
-    Raises:
-        UsageError: Saying how much that is.
-    """
-    trained = {"steps": trainer.clock.step, "samples": trainer.samples, "seconds": trainer.clock.seconds}
-    name, value = next((name, value) for name, value in asdict(budget).items() if value is not None)
-    if asdict(budget) != content["budget"] and value < trained[name]:
-        raise UsageError(
-            f"{trainer.folder} is trained for {trained[name]:,.10g} {name} already, and {value:,.10g} is less. A new budget counts "
-            f"from the start of the run: give more, such as `{name}={math.ceil(2 * trained[name])}`."
-        )
 
 
 def _newest(folder: Path) -> Path | None:
