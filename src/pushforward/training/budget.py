@@ -73,21 +73,20 @@ class Budget:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
 
-    def check_beyond(self, folder: object, **trained: float) -> None:
-        """Refuse a budget that is less than what a run is trained for already.
+    def check_beyond(self, folder: object, trained: float) -> None:
+        """Refuse seconds that are fewer than a run is trained for already.
 
         Args:
             folder: The run's folder, for the message.
-            trained: Its steps, samples and seconds.
+            trained: The seconds that it is trained for.
 
         Raises:
-            UsageError: Saying how much that is.
+            UsageError: Saying how many those are.
         """
-        name, value = next((name, value) for name, value in vars(self).items() if value is not None)
-        if value < trained[name]:
+        if self.seconds is not None and self.seconds < trained:
             raise UsageError(
-                f"{folder} is trained for {trained[name]:,.10g} {name} already, and {value:,.10g} is less. A new budget counts "
-                f"from the start of the run: give more, such as `{name}={math.ceil(2 * trained[name])}`."
+                f"{folder} is trained for {trained:,.3g} seconds already, and {self.seconds:,.3g} is less. A budget counts from "
+                f"the start of the run: give more, such as `seconds={math.ceil(2 * trained)}`."
             )
 
     def __str__(self) -> str:

@@ -273,7 +273,7 @@ def reopen(
         if where is not None:
             trainer.restore(where)
         if asked and asdict(budget) != content["budget"]:
-            budget.check_beyond(folder, steps=trainer.clock.step, samples=trainer.samples, seconds=trainer.clock.seconds)
+            budget.check_beyond(folder, trainer.clock.seconds)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:
