@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import pushforward as pf
 from pushforward.cli import comparing, main
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
@@ -124,9 +125,11 @@ def run(capsys, *words):
         (["train", "flwo", "--data", "none.csv"], 2, 'Did you mean "flow"'),
         (["train", "flow", "--device", "meta"], 2, "no device"),
         (["train", "flow", "--lr", "inf"], 2, "learning rate"),
-        (["train", "gan", "--init", "flow", "--size", "tiny"], 2, "do not fit this gan"),
-        (["train", "flow", "--init", "flow", "--size", "small"], 2, "same recipe, size"),
-        (["train", "flow", "--init", "flow", "--data", "moons", "--size", "tiny"], 2, "on rows of 1x8x8"),
+        (["train", "gan", "--init", "flow", "--size", "tiny"], 2, "recipe flow there and gan here"),
+        (["train", "ddpm", "--init", "flow", "--size", "tiny"], 2, "prediction velocity there and noise here"),
+        (["train", "flow", "--init", "flow", "--size", "small"], 2, "size tiny there and small here"),
+        (["train", "flow", "--init", "flow", "--data", "moons", "--size", "tiny"], 2, "shape 1x8x8 there and 2 here"),
+        (["train", "flow", "--steps", "2m"], 2, "write 2M for 2 million; minutes are a budget: --budget 120"),
         (["train", "flow", "--init", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["sample", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["resume", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
@@ -323,8 +326,10 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 
 
 def test_evaluate_warns_as_reports_do(here, capsys):
-    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1")
+    code, out, _ = run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "2")
     assert code == 0
+    assert re.search(r"^KID .* ± \S+$", out, re.MULTILINE), "the no-network column has its spread"
+    assert "- These features have 2 dimensions (n = 25) and cannot see" in out
     assert (
         "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
     )
@@ -595,4 +600,30 @@ def test_lists(here, capsys):
         assert name in out
         assert json.loads(run(capsys, *words, "--json")[1])
     assert run(capsys, "data", "check", "table.csv", "--target", "kind")[0] == 0
-    assert run(capsys, "doctor")[0] == 0
+    found = json.loads(run(capsys, "doctor", "--json")[1])
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cores"] == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    assert re.search(r"^cores: \d+\n+threads: \d+$", run(capsys, "doctor")[1], re.MULTILINE)
+
+
+def test_data_check_counts_copies_of_rows(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(40)) * 3)
+    assert json.loads(run(capsys, "data", "check", str(tmp_path / "rows.csv"), "--json")[1])["repeats"] == 80
+    assert re.search(r"^repeats +80 rows$", run(capsys, "data", "check", str(tmp_path / "rows.csv"))[1], re.MULTILINE)
+
+
+def test_an_autoencoder_is_followed_by_a_model_in_its_latent_space(here, capsys):
+    code, _, err = run(capsys, "train", "autoencoder", "--limit", "200", "--out", "coder", "--size", "tiny", "--steps", "1")
+    assert code == 0
+    assert err.splitlines()[-1] == "next: pushforward train flow --data digits --limit 200 --latent coder"
+
+
+def test_the_next_weights_are_named(here, capsys):
+    assert "again: weights from flow, step 4" in run(capsys, "train", "flow", "--init", "flow", "--out", "again", *TINY)[2]
+
+
+def test_a_run_on_arrays_is_evaluated_in_python(here, capsys):
+    data = pf.data.from_arrays(np.random.default_rng(0).random((60, 2)))
+    pf.fit("flow", data, steps=1, out="arrays")
+    for words in (["evaluate", "arrays"], ["compare", "./arrays"]):
+        assert "Evaluate it in Python and hand over the data: pf.evaluate(run, data)" in run(capsys, *words)[2]

@@ -404,7 +404,7 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     assert code == 0
     assert "of 2 are near-copies" in out
     header, *lines = (line.split(",") for line in open("near.csv").read().split())
-    assert header[:5] == ["seed", "rank", "row", "distance", "near_copy"]
+    assert header[:5] == ["seed", "rank", "training_row", "distance", "near_copy"]
     assert [line[:2] for line in lines] == [["0", "1"], ["0", "2"], ["1", "1"], ["1", "2"]]
     space = load_data("moons").space
     for line in lines:

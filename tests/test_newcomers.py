@@ -56,6 +56,23 @@ def test_runs_folders_and_names_are_judged(run):
     assert [one["name"] for one in report.content["entrants"]] == ["flow"]
 
 
+def test_a_size_is_for_a_recipe_by_name(tmp_path):
+    given = [pf.fit(one, "moons", steps=1, out=tmp_path / str(i), size="tiny") for i, one in enumerate(["flow", pf.recipes.flow])]
+    alone = pf.recipes.flow("moons", "tiny").method.state_dict()
+    for run in given:
+        assert {name: part.shape for name, part in run.method.state_dict().items()} == {n: p.shape for n, p in alone.items()}
+        assert run.spec["asked"] == {"size": "tiny"}
+
+
+def test_short_representations(run):
+    vectors = pf.data.from_arrays(np.random.default_rng(0).random((500, 4)))
+    n, held_out = len(vectors.train), len(vectors.held_out)
+    assert repr(vectors) == f'Dataset("arrays", {n} train, {held_out} held out, 4 columns)'
+    assert repr(pf.data.load("digits")).endswith("1x8x8 images, 10 classes)")
+    report = pf.Report({"title": "flow on digits"})
+    assert (repr(report), str(report)) == ("Report('flow on digits')", report.to_text())
+
+
 def test_class_names_are_labels(run):
     names = pf.data.from_arrays(np.random.default_rng(0).random((40, 2)), ["three", "four"] * 20)
     transport = pf.recipes.flow(names, "tiny").method.transport()
@@ -112,6 +129,12 @@ MISTAKES = {
     "scale as text": (lambda run: pf.Guided(run.denoiser, "2"), "`scale` must be a number"),
     "one row": (lambda run: run.transport.encode(one(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
+    "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), 'no argument "budget".*seconds=60'),
+    "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
+    "step": (lambda run: pf.fit("flow", "digits", step=3), 'Did you mean "steps"'),
+    "size of a recipe": (lambda run: pf.fit(pf.recipes.flow("digits"), "digits", size="tiny"), "part of the recipe"),
+    "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared. Train it first"),
+    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),
     "no solver": (lambda run: run.transport.with_solver(3, 4), "Expected a solver"),
     "solver steps as text": (lambda run: run.transport.with_solver("heun", "4"), "`steps` must be a whole number"),
 }

@@ -626,6 +626,15 @@ def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     assert not any("flow" in one or "ddpm" in one for one in worries)
 
 
+def test_features_of_too_few_dimensions_are_the_first_worry(content):
+    content["settings"] |= {"n": 11, "dimensions": 1}
+    assert said(content, "worry")[0] == (
+        "These features have 1 dimension (n = 11) and cannot see most differences: do not rely on these scores."
+    )
+    content["data"]["shape"] = [1]
+    assert not any("These features" in one for one in said(content))
+
+
 def test_a_blind_score_accuses_nobody(content):
     content["baseline"]["scores"]["coverage"]["mean"] = 0.958
     worries = said(content, "worry")
@@ -873,6 +882,10 @@ def test_text_for_a_terminal_holds_verdict_and_scores(content):
     assert "- flow has the best quality: Fréchet distance 0.130 ± 0.008" in text
     assert re.search(r"^flow +0.130 ± 0.008 \* +0.00040 ± 0.00020 ", text, re.M)
     assert max(map(len, text.splitlines())) < 150
+    assert re.search(r"^no network +", text, re.M)
+    assert re.search(r"^real data +", text, re.M)
+    assert "the ratio to what" not in text, "the terminal shows none"
+    assert "; in brackets, the ratio to what real data scores" in Report(content).to_markdown()
     assert Report({}).to_text() == ""
 
 

@@ -366,6 +366,27 @@ def test_bad_budgets(wrong):
         wrong()
 
 
+def test_a_lower_case_m_is_no_count():
+    with pytest.raises(UsageError, match=r"write 2M for 2 million; minutes are a budget: `seconds=120`"):
+        Budget.count("2m")
+
+
+def test_a_budget_below_what_is_trained_is_refused(tmp_path):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"seconds already, and 1e-06 is less.*give more, such as `seconds=\d+`"):
+        pf.resume(run, seconds=1e-6, data=data)
+    assert pf.resume(run, steps=4, data=data).state["step"] == 4
+
+
+def test_a_run_of_another_method_lends_no_weights(tmp_path):
+    data = space_data((2,), labels=False)
+    run = pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "flow")
+    with pytest.raises(UsageError, match="another method: recipe flow there and ddpm here, prediction velocity there"):
+        pf.fit(recipe_for("ddpm", data), data, steps=1, out=tmp_path / "ddpm", init=run.folder)
+    assert not (tmp_path / "ddpm").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
     data = space_data((2,), labels=False)
     trainer = prepare(recipe_for("flow", data), data, steps=9, out=tmp_path / "run", checkpoint_every=2)

@@ -106,12 +106,13 @@ class Transport(nn.Module, ABC):
             raise UsageError(
                 f'A condition is a dict, such as {{"label": 3}}; got {condition!r}. A seed is named: sample({n}, seed=3).'
             )
+        for name in condition:
+            if name not in self.conditioned_on:
+                known = ", ".join(f'"{one}"' for one in self.conditioned_on if one != "null")
+                hint = did_you_mean(str(name), self.conditioned_on)
+                raise UsageError(f'Unknown condition "{name}"; this model knows {known}.{hint}')
         rows = {name: _tensor(name, self._numbered(value) if name == "label" else value) for name, value in condition.items()}
         for name, value in rows.items():
-            if name not in self.conditioned_on:
-                known = ", ".join(self.conditioned_on)
-                hint = did_you_mean(name, self.conditioned_on)
-                raise UsageError(f'This model has no condition "{name}"; it takes: {known}.{hint}')
             if value.dim() and len(value) != n:
                 raise UsageError(
                     f'The condition "{name}" has {len(value)} rows: expected one number, or a row for each of {n} samples.'

@@ -56,8 +56,8 @@ def compare(
         entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
         data: The data set; default that of the runs that are named, else digits.
         budget: Seconds of training for each, such as 60s. Without any budget: 60s.
-        steps: Steps for each, in place of seconds.
-        samples: Training samples for each, in place of seconds.
+        steps: Steps for each, in place of seconds: 5000, 20k or 2M.
+        samples: Training samples for each, in place of seconds: 5000, 20k or 2M.
         size: tiny, small or base; default small.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.

@@ -69,7 +69,9 @@ def data_check(
 def _shown(report: dict[str, Any]) -> dict[str, Any]:
     """What a person is shown of a report: what there is, and what was taken as a table's header."""
     header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
-    return {name: value for name, value in {**report, "header": header}.items() if value not in ([], {}, False, None)}
+    repeats = f"{report['repeats']:,} row{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
+    shown = {**report, "header": header, "repeats": repeats}
+    return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
 
 
 def _words(value: Any) -> str:

@@ -47,7 +47,8 @@ def nearest(
 ) -> None:
     """Show samples beside the training data nearest to them: `pushforward nearest runs/digits-gan --n 16 --out nearest.png`.
 
-    A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy.
+    A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy. Rows are
+    numbered from 0 within the training split, so not as in a file, of which some rows are held out.
 
     Args:
         run: The run's folder.
@@ -117,7 +118,7 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
     samples = data.space.quantise(near.x)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["seed", "rank", "row", "distance", "near_copy", *names, *(f"nearest_{name}" for name in names)])
+        writer.writerow(["seed", "rank", "training_row", "distance", "near_copy", *names, *(f"nearest_{name}" for name in names)])
         for i, (sample, where, distances) in enumerate(zip(samples, near.rows, near.distances, strict=True)):
             others = data.space.quantise(data.train.data_units(where))
             for rank, (row, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):

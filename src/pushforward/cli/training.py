@@ -25,7 +25,6 @@ from pushforward.cli.options import (
     words,
 )
 from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, columns, first_line, say, show
-from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
@@ -133,9 +132,9 @@ def train(
         recipe: A name (`pushforward list recipes`), or a Python file that holds one. `train RECIPE --help` adds its own settings.
         data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
         size: tiny, small or base.
-        steps: Budget in steps, such as 5000 or 20k. Without any budget: 5000 steps.
+        steps: Budget in steps: 5000, 20k or 2M. Without any budget: 5000 steps.
         budget: Budget in seconds of training, such as 60s, 10m or 1.5h.
-        samples: Budget in training samples, such as 1M.
+        samples: Budget in training samples: 5000, 20k or 2M.
         out: The run's folder; default runs/DATA-RECIPE.
         seed: Of everything random.
         condition: label (default where there are labels) or none.
@@ -174,8 +173,6 @@ def train(
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
     where = device_of(device)
     made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
-    if start is not None:
-        _check_start(start, made)
     trainer = prepare(
         made,
         loaded,
@@ -207,17 +204,6 @@ def _start(init: str, plugins: Sequence[str]) -> Run:
     return load(init, plugins=plugins)
 
 
-def _check_start(start: Run, made: Any) -> None:
-    """Refuse a run whose weights do not fit the new method."""
-    theirs, mine = ({name: part.shape for name, part in one.state_dict().items()} for one in (start.method, made.method))
-    if theirs != mine:
-        shape = "x".join(map(str, start.space.shape))
-        raise UsageError(
-            f"The weights of --init {start.folder} ({start.spec['recipe']} on rows of {shape}) do not fit this "
-            f"{made.name}: expected a run of the same recipe, size, settings, classes and shape of data."
-        )
-
-
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
     from pushforward.data.seen import seen_in_training
@@ -230,6 +216,8 @@ def announce(trainer: Trainer) -> None:
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} rows of "
         f"{'x'.join(map(str, trainer.data.space.shape))}, {labels}); parameters: {sizes}; {trainer.precision}"
     )
+    if trainer.content.get("init") is not None:
+        say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     for warning in leaks(seen_in_training(trainer.data, trainer.recipe.builds_on), trainer.data):
         say(f"{trainer.folder}: warning: {warning}")
 
@@ -245,9 +233,21 @@ def _done(run: Run, as_json: bool) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
-    ending = "png" if run.space.kind == "image" else "csv"
+    say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
+
+
+def _next(run: Run) -> str:
+    """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
+    from pushforward.methods.perceptual import PerceptualAutoencoder
+
     folder = shlex.quote(str(run.folder))
-    say(f"next: pushforward sample {folder} --n 64 --out samples.{ending}{plugin_options(run.spec)}")
+    if isinstance(run.method, PerceptualAutoencoder):
+        from pushforward.evaluation.judge import reading_options
+
+        data = run.spec["data"]
+        options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
+        return f"train flow {options} --latent {folder}"
+    return f"sample {folder} --n 64 --out samples.{'png' if run.space.kind == 'image' else 'csv'}"
 
 
 @app.command
@@ -266,9 +266,9 @@ def resume(
 
     Args:
         run: The run's folder.
-        steps: A new budget in steps, in all.
-        budget: A new budget in seconds, in all.
-        samples: A new budget in samples, in all.
+        steps: A new budget in steps, in all: 5000, 20k or 2M.
+        budget: A new budget in seconds of training, in all, such as 60s, 10m or 1.5h.
+        samples: A new budget in samples, in all: 5000, 20k or 2M.
         start: A checkpoint's name, such as step_000500; default the newest.
         plugin: The Python file that the run was trained with.
         device: auto, cpu, cuda or cuda:1.

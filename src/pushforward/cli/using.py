@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,17 +141,15 @@ def _table(content: dict[str, Any]) -> str:
     for name, row in entrant.items():
         about = content["metrics"].get(name, {})
         floor = about.get("floor") or {}
-        spread = "" if row["spread"] is None else f" ± {row['spread']:.2g}"
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        other = (baseline.get(name) or about.get("baseline") or {}).get("mean")
-        real = "" if floor.get("mean") is None else f"{floor['mean']:.4g} ± {floor['spread']:.2g}"
+        other = baseline.get(name) or about.get("baseline") or {}
         rows.append(
             (
                 about.get("label", name),
-                f"{row['mean']:.4g}{spread}",
+                _with_spread(row),
                 ratio,
-                real,
-                "" if other is None else f"{other:.4g}",
+                _with_spread(floor),
+                _with_spread(other),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
@@ -161,6 +159,13 @@ def _table(content: dict[str, Any]) -> str:
     ]
     footing = _footing(content["settings"], entrant.get("bpd"), (content["metrics"].get("bpd") or {}).get("baseline"))
     return "\n".join([*lines, *_codes(content["entrants"][0]), "", *footing, *_in_mind(content["worries"])])
+
+
+def _with_spread(row: Mapping[str, Any]) -> str:
+    """Such as ``1.02 ± 0.05``; nothing where there is no mean."""
+    if row.get("mean") is None:
+        return ""
+    return f"{row['mean']:.4g}" + ("" if row.get("spread") is None else f" ± {row['spread']:.2g}")
 
 
 def _in_mind(found: Sequence[str]) -> list[str]:

@@ -128,6 +128,13 @@ class Dataset:
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
 
+    def __repr__(self) -> str:
+        """Name, sizes and shape; not the rows."""
+        shape = self.space.shape
+        what = f"{'x'.join(map(str, shape))} images" if len(shape) == 3 else f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
+        classes = f", {len(self.space.classes)} classes" if self.space.classes else ""
+        return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the rows, labels, class and column names and shape of both splits; not of the name."""

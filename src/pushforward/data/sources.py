@@ -417,7 +417,8 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
         ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
-        are also training rows, which only rows of many copies are), ``removed`` (training rows left out because they equal a
+        are also training rows, which only rows of many copies are), ``repeats`` (rows of both splits that are copies of an
+        earlier row), ``removed`` (training rows left out because they equal a
         held-out row), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
 
     Raises:
@@ -428,7 +429,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     scale = 255 if x.dtype == np.uint8 else 1
     labels = data.train.labels if data.train.labels is not None else np.zeros(0, dtype=np.int64)
     counts = np.bincount(labels, minlength=len(space.classes))[: len(space.classes)]
-    flat = x.reshape(len(x), -1)
+    flat, hashes, held_out = x.reshape(len(x), -1), row_hashes(x), row_hashes(data.held_out.x)
     constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if space.kind == "vector" else []
     return {
         **data.describe(),
@@ -439,7 +440,8 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "constant": [_column(space.columns, i) for i in constant],
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,
-        "repeated": int(np.isin(row_hashes(data.held_out.x), row_hashes(x)).sum()),
+        "repeated": int(np.isin(held_out, hashes).sum()),
+        "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
         "ignored": data.ignored,

@@ -13,6 +13,7 @@ from pushforward.data.keys import permutation
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
 from pushforward.evaluation.unseen import check_unseen
+from pushforward.recipes import registry
 from pushforward.training import Run, Trainer, load
 from pushforward.training.lineage import earlier_split
 from pushforward.training.start import finished, kept
@@ -124,6 +125,12 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     if not models:
         raise UsageError("There is nothing to compare; name at least one recipe or run.")
     named = models if isinstance(models, Mapping) else _with_names(models)
+    for model in named.values():
+        if isinstance(model, str) and model in registry() and not Path(model).is_dir():
+            raise UsageError(
+                f'"{model}" is a recipe, and trained runs are compared. Train it first: '
+                f'pf.compare({{"{model}": pf.fit("{model}", data, seconds=60), ...}}, data).'
+            )
     loaded = {str(name): load(model) if isinstance(model, (str, Path)) else model for name, model in named.items()}
     for model in loaded.values():
         check_model_kind(model)

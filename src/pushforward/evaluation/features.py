@@ -150,7 +150,7 @@ class Features:
 
     def describe(self, n: int) -> str:
         """The features in words, for a report."""
-        reduced = f"{self.dims(n)} dimensions"
+        reduced = f"{self.dims(n)} dimension{'' if self.dims(n) == 1 else 's'}"
         if self.kind == "raw":
             return f"the columns themselves, {reduced}"
         if self.kind == "pca":

@@ -31,7 +31,7 @@ from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import machine
 from pushforward.transports import BATCH, Flow, Latent, Transport, inner_of, with_inner
 
-__all__ = ["Judge", "check_model_kind", "data_of", "evaluate"]
+__all__ = ["Judge", "check_model_kind", "data_of", "evaluate", "reading_options"]
 
 REPEAT_SEEDS = 1_000_000
 """Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
@@ -142,6 +142,7 @@ class Judge:
                 "repeats": self.repeats,
                 "k": 5,
                 "features": self.features.describe(self.n),
+                "dimensions": self.features.dims(self.n),
                 "classifier_accuracy": self.features.accuracy,
             },
             "machine": machine(),
@@ -295,7 +296,7 @@ def commands(run: Run) -> list[str]:
     budgets = [*(one["budget"] for one in spec.get("extended", [])), spec["budget"]]
     again = shlex.quote(f"{run.folder}-again")
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
-    words += [_amount(budgets[0]), *_options(_reading(source)), *_options(spec["asked"]), *_options(_settings(spec))]
+    words += [_amount(budgets[0]), *reading_options(source), *_options(spec["asked"]), *_options(_settings(spec))]
     words += [f"--out {again}"] if len(budgets) > 1 else []
     named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
     return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
@@ -307,12 +308,17 @@ def _readable(source: Mapping[str, Any]) -> bool:
     return "name_or_path" in source and height == width and not source.get("seed")
 
 
-def _reading(source: Mapping[str, Any]) -> dict[str, Any]:
+def reading_options(source: Mapping[str, Any]) -> list[str]:
+    """The options that say how a run's data was read, as words of a command line.
+
+    Args:
+        source: The arguments of `pushforward.data.load`.
+    """
     condition = {True: "label", False: "none", None: None}[source.get("labelled")]
     resize = source["resize"][0] if "resize" in source else None
     header = {True: "yes", False: "no", None: None}[source.get("header")]
     reading = {"target": source.get("target"), "header": header, "resize": resize}
-    return {**reading, "limit": source.get("limit"), "condition": condition}
+    return _options({**reading, "limit": source.get("limit"), "condition": condition})
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -463,6 +469,11 @@ def data_of(model: Any) -> Dataset:
     from pushforward.data import load as load_data
 
     origin: Mapping[str, Any] | None = model.spec.get("data") if isinstance(model, Run) else None
+    if not origin and isinstance(model, Run):
+        raise UsageError(
+            f"{model.folder} was trained on data from Python, which a run does not hold. Evaluate it in Python and hand over the "
+            "data: pf.evaluate(run, data), or pf.compare(runs, data)."
+        )
     if not origin:
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
     data = load_data(**origin)

@@ -23,7 +23,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     parts.append("## Verdict\n\n" + "\n".join(f"- {escape(one.text)}" for one in verdict(content)))
     for heading, table in tables.scorecards(content):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
-    parts.append(tables.score_note(content) if tables.scorecards(content) else "")
+    parts.append(tables.score_note(content, "in brackets") if tables.scorecards(content) else "")
     parts += _trajectories(content)
     costs = tables.costs(content)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in costs]

@@ -191,7 +191,7 @@ def _scores(content: Mapping[str, Any]) -> str:
     for heading, table in cards:
         made += f"<h3>{escape(heading)}</h3>" if len(cards) > 1 else ""
         made += scrolled(table, f"Scores: {heading}")
-    return made + f'<p class="note">{escape(tables.score_note(content))}</p>'
+    return made + f'<p class="note">{escape(tables.score_note(content, "beneath"))}</p>'
 
 
 def _intervals(content: Mapping[str, Any]) -> str:

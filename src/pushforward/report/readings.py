@@ -69,6 +69,7 @@ THRESHOLDS: dict[str, float] = {
     "blurred": 0.75,  # high-frequency power over real data's: below, blurred
     "grainy": 1.35,  # above, grainy
     "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
+    "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
     "small": 200,  # samples on either side: below, scores are hardly worth reading
     "faster": 1.2,  # a time ratio that counts as a difference
     "unequal_time": 1.15,  # training times that count as unequal

@@ -88,6 +88,14 @@ class Report:
         self.content: dict[str, Any] = strict(content)
         self.pictures: dict[str, Any] = dict(pictures or {})
 
+    def __str__(self) -> str:
+        """The text for a terminal."""
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        """The title."""
+        return f"Report({str(self.content.get('title') or '')!r})"
+
     @property
     def verdict(self) -> list[str]:
         """The findings in words."""

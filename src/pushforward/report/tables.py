@@ -128,11 +128,17 @@ def scorecards(content: Mapping[str, Any]) -> list[tuple[str, Table]]:
     return found
 
 
-def score_note(content: Mapping[str, Any]) -> str:
-    """How to read the scorecards."""
+def score_note(content: Mapping[str, Any], ratio: str = "") -> str:
+    """How to read the scorecards.
+
+    Args:
+        content: As `pushforward.report.report` describes.
+        ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
+    """
+    beside = f"; {ratio}, the ratio to what real data scores" if ratio else ""
     over = "trainings" if any(len(one.get("trainings") or []) > 1 for one in entrants_of(content)) else "samplings"
     return (
-        f"Mean ± spread over repeated {over}; beneath, the ratio to what real data scores. A best value is marked only where "
+        f"Mean ± spread over repeated {over}{beside}. A best value is marked only where "
         "it is ahead of every other by more than two spreads of the difference, no spread counted as less than real data's."
     )
 

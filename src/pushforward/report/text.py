@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pushforward.report import tables
-from pushforward.report.tables import Table
+from pushforward.report.tables import Row, Table
 from pushforward.report.words import verdict
 
 __all__ = ["text"]
 
 NARROW, WIDE = 60, 120
 """The least and the greatest width of the text."""
+NO_NETWORK = "no network"
 SHORTENED = 20
 """Longer names of models give way where a line is short."""
 
@@ -39,7 +40,7 @@ def text(content: Mapping[str, Any], width: int | None = None) -> str:
 
 def _table(table: Table, width: int) -> str:
     """Rows of models and columns of scores; columns that do not fit beside the others follow below."""
-    names = ["", *(row.name for row in table.rows)]
+    names = ["", *map(_name, table.rows)]
     columns = []
     for i, column in enumerate(table.columns):
         scores = [row.cells[i] for row in table.rows]
@@ -56,6 +57,13 @@ def _table(table: Table, width: int) -> str:
     return "\n\n".join(
         _block([textwrap.shorten(name, first, placeholder="…") for name in names], block, first) for block in blocks
     )
+
+
+def _name(row: Row) -> str:
+    """The name of a row, short for the rows that are no models."""
+    if row.kind == "floor":
+        return "real data"
+    return NO_NETWORK if row.kind == "baseline" and row.name.startswith(NO_NETWORK) else row.name
 
 
 def _wide(column: Sequence[str]) -> int:

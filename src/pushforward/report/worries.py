@@ -56,6 +56,18 @@ def _each(found: Mapping[str, str]) -> str:
     return listing(f"{OPEN}{name}{CLOSE} ({value})" for name, value in found.items())
 
 
+def _few_dimensions(content: Mapping[str, Any]) -> Iterator[Sentence]:
+    """Features that were reduced so far, for want of examples, that most differences are lost."""
+    settings, shape = content.get("settings") or {}, (content.get("data") or {}).get("shape") or []
+    dimensions, n = finite(settings.get("dimensions")), finite(settings.get("n"))
+    if dimensions is not None and dimensions < min(THRESHOLDS["dimensions"], math.prod(shape)):
+        some = f"{count(dimensions)} dimension{'' if dimensions == 1 else 's'}"
+        size = "" if n is None else f" (n = {count(n)})"
+        yield from _worry(
+            f"These features have {some}{size} and cannot see most differences: do not rely on these scores.", "reproduce"
+        )
+
+
 def _unscored(content: Mapping[str, Any]) -> Iterator[Sentence]:
     metrics = [one for one in (chosen(content, QUALITY), chosen(content, DIVERSITY)) if one is not None]
     lost = [name_of(one) for one in entrants_of(content) if metrics and all(reading(content, one, m) is None for m in metrics)]
@@ -286,6 +298,7 @@ def _blind(content: Mapping[str, Any]) -> Iterator[Sentence]:
 
 
 RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Sentence]], ...] = (
+    _few_dimensions,
     _unscored,
     _against_no_network,
     _missing,

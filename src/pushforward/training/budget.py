@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 __all__ = ["Budget", "Clock", "Stage"]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_COUNTS = {"": 1, "k": 1_000, "m": 1_000_000}
+_COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = 2 / 3
 """The share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly."""
 CHECKS = 48
@@ -53,11 +53,16 @@ class Budget:
     @staticmethod
     def count(text: str | int) -> int:
         """A number from "5000", "200k" or "1.5M"."""
-        match = re.fullmatch(r"\s*([\d._]+)\s*(k|m)?\s*", str(text).lower())
+        match = re.fullmatch(r"\s*([\d._]+)\s*([kKmM])?\s*", str(text))
+        minutes = match is not None and match[2] == "m"
         try:
-            value = float(match[1]) * _COUNTS[match[2] or ""] if match else math.nan
+            value = float(match[1]) * (1 if minutes else _COUNTS[match[2] or ""]) if match else math.nan
         except ValueError:
             value = math.nan
+        if minutes and match is not None and value > 0:
+            raise UsageError(
+                f'"{text}" is no count: write {value:g}M for {value:g} million; minutes are a budget: `seconds={60 * value:g}`.'
+            )
         if not value >= 1:
             raise UsageError(f'"{text}" is no count; write 5000, 200k or 1M.')
         return round(value)
@@ -67,6 +72,22 @@ class Budget:
         if self.steps is not None:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
+
+    def check_beyond(self, folder: object, trained: float) -> None:
+        """Refuse seconds that are fewer than a run is trained for already.
+
+        Args:
+            folder: The run's folder, for the message.
+            trained: The seconds that it is trained for.
+
+        Raises:
+            UsageError: Saying how many those are.
+        """
+        if self.seconds is not None and self.seconds < trained:
+            raise UsageError(
+                f"{folder} is trained for {trained:,.3g} seconds already, and {self.seconds:,.3g} is less. A budget counts from "
+                f"the start of the run: give more, such as `seconds={math.ceil(2 * trained)}`."
+            )
 
     def __str__(self) -> str:
         if self.steps is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,23 @@ from torch import nn
 from pushforward import recipes
 from pushforward.arguments import number, whole
 from pushforward.data import Dataset, Space
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Method
 from pushforward.recipes import Recipe
 from pushforward.training.run import Run
 from pushforward.transports import Transport
 
-__all__ = ["Given", "check_budget", "folder_of", "name_of", "names_of", "recipe_from"]
+__all__ = ["Given", "check_budget", "check_size", "folder_of", "name_of", "names_of", "recipe_from", "refuse_unknown"]
+
+_OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
+_MEANT = {
+    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
+    "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
+    "batch": f" {_OF_TRAINING}",
+    "batch_size": f" {_OF_TRAINING}",
+    "lr": f" {_OF_TRAINING}",
+}
+"""What is meant by arguments of other names."""
 
 Given = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
@@ -30,7 +40,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     Args:
         given: A `Given`.
         data: The data set.
-        size: The size that a name stands for.
+        size: The size that a recipe of this package has, given by name or as its function.
 
     Raises:
         UsageError: For anything else, saying what was expected.
@@ -40,6 +50,8 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     if isinstance(given, str):
         return recipes.named(given)(data.space, size)
     if callable(given) and not isinstance(given, (type, nn.Module)):
+        if name_of(given) is not None:
+            return given(data.space, size)
         recipe = given(data.space) if _takes_a_space(given) else given()
         if isinstance(recipe, (Recipe, Method)):
             return recipe
@@ -88,6 +100,31 @@ def _hint(given: Any) -> str:
         if isinstance(given, nn.Module)
         else ""
     )
+
+
+def check_size(recipe: Any, size: str | None) -> None:
+    """Refuse a size beside a recipe that has one already.
+
+    Raises:
+        UsageError: Saying where the size belongs.
+    """
+    if size is not None and name_of(recipe) is None and not isinstance(recipe, (Dataset, Run)):
+        raise UsageError(
+            'The argument size= is for a recipe given by its name, such as pf.fit("flow", data, size="tiny"); here it is part of '
+            f'the recipe: pf.recipes.flow(data, "{size}").'
+        )
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse arguments that `fit` does not have.
+
+    Raises:
+        UsageError: With the argument that was meant, where that can be told.
+    """
+    known = sorted(known)
+    for name in names:
+        hint = _MEANT.get(name) or did_you_mean(name, known)
+        raise UsageError(f'pf.fit has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
 
 
 def check_budget(steps: Any, samples: Any, seconds: Any) -> None:

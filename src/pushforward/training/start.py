@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -23,7 +24,8 @@ from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
-from pushforward.training.given import Given, check_budget, folder_of, name_of, names_of, recipe_from
+from pushforward.training.given import Given, check_budget, check_size, folder_of, name_of, names_of, recipe_from, refuse_unknown
+from pushforward.training.initial import check_initial
 from pushforward.training.lineage import earlier_split
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
@@ -121,6 +123,7 @@ def prepare(
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init, init_step = source.folder, source.state["step"]
+        check_initial(source, made, asked)
         restore(made.method, source.method.state_dict(), source.folder)
         made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
     budget = _budget(steps, samples, seconds)
@@ -152,7 +155,9 @@ def fit(
     checkpoint_every: int | None = None,
     progress: Watcher | None = None,
     init: str | Path | None = None,
+    size: str | None = None,
     plugins: Sequence[str | Path] = (),
+    **unknown: Any,
 ) -> Run:
     """Train a method on data and return the run.
 
@@ -172,8 +177,10 @@ def fit(
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
         progress: A `Progress` to show it on the terminal; the default is silent.
-        init: A run from whose averaged weights training starts.
+        init: A run of the same method, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files that the recipe came from.
+        unknown: Refused, with a hint.
 
     Returns:
         The run with its averaged weights; ``run.transport.sample(16)`` draws from it.
@@ -183,6 +190,8 @@ def fit(
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
+    refuse_unknown(unknown, inspect.signature(fit).parameters.keys() - {"unknown"})
+    check_size(recipe, size)
     trainer = prepare(
         recipe,
         data,
@@ -192,6 +201,7 @@ def fit(
         out=out,
         seed=seed,
         init=init,
+        size=size or "small",
         plugins=plugins,
         device=device,
         augment=augment,
@@ -262,6 +272,8 @@ def reopen(
         )
         if where is not None:
             trainer.restore(where)
+        if asked and asdict(budget) != content["budget"]:
+            budget.check_beyond(folder, trainer.clock.seconds)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:

@@ -1,0 +1,68 @@
+"""Whether a run's weights can start another training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pushforward import recipes, spec
+from pushforward.errors import UsageError
+from pushforward.recipes import Recipe
+from pushforward.training.run import Run
+
+__all__ = ["check_initial"]
+
+_OF_TRAINING = {"batch", "accumulate", "lr", "ema", "precision", "plugin"}
+"""Options that say how a method is trained and leave its weights' shapes alone."""
+
+
+def check_initial(run: Run, recipe: Recipe, asked: Mapping[str, Any] | None) -> None:
+    """Refuse a run of another method, or one whose weights do not fit.
+
+    Args:
+        run: The run whose weights are to be the first ones.
+        recipe: What is to be trained.
+        asked: Its settings by option, where they are known.
+
+    Raises:
+        UsageError: Naming what differs.
+    """
+    there, here = _method(run.spec["recipe"], run.spec["method"]), _method(recipe.name, spec.describe(recipe.method))
+    differing = [name for name in there if name in here and there[name] != here[name]]
+    if differing:
+        raise UsageError(
+            f"`init={run.folder}` was trained by another method: {_differences(differing, there, here)}. Expected a run of "
+            "the same recipe, prediction and path."
+        )
+    shapes, own = ({name: part.shape for name, part in one.state_dict().items()} for one in (run.method, recipe.method))
+    if shapes != own:
+        there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
+        here = {**_settings(asked), **_data(recipe.method.space)}
+        names = [name for name in there.keys() & here.keys() if there[name] != here[name]]
+        why = f": {_differences(sorted(names), there, here)}" if names else ""
+        raise UsageError(
+            f"The weights of `init={run.folder}` ({run.spec['recipe']} on {_data(run.space)['shape']}) do not fit this "
+            f"{recipe.name}{why}. Expected a run of the same recipe, size, settings, classes and shape of data."
+        )
+
+
+def _method(name: str, method: Any) -> dict[str, Any]:
+    """What makes a method the one that it is, by name; the recipe's name counts only for the recipes of this package."""
+    found = {"recipe": name} if name in recipes.registry() else {}
+    found["method"] = method["part"]
+    denoiser = method.get("denoiser")
+    if isinstance(denoiser, Mapping) and {"prediction", "path"} <= denoiser.keys():
+        found |= {"prediction": denoiser["prediction"], "path": denoiser["path"]["part"]}
+    return found
+
+
+def _settings(asked: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (asked or {}).items() if name not in _OF_TRAINING and value is not None}
+
+
+def _data(space: Any) -> dict[str, Any]:
+    return {"shape": "x".join(map(str, space.shape)), "classes": len(space.classes)}
+
+
+def _differences(names: list[str], there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {there[name]} there and {here[name]} here" for name in names)
