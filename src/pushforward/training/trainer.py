@@ -78,6 +78,7 @@ class Trainer:
         from_seed: Whether the weights can be drawn again from the seed and the method's spec.
         content: The spec of a run that is taken up again.
         lock: The folder's lock, where the caller has taken it.
+        rehearsal: Whether it takes no lock and writes nothing; only single steps can then be computed. Needs ``content``.
 
     Raises:
         UsageError: For a method of another space, or settings that do not fit each other.
@@ -103,6 +104,7 @@ class Trainer:
         from_seed: bool = False,
         content: dict[str, Any] | None = None,
         lock: BaseFileLock | None = None,
+        rehearsal: bool = False,
     ) -> None:
         check_fit(recipe, data, checkpoint_every)
         self.recipe, self.data, self.budget, self.folder, self.seed = recipe, data, budget, out, seed
@@ -129,14 +131,21 @@ class Trainer:
             "init_step": init_step,
             "from_seed": from_seed,
         }
-        if lock is None:
+        if lock is None and not rehearsal:
             lock = claim(out, data.name, recipe.name).lock if content is None else hold(out)
         self._lock, self._open = lock, True
         self._closed_at: Path | None = None
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
-            self.method, data, self.training.batch, seed=seed, augment=tuple(augment), folder=out, device=self.device
+            self.method,
+            data,
+            self.training.batch,
+            seed=seed,
+            augment=tuple(augment),
+            folder=out,
+            device=self.device,
+            keep=not rehearsal,
         )
         if content is None:
             settings["parts"] = write_parts(out, self.method)
