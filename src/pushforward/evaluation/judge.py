@@ -174,7 +174,7 @@ class Judge:
             "curve": self._curve(transport, rows) if curve else [],
             "trajectory": self._trajectory(transport, sampling["seconds_per_sample"]) if curve else None,
             "coding": coding(model, self.data, self.features) if isinstance(model, Run) else None,
-            "warnings": [*model.warnings, *unseen_warnings(model, self.data)] if isinstance(model, Run) else [],
+            "warnings": [*(model.warnings if isinstance(model, Run) else ()), *unseen_warnings(model, self.data)],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
@@ -415,7 +415,7 @@ def evaluate(
     row = _bits(model, data, n, seed, batch) if asked else None
     about = None if row is None else {**ABOUT, "baseline": _guess(model, data, row["n"])}
     if row is not None and not others:
-        return _of_bits(name, data, row, about, unseen_warnings(model, data) if isinstance(model, Run) else ())
+        return _of_bits(name, data, row, about, unseen_warnings(model, data))
     judge = Judge(data, n or 0, repeats, others, seed, batch)
     content, _ = judge.entrant(name, model, curve=False)
     described = judge.described()

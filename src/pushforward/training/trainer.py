@@ -33,7 +33,7 @@ from pushforward.training.folders import claim, hold
 from pushforward.training.generators import generators_kept, seed_generators
 from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
 from pushforward.training.landscape import landscape
-from pushforward.training.lineage import write_seen
+from pushforward.training.lineage import with_ancestors, write_seen
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts, write_parts
@@ -107,6 +107,8 @@ class Trainer:
         rehearsal: bool = False,
     ) -> None:
         check_fit(recipe, data, checkpoint_every)
+        if content is None:
+            recipe = with_ancestors(recipe)
         self.recipe, self.data, self.budget, self.folder, self.seed = recipe, data, budget, out, seed
         self.device, self.checkpoint_every, self.progress = torch.device(device), checkpoint_every, progress or Silent()
         self.training = recipe.training
