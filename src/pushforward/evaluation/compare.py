@@ -12,6 +12,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
+from pushforward.evaluation.starts import fitting
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.training import Run, Trainer, load
 from pushforward.training.lineage import earlier_split
@@ -78,8 +79,8 @@ def compare_models(
         models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
             own names.
         data: The data set, or its name or path; runs know their own.
-        n: Samples on either side.
-        repeats: Samplings of each model.
+        n: Samples on either side; see `evaluate`.
+        repeats: Samplings of each model; see `evaluate`.
         budget: What each was trained with, in words.
         commands: The commands that make this comparison.
         curve: Whether to measure quality against network calls.
@@ -94,7 +95,7 @@ def compare_models(
     data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():
         check_model(name, model, data)
-    judge = Judge(data, n or 0, repeats)
+    judge = Judge(data, fitting(models.values(), data, n), repeats)
     sampling = judge.sampling({name: _transport(model) for name, model in models.items()})
     judged = {name: judge.entrant(name, model, curve=curve, sampling=sampling[name]) for name, model in models.items()}
     content = {
