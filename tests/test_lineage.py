@@ -138,6 +138,15 @@ def test_a_source_is_an_ancestor_however_the_method_is_handed_over(way, tmp_path
     assert seen.overlaps(data)[1] > 0
 
 
+def test_a_trained_method_alone_builds_on_its_run(tmp_path):
+    data = space_data((2,), labels=False)
+    method = recipe_for("vae", data).method
+    pf.fit(method, data, steps=1, out=tmp_path / "first")
+    again = pf.fit(method, swapped(data, 5), steps=1, out=tmp_path / "again")
+    assert again.seen.names == (str(tmp_path / "first"),)
+    assert again.seen.overlaps(swapped(data, 5)) == (0, 5)
+
+
 def test_an_autoencoder_inside_a_method_alone_is_unknown(tmp_path):
     data = space_data((2,), labels=False)
     recipe = pf.in_latent("flow", data, fitted(data, tmp_path / "coder"), "tiny")

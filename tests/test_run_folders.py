@@ -1,5 +1,6 @@
 """Run folders: one training at a time, from its first moment; runs that were never saved; weights that are not drawn twice."""
 
+import copy
 import dataclasses
 import gc
 import json
@@ -277,7 +278,7 @@ def first_weights(recipe, seed, out):
 def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
     recipe = own()
     pf.fit(recipe, DATA, steps=2, out=tmp_path / "0", seed=0)
-    for again in (recipe, pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
+    for again in (recipe, copy.deepcopy(recipe), pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
         with pytest.raises(UsageError, match="given to a training before"):
             prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
         with pytest.raises(UsageError, match="before"):
