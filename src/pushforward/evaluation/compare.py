@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import CheckpointError, Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
 from pushforward.evaluation.starts import fitting
 from pushforward.evaluation.unseen import check_unseen
@@ -39,8 +40,21 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
 
     Raises:
         Diverged: If all of them diverge.
-        CheckpointError: If the disk refuses.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
     """
+    try:
+        return _trained_in_turns(trainers, turn)
+    except CheckpointError:
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()
+
+
+def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
     fallen: dict[int, Diverged] = {}
 
     def attempt(number: int, work: Callable[[], None]) -> None:
