@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import errno
 import gc
 import json
 import subprocess
@@ -177,6 +178,39 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == 5
 
 
+def test_a_closed_trainer_does_not_go_on_where_another_made_steps_and_saved_none(tmp_path):
+    first = held(tmp_path)
+    first.advance(1e-9)
+    first.close()
+    second = reopen(tmp_path / "run", data=DATA)
+    second.advance(1e-9)
+    second._flush()
+    second.close()
+    with pytest.raises(CheckpointError, match="trained further"):
+        first.advance()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(folders.FileLock, "acquire", refused)
+    monkeypatch.setattr(folders, "_writable", lambda _: writable)
+    if not writable:
+        assert folders.hold(tmp_path) is None
+        return
+    with pytest.raises(CheckpointError, match="another user's. If nobody trains there, delete it"):
+        folders.hold(tmp_path)
+
+
+def test_whoever_may_write_to_a_folder_may_lock_it(tmp_path):
+    tmp_path.chmod(0o775)
+    lock = folders.hold(tmp_path)
+    assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664
+    lock.release()
+
+
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
     recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
@@ -238,6 +272,18 @@ def test_a_run_from_python_that_was_never_saved_is_started(kind, tmp_path, monke
     monkeypatch.undo()
     pf.resume(tmp_path / "run", data=DATA)
     assert_same(final_state(whole.folder), final_state(tmp_path / "run"))
+
+
+def test_an_unsaved_run_whose_start_is_gone_says_what_to_do(tmp_path, monkeypatch):
+    first = pf.fit("flow", DATA, steps=2, out=tmp_path / "first").folder
+    monkeypatch.setattr(checkpoint, "fill", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.fit("flow", DATA, steps=3, out=tmp_path / "run", init=first)
+    monkeypatch.undo()
+    for steps in (4, 6):
+        pf.resume(first, data=DATA, steps=steps)
+    with pytest.raises(CheckpointError, match=r"started from are gone.*trained further since.*Delete .*run and train anew"):
+        pf.resume(tmp_path / "run", data=DATA)
 
 
 def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatch):

@@ -305,7 +305,14 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     """
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
-        source = load(content["init"], checkpoint=checkpoints.step_name(content["init_step"]), plugins=plugins)
+        name = checkpoints.step_name(content["init_step"])
+        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
+            raise CheckpointError(
+                f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train anew, from the weights "
+                f"that {content['init']} has now, or restore the checkpoint."
+            )
+        source = load(content["init"], checkpoint=name, plugins=plugins)
         restore(recipe.method, source.method.state_dict(), source.folder)
         return recipe
     if method is None and not content.get("from_seed"):

@@ -136,7 +136,7 @@ class Trainer:
         if lock is None and not rehearsal:
             lock = claim(out, data.name, recipe.name).lock if content is None else hold(out)
         self._lock, self._open = lock, True
-        self._closed_at: Path | None = None
+        self._closed_at: tuple[Path | None, int] = (None, 0)
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
@@ -232,16 +232,20 @@ class Trainer:
     def close(self) -> None:
         """Give the folder's lock back; nothing is saved. `advance` takes it again."""
         if self._open:
-            self._open, self._closed_at = False, checkpoints.latest(self.folder / "checkpoints")
+            self._open, self._closed_at = False, self._standing()
             if self._lock is not None:
                 self._lock.release()
+
+    def _standing(self) -> tuple[Path | None, int]:
+        """The newest checkpoint, and the last step in the log, which another training changes before it saves."""
+        return checkpoints.latest(self.folder / "checkpoints"), log.last_step(self.folder / "metrics.jsonl")
 
     def _reopen(self) -> None:
         """Take the folder's lock again after `close`, unless the run has changed."""
         if self._open:
             return
         lock = hold(self.folder)
-        if self._closed_at != checkpoints.latest(self.folder / "checkpoints"):
+        if self._closed_at != self._standing():
             if lock is not None:
                 lock.release()
             raise CheckpointError(
