@@ -200,7 +200,7 @@ def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monke
     if not writable:
         assert folders.hold(tmp_path) is None
         return
-    with pytest.raises(CheckpointError, match="another user's. If nobody trains there, delete it"):
+    with pytest.raises(CheckpointError, match=r"another user's\. If nobody trains there, delete it"):
         folders.hold(tmp_path)
 
 

@@ -220,7 +220,7 @@ def _check_start(start: Run, made: Any) -> None:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
-    from pushforward.data.seen import seen_in_training
+    from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.training.lineage import leaks
 
     counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
@@ -230,7 +230,8 @@ def announce(trainer: Trainer) -> None:
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} rows of "
         f"{'x'.join(map(str, trainer.data.space.shape))}, {labels}); parameters: {sizes}; {trainer.precision}"
     )
-    for warning in leaks(seen_in_training(trainer.data, trainer.recipe.builds_on), trainer.data):
+    seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data)):
         say(f"{trainer.folder}: warning: {warning}")
 
 

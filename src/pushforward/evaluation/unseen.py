@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pushforward.data import Dataset
+from pushforward.data.seen import shared_examples
 from pushforward.errors import UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.training import Run
@@ -28,7 +29,7 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
 
 
 def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
-    """What a report must say of a model whose ancestors have seen held-out examples, or of which that is not known.
+    """What a report must say of a model that may have seen held-out examples: it, its ancestors, or the data has them in training.
 
     A transport does not know its training examples; those of a `GaussianBaseline` are taken to be the data's.
     """
@@ -40,4 +41,4 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
             f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
             "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over in the place of its transport."),
         )
-    return warnings
+    return warnings + shared_examples(data)
