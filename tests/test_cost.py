@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from pushforward.evaluation.guess import guess, levels_of
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
-from pushforward.training import memory
+from pushforward.training import Trainer, folders, memory
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.start import finished, prepare
@@ -177,6 +178,35 @@ def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
     assert training_memory(run, vectors(340)) is None, "other data"
     del ballast, other
+
+
+def test_training_memory_takes_no_lock_and_writes_no_cache(tmp_path):
+    data = vectors()
+    coder = pf.fit("vae", data, steps=1, out=tmp_path / "vae")
+    run = pf.fit(pf.training.in_latent("flow", data, coder), data, steps=1, out=tmp_path / "flow")
+    shutil.rmtree(run.folder / "cache")
+    (run.folder / ".lock").unlink()
+    names = sorted(run.folder.rglob("*"))
+    assert training_memory(run, data) > 0
+    assert sorted(run.folder.rglob("*")) == names
+    held = folders.hold(run.folder)
+    assert training_memory(run, data) > 0, "while the run is trained further"
+    held.release()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
+)
+def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp_path, monkeypatch):
+    data = vectors()
+    run = pf.fit("flow", data, steps=1, out=tmp_path / "flow")
+
+    def step(self):
+        raise error
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    assert training_memory(run, data) is None
 
 
 # Guesses -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pushforward.data.dataset import build as split
 from pushforward.draws import BLOCK, BlockDraws, RowDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
+from pushforward.evaluation.compare import compare_models
 from pushforward.grid_learning import _Pairs
 from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
@@ -246,6 +247,26 @@ def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path, monkeyp
     assert content["trajectory"] is None
     assert pictures["paths"] is None
     assert content["scores"]["frechet"]["mean"] > 0
+
+
+def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "source.npy", rng.normal(size=(60, 2)))
+    data = pf.data.from_arrays(rng.normal(size=(400, 2)))
+    run = pf.fit(pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy")), data, steps=1, out=tmp_path / "run")
+    starts = len(run.transport.source.held_out)
+    assert starts < len(data.held_out)
+    content = pf.evaluate(run, data, repeats=3)
+    (entrant,) = content["entrants"]
+    assert (content["settings"]["n"], entrant["warnings"]) == (starts, [])
+    assert all(len(row["values"]) == 1 and row["spread"] is None for row in entrant["scores"].values())
+    assert len(content["baseline"]["scores"]["frechet"]["values"]) == 3
+    content, _ = compare_models({"moved": run}, data, n=2 * starts, repeats=1, curve=False)
+    (said,) = content["entrants"][0]["warnings"]
+    assert said.startswith(
+        f"it starts from {starts} different held-out examples of its source, so its {2 * starts} samples repeat"
+    )
 
 
 def test_samples_take_each_held_out_example_of_the_source_once():

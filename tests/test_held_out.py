@@ -7,6 +7,7 @@ from PIL import Image
 
 import pushforward as pf
 from pushforward import data as pf_data
+from pushforward.cli import main
 from pushforward.cli.using import _table
 from pushforward.data import Split
 from pushforward.data.dataset import build
@@ -233,6 +234,23 @@ def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_
     content = pf.evaluate(models["it"], data, repeats=1)
     assert said in _table(content | {"worries": [one.text for one in worries(content)]})
     assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"])["unscored"] == {}
+
+
+def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    once = vectors(40, 0, 3)
+    np.save("few.npy", np.tile(once, (ATOM, 1)))
+    np.save("many.npy", np.tile(once, (ATOM + 1, 1)))
+    assert pf_data.check("few.npy")["warnings"] == []
+    (said,) = pf_data.check("many.npy")["warnings"]
+    count = pf_data.check("many.npy")["held_out"]
+    assert said.startswith(f"{count} of the {count} held-out examples of many are training examples as well")
+    assert main(["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]) == 0
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert pf.evaluate("run", repeats=1)["entrants"][0]["warnings"] == [said]
+    assert main(["data", "check", "many.npy"]) == 0
+    assert said in capsys.readouterr().out
 
 
 # images

@@ -15,6 +15,7 @@ from pushforward.data.dataset import build
 from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.compare import check_model, compare_models
 from pushforward.training.lineage import leaks, read_seen, seen_by
 
@@ -124,6 +125,44 @@ def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
     ((name, seen),) = pf.in_latent("flow", other, coder.method.autoencoder(), "tiny").builds_on
     assert (name, seen.own) == ("an autoencoder handed over in Python", None)
     assert seen_by(tmp_path).own is None
+
+
+@pytest.mark.parametrize("way", ["recipe", "method", "own recipe"])
+def test_a_source_is_an_ancestor_however_the_method_is_handed_over(way, tmp_path):
+    data = space_data((2,), labels=False)
+    np.save(tmp_path / "source.npy", data.held_out.x)
+    recipe = pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy"))
+    given = {"recipe": recipe, "method": recipe.method, "own recipe": pf.recipes.Recipe(recipe.method)}[way]
+    seen = pf.fit(given, data, steps=1, out=tmp_path / "run").seen
+    assert seen.names == (f"the source {tmp_path / 'source.npy'}",)
+    assert seen.overlaps(data)[1] > 0
+
+
+def test_a_trained_method_alone_builds_on_its_run(tmp_path):
+    data = space_data((2,), labels=False)
+    method = recipe_for("vae", data).method
+    pf.fit(method, data, steps=1, out=tmp_path / "first")
+    again = pf.fit(method, swapped(data, 5), steps=1, out=tmp_path / "again")
+    assert again.seen.names == (str(tmp_path / "first"),)
+    assert again.seen.overlaps(swapped(data, 5)) == (0, 5)
+
+
+def test_an_autoencoder_inside_a_method_alone_is_unknown(tmp_path):
+    data = space_data((2,), labels=False)
+    recipe = pf.in_latent("flow", data, fitted(data, tmp_path / "coder"), "tiny")
+    run = pf.fit(recipe.method, data, steps=1, out=tmp_path / "run")
+    assert run.seen.unknown == ("an autoencoder handed over in Python",)
+    assert pf.fit(recipe, data, steps=1, out=tmp_path / "known").seen.unknown == ()
+
+
+def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
+    data = space_data((2,), labels=False)
+    run = fitted(data, tmp_path / "run")
+    (said,) = pf.evaluate(run.transport, data, repeats=1)["entrants"][0]["warnings"]
+    assert said.startswith("it does not say on which examples it was trained")
+    content, _ = compare_models({"it": run.transport, "run": run}, data, repeats=1, curve=False)
+    assert [one["warnings"] for one in content["entrants"]] == [[said], []]
+    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1)["entrants"][0]["warnings"] == []
 
 
 def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):

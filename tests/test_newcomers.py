@@ -167,6 +167,12 @@ def test_arrays_with_held_out_rows_and_columns():
     assert data.origin is None
 
 
+def test_labels_that_need_gradients_are_numbers():
+    labels = torch.arange(20.0, requires_grad=True) % 2
+    data = pf.data.from_arrays(torch.rand(20, 3, requires_grad=True), labels)
+    assert len(data.space.classes) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -1,6 +1,8 @@
 """Run folders: one training at a time, from its first moment; runs that were never saved; weights that are not drawn twice."""
 
+import copy
 import dataclasses
+import errno
 import gc
 import json
 import subprocess
@@ -176,6 +178,39 @@ def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
     assert pf.load(tmp_path / "run").state["step"] == 5
 
 
+def test_a_closed_trainer_does_not_go_on_where_another_made_steps_and_saved_none(tmp_path):
+    first = held(tmp_path)
+    first.advance(1e-9)
+    first.close()
+    second = reopen(tmp_path / "run", data=DATA)
+    second.advance(1e-9)
+    second._flush()
+    second.close()
+    with pytest.raises(CheckpointError, match="trained further"):
+        first.advance()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_lock_of_another_user_is_no_licence_to_train(writable, tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(folders.FileLock, "acquire", refused)
+    monkeypatch.setattr(folders, "_writable", lambda _: writable)
+    if not writable:
+        assert folders.hold(tmp_path) is None
+        return
+    with pytest.raises(CheckpointError, match=r"another user's\. If nobody trains there, delete it"):
+        folders.hold(tmp_path)
+
+
+def test_whoever_may_write_to_a_folder_may_lock_it(tmp_path):
+    tmp_path.chmod(0o775)
+    lock = folders.hold(tmp_path)
+    assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664
+    lock.release()
+
+
 def test_a_folder_that_cannot_be_used_is_not_left(tmp_path):
     recipe = recipe_for("flow", DATA, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
@@ -239,6 +274,18 @@ def test_a_run_from_python_that_was_never_saved_is_started(kind, tmp_path, monke
     assert_same(final_state(whole.folder), final_state(tmp_path / "run"))
 
 
+def test_an_unsaved_run_whose_start_is_gone_says_what_to_do(tmp_path, monkeypatch):
+    first = pf.fit("flow", DATA, steps=2, out=tmp_path / "first").folder
+    monkeypatch.setattr(checkpoint, "fill", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        pf.fit("flow", DATA, steps=3, out=tmp_path / "run", init=first)
+    monkeypatch.undo()
+    for steps in (4, 6):
+        pf.resume(first, data=DATA, steps=steps)
+    with pytest.raises(CheckpointError, match=r"started from are gone.*trained further since.*Delete .*run and train anew"):
+        pf.resume(tmp_path / "run", data=DATA)
+
+
 def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatch):
     method = recipe_for("flow", DATA).method
     monkeypatch.setattr(checkpoint, "fill", full)
@@ -277,7 +324,7 @@ def first_weights(recipe, seed, out):
 def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
     recipe = own()
     pf.fit(recipe, DATA, steps=2, out=tmp_path / "0", seed=0)
-    for again in (recipe, pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
+    for again in (recipe, copy.deepcopy(recipe), pf.recipes.flow(DATA.space, network=recipe.method.denoiser.network)):
         with pytest.raises(UsageError, match="given to a training before"):
             prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
         with pytest.raises(UsageError, match="before"):

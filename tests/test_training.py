@@ -32,6 +32,7 @@ from pushforward.networks import UNet
 from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
 from pushforward.training.ema import Average
+from pushforward.training.folders import hold
 from pushforward.training.start import prepare, reopen
 
 RECIPES = list(pf.recipes.registry())
@@ -553,6 +554,21 @@ def test_if_all_entrants_fall_the_comparison_does(tmp_path):
             next(trainer.method.parameters()).fill_(math.nan)
     with pytest.raises(Diverged):
         train_in_turns(trainers)
+
+
+def test_a_disk_that_refuses_one_entrant_leaves_the_others_saved_and_free(tmp_path, monkeypatch):
+    data = space_data((2,), labels=False)
+    trainers = [prepare(recipe_for(name, data), data, steps=9, out=tmp_path / name) for name in ("vae", "flow")]
+
+    def full():
+        raise CheckpointError("disk full")
+
+    monkeypatch.setattr(trainers[1], "_advance_once", full)
+    with pytest.raises(CheckpointError, match="disk full"):
+        train_in_turns(trainers, turn=1e-9)
+    for name in ("vae", "flow"):
+        hold(tmp_path / name).release()
+    assert pf.load(tmp_path / "vae").state["step"] == 1
 
 
 def test_changed_data_is_refused(tmp_path):

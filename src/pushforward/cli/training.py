@@ -206,7 +206,7 @@ def _start(init: str, plugins: Sequence[str]) -> Run:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
-    from pushforward.data.seen import seen_in_training
+    from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.training.lineage import leaks
 
     counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
@@ -218,7 +218,8 @@ def announce(trainer: Trainer) -> None:
     )
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
-    for warning in leaks(seen_in_training(trainer.data, trainer.recipe.builds_on), trainer.data):
+    seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data)):
         say(f"{trainer.folder}: warning: {warning}")
 
 

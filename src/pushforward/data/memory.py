@@ -105,7 +105,7 @@ def _labels(
         raise DataError("labels and held_out_labels belong together where held_out is given: give both or neither.")
     if labels is None:
         return None, (), None
-    given = [np.asarray(one) for one in (labels, others) if one is not None]
+    given = [_array(one) for one in (labels, others) if one is not None]
     sizes = [n] if held is None else [n, held]
     numbers, names = label_numbers(given, sizes, tuple(classes))
     return numbers[:n], names, None if held is None else numbers[n:]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pushforward.data.row_hashes import Hashes
+from pushforward.data.row_hashes import ATOM, Hashes
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset
 
-__all__ = ["Seen", "seen_in_training"]
+__all__ = ["Seen", "seen_in_training", "shared_examples"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,19 @@ class Seen:
         held_out = held_out[~np.isin(held_out, data.train.hashes)]
         own = 0 if self.own is None else int(np.isin(held_out, self.own).sum())
         return own, int(np.isin(held_out, self.inherited).sum())
+
+
+def shared_examples(data: Dataset) -> tuple[str, ...]:
+    """What has to be said of data most of whose held-out examples are training examples as well, in sentences; mostly nothing."""
+    held_out = data.held_out.hashes
+    count = int(np.isin(held_out, data.train.hashes).sum())
+    if 2 * count <= len(held_out):
+        return ()
+    return (
+        f"{count:,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well, since the copies of "
+        f"an example that occurs more than {ATOM} times are on both sides: scores do not tell a model that has learned its "
+        "training examples by heart from a good one. If the copies are an accident, keep one of each.",
+    )
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:

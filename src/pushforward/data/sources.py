@@ -18,6 +18,7 @@ from pushforward.arguments import whole
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.data.row_hashes import row_hashes
+from pushforward.data.seen import shared_examples
 from pushforward.errors import DataError, MissingExtra, UsageError, did_you_mean
 
 __all__ = ["SOURCES", "Source", "check", "folder", "installed", "listing", "load", "names"]
@@ -418,8 +419,8 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
         ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
         are also training rows, which only rows of many copies are), ``repeats`` (rows of both splits that are copies of an
-        earlier row), ``removed`` (training rows left out because they equal a
-        held-out row), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
+        earlier row), ``removed`` (training rows left out because they equal a held-out row), ``warnings`` (sentences, where most
+        held-out rows are training rows), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
 
     Raises:
         UsageError, DataError: as for `load`.
@@ -442,6 +443,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "header": data.header,
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
+        "warnings": list(shared_examples(data)),
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
         "ignored": data.ignored,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import CheckpointError, Diverged, UsageError
 from pushforward.evaluation.judge import SHOWN, Judge, check_model_kind, data_of
+from pushforward.evaluation.starts import fitting
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.recipes import registry
 from pushforward.training import Run, Trainer, load
@@ -39,8 +41,21 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
 
     Raises:
         Diverged: If all of them diverge.
-        CheckpointError: If the disk refuses.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
     """
+    try:
+        return _trained_in_turns(trainers, turn)
+    except CheckpointError:
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()
+
+
+def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
     fallen: dict[int, Diverged] = {}
 
     def attempt(number: int, work: Callable[[], None]) -> None:
@@ -79,8 +94,8 @@ def compare_models(
         models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
             own names.
         data: The data set, or its name or path; runs know their own.
-        n: Samples on either side.
-        repeats: Samplings of each model.
+        n: Samples on either side; see `evaluate`.
+        repeats: Samplings of each model; see `evaluate`.
         budget: What each was trained with, in words.
         commands: The commands that make this comparison.
         curve: Whether to measure quality against network calls.
@@ -95,7 +110,7 @@ def compare_models(
     data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():
         check_model(name, model, data)
-    judge = Judge(data, n or 0, repeats)
+    judge = Judge(data, fitting(models.values(), data, n), repeats)
     sampling = judge.sampling({name: _transport(model) for name, model in models.items()})
     judged = {name: judge.entrant(name, model, curve=curve, sampling=sampling[name]) for name, model in models.items()}
     content = {

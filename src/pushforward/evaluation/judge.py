@@ -22,6 +22,7 @@ from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import ABOUT, bits, coded_bits
 from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
+from pushforward.evaluation.starts import fitting, starts, starts_warnings
 from pushforward.evaluation.trajectories import loss_by_level, straightness, trace, transport_cost
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.methods.bounds import Weighing
@@ -83,10 +84,14 @@ class Judge:
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
 
     def scores(self, sampler: Any) -> tuple[dict[str, Any], float | None]:
-        """The scores of anything with ``sample(n, condition, seed=...)`` over all repeats, and its label agreement."""
+        """The scores of anything with ``sample(n, condition, seed=...)`` over all repeats, and its label agreement.
+
+        A flow from a data set is sampled once: its samplings start from the same examples and would be no repeats.
+        """
         values: dict[str, list[float]] = {}
         agreements, masses = [], []
-        for repeat in range(self.repeats):
+        once = isinstance(sampler, Transport) and starts(sampler) is not None
+        for repeat in range(1 if once else self.repeats):
             x, labels = self._draw(sampler, (repeat + 1) * REPEAT_SEEDS)
             for name, found in score(x, self.data, self.features, n=self.n, metrics=self.metrics).items():
                 values.setdefault(name, []).append(found.value)
@@ -175,7 +180,11 @@ class Judge:
             "curve": self._curve(transport, rows) if curve else [],
             "trajectory": self._trajectory(transport, sampling["seconds_per_sample"]) if curve else None,
             "coding": coding(model, self.data, self.features) if isinstance(model, Run) else None,
-            "warnings": [*model.warnings, *unseen_warnings(model, self.data)] if isinstance(model, Run) else [],
+            "warnings": [
+                *(model.warnings if isinstance(model, Run) else ()),
+                *unseen_warnings(model, self.data),
+                *starts_warnings(model, self.n),
+            ],
             **(_of_run(model) if isinstance(model, Run) else {"family": type(transport).__name__}),
         }
         pictures = _pictures(transport, model if isinstance(model, Run) else None)
@@ -392,8 +401,9 @@ def evaluate(
     Args:
         model: A run, its folder, or a transport.
         data: The data set, or its name or path; a run knows its own.
-        n: Samples on either side.
-        repeats: Samplings.
+        n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
+            different examples to start from.
+        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
             but that.
         plugins: Python files that the run needs.
@@ -421,8 +431,8 @@ def evaluate(
     row = _bits(model, data, n, seed, batch) if asked else None
     about = None if row is None else {**ABOUT, "baseline": _guess(model, data, row["n"])}
     if row is not None and not others:
-        return _of_bits(name, data, row, about, unseen_warnings(model, data) if isinstance(model, Run) else ())
-    judge = Judge(data, n or 0, repeats, others, seed, batch)
+        return _of_bits(name, data, row, about, unseen_warnings(model, data))
+    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     content, _ = judge.entrant(name, model, curve=False)
     described = judge.described()
     if row is not None:

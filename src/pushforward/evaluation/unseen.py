@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pushforward.data import Dataset
+from pushforward.data.seen import shared_examples
 from pushforward.errors import UsageError
+from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.training import Run
 from pushforward.training.lineage import leaks
+from pushforward.transports import Transport
 
 __all__ = ["check_unseen", "unseen_warnings"]
 
@@ -25,12 +28,17 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
         )
 
 
-def unseen_warnings(run: Run, data: Dataset) -> tuple[str, ...]:
-    """What a report must say of a run whose ancestors have seen held-out examples, or of which that is not known."""
-    warnings = leaks(run.seen, data)
-    if run.seen.own is None and run.spec.get("rows_fingerprint") != data.rows_fingerprint:
+def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
+    """What a report must say of a model that may have seen held-out examples, itself, by its ancestors or by copies in the data.
+
+    A transport does not know its training examples; those of a `GaussianBaseline` are taken to be the data's.
+    """
+    if isinstance(model, GaussianBaseline):
+        return ()
+    warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
+    if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.rows_fingerprint):
         warnings += (
             f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
-            "unknown.",
+            "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over in the place of its transport."),
         )
-    return warnings
+    return warnings + shared_examples(data)

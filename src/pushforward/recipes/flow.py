@@ -61,5 +61,4 @@ def flow(
         # the last step goes to the mean of the data: it must be short where structure is finer than pixels
         grid="shifted:0.3" if flat(space) else "time",
     )
-    builds_on = () if start is None else ((f"the source {start.data}", start.seen),)
-    return Recipe(method, denoising_training(space, made), "flow", "flow matching", builds_on)
+    return Recipe(method, denoising_training(space, made), "flow", "flow matching")

@@ -127,8 +127,9 @@ class Recipe:
         training: How it is trained.
         name: The recipe's name, for run folders and reports.
         family: What it is, in words.
-        builds_on: Names of the models and data sets that the method has learned from before its training, or learns from beside
-            the data, and what each has seen.
+        builds_on: Names of the models and data sets that the method has learned from before its training, and what each has
+            seen. A trainer adds what the method itself says: the data sets that it starts from
+            (`pushforward.training.lineage.with_ancestors`).
 
     Raises:
         UsageError: If ``training`` has settings for a player that the method does not have.

@@ -88,9 +88,12 @@ def sampling_sentence(content: Mapping[str, Any]) -> Sentence | None:
     slower = [one for one in found if times_as_long(first, one) is not None]
     if not slower:
         return Sentence("speed", f"No measurable difference in sampling time: {_range(found)} each.", "cost")
-    near = [one.name for one in found if one not in slower]
+    near = [one for one in found if one not in slower]
     last = slower[-1]
-    lead = f"{named(near)} {'samples' if len(near) == 1 else 'sample'} fastest, in {duration(first.seconds)} each{_calls(first)}"
+    calls = _calls(first) if len({_calls(one) for one in near}) == 1 else ""
+    names, times = named([one.name for one in near]), _range(near)
+    within = times if times.startswith("from") else f"in {times}"
+    lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {within} each{calls}"
     return Sentence("speed", f"{lead}; {named([last.name])} takes {times_as_long(first, last)}{_calls(last)}.", "cost")
 
 

@@ -194,9 +194,19 @@ def _check(space: Space, data: Dataset) -> None:
 
 
 def sampler_of(
-    method: Method, data: Dataset, batch: int, *, seed: int, augment: tuple[str, ...], folder: Path, device: torch.device
+    method: Method,
+    data: Dataset,
+    batch: int,
+    *,
+    seed: int,
+    augment: tuple[str, ...],
+    folder: Path,
+    device: torch.device,
+    keep: bool = True,
 ) -> Sampler | PreparedSampler:
-    """What hands out training batches: of the data, or of what the method prepares from it, kept in the run's folder.
+    """What hands out training batches: of the data, or of what the method prepares from it.
+
+    ``keep`` writes what was prepared to the run's folder.
 
     Raises:
         UsageError: For augmentations of data that is encoded once.
@@ -210,11 +220,11 @@ def sampler_of(
             f"`augment={','.join(augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
             "autoencoder, or a model of pixels, can be trained with it."
         )
-    return PreparedSampler(data, _kept(method, data, folder, device), batch, seed=seed, condition=labelled)
+    return PreparedSampler(data, _kept(method, data, folder, device, keep), batch, seed=seed, condition=labelled)
 
 
-def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device) -> Tensor:
-    """What was prepared, from the run's folder where it is whole there; else computed and written."""
+def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:
+    """What was prepared, from the run's folder where it is whole there; else computed, and written where ``keep`` is set."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
@@ -228,6 +238,8 @@ def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device) 
         pass  # a cache that is not there or not whole is made again
     started = time.perf_counter()
     found = prepared(method, data, device)
+    if not keep:
+        return found
     with checkpoints._disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")

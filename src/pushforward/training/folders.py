@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -103,18 +104,35 @@ def hold(folder: Path) -> BaseFileLock | None:
     """Lock a run's folder for training; None for a folder that cannot be written to, where the first write says so.
 
     Raises:
-        CheckpointError: If another training holds it.
+        CheckpointError: If another training holds it, or its lock belongs to another user.
     """
-    lock = FileLock(folder / _FILE, timeout=_WAIT if _young(folder) else 0.2, thread_local=False)
+    lock = FileLock(folder / _FILE, timeout=_WAIT if _young(folder) else 0.2, thread_local=False, mode=_mode(folder))
     try:
         lock.acquire()
     except Timeout:
         raise _busy(folder) from None
     except OSError as error:
         if error.errno in _READ_ONLY:
-            return None
+            if not _writable(folder):
+                return None
+            raise CheckpointError(
+                f"{folder}/{_FILE} may not be opened ({error.strerror}), so whether {folder} is being trained is not known: the "
+                "file is another user's. If nobody trains there, delete it."
+            ) from error
         raise CheckpointError(f"{folder} could not be locked for training: {error.strerror or error}.") from error
     return lock
+
+
+def _mode(folder: Path) -> int:
+    """The lock's permissions: whoever may write to the folder may lock it."""
+    try:
+        return folder.stat().st_mode & 0o666
+    except OSError:
+        return 0o644
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _taken(folder: Path) -> UsageError | CheckpointError:

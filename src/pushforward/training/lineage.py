@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pushforward.couplings import Source
 from pushforward.data import Dataset
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError
+from pushforward.methods import Encoded
+from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["earlier_split", "leaks", "read_seen", "seen_by", "write_seen"]
+__all__ = ["earlier_split", "leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
 
 _FILE = "rows.safetensors"
+
+
+def with_ancestors(recipe: Recipe) -> Recipe:
+    """The recipe, which also names what its method learns from, however the method came into it.
+
+    These are the data sets that it starts from in the place of noise, and an autoencoder of which the recipe does not say where
+    it comes from.
+    """
+    modules = (getattr(module, "source", None) for module in recipe.method.modules())
+    sources = {f"the source {source.data}": source for source in modules if isinstance(source, Source)}
+    builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
+    if isinstance(recipe.method, Encoded) and not builds_on:
+        builds_on.append(("an autoencoder handed over in Python", Seen()))
+    return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
 
 
 def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:

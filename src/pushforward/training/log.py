@@ -14,7 +14,10 @@ from typing import Any
 from pushforward.errors import CheckpointError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["append", "cut", "read"]
+__all__ = ["append", "cut", "last_step", "read"]
+
+_TAIL = 1 << 16
+"""Bytes at the end of a log that hold its last row."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -46,6 +49,20 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     with checkpoints._disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def last_step(path: Path) -> int:
+    """The step of the last whole row; 0 for a log without any.
+
+    Raises:
+        CheckpointError: If the file is there and the disk does not give it.
+    """
+    if not path.is_file():
+        return 0
+    with checkpoints._disk(path), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        rows = _rows(file.read().decode(errors="replace"))
+    return int(rows[-1][1]["step"]) if rows else 0
 
 
 def _text(path: Path) -> str:

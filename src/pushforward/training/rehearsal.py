@@ -19,28 +19,45 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     """Bytes in tensors that a training step of this run's recipe holds at most, at the run's batch size and precision.
 
     Counted are weights, their average, frozen parts, the optimisers' states, gradients, activations and temporary tensors; the
-    data and the library are not. The step is one in which every lazy penalty is due. Nothing is written, and the run stays as
-    it is.
+    data and the library are not. The step is one in which every lazy penalty is due. Nothing is written, and no lock is
+    taken: the run may be trained further meanwhile.
 
     Args:
         run: A run whose method its spec can rebuild.
         data: The data it was trained on, with labels or without.
 
     Returns:
-        Bytes; None where this cannot be measured.
+        Bytes; None where this cannot be measured, for instance because the memory does not suffice beside what is held already.
     """
     own = _as_trained(run, data)
     if own is None:
         return None
-    with torch.random.fork_rng(devices=[]):
-        return _of_second_step(run, own)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _of_second_step(run, own)
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return None
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # PyTorch's allocator on the CPU raises a bare RuntimeError
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _of_second_step(run: Run, data: Dataset) -> int | None:
     device = next(run.method.parameters()).device
     try:
         trainer = Trainer(
-            recipe_of(run.spec), data, Budget(steps=2), out=run.folder, seed=run.spec["seed"], device=device, content=run.spec
+            recipe_of(run.spec),
+            data,
+            Budget(steps=2),
+            out=run.folder,
+            seed=run.spec["seed"],
+            device=device,
+            content=run.spec,
+            rehearsal=True,
         )
     except (CheckpointError, DataError, UsageError):
         return None

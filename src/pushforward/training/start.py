@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import torch
-from torch import nn
 
 from pushforward import spec
 from pushforward.arguments import whole
@@ -26,7 +24,7 @@ from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, check_size, folder_of, name_of, names_of, recipe_from, refuse_unknown
 from pushforward.training.initial import check_initial
-from pushforward.training.lineage import earlier_split
+from pushforward.training.lineage import earlier_split, seen_by
 from pushforward.training.parts import adopt
 from pushforward.training.progress import Watcher
 from pushforward.training.run import (
@@ -45,15 +43,16 @@ from pushforward.training.trainer import Trainer
 __all__ = ["finished", "fit", "kept", "prepare", "reopen", "resume", "seeded"]
 
 
-_TRAINED: WeakSet[nn.Module] = WeakSet()
-"""Modules that trainers have been given, so that none is taken for a new one."""
+_TRAINED_IN = "_trained_in"
+"""The attribute of a module that a trainer has been given: the run's folder. Neither it nor a copy is taken for a new one."""
 
 
 def _recipe(given: Given, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
     """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
     built = seeded(lambda: recipe_from(given, data, size), seed)
     if isinstance(built, Method) and built is given:
-        return _alone(built), False
+        ancestors = tuple((folder, seen_by(folder)) for folder in _trainings(built))
+        return replace(_alone(built), builds_on=ancestors), False
     recipe = built if isinstance(built, Recipe) else _alone(built)
     if isinstance(given, Recipe) or name_of(given) is not None:
         return _fresh(recipe, seed)
@@ -81,8 +80,20 @@ def _fresh(recipe: Recipe, seed: int) -> tuple[Recipe, bool]:
     return replace(recipe, method=method), True
 
 
+def _mark(trainer: Trainer) -> None:
+    folder = str(trainer.folder.absolute())
+    for module in (*trainer.recipe.method.modules(), *trainer.average.method.modules()):
+        setattr(module, _TRAINED_IN, folder)
+
+
+def _trainings(method: Method) -> tuple[str, ...]:
+    """The folders of the runs that have trained modules of a method."""
+    marked = [part for part in method.modules() if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())]
+    return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))
+
+
 def _check_untrained(method: Method) -> None:
-    if any(part in _TRAINED and any(p.requires_grad for p in part.parameters()) for part in method.modules()):
+    if _trainings(method):
         raise UsageError(
             f"This {type(method).__name__} holds modules that have been given to a training before, so it would start from their "
             "weights whatever the seed; and it cannot be rebuilt, since a module is not part of pushforward or does not keep "
@@ -137,7 +148,7 @@ def prepare(
     except BaseException:
         claimed.discard()
         raise
-    _TRAINED.update([*made.method.modules(), *trainer.average.method.modules()])
+    _mark(trainer)
     return trainer
 
 
@@ -279,7 +290,7 @@ def reopen(
         if lock is not None:
             lock.release()
         raise
-    _TRAINED.update([*recipe.method.modules(), *trainer.average.method.modules()])
+    _mark(trainer)
     return trainer
 
 
@@ -306,7 +317,14 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
     """
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
-        source = load(content["init"], checkpoint=checkpoints.step_name(content["init_step"]), plugins=plugins)
+        name = checkpoints.step_name(content["init_step"])
+        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
+            raise CheckpointError(
+                f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train anew, from the weights "
+                f"that {content['init']} has now, or restore the checkpoint."
+            )
+        source = load(content["init"], checkpoint=name, plugins=plugins)
         restore(recipe.method, source.method.state_dict(), source.folder)
         return recipe
     if method is None and not content.get("from_seed"):

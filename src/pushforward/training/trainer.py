@@ -33,7 +33,7 @@ from pushforward.training.folders import claim, hold
 from pushforward.training.generators import generators_kept, seed_generators
 from pushforward.training.health import NORMS, FixedNoise, gradient_norm, in_numbers, in_words, joined
 from pushforward.training.landscape import landscape
-from pushforward.training.lineage import write_seen
+from pushforward.training.lineage import with_ancestors, write_seen
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts, write_parts
@@ -78,6 +78,7 @@ class Trainer:
         from_seed: Whether the weights can be drawn again from the seed and the method's spec.
         content: The spec of a run that is taken up again.
         lock: The folder's lock, where the caller has taken it.
+        rehearsal: Whether it takes no lock and writes nothing; only single steps can then be computed. Needs ``content``.
 
     Raises:
         UsageError: For a method of another space, or settings that do not fit each other.
@@ -103,8 +104,11 @@ class Trainer:
         from_seed: bool = False,
         content: dict[str, Any] | None = None,
         lock: BaseFileLock | None = None,
+        rehearsal: bool = False,
     ) -> None:
         check_fit(recipe, data, checkpoint_every)
+        if content is None:
+            recipe = with_ancestors(recipe)
         self.recipe, self.data, self.budget, self.folder, self.seed = recipe, data, budget, out, seed
         self.device, self.checkpoint_every, self.progress = torch.device(device), checkpoint_every, progress or Silent()
         self.training = recipe.training
@@ -129,14 +133,21 @@ class Trainer:
             "init_step": init_step,
             "from_seed": from_seed,
         }
-        if lock is None:
+        if lock is None and not rehearsal:
             lock = claim(out, data.name, recipe.name).lock if content is None else hold(out)
         self._lock, self._open = lock, True
-        self._closed_at: Path | None = None
+        self._closed_at: tuple[Path | None, int] = (None, 0)
         if content is not None:
             read_parts(out, content, self.method, self.device)
         self.sampler = sampler_of(
-            self.method, data, self.training.batch, seed=seed, augment=tuple(augment), folder=out, device=self.device
+            self.method,
+            data,
+            self.training.batch,
+            seed=seed,
+            augment=tuple(augment),
+            folder=out,
+            device=self.device,
+            keep=not rehearsal,
         )
         if content is None:
             settings["parts"] = write_parts(out, self.method)
@@ -221,16 +232,20 @@ class Trainer:
     def close(self) -> None:
         """Give the folder's lock back; nothing is saved. `advance` takes it again."""
         if self._open:
-            self._open, self._closed_at = False, checkpoints.latest(self.folder / "checkpoints")
+            self._open, self._closed_at = False, self._standing()
             if self._lock is not None:
                 self._lock.release()
+
+    def _standing(self) -> tuple[Path | None, int]:
+        """The newest checkpoint, and the last step in the log, which another training changes before it saves."""
+        return checkpoints.latest(self.folder / "checkpoints"), log.last_step(self.folder / "metrics.jsonl")
 
     def _reopen(self) -> None:
         """Take the folder's lock again after `close`, unless the run has changed."""
         if self._open:
             return
         lock = hold(self.folder)
-        if self._closed_at != checkpoints.latest(self.folder / "checkpoints"):
+        if self._closed_at != self._standing():
             if lock is not None:
                 lock.release()
             raise CheckpointError(
