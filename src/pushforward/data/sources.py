@@ -419,7 +419,8 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
         ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
         are also training rows, which only rows of many copies are), ``removed`` (training rows left out because they equal a
-        held-out row), ``warnings`` (sentences, where most held-out rows are training rows), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
+        held-out row), ``warnings`` (sentences, where most held-out rows are training rows),
+        ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
 
     Raises:
         UsageError, DataError: as for `load`.
