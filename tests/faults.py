@@ -89,7 +89,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/unseen.py": [
         ("    if own:\n", "    if False:\n", "lineage"),
-        ("if run.seen.own is None and", "if", "lineage"),
+        ("(model.seen.own is None and ", "(", "lineage"),
+        ("return warnings + shared_examples(data)", "return warnings", "held_out"),
     ],
     "metrics/memorisation.py": [
         ("scale) <= threshold", "scale) < threshold", "metrics"),
@@ -508,7 +509,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('log.append(self.folder / "metrics.jsonl", rows[:count])', "pass", "budgets run_folders"),
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
-        ("if self._closed_at != checkpoints", "if False and checkpoints", "budgets run_folders"),
+        ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
         ("BlockDraws(self.seed, self.clock.step, rows, part.start", "BlockDraws(self.seed, self.clock.step, rows, 0", "training"),
         ("BlockDraws(self.seed, self.clock.step,", "BlockDraws(self.seed, 0,", "training"),
         ("((part.stop - part.start) / self.training.batch)", "1", "training"),

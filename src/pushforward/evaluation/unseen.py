@@ -29,7 +29,7 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
 
 
 def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
-    """What a report must say of a model that may have seen held-out examples, itself, by its ancestors or by copies in the data.
+    """What a report must say of a model that may have seen held-out examples: from ancestors, or because the data repeats them.
 
     A transport does not know its training examples; those of a `GaussianBaseline` are taken to be the data's.
     """
