@@ -392,9 +392,8 @@ def test_a_solve_from_and_to_time_0_is_finite(path, steps):
         back = flow.solve(x, 0.0, start) / float(path.at(torch.tensor(start)).sigma)
         assert (back - z).norm() < 0.1 * z.norm()
     assert torch.equal(flow.solve(x, start, start), x)
-    for time in (-0.1, 2.5):
-        with pytest.raises(UsageError, match="lie from 0, where data is, to"):
-            flow.solve(x, start, time)
+    with pytest.raises(UsageError, match="at least 0"):
+        flow.solve(x, start, -0.1)
 
 
 @pytest.mark.parametrize("path", [Linear(), VP(), Cosine()], ids=["linear", "vp", "cosine"])
@@ -406,3 +405,6 @@ def test_a_solve_from_and_to_time_1_is_finite(path):
     x = flow.solve(z * sigma(1.0), 1.0, 0.0)
     assert torch.allclose(x, flow.solve(z * sigma(end), end, 0.0), atol=1e-5)
     assert torch.allclose(flow.solve(x, 0.0, 1.0) / sigma(1.0), flow.solve(x, 0.0, end) / sigma(end), atol=1e-5)
+    if isinstance(path, Linear):
+        with pytest.raises(UsageError, match="ends at t = 1"):
+            flow.solve(x, 2.0, 0.5)

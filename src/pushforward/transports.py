@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -321,6 +322,20 @@ class Flow(Transport):
     def _edge(self, t: float | None = None) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
 
+    def _beyond(self, t: float) -> bool:
+        """Whether there is only noise at a time, so that its log-SNR is infinite.
+
+        Raises:
+            UsageError: If the path does not reach so far.
+        """
+        path = self.denoiser.path
+        log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
+        if t <= path.ends[1] or math.isfinite(log_snr):
+            return False
+        if log_snr != -math.inf:
+            raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
+        return True
+
     def _width(self, t: float, s: float) -> float:
         return float(self._edge(t).sigma / self._edge(s).sigma)
 
@@ -350,8 +365,8 @@ class Flow(Transport):
         """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
 
         At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last step, by the data
-        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does. Beyond t_max, where the
-        log-SNR may be infinite too, the state is taken to be noise, whose width alone changes.
+        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does. Where the log-SNR is
+        infinite at t = 1, the state there is noise, whose width alone changes on the way to t_max.
 
         Args:
             x: The state at ``start``, (n, *shape), model units.
@@ -364,19 +379,17 @@ class Flow(Transport):
             The state at ``stop``.
 
         Raises:
-            UsageError: For a time below 0 or above 1.
+            UsageError: For a time below 0, or beyond the end of the path.
         """
         path = self.denoiser.path
         low, high = path.ends
-        if not (0 <= start <= max(1.0, high) and 0 <= stop <= max(1.0, high)):
-            raise UsageError(
-                f"The times of a solve lie from 0, where data is, to {max(1.0, high):g}, noise; got {start} and {stop}."
-            )
+        if not (start >= 0 and stop >= 0):
+            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
         if start == stop:
             return x
-        if start > high:
+        if self._beyond(start):
             return self.solve(x * self._width(high, start), high, stop, condition, draws)
-        if stop > high:
+        if self._beyond(stop):
             return self.solve(x, start, high, condition, draws) * self._width(stop, high)
         if start == 0:
             x, start = x * float(self._edge(low).alpha), low
