@@ -169,7 +169,8 @@ class Clock:
         Args:
             warmed: `warmed` of the checkpoint; None where it holds none.
         """
-        self.warmed = WARMUP if not warmed and self.step > 1 else warmed or 0.0
+        missing = not warmed and self.step > 1 and self.budget.seconds is not None
+        self.warmed = WARMUP if missing else warmed or 0.0
 
     def replay(self, stages: Sequence[Stage]) -> None:
         """Take up recorded stages: those up to the present step hold now, later ones at their steps."""
