@@ -478,7 +478,6 @@ def test_any_field_may_be_missing(content, null):
     for path in paths:
         short = without(content, path, null)
         page, text = Report(short).to_html(), Report(short).to_markdown()
-        Reader(page)
         assert "None" not in text, path
         assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
         assert "None" not in Reader(page).text, path
