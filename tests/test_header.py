@@ -64,7 +64,7 @@ def test_a_row_of_data_is_hardly_ever_taken_as_names(seed, digits):
     rows = [[f"{v:.{digits}f}" for v in row] + ["ab"[i % 2]] for i, row in enumerate(values)]
     answers = [has_header(rows[i], rows[:i] + rows[i + 1 :]) for i in range(200)]
     assert True not in answers
-    assert answers.count(None) <= 2
+    assert answers.count(False) >= 198
 
 
 def write(folder, first, rows):

@@ -114,6 +114,6 @@ def accuracy(network: Classifier, space: Space, split: Split) -> float:
     for start in range(0, len(split), ROWS):
         rows = slice(start, start + ROWS)
         with torch.no_grad():
-            found = network(space.to_model(split.data_units(rows))).argmax(1).numpy()
-        right += int((found == split.labels[rows]).sum())
+            classes = network(space.to_model(split.data_units(rows))).argmax(1).numpy()
+        right += int((classes == split.labels[rows]).sum())
     return right / len(split)

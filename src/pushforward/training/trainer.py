@@ -48,7 +48,7 @@ FLUSH = 25
 """Steps whose losses are held before they are checked and written."""
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
-MEND = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
+ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 
@@ -320,7 +320,7 @@ class Trainer:
             if self._alarmed(row):
                 log.append(self.folder / "metrics.jsonl", rows[: count + 1])
                 ends = row["alarm"][-1]
-                raise self._diverged(f"At step {row['step']:,} {ends['sentence']}", f"To mend it, {ends['advice']}.")
+                raise self._diverged(f"At step {row['step']:,} {ends['sentence']}", f"To fix it, {ends['advice']}.")
         log.append(self.folder / "metrics.jsonl", rows)
 
     def _alarmed(self, row: dict[str, Any]) -> bool:
@@ -335,9 +335,9 @@ class Trainer:
             self.progress.measured(self.folder.name, words)
         return any(one.kind == "divergence" and not one.over for one in news)
 
-    def _diverged(self, what: str, mend: str = MEND) -> Diverged:
+    def _diverged(self, what: str, advice: str = ADVICE) -> Diverged:
         kept = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
-        return Diverged(f"{what}{kept}. {mend}")
+        return Diverged(f"{what}{kept}. {advice}")
 
     def _sound(self) -> bool:
         """Whether the present weights may take the place of earlier ones: not while the logit gap is running away."""
