@@ -31,7 +31,7 @@ def copied(
     Returns:
         For each of ``used``; None where a threshold is 0, so that nothing can be said.
     """
-    found = np.zeros(len(used), bool)
+    copies = np.zeros(len(used), bool)
     for block, reference in enumerate(references):
         mine = np.arange(block, len(used), len(references))
         if not len(mine):
@@ -40,7 +40,7 @@ def copied(
         others[used[mine]] = False
         rows = x[used[mine]].astype(np.float32)
         rows = rows / np.float32(255) if x.dtype == np.uint8 else rows
-        found[mine], threshold = near_copies(rows, x[others], reference, scale, part)
+        copies[mine], threshold = near_copies(rows, x[others], reference, scale, part)
         if threshold == 0:
             return None
-    return found
+    return copies

@@ -146,11 +146,11 @@ def floors(
     for scores in drawn.scores(chosen):
         for name, value in scores.items():
             values.setdefault(name, []).append(value)
-    made = {name: _floor(row, drawn.share) for name, row in values.items()}
+    by_score = {name: _floor(row, drawn.share) for name, row in values.items()}
     if path is not None:
-        content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in made.items()}
+        content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in by_score.items()}
         write_whole(path, json.dumps({"format_version": 1, "key": path.stem, "floors": content}).encode())
-    return made
+    return by_score
 
 
 def _floor(values: Sequence[float], share: float) -> Floor:

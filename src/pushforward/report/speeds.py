@@ -101,6 +101,6 @@ def _calls(one: Speed) -> str:
     return one.text.removeprefix(duration(one.seconds))
 
 
-def _range(found: Sequence[Speed]) -> str:
-    ends = duration(found[0].seconds), duration(found[-1].seconds)
+def _range(ordered: Sequence[Speed]) -> str:
+    ends = duration(ordered[0].seconds), duration(ordered[-1].seconds)
     return ends[0] if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"

@@ -16,13 +16,13 @@ _OF_TRAINING = {"batch", "accumulate", "lr", "ema", "precision", "plugin"}
 """Options that say how a method is trained and leave its weights' shapes alone."""
 
 
-def check_initial(run: Run, recipe: Recipe, asked: Mapping[str, Any] | None) -> None:
+def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -> None:
     """Refuse a run of another method, or one whose weights do not fit.
 
     Args:
         run: The run whose weights are to be the first ones.
         recipe: What is to be trained.
-        asked: Its settings by option, where they are known.
+        options: Its settings by option, where they are known.
 
     Raises:
         UsageError: Naming what differs.
@@ -37,7 +37,7 @@ def check_initial(run: Run, recipe: Recipe, asked: Mapping[str, Any] | None) -> 
     shapes, own = ({name: part.shape for name, part in one.state_dict().items()} for one in (run.method, recipe.method))
     if shapes != own:
         there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
-        here = {**_settings(asked), **_data(recipe.method.space)}
+        here = {**_settings(options), **_data(recipe.method.space)}
         names = [name for name in there.keys() & here.keys() if there[name] != here[name]]
         why = f": {_differences(sorted(names), there, here)}" if names else ""
         raise UsageError(
@@ -56,8 +56,8 @@ def _method(name: str, method: Any) -> dict[str, Any]:
     return found
 
 
-def _settings(asked: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (asked or {}).items() if name not in _OF_TRAINING and value is not None}
+def _settings(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (options or {}).items() if name not in _OF_TRAINING and value is not None}
 
 
 def _data(space: Any) -> dict[str, Any]:
