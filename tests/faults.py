@@ -552,9 +552,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
         ("rows == data.rows_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
+    "evaluation/commands.py": [("*_options(_settings(spec))", "", "training")],
     "evaluation/judge.py": [
         ('*_options(spec["asked"]), ', "", "training"),
-        ("*_options(_settings(spec))", "", "training"),
         ("*_options(_reading(source)), ", "", "training"),
         ("list(model.warnings) if isinstance(model, Run) else []", "[]", "training"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.evaluation.judge import commands
+from pushforward.evaluation.commands import commands
 
 DOCS = Path(__file__).parents[1] / "docs"
 TINY = ["--data", "moons", "--size", "tiny", "--batch", "64"]

@@ -25,8 +25,8 @@ from pushforward.denoiser import Denoiser
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.evaluation import Judge, train_in_turns
+from pushforward.evaluation.commands import commands
 from pushforward.evaluation.compare import check_model, compare_models
-from pushforward.evaluation.judge import commands
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
 from pushforward.training import Budget, Trainer, checkpoint, memory

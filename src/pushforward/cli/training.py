@@ -243,7 +243,7 @@ def _next(run: Run) -> str:
 
     folder = shlex.quote(str(run.folder))
     if isinstance(run.method, PerceptualAutoencoder):
-        from pushforward.evaluation.judge import reading_options
+        from pushforward.evaluation.commands import reading_options
 
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])

@@ -1,0 +1,67 @@
+"""The command lines that train a run again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pushforward.training import Run
+
+__all__ = ["commands", "reading_options"]
+
+
+def commands(run: Run) -> list[str]:
+    """The command lines that train this run again, one more for each extension of its budget.
+
+    Where no command line can, because the recipe or the data came from Python, a comment says where the settings are.
+    """
+    spec, source = run.spec, run.spec.get("data") or {}
+    if spec.get("asked") is None or not _readable(source):
+        return [f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"]
+    files = [one["file"] for one in spec.get("plugins") or ()]
+    others = {Path(one) for one in spec["asked"].get("plugin") or ()}
+    own = next((file for file in files if Path(file) not in others), None)
+    budgets = [*(one["budget"] for one in spec.get("extended", [])), spec["budget"]]
+    again = shlex.quote(f"{run.folder}-again")
+    words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
+    words += [_amount(budgets[0]), *reading_options(source), *_options(spec["asked"]), *_options(_settings(spec))]
+    words += [f"--out {again}"] if len(budgets) > 1 else []
+    named = "".join(f" --plugin {shlex.quote(file)}" for file in files)
+    return [" ".join(words), *(f"pushforward resume {again} {_amount(budget)}{named}" for budget in budgets[1:])]
+
+
+def _readable(source: Mapping[str, Any]) -> bool:
+    """Whether the command line can read the same rows: it makes squares, and limits by seed 0."""
+    height, width = source.get("resize") or (0, 0)
+    return "name_or_path" in source and height == width and not source.get("seed")
+
+
+def reading_options(source: Mapping[str, Any]) -> list[str]:
+    """The options that say how a run's data was read, as words of a command line.
+
+    Args:
+        source: The arguments of `pushforward.data.load`.
+    """
+    condition = {True: "label", False: "none", None: None}[source.get("labelled")]
+    resize = source["resize"][0] if "resize" in source else None
+    header = {True: "yes", False: "no", None: None}[source.get("header")]
+    reading = {"target": source.get("target"), "header": header, "resize": resize}
+    return _options({**reading, "limit": source.get("limit"), "condition": condition})
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    augment, every = ",".join(spec["augment"]) or None, spec["checkpoint_every"]
+    return {"augment": augment, "checkpoint-every": every, "init": spec.get("init"), "seed": spec["seed"]}
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    each = ((name, one) for name, value in given.items() for one in (value if isinstance(value, list) else [value]))
+    return [f"--{name} {shlex.quote(str(value))}" for name, value in each if value is not None]
+
+
+def _amount(budget: Mapping[str, Any]) -> str:
+    """A budget as an option, with all of its digits."""
+    options = {"steps": "--steps {}", "samples": "--samples {}", "seconds": "--budget {!r}s"}
+    return next(text.format(budget[name]) for name, text in options.items() if budget.get(name) is not None)
