@@ -552,10 +552,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
         ("rows == data.rows_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
-    "evaluation/commands.py": [("*_options(_settings(spec))", "", "training")],
-    "evaluation/judge.py": [
+    "evaluation/commands.py": [
+        ("*_options(_settings(spec))", "", "training"),
         ('*_options(spec["asked"]), ', "", "training"),
-        ("*_options(_reading(source)), ", "", "training"),
+        ("*reading_options(source), ", "", "training"),
+    ],
+    "evaluation/judge.py": [
         ("list(model.warnings) if isinstance(model, Run) else []", "[]", "training"),
     ],
     "training/run.py": [
