@@ -325,7 +325,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "gan"),
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "gan"),
     ],
+    "methods/class_prior.py": [
+        ("by_class - by_class.mean(0)", "by_class", "class_prior codes"),
+        ("(mean - centre) * torch.exp(-log_std)", "(mean - centre) * torch.exp(log_std)", "class_prior"),
+        ("log_variance - 2 * log_std", "log_variance - log_std", "class_prior"),
+        ("mean + torch.exp(log_std) * w", "mean + w", "class_prior"),
+    ],
     "methods/vae.py": [
+        ("if classes and beta else", "if classes else", "class_prior"),
+        (
+            "mean_of(self.code_decoder, self.likelihood), self.space, self.code",
+            "mean_of(self.decoder, self.likelihood), self.space, self.code",
+            "class_prior",
+        ),
         ("torch.exp(log_variance / 2) * now.draws", "torch.exp(log_variance) * now.draws", "methods vae"),
         ("if self.beta == 0 else mean + torch", "if False else mean + torch", "methods"),
         ("min(1.0, now.progress / warmup)", "now.progress / warmup", "vae"),
@@ -336,6 +348,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
     ],
     "methods/bounds.py": [
+        ("(sums / torch.bincount(group, minlength=groups)[:, None])[group]", "mean.mean(0)", "class_prior"),
         ("log_variance.exp() - 1 - log_variance", "log_variance.exp() - 1 + log_variance", "vae methods"),
         ("(1 - beta + beta * weights)", "weights", "vae"),
         ("(x - x.mean(0)).square().sum()", "x.square().sum()", "vae"),

@@ -11,7 +11,7 @@ from pushforward.data import Dataset, Split
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.evaluation.features import Features
-from pushforward.methods.bounds import ACTIVE, divergences, explained
+from pushforward.methods.bounds import active_units, divergences, explained
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.transports import Autoencoder
 
@@ -122,7 +122,8 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
     mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
     if float(log_variance.max()) < CERTAIN:
         return None
-    found: dict[str, Any] = {"n": len(x), "units": mean.shape[1], "active": int((mean.var(0) > ACTIVE).sum())}
+    label = None if condition is None else condition["label"]
+    found: dict[str, Any] = {"n": len(x), "units": mean.shape[1], "active": int(active_units(mean, label))}
     if not autoencoder.standard:
         return found | {"kl": None, "mismatch": None, "by_unit": []}
     each = divergences(mean, log_variance).mean(0)

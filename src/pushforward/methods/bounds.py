@@ -89,11 +89,28 @@ def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 
-def active_units(mean: Tensor) -> Tensor:
-    """How many numbers of the code vary over the rows of a batch by a variance of more than 0.01."""
-    if len(mean) < 2:
+def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
+    """How many numbers of the code vary over the examples of a batch by a variance of more than 0.01.
+
+    Args:
+        mean: Mean codes, (n, *latent).
+        label: Labels that encoder and decoder receive, (n,): variance is then that within the classes, as what the label
+            says needs no code.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders (2016), section 5.2.
+    """
+    mean, groups = mean.flatten(1), 1
+    if label is not None:
+        present, group = label.unique(return_inverse=True)
+        groups = len(present)
+        sums = mean.new_zeros(groups, mean.shape[1]).index_add(0, group, mean)
+        mean = mean - (sums / torch.bincount(group, minlength=groups)[:, None])[group]
+    else:
+        mean = mean - mean.mean(0)
+    if len(mean) <= groups:
         return mean.new_zeros(())
-    return (mean.flatten(1).var(0) > ACTIVE).sum()
+    return (mean.square().sum(0) / (len(mean) - groups) > ACTIVE).sum()
 
 
 def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0) -> Tensor:

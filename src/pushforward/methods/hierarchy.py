@@ -155,7 +155,7 @@ class HierarchicalVAE(Method):
         found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.doubly)
         bound = importance_bound(found.told + beta * found.ratio, found.codes if self.doubly else None, beta)
         note_bound(now, batch.x, found.told, (self.likelihood, found.decoded), -found.ratio, beta)
-        note_code(now, found.mean)
+        note_code(now, found.mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:

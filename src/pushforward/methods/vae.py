@@ -21,6 +21,7 @@ from pushforward.methods.bounds import (
     importance_bound,
     standard_log_prob,
 )
+from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
@@ -63,6 +64,7 @@ class VAE(Method):
         space: The data's shape and units.
         latent: The shape of one code, or its length.
         likelihood: How data lies around the decoder's output; the default is `Gaussian`.
+        classes: With 1 or more, a prior over codes is learned for each class (`ClassPrior`); with 0 it is N(0, I).
         beta: The weight of the KL term; 0 is the plain autoencoder, whose code is the encoder's mean.
         warmup: The share of training over which the weight rises from 0 to beta.
         free_bits: Nats that each number of the code may carry at no cost (`above_free_bits`).
@@ -85,6 +87,7 @@ class VAE(Method):
         *,
         latent: int | Sequence[int] = 16,
         likelihood: Likelihood | None = None,
+        classes: int = 0,
         beta: float = 1.0,
         warmup: float = 0.0,
         free_bits: float = 0.0,
@@ -103,6 +106,8 @@ class VAE(Method):
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         self.beta, self.warmup, self.free_bits, self.samples, self.doubly = beta, warmup, free_bits, samples, doubly
+        self.classes = classes
+        self.prior = ClassPrior(classes, self.code) if classes and beta else None
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -124,6 +129,16 @@ class VAE(Method):
         """The likelihood's; see `Weighing`."""
         return self.likelihood.discrete
 
+    @property
+    def code_encoder(self) -> nn.Module:
+        """The encoder, to codes whose prior is N(0, I)."""
+        return self.encoder if self.prior is None else ToPrior(self.encoder, self.prior)
+
+    @property
+    def code_decoder(self) -> nn.Module:
+        """The decoder, from codes whose prior is N(0, I)."""
+        return self.decoder if self.prior is None else FromPrior(self.decoder, self.prior)
+
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
@@ -135,16 +150,16 @@ class VAE(Method):
             bound = importance_bound(told + beta * ratio, [z] if self.doubly else None, beta)
         else:
             z = mean if self.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
-            decoded = call(self.decoder, z, None, batch.condition)
+            decoded = call(self.code_decoder, z, None, batch.condition)
             told = self.likelihood.log_prob(batch.x, decoded)
             bound = told - (beta * above_free_bits(divergence, self.free_bits) if self.beta else 0)
         note_bound(now, batch.x, told, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
-        note_code(now, mean)
+        note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (n, *code) each."""
-        mean, log_variance = call(self.encoder, x, None, condition).chunk(2, dim=1)
+        mean, log_variance = call(self.code_encoder, x, None, condition).chunk(2, dim=1)
         return mean, log_variance
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
@@ -165,19 +180,18 @@ class VAE(Method):
         if held:
             mean, log_variance = mean.detach(), log_variance.detach()
         rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
-        decoded = call(self.decoder, z.flatten(0, 1), None, rows_of(condition, rows))
+        decoded = call(self.code_decoder, z.flatten(0, 1), None, rows_of(condition, rows))
         told = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
         return told, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        return Autoencoder(
-            self.encoder if self.beta else Certain(self.encoder), mean_of(self.decoder, self.likelihood), self.space
-        )
+        encoder = self.code_encoder if self.beta else Certain(self.encoder)
+        return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn from the prior."""
-        return Map(mean_of(self.decoder, self.likelihood), self.space, self.code)
+        return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code)
 
 
 def check_weights(beta: float, warmup: float, samples: int) -> None:
@@ -220,8 +234,9 @@ def note_bound(now: Now, x: Tensor, told: Tensor, decoded: tuple[Likelihood, Ten
 
 
 @torch.no_grad()
-def note_code(now: Now, mean: Tensor) -> None:
-    """Note how many units of the code are active, of how many."""
+def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
+    """Note how many units of the code are active, of how many; see `active_units`."""
     if len(mean) > 1:
-        now.notes["active_units"] = active_units(mean).to(mean)
+        label = None if condition is None else condition.get("label")
+        now.notes["active_units"] = active_units(mean, label).to(mean)
         now.notes["units"] = mean.new_tensor(mean[0].numel())

@@ -32,7 +32,8 @@ def vae(
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 
-    Labels, where there are any, are told to both encoder and decoder (a conditional VAE).
+    Where there are labels, encoder and decoder receive them, and the prior over codes is learned for each class (a conditional
+    VAE).
 
     Args:
         space: The data's shape, units and classes.
@@ -51,7 +52,7 @@ def vae(
         doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many codes.
 
     References:
-        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); for the rest see `pushforward.VAE`.
+        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
     """
     latent = code_length(space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
     told = likelihood_of(likelihood, space)
@@ -61,6 +62,7 @@ def vae(
         space,
         latent=latent,
         likelihood=told,
+        classes=len(space.classes),
         beta=beta,
         warmup=warmup,
         free_bits=free_bits,

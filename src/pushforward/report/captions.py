@@ -136,7 +136,8 @@ HEALTH_CAPTIONS = {
     "log_likelihood": "The other half of the bound: how well the decoder tells a row from its code, nats a row; higher is "
     "better. The bound is this less beta times the KL term.",
     "explained": "Share of the variance about the mean row that reconstructions explain: 0 is what the mean alone would.",
-    "active_units": "Numbers of the code (of two layers: the lower one) whose mean varies over the rows of a batch.",
+    "active_units": "Numbers of the code (of two layers: the lower one) whose mean varies over the examples of a batch, "
+    "within a class where there are labels.",
     "perplexity": "Codes of the book in use, as many as would be used evenly for the same entropy. A low value means a book "
     "that is largely dead.",
     "feature_distance": "Distance of reconstructions in the features in which they are compared while training.",

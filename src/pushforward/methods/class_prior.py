@@ -1,0 +1,92 @@
+"""The prior of a conditional VAE: one Gaussian per class over the codes, learned with the networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.denoiser import Condition
+from pushforward.methods.likelihoods import SPEED
+from pushforward.networks.embedding import check_label
+
+__all__ = ["ClassPrior", "FromPrior", "ToPrior"]
+
+
+class ClassPrior(nn.Module):
+    """p(z | label) = N(mean, diag(std^2)), with a mean and a standard deviation per class and entry of the code.
+
+    An encoder spreads the codes of each class differently, and a short training does not bring them all to N(0, I): samples
+    drawn there are codes that the decoder has never decoded. A prior with parameters follows the codes instead. It is written
+    as a change of variables, ``z = mean + std * w`` with ``w ~ N(0, I)``, so that everything outside sees the standard code w.
+
+    Over the classes, means and log standard deviations average 0: encoder and decoder can shift and scale the codes of all
+    classes together, and without a fixed scale a code that carries nothing would shrink. Examples without a label have N(0, I).
+
+    Args:
+        classes: Number of classes, at least 1.
+        code: Shape of one code.
+
+    References:
+        Sohn et al., Learning Structured Output Representation using Deep Conditional Generative Models (2015), section 4.1: the
+        conditional prior p(z | x).
+    """
+
+    def __init__(self, classes: int, code: Sequence[int]) -> None:
+        super().__init__()
+        self.classes, self.code = classes, tuple(code)
+        self.mean = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
+        self.log_std = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
+
+    def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation for each of n examples, (n, *code) each."""
+        check_label(condition, self.classes, n)
+        label = None if condition is None else condition.get("label")
+        if label is None:
+            standard = self.mean.new_zeros(n, *self.code)
+            return standard, standard
+        mean, log_std = (self._centred(part)[label] for part in (self.mean, self.log_std))
+        return mean, log_std
+
+    def _centred(self, part: Tensor) -> Tensor:
+        by_class = SPEED * part.view(self.classes, *self.code)
+        return by_class - by_class.mean(0)
+
+
+class ToPrior(nn.Module):
+    """An encoder whose codes are in the units of a prior: w = (z - mean) / std.
+
+    Args:
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances of z.
+        prior: The prior of z.
+    """
+
+    def __init__(self, encoder: nn.Module, prior: ClassPrior) -> None:
+        super().__init__()
+        self.encoder, self.prior = encoder, prior
+
+    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """Means, then log-variances, of w."""
+        mean, log_variance = self.encoder(x, t, condition).chunk(2, dim=1)
+        centre, log_std = self.prior.moments(condition, len(x))
+        return torch.cat([(mean - centre) * torch.exp(-log_std), log_variance - 2 * log_std], dim=1)
+
+
+class FromPrior(nn.Module):
+    """A decoder that takes codes in the units of a prior: z = mean + std w.
+
+    Args:
+        decoder: ``decoder(z, None, condition) -> (n, ...)``.
+        prior: The prior of z.
+    """
+
+    def __init__(self, decoder: nn.Module, prior: ClassPrior) -> None:
+        super().__init__()
+        self.decoder, self.prior = decoder, prior
+
+    def forward(self, w: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
+        """The decoder at z."""
+        mean, log_std = self.prior.moments(condition, len(w))
+        return self.decoder(mean + torch.exp(log_std) * w, t, condition)

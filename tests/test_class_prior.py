@@ -1,0 +1,120 @@
+"""The prior of a conditional VAE: closed forms, and that samples come from where the codes are."""
+
+import pytest
+import torch
+from torch import distributions, nn
+
+import pushforward as pf
+from pushforward.data import Batch, Space
+from pushforward.draws import BlockDraws, RowDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Now
+from pushforward.methods.bounds import active_units, divergences
+from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
+
+LINE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}
+
+
+def prior():
+    torch.manual_seed(0)
+    part = ClassPrior(2, (3,))
+    with torch.no_grad():
+        part.mean.normal_(std=0.1)
+        part.log_std.normal_(std=0.05)
+    return part
+
+
+class Same(nn.Module):
+    def forward(self, x, t=None, condition=None):
+        return x
+
+
+def test_the_kl_term_is_that_to_the_prior_of_the_label():
+    part, (mean, log_variance) = prior(), torch.randn(2, 5, 3)
+    codes = ToPrior(Same(), part)(torch.cat([mean, log_variance], 1), None, LABELS)
+    tables = [10 * parameter.view(2, 3) for parameter in (part.mean, part.log_std)]
+    centres, log_stds = ((table - table.mean(0))[LABELS["label"]] for table in tables)
+    q, p = distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(centres, log_stds.exp())
+    torch.testing.assert_close(divergences(*codes.chunk(2, 1)), distributions.kl_divergence(q, p))
+
+
+def test_decoders_receive_the_code_that_encoders_gave():
+    part, x = prior(), torch.randn(5, 3)
+    codes = ToPrior(Same(), part)(torch.cat([x, x], 1), None, LABELS).chunk(2, 1)[0]
+    assert not torch.allclose(codes, x)
+    torch.testing.assert_close(FromPrior(Same(), part)(codes, None, LABELS), x)
+
+
+def test_unlabelled_examples_have_the_standard_prior_and_odd_labels_are_refused():
+    part = prior()
+    assert all(bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4))
+    with pytest.raises(UsageError, match="int64"):
+        part.moments({"label": torch.tensor([0.5])}, 1)
+
+
+class Spread(nn.Module):
+    """An encoder without parameters: the code is x, nearly without noise."""
+
+    def forward(self, x, t=None, condition=None):
+        return torch.cat([x, torch.full_like(x, -6.0)], 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 4}, {"samples": 4, "doubly": True}])
+def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(options):
+    """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and N(-1.5, 2^2)."""
+    torch.manual_seed(0)
+    labels = torch.arange(4000) % 2
+    x = torch.where(labels[:, None] == 0, 1.5 + 0.5 * torch.randn(4000, 3), -1.5 + 2 * torch.randn(4000, 3))
+    vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2, **options)
+    optimiser, centres, stds = torch.optim.Adam(vae.prior.parameters(), lr=0.003), [], []
+    for step in range(250):
+        optimiser.zero_grad()
+        ((_, loss),) = list(vae.losses(Batch(x, {"label": labels}), Now(BlockDraws(0, step, 4000), step, 0.0)))
+        loss.backward()
+        optimiser.step()
+        centre, log_std = vae.prior.moments({"label": torch.tensor([0, 1])}, 2)
+        centres, stds = [*centres, centre.detach()], [*stds, log_std.exp().detach()]
+    centre, std = torch.stack(centres[150:]).mean(0), torch.stack(stds[150:]).mean(0)
+    torch.testing.assert_close(centre, torch.tensor([[1.5], [-1.5]]).expand(2, 3), atol=0.07, rtol=0)
+    torch.testing.assert_close(std, torch.tensor([[0.5], [2.0]]).expand(2, 3), atol=0, rtol=0.05)
+
+
+def test_samples_come_from_the_prior_and_every_bound_knows_it():
+    vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2)
+    with torch.no_grad():
+        vae.prior.mean.view(2, 3).copy_(torch.tensor([[-0.4], [0.4]]).expand(2, 3))
+        vae.prior.log_std.view(2, 3).copy_(torch.tensor([[0.1], [-0.1]]).expand(2, 3))
+    made = vae.transport().sample(4000, {"label": 1}, seed=0)
+    assert float(made.mean()) == pytest.approx(4, abs=0.02)
+    assert float(made.std()) == pytest.approx(0.3679, abs=0.01)
+    x, condition = torch.full((8, 3), 4.0), {"label": torch.ones(8, dtype=torch.int64)}
+    exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance starts at 1
+    with torch.no_grad():
+        vae.encoder = Exact()
+        weights = vae.log_weights(x, 4, RowDraws(0, 8), condition)
+    torch.testing.assert_close(weights, exact[:, None].expand(8, 4), atol=1e-3, rtol=0)
+
+
+class Exact(nn.Module):
+    """The posterior of a code of N(4, .3679^2) given its value plus N(0, 1)."""
+
+    def forward(self, x, t=None, condition=None):
+        precision = 1 + 0.3679**-2
+        return torch.cat([(x + 4 * 0.3679**-2) / precision, torch.full_like(x, 1 / precision).log()], 1)
+
+
+def test_a_plain_autoencoder_and_unlabelled_data_have_none():
+    assert pf.recipes.vae(LINE, "tiny").method.prior is not None
+    assert pf.recipes.vae(LINE, "tiny", beta=0.0).method.prior is None
+    assert pf.recipes.vae(LINE.with_labels(False), "tiny").method.prior is None
+
+
+def test_active_units_of_labelled_codes_vary_within_the_classes():
+    torch.manual_seed(0)
+    label = torch.arange(4000) % 4
+    mean = torch.randn(4000, 3) * torch.tensor([1.0, 0.05, 0.05]) + label[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    assert (float(active_units(mean)), float(active_units(mean, label))) == (2, 1)
+    assert float(active_units(mean[:4], label[:4])) == 0
+    one_class = active_units(mean[:50], torch.zeros(50, dtype=torch.int64))
+    assert float(one_class) == float(active_units(mean[:50]))
