@@ -39,7 +39,9 @@ LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256")
 
 def final_state(folder: Path) -> State:
     """Every tensor and counter of a run's newest checkpoint, without what was measured or asked for."""
-    stored = checkpoint.load(checkpoint.latest(folder / "checkpoints"))
+    newest = checkpoint.latest(folder / "checkpoints")
+    assert newest is not None, f"{folder} has no checkpoint."
+    stored = checkpoint.load(newest)
     return stored.tensors, {name: value for name, value in stored.state.items() if name not in LEFT_OUT}
 
 

@@ -47,8 +47,8 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
         }
     names: dict[str, Any] = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
-    parts = [Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None))]
-    return Dataset("made", Space(shape=shape, **measured, **names), *parts)
+    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
+    return Dataset("made", Space(shape=shape, **measured, **names), train, held_out)
 
 
 def rows_for(name: str) -> tuple[int, ...]:
