@@ -32,6 +32,7 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
         seed: Of the random numbers.
     """
     random = np.random.default_rng(seed)
+    x: np.ndarray
     measured: dict[str, Any]
     if len(shape) == 1:
         x = (random.normal(size=(rows + 24, *shape)) * 2 + 1).astype(np.float32)
