@@ -29,6 +29,7 @@ WITHOUT_TABLES = "<style>#scorecard > :is(h3, .scroll, .note) { display: none }<
 
 
 def main() -> None:
+    """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
