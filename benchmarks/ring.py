@@ -166,7 +166,8 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
     columns = ["entrant, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all bars", "with alarms"]
     text = table(columns, body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
-    text += "standard deviations over seeds. A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at most 0.01, spread 0.9 to 1.1, "
+    text += "standard deviations over seeds. A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at "
+    text += "most 0.01, spread 0.9 to 1.1, "
     text += f"KL at most {BARS[data]:g}. {WARNING}"
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
     write(
