@@ -112,7 +112,7 @@ def test_mistakes_in_solvers_are_named(solver, says):
 
 
 def test_a_name_of_the_packages_own_is_refused():
-    with pytest.raises(Broken, match="must not bear the name of another part"):
+    with pytest.raises(Broken, match="must not bear the name of a part of pushforward"):
         check_solver(type("Heun", (MidpointRule,), {}))
 
 
