@@ -69,7 +69,7 @@ def main(words: list[str]) -> None:
         latent_seconds=0.02,
         n=20,
         points=1,
-        repeats=1,
+        repeats=2,
         turns=1,
         steps=[3, 2],
         swap=1,
