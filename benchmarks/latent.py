@@ -61,19 +61,8 @@ def main(words: list[str]) -> None:
         "--swap", type=int, help="hold out as many of the training rows in place of the usual ones, drawn by this"
     )
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
-    given = parsed(
-        parser,
-        words,
-        pixel_seconds=0.02,
-        coder_seconds=0.02,
-        latent_seconds=0.02,
-        n=20,
-        points=1,
-        repeats=2,
-        turns=1,
-        steps=[3, 2],
-        swap=1,
-    )
+    small = {"pixel_seconds": 0.02, "coder_seconds": 0.02, "latent_seconds": 0.02, "n": 20, "points": 1, "repeats": 2}
+    given = parsed(parser, words, **small, turns=1, steps=[3, 2], swap=1)
     given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
     folder = Path(given.runs or f"runs/latent-{given.name}")
     data = load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
