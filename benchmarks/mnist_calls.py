@@ -76,9 +76,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--count", type=int, default=10_000, help="samples of a block")
     parser.add_argument("--long", type=int, default=1000, help="calls of the ODE that is taken as the truth")
     parser.add_argument("--calls", type=int, nargs="*", default=CALLS)
+    parser.add_argument("--solvers", nargs="*", default=SOLVERS)
     parser.add_argument("--rounds", type=int, default=36, help="of learning a grid")
     small = {"seconds": 0.02, "blocks": 1, "reference": 9, "starts": 4, "count": 20, "long": 12, "calls": [4, 8], "rounds": 1}
-    given = parsed(parser, words, **small)
+    given = parsed(parser, words, **small, solvers=["ddim", "unipc:2", "heun"])
     data = load("mnist")
     run = (
         pf.load(given.run)
@@ -153,7 +154,7 @@ def learned(run: pf.Run, kept: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            found = learn_grid(flow, rows=128, rounds=kept.given.rounds, batch=32)
+            found = learn_grid(flow, rows=kept.given.starts, rounds=kept.given.rounds, batch=min(32, kept.given.starts))
         return {"times": found.times, "before": found.before, "after": found.after}
 
     return kept.rows(f"grid {name} {calls}", make)["times"]
@@ -171,13 +172,13 @@ def distances(run: pf.Run, kept: Kept) -> None:
     def distance(flow: Flow) -> float:
         return float((ends(flow, z, condition) - truth()).square().mean().sqrt())
 
-    for name in SOLVERS:
+    for name in given.solvers:
         for calls in given.calls:
             kept.rows(f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c)))
     for name in GRIDS:
         for calls in given.calls:
             kept.rows(f"rms {name} time {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c, "time")))
-    for calls in (64, 128):
+    for calls in (n for n in (64, 128) if n <= given.long):
         for grid in ("time", "log_snr"):
             kept.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
     for name in GRIDS:
@@ -224,7 +225,7 @@ def report(kept: Kept, given: Any) -> str:
     rows = kept.content["rows"]
     text = f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} calls (dpm:2), model units, "
     text += "float32, by the most calls that each solver was allowed:\n\n"
-    named = [*((name, "log_snr") for name in SOLVERS), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
+    named = [*((name, "log_snr") for name in given.solvers), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
     cell = lambda key: f"{rows[key]:.4f}" if key in rows else "-"  # noqa: E731
     text += table(
         ["solver", "grid", *map(str, given.calls)], [[n, g, *(cell(f"rms {n} {g} {c}") for c in given.calls)] for n, g in named]
