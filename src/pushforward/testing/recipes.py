@@ -47,12 +47,12 @@ def final_state(folder: Path) -> State:
 
 def assert_same(a: State, b: State) -> None:
     """Two final states agree to the last bit."""
-    assert a[1] == b[1]
+    assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
     assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
     for group in a[0]:
-        assert a[0][group].keys() == b[0][group].keys()
+        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have other names."
         for name, tensor in a[0][group].items():
-            assert torch.equal(tensor, b[0][group][name]), f"{group}/{name}"
+            assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
 
 
 @dataclass(frozen=True)
