@@ -10,9 +10,10 @@ so a command that was cut off goes on where it was.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
-from protocol import each, floors, mean_and_spread, remembered, table, watched, write
+from protocol import benchmark, each, floors, load, mean_and_spread, parsed, remembered, table, watched, write
 
 from ring import N, floor, measured
 
@@ -43,29 +44,32 @@ NAMES = {"ring": ["modes_kept", "bridges", "spread", "kl"], "stacked-digits": ["
 WEIGHTS = ("averaged", "raw")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="*", default=list(NAMES), choices=list(NAMES))
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, each")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--n", type=int, default=N, help="samples of the ring that are judged; of stacked digits 26,000 or fewer")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
-    given = parser.parse_args()
-    judges = {"stacked-digits": judge_of("stacked-digits")} if "stacked-digits" in given.data else {}
+    given = parsed(parser, words, seconds=0.02, seeds=1, rows=["default"], n=100)
+    judges = {"stacked-digits": judge_of("stacked-digits", given.n)} if "stacked-digits" in given.data else {}
     cases = [
-        (data, name, seed, given.seconds, given.runs)
+        (data, name, seed, given.seconds, given.n, given.runs)
         for seed in range(given.seeds)
         for data in given.data
-        for name in rows_of(data)
+        for name in rows_of(data, given.rows)
     ]
     rows = each(one, cases, given.jobs)
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given, judges.get(data))
 
 
-def rows_of(data: str) -> list[str]:
+def rows_of(data: str, names: Sequence[str]) -> list[str]:
     """The rows that differ on this data: images are shown no waves."""
-    return [name for name, options in ROWS.items() if not options or options_of(data, name)]
+    return [name for name in names if not ROWS[name] or options_of(data, name)]
 
 
 def options_of(data: str, name: str) -> dict[str, Any]:
@@ -73,14 +77,14 @@ def options_of(data: str, name: str) -> dict[str, Any]:
     return {key: value for key, value in ROWS[name].items() if data == "ring" or key != "waves"}
 
 
-def judge_of(name: str) -> Judge:
+def judge_of(name: str, n: int) -> Judge:
     """What reads the stacked digits."""
-    return Judge(pf.data.load(name), 26_000, 1, NAMES[name])
+    return Judge(load(name), 26_000 if n == N else n, 1, NAMES[name])
 
 
-def one(data: str, name: str, seed: int, seconds: float, runs: str) -> dict[str, Any]:
+def one(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> dict[str, Any]:
     """Train one row and judge both kinds of weights; or read what was found before."""
-    loaded = pf.data.load(data)
+    loaded = load(data)
     options = options_of(data, name)
     recipe = seeded(lambda: pf.recipes.gan(loaded.space, **options), seed)
     about = {"data": data, "row": name, "seed": seed, "options": options}
@@ -88,27 +92,27 @@ def one(data: str, name: str, seed: int, seconds: float, runs: str) -> dict[str,
         runs,
         f"{data}-{name.replace(', ', '-').replace(' ', '_')}-{seed}",
         recipe,
-        {**about, "budget_seconds": seconds},
-        lambda: judged(recipe, loaded, seconds, seed),
+        {**about, "budget_seconds": seconds, "n": n},
+        lambda: judged(recipe, loaded, seconds, seed, n),
     )
     print(about, found, sep="\n", flush=True)
     return {**about, **found}
 
 
-def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> dict[str, Any]:
+def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int) -> dict[str, Any]:
     """Train, and measure both kinds of weights."""
     trainer, about = watched(recipe, data, seconds, seed)
     both = zip(WEIGHTS, (trainer.average.method, trainer.method.eval()), strict=True)
     if data.name == "ring":
-        return {**about, **{weights: measured(m.transport().sample(N, seed=seed).numpy(), data.truth) for weights, m in both}}
-    judge = judge_of(data.name)
+        return {**about, **{weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth) for weights, m in both}}
+    judge = judge_of(data.name, n)
     found = {weights: judge.scores(method.transport())[0] for weights, method in both}
     return {**about, **{weights: {name: row["mean"] for name, row in scores.items()} for weights, scores in found.items()}}
 
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:
     body = []
-    for name in rows_of(data):
+    for name in rows_of(data, given.rows):
         mine = [row for row in rows if row["row"] == name]
         steps, seconds = (f"{sum(row[what] for row in mine) / len(mine):,.0f}" for what in ("steps", "seconds"))
         values = [mean_and_spread([row[weights][m] for row in mine]) for m in NAMES[data] for weights in WEIGHTS]
@@ -116,7 +120,7 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, jud
         alarmed = f"{sum(bool(row['alarms']) for row in mine)}" + (f", {ended} diverged" if ended else "")
         body.append([name, seconds, steps, *values, alarmed])
     if judge is None:
-        real = floor(pf.data.load(data).truth)
+        real = floor(load(data).truth, given.n)
         found = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
     else:
         found = list(floors(judge, NAMES[data]).values())

@@ -12,7 +12,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from protocol import each, floors, mean_and_spread, steps_in, table, train, write
+from protocol import benchmark, each, floors, load, mean_and_spread, parsed, steps_in, table, train, write
 
 import numpy as np
 
@@ -23,26 +23,28 @@ BARS = {"flow": (0.95, 0.9), "ddpm": (0.97, 0.9), "edm": (0.95, None), "gan": (0
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--n", type=int, default=360, help="samples that are judged")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--recipes", nargs="*", default=list(BARS))
-    given = parser.parse_args()
-    data = pf.data.load("digits")
-    judge = Judge(data, 360, given.repeats)
+    given = parsed(parser, words, seconds=0.01, seeds=1, repeats=1, n=20, recipes=["flow", "gan"])
+    data = load("digits")
+    judge = Judge(data, given.n, given.repeats)
     steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in given.recipes}
-    cases = [(name, seed, steps[name], given.repeats) for name in given.recipes for seed in range(given.seeds)]
+    cases = [(name, seed, steps[name], given.n, given.repeats) for name in given.recipes for seed in range(given.seeds)]
     report(each(one, cases, given.jobs), judge.baseline(), judge, given)
 
 
-def one(name: str, seed: int, steps: int, repeats: int) -> dict[str, Any]:
+def one(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str, Any]:
     """Train a recipe and judge it."""
-    data = pf.data.load("digits")
+    data = load("digits")
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, steps=steps)
-    scores, agreement = Judge(data, 360, repeats).scores(run.transport)
+    scores, agreement = Judge(data, n, repeats).scores(run.transport)
     values = {metric: scores[metric]["mean"] for metric in NAMES}
     found = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
     found |= {"coverage_ratio": scores["coverage"]["ratio"], "agreement": agreement}
@@ -73,7 +75,7 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
     text += "\n\n"
     text += f"Means ± standard deviation over {given.seeds} trainings with the steps that {given.seconds:g} s of processor time "
     text += "allow on one thread; "
-    text += f"{given.repeats} samplings each, n = 360, k = 5."
+    text += f"{given.repeats} samplings each, n = {given.n}, k = 5."
     write(
         "digits",
         "Digits: five recipes",
@@ -81,7 +83,7 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
         rows,
         seconds=given.seconds,
         seeds=given.seeds,
-        features=judge.features.describe(360),
+        features=judge.features.describe(given.n),
     )
 
 

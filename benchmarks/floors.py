@@ -16,12 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import mean_and_spread, table, write
+from protocol import benchmark, load, mean_and_spread, parsed, table, write
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-import pushforward as pf
 from pushforward.data.dataset import Split, build
 from pushforward.evaluation.features import fit_on
 from pushforward.evaluation.halves import Halves, halves, kind_of
@@ -44,7 +43,7 @@ def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
         x, labels = np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None], source.target.astype(np.int64)
         whole = Split(x, labels)
     else:
-        whole = pf.data.load("mnist").train
+        whole = load("mnist").train
     return whole.take(draw.permutation(len(whole))[:count]), tuple("0123456789")
 
 
@@ -55,7 +54,7 @@ def mixture(count: int, draw: np.random.Generator, labelled: bool) -> tuple[Spli
     shapes = fixed.standard_normal((COMPONENTS, COLUMNS, COLUMNS)) / 4
     which = draw.choice(COMPONENTS, count, p=np.array([6, 5, 4, 3, 2, 1]) / 21)
     x = centres[which] + np.einsum("nij,nj->ni", shapes[which], draw.standard_normal((count, COLUMNS)))
-    names = tuple(f"component {one}" for one in range(COMPONENTS)) if labelled else ()
+    names = tuple(f"component {i}" for i in range(COMPONENTS)) if labelled else ()
     return Split(x.astype(np.float32), which.astype(np.int64) if labelled else None), names
 
 
@@ -94,13 +93,16 @@ def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[fl
     return floor, unseen, mean / (spread / np.sqrt(len(gaps))), mean / spread
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="*", default=list(SPLITS))
-    parser.add_argument("--keep", type=Path, default=Path(tempfile.mkdtemp()), help="a folder for the results of single splits")
-    given = parser.parse_args()
-    order = [(case, seed) for seed in range(max(SPLITS.values())) for case in given.cases if seed < SPLITS[case]]
-    rows = [remembered(given.keep, case, seed, rule, one) for case, seed in order for rule in ("before", "after")]
+    parser.add_argument("--splits", type=int, default=max(SPLITS.values()), help="of each case at most")
+    parser.add_argument("--keep", type=Path, help="a folder for the results of single splits")
+    given = parsed(parser, words, cases=["mixture-720-unlabelled"], splits=2)
+    keep = given.keep or Path(tempfile.mkdtemp())
+    order = [(case, seed) for seed in range(given.splits) for case in given.cases if seed < SPLITS[case]]
+    rows = [remembered(keep, case, seed, rule, one) for case, seed in order for rule in ("before", "after")]
     report(rows, given.cases)
 
 
@@ -138,7 +140,13 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
         text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
         text += f"{wide} by more than two spreads of the difference in one split."
     text += f"\n- The spread that a floor states, over that of unseen rows over splits: median {np.median(spreads):.2f}."
-    write("floors", "Floors beside unseen real rows", text, rows, splits={case: SPLITS[case] for case in cases})
+    write(
+        "floors",
+        "Floors beside unseen real rows",
+        text,
+        rows,
+        splits={case: sum(row["case"] == case for row in rows) // 2 for case in cases},
+    )
 
 
 def _ratios(rows: list[dict[str, Any]], name: str) -> list[float]:

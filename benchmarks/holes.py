@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, floors, table, taken_up, write
+from protocol import benchmark, floors, load, parsed, results, table, taken_up, write
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ NAMES = ["coverage", "density", "precision", "recall", "frechet", "sharpness"]
 KEEP = 0.8
 """The share of the VAE's own coverage that its midpoints must keep."""
 SHOWN = 10
-REPEATS = 3
 
 
 class Rows:
@@ -47,16 +46,18 @@ class Rows:
         yield self.x[:n], None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--seconds", type=float, default=300.0, help="of training, each autoencoder")
     parser.add_argument("--latent-seconds", type=float, default=150.0, help="of training, each flow in a latent space")
     parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=3, help="samplings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", default="runs/holes-benchmark", help="folder of the runs")
-    given = parser.parse_args()
-    data = pf.data.load(given.data, labelled=False)
+    given = parsed(parser, words, seconds=0.02, latent_seconds=0.02, n=20, repeats=1)
+    data = load(given.data, labelled=False)
     folder = Path(given.runs)
     coders = {
         "autoencoder, beta 0": lambda: pf.recipes.vae(data.space, beta=0.0),
@@ -73,7 +74,7 @@ def main() -> None:
     flows = {name: pf.load(folder / f"{slug(name)}-flow") for name in coders}
     with network_precision(resolve_precision("auto", "cpu")):
         found = everything(data, runs, flows, given)
-    judge = Judge(data, given.n, REPEATS, NAMES)
+    judge = Judge(data, given.n, given.repeats, NAMES)
     with network_precision(resolve_precision("auto", "cpu")):
         rows = [{"rows": name, **judge.scores(x)[0]} for name, x in found.items()]
     report(judge, rows, found, data, given)
@@ -118,11 +119,10 @@ def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Any], data
     text += ", ".join(f"{share:.2f} ({way})" for way, share in shares.items())
     text += f" (bar: {KEEP}): {'yes' if min(shares.values()) >= KEEP else 'no'}."
     text += f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s each flow, in turns; "
-    text += f"n = {given.n:,}, ± over {REPEATS} samplings."
+    text += f"n = {given.n:,}, ± over {given.repeats} samplings."
     about = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
-    RESULTS.mkdir(exist_ok=True)
     tiles = {name: one.x[:SHOWN] if isinstance(one, Rows) else one.sample(SHOWN) for name, one in found.items()}
-    captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(RESULTS / "holes.png")
+    captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(results() / "holes.png")
     write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **about)
 
 

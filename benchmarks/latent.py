@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, floors, mean_and_spread, table, taken_up, write
+from protocol import benchmark, floors, load, mean_and_spread, parsed, results, table, taken_up, write
 
 import numpy as np
 import torch
@@ -44,8 +44,9 @@ NAMES = ["kid", "frechet", "coverage", "density", "precision", "recall", "near_c
 SETS = {"emoji": None, "mnist": "mnist"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="emoji", choices=list(SETS))
     parser.add_argument("--pixel-seconds", type=float, default=3600.0)
     parser.add_argument("--coder-seconds", type=float, default=120.0)
@@ -53,15 +54,18 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out rows")
     parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
     parser.add_argument("--repeats", type=int, default=3, help="samplings of each judgement")
+    parser.add_argument("--turns", type=int, default=5, help="in which the time of a sample is measured")
+    parser.add_argument("--steps", type=int, nargs="*", default=STEPS, help="steps of sampling that are compared")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--swap", type=int, help="hold out as many of the training rows in place of the usual ones, drawn by this"
     )
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
-    given = parser.parse_args()
+    small = {"pixel_seconds": 0.02, "coder_seconds": 0.02, "latent_seconds": 0.02, "n": 20, "points": 1, "repeats": 2}
+    given = parsed(parser, words, **small, turns=1, steps=[3, 2], swap=1)
     given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
     folder = Path(given.runs or f"runs/latent-{given.name}")
-    data = pf.data.load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
+    data = load(SETS[given.data] or str(pf.data.sources.folder() / "emoji"))
     data = data if given.swap is None else swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
     judge = Judge(data, given.n, given.repeats, NAMES)
@@ -81,8 +85,7 @@ def main() -> None:
         found[name] = {"curve": curve, **kept(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given))}
         found[name]["steps"] = kept(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
-        RESULTS.mkdir(exist_ok=True)
-        picture.save(RESULTS / f"latent-{given.name.replace('_', '-')}-{name}.png")
+        picture.save(results() / f"latent-{given.name.replace('_', '-')}-{name}.png")
     quality = kept(folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features))
     report(found, judge, encoding, quality, given)
 
@@ -130,7 +133,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
     transport = trainer.average.method.transport()
     with network_precision(resolve_precision("auto", "cpu")):
         scores = Judge(data, given.n, given.repeats, NAMES).scores(transport)[0]
-        seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, 5)
+        seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
     batch = trainer.sampler.batch(0)
     few = Batch(batch.x[:8], batch.condition and {name: rows[:8] for name, rows in batch.condition.items()})
     now = Now(BlockDraws(0, 0, 8), 0, 0.0)
@@ -152,11 +155,11 @@ def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dic
     """KID and seconds a sample at fewer and fewer steps."""
     transport, judge = trainer.average.method.transport(), Judge(data, given.n, given.repeats, ["kid"])
     flow, found = inner_of(transport), []
-    for steps in STEPS:
+    for steps in given.steps:
         fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
         with network_precision(resolve_precision("auto", "cpu")):
             kid = judge.scores(fewer)[0]["kid"]
-            seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, 5)
+            seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
         found.append({"steps": steps, "kid": kid["mean"], "spread": kid["spread"], "seconds": seconds})
     return found
 
@@ -210,7 +213,7 @@ def sooner(metric: str, found: dict[str, Any], before: float) -> str:
     return text + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
 
 
-def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any]) -> str:
+def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) -> str:
     """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel flow's quality."""
     target = pixel["steps"][0]["kid"] + pixel["steps"][0]["spread"]
     rows = [
@@ -224,11 +227,11 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any]) -> str:
     ]
     if best[0] is None or best[1] is None:
         return text + "\n\nThe latent flow does not keep the pixel flow's KID."
-    text += f"\n\nA KID of {target:.4g}, the pixel flow's at {STEPS[0]} steps plus one spread, is kept by the pixel flow in "
+    text += f"\n\nA KID of {target:.4g}, the pixel flow's at {steps} steps plus one spread, is kept by the pixel flow in "
     text += f"{best[0]['steps']} steps and by the latent flow in {best[1]['steps']}: "
     text += f"{best[0]['seconds'] / best[1]['seconds']:.3g} times "
     own = pixel["steps"][0]["seconds"] / best[1]["seconds"]
-    return text + f"as fast; against the pixel flow's own {STEPS[0]} steps {own:.3g} times."
+    return text + f"as fast; against the pixel flow's own {steps} steps {own:.3g} times."
 
 
 def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
@@ -269,7 +272,7 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
         f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training sample "
     )
     text += f"takes {trained:.3g} times fewer."
-    text += f"\n\n{at_equal_quality(pixel, latent)}"
+    text += f"\n\n{at_equal_quality(pixel, latent, given.steps[0])}"
     text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
     text += f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the same seeds at every point):\n\n"
     rows = [

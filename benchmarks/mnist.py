@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, each, floors, mean_and_spread, steps_in, table, train, write
+from protocol import benchmark, each, floors, load, mean_and_spread, parsed, results, steps_in, table, train, write
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ from pushforward.pictures import grid_picture
 from pushforward.precision import call, network_precision, resolve_precision
 
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
-COUNT = 10_000
 RECIPES = ["flow", "ddpm", "edm", "gan", "vae"]
 FACTOR = 1.5
 """How far from the flow the GAN may stay."""
@@ -42,30 +41,33 @@ BARS = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=2, help="samplings of each model")
+    parser.add_argument("--n", type=int, default=10_000, help="samples that are judged")
+    parser.add_argument("--turns", type=int, default=5, help="in which speeds are measured")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--recipes", nargs="*", default=RECIPES)
     parser.add_argument("--runs", default="runs/mnist-benchmark", help="finished runs found here are judged, not trained again")
-    given = parser.parse_args()
+    given = parsed(parser, words, seconds=0.01, repeats=1, turns=1, n=40, recipes=["flow"])
     torch.set_num_threads(1)
-    data = pf.data.load("mnist")
+    data = load("mnist")
     folder = Path(given.runs)
-    judge = Judge(data, COUNT, given.repeats)
-    real = trained_on(pf.data.load("mnist", limit=COUNT))
+    judge = Judge(data, given.n, given.repeats)
+    real = trained_on(load("mnist", limit=given.n))
     missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
     steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in missing}
     each(trained, [(name, folder / name, steps[name], given.seed) for name in missing], given.jobs)
-    rows = each(judged, [(name, folder / name, given.repeats) for name in given.recipes], given.jobs)
+    rows = each(judged, [(name, folder / name, given.n, given.repeats) for name in given.recipes], given.jobs)
     base = judge.baseline()["scores"]
     runs = {name: pf.load(folder / name) for name in given.recipes}
-    speed = images_per_second({name: run.transport for name, run in runs.items()})
-    rows = [
-        {**row, "overhead": outside(runs[row["recipe"]].transport), "images_per_second": speed[row["recipe"]]} for row in rows
-    ]
+    speed = images_per_second({name: run.transport for name, run in runs.items()}, repeats=given.turns)
+    for row in rows:
+        row["overhead"] = outside(runs[row["recipe"]].transport, repeats=given.turns)
+        row["images_per_second"] = speed[row["recipe"]]
     report(rows, base, real, judge, given)
 
 
@@ -92,7 +94,7 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge:
     body.append(["no network", "", "", "", *(mean_and_spread(base[m]["values"]) for m in NAMES), "", "", "", ""])
     text = table(head, body)
     text += f"\n\nOne training each, with the steps that {given.seconds:g} s of processor time allow on one thread; "
-    text += f"{COUNT:,} samples in bfloat16, "
+    text += f"{given.n:,} samples in bfloat16, "
     text += f"mean ± standard deviation over {given.repeats} samplings. The classifier is trained on one of them."
     text += f"\n\n{BARS}"
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
@@ -128,7 +130,7 @@ def images_per_second(transports: dict[str, Any], rows: int = 64, repeats: int =
 
 
 def trained(name: str, folder: Path, steps: int, seed: int) -> None:
-    data = pf.data.load("mnist")
+    data = load("mnist")
     train(lambda: pf.recipes.named(name)(data.space), data, seed, folder, steps=steps)
 
 
@@ -148,18 +150,17 @@ def trained_on(data: Any) -> float:
     return accuracy(train_classifier(data), data.space, data.held_out)
 
 
-def judged(name: str, folder: Path, repeats: int) -> dict[str, Any]:
+def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     """Judge one run on conditional samples."""
-    data, run = pf.data.load("mnist"), pf.load(folder)
+    data, run = load("mnist"), pf.load(folder)
     with network_precision(resolve_precision("auto", "cpu")):
         kept = Kept(run.transport)
-        scores, agreement = Judge(data, COUNT, repeats).scores(kept)
+        scores, agreement = Judge(data, n, repeats).scores(kept)
     x = torch.cat([part for part, _ in kept.parts])
     labels = torch.cat([condition["label"] for _, condition in kept.parts if condition]).numpy()
     pixels = (x * 255).round().to(torch.uint8).numpy()
     cas = trained_on(dataclasses.replace(data, train=Split(pixels, labels)))
-    RESULTS.mkdir(exist_ok=True)
-    grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(RESULTS / f"mnist-{name}.png")
+    grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(results() / f"mnist-{name}.png")
     row = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls}
     row |= {metric: scores[metric]["mean"] for metric in NAMES}
     row |= {"values": {metric: scores[metric]["values"] for metric in NAMES}, "agreement": agreement, "cas": cas}

@@ -11,28 +11,30 @@ from __future__ import annotations
 
 import argparse
 
-from protocol import table, train, write
+from protocol import benchmark, load, parsed, table, train, write
 
 import pushforward as pf
 from pushforward.evaluation.likelihood import bits
 from pushforward.precision import network_precision, resolve_precision
 
-PUBLISHED = "RealNVP 1.06, Glow 1.05, FFJORD .99, Residual Flow .970, RNODE .97 (METHODS 3c)"
+PUBLISHED = "RealNVP 1.06, Glow 1.05, FFJORD .99, Residual Flow .970, RNODE .97"
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run")
     parser.add_argument("--seconds", type=float, default=4200)
-    parser.add_argument("--times", type=int, default=16)
-    given = parser.parse_args()
-    data = pf.data.load("mnist", labelled=False)
+    parser.add_argument("--times", type=int, default=16, help="network calls a digit")
+    parser.add_argument("--n", type=int, default=10_000, help="test digits")
+    given = parsed(parser, words, seconds=0.01, times=2, n=20)
+    data = load("mnist", labelled=False)
     run = pf.load(given.run) if given.run else train(lambda: pf.recipes.vdm(data.space), data, 0, seconds=given.seconds)
     assert not run.space.classes, "the published numbers are those of models without labels"
     rows = []
     with network_precision(resolve_precision("auto", "cpu")):
         for seed in (0, 10_000_000):
-            found = bits(run.transport, data, times=given.times, seed=seed)
+            found = bits(run.transport, data, given.n, times=given.times, seed=seed)
             rows.append({"seed": seed, **found, "steps": run.state["step"], "seconds": run.state["seconds"]})
             print(rows[-1], flush=True)
     head = [

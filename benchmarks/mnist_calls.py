@@ -23,7 +23,7 @@ import json
 import time
 from typing import Any
 
-from protocol import RESULTS, table, train, write
+from protocol import benchmark, load, parsed, results, table, train, write
 
 import numpy as np
 import torch
@@ -58,10 +58,12 @@ GRIDS = ["dpm:2", "unipc:2"]
 """Solvers whose steps are also at equal times and at learned ones; the others' are equal in log-SNR."""
 JUDGED = [("unipc:2", "time"), ("unipc:2", "learned"), ("ddim", "time")]
 ONLY_EIGHT = {("ddim", "time")}
-STARTS, COUNT, FAR = 128, 10_000, 9_000_000
+FAR = 9_000_000
+"""The seed of the noise that distances are measured from."""
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run")
     parser.add_argument("--blocks", type=int, default=3)
@@ -70,26 +72,33 @@ def main() -> None:
     parser.add_argument("--ancestral", type=int, default=1, help="blocks")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--seconds", type=float, default=600)
-    given = parser.parse_args()
-    data = pf.data.load("mnist")
+    parser.add_argument("--starts", type=int, default=128, help="whose distances are measured")
+    parser.add_argument("--count", type=int, default=10_000, help="samples of a block")
+    parser.add_argument("--long", type=int, default=1000, help="calls of the ODE that is taken as the truth")
+    parser.add_argument("--calls", type=int, nargs="*", default=CALLS)
+    parser.add_argument("--solvers", nargs="*", default=SOLVERS)
+    parser.add_argument("--rounds", type=int, default=36, help="of learning a grid")
+    small = {"seconds": 0.02, "blocks": 1, "reference": 9, "starts": 4, "count": 20, "long": 12, "calls": [4, 8], "rounds": 1}
+    given = parsed(parser, words, **small, solvers=["ddim", "unipc:2", "heun"])
+    data = load("mnist")
     run = (
         pf.load(given.run)
         if given.run
         else train(lambda: pf.recipes.ddpm(data.space, given.size), data, 0, seconds=given.seconds)
     )
     name = f"mnist_calls_{given.size}"
-    kept = Kept(run, name)
+    kept = Kept(run, name, given)
     kept.rows("straight path", lambda: straight(run))
-    judged(run, data, kept, 0, given.reference)
+    judged(run, data, kept, 0)
     distances(run, kept)
     for block in range(1, given.blocks):
-        judged(run, data, kept, block, given.reference)
-    exact = lambda block: quality(data, block, flow_of(run, "unipc:2", 1000))  # noqa: E731
-    ancestral = lambda block: quality(data, block, flow_of(run, "ancestral", 1000, "time"))  # noqa: E731
+        judged(run, data, kept, block)
+    exact = lambda block: quality(data, block, flow_of(run, "unipc:2", given.long), given.count)  # noqa: E731
+    ancestral = lambda block: quality(data, block, flow_of(run, "ancestral", given.long, "time"), given.count)  # noqa: E731
     for block in range(given.exact):
-        kept.rows(f"block {block} reference 1000", functools.partial(exact, block))
+        kept.rows(f"block {block} reference {given.long}", functools.partial(exact, block))
     for block in range(given.ancestral):
-        kept.rows(f"block {block} ancestral time 1000", functools.partial(ancestral, block))
+        kept.rows(f"block {block} ancestral time {given.long}", functools.partial(ancestral, block))
     text = report(kept, given)
     write(
         name,
@@ -104,12 +113,13 @@ def main() -> None:
 class Kept:
     """Rows by name, written as they come, so that a long run can be broken off."""
 
-    def __init__(self, run: pf.Run, name: str) -> None:
+    def __init__(self, run: pf.Run, name: str, given: argparse.Namespace) -> None:
+        self.given = given
         weights = hashlib.sha256()
         for tensor in run.denoiser.state_dict().values():
             weights.update(tensor.contiguous().numpy().tobytes())
         self.about = {"weights": weights.hexdigest()[:16], "step": run.state["step"], "seconds": run.state["seconds"]}
-        self.path = RESULTS / f"{name}.json"
+        self.path = results() / f"{name}.json"
         old = json.loads(self.path.read_text()) if self.path.exists() else {}
         same = old.get("weights") == self.about["weights"]
         self.content: dict[str, Any] = {**self.about, "rows": old.get("rows", {}) if same else {}}
@@ -144,7 +154,7 @@ def learned(run: pf.Run, kept: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            found = learn_grid(flow, rows=128, rounds=36, batch=32)
+            found = learn_grid(flow, rows=kept.given.starts, rounds=kept.given.rounds, batch=min(32, kept.given.starts))
         return {"times": found.times, "before": found.before, "after": found.after}
 
     return kept.rows(f"grid {name} {calls}", make)["times"]
@@ -152,22 +162,23 @@ def learned(run: pf.Run, kept: Kept, name: str, calls: int) -> Any:
 
 def distances(run: pf.Run, kept: Kept) -> None:
     """RMS distances to the ODE in 1,000 calls."""
-    z, condition = starts(run, STARTS, FAR)
+    given = kept.given
+    z, condition = starts(run, given.starts, FAR)
 
     @functools.cache
     def truth() -> torch.Tensor:
-        return ends(Flow(run.denoiser, solvers.DPM(2), 1000, "log_snr"), z, condition)
+        return ends(Flow(run.denoiser, solvers.DPM(2), given.long, "log_snr"), z, condition)
 
     def distance(flow: Flow) -> float:
         return float((ends(flow, z, condition) - truth()).square().mean().sqrt())
 
-    for name in SOLVERS:
-        for calls in CALLS:
+    for name in given.solvers:
+        for calls in given.calls:
             kept.rows(f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c)))
     for name in GRIDS:
-        for calls in CALLS:
+        for calls in given.calls:
             kept.rows(f"rms {name} time {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c, "time")))
-    for calls in (64, 128):
+    for calls in (n for n in (64, 128) if n <= given.long):
         for grid in ("time", "log_snr"):
             kept.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
     for name in GRIDS:
@@ -191,38 +202,41 @@ def straight(run: pf.Run) -> dict[str, float]:
     return found
 
 
-def quality(data: Any, block: int, flow: Flow) -> dict[str, float]:
+def quality(data: Any, block: int, flow: Flow, count: int) -> dict[str, float]:
     with network_precision(resolve_precision("auto", "cpu")):
-        x = flow.sample(COUNT, seed=(block + 1) * 1_000_000)
-    found = score(x, data, fit_features(data), n=COUNT, metrics=("frechet", "kid"))
+        x = flow.sample(count, seed=(block + 1) * 1_000_000)
+    found = score(x, data, fit_features(data), n=count, metrics=("frechet", "kid"))
     return {name: one.value for name, one in found.items()} | {"kid_error": found["kid"].error}
 
 
-def judged(run: pf.Run, data: Any, kept: Kept, block: int, reference: int) -> None:
-    kept.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference)))
+def judged(run: pf.Run, data: Any, kept: Kept, block: int) -> None:
+    reference, count = kept.given.reference, kept.given.count
+    kept.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference), count))
     for calls in (8, 16):
         for name, grid in JUDGED:
             if (name, grid) in ONLY_EIGHT and calls != 8:
                 continue
             times = learned(run, kept, name, calls) if grid == "learned" else grid
-            made = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t)), name, calls, times)
+            made = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t), count), name, calls, times)
             kept.rows(f"block {block} {name} {grid} {calls}", made)
 
 
 def report(kept: Kept, given: Any) -> str:
     rows = kept.content["rows"]
-    text = f"{STARTS} starts, RMS distance to the probability-flow ODE in 1,000 calls (dpm:2), model units, float32, by the most "
-    text += "calls that each solver was allowed:\n\n"
-    named = [*((name, "log_snr") for name in SOLVERS), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
+    text = f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} calls (dpm:2), model units, "
+    text += "float32, by the most calls that each solver was allowed:\n\n"
+    named = [*((name, "log_snr") for name in given.solvers), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
     cell = lambda key: f"{rows[key]:.4f}" if key in rows else "-"  # noqa: E731
-    text += table(["solver", "grid", *map(str, CALLS)], [[n, g, *(cell(f"rms {n} {g} {c}") for c in CALLS)] for n, g in named])
+    text += table(
+        ["solver", "grid", *map(str, given.calls)], [[n, g, *(cell(f"rms {n} {g} {c}") for c in given.calls)] for n, g in named]
+    )
     far = {grid: " and ".join(cell(f"rms unipc:2 {grid} {calls}") for calls in (64, 128)) for grid in ("time", "log_snr")}
     text += f"\n\nunipc:2 in 64 and 128 calls: {far['time']} at equal times, {far['log_snr']} at equal log-SNR."
     other = "; ".join(f"{name}: {value:.2g}" for name, value in rows.get("straight path", {}).items())
     text += f"\n\nThe same weights on the straight path, adaptive, scaled noise, RMS over 16 starts (bar 1e-3): {other}.\n\n"
     blocks = [b for b in range(given.blocks) if f"block {b} reference {given.reference}" in rows]
     body = []
-    whole = dict.fromkeys([("unipc:2", "", given.reference), ("unipc:2", "", 1000), ("ancestral", "time", 1000)])
+    whole = dict.fromkeys([("unipc:2", "", given.reference), ("unipc:2", "", given.long), ("ancestral", "time", given.long)])
     for name, grid, calls in [*whole, *((n, g, c) for c in (8, 16) for n, g in JUDGED)]:
         keys = [f"block {b} reference {calls}" if not grid else f"block {b} {name} {grid} {calls}" for b in blocks]
         found = [rows[key] for key in keys if key in rows]
@@ -242,7 +256,7 @@ def report(kept: Kept, given: Any) -> str:
                 f"{kid.mean():+.5f} (standard error of one {found[0]['kid_error']:.5f})",
             ]
         )
-    text += f"{COUNT:,} samples a block against the 10,000 test digits, bfloat16:\n\n"
+    text += f"{given.count:,} samples a block against the 10,000 test digits, bfloat16:\n\n"
     text += table(
         ["solver, grid", "calls", "Fréchet distance by block", "over the reference", "KID by block", "KID less the reference"],
         body,

@@ -1,13 +1,22 @@
-"""What the benchmarks share: training under a budget, judging, and results written with machine, seeds, floors and date."""
+"""What the benchmarks share: training under a budget, judging, and results written with machine, seeds, floors and date.
+
+Every benchmark has ``--smoke``: all of its code on a few examples, in one process and a temporary folder that is removed.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import dataclasses
 import datetime
+import functools
 import json
+import os
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +38,75 @@ from pushforward.training.run import digest, machine
 from pushforward.training.start import kept, prepare, reopen, seeded
 
 RESULTS = Path(__file__).parent / "results"
+SMOKE_ROWS = 120
+"""Examples of either split in a smoke run."""
+STAND_INS = {"mnist": "digits", "binary-mnist": "binary-digits", "stacked-mnist": "stacked-digits"}
+"""What a smoke run takes for a set that has to be downloaded."""
+
+_smoking: list[Path] = []
+"""The temporary folder of the smoke run in progress."""
+
+
+@contextlib.contextmanager
+def smoke() -> Iterator[None]:
+    """Everything within is a smoke run: small data, one process, and nothing is left; a smoke run within another joins it."""
+    if _smoking:
+        yield
+        return
+    before, threads = (os.getcwd(), os.environ.get("PUSHFORWARD_CACHE"), tempfile.tempdir), torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        _smoking.append(Path(folder))
+        os.environ["PUSHFORWARD_CACHE"] = tempfile.tempdir = folder
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            _smoking.clear()
+            os.chdir(before[0])
+            os.environ.pop("PUSHFORWARD_CACHE")
+            if before[1] is not None:
+                os.environ["PUSHFORWARD_CACHE"] = before[1]
+            tempfile.tempdir = before[2]
+            torch.set_num_threads(threads)
+
+
+def benchmark(main: Callable[[list[str]], None]) -> Callable[..., None]:
+    """A benchmark's main function, which takes the words of the command line, or what is given to it in their place."""
+
+    @functools.wraps(main)
+    def run(words: list[str] | None = None) -> None:
+        words = sys.argv[1:] if words is None else words
+        with smoke() if "--smoke" in words else contextlib.nullcontext():
+            main(words)
+
+    return run
+
+
+def parsed(parser: argparse.ArgumentParser, words: list[str], **small: Any) -> argparse.Namespace:
+    """The options of a benchmark; in a smoke run those of ``small`` are the defaults."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--smoke", action="store_true", help="run all of the code in seconds, on a few examples; write nothing")
+    if "--smoke" in words:
+        parser.set_defaults(**small)
+    return parser.parse_args(words)
+
+
+def results() -> Path:
+    """The folder of the results; in a smoke run one that is removed."""
+    folder = _smoking[0] / "results" if _smoking else RESULTS
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def load(name: str, **options: Any) -> Any:
+    """A data set, as `pushforward.data.load` gives it; in a smoke run a few examples of one that needs no download."""
+    if not _smoking:
+        return pf.data.load(name, **options)
+    limit = min(options.pop("limit", None) or SMOKE_ROWS, SMOKE_ROWS)
+    known = STAND_INS.get(name, name if name in pf.data.names() else "digits")
+    data = pf.data.load(known, limit=limit, **options)
+    few = np.random.default_rng(0).permutation(len(data.held_out))[:SMOKE_ROWS]
+    return dataclasses.replace(data, held_out=data.held_out.take(few))
 
 
 SKIPPED, TIMED = 8, 48
@@ -48,17 +126,18 @@ def train(
 def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     """How many steps so many seconds of processor time allow on one thread: a budget that other programs do not cut."""
     torch.set_num_threads(1)
-    trainer = prepare(seeded(make, 0), data, steps=SKIPPED + TIMED, out=Path(tempfile.mkdtemp()) / "run")
+    skipped, timed = (1, 2) if _smoking else (SKIPPED, TIMED)
+    trainer = prepare(seeded(make, 0), data, steps=skipped + timed, out=Path(tempfile.mkdtemp()) / "run")
     trainer.save()
     taken = []
-    for _ in range(SKIPPED + TIMED):
+    for _ in range(skipped + timed):
         began = time.process_time()
         with network_precision(trainer.precision):
             trainer._step()
         taken.append(time.process_time() - began)
         trainer.clock.tick(taken[-1])
     trainer.close()
-    return round(seconds / float(np.mean(taken[SKIPPED:])))
+    return max(1, round(seconds / float(np.mean(taken[skipped:]))))
 
 
 def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Trainer, dict[str, Any]]:
@@ -101,7 +180,9 @@ def remembered(folder: str, name: str, recipe: pf.Recipe, about: Mapping[str, An
 
 
 def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> list[Any]:
-    """``work(*case)`` for every case, in ``jobs`` processes of one thread each, results in order."""
+    """``work(*case)`` for every case, in ``jobs`` processes of one thread each, results in order; a smoke run has one process."""
+    if _smoking:
+        return [work(*case) for case in cases]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -134,11 +215,10 @@ def commit() -> str:
 
 
 def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **about: Any) -> None:
-    """Write results/NAME.md for people and results/NAME.json with every value."""
-    RESULTS.mkdir(exist_ok=True)
+    """Print, and write results/NAME.md for people and results/NAME.json with every value."""
+    print(text)
     here = {key: value for key, value in machine().items() if key != "platform"}
     stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **about}
-    (RESULTS / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
+    (results() / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
     facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())
-    (RESULTS / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")
-    print(text)
+    (results() / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, each, mean_and_spread, remembered, table, watched, write
+from protocol import benchmark, each, load, mean_and_spread, parsed, remembered, results, table, watched, write
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ import pushforward as pf
 from pushforward.metrics.modes import count_modes
 from pushforward.training.start import seeded
 
-N, PART, SHOWN = 25_000, 2_500, 4_000
+N, PARTS, SHOWN = 25_000, 10, 4_000
 NAMES = ["bridges", "spread", "kl", "high_quality"]
 PUBLISHED = {
     "ring": [("GAN", "6.3 ± 0.5", "0.45", "0.982"), ("PacGAN4", "7.8", "0.07", "0.959")],
@@ -74,18 +74,20 @@ def original(space: pf.data.Space) -> pf.Recipe:
     return pf.Recipe(game, pf.Training(**settings, ema=20_000), "original game", "GAN")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="*", default=["ring", "grid"], choices=["ring", "grid"])
     parser.add_argument("--entrants", nargs="*", default=["gan", "original", "flow", "ddpm", "edm"])
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=10, help="trainings of the gan")
     parser.add_argument("--others", type=int, default=3, help="trainings of each other entrant")
+    parser.add_argument("--n", type=int, default=N, help="samples that are judged")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ring-benchmark", help="folder of what is finished")
-    given = parser.parse_args()
+    given = parsed(parser, words, data=["ring"], entrants=["gan", "original"], seconds=0.02, seeds=1, others=1, n=500)
     cases = [
-        (data, name, seed, given.seconds, given.runs)
+        (data, name, seed, given.seconds, given.n, given.runs)
         for data in given.data
         for seed in range(max(given.seeds, given.others))
         for name in given.entrants
@@ -97,23 +99,23 @@ def main() -> None:
         picture(data, given.entrants, given.runs)
 
 
-def one(data: str, name: str, seed: int, seconds: float, runs: str) -> list[dict[str, Any]]:
+def one(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> list[dict[str, Any]]:
     """Train one entrant and judge its averaged and its raw weights; or read what was found before."""
-    loaded = pf.data.load(data)
+    loaded = load(data)
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
     about = {"data": data, "entrant": name, "seed": seed}
-    work = lambda: judged(recipe, loaded, seconds, seed, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
-    found = remembered(runs, f"{data}-{name}-{seed}", recipe, {**about, "budget_seconds": seconds}, work)
+    work = lambda: judged(recipe, loaded, seconds, seed, n, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
+    found = remembered(runs, f"{data}-{name}-{seed}", recipe, {**about, "budget_seconds": seconds, "n": n}, work)
     print(about, *found, sep="\n", flush=True)
     return [{**about, **row} for row in found]
 
 
-def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, keep: Path) -> list[dict[str, Any]]:
+def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int, keep: Path) -> list[dict[str, Any]]:
     """Train, measure both kinds of weights, and keep some samples of the averaged ones for the picture."""
     trainer, about = watched(recipe, data, seconds, seed)
     both = {"averaged": trainer.average.method, "raw": trainer.method.eval()}
-    drawn = {weights: method.transport().sample(N, seed=seed).numpy() for weights, method in both.items()}
+    drawn = {weights: method.transport().sample(n, seed=seed).numpy() for weights, method in both.items()}
     keep.parent.mkdir(parents=True, exist_ok=True)
     np.save(keep, drawn["averaged"][:SHOWN])
     return [{**about, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()]
@@ -123,16 +125,17 @@ def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
     """What the table says of samples in data units."""
     known = truth.centres, float(truth.std), truth.weights
     whole, share = count_modes(x, *known), len(truth.centres)
-    parts = [count_modes(x[at : at + PART], *known).divergence for at in range(0, len(x), PART)]
+    size = len(x) // PARTS
+    parts = [count_modes(x[at : at + size], *known).divergence for at in range(0, len(x), size)]
     kept_modes = int(((whole.mass * share >= 0.5) & (whole.mass * share <= 1.5)).sum())
     values = {"bridges": whole.bridges, "spread": whole.spread, "kl": float(np.mean(parts))}
     return {"modes_kept": kept_modes, "modes_found": whole.found, **values, "high_quality": whole.high_quality}
 
 
-def floor(truth: Any, repeats: int = 10) -> list[dict[str, float]]:
+def floor(truth: Any, n: int = N, repeats: int = 10) -> list[dict[str, float]]:
     """The same of samples of the truth itself."""
     random = np.random.default_rng(0)
-    draw = lambda: truth.centres[random.choice(len(truth.centres), N, p=truth.weights)] + truth.std * random.normal(size=(N, 2))  # noqa: E731
+    draw = lambda: truth.centres[random.choice(len(truth.centres), n, p=truth.weights)] + truth.std * random.normal(size=(n, 2))  # noqa: E731
     return [measured(draw(), truth) for _ in range(repeats)]
 
 
@@ -146,7 +149,7 @@ def passes(data: str, rows: list[dict[str, Any]], modes: int) -> str:
 
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
-    truth: Any = pf.data.load(data).truth
+    truth: Any = load(data).truth
     modes, body = len(truth.centres), []
     for name in given.entrants:
         for weights in ("averaged", "raw"):
@@ -156,15 +159,16 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
             values = [mean_and_spread([row[m] for row in mine]) for m in NAMES]
             alarmed = str(sum(bool(row["alarms"]) for row in mine))
             body.append([f"{name}, {weights}", steps, each_kept, *values, passes(data, mine, modes), alarmed])
-    real = floor(truth)
+    real = floor(truth, given.n)
     body.append(["real data (floor)", "", str(modes), *(mean_and_spread([row[m] for row in real]) for m in NAMES), "", ""])
     for name, held, kl, quality in PUBLISHED[data]:
         body.append([f"{name}, published", "", f"{held} found", "", "", kl, quality, "", ""])
     columns = ["entrant, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all bars", "with alarms"]
     text = table(columns, body)
-    text += f"\n\n{given.seconds:g} s of training on one thread each, {N:,} samples; means and standard deviations over seeds. "
-    text += "A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at most 0.01, spread 0.9 to 1.1, KL at "
-    text += f"most {BARS[data]:g}. {WARNING}"
+    text += f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
+    text += "standard deviations over seeds. A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at "
+    text += "most 0.01, spread 0.9 to 1.1, "
+    text += f"KL at most {BARS[data]:g}. {WARNING}"
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
     write(
         data,
@@ -173,7 +177,7 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
         rows,
         seconds=given.seconds,
         seeds={name: given.seeds if name == "gan" else given.others for name in given.entrants},
-        n=N,
+        n=given.n,
     )
 
 
@@ -181,7 +185,7 @@ def picture(data: str, entrants: list[str], runs: str) -> None:
     """The first training of each entrant beside real data, and one mode of each from near by: results/DATA.png."""
     from matplotlib.figure import Figure
 
-    loaded = pf.data.load(data)
+    loaded = load(data)
     truth: Any = loaded.truth
     panels = {"real data": loaded.held_out.data_units().numpy()[:SHOWN]}
     panels |= {name: np.load(path) for name in entrants if (path := Path(runs) / f"{data}-{name}-0.npy").exists()}
@@ -198,7 +202,7 @@ def picture(data: str, entrants: list[str], runs: str) -> None:
             near_axes.plot(*circle, color="0.6", linewidth=0.7)
         far_axes.set_title(name)
         near_axes.set_xlabel("one mode; circles at 1, 2, 3 std")
-    figure.savefig(RESULTS / f"{data}.png")
+    figure.savefig(results() / f"{data}.png")
 
 
 if __name__ == "__main__":

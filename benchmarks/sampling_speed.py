@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from protocol import table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 from torch import nn
@@ -168,14 +168,15 @@ def pipeline_table(found: dict[str, dict[str, float]], batch: int) -> str:
     return table(["sampler", "ours, images/s", "diffusers, images/s", "ratio, median", "range"], rows)
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     """Measure, write results/sampling_speed.md and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="turns that count (default 5)")
     parser.add_argument("--steps", type=int, default=20, help="steps of a solve (default 20)")
     parser.add_argument("--batch", type=int, default=64, help="images per solve (default 64)")
     parser.add_argument("--threads", type=int, default=0, help="threads (default: torch's choice)")
-    given = parser.parse_args()
+    given = parsed(parser, words, repeats=1, steps=2, batch=1)
     if given.repeats < 1 or given.steps < 2 or given.batch < 1:
         parser.error("expected at least 1 repeat, 2 steps and a batch of 1")
     if given.threads:

@@ -19,7 +19,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from protocol import each, floors, mean_and_spread, table, taken_up, write
+from protocol import benchmark, each, floors, load, mean_and_spread, parsed, table, taken_up, write
 
 import pushforward as pf
 from pushforward.errors import Diverged
@@ -39,8 +39,9 @@ SLACK = 0.02
 """How far above the floor KL may lie on Stacked digits."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="stacked-digits", choices=["stacked-digits", "stacked-mnist"])
     parser.add_argument("--entrants", nargs="*", default=["gan", "flow", "ddpm", "vae"])
     parser.add_argument("--seconds", type=float, default=120, help="of training, each")
@@ -49,9 +50,9 @@ def main() -> None:
     parser.add_argument("--every", type=float, help="seconds of training between judgements, for a curve")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
     parser.add_argument("--runs", help="folder of the runs; default runs/DATA-benchmark")
-    given = parser.parse_args()
+    given = parsed(parser, words, entrants=["gan"], seconds=0.02, seeds=1, n=60, every=0.01, jobs=1)
     given.runs = given.runs or f"runs/{given.data}-benchmark"
-    judge = Judge(pf.data.load(given.data), given.n, 1, NAMES)  # the classifier and the floors, which each training finds
+    judge = Judge(load(given.data), given.n, 1, NAMES)  # the classifier and the floors, which each training finds
     cases = [(name, seed, given) for name in given.entrants for seed in range(given.seeds)]
     rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
     report(rows, judge, given)
@@ -59,7 +60,7 @@ def main() -> None:
 
 def one(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Train one entrant to its end, or take it up again, and judge it on the way and at the end."""
-    data = pf.data.load(given.data)
+    data = load(given.data)
     judge = Judge(data, given.n, 1, NAMES)
     folder = Path(given.runs) / f"{name}-{seed}"
     trainer = taken_up(lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder)

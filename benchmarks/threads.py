@@ -19,10 +19,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from protocol import table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 
@@ -51,47 +53,60 @@ def ways(spins: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def child(batch: int) -> None:
-    """Train as many steps as each line of stdin says; print their seconds and numbers of threads."""
-    from dataclasses import replace
+class Inside:
+    """A training in this process, which makes steps when it is asked."""
 
-    pixels = torch.rand(1024, 1, 28, 28, generator=torch.Generator().manual_seed(0)).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        data = pf.data.load(_stored(Path(folder) / "noise.npz", pixels))
+    def __init__(self, environment: Mapping[str, str], batch: int) -> None:
+        pixels = torch.rand(max(40, 8 * batch), 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        data = pf.data.from_arrays((255 * pixels).to(torch.uint8))
         recipe = pf.recipes.flow(data.space, network="unet")
         recipe = replace(recipe, training=replace(recipe.training, batch=batch, precision="float32"))
-        trainer = prepare(recipe, data, steps=10**6, checkpoint_every=10**6, out=Path(folder) / "run")
-        for line in sys.stdin:
-            seconds, threads = [], []
-            for _ in range(int(line)):
-                before = trainer.clock.seconds
-                threads.append(trainer.threads.at(trainer.clock.step))
-                trainer.advance(1e-9)  # one step
-                seconds.append(trainer.clock.seconds - before)
-            print(json.dumps({"seconds": seconds, "threads": threads}), flush=True)
+        self.folder = tempfile.TemporaryDirectory()
+        out = Path(self.folder.name) / "run"
+        self.trainer = prepare(recipe, data, steps=10**6, checkpoint_every=10**6, out=out)
+
+    def turn(self, steps: int) -> dict[str, list[float]]:
+        """The seconds and threads of so many steps."""
+        seconds, threads = [], []
+        for _ in range(steps):
+            before = self.trainer.clock.seconds
+            threads.append(self.trainer.threads.at(self.trainer.clock.step))
+            self.trainer.advance(1e-9)  # one step
+            seconds.append(self.trainer.clock.seconds - before)
+        return {"seconds": seconds, "threads": threads}
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self.trainer.close()
+        self.folder.cleanup()
 
 
-def _stored(path: Path, pixels: object) -> Path:
-    import numpy as np
+class Process:
+    """The same in a process of its own, whose environment chooses how its threads wait."""
 
-    np.savez(path, x=(255 * np.asarray(pixels)).astype("uint8"))
-    return path
+    def __init__(self, environment: Mapping[str, str], batch: int) -> None:
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *waiting.VARIABLES)
+        clean = {name: value for name, value in os.environ.items() if name not in names}
+        command = [sys.executable, __file__, "--child", str(batch)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process: Any = subprocess.Popen(command, env={**clean, **environment}, **pipes)
+
+    def turn(self, steps: int) -> dict[str, list[float]]:
+        """The seconds and threads of so many steps."""
+        print(steps, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
 
 
-def begun(environment: dict[str, str], batch: int) -> subprocess.Popen[str]:
-    """A training process that waits for its turns."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *waiting.VARIABLES)
-    clean = {name: value for name, value in os.environ.items() if name not in names}
-    words = [sys.executable, __file__, "--child", str(batch)]
-    return subprocess.Popen(words, env={**clean, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def turn(process: subprocess.Popen[str], steps: int) -> dict[str, list[float]]:
-    """The seconds and threads of so many steps."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(steps, file=process.stdin, flush=True)
-    return json.loads(process.stdout.readline())
+def child(batch: int) -> None:
+    """Train as many steps as each line of stdin says; print their seconds and numbers of threads."""
+    training = Inside({}, batch)
+    for line in sys.stdin:
+        print(json.dumps(training.turn(int(line))), flush=True)
 
 
 @contextlib.contextmanager
@@ -106,45 +121,51 @@ def beside(count: int) -> Iterator[None]:
             process.wait()
 
 
-def measure(scene: str, turns: int, steps: int, spins: list[str]) -> list[dict]:
+def measure(scene: str, given: argparse.Namespace) -> list[dict]:
     """One row for each way: images per second, its ratio to the default turn by turn, and the threads at the end."""
     batch, others, bar = SCENES[scene]
-    processes = {name: begun(environment, batch) for name, environment in ways(spins).items()}
+    batch = given.batch or batch
+    spins = list(dict.fromkeys([waiting.SPINS, *filter(None, given.spins.split(","))]))
+    start = Inside if given.smoke else Process
+    trainings = {
+        name: start(environment, batch) for name, environment in ways(spins).items() if name in given.ways or not given.ways
+    }
     try:
-        for process in processes.values():
-            turn(process, 1)
+        for training in trainings.values():
+            training.turn(1)
         with beside(others):
-            for name, process in processes.items():
-                turn(process, MEASURING if name == "pushforward" else 1)
-            found = [{name: turn(process, steps) for name, process in processes.items()} for _ in range(turns)]
+            for name, training in trainings.items():
+                training.turn(MEASURING if name == "pushforward" and not given.smoke else 1)
+            turns = [{name: training.turn(given.steps) for name, training in trainings.items()} for _ in range(given.turns)]
     finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
+        for training in trainings.values():
+            training.end()
     rows = []
-    for name in processes:
-        times = [second for part in found for second in part[name]["seconds"]]
-        ratios = sorted(sum(part["default"]["seconds"]) / sum(part[name]["seconds"]) for part in found)
-        about = {"scene": scene, "way": name, "batch": batch, "threads": found[-1][name]["threads"][-1], "bar": bar}
+    for name in trainings:
+        times = [second for part in turns for second in part[name]["seconds"]]
+        ratios = sorted(sum(part["default"]["seconds"]) / sum(part[name]["seconds"]) for part in turns)
+        about = {"scene": scene, "way": name, "batch": batch, "threads": turns[-1][name]["threads"][-1], "bar": bar}
         ratio = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
         rows.append({**about, "images_per_second": batch / statistics.median(times), "ratio": ratio, "seconds": times})
     return rows
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     """Measure and print; with --write also results/threads.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=6, help="turns of each way (default 6)")
     parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default 2)")
     parser.add_argument("--spins", default="", help="other values of GOMP_SPINCOUNT, with all threads, separated by commas")
     parser.add_argument("--only", choices=SCENES, help="one scene alone")
+    parser.add_argument("--ways", nargs="*", default=[], help="these ways alone, default among them")
+    parser.add_argument("--batch", type=int, help="images of a step (default: the scene's)")
     parser.add_argument("--write", action="store_true", help="write results/threads.md")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parsed(parser, words, turns=1, steps=1, only="quiet", ways=["default", "pushforward"], batch=2)
     if given.child:
         return child(given.child)
-    spins = list(dict.fromkeys([waiting.SPINS, *filter(None, given.spins.split(","))]))
-    rows = [row for scene in SCENES if given.only in (None, scene) for row in measure(scene, given.turns, given.steps, spins)]
+    rows = [row for scene in SCENES if given.only in (None, scene) for row in measure(scene, given)]
     head = ["cores", "way", "threads", "images/s", "over default", "range", "bar"]
     lines = []
     for row in rows:

@@ -16,7 +16,7 @@ import dataclasses
 import tempfile
 from typing import Any
 
-from protocol import floors, table, write
+from protocol import benchmark, floors, load, parsed, table, write
 
 import torch
 from torch import nn
@@ -47,12 +47,13 @@ def theirs(space: pf.data.Space, lr: float) -> pf.Recipe:
     return dataclasses.replace(made, training=dataclasses.replace(made.training, precision="float32", lr=lr, optimizer="muon"))
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--n", type=int, default=2000)
-    given = parser.parse_args()
-    data = pf.data.load("mnist", labelled=False)
+    given = parsed(parser, words, seconds=0.01, n=20)
+    data = load("mnist", labelled=False)
     ours = seeded(lambda: pf.recipes.flow(data.space), 0)
     rate = ours.training.lr
     entrants = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in (rate, rate / 3)}}

@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from protocol import table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 from torch import Tensor, nn
@@ -107,13 +107,14 @@ def measure(turns: int, batch: int) -> dict:
     }
 
 
-def main() -> None:
+@benchmark
+def main(words: list[str]) -> None:
     """Measure, write results/unet_speed.md and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20, help="training steps of each (default 20)")
     parser.add_argument("--batch", type=int, default=128, help="images per step (default 128)")
     parser.add_argument("--threads", type=int, default=0, help="threads (default: torch's choice)")
-    given = parser.parse_args()
+    given = parsed(parser, words, steps=1, batch=2)
     if given.threads:
         torch.set_num_threads(given.threads)
     result = measure(given.steps, given.batch)

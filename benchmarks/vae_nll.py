@@ -5,7 +5,7 @@
 Training digits are drawn as zeros and ones anew in every epoch, the 10,000 test digits once, by seed. Nats by importance
 sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 200 codes on 2,000
 training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
-taken up again, a finished one is only weighed. Rows of entrants that are not asked for stay in the results.
+taken up again, a finished one is only scored. Rows of entrants that are not asked for stay in the results.
 
 References:
     Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200 tanh, 3,280 epochs; Tucker et
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import RESULTS, commit, each, table, taken_up, write
+from protocol import benchmark, commit, each, load, parsed, results, table, taken_up, write
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from pushforward.training.run import machine
 WATCHED, FEW = 2_000, 200
 """Training digits and codes of the curve."""
 PART = 1_000
-"""Test digits weighed between one saving and the next."""
+"""Test digits that are scored between two savings."""
 
 
 def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recipe]:
@@ -78,8 +78,9 @@ BARS = {"1": 84.8, "2": 83.5}
 """Of any network with so many layers of codes, in at most three hours on two cores."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entrants", nargs="*", default=list(ENTRANTS), choices=list(ENTRANTS))
     parser.add_argument("--seconds", type=float, default=3600.0, help="of training, each")
     parser.add_argument("--every", type=float, default=600.0, help="seconds of training between points of the curve")
@@ -87,23 +88,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
     parser.add_argument("--runs", default="runs/nll-benchmark", help="folder of the runs")
-    given = parser.parse_args()
+    given = parsed(parser, words, entrants=["textbook-1-k50", "convolutional-2"], seconds=0.02, every=0.01, codes=2, jobs=1)
     cases = [(name, given) for name in given.entrants]
     rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
     report(measured(rows), given)
 
 
 def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Train one entrant to its end, or take it up again, and weigh the test digits."""
-    data = pf.data.load("binary-mnist", labelled=False)
+    """Train one entrant to its end, or take it up again, and score the test digits."""
+    data = load("binary-mnist", labelled=False)
     folder = Path(given.runs) / name
     trainer = taken_up(lambda: ENTRANTS[name](data.space), data, given.seconds, given.seed, folder)
     while not trainer.done:
         trainer.advance(given.every - trainer.clock.seconds % given.every)
         if not trainer.done:
             trainer.save()
-        watched(trainer, data)
-    nats, error = weighed(trainer, data, given.codes)
+        watched(trainer, data, min(FEW, given.codes))
+    nats, error = scored(trainer, data, given.codes)
     row = {
         "entrant": name,
         "step": trainer.clock.step,
@@ -121,7 +122,7 @@ def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
     return {**row, "curve": json.loads((folder / "curve.json").read_text())}
 
 
-def weighed(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, float]:
+def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, float]:
     """Nats of a test digit and their standard error, networks in the precision that they were trained in; parts are kept."""
     found = []
     for start in range(0, len(data.held_out), PART):
@@ -142,19 +143,19 @@ def weighed(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float,
 
 def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """These rows and those of other entrants from before, in the entrants' order."""
-    path = RESULTS / "vae_nll.json"
+    path = results() / "vae_nll.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
     known = {row["entrant"]: row for row in (*before, *rows)}
     return [known[name] for name in ENTRANTS if name in known]
 
 
-def watched(trainer: Trainer, data: Any) -> None:
+def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
     """One more point of the curve, kept in the run's folder."""
     path, step = trainer.folder / "curve.json", trainer.clock.step
     points = [one for one in (json.loads(path.read_text()) if path.exists() else []) if one["step"] < step]
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
     with network_precision(trainer.precision):
-        found = coded_bits(trainer.average.method, few, WATCHED, codes=FEW)
+        found = coded_bits(trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes)
     points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)
@@ -169,7 +170,7 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         about = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
         body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *about])
     body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 6] for name, nats in PUBLISHED]
-    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "weighed in"]
+    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "scored in"]
     text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"

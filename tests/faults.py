@@ -613,6 +613,53 @@ FAULTS: dict[str, list[Fault]] = {
     "recipes/__init__.py": [
         ("if len(found) != 1", "if False", "plugin"),
     ],
+    "testing/laws.py": [
+        ('assert known is own or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
+        ("raise Broken(", "raise ValueError(", "conformance"),
+    ],
+    "testing/problems.py": [
+        ("here.alpha**2 * Correlated.covariance", "here.alpha * Correlated.covariance", "solvers"),
+        ('"velocity", torch.from_numpy(rows)', '"v", torch.from_numpy(rows)', "solvers"),
+        ("self.count += 1", "self.count += 2", "solvers"),
+    ],
+    "testing/solvers.py": [
+        ("assert abs(order - solver.order) < tolerance", "assert order < solver.order + tolerance", "conformance"),
+        ("assert vars(solver) == before", "assert True", "conformance"),
+        ("assert vars(rebuilt(solver)) == vars(solver)", "assert rebuilt(solver)", "conformance"),
+        ("assert denoiser.count == flow.calls", "assert True", "conformance"),
+        ("torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)", "pass", "conformance"),
+        ("assert end.requires_grad", "assert True", "conformance"),
+        ("off = (covariance - wanted).abs()", "off = 0 * covariance", "conformance"),
+    ],
+    "testing/paths.py": [
+        ("torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)", "pass", "conformance"),
+        ("torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)", "pass", "conformance"),
+        ("torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)", "pass", "conformance"),
+    ],
+    "testing/metrics.py": [
+        ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
+        ("assert sign * score.value >= sign * bad[name].value", "assert True", "conformance"),
+        ("given.generated[::-1].copy()", "given.generated", "conformance"),
+        ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
+    ],
+    "testing/methods.py": [
+        ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
+        ("assert slope > 0", "assert slope >= 0", "conformance"),
+        ("assert player in method.players", "assert player", "conformance"),
+        ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
+        (
+            "torch.testing.assert_close(moved(transport, seed, n)",
+            "torch.testing.assert_close(whole[seed : seed + n]",
+            "conformance",
+        ),
+    ],
+    "testing/recipes.py": [
+        (
+            "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
+            "        pass",
+            "conformance",
+        ),
+    ],
 }
 
 

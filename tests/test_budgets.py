@@ -8,11 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
-from test_training import assert_same, final_state
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, Diverged
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Budget, Silent, checkpoint
 from pushforward.training.budget import SETTLE, Clock, Stage
 from pushforward.training.stages import stages_of, write_stages

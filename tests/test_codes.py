@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from laws import space_data
 from PIL import Image
 from torch import nn
 
@@ -21,6 +20,7 @@ from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
 from pushforward.pictures import groups_picture
 from pushforward.report import Report
 from pushforward.report.words import verdict
+from pushforward.testing import space_data
 from pushforward.training.alarms import alarms
 from pushforward.transports import Autoencoder
 

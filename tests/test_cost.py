@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closed_form import ring
 from torch import nn
 
 import pushforward as pf
@@ -24,6 +23,7 @@ from pushforward.evaluation.guess import guess, levels_of
 from pushforward.paths import Linear
 from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
+from pushforward.testing import ring
 from pushforward.training import Trainer, folders, memory
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory

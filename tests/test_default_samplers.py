@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from closed_form import ring
-from laws import recipe_for, space_data
 
 import pushforward as pf
+from pushforward.testing import recipe_for, ring, space_data
 
 DEFAULTS = {
     ("flow", "vector"): ("DPM", 25, "shifted:0.3"),

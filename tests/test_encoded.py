@@ -6,14 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
-from test_training import assert_same, final_state
 from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import encoding
 from pushforward.training.encoding import code_space, prepared
 from pushforward.training.health import FixedNoise

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Now
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import between, slope
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.start import prepare, reopen
 
 PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))

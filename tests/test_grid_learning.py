@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from closed_form import ring
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.grid_learning import learn_grid
 from pushforward.paths import VP, Linear
 from pushforward.solvers import DPM, Adaptive, Ancestral, UniPC
+from pushforward.testing import ring
 from pushforward.transports import Flow
 
 

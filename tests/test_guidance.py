@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from closed_form import ring
 from torch import nn
 
 from pushforward import solvers
@@ -16,6 +15,7 @@ from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.methods import Denoising
 from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
 from pushforward.predictions import ROWS
+from pushforward.testing import ring
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}

@@ -10,7 +10,6 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
 from torch import nn
 
 import pushforward as pf
@@ -27,6 +26,7 @@ from pushforward.report import Report, logs
 from pushforward.report.pool import pooled
 from pushforward.report.readings import alarms_of
 from pushforward.report.words import verdict
+from pushforward.testing import recipe_for, space_data
 from pushforward.training import Silent, checkpoint, health, landscape, trainer
 from pushforward.training.alarms import Watch, alarms
 from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from laws import recipe_for
 from PIL import Image
 
 import pushforward as pf
@@ -15,6 +14,7 @@ from pushforward.data.row_hashes import ATOM, held_out_rows, row_hashes
 from pushforward.errors import DataError
 from pushforward.evaluation.compare import compare_models
 from pushforward.report.worries import worries
+from pushforward.testing import recipe_for
 
 
 def random(seed=0):

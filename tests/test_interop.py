@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from laws import space_data
 
 import pushforward as pf
 from pushforward import solvers, spec
@@ -15,6 +14,7 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
 from pushforward.paths import linear_betas
 from pushforward.predictions import target
+from pushforward.testing import space_data
 from pushforward.training import autoencoder_of
 
 diffusers = pytest.importorskip("diffusers")

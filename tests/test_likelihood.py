@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from closed_form import Mixture, ring
 from scipy.stats import multivariate_normal
 from torch import nn
 
@@ -18,6 +17,7 @@ from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import _rounded
 from pushforward.paths import VE, VP, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
+from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow, Map
 
 

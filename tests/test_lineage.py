@@ -5,8 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
-from test_training import assert_same, final_state
 
 import pushforward as pf
 from pushforward.cli import main
@@ -18,6 +16,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.compare import check_model, compare_models
 from pushforward.evaluation.unseen import unseen_warnings
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.lineage import leaks, read_seen, seen_by
 
 

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-from laws import recipe_for, rows_for, space_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Encoded, Now, registry
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
+from pushforward.testing import recipe_for, rows_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
 PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))

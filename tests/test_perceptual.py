@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from laws import space_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from pushforward.methods.bounds import divergences
 from pushforward.methods.perceptual import feature_distance
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
+from pushforward.testing import space_data
 
 CODES = Space(shape=(4, 16, 16), mean=(0.0,) * 4, std=(1.0,) * 4)
 SPACE = Space(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))

@@ -4,9 +4,6 @@ import itertools
 
 import pytest
 import torch
-from laws import recipe_for, space_data
-from test_paths import IDS, PATHS
-from test_predictions import pairs
 from torch import nn
 
 import pushforward as pf
@@ -15,6 +12,7 @@ from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
 from pushforward.predictions import ROWS
+from pushforward.testing import EVERY_PATH, pairs, recipe_for, space_data
 
 SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -34,7 +32,7 @@ def times(path, k):
     return path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
 @pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
 def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     _, _, k, x_t = pairs(path)

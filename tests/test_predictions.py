@@ -2,23 +2,17 @@ import itertools
 
 import pytest
 import torch
-from test_paths import IDS, PATHS
 
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.predictions import ROWS, check, convert, gain, solve, target
+from pushforward.testing import EVERY_PATH, pairs
 
 torch.manual_seed(0)
 
 
-def pairs(path, n=33):
-    """Data, noise and coefficients at log-SNR in [-8, 8] where the path reaches so far."""
-    high, low = path.log_snr_ends()
-    t = path.time(torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64))
-    x, z = torch.randn(2, n, 3, dtype=torch.float64)
-    k = path.at(t).over(x)
-    return x, z, k, k.alpha * x + k.sigma * z
+PATHS, IDS = list(EVERY_PATH.values()), list(EVERY_PATH)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)

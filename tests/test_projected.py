@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from laws import space_data
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -26,6 +25,7 @@ from pushforward.networks import Generator, parameter_count, perceptual, pretrai
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.spec import build, describe
+from pushforward.testing import space_data
 from pushforward.training.ema import Average
 
 CLASSES = 3

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from laws import space_data
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
 from pushforward.methods.quantised import Drawn, _shares
 from pushforward.networks import Codebook, Rounding
+from pushforward.testing import space_data
 
 
 def test_the_nearest_vector_is_taken_and_gradients_pass():

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from laws import recipe_for, space_data
-from test_training import assert_same, final_state
 
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.recipes import Training
+from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import checkpoint, folders
 from pushforward.training.start import prepare, reopen
 
@@ -30,9 +29,8 @@ RACE = """
     import json, os, sys, time
     import safetensors.torch, torch, torch._dynamo
     torch.set_num_threads(1)
-    sys.path.insert(0, {tests!r})
     from pathlib import Path
-    from laws import recipe_for, space_data
+    from pushforward.testing import recipe_for, space_data
     import pushforward as pf
     from pushforward import spec
     from pushforward.training import Silent
@@ -88,7 +86,7 @@ RACE = """
 def raced(tmp_path_factory):
     """What several processes that start at one moment each end with: by race, the list of outcomes."""
     folder = tmp_path_factory.mktemp("race")
-    code = textwrap.dedent(RACE).replace("{tests!r}", repr(str(Path(__file__).parent))).replace("{count}", str(AT_ONCE))
+    code = textwrap.dedent(RACE).replace("{count}", str(AT_ONCE))
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = {at: [json.loads(path.read_text()) for path in folder.glob(f"{at}-*.json")] for at in ("named", "default", "resume")}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from laws import recipe_for, space_data
 
 from pushforward import waiting
 from pushforward.errors import CheckpointError
+from pushforward.testing import recipe_for, space_data
 from pushforward.training import threads
 from pushforward.training.start import prepare, reopen
 from pushforward.training.threads import ROUNDS, Threads

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from laws import CASES, recipe_for, rows_for, space_data
 
 import pushforward as pf
 from pushforward import pictures
@@ -29,6 +28,7 @@ from pushforward.evaluation.commands import commands
 from pushforward.evaluation.compare import check_model, compare_models
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
+from pushforward.testing import CASES, assert_same, final_state, recipe_for, rows_for, space_data
 from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
 from pushforward.training.ema import Average
@@ -36,23 +36,6 @@ from pushforward.training.folders import hold
 from pushforward.training.start import prepare, reopen
 
 RECIPES = list(pf.recipes.registry())
-LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256")
-
-
-def final_state(folder):
-    """Every tensor and counter of the newest checkpoint, which must agree bit for bit; not what was measured or asked for."""
-    found = checkpoint.load(checkpoint.latest(folder / "checkpoints"))
-    state = {name: value for name, value in found.state.items() if name not in LEFT_OUT}
-    return found.tensors, state
-
-
-def assert_same(a, b):
-    assert a[1] == b[1]
-    assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
-    for group in a[0]:
-        assert a[0][group].keys() == b[0][group].keys()
-        for name, tensor in a[0][group].items():
-            assert torch.equal(tensor, b[0][group][name]), f"{group}/{name}"
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -108,8 +91,7 @@ FORKS = """
     import json, os, signal, sys
     import safetensors.torch, torch, torch._dynamo
     torch.set_num_threads(1)
-    sys.path.insert(0, {tests!r})
-    from laws import recipe_for, rows_for, space_data
+    from pushforward.testing import recipe_for, rows_for, space_data
     from pushforward import spec
     from pushforward.training import Silent
     from pushforward.training.start import prepare, reopen
@@ -169,7 +151,7 @@ def killed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     at = {(name, kill): str(folder / f"{name}-{number}") for name in RECIPES for number, kill in enumerate(["whole", *KILLS])}
     cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
-    code = textwrap.dedent(FORKS).replace("{tests!r}", repr(os.path.dirname(__file__)))
+    code = textwrap.dedent(FORKS)
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(cases), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     exits = {}

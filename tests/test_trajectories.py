@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from closed_form import Mixture, ring
 from scipy.integrate import quad
 from torch import nn
 
@@ -21,6 +20,7 @@ from pushforward.guidance import Guided
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.predictions import convert
 from pushforward.solvers import Ancestral, Euler, Heun
+from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
 
 PATHS = [Linear(), Cosine(), VP(), VE(0.01, 100.0), Shifted(Linear(), 3.0)]

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from laws import recipe_for, space_data
 from torch import distributions, nn
 
 import pushforward as pf
@@ -29,6 +28,7 @@ from pushforward.methods.bounds import (
 )
 from pushforward.methods.likelihoods import Bernoulli, Decoded, Gaussian, LogisticMixture
 from pushforward.metrics.reconstruction import psnr, ssim
+from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder
 
 CUBE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -1,7 +1,7 @@
 """A picture of a report's first screens, drawn by a headless Chromium.
 
     pushforward demo --out runs/demo
-    python benchmarks/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 2080]
+    python docs/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 2080]
 
 The tables of scores are left out, so that the samples follow the charts; ``--tables`` shows the page as it is.
 """
@@ -29,6 +29,7 @@ WITHOUT_TABLES = "<style>#scorecard > :is(h3, .scroll, .note) { display: none }<
 
 
 def main() -> None:
+    """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)

@@ -1,0 +1,107 @@
+"""The laws of metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+
+from pushforward.errors import Diverged
+from pushforward.metrics import Metric, Samples, Score
+from pushforward.testing.laws import law
+
+__all__ = ["check_metric", "sample_sets"]
+
+ROWS, SIDE = 240, 6
+
+
+def sample_sets() -> list[Samples]:
+    """Samples of a good model in each kind of data: vectors with known modes, and images."""
+    random = np.random.Generator(np.random.Philox(3))
+    centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
+    truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
+    vectors = [centres[random.integers(3, size=ROWS)] + 0.2 * random.standard_normal((ROWS, 2)) for _ in range(3)]
+    images = [np.clip(0.5 + 0.2 * random.standard_normal((ROWS, SIDE * SIDE)), 0, 1) for _ in range(3)]
+    return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None)]
+
+
+def _samples(rows: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
+    generated, reference, training = (part.astype(np.float32) for part in rows)
+    features = generated.astype(np.float64), reference.astype(np.float64)
+    return Samples(generated, reference, training, *features, shape=shape, truth=truth)
+
+
+def _with_rows(samples: Samples, rows: np.ndarray) -> Samples:
+    return dataclasses.replace(samples, generated=rows.astype(np.float32), generated_features=rows.astype(np.float64))
+
+
+def check_metric(
+    metric: Metric | type[Metric], samples: Samples | None = None, worse: Callable[[Samples], np.ndarray] | None = None
+) -> None:
+    """Check the laws of a metric, in milliseconds.
+
+    1. It gives the scores that it declares, finite, with a description for each.
+    2. The order of the generated rows does not matter, and the same rows score the same again.
+    3. It changes none of the arrays that it is given.
+    4. Good rows score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
+    5. Rows that are not finite are refused before it sees them.
+
+    Args:
+        metric: A metric, or a class that needs no arguments.
+        samples: Samples of a good model that it applies to, with features equal to the rows; None takes the first of
+            `sample_sets` that it applies to.
+        worse: Which generated rows (n, d) are to score no better, from the samples; None takes the same row n times, far from
+            all data. A metric of copying, for one, takes the training rows.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+        TypeError: If it applies to none of the samples.
+    """
+    thing: Metric = metric() if isinstance(metric, type) else metric
+    given = next((kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)), None)
+    if given is None:
+        raise TypeError(f"{type(thing).__name__} applies to none of the samples; give some that it applies to.")
+    before = given.generated.copy(), given.reference.copy(), given.training.copy()
+    scores = _scores(thing, given)
+    with law(thing, "it must leave the arrays that it is given unchanged"):
+        assert all(map(np.array_equal, before, (given.generated, given.reference, given.training)))
+    with law(thing, "it must give finite scores, each declared and described"):
+        assert scores
+        assert scores.keys() <= set(thing.scores) & set(thing.about), f"It gives {sorted(scores)}."
+        assert all(math.isfinite(score.value) for score in scores.values())
+    shuffled = _scores(thing, _with_rows(given, given.generated[::-1].copy()))
+    with law(thing, "the order of generated rows must not matter"):
+        for name, score in scores.items():
+            assert math.isclose(shuffled[name].value, score.value, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
+    _check_direction(thing, given, scores, (worse or _far)(given))
+    with law(thing, "rows that are not finite must be refused"):
+        assert _refuses(lambda: _with_rows(given, np.full_like(given.generated, np.nan)))
+
+
+def _scores(metric: Metric, samples: Samples) -> dict[str, Score]:
+    return {score.name: score for score in metric(samples)}
+
+
+def _far(samples: Samples) -> np.ndarray:
+    """Rows beyond all data, and all the same: neither like it nor diverse."""
+    return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
+
+
+def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], rows: np.ndarray) -> None:
+    bad = _scores(metric, _with_rows(samples, rows))
+    for name, score in good.items():
+        sign = {"lower": -1, "higher": 1}.get(score.better, 0)
+        if name in bad and math.isfinite(bad[name].value):
+            with law(metric, f'"{name}" must not be better for worse rows'):
+                assert sign * score.value >= sign * bad[name].value, f"Good: {score.value:g}, worse: {bad[name].value:g}."
+
+
+def _refuses(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except Diverged:
+        return True
+    return False

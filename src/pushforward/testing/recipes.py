@@ -1,0 +1,142 @@
+"""The laws of recipes: train, be killed, resume, be stored, sample, be scored."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward import spec
+from pushforward.data import Dataset
+from pushforward.recipes import RecipeFunction
+from pushforward.testing.laws import law
+from pushforward.testing.methods import check_method
+from pushforward.testing.samples import recipe_for, space_data
+from pushforward.training import Run, checkpoint, fit, load
+from pushforward.training.start import prepare, reopen
+
+__all__ = [
+    "Trained",
+    "assert_same",
+    "check_recipe",
+    "check_resumed",
+    "check_sampled",
+    "check_scored",
+    "check_stored",
+    "final_state",
+    "train_twice",
+]
+
+State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
+LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256")
+
+
+def final_state(folder: Path) -> State:
+    """Every tensor and counter of a run's newest checkpoint, without what was measured or asked for."""
+    newest = checkpoint.latest(folder / "checkpoints")
+    assert newest is not None, f"{folder} has no checkpoint."
+    stored = checkpoint.load(newest)
+    return stored.tensors, {name: value for name, value in stored.state.items() if name not in LEFT_OUT}
+
+
+def assert_same(a: State, b: State) -> None:
+    """Two final states agree to the last bit."""
+    assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
+    assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
+    for group in a[0]:
+        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have other names."
+        for name, tensor in a[0][group].items():
+            assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One recipe trained twice.
+
+    Args:
+        whole: Trained without disturbance.
+        run: Killed after two steps, resumed, and loaded from its folder.
+        data: What it was trained on.
+    """
+
+    whole: Run
+    run: Run
+    data: Dataset
+
+
+def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Trained:
+    """Train a recipe for three steps in ``folder / "whole"``, and again in ``folder / "cut"``, killed after two and resumed."""
+    whole = fit(recipe_for(recipe, data), data, steps=3, out=folder / "whole")
+    trainer = prepare(recipe_for(recipe, data), data, steps=3, out=folder / "cut", checkpoint_every=1)
+    trainer.advance(1e-9)
+    trainer.advance(1e-9)
+    del trainer  # a kill: nothing is finished or saved beyond the last checkpoint
+    reopen(folder / "cut", data=data).advance()
+    return Trained(whole, load(folder / "cut"), data)
+
+
+def check_resumed(trained: Trained) -> None:
+    """The run that was killed ends where the whole one ends, to the last bit."""
+    with law(trained.run.method, "a run that was killed must end where the whole one ends"):
+        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
+
+
+def check_stored(trained: Trained) -> None:
+    """What the run's folder describes is the method that was trained."""
+    method = trained.run.method
+    with law(method, "the run's description must rebuild it"):
+        assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
+
+
+def check_sampled(trained: Trained) -> Tensor:
+    """Samples have the shape of the data, are finite and within bounds, and are the same after loading; returns five."""
+    space = trained.data.space
+    x = trained.run.transport.sample(5, seed=7)
+    with law(trained.run.method, "a loaded run must draw the samples of the run that was trained"):
+        assert torch.equal(x, trained.whole.transport.sample(5, seed=7))
+    with law(trained.run.method, "samples must be finite, of the shape of the data and within its bounds"):
+        assert x.shape == (5, *space.shape)
+        assert torch.isfinite(x).all()
+        assert space.kind != "image" or (x.min() >= 0 and x.max() <= 1)
+    return x
+
+
+def check_scored(trained: Trained) -> None:
+    """Evaluation gives finite scores, among them Fréchet distance, coverage and KID."""
+    from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
+
+    scores, _ = Judge(trained.data, repeats=1).scores(trained.run.transport)
+    with law(trained.run.method, "evaluation must give finite scores"):
+        assert {"frechet", "coverage", "kid"} <= scores.keys()
+        assert all(np.isfinite(row["mean"]) for row in scores.values())
+
+
+def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
+    """Check all laws of a recipe and of its method: build, play, train, be killed, resume, load, sample, be scored.
+
+    It trains twice for three steps at size "tiny", a few seconds in all.
+
+    Args:
+        recipe: A name, or a function of a space and a size.
+        data: What it is for; None makes labelled vectors of 17 columns.
+        folder: Where runs are written; None takes a temporary folder.
+
+    Raises:
+        Broken: If a law is broken; an `AssertionError` that names the law.
+    """
+    data = data or space_data((17,), labels=True)
+    check_method(recipe_for(recipe, data), data)
+    if folder is None:
+        with tempfile.TemporaryDirectory() as place:
+            return check_recipe(recipe, data, place)
+    trained = train_twice(recipe, data, Path(folder))
+    check_resumed(trained)
+    check_stored(trained)
+    check_sampled(trained)
+    check_scored(trained)

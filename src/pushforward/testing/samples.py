@@ -1,0 +1,73 @@
+"""Small random data sets, one for each kind of data, and tiny recipes for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from pushforward import recipes
+from pushforward.data import Dataset, Space, Split
+
+__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
+
+SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 32, 32)]
+CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
+"""Every kind of data: the shape of an example, and whether it has labels."""
+IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
+IMAGES_ONLY = ("autoencoder",)
+"""Recipes that take images alone; this one receives no labels either."""
+
+
+def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int = 0) -> Dataset:
+    """Random examples and 24 more that are held out.
+
+    Args:
+        shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
+        labels: Whether there are three classes, "a", "b" and "c".
+        rows: Training examples.
+        seed: Of the random numbers.
+    """
+    random = np.random.default_rng(seed)
+    x: np.ndarray
+    measured: dict[str, Any]
+    if len(shape) == 1:
+        x = (random.normal(size=(rows + 24, *shape)) * 2 + 1).astype(np.float32)
+        measured = {"mean": x.mean(0).tolist(), "std": x.std(0).tolist()}
+    else:
+        x = random.integers(0, 256, size=(rows + 24, *shape), dtype=np.uint8)
+        unit = x.astype(np.float64) / 255
+        measured = {
+            "mean": unit.mean((0, 2, 3)).tolist(),
+            "std": unit.std((0, 2, 3)).tolist(),
+            "low": [0.0] * shape[0],
+            "high": [1.0] * shape[0],
+        }
+    names: dict[str, Any] = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
+    label = random.integers(0, 3, size=len(x)) if labels else None
+    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
+    return Dataset("made", Space(shape=shape, **measured, **names), train, held_out)
+
+
+def rows_for(name: str) -> tuple[int, ...]:
+    """A shape that suits a recipe: short vectors where it takes them."""
+    return (1, 8, 8) if name in IMAGES_ONLY else (17,)
+
+
+def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
+    """A tiny recipe, always of the same first weights.
+
+    Args:
+        recipe: Its name, or a function of a space and a size.
+        data: What it is for.
+        training: Changes to its training; batches have 16 examples unless they say otherwise.
+    """
+    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = function(data.space, "tiny")
+    training.setdefault("batch", 16)
+    return dataclasses.replace(built, training=dataclasses.replace(built.training, **training))

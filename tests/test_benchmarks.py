@@ -1,0 +1,71 @@
+"""Every benchmark runs as ``--smoke``, leaves nothing behind, and is listed with the time that it takes."""
+
+import importlib
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "protocol")
+LIMIT = 10
+"""Seconds of a smoke run."""
+
+
+def files():
+    return {path: path.stat().st_mtime_ns for path in BENCHMARKS.rglob("*") if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    """The shared module; all smoke runs of this file share one temporary folder, and so features and floors."""
+    sys.path.insert(0, str(BENCHMARKS))
+    module = importlib.import_module("protocol")
+    with module.smoke():
+        yield module
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smoke_run_ends_soon_and_writes_nowhere(name, protocol, capsys):
+    before, began = files(), time.process_time()
+    importlib.import_module(name).main(["--smoke"])
+    assert time.process_time() - began < LIMIT
+    assert files() == before
+    assert "| --- |" in capsys.readouterr().out, "it prints its table"
+
+
+def test_a_smoke_run_removes_its_folder(protocol, monkeypatch, tmp_path):
+    monkeypatch.setattr(protocol, "_smoking", [])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PUSHFORWARD_CACHE", "elsewhere")
+    with protocol.smoke():
+        inside = Path.cwd()
+        protocol.write("name", "Title", "text", [])
+        assert sorted(path.name for path in (inside / "results").iterdir()) == ["name.json", "name.md"]
+        assert tempfile.mkdtemp().startswith(str(inside))
+    assert not inside.exists()
+    assert Path.cwd() == tmp_path
+    assert protocol.results() == protocol.RESULTS
+    assert protocol.os.environ["PUSHFORWARD_CACHE"] == "elsewhere"
+
+
+def test_the_table_comes_first_and_lists_every_benchmark():
+    text = (BENCHMARKS / "README.md").read_text()
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert lines[1].startswith("| file |")
+    assert "time" in lines[1]
+    listed = re.findall(r"^\| `(\w+)\.py` \|", text, re.M)
+    assert sorted(listed) == NAMES
+
+
+def test_benchmarks_refer_to_nothing_outside_of_the_repository():
+    for path in [*BENCHMARKS.rglob("*.py"), *BENCHMARKS.rglob("*.md")]:
+        pages = re.findall(r"[\w./-]+\.md\b|\b[A-Z]{5,}\b(?= \d\w?\b)", path.read_text())
+        for page in pages:
+            name = page.split("/")[-1]
+            assert name.endswith(".md"), f"{path.name}: {page}"
+            assert "NAME" in name or list(BENCHMARKS.parent.glob(f"**/{name}")), f"{path.name}: {page}"

@@ -1,0 +1,178 @@
+"""The documentation is true: its code runs as pasted, its commands run, its links lead somewhere.
+
+Budgets are two steps, and named data sets hold a few examples; all else is as a reader would paste it.
+"""
+
+import dataclasses
+import functools
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pushforward as pf
+import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
+from pushforward.cli import main
+from pushforward.data import Split, sources
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SMALL = {
+    "train": {"--steps": "2", "--size": "tiny", "--batch": "16"},
+    "resume": {"--steps": "3"},
+    "compare": {"--steps": "2", "--size": "tiny", "--batch": "16", "--n": "20", "--repeats": "1"},
+    "evaluate": {"--n": "20", "--repeats": "1"},
+    "sample": {"--n": "4"},
+    "tune": {"--rounds": "1", "--rows": "4"},
+    "inpaint": {"--n": "1", "--rounds": "1"},
+    "project": {"--steps": "2", "--starts": "2"},
+    "truncation": {"--n": "20", "--repeats": "1"},
+    "nearest": {"--n": "4"},
+}
+"""What each verb is given, in the place of its budget or besides."""
+BEFORE = {"runs/mnist-ddpm": "ddpm", "runs/mnist-tiny": "ddpm", "runs/mnist-vdm": "vdm", "runs/mnist-gan": "gan"}
+"""Runs that the pages take for granted, with their recipes."""
+
+
+def blocks(page, *languages):
+    return [code for language, code in FENCE.findall(page.read_text()) if language in languages]
+
+
+def pages(*languages):
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if blocks(page, *languages)]
+
+
+def commands(page):
+    """The words of every command of pushforward on a page."""
+    lines = [line for code in blocks(page, "bash") for line in code.replace("\\\n", " ").splitlines()]
+    return [words[1:] for words in (shlex.split(line, comments=True) for line in lines) if words[:1] == ["pushforward"]]
+
+
+def small(words):
+    """A command with a budget of a few steps."""
+    words = list(words)
+    if "--budget" in words:
+        at = words.index("--budget")
+        del words[at : at + 2]
+    for option, value in SMALL.get(words[0], {}).items():
+        if option in words:
+            words[words.index(option) + 1] = value
+        else:
+            words += [option, value]
+    if any(word.endswith("mine.py") for word in words) and "--batch" in words:
+        words[words.index("--batch") + 1] = "64"  # its loss compares groups of 64
+    return words
+
+
+def digits(side):
+    """A reader of 150 digits, enlarged to this side."""
+
+    def read(download):
+        from sklearn.datasets import load_digits
+
+        source = load_digits()
+        rows = np.random.default_rng(0).permutation(len(source.target))[:150]
+        x = np.rint(source.images[rows] * (255 / 16)).astype(np.uint8).repeat(side // 8, 1).repeat(side // 8, 2)
+        edge = (side - x.shape[1]) // 2
+        return Split(np.pad(x, ((0, 0), (edge, edge), (edge, edge)))[:, None], source.target[rows].astype(np.int64)), None
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder as a reader has it: photos, a seven, the example, earlier runs; with small data and small budgets."""
+    folder, patch = tmp_path_factory.mktemp("docs"), pytest.MonkeyPatch()
+    patch.chdir(folder)
+    patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
+    few = {name: dataclasses.replace(sources.SOURCES["digits"], held_out=40, read=digits(8)) for name in ("digits", "mnist")}
+    few["mnist"] = dataclasses.replace(few["mnist"], shape=(1, 28, 28), read=digits(28))
+    for name, source in few.items():
+        patch.setitem(sources.SOURCES, name, source)
+    random = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for i in range(40):
+        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.png")
+    Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
+    shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
+    shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
+    for out, recipe in BEFORE.items():
+        pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
+    briefly(patch)
+    yield folder
+    patch.undo()
+
+
+def briefly(patch):
+    """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
+    from pushforward import grid_learning, likelihood, report, training
+    from pushforward.evaluation import judge
+
+    def fit(*given, **options):
+        others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}
+        return real(*given, **{"size": "tiny"} if isinstance(given[0], str) else {}, steps=2, **others)
+
+    real = training.fit
+    patch.setattr(training, "fit", functools.wraps(real)(fit))
+    patch.setattr(report, "compare", functools.partial(report.compare, n=20, repeats=1))
+    patch.setattr(likelihood, "log_prob", functools.partial(likelihood.log_prob, steps=2))
+    patch.setattr(judge, "CURVE_STEPS", (2,), raising=False)
+    patch.setattr(judge, "TRACED_SECONDS", 0.01, raising=False)
+    patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, rows=4, batch=4))
+
+
+@pytest.mark.parametrize("page", pages("python"))
+def test_code_runs_as_pasted(page, here, monkeypatch):
+    monkeypatch.setattr(pf.spec, "_PLUGINS", dict(pf.spec._PLUGINS))
+    names = {"__name__": "pasted"}
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", pages("bash"))
+def test_commands_run(page, here, capsys):
+    for words in commands(page):
+        code = main(small(words))
+        assert code == 0, f"pushforward {shlex.join(words)}: {code}\n{capsys.readouterr().err}"
+
+
+def test_targets_of_make_exist():
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    named = [
+        line.split()[1] for page in PAGES for code in blocks(page, "bash") for line in code.splitlines() if line[:5] == "make "
+    ]
+    assert named
+    assert set(named) <= set(targets)
+
+
+def links(page):
+    """What a page links to, outside of code."""
+    prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))
+    return [target for target in re.findall(r"\]\(([^)#\s]+)", prose) if not target.startswith(("http://", "https://"))]
+
+
+def test_links_lead_somewhere():
+    assert [(page.name, target) for page in PAGES for target in links(page) if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, front = set(), [ROOT / "README.md"]
+    while front:
+        page = front.pop()
+        seen.add(page.resolve())
+        linked = [(page.parent / target).resolve() for target in links(page) if target.endswith(".md")]
+        front += [other for other in linked if other not in seen]
+    assert {page.resolve() for page in PAGES} <= seen
+
+
+def test_the_map_is_short_and_names_what_exists():
+    text = (ROOT / "docs" / "design.md").read_text()
+    assert len(text.split()) <= 2500
+    package = ROOT / "src" / "pushforward"
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
+        assert any((folder / name).exists() for folder in (package, ROOT, package / "training")), name

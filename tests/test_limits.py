@@ -1,0 +1,62 @@
+"""Limits that hold themselves: the numbers in limits.json can only fall."""
+
+import ast
+import itertools
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIMITS = json.loads((ROOT / "tests" / "limits.json").read_text())
+SOURCE = runpy.run_path(str(ROOT / "tests" / "limits.py"))
+MEASURED = SOURCE["MEASURED"]
+
+
+def test_every_limit_is_measured():
+    assert LIMITS.keys() == MEASURED.keys()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_holds(name):
+    counted = MEASURED[name]()
+    listed = "\n".join(f"  {place}" for place in counted)
+    assert len(counted) <= LIMITS[name], (
+        f"{len(counted)} {name}; tests/limits.json allows {LIMITS[name]}. Make the new ones smaller; do not raise the limit. "
+        f"These count:\n{listed}"
+    )
+
+
+def test_limits_are_met_by_a_count_that_sees_what_it_should():
+    tree = ast.parse("def f(self, a, *b, c=1, **d):\n    'doc'\n    if a:\n        made = [one for one in b]\n    return made\n")
+    function = tree.body[0]
+    assert SOURCE["statements"](function) == 4
+    assert SOURCE["parameters"](function) == 4
+    names = sorted(name for name, _ in SOURCE["bindings"](tree))
+    assert names == ["a", "b", "c", "d", "made", "one", "self"]
+
+
+def test_the_chain_is_one_of_imports():
+    graph, rings, chain = SOURCE["imports"](), SOURCE["rings"](), SOURCE["chain"]()
+    assert len(chain) == len(set(chain)) > 10
+    for module, other in itertools.pairwise(chain):
+        assert other in rings[module] or any(other in graph[inner] for inner in rings[module])
+
+
+def imported(path):
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_no_test_and_no_benchmark_imports_a_test():
+    tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    for path in [*(ROOT / "tests").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+        assert not tests & {module.split(".")[0] for module in imported(path)} - {path.stem}, path.name
+        code = re.findall(r"^\s*from (test_\w+|conftest) import", path.read_text(), re.M)  # in code that a test runs elsewhere
+        assert not code, path.name
