@@ -594,12 +594,19 @@ FAULTS: dict[str, list[Fault]] = {
             "cli",
         ),
     ],
-    "cli/sampling.py": [
-        ("steps = flow.steps if solving.steps is None else solving.steps", "steps = flow.steps", "cli"),
-        ("Flow(_guided(flow.denoiser, guiding, loading)", "Flow(flow.denoiser", "cli cli_editing"),
+    "sampling.py": [
+        ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
+        ("Flow(_guided(flow.denoiser, given)", "Flow(flow.denoiser", "sampling cli_editing"),
+        ('"steps" in given and unguided', '"steps" in given', "sampling"),
+        ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
+        ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
     ],
-    "cli/using.py": [
-        ("seed=seed, batch=loading.batch", "seed=0, batch=loading.batch", "cli"),
+    "samples.py": [
+        ("if whole else part", "if part.dim() else part", "sampling"),
+        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
+    ],
+    "edits.py": [
+        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/training.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),

@@ -19,6 +19,7 @@ from cyclopts import CycloptsError
 
 from pushforward.cli import comparing, editing, latents, listing, neighbours, training, tuning, using
 from pushforward.cli.advice import as_options
+from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
@@ -72,12 +73,12 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _run(words: list[str]) -> int:
     try:
-        if words:
+        if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
+            print_recipe_help(training.train, words[1])
+        elif words:
             app(words, exit_on_error=False)
         else:
             print(EXAMPLES)
-        if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
-            training.recipe_help(words[1])
         sys.stdout.flush()
         return 0
     except CycloptsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFe
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, check_size, precision
 from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["autoencoder"]
@@ -24,14 +26,14 @@ def autoencoder(
     space: Space,
     size: str = "small",
     *,
-    factor: int | None = None,
-    channels: int | None = None,
-    critic: str = "patch",
-    compare: str = "critic",
-    features: float = 1.0,
-    adversarial: float = 0.1,
-    start: float = 0.5,
-    divergence: float = 1e-3,
+    factor: Annotated[int | None, NETWORK] = None,
+    channels: Annotated[int | None, NETWORK] = None,
+    critic: Annotated[str, NETWORK] = "patch",
+    compare: Annotated[str, LOSS] = "critic",
+    features: Annotated[float, LOSS] = 1.0,
+    adversarial: Annotated[float, LOSS] = 0.1,
+    start: Annotated[float, SCHEDULE] = 0.5,
+    divergence: Annotated[float, REGULARISATION] = 1e-3,
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 

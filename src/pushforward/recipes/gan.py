@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from pushforward.methods.objectives import OBJECTIVES
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
+from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["gan"]
@@ -24,25 +26,25 @@ def gan(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
-    network: str = "auto",
-    latent_size: int | None = None,
-    signs: int | None = None,
-    waves: int | None = None,
-    game: str | None = None,
-    gamma: float | None = None,
-    gamma_end: float | None = None,
-    lr_ramp: float | None = None,
-    beta2_end: float | None = None,
-    ramp: int | None = None,
-    ema_share: float = 0.05,
-    penalty: str | None = None,
-    every: int | None = None,
-    pack: int = 1,
-    deviation: int = 0,
-    spectral: bool = False,
-    augment_critic: str = "none",
-    strength: float | None = None,
-    adapt: float | None = None,
+    network: Annotated[str, NETWORK] = "auto",
+    latent_size: Annotated[int | None, NETWORK] = None,
+    signs: Annotated[int | None, NETWORK] = None,
+    waves: Annotated[int | None, NETWORK] = None,
+    game: Annotated[str | None, LOSS] = None,
+    gamma: Annotated[float | None, REGULARISATION] = None,
+    gamma_end: Annotated[float | None, SCHEDULE] = None,
+    lr_ramp: Annotated[float | None, SCHEDULE] = None,
+    beta2_end: Annotated[float | None, SCHEDULE] = None,
+    ramp: Annotated[int | None, SCHEDULE] = None,
+    ema_share: Annotated[float, SCHEDULE] = 0.05,
+    penalty: Annotated[str | None, REGULARISATION] = None,
+    every: Annotated[int | None, REGULARISATION] = None,
+    pack: Annotated[int, REGULARISATION] = 1,
+    deviation: Annotated[int, REGULARISATION] = 0,
+    spectral: Annotated[bool, REGULARISATION] = False,
+    augment_critic: Annotated[str, REGULARISATION] = "none",
+    strength: Annotated[float | None, REGULARISATION] = None,
+    adapt: Annotated[float | None, REGULARISATION] = None,
 ) -> Recipe:
     """R3GAN's game: relativistic pairs, R1 and R2; one network call per sample.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -10,6 +12,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
+from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["coding_training", "vae"]
@@ -21,14 +24,14 @@ def vae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    network: str = "auto",
-    latent_size: int | None = None,
-    likelihood: str = "auto",
-    beta: float = 1.0,
-    warmup: float = 0.0,
-    free_bits: float = 0.0,
-    importance: int = 1,
-    doubly: bool = False,
+    network: Annotated[str, NETWORK] = "auto",
+    latent_size: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    beta: Annotated[float, LOSS] = 1.0,
+    warmup: Annotated[float, SCHEDULE] = 0.0,
+    free_bits: Annotated[float, REGULARISATION] = 0.0,
+    importance: Annotated[int, LOSS] = 1,
+    doubly: Annotated[bool, LOSS] = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 

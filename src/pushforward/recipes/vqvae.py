@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -11,6 +13,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import check_size, flat, perceptron
+from pushforward.recipes.options import LOSS, NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
@@ -26,12 +29,12 @@ def vqvae(
     space: Space,
     size: str = "small",
     *,
-    book: str = "vq",
-    codes: int = 256,
-    dim: int = 8,
-    factor: int | None = None,
-    likelihood: str = "auto",
-    commitment: float = 0.25,
+    book: Annotated[str, NETWORK] = "vq",
+    codes: Annotated[int, NETWORK] = 256,
+    dim: Annotated[int, NETWORK] = 8,
+    factor: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    commitment: Annotated[float, LOSS] = 0.25,
 ) -> Recipe:
     """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
 
