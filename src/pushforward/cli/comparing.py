@@ -79,24 +79,19 @@ def compare(
     """
     from pushforward.evaluation.scoring import compared
     from pushforward.report import compare as judge
-    from pushforward.training import load
 
     fresh, finished = _sorted(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
-    trainings = _at_least_one("--seeds", 1 if seeds is None else seeds)
-    _at_least_one("--repeats", repeats)
-    ends, where = amounts(budgeting, default="60s"), device_of(device)
+    trainings = _trainings(seeds, repeats)
+    options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
     check_plugins(plugin)
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
-    if out:
-        _report_folder(out)
-    runs = [(name, load(name, plugins=plugin)) for name in finished]
+    runs = _loaded_runs(finished, plugin, out)
     loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
-    planned = plan.recipes(loaded)
-    models: dict[str, Any] = _named(runs, [one.folder for one in planned])
-    folder, trainers = _trainers(planned, loaded, out, {**ends, "device": where, "augment": words(changes.augment)})
+    models, planned = _models(plan, runs, loaded)
+    folder, trainers = _trainers(planned, loaded, out, options)
     models |= {run.name: run for run in train_all(trainers, turns=True)}
     say("measuring: features, floors, scores, cost")
     report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=_spent(fresh, budgeting), commands=[command()])
@@ -132,6 +127,21 @@ class _Plan:
                 folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
                 planned.append(_Planned(name, seed, folder, recipe, asked))
         return planned
+
+
+def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None) -> list[tuple[str, Run]]:
+    """The finished runs by name, after the report's folder has been checked."""
+    from pushforward.training import load
+
+    if out:
+        _report_folder(out)
+    return [(name, load(name, plugins=plugin)) for name in finished]
+
+
+def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[_Planned]]:
+    """The finished runs by names of their own, and the trainings."""
+    planned = plan.recipes(data)
+    return dict(_named(runs, [one.folder for one in planned])), planned
 
 
 def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:
@@ -173,10 +183,12 @@ def _check_unused(
         _refuse(reading, "the data is that of the runs; name another one with --data")
 
 
-def _at_least_one(option: str, value: int) -> int:
-    if value < 1:
-        raise UsageError(f"{option} must be at least 1, got {value}.")
-    return value
+def _trainings(seeds: int | None, repeats: int) -> int:
+    """The trainings of each recipe; both numbers are at least 1."""
+    for option, value in (("--seeds", 1 if seeds is None else seeds), ("--repeats", repeats)):
+        if value < 1:
+            raise UsageError(f"{option} must be at least 1, got {value}.")
+    return 1 if seeds is None else seeds
 
 
 def _spent(fresh: Sequence[str], budgeting: Budgeting) -> str | None:

@@ -160,6 +160,11 @@ def _run_row(path: Path) -> dict[str, Any]:
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
     """Say what this machine offers and what is missing."""
+    show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
+
+
+def _offered() -> dict[str, Any]:
+    """The machine, its devices, and the versions of packages."""
     from importlib import metadata
 
     import torch
@@ -190,4 +195,4 @@ def doctor(*, json: Json = False) -> None:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = f"missing: pip install {name}"
-    show(found, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
+    return found
