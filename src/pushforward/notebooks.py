@@ -17,11 +17,16 @@ def in_notebook() -> bool:
     return running is not None and hasattr(running, "kernel")
 
 
-def display(value: Any) -> Any:
-    """Show a value below the running cell; returns a handle whose ``update`` replaces it."""
+def display(value: Any, *, raw: bool = False) -> Any:
+    """Show a value below the running cell; returns a handle whose ``update`` replaces it.
+
+    Args:
+        value: Anything that a notebook can show.
+        raw: Whether the value is a dict from MIME types to texts.
+    """
     from IPython.display import display as show
 
-    return show(value, display_id=True)
+    return show(value, raw=raw, display_id=True)
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from pushforward.cli.groups import (
     Changes,
     Conditioned,
     Device,
+    Flag,
     Json,
     Plugins,
     Reading,
@@ -128,6 +129,7 @@ def train(
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
     checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
     json: Json = False,
     device: Device = "auto",
     **settings: Settings,
@@ -147,6 +149,7 @@ def train(
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
+        overwrite: Replace the run that is in --out.
     """
     from pushforward.training import Progress
     from pushforward.training.folders import free_folder
@@ -157,13 +160,19 @@ def train(
     start = None if init is None else _start(init, [*own, *plugin])
     check_plugins(plugin)
     others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
-    if out:
+    if out and not overwrite:
         free_folder(out, "", "")
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
     asked = asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None})
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": [*own, *others], "asked": asked}
-    options |= {"device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every, "progress": Progress()}
+    options |= {
+        "overwrite": overwrite,
+        "device": where,
+        "augment": words(changes.augment),
+        "checkpoint_every": checkpoint_every,
+        "progress": Progress(),
+    }
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
