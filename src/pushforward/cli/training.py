@@ -152,31 +152,38 @@ def train(
         overwrite: Replace the run that is in --out.
     """
     from pushforward.training import Progress
-    from pushforward.training.folders import free_folder
     from pushforward.training.start import prepare
 
     ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
-    own = [recipe] if recipe.endswith(".py") else []
-    start = None if init is None else _start(init, [*own, *plugin])
-    check_plugins(plugin)
-    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
+    plugins, others, start = _files(recipe, plugin, init, latent)
     if out and not overwrite:
-        free_folder(out, "", "")
+        _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, plugins)
     asked = asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None})
-    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": [*own, *others], "asked": asked}
-    options |= {
-        "overwrite": overwrite,
-        "device": where,
-        "augment": words(changes.augment),
-        "checkpoint_every": checkpoint_every,
-        "progress": Progress(),
-    }
+    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
+    options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
+    options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
+
+
+def _files(recipe: str, plugin: Sequence[str], init: str | None, latent: str | None) -> tuple[list[str], list[str], Run | None]:
+    """The Python files that the new run needs, those of them that its latent space needs, and the run to start from."""
+    own = [recipe] if recipe.endswith(".py") else []
+    start = None if init is None else _start(init, [*own, *plugin])
+    check_plugins(plugin)
+    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
+    return [*own, *others], others, start
+
+
+def _check_free(out: str) -> None:
+    """Refuse a folder that is taken before any data is read."""
+    from pushforward.training.folders import free_folder
+
+    free_folder(out, "", "")
 
 
 def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
