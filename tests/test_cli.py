@@ -171,7 +171,7 @@ def test_bare_call_shows_five_examples(capsys):
 def test_recipe_help_adds_its_settings(capsys):
     code, out, _ = run(capsys, "train", "gan", "--help")
     assert code == 0
-    for option in ("--latent-size", "--game", "--gamma"):
+    for option in ("--latent-size", "--loss", "--gamma"):
         assert option in out
 
 

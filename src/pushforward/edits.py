@@ -35,7 +35,7 @@ def between(
     condition: dict[str, int] | None = None,
     *,
     autoencoder: Autoencoder | None = None,
-    way: str = "spherical",
+    interpolation: str = "spherical",
     batch: int = BATCH,
     events: Events = _silent,
 ) -> Tensor:
@@ -59,15 +59,17 @@ def between(
         UsageError: For a stochastic solver, or a label where the autoencoder receives none.
     """
     if isinstance(inner_of(transport), Flow):
-        return editing.interpolate(transport, a, b, frames, condition, way=way, batch=batch)
+        return editing.interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.classes):
         if condition is not None and not autoencoder.space.classes:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
         given = None if condition is None else {name: torch.tensor([value]) for name, value in condition.items()}
-        return walk(autoencoder, a, b, frames, given, way=way)
+        return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)
     last, condition = _nearest(transport, b, condition, batch, events)
-    return editing.interpolate_noise(transport, first.z[0], last.z[0], frames, condition, way=way, batch=batch)
+    return editing.interpolate_noise(
+        transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch
+    )
 
 
 def variations(
@@ -108,10 +110,10 @@ def edited_condition(transport: Transport, condition: Asked) -> Asked:
 
 def _nearest(
     transport: Transport, x: Tensor, condition: dict[str, int] | None, batch: int, events: Events
-) -> tuple[latents.Projection, dict[str, int] | None]:
+) -> tuple[latents.Inversion, dict[str, int] | None]:
     """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
-    nearest = latents.project(transport, x[None], condition, batch=batch)
+    nearest = latents.invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
         condition = {"label": int(nearest.condition["label"][0])}
@@ -120,7 +122,7 @@ def _nearest(
 
 
 def walk(
-    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, way: str = "linear"
+    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
 ) -> Tensor:
     """Data on the way between the mean codes of two rows.
 
@@ -138,13 +140,15 @@ def walk(
     Raises:
         UsageError: For fewer than 2 frames, or an unknown way.
     """
-    if frames < 2 or way not in WAYS:
-        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {way!r}.")
+    if frames < 2 or interpolation not in WAYS:
+        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
     space = autoencoder.space
     where = autoencoder.device
     wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
         share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
-        between = WAYS[way](codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share)
+        between = WAYS[interpolation](
+            codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
+        )
         return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()

@@ -125,7 +125,7 @@ def _explain(error: Exception) -> int:
 
 def _another_checkpoint(error: PushforwardError) -> str:
     """How the running verb takes the checkpoint before a damaged one."""
-    editing_with_it = ("interpolate", "vary", "inpaint", "upscale", "project")
+    editing_with_it = ("interpolate", "vary", "inpaint", "upscale", "invert")
     using_a_run = ("sample", "evaluate", "tune", "nearest", "truncation", *editing_with_it)
     option = {"resume": "--from", **dict.fromkeys(using_a_run, "--checkpoint")}.get(typed[0]) if typed else None
     if not isinstance(error, CheckpointError) or not error.before or option is None:

@@ -56,7 +56,7 @@ def interpolate(
     end: Annotated[str | None, Parameter(name="--to", group=MODEL)] = None,
     seeds: Annotated[str | None, Parameter(group=MODEL)] = None,
     resize: Resize = False,
-    way: Annotated[Literal["spherical", "linear"], Parameter(group=SAMPLES)] = "spherical",
+    interpolation: Annotated[Literal["spherical", "linear"], Parameter(group=SAMPLES)] = "spherical",
     frames: Annotated[int, Parameter(group=SAMPLES)] = 9,
     show_: Annotated[
         Literal["between", "reconstructions", "arithmetic", "map"], Parameter(name="--show", group=SAMPLES)
@@ -73,7 +73,7 @@ def interpolate(
     """Interpolate between two images or samples.
 
     An iterative model encodes images into noise, a model with an encoder into its latent. For a GAN, and for a VAE that receives
-    labels where none is named, the z of the nearest samples is searched for, as `pushforward project` does. Example:
+    labels where none is named, the z of the nearest samples is searched for, as `pushforward invert` does. Example:
     `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`
 
     Args:
@@ -101,7 +101,7 @@ def interpolate(
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
     condition = _condition(loaded, label, guiding, needed=files is not None)
-    options: dict[str, Any] = {"way": way, "batch": loading.batch}
+    options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     with precision_of(loading):
         x, result = _frames(loaded, files, pair, resize, frames, condition, options)
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
@@ -128,7 +128,7 @@ def vary(
     """Make variations of an image.
 
     An iterative model noises the image part of the way and solves back (SDEdit). For a GAN or a VAE the z of the nearest sample
-    is searched for (`pushforward project`) and mixed with noise. Example:
+    is searched for (`pushforward invert`) and mixed with noise. Example:
     `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`
 
     Args:

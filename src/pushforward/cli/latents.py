@@ -1,4 +1,4 @@
-"""The verbs of a one-call model's z: project, truncation."""
+"""The verbs of a one-call model's z: invert, truncation."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data import Space
-    from pushforward.latents import Projection
+    from pushforward.latents import Inversion
     from pushforward.training import Run
 
-__all__ = ["enlarged", "project", "truncation"]
+__all__ = ["enlarged", "invert", "truncation"]
 
 
 @app.command(group=USE, sort_key=6)
-def project(
+def invert(
     run: RunFolder,
     images: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
@@ -61,7 +61,7 @@ def project(
     """Find the z of the samples nearest to images.
 
     The search improves the best of many random z by gradient descent. One-call models only: a flow's `interpolate` and `vary`
-    solve from the image to its noise. Example: `pushforward project runs/digits-gan a.png b.png --out found.png`
+    solve from the image to its noise. Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
 
     Args:
         images: The image files.
@@ -79,10 +79,10 @@ def project(
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
     search = {"steps": steps, "starts": starts, "seed": seed}
     with precision_of(loading):
-        nearest = latents.project(loaded.transport, x, condition, **search, batch=max(starts, loading.batch))
-    _write_projection(target, loaded.space, images, x, nearest, placing.zoom)
-    result = {"out": str(target), **search, "images": _projected(loaded.space, images, nearest)}
-    show(result, json, _projection_table)
+        nearest = latents.invert(loaded.transport, x, condition, **search, batch=max(starts, loading.batch))
+    _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
+    result = {"out": str(target), **search, "images": _inverted(loaded.space, images, nearest)}
+    show(result, json, _inversion_table)
 
 
 def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placing: Placing) -> tuple[Tensor, Path]:
@@ -93,8 +93,8 @@ def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placi
     if run.space.kind != "image":
         raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
     if not files:
-        raise UsageError(f"Name the images: pushforward project {run.folder} a.png b.png")
-    stem, endings = f"project-{Path(files[0]).stem}", (".png", ".npz")
+        raise UsageError(f"Name the images: pushforward invert {run.folder} a.png b.png")
+    stem, endings = f"invert-{Path(files[0]).stem}", (".png", ".npz")
     target = target_of(run, out, stem, 3 * len(files), placing.overwrite, placing.zoom, endings)
     return torch.stack([image_of(run.space, file, resize) for file in files]), target
 
@@ -184,7 +184,7 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
     return grid_picture(images, columns, scale=zoom or legible(images))
 
 
-def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Projection, zoom: int | None) -> None:
+def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Inversion, zoom: int | None) -> None:
     import numpy as np
 
     from pushforward.outputs import replacing
@@ -201,7 +201,7 @@ def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor,
         np.savez_compressed(temporary, **arrays)
 
 
-def _projected(space: Space, files: Sequence[str], made: Projection) -> list[dict[str, Any]]:
+def _inverted(space: Space, files: Sequence[str], made: Inversion) -> list[dict[str, Any]]:
     labels = None if made.condition is None else made.condition["label"].tolist()
     return [
         {
@@ -214,7 +214,7 @@ def _projected(space: Space, files: Sequence[str], made: Projection) -> list[dic
     ]
 
 
-def _projection_table(r: dict[str, Any]) -> str:
+def _inversion_table(r: dict[str, Any]) -> str:
     labelled = r["images"][0]["label"] is not None
     rows = [["image", "difference", "best random z", *(["label"] if labelled else [])]]
     for one in r["images"]:

@@ -32,8 +32,8 @@ def hvae(
     likelihood: Annotated[str, LOSS] = "auto",
     beta: Annotated[float, LOSS] = 1.0,
     warmup: Annotated[float, SCHEDULE] = 0.0,
-    importance: Annotated[int, LOSS] = 1,
-    doubly: Annotated[bool, LOSS] = True,
+    importance_samples: Annotated[int, LOSS] = 1,
+    dreg: Annotated[bool, LOSS] = True,
 ) -> Recipe:
     """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
 
@@ -48,8 +48,8 @@ def hvae(
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         beta: The weight of the prior's and the posterior's terms.
         warmup: The share of training over which it rises from 0.
-        importance: Codes for each row.
-        doubly: Whether the gradient is the doubly reparameterised one.
+        importance_samples: Codes for each row.
+        dreg: Whether the gradient is the doubly reparameterised one (DReG).
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
@@ -69,7 +69,7 @@ def hvae(
         likelihood=told,
         beta=beta,
         warmup=warmup,
-        samples=importance,
-        doubly=doubly,
+        samples=importance_samples,
+        dreg=dreg,
     )
     return Recipe(method, coding_training(space, network), "hvae", "VAE")

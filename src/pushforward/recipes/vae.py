@@ -30,8 +30,8 @@ def vae(
     beta: Annotated[float, LOSS] = 1.0,
     warmup: Annotated[float, SCHEDULE] = 0.0,
     free_bits: Annotated[float, REGULARISATION] = 0.0,
-    importance: Annotated[int, LOSS] = 1,
-    doubly: Annotated[bool, LOSS] = False,
+    importance_samples: Annotated[int, LOSS] = 1,
+    dreg: Annotated[bool, LOSS] = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 
@@ -51,8 +51,8 @@ def vae(
         beta: The weight of the KL term; 0 is the plain autoencoder.
         warmup: The share of training over which that weight rises from 0.
         free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
-        importance: Codes for each row; with several, the importance-weighted bound.
-        doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many codes.
+        importance_samples: Codes for each row; with several, the importance-weighted bound.
+        dreg: Whether its gradient is the doubly reparameterised one (DReG), which stays sharp with many codes.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
@@ -69,8 +69,8 @@ def vae(
         beta=beta,
         warmup=warmup,
         free_bits=free_bits,
-        samples=importance,
-        doubly=doubly,
+        samples=importance_samples,
+        dreg=dreg,
     )
     return Recipe(method, coding_training(space, network), "vae", "VAE")
 
