@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from pushforward.cli.groups import (
     ALL_DATA,
+    BUDGET,
     DATA,
     EVALUATION,
     MODEL,
@@ -260,7 +261,7 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, R
 def demo(
     *,
     data: Annotated[str | None, Parameter(group=DATA)] = None,
-    budget: Annotated[str, Parameter(group=TRAINING)] = "70s",
+    budget: Annotated[str, Parameter(group=BUDGET)] = "70s",
     size: Annotated[str | None, Parameter(group=MODEL)] = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,

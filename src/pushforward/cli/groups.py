@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 __all__ = [
     "ALL_DATA",
     "AS_IT_IS",
+    "BUDGET",
     "COMPUTE",
     "DATA",
     "EVALUATION",
@@ -136,7 +137,7 @@ class Changes:
         accumulate: Parts into which a batch is split to save memory.
         lr: Learning rate.
         ema: Half-life of the averaged weights, in samples.
-        precision: Of the network calls.
+        precision: Precision of the network calls.
         augment: flip, shift, dequantise, or several: flip,shift.
     """
 
@@ -202,7 +203,7 @@ class Loading:
         plugin: The Python file that the run was trained with.
         batch: Samples computed at a time.
         device: auto, cpu, cuda or cuda:1.
-        precision: Of the network calls.
+        precision: Precision of the network calls.
     """
 
     raw: Flag = False

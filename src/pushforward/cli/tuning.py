@@ -58,7 +58,7 @@ def tune(
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
         plugin: The Python file that the run was trained with.
-        precision: Of the network calls.
+        precision: Precision of the network calls.
     """
     from pushforward.grid_learning import learn_grid
 

@@ -50,8 +50,8 @@ def autoencoder(
         perceptual_loss: Features in which reconstructions are compared beside pixels: those of the critic of patches (critic), of
             EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
         features: The weight of the perceptual loss.
-        adversarial: The strength of the critic, over that of the other terms; 0 leaves it out.
-        start: The share of training from which it counts.
+        adversarial: The weight of the critic relative to the other terms; 0 for none.
+        start: The share of training from which the critic counts.
         kl_weight: The weight of the KL term, in nats per number of the code.
 
     References:

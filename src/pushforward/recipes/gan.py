@@ -55,7 +55,7 @@ def gan(
         critic: A module ``critic(x, None, condition)`` in place of the default.
         network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
             few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
-        latent_size: Numbers in one row of noise; the default is 64 for images, 16 for vectors.
+        latent_size: Numbers of the noise of one sample; the default is 64 for images, 16 for vectors.
         sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
             can jump between modes. The default is 10 for vectors, none for images.
         fourier_features: Fourier features of a vector that the critic receives, so that it tells narrow modes from narrower ones.
@@ -64,7 +64,7 @@ def gan(
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the loss
             wasserstein, 0.5 for vectors, 5 otherwise.
-        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
+        gamma_end: The weight of the penalties at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
@@ -75,8 +75,8 @@ def gan(
         pack: Samples that the critic judges together; 2 to 4 against lost modes.
         minibatch_std: Samples in a group whose standard deviation the critic receives; 4 is usual, 0 for none.
         spectral: Whether the critic's layers are held at norm one.
-        augment_critic: Changes to what the critic sees, for few images: color, translation, cutout, joined by commas; or none.
-        strength: The probability of each of these changes; the default is 1, or 0 at the start where it adapts.
+        augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
+        strength: The probability of each change of augment_critic; the default is 1, or 0 at the start with ada_target.
         ada_target: Mean sign of the critic's scores that the strength is adapted to hold (ADA); 0.6 is usual, default none.
 
     References:

@@ -47,8 +47,8 @@ def hvae(
         upper_size: Numbers in the upper code; the default is half as many.
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         beta: The weight of the prior's and the posterior's terms.
-        warmup: The share of training over which it rises from 0.
-        importance_samples: Codes for each row.
+        warmup: The share of training over which beta rises from 0.
+        importance_samples: Codes for each example.
         dreg: Whether the gradient is the doubly reparameterised one (DReG).
 
     References:

@@ -49,10 +49,10 @@ def vae(
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, or logistic (a mixture of logistics
             over the 256 levels of images).
         beta: The weight of the KL term; 0 is the plain autoencoder.
-        warmup: The share of training over which that weight rises from 0.
+        warmup: The share of training over which beta rises from 0.
         free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
-        importance_samples: Codes for each row; with several, the importance-weighted bound.
-        dreg: Whether its gradient is the doubly reparameterised one (DReG), which stays sharp with many codes.
+        importance_samples: Codes for each example; with several, the loss is the importance-weighted bound.
+        dreg: Whether the bound's gradient is the doubly reparameterised one (DReG), which stays sharp with many codes.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
