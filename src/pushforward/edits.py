@@ -29,8 +29,7 @@ def _silent(line: str) -> None:
 
 def between(
     transport: Transport,
-    a: Tensor,
-    b: Tensor,
+    ends: tuple[Tensor, Tensor],
     frames: int,
     condition: dict[str, int] | None = None,
     *,
@@ -43,8 +42,7 @@ def between(
 
     Args:
         transport: A model of any kind; an iterative one under a deterministic solver.
-        a: The first example, data units, (*shape).
-        b: The last one.
+        ends: The first and the last example, data units, (*shape).
         frames: How many, both ends included; at least 2.
         condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
         autoencoder: The model's encoder and decoder, where it has them.
@@ -58,6 +56,7 @@ def between(
     Raises:
         UsageError: For a stochastic solver, or a label where the autoencoder receives none.
     """
+    a, b = ends
     if isinstance(inner_of(transport), Flow):
         return editing.interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.classes):

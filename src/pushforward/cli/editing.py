@@ -1,4 +1,4 @@
-"""The verbs that go backwards and in between with a run: interpolate, vary, inpaint, upscale."""
+"""The verbs that edit with a model of any kind: interpolate, vary."""
 
 from __future__ import annotations
 
@@ -30,22 +30,27 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
-from pushforward.cli.sampling import condition_of, configured_run, image_of, precision_of, target_of
+from pushforward.cli.sampling import (
+    asked_condition,
+    check_images,
+    configured_run,
+    draw_edited,
+    edit_target,
+    image_of,
+    precision_of,
+    target_of,
+)
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.data import Space
     from pushforward.training import Run
-    from pushforward.transports import Transport
 
-__all__ = ["inpaint", "interpolate", "upscale", "vary"]
+__all__ = ["interpolate", "vary"]
 
-_FILLED_FROM = 128
 _OUT = Parameter(group=OUTPUT, help=".png (grid), no ending (folder of PNGs), or .npz.")
-Rounds = Annotated[int | None, Parameter(group=SAMPLES, help="Repeats of every step: more fit better and cost more; default 5.")]
 
 
 @app.command(group=USE, sort_key=2)
@@ -100,7 +105,7 @@ def interpolate(
         return
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
-    condition = _condition(loaded, label, guiding, needed=files is not None)
+    condition = asked_condition(loaded, label, guiding, needed=files is not None)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     with precision_of(loading):
         x, result = _frames(loaded, files, pair, resize, frames, condition, options)
@@ -139,99 +144,14 @@ def vary(
     from pushforward.edits import variations
 
     loaded = configured_run(run, loading, solving, guiding)
-    _check_images(loaded)
-    target = _target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = _condition(loaded, label, guiding)
+    check_images(loaded)
+    target = edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
+    condition = asked_condition(loaded, label, guiding)
     x = image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, given = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
-        result = _draw(varied, given, n, seed, loading.batch, target, placing)
+        result = draw_edited(varied, given, n, seed, loading.batch, target, placing)
     show(result | {"strength": strength}, json, lambda r: r["out"])
-
-
-@app.command(group=USE, sort_key=4)
-def inpaint(
-    run: RunFolder,
-    image: Image,
-    *,
-    mask: Annotated[str | None, Parameter(group=MODEL)] = None,
-    box: Annotated[str | None, Parameter(group=MODEL)] = None,
-    resize: Resize = False,
-    n: N = 8,
-    seed: Seed = 0,
-    rounds: Rounds = None,
-    label: Label = None,
-    solving: Solving = AS_IT_IS,
-    guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, _OUT] = None,
-    placing: Placing = PLACED,
-    json: Json = False,
-    loading: Loading = NEWEST,
-) -> None:
-    """Fill part of an image anew.
-
-    All other pixels stay unchanged (DDNM); iterative models only. Steps are ancestral unless --solver names another solver.
-    Example: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
-
-    Args:
-        mask: An image whose white is filled and whose black is kept; gray counts as white from 128 of 255 on.
-        box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
-        label: A class by number or name; default: without one.
-    """
-    from pushforward.edits import edited_condition
-    from pushforward.restoration import inpainting
-
-    if (mask is None) == (box is None):
-        raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
-    loaded = configured_run(run, loading, solving, guiding)
-    _check_editable(loaded)
-    target = _target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, _condition(loaded, label, guiding))
-    x = image_of(loaded.space, image, resize)
-    holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
-    filling = inpainting(loaded.transport, x, holes, **_choices(loaded.transport, solving, rounds))
-    with precision_of(loading):
-        result = _draw(filling, condition, n, seed, loading.batch, target, placing)
-    show(result | {"filled": int(holes.sum())}, json, lambda r: r["out"])
-
-
-@app.command(group=USE, sort_key=5)
-def upscale(
-    run: RunFolder,
-    image: Image,
-    *,
-    n: N = 4,
-    seed: Seed = 0,
-    rounds: Rounds = None,
-    label: Label = None,
-    solving: Solving = AS_IT_IS,
-    guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, _OUT] = None,
-    placing: Placing = PLACED,
-    json: Json = False,
-    loading: Loading = NEWEST,
-) -> None:
-    """Enlarge an image to the model's size.
-
-    The image must be smaller by a whole factor; averaged over blocks the results are the image (DDNM). Iterative models only.
-    Steps are ancestral unless --solver names another solver. Example:
-    `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`
-
-    Args:
-        label: A class by number or name; default: without one.
-    """
-    from pushforward.edits import edited_condition
-    from pushforward.restoration import super_resolution
-
-    loaded = configured_run(run, loading, solving, guiding)
-    _check_editable(loaded)
-    target = _target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, _condition(loaded, label, guiding))
-    low = _small(loaded.space, image)
-    enlarging = super_resolution(loaded.transport, low, **_choices(loaded.transport, solving, rounds))
-    with precision_of(loading):
-        result = _draw(enlarging, condition, n, seed, loading.batch, target, placing)
-    show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 
 
 def _event(line: str) -> None:
@@ -272,9 +192,9 @@ def _frames(
     transport = run.transport
     if files is None:
         return editing.interpolate_seeds(transport, *pair, frames, condition, **options), {"seeds": list(pair)}
-    _check_images(run)
+    check_images(run)
     first, last = (image_of(run.space, file, resize) for file in files)
-    x = edits.between(transport, first, last, frames, condition, autoencoder=coder_of(run), events=_event, **options)
+    x = edits.between(transport, (first, last), frames, condition, autoencoder=coder_of(run), events=_event, **options)
     errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], first), (x[-1], last))]
     better = "; more --steps help" if isinstance(inner_of(transport), Flow) else ""
     say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
@@ -287,94 +207,3 @@ def _pair(text: str) -> tuple[int, int]:
     except ValueError:
         raise UsageError(f'--seeds takes two whole numbers, such as 0,1; got "{text}".') from None
     return first, second
-
-
-def _condition(run: Run, label: str | None, guiding: Guiding, needed: bool = True) -> dict[str, int] | None:
-    if label is None and guiding.scale is not None and needed:
-        raise UsageError("--scale guides towards a label: give --label as well.")
-    return condition_of(run, label)
-
-
-def _target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:
-    if out and Path(out).suffix.lower() == ".gif":
-        raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
-    return target_of(run, out, stem, n, placing.overwrite, placing.zoom)
-
-
-def _choices(made: Transport, solving: Solving, rounds: int | None) -> dict[str, Any]:
-    """The solver, where one was asked for, and the rounds."""
-    from pushforward.transports import Flow
-
-    if rounds is not None and rounds < 1:
-        raise UsageError(f"--rounds must be at least 1, got {rounds}.")
-    asked = made.solver if isinstance(made, Flow) and solving.solver is not None else None
-    return {"solver": asked} | ({} if rounds is None else {"rounds": rounds})
-
-
-def _check_editable(run: Run) -> None:
-    from pushforward.transports import Flow, Latent
-
-    if isinstance(run.transport, Latent):
-        raise UsageError(
-            f"{run.folder} holds a model in a latent space, whose noise levels are of codes and not of pixels: it cannot keep "
-            "part of an image as it is. Use a model of pixels; `pushforward vary` and `interpolate` take every model."
-        )
-    if not isinstance(run.transport, Flow):
-        raise UsageError(
-            f"{run.folder} holds a one-call model ({run.spec['family']}): it has no noise levels, so it cannot fill or enlarge "
-            "an image. Use a diffusion or flow model; `pushforward vary` and `interpolate` take every model."
-        )
-    _check_images(run)
-
-
-def _check_images(run: Run) -> None:
-    if run.space.kind != "image":
-        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
-
-
-def _small(space: Space, file: str) -> Tensor:
-    """An image file smaller than the model's images by a whole factor, (C, H / f, W / f) in [0, 1]."""
-    import torch
-
-    from pushforward.data.images import read_image
-
-    channels, height, width = space.shape
-    pixels = read_image(Path(file), channels)
-    factor = height // pixels.shape[1]
-    if factor < 2 or (pixels.shape[1] * factor, pixels.shape[2] * factor) != (height, width):
-        sizes = [f"{height // f} x {width // f}" for f in range(2, min(height, width) + 1) if height % f == 0 == width % f]
-        raise UsageError(
-            f"{file} is {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width), and the model makes {height} x {width}; "
-            f"expected an image smaller by a whole factor: {' or '.join(sizes[:4])}."
-        )
-    return torch.from_numpy(pixels).float() / 255
-
-
-def _mask(space: Space, file: str, resize: bool) -> Tensor:
-    return image_of(space, file, resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
-
-
-def _box(space: Space, text: str) -> Tensor:
-    import torch
-
-    height, width = space.shape[1:]
-    try:
-        top, left, bottom, right = (int(word) for word in text.split(","))
-    except ValueError:
-        raise UsageError(f'--box takes four whole numbers, top,left,bottom,right; got "{text}".') from None
-    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-        raise UsageError(
-            f"--box {text} is no part of {height} x {width} pixels (height x width): expected 0 <= top < bottom <= {height} and "
-            f"0 <= left < right <= {width}."
-        )
-    holes = torch.zeros(height, width, dtype=torch.bool)
-    holes[top:bottom, left:right] = True
-    return holes
-
-
-def _draw(edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing) -> dict[str, Any]:
-    """Write the samples of a transport that edits, and what is reported of them."""
-    from pushforward.samples import draw_to
-
-    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
-    return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}

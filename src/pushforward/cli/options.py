@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
 
 __all__ = [
+    "LatentSpace",
     "amounts",
     "check_plugins",
     "device_of",
@@ -100,6 +102,15 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
     return values
 
 
+@dataclass(frozen=True)
+class LatentSpace:
+    """The run in whose latent space a model is trained, where its codes are computed, and the Python files that it needs."""
+
+    run: str
+    device: str = "cpu"
+    plugins: Sequence[str] = ()
+
+
 def recipe_of(
     name: str,
     data: Dataset,
@@ -107,9 +118,7 @@ def recipe_of(
     values: dict[str, Any],
     changes: Changes,
     seed: int,
-    latent: str | None = None,
-    device: str = "cpu",
-    plugins: Sequence[str] = (),
+    latent: LatentSpace | None = None,
 ) -> Any:
     """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
     import dataclasses
@@ -124,8 +133,10 @@ def recipe_of(
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
         once = "" if data.probabilities is None else ", as they were drawn once,"
-        say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
-        made = seeded(lambda: in_latent(function, data, latent, size, device=device, plugins=plugins, **values), seed)
+        say(f"encoding {len(data.train):,} rows{once} with {latent.run} ...")
+        made = seeded(
+            lambda: in_latent(function, data, latent.run, size, device=latent.device, plugins=latent.plugins, **values), seed
+        )
     return dataclasses.replace(made, training=made.training.changed(**changes.of_training()))
 
 

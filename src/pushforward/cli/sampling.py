@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.groups import AS_IT_IS, NEWEST, UNGUIDED, Guiding, Loading, Solving
+from pushforward.cli.groups import AS_IT_IS, NEWEST, UNGUIDED, Guiding, Loading, Placing, Solving
 from pushforward.cli.options import check_plugins, device_of
 from pushforward.cli.terminal import say
 from pushforward.errors import UsageError
@@ -19,8 +19,21 @@ if TYPE_CHECKING:
 
     from pushforward.data import Space
     from pushforward.training import Run
+    from pushforward.transports import Transport
 
-__all__ = ["condition_of", "configured_run", "free_name", "image_of", "loaded_run", "precision_of", "target_of"]
+__all__ = [
+    "asked_condition",
+    "check_images",
+    "condition_of",
+    "configured_run",
+    "draw_edited",
+    "edit_target",
+    "free_name",
+    "image_of",
+    "loaded_run",
+    "precision_of",
+    "target_of",
+]
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
@@ -132,3 +145,33 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
             "Add --resize to scale and crop it."
         )
     return torch.from_numpy(pixels).float() / 255
+
+
+def asked_condition(run: Run, label: str | None, guiding: Guiding, needed: bool = True) -> dict[str, int] | None:
+    """The condition for editing, where guidance needs a label."""
+    if label is None and guiding.scale is not None and needed:
+        raise UsageError("--scale guides towards a label: give --label as well.")
+    return condition_of(run, label)
+
+
+def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:
+    """Where edited images go; no .gif."""
+    if out and Path(out).suffix.lower() == ".gif":
+        raise UsageError("This verb writes .png (a grid), .npz or a folder of PNGs, no .gif; choose another --out.")
+    return target_of(run, out, stem, n, placing.overwrite, placing.zoom)
+
+
+def check_images(run: Run) -> None:
+    """Refuse a model of vectors where image files are given."""
+    if run.space.kind != "image":
+        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+
+
+def draw_edited(
+    edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing
+) -> dict[str, Any]:
+    """Write the samples of a transport that edits, and what is reported of them."""
+    from pushforward.samples import draw_to
+
+    draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
+    return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}

@@ -32,6 +32,7 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.options import (
+    LatentSpace,
     amounts,
     check_plugins,
     device_of,
@@ -159,7 +160,8 @@ def train(
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, plugins)
+    space = None if latent is None else LatentSpace(latent, where, plugins)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, space)
     asked = asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None})
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
