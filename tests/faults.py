@@ -487,6 +487,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('else ("mean", "std")', "else ()", "training"),
     ],
     "training/folders.py": [
+        ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
         ("        if _locked(folder):", "        if False:", "run_folders"),
@@ -578,6 +579,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("list(model.warnings) if isinstance(model, Run) else []", "[]", "training"),
     ],
     "training/run.py": [
+        ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
         ('if needed["sha256"] not in given', "if False", "plugin training"),
         ('"method" if raw else "average"', '"average" if raw else "method"', "training"),
         ("    check_spec(folder, content, found.state)\n", "", "training"),
@@ -608,6 +610,18 @@ FAULTS: dict[str, list[Fault]] = {
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
         ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
+    ],
+    "training/progress.py": [
+        ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
+        ("self._handles[name].update(shown, raw=True)", "pass", "sampling"),
+    ],
+    "recipes/options.py": [
+        ('elif inside and not line.startswith("    "):', "elif False:", "help"),
+        ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
+    ],
+    "cli/recipe_help.py": [
+        ("show_default=default is not None", "show_default=True", "help"),
+        ("sort_key=11 + place", "sort_key=11", "help"),
     ],
     "edits.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
