@@ -21,22 +21,22 @@ import pushforward as pf
 from pushforward.evaluation import Judge
 from pushforward.training.start import seeded
 
-ORIGINAL: dict[str, Any] = {"game": "non_saturating", "penalty": "none", "signs": 0, "waves": 0}
+ORIGINAL: dict[str, Any] = {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0}
 ROWS: dict[str, dict[str, Any]] = {
     "default": {},
-    "default, hinge": {"game": "hinge", "penalty": "r1+r2"},
-    "default, non-saturating": {"game": "non_saturating", "penalty": "r1+r2"},
+    "default, hinge": {"loss": "hinge", "penalty": "r1+r2"},
+    "default, non-saturating": {"loss": "non_saturating", "penalty": "r1+r2"},
     "default, R1 alone": {"penalty": "r1"},
     "default, no penalty": {"penalty": "none"},
     "default, pack 2": {"pack": 2},
-    "default, no signs": {"signs": 0},
-    "default, no waves": {"waves": 0},
+    "default, no signs": {"sign_codes": 0},
+    "default, no waves": {"fourier_features": 0},
     "original": ORIGINAL,
-    "original, relativistic": {**ORIGINAL, "game": "relativistic"},
-    "original, least squares": {**ORIGINAL, "game": "least_squares"},
+    "original, relativistic": {**ORIGINAL, "loss": "relativistic"},
+    "original, least squares": {**ORIGINAL, "loss": "least_squares"},
     "original, R1": {**ORIGINAL, "penalty": "r1"},
     "original, R1 + R2": {**ORIGINAL, "penalty": "r1+r2"},
-    "original, WGAN-GP": {**ORIGINAL, "game": "wasserstein", "penalty": "gradient", "gamma": 10.0},
+    "original, WGAN-GP": {**ORIGINAL, "loss": "wasserstein", "penalty": "gradient", "gamma": 10.0},
     "original, spectral norms": {**ORIGINAL, "spectral": True},
     "original, pack 4": {**ORIGINAL, "pack": 4},
 }
@@ -74,7 +74,7 @@ def rows_of(data: str, names: Sequence[str]) -> list[str]:
 
 def options_of(data: str, name: str) -> dict[str, Any]:
     """What a row changes, as far as it applies to this data."""
-    return {key: value for key, value in ROWS[name].items() if data == "ring" or key != "waves"}
+    return {key: value for key, value in ROWS[name].items() if data == "ring" or key != "fourier_features"}
 
 
 def judge_of(name: str, n: int) -> Judge:

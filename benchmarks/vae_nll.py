@@ -43,7 +43,7 @@ PART = 1_000
 
 def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recipe]:
     """Burda et al.'s networks: 200 tanh twice, a code of 50; or of 100 below and 50 above."""
-    settings: dict[str, Any] = {"network": "textbook", "importance": importance, "doubly": importance > 1}
+    settings: dict[str, Any] = {"network": "textbook", "importance_samples": importance, "dreg": importance > 1}
     if layers == 1:
         return lambda space: pf.recipes.vae(space, latent_size=50, **settings)
     return lambda space: pf.recipes.hvae(space, latent_size=100, upper_size=50, **settings)
@@ -58,7 +58,7 @@ def convolutional(layers: int) -> Callable[[pf.data.Space], pf.Recipe]:
         decoder = Decoder(space.shape, latent=latent, width=16, stem=2)
         if layers == 1:
             return pf.recipes.vae(space, encoder=encoder, decoder=decoder, latent_size=latent)
-        return pf.recipes.hvae(space, encoder=encoder, decoder=decoder, latent_size=latent, upper_size=32, doubly=False)
+        return pf.recipes.hvae(space, encoder=encoder, decoder=decoder, latent_size=latent, upper_size=32, dreg=False)
 
     return recipe
 

@@ -197,23 +197,27 @@ FAULTS: dict[str, list[Fault]] = {
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "gan_networks"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "gan_networks"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "gan_networks"),
-        ("nn.functional.normalize(torch.randn(waves, inputs), dim=1)", "torch.ones(waves, inputs) / inputs**0.5", "gan_networks"),
+        (
+            "nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)",
+            "torch.ones(fourier_features, inputs) / inputs**0.5",
+            "gan_networks",
+        ),
     ],
     "networks/signs.py": [
-        ("x[:, : self.signs] > 0", "x[:, -self.signs :] > 0", "gan_networks"),
-        ("x[:, : self.signs] > 0", "x[:, : self.signs] < 0", "gan_networks"),
+        ("x[:, : self.sign_codes] > 0", "x[:, -self.sign_codes :] > 0", "gan_networks"),
+        ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "gan_networks"),
         ("self.scale * x,", "x,", "gan_networks"),
         ("F.embedding(pattern, self.codes)", "F.embedding(pattern, self.codes.sign())", "gan_networks"),
-        ("if signs > min(latent, MOST)", "if signs > latent + 1", "gan_networks"),
+        ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "gan_networks"),
     ],
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks gan"),
     ],
     "recipes/gan.py": [
-        ("every = 4 if convolutional and", "every = 4 if", "methods"),
-        ("share = every / (every + 1)", "share = 1.0", "methods"),
+        ("penalty_interval = 4 if convolutional and", "penalty_interval = 4 if", "methods"),
+        ("share = penalty_interval / (penalty_interval + 1)", "share = 1.0", "methods"),
         ("(min(10, latent) if vector else 0)", "(10 if vector else 0)", "gan"),
-        ("and not spectral else 0) if waves", "else 0) if waves", "gan"),
+        ("and not spectral else 0", "else 0", "gan"),
         ("beta2_end=beta2_end, ", "", "gan"),
     ],
     "recipes/ddpm.py": [
@@ -278,18 +282,18 @@ FAULTS: dict[str, list[Fault]] = {
     "methods/gan.py": [
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
         ('zip(("r1", "r2"), slope', 'zip(("r2", "r1"), slope', "gan"),
-        ("self._gamma(now) * self.every if", "self._gamma(now) if", "gan"),
-        ("due = now.step % self.every == 0", "due = True", "gan"),
-        ("(lean - self.adapt) * (len(batch.x)", "(self.adapt - lean) * (len(batch.x)", "gan"),
+        ("self._gamma(now) * self.penalty_interval if", "self._gamma(now) if", "gan"),
+        ("due = now.step % self.penalty_interval == 0", "due = True", "gan"),
+        ("(lean - self.ada_target) * (len(batch.x)", "(self.ada_target - lean) * (len(batch.x)", "gan"),
         (
             'strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()',
             'strength = self.augment, now.draws.stream("augment"), self.strength_now',
             "gan",
         ),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
-        ("if OBJECTIVES[self.game].paired else on_real.detach()", "if False else on_real.detach()", "gan"),
+        ("if OBJECTIVES[self.loss].paired else on_real.detach()", "if False else on_real.detach()", "gan"),
         ("self._critic_loss(seen(batch.x), seen(fake.detach())", "self._critic_loss(batch.x, seen(fake.detach())", "gan"),
-        ("return self.pack * max(1, self.deviation)", "return self.pack", "gan"),
+        ("return self.pack * max(1, self.minibatch_std)", "return self.pack", "gan"),
         ("rows.repeat_interleave(self.pack, 0)", "rows", "gan"),
         (
             'yield "generator", self._generator_loss(seen(batch.x), seen(fake)',
@@ -381,9 +385,9 @@ FAULTS: dict[str, list[Fault]] = {
     "methods/quantised.py": [
         ("flat + size * torch.arange", "flat + 0 * torch.arange", "quantised"),
         ("+ self.commitment * apart.mean()", "", "quantised"),
-        ("self.book.follow(h.detach()", "lambda *_: None)(h.detach()", "quantised"),
+        ("self.codebook.follow(h.detach()", "lambda *_: None)(h.detach()", "quantised"),
         ("right=True", "right=False", "quantised"),
-        ("self.network(self.book(z)[0], t", "self.network(z, t", "quantised"),
+        ("self.network(self.codebook(z)[0], t", "self.network(z, t", "quantised"),
     ],
     "networks/quantise.py": [
         ("(place[rows] * places)", "(choice[rows] * places)", "quantised"),
@@ -483,6 +487,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('else ("mean", "std")', "else ()", "training"),
     ],
     "training/folders.py": [
+        ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
         ("        if _locked(folder):", "        if False:", "run_folders"),
@@ -574,6 +579,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("list(model.warnings) if isinstance(model, Run) else []", "[]", "training"),
     ],
     "training/run.py": [
+        ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
         ('if needed["sha256"] not in given', "if False", "plugin training"),
         ('"method" if raw else "average"', '"average" if raw else "method"', "training"),
         ("    check_spec(folder, content, found.state)\n", "", "training"),
@@ -594,12 +600,31 @@ FAULTS: dict[str, list[Fault]] = {
             "cli",
         ),
     ],
-    "cli/sampling.py": [
-        ("steps = flow.steps if solving.steps is None else solving.steps", "steps = flow.steps", "cli"),
-        ("Flow(_guided(flow.denoiser, guiding, loading)", "Flow(flow.denoiser", "cli cli_editing"),
+    "sampling.py": [
+        ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
+        ("Flow(_guided(flow.denoiser, given)", "Flow(flow.denoiser", "sampling cli_editing"),
+        ('"steps" in given and unguided', '"steps" in given', "sampling"),
+        ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
+        ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
     ],
-    "cli/using.py": [
-        ("seed=seed, batch=loading.batch", "seed=0, batch=loading.batch", "cli"),
+    "samples.py": [
+        ("if whole else part", "if part.dim() else part", "sampling"),
+        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
+    ],
+    "training/progress.py": [
+        ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
+        ("self._handles[name].update(shown, raw=True)", "pass", "sampling"),
+    ],
+    "recipes/options.py": [
+        ('elif inside and not line.startswith("    "):', "elif False:", "help"),
+        ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
+    ],
+    "cli/recipe_help.py": [
+        ("show_default=default is not None", "show_default=True", "help"),
+        ("sort_key=11 + place", "sort_key=11", "help"),
+    ],
+    "edits.py": [
+        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "cli/training.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),

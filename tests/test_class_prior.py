@@ -60,7 +60,7 @@ class Spread(nn.Module):
         return torch.cat([x, torch.full_like(x, -6.0)], 1)
 
 
-@pytest.mark.parametrize("options", [{}, {"samples": 4}, {"samples": 4, "doubly": True}])
+@pytest.mark.parametrize("options", [{}, {"samples": 4}, {"samples": 4, "dreg": True}])
 def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(options):
     """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and N(-1.5, 2^2)."""
     torch.manual_seed(0)

@@ -15,6 +15,7 @@ from PIL import Image
 
 import pushforward as pf
 from pushforward.cli import comparing, main
+from pushforward.cli.groups import Budgeting
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
 from pushforward.outputs import write_samples
@@ -170,7 +171,7 @@ def test_bare_call_shows_five_examples(capsys):
 def test_recipe_help_adds_its_settings(capsys):
     code, out, _ = run(capsys, "train", "gan", "--help")
     assert code == 0
-    for option in ("--latent-size", "--game", "--gamma"):
+    for option in ("--latent-size", "--loss", "--gamma"):
         assert option in out
 
 
@@ -535,7 +536,9 @@ def test_compare_gives_recipes_sizes_of_their_own(here, monkeypatch):
     monkeypatch.setattr(comparing, "recipe_of", recipe)
     monkeypatch.setattr(comparing, "train_all", lambda trainers, turns: sys.exit(0))
     with pytest.raises(SystemExit):
-        comparing.compare(("gan", "vae"), data="moons", steps="1", size="base", sizes={"vae": "tiny"}, out="sizes")
+        comparing.compare(
+            ("gan", "vae"), data="moons", budgeting=Budgeting(steps="1"), size="base", sizes={"vae": "tiny"}, out="sizes"
+        )
     assert chosen == {"gan": "base", "vae": "tiny"}
     asked = [json.loads((here / "sizes" / name / "spec.json").read_text())["asked"]["size"] for name in ("gan", "vae")]
     assert asked == ["base", "tiny"]

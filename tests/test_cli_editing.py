@@ -101,19 +101,19 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["interpolate", "flow", "--solver", "ancestral"], 2, "stochastic"),
         (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "no inverse"),
         (["interpolate", "gan", "--from", "a.png", "--to", "large.png"], 2, "--resize"),
-        (["interpolate", "gan", "--way", "straight"], 2, "straight"),
+        (["interpolate", "gan", "--interpolation", "straight"], 2, "straight"),
         (["interpolate", "gan", "--steps", "3"], 2, "one-call"),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
         (["sample", "gan", "--truncation", "0"], 2, "above 0"),
         (["sample", "gan", "--truncation", "0.7", "--steps", "3"], 2, "--steps: gan holds a one-call"),
-        (["project", "flow", "a.png"], 2, "iterative model ("),
-        (["project", "gan", "large.png"], 2, "16 x 16"),
-        (["project", "gan", "none.png"], 3, "no image file none.png"),
-        (["project", "gan", "a.png", "--out", "found.gif"], 2, ".png or .npz"),
-        (["project", "gan", "a.png", "--out", "a.png"], 2, "exists already"),
-        (["project", "gan", "a.png", "--label", "x"], 2, "no class"),
-        (["project", "gan", "a.png", "--starts", "0"], 2, "at least 1"),
-        (["project", "nothing", "a.png"], 4, "no run"),
+        (["invert", "flow", "a.png"], 2, "iterative model ("),
+        (["invert", "gan", "large.png"], 2, "16 x 16"),
+        (["invert", "gan", "none.png"], 3, "no image file none.png"),
+        (["invert", "gan", "a.png", "--out", "found.gif"], 2, ".png or .npz"),
+        (["invert", "gan", "a.png", "--out", "a.png"], 2, "exists already"),
+        (["invert", "gan", "a.png", "--label", "x"], 2, "no class"),
+        (["invert", "gan", "a.png", "--starts", "0"], 2, "at least 1"),
+        (["invert", "nothing", "a.png"], 4, "no run"),
         (["truncation", "flow"], 2, "iterative model ("),
         (["truncation", "gan", "--limits", "1,much"], 2, "--limits takes numbers"),
         (["truncation", "gan", "--limits", "0,1"], 2, "above 0"),
@@ -330,7 +330,7 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
     assert run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0] == 0
     files = ["own/0-3.png", "own/1-3.png"]
-    said = done(capsys, "project", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
+    said = done(capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
     assert [one["file"] for one in said["images"]] == files
     assert all(one["label"] == "3" and one["error"] < one["error_of_random_z"] / 2 for one in said["images"])
     held = np.load("found.npz")
@@ -340,7 +340,7 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     with torch.no_grad():
         made = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
     np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(made)))
-    again = ["project", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
+    again = ["invert", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
     code, out, _ = run(capsys, *again)
     assert code == 0
     assert "best random z" in out
@@ -356,13 +356,13 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
     from pushforward import latents
 
-    monkeypatch.setattr(latents, "project", functools.partial(latents.project, steps=100, starts=2))
+    monkeypatch.setattr(latents, "invert", functools.partial(latents.invert, steps=100, starts=2))
     assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
     frames = {}
     for way in ("spherical", "linear"):
         # without a label, which its encoder would need, the z is searched for
-        words = ["interpolate", "vae", *ends, "--frames", "3", "--way", way, "--out", f"{way}.npz"]
+        words = ["interpolate", "vae", *ends, "--frames", "3", "--interpolation", way, "--out", f"{way}.npz"]
         assert max(done(capsys, *words)["end_errors"]) < 0.05
         frames[way] = np.load(f"{way}.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):

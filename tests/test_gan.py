@@ -101,7 +101,7 @@ def parts(n=64):
 )
 def test_every_game_is_its_papers(name, critic, generator):
     real, fake, *_ = parts()
-    method = game(game=name, gamma=0.0)
+    method = game(loss=name, gamma=0.0)
     found, _ = turns(method, rows())
     torch.testing.assert_close(found["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5)
@@ -119,7 +119,7 @@ def test_every_known_game_is_tested():
 @pytest.mark.parametrize(("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))])
 def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
     real, fake, real_slope, fake_slope = parts()
-    found, notes = turns(game(game="non_saturating", penalty=penalty, gamma=0.8), rows())
+    found, notes = turns(game(loss="non_saturating", penalty=penalty, gamma=0.8), rows())
     wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
     torch.testing.assert_close(found["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
@@ -130,7 +130,7 @@ def test_the_one_centred_penalty_of_a_quadratic_critic():
     moment = now(64)
     u = now(64).draws.stream("between").uniform()[:, None]
     middle = u * rows() + (1 - u) * B * now(64).draws.normal((2,))
-    _, notes = turns(game(game="wasserstein", gamma=10.0), rows(), moment)
+    _, notes = turns(game(loss="wasserstein", gamma=10.0), rows(), moment)
     torch.testing.assert_close(notes["penalty"], 10 * (A * middle.norm(dim=1) - 1).square().mean())
 
 
@@ -166,7 +166,7 @@ def value_without_graph(value, kind):
 
 
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
-    lazy, always, without = game(gamma=0.5, every=4), game(gamma=0.5), game(gamma=0.0)
+    lazy, always, without = game(gamma=0.5, penalty_interval=4), game(gamma=0.5), game(gamma=0.0)
     for step in range(8):
         (found, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
         assert ("penalty" in notes) == (step % 4 == 0)
@@ -193,7 +193,7 @@ def test_packs_are_scored_and_penalised_together():
     torch.testing.assert_close(found["critic"], F.softplus(fake - real).mean() + notes["penalty"])
     with pytest.raises(UsageError, match="multiple of 4"):
         turns(game(pack=4), rows(62))
-    assert game(pack=4, deviation=3).group == 12
+    assert game(pack=4, minibatch_std=3).group == 12
     torch.testing.assert_close(game(pack=4).scores(rows(5)), 4 * A / 2 * rows(5).square().sum(1))
 
 
@@ -290,7 +290,7 @@ def split_turns(method, x):
 def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     """Even where it moves fast: a batch in two parts has the losses of the whole."""
     monkeypatch.setattr("pushforward.methods.gan.ADAPTATION", 200)
-    whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, adapt=-0.5) for _ in range(2))
+    whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2))
     (wanted, _), found = turns(whole, images(128), now(128)), split_turns(split, images(128))
     assert abs(float(whole.strength_now) - 0.4) > 0.1
     for player in wanted:
@@ -301,8 +301,8 @@ def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
 def test_the_strength_moves_with_how_the_critic_leans(name):
     """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or above .8."""
     x = images(128)
-    whole = game(PICTURES, game=name, augment=DiffAugment(), strength=0.4, adapt=0.6)
-    split = game(PICTURES, game=name, augment=DiffAugment(), strength=0.4, adapt=0.6)
+    whole = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
+    split = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
     turns(whole, x, now(128))
     split_turns(split, x)
     torch.testing.assert_close(whole.strength_now, split.strength_now)
@@ -335,12 +335,12 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: game(game="minmax"),
+        lambda: game(loss="minmax"),
         lambda: game(penalty="r3"),
         lambda: game(penalty="r1+r1"),
-        lambda: game(every=0),
+        lambda: game(penalty_interval=0),
         lambda: game(pack=0),
-        lambda: game(deviation=-1),
+        lambda: game(minibatch_std=-1),
         lambda: game(ramp=0),
         lambda: game(augment=DiffAugment()),
         lambda: game(PICTURES, augment=DiffAugment(), strength=1.5),
@@ -359,11 +359,18 @@ def test_a_described_game_is_rebuilt_with_all_its_settings():
     data = space_data((3, 6, 9), labels=False)
     made = pf.recipes.gan(data.space, "tiny").method
     other = pf.GAN(
-        made.generator, made.critic, data.space, latent=made.latent, game="hinge", penalty="r1", every=16, ramp=500,
-        augment=DiffAugment("cutout"), strength=0.2, adapt=0.5,
+        made.generator, made.critic, data.space, latent=made.latent, loss="hinge", penalty="r1", penalty_interval=16, ramp=500,
+        augment=DiffAugment("cutout"), strength=0.2, ada_target=0.5,
     )  # fmt: skip
     found = spec.build(spec.describe(other))
-    assert (found.game, found.penalty, found.every, found.ramp, found.strength, found.adapt) == ("hinge", "r1", 16, 500, 0.2, 0.5)
+    assert (found.loss, found.penalty, found.penalty_interval, found.ramp, found.strength, found.ada_target) == (
+        "hinge",
+        "r1",
+        16,
+        500,
+        0.2,
+        0.5,
+    )
     assert tuple(found.augment.policy) == ("cutout",)
 
 
@@ -373,15 +380,15 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
     assert isinstance(vectors.method.generator, Signs)
     assert isinstance(vectors.method.critic, Fourier)
-    assert (vectors.method.generator.signs, vectors.method.critic.waves) == (10, 32)
+    assert (vectors.method.generator.sign_codes, vectors.method.critic.fourier_features) == (10, 32)
     assert not isinstance(images.method.generator, Signs)
     assert not isinstance(images.method.critic, Fourier)
     held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent_size=5)
-    assert held.method.generator.signs == 5
+    assert held.method.generator.sign_codes == 5
     assert not any(isinstance(part, Fourier) for part in held.method.critic.modules())
     for shape, waves in (((1, 8, 8), 4), ((2,), -3)):
-        with pytest.raises(UsageError, match=r"waves is -3|leave waves out"):
-            pf.recipes.gan(space_data(shape, labels=False).space, waves=waves)
+        with pytest.raises(UsageError, match=r"fourier_features is -3|leave fourier_features out"):
+            pf.recipes.gan(space_data(shape, labels=False).space, fourier_features=waves)
 
 
 def test_the_recipe_hands_its_schedules_on():
@@ -421,9 +428,9 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
 
     def made():
         torch.manual_seed(0)
-        aids = {"pack": 2, "deviation": 2, "spectral": True, "every": 3, "penalty": "r1", "game": "hinge"}
-        aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "signs": 3}
-        recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, adapt=-0.5, **aids)
+        aids = {"pack": 2, "minibatch_std": 2, "spectral": True, "penalty_interval": 3, "penalty": "r1", "loss": "hinge"}
+        aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "sign_codes": 3}
+        recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, ada_target=-0.5, **aids)
         return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate))
 
     whole = prepare(made(), data, steps=8, out=tmp_path / "whole")

@@ -130,7 +130,7 @@ def test_deviation_has_derivatives_at_zero():
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual])
 def test_critics_with_deviation_see_their_group_alone(make):
-    network = awaken(make((2, 6, 9), deviation=3), 0.2).double()
+    network = awaken(make((2, 6, 9), minibatch_std=3), 0.2).double()
     x = torch.randn(8, 2, 6, 9).double()
     moved = x.clone()
     moved[4] += 1.0
@@ -157,7 +157,7 @@ def test_without_deviation_the_residual_critic_is_what_it_was():
     torch.manual_seed(3)
     without = residual((2, 6, 9), classes=CLASSES).state_dict()
     torch.manual_seed(3)
-    with_it = residual((2, 6, 9), classes=CLASSES, deviation=4).state_dict()
+    with_it = residual((2, 6, 9), classes=CLASSES, minibatch_std=4).state_dict()
     assert list(without) == list(with_it)
     changed = [name for name in without if without[name].shape != with_it[name].shape]
     assert changed == ["basis", "leave.weight"]
@@ -390,7 +390,7 @@ def test_what_a_label_adds_is_linear_in_the_features(make):
 @pytest.mark.parametrize(("make", "shape"), CASES)
 def test_gradient_penalty_equals_difference(make, shape, deviation):
     """The derivative of sum |grad score|^2 along a direction of the weights, in training mode."""
-    network = awaken(make(shape, classes=CLASSES, deviation=deviation), 0.05).double()
+    network = awaken(make(shape, classes=CLASSES, minibatch_std=deviation), 0.05).double()
     x, condition = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True), labels(5)
     weights = list(network.parameters())
     direction = [torch.randn_like(weight) for weight in weights]
@@ -483,10 +483,10 @@ def test_parameter_counts_are_as_stated(kind, stated):
     "network",
     [
         TextbookGenerator((2, 3, 5), latent=4, width=6, classes=CLASSES),
-        TextbookCritic((7,), width=6, classes=CLASSES, deviation=2),
+        TextbookCritic((7,), width=6, classes=CLASSES, minibatch_std=2),
         DCGANGenerator((2, 3, 5), latent=4, width=6, classes=CLASSES),
-        DCGANCritic((2, 3, 5), width=6, classes=CLASSES, deviation=2, normalise=False),
-        Critic((2, 3, 5), width=6, blocks=1, deviation=2),
+        DCGANCritic((2, 3, 5), width=6, classes=CLASSES, minibatch_std=2, normalise=False),
+        Critic((2, 3, 5), width=6, blocks=1, minibatch_std=2),
         Spectral(Packed(TextbookCritic(Packed.shape((7,), 2, CLASSES), width=6), 2, CLASSES)),
         Packed(Spectral(DCGANCritic(Packed.shape((2, 3, 5), 2), width=6, normalise=False)), 2),
     ],

@@ -14,7 +14,11 @@ from pushforward.cli.advice import _NAMES, as_options
 ROOT = Path(pushforward.__file__).parent
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name != "cli"]
 OPTION = re.compile(r'(?<![\w"-])--[a-z]')
-COMMANDS = {"evaluation/commands.py": ("commands", "_amount", "_options"), "training/budget.py": ("__str__",)}
+COMMANDS = {
+    "evaluation/commands.py": ("commands", "_amount", "_options"),
+    "training/budget.py": ("__str__",),
+    "sampling.py": ("_tuning",),
+}
 """Functions that write command lines."""
 
 

@@ -65,7 +65,7 @@ def test_relativistic_game_with_penalties_is_the_papers():
 
 def test_the_original_game_is_goodfellows():
     x = torch.randn(64, 2)
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, game="non_saturating", gamma=0.0)
+    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, loss="non_saturating", gamma=0.0)
     (_, critic_loss), (_, generator_loss) = turns(game, x)
     fake = 0.7 * now(64).draws.normal((2,))
     on_real, on_fake = (torch.sigmoid(1.5 * v.square().sum(1) / 2) for v in (x, fake))
@@ -230,7 +230,7 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: pf.GAN(Scale(), Quadratic(), PLANE, game="minmax"),
+        lambda: pf.GAN(Scale(), Quadratic(), PLANE, loss="minmax"),
         lambda: pf.GAN(Scale(), Quadratic(), PLANE, gamma=-1),
         lambda: likelihood_of("laplace", PLANE),
         lambda: likelihood_of("bernoulli", PLANE),
@@ -269,10 +269,12 @@ def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
 
 def test_lazy_penalties_come_with_dcgan_alone():
     space = Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
-    every = {name: pf.recipes.gan(space, "tiny", network=name).method.every for name in ("auto", "dcgan", "residual", "mlp")}
+    every = {
+        name: pf.recipes.gan(space, "tiny", network=name).method.penalty_interval for name in ("auto", "dcgan", "residual", "mlp")
+    }
     assert every == {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}
     flat = (Space(shape=shape, mean=(0.0,), std=(1.0,)) for shape in ((1, 8, 8), (1,)))
-    assert [pf.recipes.gan(one, "tiny").method.every for one in flat] == [1, 1]
+    assert [pf.recipes.gan(one, "tiny").method.penalty_interval for one in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)
     assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])

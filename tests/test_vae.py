@@ -118,7 +118,7 @@ def exact_rows(n):
 
 def gradients(vae, x, samples, doubly, parameters, repeats=400):
     """Gradients of the bound of one row, which stands in every row of a batch, by repeat."""
-    vae.samples, vae.doubly, found = samples, doubly, []
+    vae.samples, vae.dreg, found = samples, doubly, []
     for step in range(repeats):
         ((_, loss),) = list(vae.losses(Batch(x.expand(64, -1)), now(64, step)))
         found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters(vae))]))
@@ -149,7 +149,7 @@ def test_the_doubly_reparameterised_gradient_is_the_same_on_average_for_decoders
 
 def test_the_value_of_the_loss_does_not_depend_on_the_gradient():
     x = exact_rows(9)
-    losses = [float(next(linear_vae(samples=4, doubly=way).losses(Batch(x), now(9)))[1].detach()) for way in (False, True)]
+    losses = [float(next(linear_vae(samples=4, dreg=way).losses(Batch(x), now(9)))[1].detach()) for way in (False, True)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
@@ -200,7 +200,7 @@ def test_samples_of_two_layers_have_the_model_s_moments():
 @pytest.mark.parametrize("doubly", [False, True])
 def test_log_variances_of_two_layers_cannot_run_away(doubly):
     said = {"encoder": -1e4, "upper_encoder": 1e4, "upper_decoder": -1e4}
-    vae = hierarchy(doubly=doubly)
+    vae = hierarchy(dreg=doubly)
     for part, log_variance in said.items():
         getattr(vae, part).log_variance.data.fill_(log_variance)
     ((_, loss),) = list(vae.losses(Batch(exact_rows(64)), now(64)))
@@ -274,7 +274,7 @@ def test_what_is_noted():
 
 
 @pytest.mark.parametrize("make", [linear_vae, lambda **options: hierarchy(**options)])
-@pytest.mark.parametrize("options", [{}, {"samples": 6}, {"doubly": True}, {"samples": 6, "doubly": True, "beta": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"samples": 6}, {"dreg": True}, {"samples": 6, "dreg": True, "beta": 0.5}])
 def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options):
     x, vae, at = exact_rows(20_000), make(**options), now(20_000)
     loss = next(vae.losses(Batch(x), at))[1].detach()
@@ -357,9 +357,9 @@ def test_bad_settings_are_refused(make):
     ("name", "options"),
     [
         ("vae", {"likelihood": "logistic", "network": "convolutional"}),
-        ("vae", {"network": "textbook", "importance": 5, "doubly": True}),
+        ("vae", {"network": "textbook", "importance_samples": 5, "dreg": True}),
         ("vae", {"free_bits": 0.1, "warmup": 0.5}),
-        ("hvae", {"network": "textbook", "importance": 3}),
+        ("hvae", {"network": "textbook", "importance_samples": 3}),
     ],
 )
 def test_each_objective_trains_on_digits_with_labels(name, options, tmp_path):

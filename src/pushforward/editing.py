@@ -41,7 +41,7 @@ def interpolate(
     frames: int,
     condition: Asked = None,
     *,
-    way: str = "spherical",
+    interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
     """Data between two given data: both are encoded, and what lies between their noises is solved back.
@@ -72,7 +72,7 @@ def interpolate(
     given = made.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
     ends = torch.stack([one_row(made, a), one_row(made, b)])
     z = made.encode(ends, _repeated(given, 2))
-    return _along(made, z[:1], z[1:], frames, given, way, batch)
+    return _along(made, z[:1], z[1:], frames, given, interpolation, batch)
 
 
 def interpolate_noise(
@@ -82,10 +82,10 @@ def interpolate_noise(
     frames: int,
     condition: Asked = None,
     *,
-    way: str = "spherical",
+    interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two rows of noise, of any transport: what `pushforward.latents.project` and `Flow.encode` find.
+    """Data between two rows of noise, of any transport: what `pushforward.latents.invert` and `Flow.encode` find.
 
     Args:
         transport: Any; an iterative one under a deterministic solver.
@@ -108,7 +108,7 @@ def interpolate_noise(
         if tuple(z.shape) != tuple(transport.noise_shape):
             raise UsageError(f"The model takes noise of shape {tuple(transport.noise_shape)}; got {tuple(z.shape)}.")
     ends = a[None].to(transport.device), b[None].to(transport.device)
-    return _along(transport, *ends, frames, transport.conditions(1, condition, 0), way, batch)
+    return _along(transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch)
 
 
 def interpolate_seeds(
@@ -118,7 +118,7 @@ def interpolate_seeds(
     frames: int,
     condition: Asked = None,
     *,
-    way: str = "spherical",
+    interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
     """Data between the samples of two seeds, of any transport: a GAN's and a VAE's as well.
@@ -141,7 +141,7 @@ def interpolate_seeds(
     """
     _check_deterministic(transport)
     first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
-    return _along(transport, first, last, frames, transport.conditions(1, condition, a), way, batch)
+    return _along(transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch)
 
 
 def _check_deterministic(transport: Transport) -> None:
@@ -153,13 +153,15 @@ def _check_deterministic(transport: Transport) -> None:
         )
 
 
-def _along(transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, way: str, batch: int) -> Tensor:
-    if way not in WAYS:
-        raise UsageError(f'Unknown way "{way}"; known: {", ".join(WAYS)}.{did_you_mean(way, WAYS)}')
+def _along(
+    transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, interpolation: str, batch: int
+) -> Tensor:
+    if interpolation not in WAYS:
+        raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(WAYS)}.{did_you_mean(interpolation, WAYS)}')
     if frames < 2 or batch < 1:
         raise UsageError(f"An interpolation has at least 2 frames, and a batch at least 1 row; got {frames} and {batch}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=z_a.device)
-    z = WAYS[way](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
+    z = WAYS[interpolation](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
     with torch.no_grad():
         x = torch.cat([transport(part, _repeated(given, len(part))) for part in z.split(batch)])
     if not bool(x.isfinite().all()):
@@ -198,7 +200,7 @@ def iterative(transport: Transport) -> Flow:
     if not isinstance(transport, Flow):
         raise UsageError(
             f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
-            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.latents.project."
+            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.latents.invert."
         )
     return transport
 

@@ -18,7 +18,7 @@ from pushforward.editing import one_row
 from pushforward.errors import Diverged, UsageError
 from pushforward.transports import BATCH, Asked, Flow, Transport, check_transport, inner_of
 
-__all__ = ["Nearby", "Projection", "Truncated", "project", "truncate"]
+__all__ = ["Inversion", "Nearby", "Truncated", "invert", "truncate"]
 
 
 def truncate(z: Tensor, limit: float) -> Tensor:
@@ -97,7 +97,7 @@ class Nearby(Transport):
 
     Args:
         inner: A one-call model: a `Map`, or a `Latent` of one.
-        z: The middle, (*noise_shape), such as a `Projection` holds.
+        z: The middle, (*noise_shape), such as an `Inversion` holds.
         strength: s, in (0, 1]: small is nearly z, 1 a new sample.
 
     Raises:
@@ -128,8 +128,8 @@ class Nearby(Transport):
 
 
 @dataclass(frozen=True)
-class Projection:
-    """What `project` found for n rows of data; all tensors are on the CPU.
+class Inversion:
+    """What `invert` found for n rows of data; all tensors are on the CPU.
 
     Args:
         z: (n, *noise_shape) float32.
@@ -146,7 +146,7 @@ class Projection:
     condition: Condition
 
 
-def project(
+def invert(
     transport: Transport,
     x: Tensor,
     condition: Asked = None,
@@ -158,7 +158,7 @@ def project(
     prior: float = 0.01,
     seed: int = 0,
     batch: int = BATCH,
-) -> Projection:
+) -> Inversion:
     """Find the z whose samples are nearest to given data.
 
     For each row the best few of many random z are improved by Adam on the mean squared difference in model units plus
@@ -248,7 +248,7 @@ class _Search:
         held = made if bounds is None else made.clamp(bounds[0].to(made), bounds[1].to(made))
         return (held - target).square().flatten(1).mean(1)
 
-    def run(self, steps: int, lr: float) -> Projection:
+    def run(self, steps: int, lr: float) -> Inversion:
         """Improve all z, and take the best of each row."""
         z = self.z.clone().requires_grad_(True)
         optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
@@ -269,7 +269,7 @@ class _Search:
             optimizer.step()
         return self._best(best, least, errors, first)
 
-    def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Projection:
+    def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
         if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
             raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
         rows = torch.arange(len(self.target), device=z.device) * self.starts
@@ -278,7 +278,7 @@ class _Search:
         with torch.no_grad():
             x = self.transport.space.to_data(self.transport(z[at], condition))
         held = None if condition is None else {name: part.cpu() for name, part in condition.items()}
-        return Projection(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
+        return Inversion(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
 
 
 def _off_norm(z: Tensor) -> Tensor:
@@ -291,6 +291,6 @@ def _together(conditions: list[Condition]) -> Condition:
     return {name: torch.cat([one[name] for one in held]) for name in held[0]} if held else None
 
 
-def _joined(parts: list[Projection]) -> Projection:
+def _joined(parts: list[Inversion]) -> Inversion:
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
-    return Projection(**joined, condition=_together([part.condition for part in parts]))
+    return Inversion(**joined, condition=_together([part.condition for part in parts]))

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.data.space import Space
 from pushforward.denoiser import Condition, Predictor, check_predictor, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
+from pushforward.notebooks import facts as facts_table
 from pushforward.paths import Coefficients
 from pushforward.precision import call
 from pushforward.solvers import Solver, as_solver, grids
@@ -79,6 +81,21 @@ class Transport(nn.Module, ABC):
     def noise(self, draws: Draws) -> Tensor:
         """What samples start from, one row for each of the draws' rows: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
+
+    def facts(self) -> dict[str, str]:
+        """What it makes and how, in a few words each, for `repr` and notebooks."""
+        shape, classes = "x".join(map(str, self.space.shape)), len(self.space.classes)
+        data = f"{shape} {self.space.kind}s" + (f", {classes} classes" if classes else "")
+        return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
+
+    def __repr__(self) -> str:
+        facts = self.facts()
+        rest = (f"{value} {name}" if name == "parameters" else value for name, value in facts.items())
+        return f"{type(self).__name__}({', '.join(rest)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows below a cell."""
+        return facts_table(type(self).__name__, self.facts())
 
     @property
     def device(self) -> torch.device:
@@ -277,6 +294,18 @@ class Flow(Transport):
             )
         if solver.adaptive and self.steps < 2:
             raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+
+    def facts(self) -> dict[str, str]:
+        """Data, parameters, prediction and path, solver, steps and grid."""
+        arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        grid = self.grid or self.solver.grid
+        where = grid if isinstance(grid, str) else "given times"
+        inner = trained(self.denoiser)
+        model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
+        guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
+        solver = f"{self.steps} steps of {type(self.solver).__name__}({given}) on {where}"
+        return super().facts() | {"model": model + guided, "solver": solver}
 
     @property
     def source(self) -> Source | None:

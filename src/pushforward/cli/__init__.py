@@ -17,12 +17,13 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from pushforward.cli import comparing, editing, latents, listing, neighbours, training, tuning, using
+from pushforward.cli import comparing, editing, latents, listing, neighbours, restoring, training, tuning, using
 from pushforward.cli.advice import as_options
+from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
-__all__ = ["app", "comparing", "editing", "latents", "listing", "main", "neighbours", "training", "tuning", "using"]
+__all__ = ["app", "comparing", "editing", "latents", "listing", "main", "neighbours", "restoring", "training", "tuning", "using"]
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
@@ -72,12 +73,12 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _run(words: list[str]) -> int:
     try:
-        if words:
+        if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
+            print_recipe_help(training.train, words[1])
+        elif words:
             app(words, exit_on_error=False)
         else:
             print(EXAMPLES)
-        if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
-            training.recipe_help(words[1])
         sys.stdout.flush()
         return 0
     except CycloptsError:
@@ -124,7 +125,7 @@ def _explain(error: Exception) -> int:
 
 def _another_checkpoint(error: PushforwardError) -> str:
     """How the running verb takes the checkpoint before a damaged one."""
-    editing_with_it = ("interpolate", "vary", "inpaint", "upscale", "project")
+    editing_with_it = ("interpolate", "vary", "inpaint", "upscale", "invert")
     using_a_run = ("sample", "evaluate", "tune", "nearest", "truncation", *editing_with_it)
     option = {"resume": "--from", **dict.fromkeys(using_a_run, "--checkpoint")}.get(typed[0]) if typed else None
     if not isinstance(error, CheckpointError) or not error.before or option is None:

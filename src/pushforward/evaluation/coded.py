@@ -90,7 +90,7 @@ def _walked(coder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     if len(rows) < 2:
         return {}
     a, b = split.data_units(rows[:2])
-    return {way: data.space.quantise(walk(coder, a, b, STRIP, condition, way=way)) for way in WAYS}
+    return {way: data.space.quantise(walk(coder, a, b, STRIP, condition, interpolation=way)) for way in WAYS}
 
 
 def _moved(coder: Autoencoder, data: Dataset) -> dict[str, Any] | None:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
-from pushforward.denoiser import Condition
+from pushforward.edits import walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.codes import chosen, encoded, reconstructed
-from pushforward.interpolation import WAYS
 from pushforward.transports import Autoencoder
 
 __all__ = ["Map2D", "arithmetic", "code_map", "strip", "walk"]
@@ -31,37 +30,6 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -
     """
     x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes), seed)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
-
-
-def walk(
-    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, way: str = "linear"
-) -> Tensor:
-    """Data on the way between the mean codes of two rows.
-
-    Args:
-        autoencoder: Any.
-        a: Data units, (*shape).
-        b: Data units, (*shape).
-        frames: How many, both ends included; at least 2.
-        condition: None, or one label of one row for all frames.
-        way: "linear" or "spherical" (`pushforward.interpolation`).
-
-    Returns:
-        Data units, float32 (frames, *shape); the ends are the rows' reconstructions.
-
-    Raises:
-        UsageError: For fewer than 2 frames, or an unknown way.
-    """
-    if frames < 2 or way not in WAYS:
-        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {way!r}.")
-    space = autoencoder.space
-    where = autoencoder.device
-    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
-    with torch.no_grad():
-        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
-        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
-        between = WAYS[way](codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share)
-        return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()
 
 
 def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: int = 6, frames: int = 7) -> Tensor:

@@ -42,17 +42,17 @@ class GAN(Method):
             which plays the game on its own.
         space: The data's shape and units.
         latent: Numbers in one row of noise.
-        game: A name of `OBJECTIVES`.
+        loss: A name of `OBJECTIVES`.
         gamma: The weight of the penalties at the start; 0 leaves them out.
         gamma_end: Their weight at the end, on a cosine; None keeps it.
         ramp: Training samples over which gamma moves; None is the whole of training.
         penalty: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the game's own.
-        every: Steps between penalties, which are then so many times as heavy (lazy regularisation).
+        penalty_interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
         pack: Rows that the critic judges together (`pushforward.networks.Packed`).
-        deviation: Scores in whose groups the critic compares rows (minibatch standard deviation); 0 for none.
+        minibatch_std: Scores in whose groups the critic compares rows (minibatch standard deviation); 0 for none.
         augment: Changes that the critic sees on real and generated rows alike; the penalties are on the slope in what it sees.
-        strength: The probability of each change; where ``adapt`` is given, only at the start.
-        adapt: The mean sign of the critic's scores of real rows, or of its gaps where the game is one of pairs, at which the
+        strength: The probability of each change; where ``ada_target`` is given, only at the start.
+        ada_target: The mean sign of the critic's scores of real rows, or of its gaps where the game is one of pairs, at which the
             strength is held by moving it (adaptive augmentation); None keeps the strength.
 
     Raises:
@@ -75,22 +75,22 @@ class GAN(Method):
         space: Space,
         *,
         latent: int = 64,
-        game: str = "relativistic",
+        loss: str = "relativistic",
         gamma: float = 1.0,
         gamma_end: float | None = None,
         ramp: int | None = None,
         penalty: str | None = None,
-        every: int = 1,
+        penalty_interval: int = 1,
         pack: int = 1,
-        deviation: int = 0,
+        minibatch_std: int = 0,
         augment: DiffAugment | None = None,
         strength: float = 1.0,
-        adapt: float | None = None,
+        ada_target: float | None = None,
     ) -> None:
         super().__init__()
-        if game not in OBJECTIVES:
-            raise UsageError(f'Unknown game "{game}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(game, OBJECTIVES)}')
-        self.penalty = OBJECTIVES[game].penalty if penalty is None else penalty
+        if loss not in OBJECTIVES:
+            raise UsageError(f'Unknown loss "{loss}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(loss, OBJECTIVES)}')
+        self.penalty = OBJECTIVES[loss].penalty if penalty is None else penalty
         try:
             self._penalties = penalties_of(self.penalty)
         except ValueError as error:
@@ -102,19 +102,21 @@ class GAN(Method):
                 raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {value}.")
         for name, count in {
             "ramp": 1 if ramp is None else ramp,
-            "every": every,
+            "penalty_interval": penalty_interval,
             "pack": pack,
-            "deviation": deviation + 1,
+            "minibatch_std": minibatch_std + 1,
         }.items():
             if count < 1:
-                raise UsageError(f"{name} must be at least {int(name != 'deviation')}, got {count - (name == 'deviation')}.")
-        if not 0 <= strength <= 1 or not -1 < (0 if adapt is None else adapt) < 1:
-            raise UsageError(f"strength is a probability and adapt a mean of signs; got {strength} and {adapt}.")
+                least = int(name != "minibatch_std")
+                raise UsageError(f"{name} must be at least {least}, got {count - 1 + least}.")
+        if not 0 <= strength <= 1 or not -1 < (0 if ada_target is None else ada_target) < 1:
+            raise UsageError(f"strength is a probability and ada_target a mean of signs; got {strength} and {ada_target}.")
         if augment is not None and space.kind != "image":
             raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
         self.generator, self.critic, self.space, self.augment = generator, critic, space, augment
-        self.latent, self.game, self.gamma, self.gamma_end, self.ramp = latent, game, gamma, gamma_end, ramp
-        self.every, self.pack, self.deviation, self.strength, self.adapt = every, pack, deviation, strength, adapt
+        self.latent, self.loss, self.gamma, self.gamma_end, self.ramp = latent, loss, gamma, gamma_end, ramp
+        self.penalty_interval, self.pack, self.minibatch_std = penalty_interval, pack, minibatch_std
+        self.strength, self.ada_target = strength, ada_target
         self.register_buffer("strength_now", torch.tensor(float(strength)), persistent=augment is not None)
 
     @property
@@ -125,7 +127,7 @@ class GAN(Method):
     @property
     def group(self) -> int:
         """Rows that the critic sees together."""
-        return self.pack * max(1, self.deviation)
+        return self.pack * max(1, self.minibatch_std)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself.
@@ -146,7 +148,7 @@ class GAN(Method):
         """From images to what the critic is shown of them in this step; fresh changes at every call."""
         if self.augment is None:
             return lambda x: x
-        if self.adapt is not None:
+        if self.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
         augment, draws, strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()
         now.notes["strength"] = strength
@@ -167,19 +169,19 @@ class GAN(Method):
         fake = call(self.generator, now.draws.normal((self.latent,)), None, batch.condition)
         loss, lean = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
         yield "critic", loss
-        if self.augment is not None and self.adapt is not None:
-            self.strength_now += (lean - self.adapt) * (len(batch.x) / ADAPTATION)
+        if self.augment is not None and self.ada_target is not None:
+            self.strength_now += (lean - self.ada_target) * (len(batch.x) / ADAPTATION)
         yield "generator", self._generator_loss(seen(batch.x), seen(fake), batch.condition)
 
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
         """The loss, and how the critic leans on real rows: the mean sign of its scores, or of its gaps in a game of pairs."""
-        due = now.step % self.every == 0
-        gamma = self._gamma(now) * self.every if due else 0.0
+        due = now.step % self.penalty_interval == 0
+        gamma = self._gamma(now) * self.penalty_interval if due else 0.0
         zero_centred = gamma > 0 and bool({"r1", "r2"} & set(self._penalties))
         both = torch.cat([real, fake]).requires_grad_(zero_centred)
         scores = self._scores(both, _twice(condition))
         on_real, on_fake = scores.chunk(2)
-        loss = OBJECTIVES[self.game].critic(on_real, on_fake).mean()
+        loss = OBJECTIVES[self.loss].critic(on_real, on_fake).mean()
         penalty = torch.zeros_like(loss)
         if zero_centred:
             halves = dict(zip(("r1", "r2"), slope(scores, both).chunk(2), strict=True))
@@ -191,10 +193,10 @@ class GAN(Method):
         now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
         if due:
             now.notes["penalty"] = penalty.detach()
-        return loss + penalty, (gap if OBJECTIVES[self.game].paired else on_real.detach()).sign().mean()
+        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign().mean()
 
     def _generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        objective, on_fake = OBJECTIVES[self.game], self._scores(fake, condition)
+        objective, on_fake = OBJECTIVES[self.loss], self._scores(fake, condition)
         if not objective.paired:
             return objective.generator(on_fake, on_fake).mean()
         with torch.no_grad():

@@ -104,7 +104,7 @@ class HierarchicalVAE(Method):
         beta: The weight of all that is not log p(x | h).
         warmup: The share of training over which it rises from 0 to beta.
         samples: Codes for each row.
-        doubly: Whether the gradient is the doubly reparameterised one.
+        dreg: Whether the gradient is the doubly reparameterised one.
 
     Raises:
         UsageError: For a value out of range.
@@ -127,7 +127,7 @@ class HierarchicalVAE(Method):
         beta: float = 1.0,
         warmup: float = 0.0,
         samples: int = 1,
-        doubly: bool = False,
+        dreg: bool = False,
     ) -> None:
         super().__init__()
         check_weights(beta, warmup, samples)
@@ -137,7 +137,7 @@ class HierarchicalVAE(Method):
         self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.beta, self.warmup, self.samples, self.doubly = beta, warmup, samples, doubly
+        self.beta, self.warmup, self.samples, self.dreg = beta, warmup, samples, dreg
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -152,8 +152,8 @@ class HierarchicalVAE(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta = warmed(self.beta, self.warmup, now)
-        found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.doubly)
-        bound = importance_bound(found.told + beta * found.ratio, found.codes if self.doubly else None, beta)
+        found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.dreg)
+        bound = importance_bound(found.told + beta * found.ratio, found.codes if self.dreg else None, beta)
         note_bound(now, batch.x, found.told, (self.likelihood, found.decoded), -found.ratio, beta)
         note_code(now, found.mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)

@@ -97,7 +97,7 @@ class PerceptualAutoencoder(Method):
         features: The weight of that distance.
         adversarial: The length of the critic's gradient over that of the others.
         start: The share of training from which the critic counts.
-        divergence: The weight of the KL term, in nats per number of the code.
+        kl_weight: The weight of the KL term, in nats per number of the code.
 
     Raises:
         UsageError: For vectors, or a value out of range.
@@ -123,12 +123,12 @@ class PerceptualAutoencoder(Method):
         features: float = 1.0,
         adversarial: float = 0.5,
         start: float = 0.2,
-        divergence: float = 1e-3,
+        kl_weight: float = 1e-3,
     ) -> None:
         super().__init__()
         if space.kind != "image":
             raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
-        for name, value in {"features": features, "adversarial": adversarial, "divergence": divergence}.items():
+        for name, value in {"features": features, "adversarial": adversarial, "kl_weight": kl_weight}.items():
             if not 0 <= value < math.inf:
                 raise UsageError(f"{name} is a weight, 0 or more and finite; got {value}.")
         if not 0 <= start <= 1:
@@ -136,7 +136,7 @@ class PerceptualAutoencoder(Method):
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent = tuple(int(side) for side in latent)
         self.looking, self.features, self.adversarial = looking, features, adversarial
-        self.start, self.divergence = start, divergence
+        self.start, self.kl_weight = start, kl_weight
         view = (self.latent[0], *(1,) * (len(self.latent) - 1))
         self.register_buffer("code_mean", torch.zeros(view))
         self.register_buffer("code_square", torch.ones(view))
@@ -158,7 +158,7 @@ class PerceptualAutoencoder(Method):
         note_code(now, mean)
         value, slope = self._slope(batch.x, made.detach(), now)
         toward = (made * slope).flatten(1).sum(1).mean()
-        yield "autoencoder", value + toward - toward.detach() + self.divergence * divergence.mean()
+        yield "autoencoder", value + toward - toward.detach() + self.kl_weight * divergence.mean()
 
     def _critic_loss(self, x: Tensor, made: Tensor, now: Now) -> Tensor:
         on_real, on_made = call(self.critic, torch.cat([x, made]), None, None).chunk(2)

@@ -39,16 +39,16 @@ class Snapped(nn.Module):
 
     Args:
         network: ``network(q, None, condition) -> x``.
-        book: The quantiser.
+        codebook: The quantiser.
     """
 
-    def __init__(self, network: nn.Module, book: nn.Module) -> None:
+    def __init__(self, network: nn.Module, codebook: nn.Module) -> None:
         super().__init__()
-        self.network, self.book = network, book
+        self.network, self.codebook = network, codebook
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """``network(quantised z)``."""
-        return self.network(self.book(z)[0], t, condition)
+        return self.network(self.codebook(z)[0], t, condition)
 
 
 class Drawn(nn.Module):
@@ -58,15 +58,15 @@ class Drawn(nn.Module):
 
     Args:
         network: ``network(q, None, condition) -> x``.
-        book: The quantiser.
+        codebook: The quantiser.
         use: How often each code occurs at each place, (*places, size), not negative.
     """
 
     use: Tensor
 
-    def __init__(self, network: nn.Module, book: Any, use: Tensor) -> None:
+    def __init__(self, network: nn.Module, codebook: Any, use: Tensor) -> None:
         super().__init__()
-        self.network, self.book = network, book
+        self.network, self.codebook = network, codebook
         self.register_buffer("use", use)
 
     def codes(self, z: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Drawn(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """``network(vectors of the codes)``."""
-        return self.network(self.book.look_up(self.codes(z)).to(z), t, condition)
+        return self.network(self.codebook.look_up(self.codes(z)).to(z), t, condition)
 
 
 class QuantisedAutoencoder(Method):
@@ -92,9 +92,9 @@ class QuantisedAutoencoder(Method):
     codes go together.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, book.dim, *places)``.
+        encoder: ``encoder(x, None, condition) -> (n, codebook.dim, *places)``.
         decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
-        book: A quantiser: ``book(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        codebook: A quantiser: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
         space: The data's shape and units.
         places: The shape of the map of codes, such as (7, 7).
         likelihood: How data lies around the decoder's output; the default is `Gaussian`.
@@ -113,7 +113,7 @@ class QuantisedAutoencoder(Method):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        book: Any,
+        codebook: Any,
         space: Space,
         *,
         places: Sequence[int],
@@ -124,10 +124,10 @@ class QuantisedAutoencoder(Method):
         if not 0 <= commitment < math.inf:
             raise UsageError(f"commitment is a weight, 0 or more and finite; got {commitment}.")
         self.encoder, self.decoder, self.space = encoder, decoder, space
-        self.book = book
+        self.codebook = codebook
         self.places, self.commitment = tuple(int(side) for side in places), commitment
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        size = int(book.size)
+        size = int(codebook.size)
         self.register_buffer("use", torch.full((*self.places, size), 1 / size))
 
     @property
@@ -138,32 +138,32 @@ class QuantisedAutoencoder(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """One turn; the book follows after it."""
         h = call(self.encoder, batch.x, None, batch.condition)
-        quantised, index = self.book(h)
+        quantised, index = self.codebook(h)
         decoded = call(self.decoder, quantised, None, batch.condition)
         told = self.likelihood.log_prob(batch.x, decoded)
         apart = (h - quantised.detach()).square().flatten(1).mean(1)
         with torch.no_grad():
-            often = torch.bincount(index.flatten(), minlength=self.book.size) / index.numel()
+            often = torch.bincount(index.flatten(), minlength=self.codebook.size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
-            now.notes["book"] = often.new_tensor(min(self.book.size, index.numel()))
+            now.notes["book"] = often.new_tensor(min(self.codebook.size, index.numel()))
             now.notes["log_likelihood"] = told.detach().mean()
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
         yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
-        if isinstance(self.book, Following):
+        if isinstance(self.codebook, Following):
             restart = now.draws.stream("restart")
-            self.book.follow(h.detach(), index, restart.uniform(), restart.uniform())
-        self.use.lerp_(_shares(index, self.book.size), 1 - MEMORY)
+            self.codebook.follow(h.detach(), index, restart.uniform(), restart.uniform())
+        self.use.lerp_(_shares(index, self.codebook.size), 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""
         return Autoencoder(
-            Certain(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.book), self.space
+            Certain(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
         )
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn place by place."""
-        return Map(Drawn(mean_of(self.decoder, self.likelihood), self.book, self.use), self.space, self.places)
+        return Map(Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use), self.space, self.places)
 
 
 def _shares(index: Tensor, size: int) -> Tensor:

@@ -69,7 +69,7 @@ class VAE(Method):
         warmup: The share of training over which the weight rises from 0 to beta.
         free_bits: Nats that each number of the code may carry at no cost (`above_free_bits`).
         samples: Codes for each row, for the importance-weighted bound.
-        doubly: Whether its gradient is the doubly reparameterised one (with one code: "sticking the landing").
+        dreg: Whether its gradient is the doubly reparameterised one (with one code: "sticking the landing").
 
     Raises:
         UsageError: For a value out of range, or settings that exclude each other.
@@ -92,20 +92,20 @@ class VAE(Method):
         warmup: float = 0.0,
         free_bits: float = 0.0,
         samples: int = 1,
-        doubly: bool = False,
+        dreg: bool = False,
     ) -> None:
         super().__init__()
         check_weights(beta, warmup, samples)
         if not 0 <= free_bits < math.inf:
             raise UsageError(f"free_bits must be 0 or more and finite, got {free_bits}.")
-        if (samples > 1 or doubly) and (free_bits or beta == 0):
+        if (samples > 1 or dreg) and (free_bits or beta == 0):
             raise UsageError(
                 "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."
             )
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.beta, self.warmup, self.free_bits, self.samples, self.doubly = beta, warmup, free_bits, samples, doubly
+        self.beta, self.warmup, self.free_bits, self.samples, self.dreg = beta, warmup, free_bits, samples, dreg
         self.classes = classes
         self.prior = ClassPrior(classes, self.code) if classes and beta else None
 
@@ -144,10 +144,10 @@ class VAE(Method):
         beta = warmed(self.beta, self.warmup, now)
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)
-        if self.samples > 1 or self.doubly:
-            drawn = self._weights(batch.x, (mean, log_variance), self.samples, now.draws, batch.condition, self.doubly)
+        if self.samples > 1 or self.dreg:
+            drawn = self._weights(batch.x, (mean, log_variance), self.samples, now.draws, batch.condition, self.dreg)
             told, ratio, z, decoded = drawn
-            bound = importance_bound(told + beta * ratio, [z] if self.doubly else None, beta)
+            bound = importance_bound(told + beta * ratio, [z] if self.dreg else None, beta)
         else:
             z = mean if self.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
             decoded = call(self.code_decoder, z, None, batch.condition)

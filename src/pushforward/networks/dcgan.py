@@ -158,7 +158,7 @@ class DCGANCritic(nn.Module):
         shape: (channels, height, width) of one image.
         width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
         classes: Number of classes; 0 for none.
-        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
         normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
             of one sample's score, and beside `Spectral`, whose bound it breaks.
 
@@ -171,15 +171,15 @@ class DCGANCritic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int = 64, classes: int = 0, deviation: int = 0, normalise: bool = True
+        self, shape: Sequence[int], *, width: int = 64, classes: int = 0, minibatch_std: int = 0, normalise: bool = True
     ) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes, deviation=deviation)
+        count(classes=classes, minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width = width
         self.classes = classes
-        self.deviation = deviation
+        self.minibatch_std = minibatch_std
         self.normalise = normalise
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number)
@@ -188,12 +188,12 @@ class DCGANCritic(nn.Module):
         self.enter = nn.Conv2d(self.shape[0], channels[0], 4, stride=2, padding=1)
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not normalise) for a, b in pairwise(channels)])
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) if normalise else nn.Identity() for w in channels[1:]])
-        self.leave = ProjectionHead((channels[-1] + (1 if deviation else 0)) * area, classes)
+        self.leave = ProjectionHead((channels[-1] + (1 if minibatch_std else 0)) * area, classes)
         start(self)
 
     @classmethod
     def sized(
-        cls, size: str, *, shape: Sequence[int], classes: int = 0, deviation: int = 0, normalise: bool = True
+        cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0, normalise: bool = True
     ) -> DCGANCritic:
         """Build one of three sizes.
 
@@ -201,7 +201,7 @@ class DCGANCritic(nn.Module):
             size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             classes: Number of classes; 0 for none.
-            deviation: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
             normalise: Whether there is batch normalisation.
 
         Returns:
@@ -211,7 +211,7 @@ class DCGANCritic(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width = width_of(size, shape)
-        return cls(shape, width=width, classes=classes, deviation=deviation, normalise=normalise)
+        return cls(shape, width=width, classes=classes, minibatch_std=minibatch_std, normalise=normalise)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -232,8 +232,8 @@ class DCGANCritic(nn.Module):
         h = F.leaky_relu(self.enter(padded), SLOPE)
         for shrink, norm in zip(self.shrink, self.norms, strict=True):
             h = F.leaky_relu(norm(shrink(h)), SLOPE)
-        if self.deviation:
-            h = minibatch_deviation(h, self.deviation)
+        if self.minibatch_std:
+            h = minibatch_deviation(h, self.minibatch_std)
         return self.leave(h.flatten(1), t, condition).to(x.dtype)
 
 

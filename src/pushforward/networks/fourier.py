@@ -23,7 +23,7 @@ class Fourier(nn.Module):
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
         inputs: Length of x.
-        waves: Number of directions; each has its own frequency and gives a sine and a cosine.
+        fourier_features: Number of directions; each has its own frequency and gives a sine and a cosine.
         low: The lowest frequency, in radians per model unit.
         high: The highest; those between are spaced geometrically.
 
@@ -37,14 +37,17 @@ class Fourier(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, network: nn.Module, inputs: int, waves: int = 32, *, low: float = 1.0, high: float = 60.0) -> None:
+    def __init__(
+        self, network: nn.Module, inputs: int, fourier_features: int = 32, *, low: float = 1.0, high: float = 60.0
+    ) -> None:
         super().__init__()
-        positive(inputs=inputs, waves=waves)
+        positive(inputs=inputs, fourier_features=fourier_features)
         if not 0 < low <= high < math.inf:
             raise UsageError(f"Frequencies rise from low to high, both above 0 and finite; got {low} and {high}.")
-        self.network, self.inputs, self.waves, self.low, self.high = network, inputs, waves, low, high
-        directions = nn.functional.normalize(torch.randn(waves, inputs), dim=1)
-        self.register_buffer("frequencies", directions * torch.logspace(math.log10(low), math.log10(high), waves)[:, None])
+        self.network, self.inputs, self.fourier_features, self.low, self.high = network, inputs, fourier_features, low, high
+        directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
+        frequencies = torch.logspace(math.log10(low), math.log10(high), fourier_features)
+        self.register_buffer("frequencies", directions * frequencies[:, None])
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """``network`` on x and its waves.

@@ -31,7 +31,7 @@ class MLP(nn.Module):
         times: Number of times per row; 0 for none.
         zero_output: Whether the network gives zero at the start. None: yes with time (denoisers), no without
             (a generator or critic must not start at zero).
-        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 for none.
         activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
             a critic costs less with it.
 
@@ -49,17 +49,17 @@ class MLP(nn.Module):
         classes: int = 0,
         times: int = 1,
         zero_output: bool | None = None,
-        deviation: int = 0,
+        minibatch_std: int = 0,
         activation: str = "silu",
     ) -> None:
         super().__init__()
         positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
-        count(deviation=deviation)
+        count(minibatch_std=minibatch_std)
         if activation not in ACTIVATIONS:
             hint = did_you_mean(activation, ACTIVATIONS)
             raise UsageError(f'Unknown activation "{activation}"; choose {" or ".join(ACTIVATIONS)}.{hint}')
         self.activation = activation
-        self.deviation = deviation
+        self.minibatch_std = minibatch_std
         self.inputs = inputs
         self.outputs = outputs
         self.width = width
@@ -72,7 +72,7 @@ class MLP(nn.Module):
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
         self.enter = nn.Linear(inputs, width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
-        self.leave = nn.Linear(width + (1 if deviation else 0), outputs)
+        self.leave = nn.Linear(width + (1 if minibatch_std else 0), outputs)
         if self.zero_output:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
@@ -87,7 +87,7 @@ class MLP(nn.Module):
         times: int = 1,
         outputs: int | None = None,
         zero_output: bool | None = None,
-        deviation: int = 0,
+        minibatch_std: int = 0,
         activation: str = "silu",
     ) -> MLP:
         """Build one of three sizes.
@@ -100,7 +100,7 @@ class MLP(nn.Module):
             times: Number of times per row; 0 for none.
             outputs: Length of the result; None for d.
             zero_output: See the class.
-            deviation: See the class.
+            minibatch_std: See the class.
             activation: See the class.
 
         Returns:
@@ -127,7 +127,7 @@ class MLP(nn.Module):
             classes=classes,
             times=times,
             zero_output=zero_output,
-            deviation=deviation,
+            minibatch_std=minibatch_std,
             activation=activation,
         )
 
@@ -153,8 +153,8 @@ class MLP(nn.Module):
         for layer, film in zip(self.hidden, films, strict=True):
             h = h + layer(act(modulate(h, film)))
         h = act(h)
-        if self.deviation:
-            h = minibatch_deviation(h, self.deviation)
+        if self.minibatch_std:
+            h = minibatch_deviation(h, self.minibatch_std)
         return self.leave(h).to(x.dtype)
 
 

@@ -117,7 +117,7 @@ class ProjectedCritic(nn.Module):
     The frozen network knows what photographs are made of, so that few images teach the critics much, and the random mixing
     keeps them from looking at a few of its features alone. Only the critics learn; they are normalised spectrally. `GAN`
     takes the mean of its loss over the four scores: the mean of the four critics' losses, not the loss of their mean. It was
-    published with game="hinge" and penalty="none"; penalties on the slope, which are meant for one score, do not fit it.
+    published with loss="hinge" and penalty="none"; penalties on the slope, which are meant for one score, do not fit it.
 
     The frozen network is neither among the parameters nor in checkpoints and averages: one copy in a process serves all. It
     keeps the precision of x under autocast too, which makes its backward pass slower on a processor.

@@ -297,7 +297,7 @@ class Critic(nn.Module):
         blocks: Residual blocks per level.
         classes: Number of classes; 0 for none.
         stem: Pixels per side of the patches that the first layer folds into channels.
-        deviation: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -308,17 +308,17 @@ class Critic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1, deviation: int = 0
+        self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1, minibatch_std: int = 0
     ) -> None:
         super().__init__()
         positive(width=width, blocks=blocks, stem=stem)
-        count(classes=classes, deviation=deviation)
+        count(classes=classes, minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width = width
         self.blocks = blocks
         self.classes = classes
         self.stem = stem
-        self.deviation = deviation
+        self.minibatch_std = minibatch_std
         sizes = grids(*self.shape[1:], stem)
         channels = widths(width, len(sizes))
         total = blocks * len(channels)
@@ -329,20 +329,20 @@ class Critic(nn.Module):
         )
         self.resample = nn.ModuleList([Resample(halving(h), halving(w)) for h, w in sizes[:-1]])
         area = sizes[-1][0] * sizes[-1][1]
-        features = channels[-1] + (1 if deviation else 0)
+        features = channels[-1] + (1 if minibatch_std else 0)
         self.basis = nn.Parameter(torch.randn(features, *sizes[-1]) / math.sqrt(area))
         self.conditioning = Conditioning(channels[-1], classes=classes, times=0)
         self.leave = linear(features, channels[-1] if classes else 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, deviation: int = 0) -> Critic:
+    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0) -> Critic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             classes: Number of classes; 0 for none.
-            deviation: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
 
         Returns:
             The network.
@@ -351,7 +351,7 @@ class Critic(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem, deviation=deviation)
+        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -374,8 +374,8 @@ class Critic(nn.Module):
             if index:
                 h = self.change[index - 1](self.resample[index - 1](h))
             h = level(h)
-        if self.deviation:
-            h = minibatch_deviation(h, self.deviation)
+        if self.minibatch_std:
+            h = minibatch_deviation(h, self.minibatch_std)
         # A depthwise convolution whose kernel is the whole grid. Products and sums keep float32 under autocast, where
         # a linear layer would round the score to three digits.
         features = (h * self.basis).sum(dim=(2, 3))

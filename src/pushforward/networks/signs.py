@@ -31,7 +31,7 @@ class Signs(nn.Module):
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         latent: Length of z.
-        signs: How many of its numbers show their signs, at most ``latent`` and 16.
+        sign_codes: How many of its numbers show their signs, at most ``latent`` and 16.
         scale: What z is multiplied by; 1 shows it as it is.
 
     Raises:
@@ -45,16 +45,16 @@ class Signs(nn.Module):
 
     powers: Tensor
 
-    def __init__(self, network: nn.Module, latent: int, signs: int, scale: float = 0.3) -> None:
+    def __init__(self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3) -> None:
         super().__init__()
-        positive(latent=latent, signs=signs)
-        if signs > min(latent, MOST):
-            raise UsageError(f"z has {latent} numbers and cannot show {signs} signs; expected at most {min(latent, MOST)}.")
+        positive(latent=latent, sign_codes=sign_codes)
+        if sign_codes > min(latent, MOST):
+            raise UsageError(f"z has {latent} numbers and cannot show {sign_codes} signs; expected at most {min(latent, MOST)}.")
         if not 0 < scale < math.inf:
             raise UsageError(f"scale is {scale}; expected a number above 0.")
-        self.network, self.latent, self.signs, self.scale = network, latent, signs, scale
-        self.register_buffer("powers", 2 ** torch.arange(signs), persistent=False)
-        patterns = torch.arange(2**signs)[:, None].bitwise_and(self.powers) > 0
+        self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
+        self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
+        patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
@@ -65,5 +65,5 @@ class Signs(nn.Module):
             t: None: a generator knows no time.
             condition: As the network takes it.
         """
-        pattern = ((x[:, : self.signs] > 0) * self.powers).sum(1)
+        pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
         return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)

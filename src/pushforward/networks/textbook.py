@@ -110,7 +110,7 @@ class TextbookCritic(nn.Module):
         shape: Shape of one row: (d,), or (channels, height, width) of one image.
         width: Hidden units.
         classes: Number of classes; 0 for none.
-        deviation: Rows in a group whose deviation joins the hidden units (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the hidden units (`minibatch_deviation`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -119,26 +119,26 @@ class TextbookCritic(nn.Module):
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int = 256, classes: int = 0, deviation: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], *, width: int = 256, classes: int = 0, minibatch_std: int = 0) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes, deviation=deviation)
+        count(classes=classes, minibatch_std=minibatch_std)
         self.shape = row_shape(shape)
         self.width = width
         self.classes = classes
-        self.deviation = deviation
+        self.minibatch_std = minibatch_std
         self.enter = nn.Linear(math.prod(self.shape), width)
-        self.leave = ProjectionHead(width + (1 if deviation else 0), classes)
+        self.leave = ProjectionHead(width + (1 if minibatch_std else 0), classes)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, deviation: int = 0) -> TextbookCritic:
+    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0) -> TextbookCritic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
             shape: Shape of one row.
             classes: Number of classes; 0 for none.
-            deviation: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
 
         Returns:
             The network.
@@ -146,7 +146,7 @@ class TextbookCritic(nn.Module):
         Raises:
             UsageError: No such size, or ``shape`` is neither a vector nor an image.
         """
-        return cls(shape, width=size_choice(size, WIDTHS), classes=classes, deviation=deviation)
+        return cls(shape, width=size_choice(size, WIDTHS), classes=classes, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -164,6 +164,6 @@ class TextbookCritic(nn.Module):
         """
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
-        if self.deviation:
-            h = minibatch_deviation(h, self.deviation)
+        if self.minibatch_std:
+            h = minibatch_deviation(h, self.minibatch_std)
         return self.leave(h, t, condition).to(x.dtype)

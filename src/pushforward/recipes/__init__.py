@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pushforward import spec
 from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.recipes.options import Option, options_of
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
 
 if TYPE_CHECKING:
@@ -142,7 +143,6 @@ def _is_recipe(value: Any, module: str) -> bool:
     return returns is Recipe or (isinstance(returns, str) and returns.split(".")[-1] == "Recipe")
 
 
-def settings(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
-    """The settings of a recipe that the command line can give, by name: its keyword-only parameters of plain types."""
-    parameters = inspect.signature(recipe).parameters.values()
-    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and "Module" not in str(p.annotation).split("|")[0]}
+def settings(recipe: RecipeFunction) -> dict[str, Option]:
+    """The options of a recipe that the command line can give, by name; see `pushforward.recipes.options`."""
+    return options_of(recipe)

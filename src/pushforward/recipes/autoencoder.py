@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFe
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, check_size, precision
 from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["autoencoder"]
@@ -24,14 +26,14 @@ def autoencoder(
     space: Space,
     size: str = "small",
     *,
-    factor: int | None = None,
-    channels: int | None = None,
-    critic: str = "patch",
-    compare: str = "critic",
-    features: float = 1.0,
-    adversarial: float = 0.1,
-    start: float = 0.5,
-    divergence: float = 1e-3,
+    factor: Annotated[int | None, NETWORK] = None,
+    channels: Annotated[int | None, NETWORK] = None,
+    critic: Annotated[str, NETWORK] = "patch",
+    perceptual_loss: Annotated[str, LOSS] = "critic",
+    features: Annotated[float, LOSS] = 1.0,
+    adversarial: Annotated[float, LOSS] = 0.1,
+    start: Annotated[float, SCHEDULE] = 0.5,
+    kl_weight: Annotated[float, REGULARISATION] = 1e-3,
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 
@@ -45,31 +47,35 @@ def autoencoder(
         channels: Numbers at each place of the map; the default is 4, or 8 where the factor is 8, and never more than make the
             code half as large as the image.
         critic: patch, or one of the recipe gan's for images: dcgan, residual, textbook, projected.
-        compare: Where reconstructions are compared beside pixels: in features of the critic of patches (critic), pretrained (of
-            EfficientNet-Lite0, with the extra projected), or none.
-        features: The weight of that comparison.
-        adversarial: The strength of the critic, over that of the other terms; 0 leaves it out.
-        start: The share of training from which it counts.
-        divergence: The weight of the KL term, in nats per number of the code.
+        perceptual_loss: Features in which reconstructions are compared beside pixels: those of the critic of patches (critic), of
+            EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
+        features: The weight of the perceptual loss.
+        adversarial: The weight of the critic relative to the other terms; 0 for none.
+        start: The share of training from which the critic counts.
+        kl_weight: The weight of the KL term, in nats per number of the code.
 
     References:
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
     """
     if space.kind != "image":
         raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
-    if compare not in FEATURES:
-        raise UsageError(f'Unknown comparison "{compare}"; choose {", ".join(FEATURES)}.')
-    if compare == "pretrained" and space.low is None:
-        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `compare=critic`.")
+    if perceptual_loss not in FEATURES:
+        raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
+    if perceptual_loss == "pretrained" and space.low is None:
+        raise UsageError("Pretrained features are of images; codes of a latent space are none. Take `perceptual_loss=critic`.")
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
     channels = min(8 if factor == 8 else 4, most) if channels is None else channels
     latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
     judge = _critic(plain, size, critic)
-    if compare == "critic" and features and critic != "patch":
-        raise UsageError(f"The critic {critic} has no features to compare in: choose `compare=none` or `compare=pretrained`.")
-    looking = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if compare == "pretrained" else None
+    if perceptual_loss == "critic" and features and critic != "patch":
+        raise UsageError(
+            f"The critic {critic} has no features to compare in: choose `perceptual_loss=none` or `perceptual_loss=pretrained`."
+        )
+    looking = (
+        PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None
+    )
     method = PerceptualAutoencoder(
         Compressor.sized(check_size(size), shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
@@ -77,10 +83,10 @@ def autoencoder(
         plain,
         latent=latent,
         looking=looking,
-        features=0.0 if compare == "none" else features,
+        features=0.0 if perceptual_loss == "none" else features,
         adversarial=adversarial,
         start=start,
-        divergence=divergence,
+        kl_weight=kl_weight,
     )
     return Recipe(method, _training(space), "autoencoder", "autoencoder")
 

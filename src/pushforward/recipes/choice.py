@@ -106,9 +106,10 @@ def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: in
     return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
 
 
-def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], deviation: int = 0) -> nn.Module:
+def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
     """A game's perceptron. Its critic is told how steep it may be, which a piecewise linear one answers at less cost."""
-    about: dict[str, Any] = {"times": 0, "deviation": deviation, "activation": "leaky_relu", "classes": len(space.classes)}
+    about: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "classes": len(space.classes)}
+    about["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
     if space.kind == "vector" and longest <= width:
@@ -153,7 +154,7 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
     return kinds[chosen].sized(check_size(size), shape=space.shape, classes=len(space.classes))  # type: ignore[attr-defined]
 
 
-def generator(space: Space, size: str, latent: int, kind: str = "auto", signs: int = 0) -> nn.Module:
+def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
     """A network from noise to data.
 
     Args:
@@ -161,14 +162,14 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", signs: i
         size: "tiny", "small" or "base".
         latent: Numbers in one row of noise.
         kind: A name of `PAIRS`, or "auto".
-        signs: How many of them show their signs as well (`pushforward.networks.Signs`).
+        sign_codes: How many of them show their signs as well (`pushforward.networks.Signs`).
     """
-    inputs, chosen = latent + signs, _pair(space, kind)
+    inputs, chosen = latent + sign_codes, _pair(space, kind)
     if chosen == "mlp":
         made = _player(space, size, inputs, space.shape)
     else:
         made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, classes=len(space.classes))
-    return Signs(made, latent, signs) if signs else made
+    return Signs(made, latent, sign_codes) if sign_codes else made
 
 
 def critic(
@@ -177,8 +178,8 @@ def critic(
     kind: str = "auto",
     *,
     pack: int = 1,
-    deviation: int = 0,
-    waves: int = 0,
+    minibatch_std: int = 0,
+    fourier_features: int = 0,
     spectral: bool = False,
     normalise: bool = False,
 ) -> nn.Module:
@@ -189,34 +190,34 @@ def critic(
         size: "tiny", "small" or "base".
         kind: A name of `PAIRS`, or "auto".
         pack: Rows that are judged together.
-        deviation: Scores in whose groups rows are compared; 0 for none.
-        waves: Waves of the vector that it is shown (`pushforward.networks.Fourier`); 0 for none.
+        minibatch_std: Scores in whose groups rows are compared; 0 for none.
+        fourier_features: Waves of the vector that it is shown (`pushforward.networks.Fourier`); 0 for none.
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, classes = _pair(space, kind), len(space.classes)
-    count(waves=waves)
-    if waves and (chosen != "mlp" or space.kind != "vector"):
-        raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave waves out.")
+    count(fourier_features=fourier_features)
+    if fourier_features and (chosen != "mlp" or space.kind != "vector"):
+        raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
-        return _projected(space, size, pack, deviation)
+        return _projected(space, size, pack, minibatch_std)
     if pack > 1:
         shape = Packed.shape(space.shape, pack, classes)
         space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     if chosen == "mlp":
-        made = _player(space, size, space.size + 2 * waves, (), deviation)
-        made = Fourier(made, space.size, waves) if waves else made
+        made = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
+        made = Fourier(made, space.size, fourier_features) if fourier_features else made
     else:
         own = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {"shape": space.shape, "classes": len(space.classes), "deviation": deviation, **own}
+        kinds = {"shape": space.shape, "classes": len(space.classes), "minibatch_std": minibatch_std, **own}
         made = PAIRS[chosen][1].sized(check_size(size), **kinds)
     made = Packed(made, pack, classes) if pack > 1 else made
     return Spectral(made) if spectral else made
 
 
-def _projected(space: Space, size: str, pack: int, deviation: int) -> nn.Module:
-    if pack > 1 or deviation:
-        raise UsageError("A projected critic judges one row at a time; leave pack and deviation out.")
+def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
+    if pack > 1 or minibatch_std:
+        raise UsageError("A projected critic judges one row at a time; leave pack and minibatch_std out.")
     if space.low is None:
         raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -9,6 +11,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training
+from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
 from pushforward.times import Levels, Stratified
@@ -20,9 +23,9 @@ def ddpm(
     space: Space,
     size: str = "small",
     *,
-    network: str | nn.Module = "auto",
-    levels: int = 1000,
-    preconditioned: bool = True,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    levels: Annotated[int, PATH] = 1000,
+    preconditioned: Annotated[bool, NETWORK] = True,
 ) -> Recipe:
     """DDPM as published: linear betas, integer times, noise prediction; 25 DPM-Solver++(2M) steps by default.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -9,6 +11,7 @@ from pushforward.denoiser import Denoiser
 from pushforward.methods import Denoising
 from pushforward.paths import VE
 from pushforward.recipes.choice import denoising_network, denoising_training
+from pushforward.recipes.options import NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import Heun
 from pushforward.times import EDMWeight, LogNormal, Stratified
@@ -21,7 +24,7 @@ draws: after minutes of training the network is arbitrary there, and a sample ca
 noise to one part in 800 of its standard deviation."""
 
 
-def edm(space: Space, size: str = "small", *, network: str | nn.Module = "auto") -> Recipe:
+def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
     With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. The

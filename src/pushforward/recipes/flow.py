@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.couplings import Independent, OptimalTransport, Source
@@ -11,6 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Denoising
 from pushforward.paths import Linear
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
+from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
 from pushforward.times import LogitNormal, Stratified, Uniform
@@ -22,10 +25,10 @@ def flow(
     space: Space,
     size: str = "small",
     *,
-    network: str | nn.Module = "auto",
-    coupling: str = "independent",
-    reuse: int = 1,
-    source: str | Source | None = None,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    coupling: Annotated[str, PATH] = "independent",
+    reuse: Annotated[int, PATH] = 1,
+    source: Annotated[str | Source | None, PATH] = None,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 

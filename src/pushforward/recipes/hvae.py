@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -11,6 +13,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import code_length, perceptron
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
+from pushforward.recipes.options import LOSS, NETWORK, SCHEDULE
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
@@ -23,14 +26,14 @@ def hvae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    network: str = "auto",
-    latent_size: int | None = None,
-    upper_size: int | None = None,
-    likelihood: str = "auto",
-    beta: float = 1.0,
-    warmup: float = 0.0,
-    importance: int = 1,
-    doubly: bool = True,
+    network: Annotated[str, NETWORK] = "auto",
+    latent_size: Annotated[int | None, NETWORK] = None,
+    upper_size: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    beta: Annotated[float, LOSS] = 1.0,
+    warmup: Annotated[float, SCHEDULE] = 0.0,
+    importance_samples: Annotated[int, LOSS] = 1,
+    dreg: Annotated[bool, LOSS] = True,
 ) -> Recipe:
     """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
 
@@ -44,9 +47,9 @@ def hvae(
         upper_size: Numbers in the upper code; the default is half as many.
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli or logistic.
         beta: The weight of the prior's and the posterior's terms.
-        warmup: The share of training over which it rises from 0.
-        importance: Codes for each row.
-        doubly: Whether the gradient is the doubly reparameterised one.
+        warmup: The share of training over which beta rises from 0.
+        importance_samples: Codes for each example.
+        dreg: Whether the gradient is the doubly reparameterised one (DReG).
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
@@ -66,7 +69,7 @@ def hvae(
         likelihood=told,
         beta=beta,
         warmup=warmup,
-        samples=importance,
-        doubly=doubly,
+        samples=importance_samples,
+        dreg=dreg,
     )
     return Recipe(method, coding_training(space, network), "hvae", "VAE")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -10,6 +12,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
+from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 
 __all__ = ["coding_training", "vae"]
@@ -21,14 +24,14 @@ def vae(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    network: str = "auto",
-    latent_size: int | None = None,
-    likelihood: str = "auto",
-    beta: float = 1.0,
-    warmup: float = 0.0,
-    free_bits: float = 0.0,
-    importance: int = 1,
-    doubly: bool = False,
+    network: Annotated[str, NETWORK] = "auto",
+    latent_size: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    beta: Annotated[float, LOSS] = 1.0,
+    warmup: Annotated[float, SCHEDULE] = 0.0,
+    free_bits: Annotated[float, REGULARISATION] = 0.0,
+    importance_samples: Annotated[int, LOSS] = 1,
+    dreg: Annotated[bool, LOSS] = False,
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 
@@ -46,10 +49,10 @@ def vae(
         likelihood: auto (Bernoulli for zeros and ones, else Gaussian), gaussian, bernoulli, or logistic (a mixture of logistics
             over the 256 levels of images).
         beta: The weight of the KL term; 0 is the plain autoencoder.
-        warmup: The share of training over which that weight rises from 0.
+        warmup: The share of training over which beta rises from 0.
         free_bits: Nats that each number of the code may carry at no cost, against codes that carry nothing.
-        importance: Codes for each row; with several, the importance-weighted bound.
-        doubly: Whether its gradient is the doubly reparameterised one, which stays sharp with many codes.
+        importance_samples: Codes for each example; with several, the loss is the importance-weighted bound.
+        dreg: Whether the bound's gradient is the doubly reparameterised one (DReG), which stays sharp with many codes.
 
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
@@ -66,8 +69,8 @@ def vae(
         beta=beta,
         warmup=warmup,
         free_bits=free_bits,
-        samples=importance,
-        doubly=doubly,
+        samples=importance_samples,
+        dreg=dreg,
     )
     return Recipe(method, coding_training(space, network), "vae", "VAE")
 

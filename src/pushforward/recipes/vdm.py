@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import PARTS
 from pushforward.paths import Linear
 from pushforward.recipes.choice import denoising_network, denoising_training
+from pushforward.recipes.options import NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
 from pushforward.times import Flat, LogSNR, Stratified
@@ -20,7 +22,7 @@ from pushforward.times import Flat, LogSNR, Stratified
 __all__ = ["vdm"]
 
 
-def vdm(space: Space, size: str = "small", *, network: str | nn.Module = "auto") -> Recipe:
+def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 
     Noise levels are uniform in log-SNR and the error is that of the noise, which makes the loss the ELBO up to a factor. Images

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import nn
 
 from pushforward.data import Space
@@ -11,6 +13,7 @@ from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import Codebook, Compressor, Expander, Reshaped, Rounding
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import check_size, flat, perceptron
+from pushforward.recipes.options import LOSS, NETWORK
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.vae import coding_training
 
@@ -26,19 +29,19 @@ def vqvae(
     space: Space,
     size: str = "small",
     *,
-    book: str = "vq",
-    codes: int = 256,
-    dim: int = 8,
-    factor: int | None = None,
-    likelihood: str = "auto",
-    commitment: float = 0.25,
+    codebook: Annotated[str, NETWORK] = "vq",
+    codes: Annotated[int, NETWORK] = 256,
+    dim: Annotated[int, NETWORK] = 8,
+    factor: Annotated[int | None, NETWORK] = None,
+    likelihood: Annotated[str, LOSS] = "auto",
+    commitment: Annotated[float, LOSS] = 0.25,
 ) -> Recipe:
     """An autoencoder with a finite book of codes, learned (vq) or by rounding (fsq); one network call per sample.
 
     Args:
         space: The data's shape, units and classes.
         size: The networks' size: tiny, small or base.
-        book: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
+        codebook: vq (learned vectors that follow the data) or fsq (finite scalar quantisation: rounding).
         codes: How many codes there are; for fsq 64, 256, 512, 1024 or 4096, about.
         dim: Numbers of a learned vector; fsq has its own.
         factor: Pixels of the image for one code, along a side: 2, 4 or 8; the default is 2 below 32 pixels, else 4. Vectors
@@ -49,7 +52,7 @@ def vqvae(
     References:
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
-    made = _book(book, codes, dim)
+    made = _book(codebook, codes, dim)
     told, classes = likelihood_of(likelihood, space), len(space.classes)
     if flat(space):
         if factor is not None:
@@ -75,7 +78,7 @@ def _book(kind: str, codes: int, dim: int) -> Codebook | Rounding:
     if kind == "vq":
         return Codebook(codes, dim)
     if kind != "fsq":
-        raise UsageError(f'Unknown book "{kind}"; choose vq or fsq.')
+        raise UsageError(f'Unknown codebook "{kind}"; choose vq or fsq.')
     if codes not in LEVELS:
         raise UsageError(f"Rounding makes about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
     return Rounding(LEVELS[codes])

@@ -76,15 +76,24 @@ class Claim:
         folder: The folder.
         lock: Its lock; see `hold`.
         parents: The folders above it that were made for it, the nearest first.
+        replaced: Where the earlier run of this name waits until the new one is set up.
     """
 
     folder: Path
     lock: BaseFileLock | None
     parents: tuple[Path, ...]
+    replaced: Path | None = None
+
+    def settle(self) -> None:
+        """Remove the earlier run, after the new one was set up."""
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove what was made, for a training that could not be set up."""
+        """Remove what was made, for a training that could not be set up; an earlier run takes its place again."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.replaced is not None:
+            self.replaced.rename(self.folder)
         with contextlib.suppress(OSError):  # another run has come into one of them
             for parent in self.parents:
                 parent.rmdir()
@@ -92,12 +101,36 @@ class Claim:
             self.lock.release()
 
 
-def claim(wanted: str | Path | None, data: str, recipe: str) -> Claim:
-    """Make a new run's folder and lock it; see `new_folder` and `hold`."""
+def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Claim:
+    """Make a new run's folder and lock it; see `new_folder` and `hold`.
+
+    Args:
+        wanted: The folder; None for a free one.
+        data: The data's name.
+        recipe: The recipe's name.
+        overwrite: Whether a run that is in ``wanted`` gives way.
+
+    Raises:
+        UsageError: If ``wanted`` exists and does not give way.
+        CheckpointError: If a training is writing to it, or the disk refuses.
+    """
+    replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
     above = free_folder(wanted, data, recipe).parents
     missing = tuple(parent for parent in above if not parent.exists())
     folder = new_folder(wanted, data, recipe)
-    return Claim(folder, hold(folder), missing)
+    return Claim(folder, hold(folder), missing, replaced)
+
+
+def _moved_aside(folder: Path) -> Path | None:
+    """Where the run in a folder waits to be replaced; None where there is no run."""
+    if not (folder / "spec.json").is_file():
+        return None
+    if _locked(folder):
+        raise _busy(folder)
+    aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
+    with checkpoints._disk(folder):
+        folder.rename(aside)
+    return aside
 
 
 def hold(folder: Path) -> BaseFileLock | None:
@@ -144,7 +177,8 @@ def _taken(folder: Path) -> UsageError | CheckpointError:
         if not _young(folder) or time.monotonic() > ends:
             break
         time.sleep(0.02)
-    advice = f", or go on with it: pushforward resume {folder}" if (folder / "spec.json").is_file() else "."
+    run = (folder / "spec.json").is_file()
+    advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
     return UsageError(f"{folder} exists already. Choose another `out`{advice}")
 
 

@@ -1,13 +1,20 @@
-"""What a person sees while a model trains: a bar on a terminal, else one plain line now and then; always on stderr."""
+"""What a person sees while a model trains: a bar on a terminal or below a notebook's cell, else one plain line now and then.
+
+Lines and terminal bars go to stderr.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from abc import ABC, abstractmethod
+from html import escape
 from typing import Any
 
-__all__ = ["Progress", "Silent", "Watcher", "duration"]
+from pushforward.errors import UsageError
+from pushforward.notebooks import display, in_notebook
+
+__all__ = ["Progress", "Silent", "Watcher", "duration", "watcher_of"]
 
 
 def duration(seconds: float) -> str:
@@ -57,16 +64,35 @@ class Silent(Watcher):
         """Nothing."""
 
 
+def watcher_of(progress: Watcher | bool | None) -> Watcher:
+    """The watcher that an argument ``progress`` stands for.
+
+    Args:
+        progress: A watcher; True for `Progress`, False for `Silent`; None for `Progress` where a person looks on, that is on a
+            terminal or in a notebook, and `Silent` elsewhere.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    if isinstance(progress, Watcher):
+        return progress
+    if progress is not None and not isinstance(progress, bool):
+        raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
+    shown = sys.stderr.isatty() or in_notebook() if progress is None else progress
+    return Progress() if shown else Silent()
+
+
 class Progress(Watcher):
     """Lines of name, share done, time left, samples per second and losses.
 
     Args:
-        interval: Seconds between plain lines where stderr is no terminal.
+        interval: Seconds between plain lines where there is neither a terminal nor a notebook.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
-        self._terminal = sys.stderr.isatty()
+        self._terminal, self._notebook = sys.stderr.isatty(), in_notebook()
+        self._handles: dict[str, Any] = {}
         self._last = time.monotonic()
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
@@ -77,11 +103,13 @@ class Progress(Watcher):
         """Show where training stands, if it is time to."""
         self._seen[name] = clock, samples, losses
         now = time.monotonic()
-        if now - self._last < (0.2 if self._terminal else self.interval):
+        if now - self._last < (0.2 if self._terminal or self._notebook else self.interval):
             return
         self._last = now
         line = self._line(name, clock, samples, losses)
-        if self._terminal:
+        if self._notebook:
+            self._cell(name, clock.progress, line)
+        elif self._terminal:
             self._bar(name, clock.progress, line)
         else:
             print(f"{name}  {100 * clock.progress:3.0f} %  {line}", file=sys.stderr, flush=True)
@@ -98,6 +126,18 @@ class Progress(Watcher):
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""
         self._measured[name] = words
+
+    def _cell(self, name: str, share: float, line: str) -> None:
+        """Show a bar below the running cell, or move the one that is there."""
+        bar = f"<progress value='{share:.4f}' max='1'></progress>"
+        shown = {
+            "text/plain": f"{name}  {100 * share:3.0f} %  {line}",
+            "text/html": f"{escape(name)} {bar} {escape(line)}",
+        }
+        if name in self._handles:
+            self._handles[name].update(shown, raw=True)
+        else:
+            self._handles[name] = display(shown, raw=True)
 
     def _bar(self, name: str, share: float, line: str) -> None:
         from rich.console import Console
@@ -121,11 +161,17 @@ class Progress(Watcher):
         """Print one event."""
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False)
+        elif self._notebook:
+            print(line, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""
+        for name in self._handles:
+            clock, samples, losses = self._seen[name]
+            self._cell(name, clock.progress, self._line(name, clock, samples, losses))
+        self._handles = {}
         if self._bars is not None:
             for name in self._tasks:
                 clock, samples, losses = self._seen[name]

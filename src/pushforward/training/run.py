@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from dataclasses import asdict
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -23,17 +24,20 @@ from pushforward.data.seen import Seen
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
+from pushforward.notebooks import facts
 from pushforward.recipes import Recipe, Training
+from pushforward.samples import Samples
+from pushforward.sampling import Sampling, configure, given_options
 from pushforward.solvers import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.generators import seeded
-from pushforward.training.lineage import read_seen
+from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
 from pushforward.transports import BATCH, Asked, Transport, inner_of
 
-__all__ = ["Run", "load", "machine"]
+__all__ = ["Run", "checkpoint_in", "load", "machine"]
 
 FORMAT = 1
 
@@ -53,6 +57,7 @@ class Run:
         self, folder: Path, content: dict[str, Any], method: Method, state: dict[str, Any], warnings: Sequence[str] = ()
     ) -> None:
         self.folder, self.spec, self.method, self.state, self.warnings = folder, content, method, state, tuple(warnings)
+        self._guides: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,11 +93,59 @@ class Run:
         Raises:
             CheckpointError: If the folder's record of them is damaged.
         """
-        return read_seen(self.folder, self.spec)
+        seen = read_seen(self.folder, self.spec)
+        for folder in self._guides:
+            seen = seen.joined_by(str(folder), seen_by(folder))
+        return seen
 
-    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> torch.Tensor:
-        """New samples of its transport; see `pushforward.Transport.sample`."""
-        return self.transport.sample(n, condition, seed=seed, batch=batch)
+    def sample(
+        self, n: int = 64, condition: Asked = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
+    ) -> Samples:
+        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+
+        Args:
+            n: How many.
+            condition: For example ``{"label": 3}`` or ``{"label": "cat"}``, or n labels in a list or tensor; None draws labels
+                with the training data's frequencies where the model was trained with labels.
+            seed: The seed of the first sample, any whole number.
+            batch: Rows computed at a time.
+            options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
+
+        Returns:
+            float32, (n, *shape): images in [0, 1], vectors in the data's own units; ``show()`` and ``to_pil()`` draw them.
+
+        Raises:
+            UsageError: For numbers, conditions or options that the model cannot take.
+            Diverged: If a sample is not finite.
+        """
+        transport = self.configured(**options).transport
+        return Samples.of(transport.sample(n, condition, seed=seed, batch=batch), self.space)
+
+    def configured(self, **options: Unpack[Sampling]) -> Run:
+        """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
+
+        Args:
+            options: See `pushforward.sampling.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
+
+        Raises:
+            UsageError: For an option that this kind of model does not have, or a value out of range.
+            CheckpointError: If ``weaker`` is no run.
+        """
+        given = given_options(options)
+        if not given:
+            return self
+        run = copy.copy(self)
+        for name in ("transport", "seen"):
+            run.__dict__.pop(name, None)
+        weaker = given.get("weaker")
+        if isinstance(weaker, (str, Path)):
+            folder, checkpoint = checkpoint_in(weaker)
+            weaker = load(folder, checkpoint=checkpoint, device=self.transport.device)
+        if isinstance(weaker, Run):
+            run._guides = (*self._guides, weaker.folder)
+            given["weaker"] = weaker.denoiser
+        run.transport = configure(self.transport, grids=self.learned_grid, name=str(self.folder), **given)
+        return run
 
     def losses(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``: step, samples, seconds and the loss of each player.
@@ -145,6 +198,21 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows below a cell."""
+        data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
+        trained = {"step": f"{self.state['step']:,}", "samples": f"{self.state['samples']:,}"}
+        seconds = {"seconds": f"{self.state['seconds']:.1f}"}
+        about = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained, **seconds}
+        return facts(f"Run {self.folder}", about | {"sampler": repr(self.transport)})
+
+
+def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
+    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
+    text = str(text)
+    folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return folder, checkpoint or None
 
 
 def machine() -> dict[str, Any]:

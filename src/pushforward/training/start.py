@@ -26,7 +26,7 @@ from pushforward.training.given import Given, check_budget, check_size, folder_o
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import earlier_split, seen_by
 from pushforward.training.parts import adopt
-from pushforward.training.progress import Watcher
+from pushforward.training.progress import Watcher, watcher_of
 from pushforward.training.run import (
     Run,
     budget_of,
@@ -121,6 +121,7 @@ def prepare(
     size: str = "small",
     plugins: Sequence[str | Path] = (),
     asked: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
@@ -142,12 +143,13 @@ def prepare(
     options |= {"init_step": init_step, "from_seed": from_seed}
     options["device"] = device_named(options.get("device", "cpu"))
     options["augment"] = names_of(options.get("augment", ()))
-    claimed = claim(out, rows.name, made.name)
+    claimed = claim(out, rows.name, made.name, overwrite=overwrite)
     try:
         trainer = Trainer(made, rows, budget, out=claimed.folder, lock=claimed.lock, **options)
     except BaseException:
         claimed.discard()
         raise
+    claimed.settle()
     _mark(trainer)
     return trainer
 
@@ -164,7 +166,8 @@ def fit(
     device: torch.device | str = "cpu",
     augment: str | Sequence[str] = (),
     checkpoint_every: int | None = None,
-    progress: Watcher | None = None,
+    progress: Watcher | bool | None = None,
+    overwrite: bool = False,
     init: str | Path | None = None,
     size: str | None = None,
     plugins: Sequence[str | Path] = (),
@@ -187,7 +190,9 @@ def fit(
         augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
-        progress: A `Progress` to show it on the terminal; the default is silent.
+        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook. A `Progress`,
+            or a `Watcher` of one's own, is used unchanged.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. What is no run is never replaced.
         init: A run of the same method, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files that the recipe came from.
@@ -217,9 +222,18 @@ def fit(
         device=device,
         augment=augment,
         checkpoint_every=checkpoint_every,
-        progress=progress,
+        progress=watcher_of(progress),
+        overwrite=overwrite,
     )
-    trainer.advance()
+    return _trained(trainer)
+
+
+def _trained(trainer: Trainer) -> Run:
+    """Train to the end of the budget; progress is closed however training ends."""
+    try:
+        trainer.advance()
+    finally:
+        trainer.progress.close()
     return finished(trainer)
 
 
@@ -253,7 +267,7 @@ def reopen(
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
-    progress: Watcher | None = None,
+    progress: Watcher | bool | None = None,
 ) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     folder, plugins = folder_of(folder), list(plugins)
@@ -277,7 +291,7 @@ def reopen(
             device=device_named(device),
             augment=content["augment"],
             checkpoint_every=content["checkpoint_every"],
-            progress=progress,
+            progress=watcher_of(progress),
             content=content,
             lock=lock,
         )
@@ -369,7 +383,7 @@ def resume(
     plugins: Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
-    progress: Watcher | None = None,
+    progress: Watcher | bool | None = None,
 ) -> Run:
     """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
 
@@ -385,7 +399,7 @@ def resume(
         plugins: Python files that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu", "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
-        progress: A `Progress` to show it on the terminal.
+        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
 
     Returns:
         The run; a finished one is returned as it is.
@@ -406,5 +420,4 @@ def resume(
         device=device,
         progress=progress,
     )
-    trainer.advance()
-    return finished(trainer)
+    return _trained(trainer)

@@ -1,0 +1,233 @@
+"""Options that several verbs share, as typed groups; each group is a panel of a verb's help."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+__all__ = [
+    "ALL_DATA",
+    "AS_IT_IS",
+    "BUDGET",
+    "COMPUTE",
+    "DATA",
+    "EVALUATION",
+    "INSPECT",
+    "MODEL",
+    "NEWEST",
+    "NO_BUDGET",
+    "NO_CHANGES",
+    "OUTPUT",
+    "PLACED",
+    "SAMPLES",
+    "SOLVER",
+    "TRAIN",
+    "TRAINING",
+    "UNGUIDED",
+    "USE",
+    "Budgeting",
+    "Changes",
+    "Conditioned",
+    "Device",
+    "Flag",
+    "Guiding",
+    "Header",
+    "Image",
+    "Json",
+    "Label",
+    "Loading",
+    "N",
+    "Placing",
+    "Plugins",
+    "Precision",
+    "Reading",
+    "Resize",
+    "RunFolder",
+    "Seed",
+    "Solving",
+]
+
+TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
+"""The groups of verbs."""
+MODEL = Group("Model", sort_key=10)
+DATA = Group("Data", sort_key=20)
+BUDGET = Group("Budget", sort_key=30)
+TRAINING = Group("Training", sort_key=40)
+SAMPLES = Group("Samples", sort_key=50)
+SOLVER = Group("Solver", sort_key=60)
+GUIDANCE = Group("Guidance", sort_key=70)
+EVALUATION = Group("Evaluation", sort_key=75)
+OUTPUT = Group("Output", sort_key=80)
+COMPUTE = Group("Weights and device", sort_key=90)
+
+Header = Literal["yes", "no"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Plugins = Annotated[
+    tuple[str, ...],
+    Parameter(name="--plugin", group=COMPUTE, negative_iterable=(), consume_multiple=False, show_default=False),
+]
+RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
+Conditioned = Annotated[
+    Literal["label", "none"] | None,
+    Parameter(group=DATA, help="Train with labels (default where there are labels) or without."),
+]
+Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
+Device = Annotated[str, Parameter(group=COMPUTE, help="auto, cpu, cuda or cuda:1.")]
+Json = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, help="Print the result as JSON.")]
+N = Annotated[int, Parameter(group=SAMPLES, help="Number of samples.")]
+Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
+Label = Annotated[str | None, Parameter(group=SAMPLES)]
+Resize = Annotated[
+    bool,
+    Parameter(
+        group=MODEL,
+        negative=(),
+        show_default=False,
+        help="Scale and crop images of another size than the model's.",
+    ),
+]
+
+
+@Parameter(name="*", group=BUDGET)
+@dataclass(frozen=True)
+class Budgeting:
+    """When training ends; at most one of the three.
+
+    Args:
+        steps: Budget in steps, in all: 5000, 20k or 2M.
+        budget: Budget in seconds of training, in all: 60s, 10m or 1.5h.
+        samples: Budget in training samples, in all: 5000, 20k or 2M.
+    """
+
+    steps: str | None = None
+    budget: str | None = None
+    samples: str | None = None
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True)
+class Reading:
+    """How a data source is read.
+
+    Args:
+        target: The .csv column that becomes the label.
+        header: Whether the first line of a .csv holds column names; default: decided from its content.
+        resize: Make images this wide and high.
+        limit: Use at most this many training examples.
+        download: Fetch a named data set that is not there yet.
+    """
+
+    target: str | None = None
+    header: Header | None = None
+    resize: int | None = None
+    limit: int | None = None
+    download: Flag = False
+
+
+@Parameter(name="*", group=TRAINING)
+@dataclass(frozen=True)
+class Changes:
+    """Changes to how a recipe trains; None leaves the recipe's value.
+
+    Args:
+        batch: Samples per step.
+        accumulate: Parts into which a batch is split to save memory.
+        lr: Learning rate.
+        ema: Half-life of the averaged weights, in samples.
+        precision: Precision of the network calls.
+        augment: flip, shift, dequantise, or several: flip,shift.
+    """
+
+    batch: int | None = None
+    accumulate: int | None = None
+    lr: float | None = None
+    ema: float | None = None
+    precision: Precision | None = None
+    augment: Annotated[str, Parameter(show_default=False)] = ""
+
+    def of_training(self) -> dict[str, Any]:
+        """The settings of `pushforward.Training` that were given."""
+        given = {name: value for name, value in asdict(self).items() if name != "augment"}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@Parameter(name="*", group=SOLVER)
+@dataclass(frozen=True)
+class Solving:
+    """How z becomes a sample: the solver of an iterative model, the truncation of a one-call one. None leaves it unchanged.
+
+    Args:
+        steps: Solver steps of an iterative model.
+        solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
+        grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`).
+        truncation: Largest size of any number of a one-call model's z, such as 1.5; see `pushforward truncation`.
+    """
+
+    steps: int | None = None
+    solver: str | None = None
+    grid: str | None = None
+    truncation: float | None = None
+
+
+@Parameter(name="*", group=GUIDANCE)
+@dataclass(frozen=True)
+class Guiding:
+    """How an iterative model is guided; None is not at all.
+
+    Args:
+        scale: Guidance scale: 1 is the conditional model, larger is closer to the label and less varied.
+        interval: Noise levels sigma/alpha between which guidance acts, such as 0.2:5; default everywhere.
+        weaker: A run that autoguidance leads away from, such as runs/earlier or runs/earlier@step_000500.
+        weaker_scale: Scale of autoguidance: 1 is not at all; default 2.
+        threshold: Quantile of pixels by which predicted images are kept in range, such as 0.995.
+    """
+
+    scale: float | None = None
+    interval: str | None = None
+    weaker: str | None = None
+    weaker_scale: float | None = None
+    threshold: float | None = None
+
+
+@Parameter(name="*", group=COMPUTE)
+@dataclass(frozen=True)
+class Loading:
+    """Which weights of a run are used, and how they are computed with.
+
+    Args:
+        raw: Use the last weights in place of their average.
+        checkpoint: A checkpoint's name; default the newest.
+        plugin: The Python file that the run was trained with.
+        batch: Samples computed at a time.
+        device: auto, cpu, cuda or cuda:1.
+        precision: Precision of the network calls.
+    """
+
+    raw: Flag = False
+    checkpoint: str | None = None
+    plugin: Plugins = ()
+    batch: int = 256
+    device: str = "auto"
+    precision: Precision = "float32"
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True)
+class Placing:
+    """How a result is written.
+
+    Args:
+        zoom: Enlarge every pixel of a picture this many times; default: small images of a grid to about 64 pixels. A single
+            image and the files of a folder keep their size.
+        overwrite: Replace what is there.
+    """
+
+    zoom: int | None = None
+    overwrite: Flag = False
+
+
+NO_BUDGET, ALL_DATA, NO_CHANGES = Budgeting(), Reading(), Changes()
+AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()

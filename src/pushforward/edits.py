@@ -1,0 +1,153 @@
+"""Edits of given data with a model of any kind, by the means that its kind has.
+
+An iterative model encodes data into noise (`pushforward.editing`). An autoencoder encodes it into a latent. For any other
+one-call model the z of the nearest sample is searched for (`pushforward.latents`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pushforward import editing, latents
+from pushforward.denoiser import Condition
+from pushforward.errors import UsageError
+from pushforward.interpolation import WAYS
+from pushforward.transports import BATCH, Asked, Autoencoder, Flow, Transport, inner_of
+
+__all__ = ["between", "edited_condition", "variations", "walk"]
+
+Events = Callable[[str], None]
+"""What is called with one line for each event of a long search."""
+
+
+def _silent(line: str) -> None:
+    return None
+
+
+def between(
+    transport: Transport,
+    ends: tuple[Tensor, Tensor],
+    frames: int,
+    condition: dict[str, int] | None = None,
+    *,
+    autoencoder: Autoencoder | None = None,
+    interpolation: str = "spherical",
+    batch: int = BATCH,
+    events: Events = _silent,
+) -> Tensor:
+    """Data between two given examples.
+
+    Args:
+        transport: A model of any kind; an iterative one under a deterministic solver.
+        ends: The first and the last example, data units, (*shape).
+        frames: How many, both ends included; at least 2.
+        condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
+        autoencoder: The model's encoder and decoder, where it has them.
+        way: "spherical" or "linear" (`pushforward.interpolation`).
+        batch: Rows computed at a time.
+        events: Called with one line for each event of a search.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a stochastic solver, or a label where the autoencoder receives none.
+    """
+    a, b = ends
+    if isinstance(inner_of(transport), Flow):
+        return editing.interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
+    if autoencoder is not None and (condition is not None or not autoencoder.space.classes):
+        if condition is not None and not autoencoder.space.classes:
+            raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
+        given = None if condition is None else {name: torch.tensor([value]) for name, value in condition.items()}
+        return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
+    first, condition = _nearest(transport, a, condition, batch, events)
+    last, condition = _nearest(transport, b, condition, batch, events)
+    return editing.interpolate_noise(
+        transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch
+    )
+
+
+def variations(
+    transport: Transport,
+    x: Tensor,
+    strength: float,
+    condition: dict[str, int] | None = None,
+    *,
+    batch: int = BATCH,
+    events: Events = _silent,
+) -> tuple[Transport, Asked]:
+    """The sampler of variations of a given example, and the condition to sample it under.
+
+    Args:
+        transport: A model of any kind.
+        x: The example, data units, (*shape).
+        strength: In (0, 1]: small is nearly x, 1 a new sample.
+        condition: One label; None is the unconditional model, or for a one-call model the label that fits best.
+        batch: Rows computed at a time in a search.
+        events: Called with one line for each event of a search.
+
+    Raises:
+        UsageError: As `pushforward.editing.variation` and `pushforward.latents.Nearby`.
+    """
+    if isinstance(inner_of(transport), Flow):
+        given = edited_condition(transport, condition)
+        return editing.variation(transport, x, strength, given), given
+    latents.Nearby(transport, x.new_zeros(transport.noise_shape), strength)  # refuses a wrong strength before the search
+    nearest, condition = _nearest(transport, x, condition, batch, events)
+    return latents.Nearby(transport, nearest.z[0], strength), condition
+
+
+def edited_condition(transport: Transport, condition: Asked) -> Asked:
+    """The condition under which given data is edited: for an iterative model None is the unconditional model."""
+    inner = inner_of(transport)
+    return editing.asked(inner, condition) if isinstance(inner, Flow) else condition
+
+
+def _nearest(
+    transport: Transport, x: Tensor, condition: dict[str, int] | None, batch: int, events: Events
+) -> tuple[latents.Inversion, dict[str, int] | None]:
+    """The z of the sample nearest to x, and the label that it was found with."""
+    events("searching for the z of the nearest sample ...")
+    nearest = latents.invert(transport, x[None], condition, batch=batch)
+    events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
+    if condition is None and nearest.condition is not None:
+        condition = {"label": int(nearest.condition["label"][0])}
+        events(f"label {transport.space.classes[condition['label']]} fits best; choose another with `label`")
+    return nearest, condition
+
+
+def walk(
+    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
+) -> Tensor:
+    """Data on the way between the mean codes of two rows.
+
+    Args:
+        autoencoder: Any.
+        a: Data units, (*shape).
+        b: Data units, (*shape).
+        frames: How many, both ends included; at least 2.
+        condition: None, or one label of one row for all frames.
+        way: "linear" or "spherical" (`pushforward.interpolation`).
+
+    Returns:
+        Data units, float32 (frames, *shape); the ends are the rows' reconstructions.
+
+    Raises:
+        UsageError: For fewer than 2 frames, or an unknown way.
+    """
+    if frames < 2 or interpolation not in WAYS:
+        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
+    space = autoencoder.space
+    where = autoencoder.device
+    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
+    with torch.no_grad():
+        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
+        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
+        between = WAYS[interpolation](
+            codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
+        )
+        return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()

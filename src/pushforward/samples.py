@@ -1,0 +1,158 @@
+"""Samples that can be looked at (a tensor of data that knows its space), and how they are drawn into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pushforward.data import Space
+from pushforward.errors import UsageError
+from pushforward.outputs import check_target, replacing, write_samples
+from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Samples", "draw_to", "frames_to"]
+
+LARGEST_GRID = 256
+"""Images that one picture shows; the rest is left out of it."""
+
+
+class Samples(Tensor):
+    """Data (n, *shape) in data units. Arithmetic gives plain tensors; a slice of whole samples stays `Samples`."""
+
+    space: Space
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def of(x: Tensor, space: Space) -> Samples:
+        """The tensor as samples of a space; it is not copied."""
+        samples = x.as_subclass(Samples)
+        samples.space = space
+        return samples
+
+    def __getitem__(self, where: Any) -> Tensor:
+        part = super().__getitem__(where)
+        whole = tuple(part.shape[1:]) == tuple(self.space.shape) and part.dim() == self.dim()
+        return Samples.of(part, self.space) if whole else part
+
+    def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
+        """A picture: a grid of images, or a scatter plot of vectors of two numbers.
+
+        Args:
+            columns: Images in a row; None makes the grid about square.
+            zoom: How many times every pixel is enlarged; None enlarges small images to about 64 pixels.
+
+        Raises:
+            UsageError: If there are no samples, or they are vectors of another length.
+        """
+        from pushforward.pictures import grid_picture, legible, scatter_picture
+
+        if not len(self):
+            raise UsageError("There are no samples to draw: n is 0.")
+        rows = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
+        if self.space.kind == "image":
+            return grid_picture(rows, columns, scale=zoom or legible(rows))
+        if tuple(self.space.shape) != (2,):
+            raise UsageError(
+                f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
+            )
+        return scatter_picture(self.numpy())
+
+    def show(self) -> None:
+        """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
+        from pushforward.notebooks import display, in_notebook
+
+        picture = self.to_pil()
+        if in_notebook():
+            display(picture)
+        else:
+            picture.show()
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        shape = "x".join(map(str, self.space.shape))
+        return f"Samples({len(self)} of {shape}, {self.space.kind}s in data units)"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuilt, (self.as_subclass(Tensor), self.space)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows below a cell."""
+        import io
+
+        if not len(self) or (self.space.kind != "image" and tuple(self.space.shape) != (2,)):
+            return None
+        file = io.BytesIO()
+        self.to_pil().save(file, format="PNG")
+        return file.getvalue()
+
+
+def _rebuilt(x: Tensor, space: Space) -> Samples:
+    return Samples.of(x, space)
+
+
+def draw_to(
+    path: str | Path,
+    transport: Transport,
+    n: int,
+    condition: Asked = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+    overwrite: bool = False,
+    zoom: int | None = None,
+) -> None:
+    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
+
+    Args:
+        path: As `pushforward.outputs.write_samples` takes it, or .gif: from noise to data step by step.
+        transport: What is sampled.
+        n: How many.
+        condition: As `Transport.sample` takes it.
+        seed: The seed of the first sample.
+        batch: Rows computed at a time.
+        overwrite: Replace what is there.
+        zoom: How many times every pixel of a picture is enlarged.
+
+    Raises:
+        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
+        CheckpointError: If the disk refuses; what was there stays.
+    """
+    from pushforward.pictures import write_gif
+
+    path, space = Path(path), transport.space
+    if path.suffix.lower() != ".gif":
+        write_samples(path, space, n, transport.stream(n, condition, seed=seed, batch=batch), overwrite, zoom)
+        return
+    check_target(path, space, n, overwrite, zoom)
+    if not isinstance(transport, (Flow, Latent)) or not isinstance(inner_of(transport), Flow):
+        raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
+    frames = [space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
+    with replacing(path) as temporary:
+        write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
+
+
+def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or what `write_samples` makes.
+
+    An animation of images goes there and back; points appear one after another.
+    """
+    from pushforward.pictures import grid_picture, legible, write_gif
+
+    path = Path(path)
+    ending, rows = path.suffix.lower(), space.quantise(x)
+    check_target(path, space, len(rows), overwrite, zoom)
+    if ending == ".gif":
+        back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
+        frames = back if space.kind == "image" else [rows[: i + 1] for i in range(len(rows))]
+        with replacing(path) as temporary:
+            write_gif(temporary, frames, 120, scale=zoom)
+    elif ending == ".png" and space.kind == "image":
+        with replacing(path) as temporary:
+            grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
+    else:
+        write_samples(path, space, len(rows), [(x, None)], overwrite, zoom)

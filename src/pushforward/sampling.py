@@ -1,0 +1,142 @@
+"""How a trained transport is sampled: its solver, steps and grid, guidance, thresholding and truncation, chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack
+
+from pushforward import solvers
+from pushforward.arguments import whole
+from pushforward.denoiser import Predictor
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.guidance import Autoguided, Guided, Thresholded
+from pushforward.latents import Truncated
+from pushforward.solvers import Solver
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+__all__ = ["Grids", "Sampling", "configure", "given_options"]
+
+Grids = Callable[[int, Solver], Sequence[float] | None]
+"""From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
+
+
+class Sampling(TypedDict, total=False):
+    """The options of `configure`; an option that is absent or None leaves the transport unchanged.
+
+    Args:
+        steps: Solver steps of an iterative model.
+        solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
+        grid: Where the steps fall: a name of `pushforward.solvers.grids.GRIDS`, "learned", or the N + 1 falling times.
+        truncation: The largest size of any number of a one-call model's z (`pushforward.latents.Truncated`).
+        scale: The scale of classifier-free guidance: 1 is the conditional model.
+        interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
+        weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
+        weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
+        threshold: The quantile of pixels by which predicted images are kept in range (`pushforward.guidance.Thresholded`).
+    """
+
+    steps: int | None
+    solver: Solver | str | None
+    grid: str | Sequence[float] | None
+    truncation: float | None
+    scale: float | None
+    interval: tuple[float, float] | None
+    weaker: Any
+    weaker_scale: float | None
+    threshold: float | None
+
+
+_GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")
+
+
+def given_options(options: Sampling) -> dict[str, Any]:
+    """The options that change something, by name.
+
+    Raises:
+        UsageError: For an option that `Sampling` does not have.
+    """
+    known = Sampling.__annotations__
+    for name in options:
+        if name not in known:
+            raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{did_you_mean(name, known)}')
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def configure(
+    transport: Transport, *, grids: Grids | None = None, name: str = "the transport", **options: Unpack[Sampling]
+) -> Transport:
+    """The transport with other sampling options; its weights are shared.
+
+    Times that were learned for the number of steps are used where ``steps`` is given without a grid and without guidance, which
+    would invalidate them.
+
+    Args:
+        transport: A `Flow`, a `Map`, or a `Latent` of one of them.
+        grids: Where learned times are looked up, such as `Run.learned_grid`.
+        name: What error messages call the transport.
+        options: See `Sampling`.
+
+    Raises:
+        UsageError: For an option that this kind of transport does not have, or a value out of range.
+    """
+    given = given_options(options)
+    if "truncation" in given:
+        transport = _truncated(transport, given.pop("truncation"), name)
+    if not given:
+        return transport
+    flow = inner_of(transport)
+    if not isinstance(flow, Flow):
+        listed = ", ".join(f"`{option}`" for option in given)
+        raise UsageError(f"{listed}: {name} holds a one-call model ({type(flow).__name__}), which has no solver.")
+    steps = whole("steps", given.get("steps", flow.steps), 1)
+    solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
+    grid = _grid(flow, given, solver, steps, grids, name)
+    return with_inner(transport, Flow(_guided(flow.denoiser, given), solver, steps, grid))
+
+
+def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
+    inner = inner_of(transport)
+    if isinstance(inner, Flow):
+        raise UsageError(
+            f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
+            "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."
+        )
+    return Truncated(transport, limit)
+
+
+def _grid(
+    flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
+) -> str | Sequence[float] | None:
+    """The grid that was asked for; else the times learned for these steps; else the transport's own where it still fits."""
+    grid = given.get("grid")
+    unguided = not any(option in given for option in _GUIDANCE)
+    if grid == "learned" or (grid is None and "steps" in given and unguided):
+        times = None if grids is None else grids(steps, solver)
+        if times is not None:
+            return times
+        if grid == "learned":
+            command = _tuning(name, steps, given.get("solver"))
+            raise UsageError(f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. Learn one: {command}")
+    if grid is not None:
+        return grid
+    fits = isinstance(flow.grid, str) or steps == flow.steps
+    return flow.grid if fits and "solver" not in given else None
+
+
+def _tuning(name: str, steps: int, solver: Solver | str | None) -> str:
+    """The command that learns a grid."""
+    chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
+    return f"pushforward tune {name} --steps {steps}" + ("" if chosen is None else f" --solver {chosen}")
+
+
+def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
+    if "interval" in given and "scale" not in given and "weaker" not in given:
+        raise UsageError("`interval` limits where guidance acts: give `scale` or `weaker` as well.")
+    if "weaker_scale" in given and "weaker" not in given:
+        raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
+    interval = given.get("interval")
+    if "scale" in given:
+        denoiser = Guided(denoiser, given["scale"], interval)
+    if "weaker" in given:
+        denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
+    return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser
