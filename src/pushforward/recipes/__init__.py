@@ -20,6 +20,7 @@ from pushforward import spec
 from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
+from pushforward.recipes.schedule import Schedule
 
 if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Recipe",
+    "Schedule",
     "Training",
     "autoencoder",
     "ddpm",
