@@ -173,12 +173,17 @@ class GAN(Method):
         yield "critic", loss
         del loss
         if self.augment is not None and self.adapt is not None:
-            total = yield Sums(len(batch.x), {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())})
-            lean = total.values["leans"] / total.values["scores"]
-            self.strength_now += (lean - self.adapt) * (total.rows / ADAPTATION)
+            leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
+            yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
             fake = call(self.generator, z, None, batch.condition)
         yield "generator", self._generator_loss(seen(batch.x), seen(fake), batch.condition)
+
+    def _adapted(self, total: Sums) -> None:
+        """Move the strength by how the critic leans on the whole batch."""
+        assert self.adapt is not None
+        lean = total.values["leans"] / total.values["scores"]
+        self.strength_now += (lean - self.adapt) * (total.rows / ADAPTATION)
 
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
         """The loss, and how the critic leans on real rows: the signs of its scores, or of its gaps in a game of pairs."""

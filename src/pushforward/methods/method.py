@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -51,19 +51,29 @@ class Now:
 class Sums:
     """Statistics of a part of a batch, which a method yields to receive those of the whole batch.
 
-    A batch may be split into parts and over processes. What a method measures after an update (the use of codes, how a critic
-    leans) must be that of the whole batch, so it yields sums, and receives the sums over all parts and processes:
-    ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, then ``total.values["square"] / total.rows``.
+    A batch may be split into parts and over processes. What a method measures (the use of codes, how a critic leans) must be that
+    of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
+    ``total.values["square"] / total.rows`` is the same in every part. Every part goes on with the total, but the method's own
+    buffers must move once: that is done by ``then``.
 
     Args:
         rows: The number of examples.
         values: By name, detached tensors that are added up; each has the same shape in every part.
         examples: By name, detached tensors with one entry for each example, which are put together in the batch's order.
+        then: Called once in each process with the total, before the parts go on; what it does to the method's buffers is the
+            same in all processes.
     """
 
     rows: int
     values: Mapping[str, Tensor] = field(default_factory=dict)
     examples: Mapping[str, Tensor] = field(default_factory=dict)
+    then: Callable[[Sums], None] | None = None
+
+    def settled(self) -> Sums:
+        """These sums as those of the whole batch, once ``then`` has been called with them."""
+        if self.then is not None:
+            self.then(self)
+        return self
 
 
 @runtime_checkable
@@ -152,7 +162,7 @@ class Method(Freezing, ABC):
         game = self.losses(batch, now)
         reply: Sums | None = None
         while (move := answered(game, reply)) is not None:
-            reply = move if isinstance(move, Sums) else None
+            reply = move.settled() if isinstance(move, Sums) else None
             if not isinstance(move, Sums):
                 yield move
 

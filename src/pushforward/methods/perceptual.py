@@ -160,8 +160,7 @@ class PerceptualAutoencoder(Method):
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, made = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, made.detach(), now)
-        total = yield Sums(len(z), _moments(z))
-        self._measure(total)
+        yield Sums(len(z), _moments(z), then=self._measured)
         if now.parts > 1:
             mean, log_variance, z, made = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
@@ -212,7 +211,7 @@ class PerceptualAutoencoder(Method):
             wanted = self.looking.features(x)  # type: ignore[operator]
         return feature_distance(wanted, self.looking.features(made)), scores  # type: ignore[operator]
 
-    def _measure(self, total: Sums) -> None:
+    def _measured(self, total: Sums) -> None:
         """Follow the mean and mean square of the codes' channels in the whole batch."""
         view, count = self.code_mean.shape, total.rows * math.prod(self.latent[1:])
         self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)

@@ -158,21 +158,24 @@ class QuantisedAutoencoder(Method):
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
         yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
-        total = yield self._use(h, index, now)
-        if isinstance(self.book, Following):
-            places = index[0].numel()
-            self.book.follow(total.values["counts"], total.values["sums"], **total.examples, places=places)
-        self.use.lerp_(total.values["use"] / total.rows, 1 - MEMORY)
+        yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
         """How codes were used, and what the book follows."""
         use = {"use": _counts(index, self.book.size)}
         if not isinstance(self.book, Following):
-            return Sums(len(index), use)
+            return Sums(len(index), use, then=self._followed)
         restart = now.draws.stream("restart")
         choice, place = restart.uniform(), restart.uniform()
         examples = {"candidates": self.book.candidates(h, place), "choice": choice}
-        return Sums(len(index), use | self.book.assigned(h, index), examples)
+        return Sums(len(index), use | self.book.assigned(h, index), examples, then=self._followed)
+
+    def _followed(self, total: Sums) -> None:
+        """Move the book, and the measured use of codes, by those of the whole batch."""
+        if isinstance(self.book, Following):
+            moved = {name: total.values[name] for name in ("counts", "sums")}
+            self.book.follow(**moved, **total.examples, places=math.prod(self.places))
+        self.use.lerp_(total.values["use"] / total.rows, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""

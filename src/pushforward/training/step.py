@@ -170,11 +170,11 @@ class Step:
         values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
         examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
         if self.processes.count == 1:
-            return Sums(sum(part.rows for part in sums), values, examples)
+            return Sums(sum(part.rows for part in sums), values, examples, sums[0].then).settled()
         spread = {name: self._in_place(held) for name, held in examples.items()}
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
         values, examples = ({name: next(totals) for name in group} for group in (values, spread))
-        return Sums(self.training.batch, values, examples)
+        return Sums(self.training.batch, values, examples, sums[0].then).settled()
 
     def _in_place(self, held: Tensor) -> Tensor:
         """This process's rows among zeros for those of the others."""
