@@ -22,7 +22,6 @@ from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
-from pushforward.precision import network_precision
 from pushforward.training import Run, Trainer
 from pushforward.training.log import read
 from pushforward.training.run import digest, machine

@@ -402,7 +402,9 @@ def test_rate_and_beta2_move_by_samples(tmp_path):
     """What the optimisers are given at each step, against the cosine written out; and a bad setting is refused."""
     data = space_data((2,), labels=False)
     schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, ramp=64)
-    trainer = prepare(recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run")
+    trainer = prepare(
+        recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run"
+    )
     seen, player = [], trainer.players["critic"]
     update = player.update
 

@@ -27,7 +27,8 @@ from pushforward.report import Report, logs
 from pushforward.report.pool import pooled
 from pushforward.report.readings import alarms_of
 from pushforward.report.words import verdict
-from pushforward.training import Silent, checkpoint, health, landscape, observers, step
+from pushforward.training import Silent, checkpoint, health, landscape, observers
+from pushforward.training import step as steps
 from pushforward.training.alarms import Watch, alarms
 from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined
 from pushforward.training.progress import Progress
@@ -259,7 +260,7 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     for name in ("with", "without"):
         if name == "without":
             monkeypatch.setattr(FixedNoise, "look", lambda self, moment: {})
-            monkeypatch.setattr(step, "NORMS", 10**9)
+            monkeypatch.setattr(steps, "NORMS", 10**9)
             monkeypatch.setattr(observers, "landscape", lambda method, data: {})
         monkeypatch.setattr(health, "interval", lambda batch: 5)
         torch.manual_seed(1)

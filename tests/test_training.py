@@ -521,7 +521,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     trainer.method.losses = steep
     with pytest.raises(Diverged, match=r"weights .* not finite after step 6.*keeps step 4"):
         trainer.advance()
-    assert math.isfinite(trainer.losses["denoiser"])
+    assert math.isfinite(trainer.journal.losses["denoiser"])
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
 

@@ -115,15 +115,16 @@ def recipe_of(
     latent: str | None = None,
     device: str = "cpu",
     plugins: Sequence[str] = (),
+    frozen: Mapping[str, str] | None = None,
 ) -> Any:
-    """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
+    """The recipe with its own settings (`settings_of`), frozen parts and training changes, in a run's latent space if asked for."""
     import dataclasses
 
     from pushforward import recipes
-    from pushforward.training import in_latent
+    from pushforward.training import in_latent, with_frozen
     from pushforward.training.start import seeded
 
-    function = recipes.named(name)
+    function = with_frozen(name, frozen, plugins) if frozen else recipes.named(name)
     values = _with_source(function, values, data)
     if latent is None:
         made = seeded(lambda: function(data.space, size, **values), seed)

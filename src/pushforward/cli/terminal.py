@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, Unused
 __all__ = [
     "Condition",
     "Flag",
+    "Frozen",
     "Header",
     "Plugins",
     "Precision",
@@ -33,6 +34,7 @@ Condition = Literal["label", "none"]
 Header = Literal["yes", "no"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Plugins = Annotated[tuple[str, ...], Parameter(name="--plugin", negative_iterable=(), consume_multiple=False)]
+Frozen = Annotated[tuple[str, ...], Parameter(name="--frozen", negative_iterable=(), consume_multiple=False)]
 Flag = Annotated[bool, Parameter(negative=())]
 
 

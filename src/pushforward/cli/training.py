@@ -24,7 +24,7 @@ from pushforward.cli.options import (
     source,
     words,
 )
-from pushforward.cli.terminal import Condition, Flag, Header, Plugins, Precision, app, columns, first_line, say, show
+from pushforward.cli.terminal import Condition, Flag, Frozen, Header, Plugins, Precision, app, columns, first_line, say, show
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
@@ -121,6 +121,8 @@ def train(
     checkpoint_every: int | None = None,
     init: str | None = None,
     latent: str | None = None,
+    teacher: str | None = None,
+    frozen: Frozen = (),
     plugin: Plugins = (),
     download: Flag = False,
     json: Flag = False,
@@ -153,7 +155,9 @@ def train(
             The last step is always saved.
         init: A run whose weights to start from.
         latent: A run of autoencoder, vae, hvae or vqvae, or a folder of diffusers' AutoencoderKL: train in its latent space.
-        plugin: The Python file that the run of --init or --latent was trained with.
+        teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
+        frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
+        plugin: The Python file that the run of --init, --latent, --teacher or --frozen was trained with.
         download: Fetch a named set that is not there yet.
         json: Print the result as JSON.
     """
@@ -166,13 +170,18 @@ def train(
     own = [recipe] if recipe.endswith(".py") else []
     start = None if init is None else _start(init, [*own, *plugin])
     check_plugins(plugin)
-    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
+    parts = _frozen_parts(frozen, latent=latent, teacher=teacher)
+    others = [file for file in plugin if Path(file) not in map(Path, own)] if parts else []
+    latent = parts.pop("latent", None)
     if out:
         free_folder(out, "", "")
     loaded = source(data, target, header, resize, limit, download, condition)
     changes = changes_of(batch=batch, accumulate=accumulate, lr=lr, ema=ema, precision=precision)
     where = device_of(device)
-    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others])
+    made = recipe_of(recipe, loaded, size, values, changes, seed, latent, where, [*own, *others], parts)
+    asked = asked_for(size, changes, values) | ({"latent": latent, "plugin": others or None} if latent or parts else {})
+    if parts:
+        asked["frozen"] = [f"{name}={run}" for name, run in parts.items()]
     trainer = prepare(
         made,
         loaded,
@@ -181,7 +190,7 @@ def train(
         seed=seed,
         init=start,
         plugins=[*own, *others],
-        asked=asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None}),
+        asked=asked,
         device=where,
         augment=words(augment),
         checkpoint_every=checkpoint_every,
@@ -190,6 +199,13 @@ def train(
     announce(trainer)
     (run,) = train_all([trainer])
     _done(run, json)
+
+
+def _frozen_parts(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
+    """Runs by the name of the part that they become; some names have an option of their own."""
+    from pushforward.training.frozen import pairs_of
+
+    return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
 
 
 def asked_for(size: str, changes: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class PerceptualAutoencoder(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the autoencoder's, on the same reconstructions.
 
-        Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of encoder
-        and decoder, so that no part keeps its graph while the critic learns.
+        Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of
+        encoder and decoder, so that no part keeps its graph while the critic learns.
         """
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):

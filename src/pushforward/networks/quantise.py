@@ -86,7 +86,7 @@ class Codebook(nn.Module):
             index: The codes' numbers, (n, ...).
 
         Returns:
-            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), of the vectors that it was assigned to.
+            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), of the vectors that got it.
         """
         flat, codes = self._flat(h), index.reshape(-1)
         counts = torch.bincount(codes, minlength=self.size).to(self.counts)

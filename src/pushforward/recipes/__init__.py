@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,5 +147,22 @@ def _is_recipe(value: Any, module: str) -> bool:
 
 def settings(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
     """The settings of a recipe that the command line can give, by name: its keyword-only parameters of plain types."""
-    parameters = inspect.signature(recipe).parameters.values()
-    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and "Module" not in str(p.annotation).split("|")[0]}
+    own, frozen = _options_of(recipe), frozen_parts(recipe)
+    return {name: p for name, p in own.items() if name not in frozen and "Module" not in str(p.annotation).split("|")[0]}
+
+
+def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    return {name: p for name, p in _options_of(recipe).items() if words_of(p.annotation) & _MODELS}
+
+
+def words_of(annotation: Any) -> set[str]:
+    """The names in an annotation, whether it is text or a type."""
+    return set(re.findall(r"\w+", annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"))
+
+
+_MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}
+
+
+def _options_of(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    return {p.name: p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY}

@@ -211,8 +211,8 @@ def sampler_of(
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, condition=labelled)
     if settings.augment:
         raise UsageError(
-            f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it out; "
-            "the autoencoder, or a model of pixels, can be trained with it."
+            f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it "
+            "out; the autoencoder, or a model of pixels, can be trained with it."
         )
     once = _kept(method, data, folder, torch.device(settings.device), keep)
     return PreparedSampler(data, once, batch, seed=settings.seed, condition=labelled)

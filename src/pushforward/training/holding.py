@@ -7,12 +7,20 @@ from typing import Any
 
 from filelock import BaseFileLock
 
+from pushforward.data import Dataset
+from pushforward.data.seen import seen_in_training
 from pushforward.errors import CheckpointError
+from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.folders import hold
+from pushforward.training.budget import Budget
+from pushforward.training.folders import claim, hold
+from pushforward.training.lineage import write_seen
+from pushforward.training.parts import write_parts
+from pushforward.training.run import described, write_new
+from pushforward.training.settings import Settings
 
-__all__ = ["Holding"]
+__all__ = ["Holding", "begin", "claimed"]
 
 
 class Holding:
@@ -61,3 +69,39 @@ class Holding:
     def _standing(self) -> tuple[Path | None, int]:
         """The newest checkpoint, and the last step in the log, which another training changes before it saves."""
         return checkpoints.latest(self.folder / "checkpoints"), log.last_step(self.folder / "metrics.jsonl")
+
+
+def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holding:
+    """A new run's folder; a process that writes nothing takes no lock.
+
+    Raises:
+        UsageError: If the folder exists.
+        CheckpointError: If a training is writing to it, or the disk refuses.
+    """
+    return Holding(folder, claim(folder, data, recipe).lock if writes else None, writes=writes)
+
+
+def begin(
+    holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
+) -> dict[str, Any]:
+    """Write what a new run's folder holds before its first step; returns its spec.
+
+    Args:
+        holding: The folder.
+        recipe: What is trained.
+        data: On what.
+        budget: For how long.
+        settings: How it was asked for.
+        method: The description of the recipe's method (`pushforward.spec.describe`).
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    stored = settings.stored()
+    if holding.writes:
+        stored["parts"] = write_parts(holding.folder, recipe.method)
+        stored["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
+    content = described(recipe, data, budget, stored | {"method": method}, settings.plugins)
+    if holding.writes:
+        write_new(holding.folder, content, data)
+    return content

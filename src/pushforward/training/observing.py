@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ class Moment:
     writes: bool = True
 
 
-class Observer(ABC):
+class Observer:
     """Looks at a training. Whatever it does, the training goes on as it would without it."""
 
     late: bool = False
@@ -52,7 +51,7 @@ class Observer(ABC):
     """Whether the present weights should not take the place of earlier ones in a checkpoint."""
 
     def due(self, moment: Moment) -> bool:
-        """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks where another does."""
+        """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks at the same ones."""
         return False
 
     def look(self, moment: Moment) -> Mapping[str, Any]:

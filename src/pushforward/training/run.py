@@ -194,7 +194,6 @@ def described(
         "format_version": FORMAT,
         "recipe": recipe.name,
         "family": recipe.family,
-        "method": spec.describe(recipe.method),
         "training": spec.describe(asdict(recipe.training)),
         "data": getattr(data, "origin", None),
         "fingerprint": data.fingerprint,

@@ -210,7 +210,11 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
     rows = math.ceil(size / count)
     if count > 1 and (rows % unit or size < count * unit):
-        how = f"accumulated in {training.accumulate} parts" if processes == 1 else f"split over {count} parts of {processes} processes"
+        how = (
+            f"accumulated in {training.accumulate} parts"
+            if processes == 1
+            else f"split over {count} parts of {processes} processes"
+        )
         raise UsageError(
             f"A batch of {size} cannot be {how}: each must be a multiple of {unit} rows. "
             f"Choose `batch={unit * count}` or fewer parts."
@@ -227,6 +231,6 @@ def _check_batch_norm(method: Method) -> None:
     for name, module in method.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise UsageError(
-                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and a part "
-                "has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
             )

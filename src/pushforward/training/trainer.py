@@ -14,33 +14,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward import spec
 from pushforward.data import Dataset
-from pushforward.data.seen import seen_in_training
-from pushforward.errors import CheckpointError, Diverged, UsageError
+from pushforward.errors import CheckpointError, Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget, Clock
-from pushforward.training.checks import check_fit
+from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.encoding import sampler_of
-from pushforward.training.folders import claim
 from pushforward.training.generators import generators_kept
-from pushforward.training.holding import Holding
+from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
-from pushforward.training.lineage import with_ancestors, write_seen
+from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, observing
 from pushforward.training.optimizers import players_of
-from pushforward.training.parts import read_parts, write_parts
+from pushforward.training.parts import read_parts
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
-from pushforward.training.run import described, digest, restore, write_new
+from pushforward.training.run import digest, restore
 from pushforward.training.settings import Settings
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.step import Step
-from pushforward.training.tensors import gathered, local
+from pushforward.training.tensors import gathered
 from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
@@ -53,9 +52,8 @@ CHECKPOINT_SECONDS = 120.0
 class Trainer:
     """A training that can be advanced in turns, stopped between steps and taken up again.
 
-    It holds its folder's lock until it has ended, raised an error, been closed or been deleted: no other trainer, here or in
-    another process, writes to the folder meanwhile. It computes steps (`Step`), saves and restores; everything else that
-    happens while it trains is an `Observer`, which can only read.
+    It holds its folder's lock until it has ended, raised an error, been closed or been deleted. It computes steps (`Step`), saves
+    and restores; everything else that happens while it trains is an `Observer`, which can only read.
 
     Args:
         recipe: The method and its settings.
@@ -64,7 +62,7 @@ class Trainer:
         out: The run's folder, which must not exist; or a folder that is held already.
         settings: How it was asked for.
         progress: What shows it to a person.
-        observers: Who looks at it; None takes measures of samples, alarms and pictures.
+        observers: Who looks at it; None takes those of every training.
         processes: The processes that train it together.
 
     Raises:
@@ -85,7 +83,7 @@ class Trainer:
         processes: Processes | None = None,
     ) -> None:
         self.settings, self.processes = settings or Settings(), processes or Processes()
-        _check(recipe, data, budget, self.settings, self.processes)
+        check_fit(recipe, data, budget, self.settings.checkpoint_every, self.processes.count)
         content = out.content if isinstance(out, Holding) else None
         self.recipe = recipe if content is not None else with_ancestors(recipe)
         self.data, self.budget, self.progress = data, budget, progress or Silent()
@@ -93,18 +91,18 @@ class Trainer:
         self.precision = resolve_precision(self.training.precision, self.device)
         self.clock, self.stop = Clock(budget, self.training.batch), False
         self._saved_at, self._saved_seconds, self._peak = -1, 0.0, 0
+        method = spec.describe(recipe.method)  # sharding changes the modules' classes
         self._place()
-        self.holding = out if isinstance(out, Holding) else self._claimed(out)
+        self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes)
-        if observers is None:
-            observers = usual(self.folder, data, self.training.batch, self.progress)
-        self.observers = tuple(observers)
+        everyday = usual(self.folder, data, self.training.batch, self.progress)
+        self.observers = everyday if observers is None else tuple(observers)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
-        self.content = self._begun() if content is None else content
+        self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
 
     def _place(self) -> None:
         """Bring the method to its device and processes, with its players, its average and what computes its steps."""
@@ -119,31 +117,10 @@ class Trainer:
             self.method, self.players, self.training, seed=self.settings.seed, device=self.device, processes=self.processes
         )
 
-    def _claimed(self, out: Path) -> Holding:
-        if self.processes.rank > 0:
-            return Holding(out, None, writes=False)
-        return Holding(out, claim(out, self.data.name, self.recipe.name).lock)
-
-    def _begun(self) -> dict[str, Any]:
-        """Write a new run's folder; returns its spec."""
-        settings = self.settings.stored()
-        if self.holding.writes:
-            settings["parts"] = write_parts(self.folder, self.method)
-            settings["rows"] = write_seen(self.folder, seen_in_training(self.data, self.recipe.builds_on))
-        content = described(self.recipe, self.data, self.budget, settings, self.settings.plugins)
-        if self.holding.writes:
-            write_new(self.folder, content, self.data)
-        return content
-
     @property
     def samples(self) -> int:
         """Training samples seen so far."""
         return self.clock.step * self.training.batch
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """The newest losses that are known, by player."""
-        return self.journal.losses
 
     @property
     def saved(self) -> bool:
@@ -192,13 +169,13 @@ class Trainer:
         seconds = time.perf_counter() - started
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
-        writes, now = self.holding.writes, (self.clock.step, before, self.clock.progress)
-        moment = Moment(self.folder, *now, self.method, self.average.method, self.data, writes)
+        now = self.clock.step, before, self.clock.progress
+        moment = Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
         at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
         self.journal.add(at, losses, health | self._looks(moment, late=False))
         if self.journal.full:
             self._flush()
-        self.progress(self.folder.name, self.clock, self.samples, self.losses)
+        self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
         if self.processes.agreed(self._due() or self.clock.stages == [stage]) and self._sound():
@@ -255,10 +232,8 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """Losses may be finite where a gradient was not."""
-        for kind, method in (("weights", self.method), ("averaged weights", self.average.method)):
-            for name, parameter in method.named_parameters():
-                if not bool(torch.isfinite(local(parameter)).all()):
-                    raise self._diverged(f"The {kind} {name} are not finite after step {self.clock.step}")
+        if (name := not_finite({"weights": self.method, "averaged weights": self.average.method})) is not None:
+            raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
     def _due(self) -> bool:
         every = self.settings.checkpoint_every
@@ -295,12 +270,8 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "format_version": checkpoints.FORMAT,
-            "step": self.clock.step,
+            **self.clock.state(),
             "samples": self.samples,
-            "seconds": self.clock.seconds,
-            "total": self.clock.total,
-            "stages": [asdict(stage) for stage in self.clock.stages],
-            "warmed": self.clock.warmed,
             "budget": asdict(self.budget),
             "spec_sha256": digest(self.content),
             "precision": self.precision,
@@ -319,23 +290,10 @@ class Trainer:
         for player in self.players.values():
             player.restore(found.tensors["optimizer"])
         state = found.state
-        self.clock.step, self.clock.seconds = state["step"], state["seconds"]
-        if self.budget.seconds is not None and asdict(self.budget) == state.get("budget", self.content["budget"]):
-            self.clock.replay(stages_of(self.folder, state))
-        self.clock.warm(state.get("warmed"))
+        same = asdict(self.budget) == state.get("budget", self.content["budget"])
+        self.clock.restore(state, stages_of(self.folder, state) if same else [])
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
         self.threads.resume(state["step"])
         for row in self.journal.cut(state["step"]):
             self.clock.mark(row["step"], row.get("seconds", 0.0))
-
-
-def _check(recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, processes: Processes) -> None:
-    """Refuse what does not fit.
-
-    Raises:
-        UsageError: Saying what does not fit.
-    """
-    check_fit(recipe, data, settings.checkpoint_every)
-    if processes.count > 1 and budget.seconds is not None:
-        raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
