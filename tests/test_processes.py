@@ -22,7 +22,7 @@ SCRIPT = os.path.join(os.path.dirname(__file__), "distributed.py")
 def folder(tmp_path_factory):
     """What two processes trained."""
     where = tmp_path_factory.mktemp("two")
-    done = subprocess.run([sys.executable, SCRIPT, str(where)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, SCRIPT, str(where)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return where
 

@@ -117,7 +117,7 @@ def recipe_of(
     plugins: Sequence[str] = (),
     frozen: Mapping[str, str] | None = None,
 ) -> Any:
-    """The recipe with its own settings (`settings_of`), frozen parts and training changes, in a run's latent space if asked for."""
+    """The recipe with its own settings (`settings_of`), frozen parts, training changes, and the latent space of a run."""
     import dataclasses
 
     from pushforward import recipes

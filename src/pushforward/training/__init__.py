@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from pushforward.training.start import fit, resume
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "autoencoder_of", "fit", "in_latent", "load", "resume", "with_frozen"]
+__all__ = [
+    "Budget",
+    "Progress",
+    "Run",
+    "Silent",
+    "Trainer",
+    "Watcher",
+    "autoencoder_of",
+    "fit",
+    "in_latent",
+    "load",
+    "resume",
+    "with_frozen",
+]
 
 __getattr__ = exports(
     __name__,
