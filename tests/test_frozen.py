@@ -127,7 +127,7 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
     with pytest.raises(UsageError, match='The recipe flow has no frozen part "teacher"; it takes none'):
         with_frozen("flow", {"teacher": teacher})
     function = pf.recipes.load_file(FILE)[0]
-    with pytest.raises(UsageError, match='no frozen part "techer"; it takes teacher. Did you mean "teacher"'):
+    with pytest.raises(UsageError, match=r'no frozen part "techer"; it takes teacher\. Did you mean "teacher"'):
         with_frozen(function, {"techer": teacher})
     with pytest.raises(UsageError, match=r"is for data of shape \(2,\)"):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)

@@ -1,5 +1,7 @@
 """A batch in parts: statistics of the whole, gradients for one player at a time, dropout by blocks, memory that falls."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -119,7 +121,7 @@ def test_batch_normalisation_is_not_split(tmp_path):
 class Saved:
     """A tensor that a graph keeps; the bytes of all that are alive, weights apart, are counted."""
 
-    alive: dict = {}
+    alive: ClassVar[dict] = {}
     most = 0
 
     def __init__(self, tensor):

@@ -158,9 +158,8 @@ def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
 
 def words_of(annotation: Any) -> set[str]:
     """The names in an annotation, whether it is text or a type."""
-    return set(
-        re.findall(r"\w+", annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}")
-    )
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    return set(re.findall(r"\w+", text))
 
 
 _MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}

@@ -27,9 +27,9 @@ def with_frozen(
     """A recipe that takes frozen parts, with networks of runs in their places.
 
     What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, or a `Transport`, each with
-    the run's averaged weights. The recipe hands it to its method, which freezes it (`pushforward.Method.freeze`): the new run stores
-    it, and then needs the other run no more. In a latent space a part may be a model of the data that lives in the same
-    latent space.
+    the run's averaged weights. The recipe hands it to its method, which freezes it (`pushforward.Method.freeze`): the new run
+    stores it, and then needs the other run no more. In a latent space a part may be a model of the data that lives in the
+    same latent space.
 
     Args:
         recipe: A recipe's name, or a recipe.
@@ -49,8 +49,8 @@ def with_frozen(
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise UsageError(
-                f'The recipe {function.__name__} has no frozen part "{name}"; {takes}.{did_you_mean(name, known)} A frozen part is '
-                "an argument of a recipe that is annotated as a Transport, a Denoiser or an Autoencoder."
+                f'The recipe {function.__name__} has no frozen part "{name}"; {takes}.{did_you_mean(name, known)} A frozen part '
+                "is an argument of a recipe that is annotated as a Transport, a Denoiser or an Autoencoder."
             )
     runs = {name: run if isinstance(run, Run) else load(run, plugins=plugins) for name, run in parts.items()}
 
@@ -86,8 +86,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
     if (tuple(own.shape), own.classes) != (tuple(space.shape), space.classes if own.classes else ()):
         raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {len(own.classes)} classes; here the "
-            f"shape is {tuple(space.shape)}, with {len(space.classes)}. Give a run of the same data."
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {len(own.classes)} classes; "
+            f"here the shape is {tuple(space.shape)}, with {len(space.classes)}. Give a run of the same data."
         )
     return part
 
