@@ -99,6 +99,6 @@ def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path):
     run.advance(1e-9)
     with torch.no_grad():
         next(run.average.method.parameters()).fill_(np.nan)
-    with pytest.raises(pf.errors.Diverged, match="averaged weights .* not finite"):
+    with pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
         run.advance()
     assert looks.steps == []
