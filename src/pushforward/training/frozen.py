@@ -75,7 +75,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         if not isinstance(run.method, Coding):
             raise UsageError(f"{run.folder} is a {run.spec['recipe']}, which has no autoencoder to be the frozen part {name}.")
         part: nn.Module = run.method.autoencoder()
-        own = part.space
+        own = run.method.space
     else:
         transport = run.transport
         if tuple(transport.space.shape) != tuple(space.shape):

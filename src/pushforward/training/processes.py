@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ class Group(Processes):
 
         mesh = init_device_mesh(self.device, (self.count,))
         for player in method.players.values():
-            network = getattr(player, "network", player)
+            network: Any = getattr(player, "network", player)
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
             network.set_gradient_divide_factor(1.0)

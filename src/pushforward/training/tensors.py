@@ -33,7 +33,8 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
+    return distribute_tensor(value.to(like.device), mesh, placements, src_data_rank=None)
 
 
 def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
