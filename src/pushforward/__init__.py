@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
-    from pushforward.recipes import Recipe, Training
+    from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report, compare
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
@@ -100,7 +100,7 @@ _HOMES = {
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
     "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
-    "recipes": ("Recipe", "Training"),
+    "recipes": ("Recipe", "Schedule", "Training"),
     "report": ("Report", "compare"),
     "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
@@ -129,6 +129,7 @@ __all__ = [
     "Repathed",
     "Report",
     "Run",
+    "Schedule",
     "Shifted",
     "Tabulated",
     "Thresholded",
