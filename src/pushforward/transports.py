@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +18,16 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Predictor, check_predictor, trained
+from pushforward.denoiser import trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.paths import Coefficients
 from pushforward.precision import call
+from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
 from pushforward.solvers import Solver, as_solver, grids
+from pushforward.solvers.symbols import NotAffine
+from pushforward.solvers.table import Table
+from pushforward.solvers.tracing import compile_table
 
 __all__ = [
     "Autoencoder",
@@ -39,6 +44,8 @@ __all__ = [
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
+TABLES = 8
+"""How many tables a flow keeps: those of its own times and of the last solves, encodings and variations."""
 
 Asked = Mapping[str, int | str | Sequence[int] | Sequence[str] | Tensor] | None
 """A condition as a caller gives it: a number or a class's name for all samples, or one for each."""
@@ -270,10 +277,16 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        self._tables: dict[bytes, Table | NotAffine] = {}
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
                 "euler, heun, midpoint or rk4 on the grid time."
+            )
+        if solver.jumps and not has_jump(denoiser):
+            raise UsageError(
+                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), and this model predicts at one time. "
+                "Sample it with dpm, heun or another solver."
             )
         if solver.adaptive and self.steps < 2:
             raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
@@ -296,12 +309,16 @@ class Flow(Transport):
     @property
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
+        table = self._table(self._times)
+        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
+
+    def _counted(self) -> int:
         counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
             draws = RowDraws(0, 1, device=self.device)
             state = draws.normal(shape) * float(self._edge().sigma)
-            self._last(self._walked(counted, state, self._times, self.conditions(1, None, 0), draws))
+            self._last(self._stepped(counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
@@ -346,19 +363,58 @@ class Flow(Transport):
 
         Times given as a tensor are differentiated through.
         """
-        yield from self._walked(self.denoiser, x, times, condition, draws)
+        table = self._table(times)
+        if isinstance(table, NotAffine):
+            yield from self._stepped(self.denoiser, x, times, condition, draws)
+        else:
+            yield from table.walk(self.denoiser, x, condition, draws)
 
-    def _walked(
+    @property
+    def table(self) -> Table:
+        """What the solver does on the flow's times, as numbers.
+
+        Raises:
+            UsageError: For a solver that chooses its own steps, or whose step is not affine.
+        """
+        table = self._table(self._times)
+        if isinstance(table, NotAffine):
+            raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
+        return table
+
+    def _table(self, times: np.ndarray | Tensor) -> Table | NotAffine:
+        """The table of these times, from the last few that were compiled, or why there is none."""
+        if isinstance(times, Tensor) and times.requires_grad:
+            return self._compiled(times.cpu())
+        along = np.array(times, dtype=np.float64)
+        key = along.tobytes()
+        if key not in self._tables:
+            while len(self._tables) >= TABLES:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[key] = self._compiled(torch.from_numpy(along))
+        return self._tables[key]
+
+    def _compiled(self, times: Tensor) -> Table | NotAffine:
+        try:
+            return compile_table(self.solver, times, self.denoiser)
+        except NotAffine as reason:
+            if not self.solver.adaptive:
+                name = type(self.solver).__name__
+                warnings.warn(f"The step of {name} is not affine ({reason}): it is run as it is, without a table.", stacklevel=2)
+            return reason
+
+    def _stepped(
         self, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
     ) -> Iterator[tuple[float, Tensor]]:
+        """The walk without a table: what a table stands for, and the way of steps that are not affine."""
         memory = None
         along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
         rows = along.to(x)[:, None].expand(-1, len(x))
         for i, stop in enumerate(along.tolist()[1:]):
+            asked = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
             if stop == 0:
-                x = denoiser.predict("data", x, rows[i], condition)
+                x = self.solver.last(*asked)
             else:
-                x, memory = self.solver.step(denoiser, x, rows[i], rows[i + 1], condition, draws, memory)
+                x, memory = self.solver.step(*asked)
             yield stop, x
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:

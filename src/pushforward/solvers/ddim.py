@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
+from pushforward.predictor import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.predictions import solve
 from pushforward.solvers.solver import Memory, Solver, between, noise_of

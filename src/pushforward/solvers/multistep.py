@@ -9,7 +9,7 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
+from pushforward.predictor import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.solvers.leap import Node, lambda_at, leap
 from pushforward.solvers.single_step import SingleStep

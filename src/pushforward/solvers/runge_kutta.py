@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
+from pushforward.predictor import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.solvers.solver import Memory, Solver
 

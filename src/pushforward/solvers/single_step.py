@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
+from pushforward.predictor import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers.leap import lambda_at, leap, time_at
