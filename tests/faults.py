@@ -257,8 +257,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.source.starts(draws)", "self.source(draws)", "couplings_times"),
         ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
         ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
-        ("z * float(self._edge().sigma)", "z", "solvers methods"),
-        ("return state / float(self._edge().sigma)", "return state", "solvers methods"),
+        ("z * self._width_at_start", "z", "solvers methods"),
+        ("return state / self._width_at_start", "return state", "solvers methods"),
         ("times[::-1]", "times", "solvers methods"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
         (

@@ -278,6 +278,7 @@ class Flow(Transport):
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
         self._tables: dict[bytes, Table | NotAffine] = {}
+        self._width_at_start = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
@@ -317,7 +318,7 @@ class Flow(Transport):
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
             draws = RowDraws(0, 1, device=self.device)
-            state = draws.normal(shape) * float(self._edge().sigma)
+            state = self._at_start(draws.normal(shape))
             self._last(self._stepped(counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
@@ -334,7 +335,7 @@ class Flow(Transport):
         return deque(states, maxlen=1).pop()[1]
 
     def _at_start(self, z: Tensor) -> Tensor:
-        return z * float(self._edge().sigma)
+        return z * self._width_at_start
 
     def _edge(self, t: float | None = None) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
@@ -490,7 +491,7 @@ class Flow(Transport):
             times = np.append(self._times[self._times > low], low)
             start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], condition))
-            return state / float(self._edge().sigma)
+            return state / self._width_at_start
 
 
 class _Counted:
