@@ -78,9 +78,7 @@ def _some(columns: Columns, rows: Tensor | slice) -> Columns:
 
 def _twice(columns: Columns, rows: Tensor | slice) -> Columns:
     """The columns of all rows, and of some of them again."""
-    return mapped(
-        columns, lambda part: torch.cat([part, part[rows]]) if isinstance(part, Tensor) and part.numel() > 1 else part
-    )
+    return mapped(columns, lambda part: torch.cat([part, part[rows]]) if isinstance(part, Tensor) and part.numel() > 1 else part)
 
 
 def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """What solvers ask: an estimate of data, noise, score or velocity at x_t and t.
 
-The estimate is affine in x_t and in what a network puts out, with coefficients that depend on the times alone. So a predictor does
-its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins, and
-`Predicting.evaluate` uses them at a state. `predict` is both in one.
+The estimate is affine in x_t and in what a network puts out, with coefficients that depend on the times alone. So a predictor
+does its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins,
+and `Predicting.evaluate` uses them at a state. `predict` is both in one.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import torch
 import pushforward as pf
 from pushforward.methods import Denoising, Encoded
 from pushforward.training.encoding import _Alone, code_space, prepared
-from pushforward.transports import Autoencoder
 
 SOURCES = {"digits": "digits", "mnist": "mnist", "emoji": os.environ["PUSHFORWARD_DATA"] + "/emoji"}
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.predictor import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
+from pushforward.predictor import Condition, Predictor
 
 __all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "whole"]
 
