@@ -68,9 +68,10 @@ class Denoising(Method):
     def _check(self) -> None:
         """What the denoiser says of itself must be true of how it is trained: a stored one is rebuilt from its arguments."""
         if self.space.classes and self.denoiser.unconditional != (self.label_dropout > 0):
+            branch = "an" if self.label_dropout else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {'an' if self.label_dropout else 'no'} unconditional branch, and the "
-                f"denoiser says otherwise: Denoiser(..., unconditional={self.label_dropout > 0})."
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, and the denoiser says otherwise: "
+                f"Denoiser(..., unconditional={self.label_dropout > 0})."
             )
         source, own = self.couple.source, self.denoiser.source
         if (None if source is None else source.data) != (None if own is None else own.data):
