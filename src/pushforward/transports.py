@@ -9,7 +9,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,8 +35,11 @@ __all__ = [
     "Invertible",
     "Latent",
     "Map",
+    "Stepped",
     "Transport",
     "check_transport",
+    "has_levels",
+    "has_steps",
     "inner_of",
     "rows_in",
     "with_inner",
@@ -58,6 +61,46 @@ class Invertible(Protocol):
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
         ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A transport in steps: a solver takes a denoiser along falling times, and both can be exchanged."""
+
+    denoiser: Predictor
+    solver: Solver
+    steps: int
+    grid: str | list[float] | None
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times, the last 0."""
+        ...
+
+    @property
+    def source(self) -> Source | None:
+        """What it starts from in the place of standard normal noise; without one, its times are noise levels."""
+        ...
+
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+        """The same model under another solver."""
+        ...
+
+    def walk(
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """(time, state) after each step."""
+        ...
+
+
+def has_steps(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport is made of steps (`Stepped`): a `Flow`, or what can stand for one."""
+    return isinstance(transport, Stepped)
+
+
+def has_levels(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
+    return isinstance(transport, Stepped) and transport.source is None
 
 
 class Transport(nn.Module, ABC):
@@ -612,7 +655,7 @@ class Latent(Transport):
         Raises:
             UsageError: For an inner transport without steps.
         """
-        if not isinstance(self.inner, Flow):
+        if not has_steps(self.inner):
             raise UsageError("A one-call model has no steps to show.")
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
