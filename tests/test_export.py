@@ -53,14 +53,14 @@ OTHERS = {
     "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), classes=2),
     "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), classes=2),
     "patch": lambda: networks.PatchCritic.sized("tiny", shape=(1, 16, 16)),
-    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), outputs=4, classes=2),
+    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
     "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, classes=2),
 }
 MAKERS = {
-    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), inputs=4, classes=2),
-    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), inputs=4, classes=2),
-    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), inputs=4, classes=2),
-    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), inputs=4, classes=2),
+    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
     "perceptron": lambda: networks.Perceptron(4, 6, width=8, depth=1),
 }
 
@@ -98,7 +98,7 @@ SAMPLERS = {
     ),
     "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 3)),
     "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser("dit")), "churn", 2),
-    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, inputs=4, classes=2), SPACE, (4,)),
+    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, classes=2), SPACE, (4,)),
 }
 
 

@@ -64,21 +64,27 @@ def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
     return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
 
 
-def _guided_rows(scale: float | Tensor, n: int) -> Tensor | slice:
-    """The rows whose scale is not 1: all of them where a single number holds for the batch."""
-    if isinstance(scale, Tensor) and scale.numel() > 1:
-        return (scale.reshape(-1) != 1).nonzero().flatten()
-    return slice(0, n)
+def _rowwise(scale: float | Tensor) -> bool:
+    """Whether rows have scales of their own; in a solve a single number holds for the batch."""
+    return isinstance(scale, Tensor) and scale.numel() > 1
 
 
-def _some(columns: Columns, rows: Tensor | slice) -> Columns:
+def _guided_rows(scale: Tensor) -> Tensor:
+    """The rows whose scale is not 1."""
+    return (scale.reshape(-1) != 1).nonzero().flatten()
+
+
+def _some(columns: Columns, rows: Tensor) -> Columns:
     """The columns of some rows; numbers that hold for the whole batch stay."""
-    return mapped(columns, lambda part: part[rows] if isinstance(part, Tensor) and part.numel() > 1 else part)
+    return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
 
 
-def _twice(columns: Columns, rows: Tensor | slice) -> Columns:
-    """The columns of all rows, and of some of them again."""
-    return mapped(columns, lambda part: torch.cat([part, part[rows]]) if isinstance(part, Tensor) and part.numel() > 1 else part)
+def _with_null(asked: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+    """The condition of the rows x, and after them of the rows that come again and are to see the null."""
+    both = {name: torch.cat([part, hidden[name]]) for name, part in asked.items()}
+    null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
+    both["null"] = null | both["null"] if "null" in both else null
+    return both
 
 
 def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
@@ -134,14 +140,14 @@ class Guided(Wrapped):
             return evaluate(self.denoiser, kind, x_t, inner, None)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
-        n, rows = x_t.shape[0], _guided_rows(scale, x_t.shape[0])
-        x = torch.cat([x_t, x_t[rows]])
-        asked = {name: torch.cat([part, part[rows]]) for name, part in condition.items()}
-        null = torch.arange(x.shape[0], device=x.device) >= n
-        asked["null"] = null | asked["null"] if "null" in asked else null
-        y = evaluate(self.denoiser, kind, x, _twice(inner, rows), asked)
-        if isinstance(rows, slice):
-            return _lerp(y[n:], y[:n], scale)
+        if not _rowwise(scale):
+            y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
+            given, null = y.unflatten(0, (2, -1)).unbind(0)
+            return _lerp(null, given, scale)
+        rows = _guided_rows(scale)
+        asked = _with_null(condition, rows_of(condition, rows) or {}, x_t, x_t[rows])
+        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _rowwise(part) else part)
+        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[rows]]), every, asked)
         return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:
@@ -197,13 +203,15 @@ class Autoguided(Wrapped):
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
-        rows = _guided_rows(scale, x_t.shape[0])
-        if isinstance(rows, Tensor) and not len(rows):
+        known = self.weaker.space.classes
+        if not _rowwise(scale):
+            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], condition if known else None), y, scale)
+        rows = _guided_rows(scale)
+        if not len(rows):
             return y
-        given = rows_of(condition, rows) if self.weaker.space.classes else None
-        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), given)
-        if isinstance(rows, slice):
-            return _lerp(weak, y, scale)
+        weak = self._matched.evaluate(
+            kind, x_t[rows], _some(columns["weaker"], rows), rows_of(condition, rows) if known else None
+        )
         return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:
