@@ -181,8 +181,15 @@ def exported_scan(transport: Transport) -> ExportedProgram:
     z = torch.randn(ROWS, *transport.noise_shape)
     label = torch.zeros(ROWS, dtype=torch.int64) if transport.space.classes else None
     noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
-    fixed = dict.fromkeys(("start", "first", "width"))
-    free = pytree.tree_map(lambda part: {0: rows}, {name: part for name, part in inputs.items() if name not in fixed})
-    dynamic = {"z": {0: n}, "inputs": {**free, **fixed}, "label": None if label is None else {0: n}, "noise": {0: rows + 1, 2: n}}
+    fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
+    free: dict[str, Any] = pytree.tree_map(
+        lambda part: {0: rows}, {name: part for name, part in inputs.items() if name not in fixed}
+    )
+    dynamic: dict[str, Any] = {
+        "z": {0: n},
+        "inputs": {**free, **fixed},
+        "label": None if label is None else {0: n},
+        "noise": {0: rows + 1, 2: n},
+    }
     with torch.no_grad():
         return torch.export.export(ScanSampler(transport).eval(), (z, inputs, label, noise), dynamic_shapes=dynamic)
