@@ -16,7 +16,7 @@ CLASSES = ("a", "b")
 SPACE = pf.data.Space(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), classes=CLASSES, frequencies=(0.5, 0.5))
 TIMED = {
     "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, classes=2, zero_output=False), SMALL),
-    "unet": lambda: UNet(SMALL, width=16, blocks=1, classes=2, heads=2, zero_output=False),
+    "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, classes=2, heads=2, zero_output=False),
     "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, classes=2, zero_output=False),
 }
 
@@ -91,13 +91,13 @@ def latent(flow):
 
 
 SAMPLERS = {
-    "flow, dpm": lambda: Flow(denoiser(), "dpm", 3),
+    "flow, dpm": lambda: Flow(denoiser("dit"), "dpm", 2),
     "unet, heun, guided": lambda: Flow(pf.Guided(denoiser("unet"), 2.0), "heun", 2),
     "ddpm, ancestral, guided, thresholded": lambda: Flow(
-        pf.Thresholded(pf.Guided(denoiser(path=pf.VP(), prediction="noise"), 2.0, (0.1, 3.0)), 0.9), "ancestral", 3
+        pf.Thresholded(pf.Guided(denoiser(path=pf.VP(), prediction="noise"), 2.0, (0.1, 3.0)), 0.9), "ancestral", 2
     ),
-    "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 3)),
-    "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser("dit")), "churn", 2),
+    "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 2)),
+    "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser(path=pf.VP())), "churn", 2),
     "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, classes=2), SPACE, (4,)),
 }
 

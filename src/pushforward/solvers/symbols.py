@@ -17,11 +17,11 @@ class NotAffine(Exception):
     """A step did something else than to add states, estimates and noises, times numbers that depend on the times alone."""
 
 
-def _number(value: Any) -> Tensor:
+def _number(value: Any) -> Number:
     if isinstance(value, Tensor) and value.numel() == 1:
-        return value.double().reshape(())
+        return value.double().reshape(()) if value.requires_grad else float(value)
     if isinstance(value, (int, float)):
-        return torch.tensor(float(value), dtype=torch.float64)
+        return float(value)
     what = f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
     raise NotAffine(f"a state is multiplied by {what}")
 
@@ -33,27 +33,27 @@ class Symbol:
     coefficient is 0, so that the coefficient keeps its gradient.
 
     Args:
-        terms: Register -> coefficient, a float64 tensor without dimensions.
+        terms: Register -> coefficient, a float, or a float64 tensor without dimensions where a gradient goes through it.
         shape: The shape of one row.
     """
 
     __array_priority__ = 1000
     dtype, device = torch.float64, torch.device("cpu")
 
-    def __init__(self, terms: dict[int, Tensor], shape: tuple[int, ...]) -> None:
+    def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
         self.terms, self.shape, self.ndim = terms, torch.Size((1, *shape)), len(shape) + 1
         self.register: int | None = None
 
     @classmethod
     def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
         """The register itself."""
-        made = cls({register: torch.ones((), dtype=torch.float64)}, shape)
+        made = cls({register: 1.0}, shape)
         made.register = register
         return made
 
     def settle(self, register: int) -> None:
         """Stand for one register from now on, which has been given this symbol's value."""
-        self.terms, self.register = {register: torch.ones((), dtype=torch.float64)}, register
+        self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
         """Dimensions, the row's and one for rows."""

@@ -117,14 +117,16 @@ class Table:
 
 
 def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
-    first, *rest = weights
-    if isinstance(first, Tensor):
-        like = values[0]
-        return torch.stack([weight.to(like) * value for weight, value in zip(weights, values, strict=True)]).sum(0)
-    out = values[0] if first == 1.0 else values[0] * first
-    for value, weight in zip(values[1:], rest, strict=True):
-        out = torch.add(out, value, alpha=weight)
+    out = _times(values[0], weights[0])
+    for value, weight in zip(values[1:], weights[1:], strict=True):
+        out = out + _times(value, weight) if isinstance(weight, Tensor) else torch.add(out, value, alpha=weight)
     return out
+
+
+def _times(value: Tensor, weight: Any) -> Tensor:
+    if isinstance(weight, Tensor):
+        return value * weight.to(value)
+    return value if weight == 1.0 else value * weight
 
 
 def with_drops(rows: list[Row]) -> tuple[Row, ...]:

@@ -6,7 +6,7 @@ through; all other coefficients become plain numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +47,7 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             raise
         except Exception as error:  # whatever is wrong with the step shows where it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        rows = _with_columns(rows, denoiser)
-        return Table(with_drops(rows if times.requires_grad else _as_floats(rows)))
+        return Table(with_drops(_with_columns(rows, denoiser)))
 
 
 def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
@@ -113,7 +112,7 @@ class _Tracer:
         if condition is not self.condition:
             raise NotAffine("the condition is changed")
         point, estimate = self._register(x), self.fresh()
-        self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
+        self._close(Call(kind, point, estimate, *(None if time is None else time.reshape(()) for time in (t, to))))
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
@@ -179,34 +178,16 @@ def _with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
         calls = [call for number in numbers if (call := rows[number].call) is not None]
         t = torch.stack([call.t for call in calls])
         to = None if calls[0].to is None else torch.stack([call.to for call in calls])
-        columns = columns_of(denoiser, kind, t, to)
+        columns = _listed(columns_of(denoiser, kind, t, to))
         for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
             done[number] = replace(rows[number], call=replace(call, columns=_at(columns, place)))
     return done
 
 
+def _listed(columns: Columns) -> Columns:
+    """Lists of floats in the place of tensors through which no gradient goes."""
+    return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
+
+
 def _at(columns: Columns, place: int) -> Columns:
     return mapped(columns, lambda part: part[place])
-
-
-def _as_floats(rows: list[Row]) -> list[Row]:
-    """The rows with floats in the place of tensors, all read at once."""
-    parts, form = pytree.tree_flatten([_tensors(row) for row in rows])
-    numbers = iter(torch.stack([part.double() for part in parts if part is not None]).tolist())
-    parts = [None if part is None else next(numbers) for part in parts]
-    return [_filled(row, values) for row, values in zip(rows, pytree.tree_unflatten(parts, form), strict=True)]
-
-
-def _tensors(row: Row) -> tuple[Any, ...]:
-    call = row.call
-    asked = None if call is None else (call.t, call.to, call.columns)
-    return [update.weights for update in row.updates], asked
-
-
-def _filled(row: Row, values: tuple[Iterable[Any], Any]) -> Row:
-    weights, asked = values
-    updates = tuple(replace(update, weights=part) for update, part in zip(row.updates, weights, strict=True))
-    call = row.call
-    if call is not None:
-        call = replace(call, t=asked[0], to=asked[1], columns=asked[2])
-    return replace(row, updates=updates, call=call)
