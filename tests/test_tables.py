@@ -14,7 +14,7 @@ from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Linear
 from pushforward.restoration import Resampled
-from pushforward.solvers import DPM, Euler, Heun, Solver
+from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
 from pushforward.transports import Flow
 
@@ -24,7 +24,7 @@ NAMES += ["unipc", "unipc:3", "ancestral", "ddim:0.5", "dpmsde", "eulermaruyama"
 
 def stepped(flow, x, draws):
     """The solve by the solver's own steps."""
-    return list(flow._stepped(flow.denoiser, x, flow.times, None, draws))
+    return list(walking.stepped(flow.solver, flow.denoiser, x, flow.times, None, draws))
 
 
 def both(flow):
@@ -164,10 +164,10 @@ def test_tables_are_compiled_once_for_the_same_times():
     assert flow.table is flow.table
     flow.sample(2)
     flow.encode(torch.zeros(1, 2))
-    assert len(flow._tables) == 2
+    assert len(flow._walks._tables) == 2
     for start in torch.linspace(0.5, 0.9, 30).tolist():
         flow.solve(torch.zeros(1, 2), start, 0.1)
-    assert len(flow._tables) <= 8
+    assert len(flow._walks._tables) <= 8
 
 
 def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
@@ -206,7 +206,7 @@ def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
     wanted = Exact(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
     torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
     assert flow.calls == steps
-    states = list(flow._stepped(flow.denoiser, flow._at_start(z), flow.times, None, None))
+    states = stepped(flow, flow._at_start(z), None)
     torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from pushforward.predictor import Condition, Predictor, check_predictor, has_jum
 from pushforward.solvers import Solver, as_solver, grids
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
-from pushforward.solvers.tracing import compile_table
+from pushforward.solvers.walking import Walks, stepped
 
 __all__ = [
     "Autoencoder",
@@ -47,8 +46,6 @@ __all__ = [
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
-TABLES = 8
-"""How many tables a flow keeps: those of its own times and of the last solves, encodings and variations."""
 
 Asked = Mapping[str, int | str | Sequence[int] | Sequence[str] | Tensor] | None
 """A condition as a caller gives it: a number or a class's name for all samples, or one for each."""
@@ -320,7 +317,7 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
-        self._tables: dict[bytes, Table | NotAffine] = {}
+        self._walks = Walks(solver)
         self._width_at_start = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
@@ -353,7 +350,7 @@ class Flow(Transport):
     @property
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
-        table = self._table(self._times)
+        table = self._walks.table(self.denoiser, self._times)
         return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
 
     def _counted(self) -> int:
@@ -362,7 +359,7 @@ class Flow(Transport):
         with torch.no_grad():
             draws = RowDraws(0, 1, device=self.device)
             state = self._at_start(draws.normal(shape))
-            self._last(self._stepped(counted, state, self._times, self.conditions(1, None, 0), draws))
+            self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
@@ -407,11 +404,7 @@ class Flow(Transport):
 
         Times given as a tensor are differentiated through.
         """
-        table = self._table(times)
-        if isinstance(table, NotAffine):
-            yield from self._stepped(self.denoiser, x, times, condition, draws)
-        else:
-            yield from table.walk(self.denoiser, x, condition, draws)
+        yield from self._walks.along(self.denoiser, x, times, condition, draws)
 
     @property
     def table(self) -> Table:
@@ -420,46 +413,10 @@ class Flow(Transport):
         Raises:
             UsageError: For a solver that chooses its own steps, or whose step is not affine.
         """
-        table = self._table(self._times)
+        table = self._walks.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
         return table
-
-    def _table(self, times: np.ndarray | Tensor) -> Table | NotAffine:
-        """The table of these times, from the last few that were compiled, or why there is none."""
-        if isinstance(times, Tensor) and times.requires_grad:
-            return self._compiled(times.cpu())
-        along = np.array(times, dtype=np.float64)
-        key = along.tobytes()
-        if key not in self._tables:
-            while len(self._tables) >= TABLES:
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[key] = self._compiled(torch.from_numpy(along))
-        return self._tables[key]
-
-    def _compiled(self, times: Tensor) -> Table | NotAffine:
-        try:
-            return compile_table(self.solver, times, self.denoiser)
-        except NotAffine as reason:
-            if not self.solver.adaptive:
-                name = type(self.solver).__name__
-                warnings.warn(f"The step of {name} is not affine ({reason}): it is run as it is, without a table.", stacklevel=2)
-            return reason
-
-    def _stepped(
-        self, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
-    ) -> Iterator[tuple[float, Tensor]]:
-        """The walk without a table: what a table stands for, and the way of steps that are not affine."""
-        memory = None
-        along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-        rows = along.to(x)[:, None].expand(-1, len(x))
-        for i, stop in enumerate(along.tolist()[1:]):
-            asked = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
-            if stop == 0:
-                x = self.solver.last(*asked)
-            else:
-                x, memory = self.solver.step(*asked)
-            yield stop, x
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.

@@ -112,7 +112,7 @@ class _Tracer:
         if condition is not self.condition:
             raise NotAffine("the condition is changed")
         point, estimate = self._register(x), self.fresh()
-        self._close(Call(kind, point, estimate, *(None if time is None else time.reshape(()) for time in (t, to))))
+        self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
