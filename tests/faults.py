@@ -27,6 +27,37 @@ FAULTS: dict[str, list[Fault]] = {
     "training/health.py": [
         ("transport.space.to_data(transport(", "self.data.space.to_data(transport(", "encoded"),
     ],
+    "solvers/symbols.py": [
+        ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
+        ("terms[register] = sign * weight if mine is None", "terms[register] = weight if mine is None", "tables"),
+        (
+            "return a - b if isinstance(a, Symbol) else b.__rsub__(a)",
+            "return a - b if isinstance(a, Symbol) else b - a",
+            "tables",
+        ),
+    ],
+    "solvers/tracing.py": [
+        ("if condition is not self.condition:", "if False:", "tables"),
+        ("                self._register(part)\n", "                pass\n", "tables"),
+        ("if tuple(shape) != self._tracer.shape:", "if False:", "tables"),
+    ],
+    "solvers/table.py": [
+        ("for register in row.dropped:", "for register in ():", "tables"),
+        ("out = torch.add(out, value, alpha=weight)", "out = torch.add(out, value)", "tables"),
+        ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),
+    ],
+    "solvers/dense.py": [
+        ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
+        ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
+    ],
+    "solvers/jump.py": [
+        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "tables"),
+    ],
+    "predictor.py": [
+        ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "tables"),
+        ('and "predict" not in vars(denoiser)', "", "tables"),
+        ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
+    ],
     "draws.py": [
         ("self._philox.at(seed, self._stream", "self._philox.at(self.seeds[0], self._stream", "draws splitting"),
         ("range(seed, seed + (1 if", "range(seed, seed + (2 if", "splitting"),
@@ -124,7 +155,9 @@ FAULTS: dict[str, list[Fault]] = {
         ('return "v" if self.preconditioned', 'return "velocity" if self.preconditioned', "preconditioning"),
         ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "preconditioning"),
         ("solve(self.output,", "solve(self.prediction,", "preconditioning"),
-        ("known.at(then).over(x_t).r / here.r", "1.0", "guidance"),
+        ("scale = self.denoiser.path.at(then).r / here.r", "scale = torch.ones_like(t)", "guidance"),
+        ('{"scale": 1 / k.r}', '{"scale": k.r}', "predictions golden"),
+        ('"until": CLOCKS[self.clock](self.path, second)', '"until": CLOCKS[self.clock](self.path, t)', "tables"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
         ('kind in ("noise", "score")', "False", "couplings_times"),
     ],
@@ -168,12 +201,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("y * over(path.at(s).r, x)", "y", "solvers"),
     ],
     "guidance.py": [
-        ("torch.lerp(y[n:], y[rows], self.scale)", "torch.lerp(y[rows], y[n:], self.scale)", "guidance"),
-        ('null | asked["null"]', "null", "guidance"),
+        ("torch.lerp(y[n:], y[rows], scale[rows])", "torch.lerp(y[rows], y[n:], scale[rows])", "guidance"),
+        ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
+        ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
+        ('null | both["null"]', "null", "guidance"),
         ("else 2)", "else 1)", "guidance"),
         ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
         ("not inner.unconditional", "False", "guidance"),
-        ("torch.lerp(weak, y[rows], self.scale)", "torch.lerp(y[rows], weak, self.scale)", "guidance"),
+        ("torch.lerp(weak, y[rows], scale[rows])", "torch.lerp(y[rows], weak, scale[rows])", "guidance"),
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
     ],
@@ -262,8 +297,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.source.starts(draws)", "self.source(draws)", "couplings_times"),
         ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
         ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
-        ("z * float(self._edge().sigma)", "z", "solvers methods"),
-        ("return state / float(self._edge().sigma)", "return state", "solvers methods"),
+        ("z * self._width_at_start", "z", "solvers methods"),
+        ("return state / self._width_at_start", "return state", "solvers methods"),
         ("times[::-1]", "times", "solvers methods"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
         (
@@ -278,7 +313,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("< self.label_dropout", "> self.label_dropout", "methods"),
-        ("(self.weight(self.denoiser.prediction, self.denoiser.path.at(t)) * error)", "error", "methods"),
+        ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods"),
+        ("if self.space.classes and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
     ],
     "methods/gan.py": [
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),

@@ -95,7 +95,7 @@ _MODULES = (
     "transports",
 )
 _HOMES = {
-    "denoiser": ("Denoiser", "Repathed"),
+    "denoiser": ("Denoiser", "FlowMap", "Repathed"),
     "evaluation": ("evaluate",),
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
@@ -118,6 +118,7 @@ __all__ = [
     "Denoiser",
     "Denoising",
     "Flow",
+    "FlowMap",
     "Guided",
     "Latent",
     "Linear",
