@@ -43,7 +43,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/table.py": [
         ("for register in row.dropped:", "for register in ():", "tables"),
-        ("out = torch.add(out, value, alpha=weight)", "out = torch.add(out, value)", "tables"),
+        ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),
     ],
     "solvers/dense.py": [
@@ -386,7 +386,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("min(1.0, now.progress / warmup)", "now.progress / warmup", "vae"),
         ("told + ratio", "told - ratio", "vae"),
         ("mean, log_variance = mean.detach(), log_variance.detach()", "pass", "vae"),
-        ("self.encoder if self.beta else Certain(self.encoder)", "self.encoder", "encoded"),
+        ("self.code_encoder if self.beta else Certain(self.encoder)", "self.code_encoder", "encoded"),
         ("rows_of(condition, rows)", "condition", "vae"),
         ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
     ],
@@ -401,7 +401,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("held = {name: parameter.detach()", "held = {name: parameter", "vae"),
         ("group.mean(0).clamp(min=free)", "group.clamp(min=free).mean(0)", "vae"),
         ("rows.split(BLOCK)", "[rows]", "vae"),
-        (".var(0) > ACTIVE", ".var(0) > ACTIVE / 100", "vae"),
+        ("(len(mean) - groups) > ACTIVE", "(len(mean) - groups) > ACTIVE / 100", "vae"),
     ],
     "methods/likelihoods.py": [
         ("torch.exp(-self.log_variance)", "torch.exp(self.log_variance)", "methods"),
@@ -538,7 +538,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.warmed += progress", "self.warmed += share", "budgets"),
         ("min(share, 2 * usual)", "share", "budgets"),
         ("if stage.step > self.step]", "if False]", "budgets"),
-        ('"m": 1_000_000', '"m": 1_000', "training cli"),
+        ('"M": 1_000_000', '"M": 1_000', "training cli"),
         ("end + (1 - end) *", "end *", "training"),
     ],
     "training/checks.py": [
@@ -632,7 +632,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
-        ('if data.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
+        ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
         ("restore(made.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
         ("check_spec(folder, content, checkpoints.read_state(where))", "pass", "training"),

@@ -4,7 +4,6 @@ import warnings
 
 import pytest
 import torch
-from closed_form import Mixture, ring
 from torch import nn
 
 import pushforward as pf
@@ -16,6 +15,7 @@ from pushforward.paths import VE, VP, Linear
 from pushforward.restoration import Resampled
 from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
+from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
 
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
