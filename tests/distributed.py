@@ -18,8 +18,8 @@ import torch._dynamo
 
 from pushforward import spec
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Budget, Trainer, checkpoint
-from pushforward.training.processes import Group, Processes
+from pushforward.training import Budget, Trainer
+from pushforward.training.processes import Group
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import whole
 
@@ -27,11 +27,14 @@ CASES = {"flow": ("flow", 20), "gan": ("gan", 20), "vqvae": ("vqvae", 5)}
 """By name: the recipe and how many steps it is trained for."""
 
 
-def trained(name, folder, processes, batch=128):
-    """A trainer that has made its steps; on 300 vectors with labels."""
+def trained(name, folder, processes, scale=1.0):
+    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
     recipe, steps = CASES[name]
     data = space_data((17,), labels=True, rows=300)
-    made = recipe_for(recipe, data, batch=batch, precision="float32")
+    made = recipe_for(recipe, data, batch=128, precision="float32")
+    with torch.no_grad():
+        for parameter in made.method.parameters():
+            parameter.mul_(scale)
     trainer = Trainer(made, data, Budget(steps=steps), out=Path(folder), settings=Settings(seed=4), processes=processes)
     gradients, step = {}, trainer.processes.add_gradients
 
@@ -80,5 +83,3 @@ def main(folder):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-
-__all__ = ["CASES", "Processes", "checkpoint", "trained"]

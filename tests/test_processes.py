@@ -76,16 +76,16 @@ def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
     torch.testing.assert_close(trainer.journal.losses, whole.journal.losses, rtol=1e-4, atol=0)
 
 
-def test_a_games_first_gradients_are_those_of_one_process(folder, alone):
-    """A game amplifies rounding, so that its later losses say little: they stay within a tenth."""
+def test_a_game_agrees_as_far_as_rounding_allows(folder, alone, tmp_path):
+    """The first gradients to 1e-5; later losses within three times the drift of weights that are scaled by one rounding."""
     found = torch.load(folder / "gan-reduced.gradients")
     for player, wanted in alone["gan"][1].items():
-        if player == "critic":  # the generator's first gradient comes after the critic's update
-            assert float((found[player] - wanted).norm()) < 1e-5 * float(wanted.norm())
-    mine, wanted = losses_of(folder / "gan-reduced"), losses_of(alone["gan"][0])
-    for player in wanted:
-        np.testing.assert_allclose(mine[player][0], wanted[player][0], rtol=1e-4)
-        np.testing.assert_allclose(mine[player], wanted[player], rtol=0.1)
+        assert float((found[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
+    trained("gan", tmp_path / "control", Processes(), scale=1 + 1.2e-7)
+    one, two, control = (losses_of(run) for run in (alone["gan"][0], folder / "gan-reduced", tmp_path / "control"))
+    for player, wanted in one.items():
+        drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
+        assert (np.abs(two[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
 
 
 def test_a_book_of_codes_follows_the_whole_batch(folder, alone):
