@@ -1,5 +1,6 @@
 """Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is not affine."""
 
+import copy
 import warnings
 
 import pytest
@@ -175,6 +176,14 @@ def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
     model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
     monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
     assert (Flow(model, DPM(), 3).sample(2) == 7).all()
+
+
+def test_another_denoiser_has_another_table():
+    flow, z = Flow(ring(VP()), DPM(), 3), torch.randn(2, 2)
+    flow(z)
+    flow.denoiser = ring(VP(), radius=5.0)
+    torch.testing.assert_close(flow(z), Flow(ring(VP(), radius=5.0), DPM(), 3)(z))
+    assert copy.deepcopy(flow)(z).equal(flow(z))
 
 
 class Exact(nn.Module):

@@ -25,7 +25,9 @@ States = Iterator[tuple[float, Tensor]]
 
 
 class Walks:
-    """The walks of one solver, which compiles a table once for the same times.
+    """The walks of one solver, which compiles a table once for the same denoiser and times.
+
+    A denoiser's settings, such as the scale of its guidance, are read when a table is compiled: to change them, make another.
 
     Args:
         solver: Any.
@@ -33,7 +35,7 @@ class Walks:
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self._tables: dict[tuple[int, bytes], Table | NotAffine] = {}
+        self._tables: dict[bytes, tuple[Predictor, Table | NotAffine]] = {}
 
     def along(self, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:
         """(time, state) after each step from the state x (n, *shape) at the first time, model units."""
@@ -48,12 +50,13 @@ class Walks:
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
-        key = id(denoiser), along.tobytes()
-        if key not in self._tables:
-            while len(self._tables) >= TABLES:
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[key] = self._compiled(denoiser, torch.from_numpy(along))
-        return self._tables[key]
+        key = along.tobytes()
+        if key in self._tables and self._tables[key][0] is denoiser:
+            return self._tables[key][1]
+        while len(self._tables) >= TABLES:
+            self._tables.pop(next(iter(self._tables)))
+        self._tables[key] = denoiser, self._compiled(denoiser, torch.from_numpy(along))
+        return self._tables[key][1]
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
         try:
