@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from protocol import table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 from torch import Tensor
@@ -156,18 +156,15 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def main(words: list[str] | None = None) -> None:
+@benchmark
+def main(words: list[str]) -> None:
     """Measure, write results/export.md and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3, help="steps of a solve (default 3)")
-    parser.add_argument("--smoke", action="store_true", help="run all of the code in seconds, on a few cells; write nothing")
-    given = parser.parse_args(words)
+    given = parsed(parser, words)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     rows = measured(given.smoke, given.steps)
-    if given.smoke:
-        print(text_of(rows))
-    else:
-        write("export", "Exported samplers", text_of(rows), rows, steps=given.steps, torch=torch.__version__)
+    write("export", "Exported samplers", text_of(rows), rows, steps=given.steps, torch=torch.__version__)
 
 
 if __name__ == "__main__":

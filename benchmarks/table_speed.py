@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from protocol import table, write
+from protocol import benchmark, parsed, table, write
 
 import torch
 from torch import Tensor, nn
@@ -114,19 +114,17 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def main(words: list[str] | None = None) -> None:
+@benchmark
+def main(words: list[str]) -> None:
     """Measure, write results/table_speed.md and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="turns that count (default 9)")
-    parser.add_argument("--smoke", action="store_true", help="run all of the code in seconds, in few steps; write nothing")
-    given = parser.parse_args(words)
+    given = parsed(parser, words, repeats=1)
     if given.repeats < 1:
         parser.error("expected at least 1 repeat")
-    if given.smoke:
-        print(text_of(measured(1, (2, 2), 1)))
-        return
     torch.set_num_threads(1)
-    rows = measured(given.repeats, (25, 10), 64)
+    steps, batch = ((2, 2), 1) if given.smoke else ((25, 10), 64)
+    rows = measured(given.repeats, steps, batch)
     write("table_speed", "Solves by tables", text_of(rows), rows, repeats=given.repeats)
 
 
