@@ -60,10 +60,10 @@ def in_latent(flow: Flow) -> Latent:
 def model(recipe: str, solver: str, way: str, steps: int) -> Transport:
     """An untrained recipe's transport under a solver."""
     torch.manual_seed(0)
-    made = scattered(recipes.named(recipe)(SPACE, "tiny").method.transport())
-    flow = inner_of(made)
+    transport = scattered(recipes.named(recipe)(SPACE, "tiny").method.transport())
+    flow = inner_of(transport)
     if not has_steps(flow):
-        return made
+        return transport
     denoiser: Any = flow.denoiser
     if way == "guided":
         denoiser = pf.Guided(denoiser, 2.0)
@@ -80,8 +80,8 @@ def distance(transport: Transport) -> float:
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport(z, {"label": label}, None if noise is None else GivenNoise(noise))
-        made: Tensor = exported(transport).module()(z, label, noise)
-        return float((made - transport.space.to_data(x)).abs().max())
+        drawn: Tensor = exported(transport).module()(z, label, noise)
+        return float((drawn - transport.space.to_data(x)).abs().max())
 
 
 def scan_distances(solver: str, counts: tuple[int, ...]) -> Iterator[tuple[int, float]]:
@@ -113,23 +113,23 @@ def measured(smoke: bool, steps: int) -> list[dict[str, Any]]:
     for recipe, solver, way in cells:
         began = time.perf_counter()
         try:
-            found: float | str = distance(model(recipe, solver, way, steps))
+            apart: float | str = distance(model(recipe, solver, way, steps))
         except UsageError as error:
-            found = str(error)
+            apart = str(error)
         rows.append(
             {
                 "part": "whole",
                 "recipe": recipe,
                 "solver": solver,
                 "way": way,
-                "distance": found,
+                "distance": apart,
                 "seconds": time.perf_counter() - began,
             }
         )
     for solver in SCANNED[: 1 if smoke else None]:
         rows += [
-            {"part": "scan", "recipe": "flow", "solver": solver, "steps": count, "distance": found}
-            for count, found in scan_distances(solver, (2,) if smoke else (2, 7, 20))
+            {"part": "scan", "recipe": "flow", "solver": solver, "steps": count, "distance": apart}
+            for count, apart in scan_distances(solver, (2,) if smoke else (2, 7, 20))
         ]
     return rows
 
@@ -141,8 +141,8 @@ def text_of(rows: list[dict[str, Any]]) -> str:
         return value if isinstance(value, str) else f"{value:.1e}"
 
     def worst(solver: str, recipe: str) -> str:
-        found = [row["distance"] for row in rows if (row["part"], row["solver"], row["recipe"]) == ("whole", solver, recipe)]
-        return number(max(found, key=lambda value: (isinstance(value, str), value))) if found else ""
+        apart = [row["distance"] for row in rows if (row["part"], row["solver"], row["recipe"]) == ("whole", solver, recipe)]
+        return number(max(apart, key=lambda value: (isinstance(value, str), value))) if apart else ""
 
     tried = list(dict.fromkeys(row["recipe"] for row in rows if row["part"] == "whole" and row["solver"]))
     names = list(dict.fromkeys(row["solver"] for row in rows if row["part"] == "whole" and row["solver"]))

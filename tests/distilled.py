@@ -33,10 +33,10 @@ class Matched(Method):
         t, z = now.draws.stream("times").uniform() * 0.8 + 0.1, now.draws.stream("noise").normal(self.space.shape)
         shaped = t.reshape(-1, *(1,) * len(self.space.shape))
         x_t = (1 - shaped) * x + shaped * z
-        found = self.second.predict("data", x_t.detach(), t, batch.condition)
-        yield "second", (found - x.detach()).square().mean()
-        told = self.teacher.denoiser.predict("data", x_t, t, batch.condition)
-        toward = (found - told).detach()
+        learned = self.second.predict("data", x_t.detach(), t, batch.condition)
+        yield "second", (learned - x.detach()).square().mean()
+        taught = self.teacher.denoiser.predict("data", x_t, t, batch.condition)
+        toward = (learned - taught).detach()
         yield "student", (toward * x).mean()
 
     def transport(self) -> Map:

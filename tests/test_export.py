@@ -37,10 +37,10 @@ def given(n, times=1):
 
 def check(module, *makers):
     """The program made with 3 rows agrees with the module on 5."""
-    made = program(module, *(make(3) for make in makers))
+    program_module = program(module, *(make(3) for make in makers))
     inputs = [make(5) for make in makers]
     with torch.no_grad():
-        torch.testing.assert_close(made(*inputs), module(*inputs), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(program_module(*inputs), module(*inputs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TIMED)
@@ -105,18 +105,18 @@ SAMPLERS = {
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_whole_sampler_is_a_program(name):
     transport, n = SAMPLERS[name]().eval(), 5
-    made = exported(transport).module()
+    program_module = exported(transport).module()
     z, label, draws = torch.randn(n, *transport.noise_shape), torch.arange(n) % 2, noise_rows(transport)
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
-        torch.testing.assert_close(made(z, label, noise), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(program_module(z, label, noise), x, rtol=0, atol=1e-5)
 
 
 def test_one_program_serves_any_number_of_steps():
     """A scan over a table that is an input, in a latent space and guided."""
     flow = lambda steps: latent(Flow(pf.Guided(denoiser(), 2.0), "dpm", steps))  # noqa: E731
-    made, label = exported_scan(flow(4)).module(), torch.tensor([0, 1, 1, 0, 1])
+    program_module, label = exported_scan(flow(4)).module(), torch.tensor([0, 1, 1, 0, 1])
     for steps in (2, 9):
         transport = flow(steps)
         inputs, arrays = scan_inputs(transport, *scan_inputs(flow(4))[1].first.shape)
@@ -124,7 +124,7 @@ def test_one_program_serves_any_number_of_steps():
         z = torch.randn(5, *SMALL)
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}))
-            torch.testing.assert_close(made(z, inputs, label, noise), x, rtol=0, atol=1e-5)
+            torch.testing.assert_close(program_module(z, inputs, label, noise), x, rtol=0, atol=1e-5)
 
 
 def plain_scan(row, state, given):

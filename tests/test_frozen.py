@@ -86,10 +86,10 @@ def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
     assert str(content["rows"]["builds_on"][0]).endswith("moved")
     assert content["asked"]["frozen"][0].startswith("teacher=")
     assert spec.describe(spec.build(content["method"])) == content["method"]
-    found = checkpoint.load(checkpoint.latest(trained / "checkpoints"))
-    assert not any("teacher" in name for group in found.tensors.values() for name in group)
-    assert all(name.startswith("student") for name in found.tensors["average"])
-    assert any(name.startswith("second") for name in found.tensors["method"])
+    stored = checkpoint.load(checkpoint.latest(trained / "checkpoints"))
+    assert not any("teacher" in name for group in stored.tensors.values() for name in group)
+    assert all(name.startswith("student") for name in stored.tensors["average"])
+    assert any(name.startswith("second") for name in stored.tensors["method"])
     assert torch.isfinite(run.transport.sample(3)).all()
 
 
@@ -104,10 +104,10 @@ def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     trainer.save()
     trainer.close()
     pf.resume(whole, plugins=[FILE])
-    one, two = (checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors for folder in (cut, whole))
-    for group in one:
-        assert one[group].keys() == two[group].keys()
-        assert all(torch.equal(tensor, two[group][name]) for name, tensor in one[group].items())
+    resumed, uninterrupted = (checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors for folder in (cut, whole))
+    for group in resumed:
+        assert resumed[group].keys() == uninterrupted[group].keys()
+        assert all(torch.equal(tensor, uninterrupted[group][name]) for name, tensor in resumed[group].items())
 
 
 def test_what_is_not_averaged_is_the_methods_own(trained):
@@ -133,8 +133,8 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)
     with pytest.raises(CheckpointError):
         with_frozen(function, {"teacher": tmp_path / "nothing"})
-    made = with_frozen(function, {"teacher": pf.load(teacher)})(data.space, "tiny")
-    assert made.builds_on[0][0] == str(teacher)
+    recipe = with_frozen(function, {"teacher": pf.load(teacher)})(data.space, "tiny")
+    assert recipe.builds_on[0][0] == str(teacher)
     for wrong in ("teacher", "=run", "teacher="):
         assert main([*TRAIN, "--frozen", wrong, "--out", str(tmp_path / "run")]) == 2
         assert "write NAME=RUN" in capsys.readouterr().err

@@ -30,9 +30,9 @@ def cases(names=models.NAMES):
 
 @pytest.mark.parametrize(("name", "setting"), cases())
 def test_samples_are_what_they_were(recorded, name, setting):
-    (model, autoencoder), kept = recorded[name]
+    (model, autoencoder), stored = recorded[name]
     atol = LOOSE.get(setting.partition(" ")[0].partition(":")[0], 1e-4)
-    wanted = kept[f"samples/{setting}"]
+    wanted = stored[f"samples/{setting}"]
     np.testing.assert_allclose(models.sample(name, model, autoencoder, setting), wanted, rtol=0, atol=atol * wanted.std())
 
 
@@ -40,11 +40,11 @@ def test_samples_are_what_they_were(recorded, name, setting):
 def test_in_double_precision_they_are_the_same_to_rounding(recorded, name, setting):
     exact = models.load(name)
     atol = 0.03 if setting.startswith("adaptive") else 1e-9
-    kept = recorded[name][1]
-    np.testing.assert_allclose(models.sample(name, *exact, setting, torch.float64), kept[f"exact/{setting}"], rtol=0, atol=atol)
+    stored = recorded[name][1]
+    np.testing.assert_allclose(models.sample(name, *exact, setting, torch.float64), stored[f"exact/{setting}"], rtol=0, atol=atol)
 
 
 def test_edits_are_what_they_were(recorded):
-    (model, _), kept = recorded["digits"]
+    (model, _), stored = recorded["digits"]
     for name, value in models.edits(model).items():
-        np.testing.assert_allclose(value, kept[f"edits/{name}"], rtol=0, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(value, stored[f"edits/{name}"], rtol=0, atol=1e-4, err_msg=name)

@@ -54,9 +54,9 @@ def test_measures_are_logged_and_nothing_changes(tmp_path):
     early, late = Looks(measure), Looks(measure, late=True)
     trainer(tmp_path / "with", early, late).advance()
     trainer(tmp_path / "without").advance()
-    one, two = final(tmp_path / "with"), final(tmp_path / "without")
-    for group in one:
-        assert all(torch.equal(tensor, two[group][name]) for name, tensor in one[group].items())
+    observed, unobserved = final(tmp_path / "with"), final(tmp_path / "without")
+    for group in observed:
+        assert all(torch.equal(tensor, unobserved[group][name]) for name, tensor in observed[group].items())
     rows = pf.load(tmp_path / "with").losses()
     assert [row["step"] for row in rows if "drawn" in row.get("health", {})] == [2, 4]
     assert early.steps == late.steps == [2, 4]

@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from distributed import trained
+from programs.distributed import trained
 
 import pushforward as pf
 from pushforward.training import checkpoint
 from pushforward.training.processes import Processes
 from pushforward.training.start import reopen
 
-SCRIPT = os.path.join(os.path.dirname(__file__), "distributed.py")
+SCRIPT = os.path.join(os.path.dirname(__file__), "programs", "distributed.py")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def losses_of(folder):
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_flow_ends_where_one_process_ends(kind, folder, alone):
     """Weights, averages, optimisers and the log; files hold whole tensors."""
-    one, two = tensors_of(alone["flow"][0]), tensors_of(folder / f"flow-{kind}")
+    single, shared = tensors_of(alone["flow"][0]), tensors_of(folder / f"flow-{kind}")
     for group in ("method", "average", "optimizer"):
-        assert one[group].keys() == two[group].keys()
-        for name, tensor in one[group].items():
-            torch.testing.assert_close(two[group][name], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{name}")
+        assert single[group].keys() == shared[group].keys()
+        for name, tensor in single[group].items():
+            torch.testing.assert_close(shared[group][name], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{name}")
     mine, wanted = losses_of(folder / f"flow-{kind}"), losses_of(alone["flow"][0])
     np.testing.assert_allclose(mine["denoiser"], wanted["denoiser"], rtol=1e-5)
     assert [row.get("health") is None for row in pf.load(folder / f"flow-{kind}").losses()].count(False) > 0
@@ -71,24 +71,24 @@ def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
     data = space_data((17,), labels=True, rows=300)
     trainer = reopen(folder / "flow-sharded", data=data, steps=21)
     whole = reopen(alone["flow"][0], data=data, steps=21)
-    for one in (trainer, whole):
-        one.advance()
+    for single in (trainer, whole):
+        single.advance()
     torch.testing.assert_close(trainer.journal.losses, whole.journal.losses, rtol=1e-4, atol=0)
 
 
 def test_a_game_agrees_as_far_as_rounding_allows(folder, alone, tmp_path):
     """The first gradients to 1e-5; later losses within three times the drift of weights that are scaled by one rounding."""
-    found = torch.load(folder / "gan-reduced.gradients")
+    gradients = torch.load(folder / "gan-reduced.gradients")
     for player, wanted in alone["gan"][1].items():
-        assert float((found[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
+        assert float((gradients[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
     trained("gan", tmp_path / "control", Processes(), scale=1 + 1.2e-7)
-    one, two, control = (losses_of(run) for run in (alone["gan"][0], folder / "gan-reduced", tmp_path / "control"))
-    for player, wanted in one.items():
+    single, shared, control = (losses_of(run) for run in (alone["gan"][0], folder / "gan-reduced", tmp_path / "control"))
+    for player, wanted in single.items():
         drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
-        assert (np.abs(two[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
+        assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
 
 
 def test_a_book_of_codes_follows_the_whole_batch(folder, alone):
-    one, two = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / "vqvae-reduced")["method"]
+    single, shared = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / "vqvae-reduced")["method"]
     for name in ("codebook.counts", "codebook.sums", "use"):
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

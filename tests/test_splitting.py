@@ -83,12 +83,12 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
     x = trainer.sampler.batch(0).x
     trainer.step()
     own = {name: {id(p) for p in part.parameters()} for name, part in wanted.players.items()}
-    for name, found in gradients.items():
+    for name, values in gradients.items():
         parameters = list(wanted.parameters())
         y = wanted.first(x) * wanted.idle
         loss = wanted.second(y if name == "first" else y.detach()).square().mean()
         exact = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient, true in zip(parameters, found, exact, strict=True):
+        for parameter, gradient, true in zip(parameters, values, exact, strict=True):
             if id(parameter) in own[name]:
                 torch.testing.assert_close(gradient, true)
             elif name == "first":
@@ -104,8 +104,8 @@ def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
         trainer = trainer_of(tmp_path, parts)
         trainer.step()
         drawn[parts] = [entry[1] for entry in trainer.method.log if isinstance(entry, tuple)]
-    for parts, found in drawn.items():
-        for number, numbers in enumerate(found):
+    for parts, values in drawn.items():
+        for number, numbers in enumerate(values):
             block = number * 4 // parts
             names = (0, "dropout", 0, block) if block else (0, "dropout", 0)
             random = torch.Generator().manual_seed(key(*names) >> 1)
@@ -188,6 +188,6 @@ def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
     monkeypatch.setattr(pf.couplings, "PERIOD", 4)
     source = pf.couplings.Source("moons", pf.data.load("moons").space)
     seeds = [9, 2, 5, 2, 0]
-    found = source.starts(RowDraws(seeds))
+    values = source.starts(RowDraws(seeds))
     for row, seed in enumerate(seeds):
-        assert torch.equal(found[row], source.starts(RowDraws(seed, 1))[0])
+        assert torch.equal(values[row], source.starts(RowDraws(seed, 1))[0])

@@ -57,19 +57,19 @@ def prepared(case, folder, scale=1.0, **training):
 
 def first_gradients(trainer):
     """Filled while the trainer runs: for each player the norm of its first gradient and four projections of it."""
-    found, update = {}, Player.update
+    gradients, update = {}, Player.update
 
     def noted(player, *arguments, **named):
-        if player.name not in found and player.parameters[0].grad is not None:
+        if player.name not in gradients and player.parameters[0].grad is not None:
             gradient = torch.cat([p.grad.flatten().double() for p in player.parameters if p.grad is not None])
             random = torch.Generator().manual_seed(len(gradient))
             probes = torch.randn(PROBES, len(gradient), generator=random, dtype=torch.float64)
-            found[player.name] = [float(gradient.norm()), *(probes @ gradient).tolist()]
+            gradients[player.name] = [float(gradient.norm()), *(probes @ gradient).tolist()]
         return update(player, *arguments, **named)
 
     for player in trainer.players.values():
         player.update = noted.__get__(player)
-    return found
+    return gradients
 
 
 def trained(case, folder, **changes):

@@ -55,25 +55,25 @@ def denoiser(name, net, space):
 
 def load(name):
     """A denoiser with its stored weights and, for codes, the autoencoder (None for data)."""
-    kept = np.load(FOLDER / f"{name}.npz")
-    units = {part: tuple(kept[f"space/{part}"].tolist()) for part in ("mean", "std")}
-    net = network(name, int(kept["space/classes"]))
+    stored = np.load(FOLDER / f"{name}.npz")
+    units = {part: tuple(stored[f"space/{part}"].tolist()) for part in ("mean", "std")}
+    net = network(name, int(stored["space/classes"]))
     shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
-    classes = tuple(map(str, range(int(kept["space/classes"]))))
+    classes = tuple(map(str, range(int(stored["space/classes"]))))
     ends = {} if name == "emoji" else {"low": (0.0,), "high": (1.0,)}
     space = pf.data.Space(shape, **units, **ends, classes=classes, frequencies=(1 / len(classes),) * len(classes))
-    _fill(net, kept, "network")
+    _fill(net, stored, "network")
     model = denoiser(name, net, space).eval()
     if name != "emoji":
         return model, None
     encoder, decoder = coders()
-    _fill(decoder, kept, "decoder")
+    _fill(decoder, stored, "decoder")
     image = pf.data.Space((4, 32, 32), (0.5,) * 4, (0.25,) * 4, (0.0,) * 4, (1.0,) * 4)
     return model, Autoencoder(encoder, decoder, image, standard=False).eval()
 
 
-def _fill(module, kept, prefix):
-    state = {key: torch.from_numpy(kept[f"{prefix}/{key}"]).float() for key in module.state_dict()}
+def _fill(module, stored, prefix):
+    state = {key: torch.from_numpy(stored[f"{prefix}/{key}"]).float() for key in module.state_dict()}
     module.load_state_dict(state)
 
 

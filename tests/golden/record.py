@@ -53,21 +53,25 @@ def record(name):
     outer = method if coded is None else Encoded(method, coded)
     done = trained(outer, data, 300 if name == "digits" else 150)
     inner = done if coded is None else done.method
-    kept = {f"network/{key}": value.half().numpy() for key, value in inner.denoiser.network.state_dict().items()}
+    stored = {f"network/{key}": value.half().numpy() for key, value in inner.denoiser.network.state_dict().items()}
     if coded is not None:
-        kept |= {f"decoder/{key}": value.half().numpy() for key, value in coded.decoder.state_dict().items()}
-    kept |= {"space/mean": np.array(space.mean), "space/std": np.array(space.std), "space/classes": np.array(len(space.classes))}
+        stored |= {f"decoder/{key}": value.half().numpy() for key, value in coded.decoder.state_dict().items()}
+    stored |= {
+        "space/mean": np.array(space.mean),
+        "space/std": np.array(space.std),
+        "space/classes": np.array(len(space.classes)),
+    }
     path = Path(models.FOLDER / f"{name}.npz")
-    np.savez_compressed(path, **kept)
+    np.savez_compressed(path, **stored)
     model, coder = models.load(name)
     for setting in models.settings(name):
-        kept[f"samples/{setting}"] = models.sample(name, model, coder, setting).astype(np.float32)
+        stored[f"samples/{setting}"] = models.sample(name, model, coder, setting).astype(np.float32)
     if name == "digits":
-        kept |= {f"edits/{key}": value for key, value in models.edits(model).items()}
+        stored |= {f"edits/{key}": value for key, value in models.edits(model).items()}
         for setting in models.settings(name):
-            kept[f"exact/{setting}"] = models.sample(name, *models.load(name), setting, torch.float64)
-    np.savez_compressed(path, **kept)
-    print(name, f"{path.stat().st_size:,} bytes", np.abs(kept["samples/dpm:2"]).max())
+            stored[f"exact/{setting}"] = models.sample(name, *models.load(name), setting, torch.float64)
+    np.savez_compressed(path, **stored)
+    print(name, f"{path.stat().st_size:,} bytes", np.abs(stored["samples/dpm:2"]).max())
 
 
 if __name__ == "__main__":

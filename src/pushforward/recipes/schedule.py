@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pushforward.arguments import number
 from pushforward.errors import UsageError
-from pushforward.methods import Now
+
+if TYPE_CHECKING:
+    from pushforward.methods import Now
 
 __all__ = ["Schedule"]
 

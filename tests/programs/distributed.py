@@ -1,6 +1,6 @@
 """Two processes of gloo on this machine, which train small models and say how they ended: run by ``test_processes.py``.
 
-    python tests/distributed.py FOLDER
+    python tests/programs/distributed.py FOLDER
 
 It forks into two processes once torch is loaded, which is most of what starting costs.
 """
@@ -31,11 +31,11 @@ def trained(name, folder, processes, scale=1.0):
     """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
     recipe, steps = CASES[name]
     data = space_data((17,), labels=True, rows=300)
-    made = recipe_for(recipe, data, batch=128, precision="float32")
+    scaled = recipe_for(recipe, data, batch=128, precision="float32")
     with torch.no_grad():
-        for parameter in made.method.parameters():
+        for parameter in scaled.method.parameters():
             parameter.mul_(scale)
-    trainer = Trainer(made, data, Budget(steps=steps), out=Path(folder), settings=Settings(seed=4), processes=processes)
+    trainer = Trainer(scaled, data, Budget(steps=steps), out=Path(folder), settings=Settings(seed=4), processes=processes)
     gradients, step = {}, trainer.processes.add_gradients
 
     def noted(parameters):
