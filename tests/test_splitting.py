@@ -154,9 +154,9 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor if isinstance(held, Saved) else held):
             trainer.step()
         most[parts] = Saved.most
-    kept = 0 if name == "gan" else 3.5 * 2**20  # spectrally normalised weights
+    fixed = 0 if name == "gan" else 3.5 * 2**20  # spectrally normalised weights
     for parts in (4, 8):
-        assert most[parts] - kept < 1.1 * (most[1] - kept) / parts, most
+        assert most[parts] - fixed < 1.1 * (most[1] - fixed) / parts, most
 
 
 @pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")])

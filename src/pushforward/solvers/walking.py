@@ -51,7 +51,7 @@ class Walks:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
         key = along.tobytes()
-        if key in self._tables and self._tables[key][0] is denoiser:
+        if key in self._tables and _same(self._tables[key][0], denoiser):
             return self._tables[key][1]
         while len(self._tables) >= TABLES:
             self._tables.pop(next(iter(self._tables)))
@@ -66,6 +66,11 @@ class Walks:
                 name = type(self.solver).__name__
                 warnings.warn(f"The step of {name} is not affine ({reason}): it is run as it is, without a table.", stacklevel=2)
             return reason
+
+
+def _same(a: Predictor, b: Predictor) -> bool:
+    """Whether two are one object, or one is what torch.export puts in the place of a module that is used twice."""
+    return a is b or getattr(a, "__dict__", a) is getattr(b, "__dict__", b)
 
 
 def stepped(solver: Solver, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:
