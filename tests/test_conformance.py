@@ -99,7 +99,7 @@ def test_lawful_solvers_pass(solver):
     [
         (MidpointRule(0.45), "MidpointRule: the order measured on vp must be the declared one. Measured 1"),
         (Remembering, "a solve must leave it unchanged"),
-        (Uncounted, "must make the predictions that `calls` says"),
+        (Uncounted, "must make the predictions that its calls say"),
         (Forgetful(0.4), "its description must rebuild it"),
         (Mixed, r"sample i must come from seed \+ i alone"),
         (Detached, "must be differentiable in the start"),
