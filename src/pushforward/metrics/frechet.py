@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Frechet", "frechet_distance", "gaussian_distance"]
 
@@ -59,19 +59,20 @@ def _covariance(x: np.ndarray) -> np.ndarray:
 class Frechet:
     """Fréchet distance between the features of generated and held-out rows."""
 
-    scores: ClassVar[tuple[str, ...]] = ("frechet",)
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "frechet": {
-            "label": "Fréchet distance",
-            "better": "lower",
-            "what": "Distance between the mean and the covariance of the features of generated and of real data.",
-        }
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "frechet": MetricInfo(
+            "Fréchet distance",
+            "lower",
+            "Distance between the mean and the covariance of the features of generated and of real data.",
+            group="Quality and diversity",
+            role="quality",
+        )
     }
 
     def applies(self, samples: Samples) -> bool:
         """From two rows on either side."""
         return min(len(samples.generated), len(samples.reference)) > 1
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "frechet"."""
-        return [Score("frechet", frechet_distance(samples.generated_features, samples.reference_features), "lower")]
+        return {"frechet": Score(frechet_distance(samples.generated_features, samples.reference_features))}
