@@ -33,7 +33,9 @@ def main() -> None:
     with network_precision(resolve_precision("auto", "cpu")):
         for seed in (0, 10_000_000):
             found = bits(run.transport, data, times=given.times, seed=seed)
-            rows.append({"seed": seed, **found, "steps": run.state["step"], "seconds": run.state["seconds"]})
+            rows.append(
+                {"seed": seed, **found.to_plain(), **found.extra, "steps": run.state["step"], "seconds": run.state["seconds"]}
+            )
             print(rows[-1], flush=True)
     head = [
         "noise drawn from seed",
@@ -47,7 +49,7 @@ def main() -> None:
     body = [
         [
             f"{r['seed']:,}",
-            f"{r['mean']:.4f}",
+            f"{r['value']:.4f}",
             f"{r['spread']:.4f}",
             f"{r['nats']:.1f}",
             f"{r['n']:,}",

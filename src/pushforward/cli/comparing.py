@@ -79,8 +79,9 @@ def compare(
         json: Print one JSON object and nothing else.
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
+    from pushforward.evaluation import compare as judge
     from pushforward.evaluation.scoring import compared
-    from pushforward.report import compare as judge
+    from pushforward.report import Report
     from pushforward.training import Progress, load
     from pushforward.training.folders import new_folder
     from pushforward.training.start import prepare
@@ -145,9 +146,9 @@ def compare(
     say("measuring: features, floors, scores, cost")
     spent = next((f"--{k} {v}" for k, v in {"budget": budget, "steps": steps, "samples": samples}.items() if v), "--budget 60s")
     told = spent if fresh else None
-    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()])
+    report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=told, commands=[command()]))
     report.save_all(folder)
-    show(report.content, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
 def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -188,8 +189,7 @@ def _report_folder(out: str | None, data: str = "") -> Path:
 
 def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
     """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
-    from pushforward.evaluation.compare import check_model, informed
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.models import check_model, data_of, informed
 
     loaded = read(data or "digits") if data or not runs else data_of(informed(dict(runs)))
     for name, run in runs:

@@ -309,7 +309,7 @@ def _walked(
     """Frames from one image to another: through codes where the model has an encoder that can be asked, else through noise."""
     import torch
 
-    from pushforward.evaluation.looking import walk
+    from pushforward.evaluation.latent_pictures import walk
     from pushforward.transports import Flow, inner_of
 
     coder = coder_of(run)

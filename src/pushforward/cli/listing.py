@@ -141,13 +141,10 @@ def list_metrics(*, json: Flag = False) -> None:
         json: Print as JSON.
     """
     from pushforward import metrics
-    from pushforward.evaluation.likelihood import ABOUT
+    from pushforward.evaluation.model_metrics import MODEL_METRICS
 
-    rows = {name: {"what": first_line(part), "scores": list(part.scores)} for name, part in metrics.registry().items()}
-    rows["bpd"] = {
-        "what": f"{ABOUT['label'].capitalize()} of an iterative model, a vae or an hvae, only where asked for.",
-        "scores": ["bpd"],
-    }
+    known = {**metrics.registry(), **MODEL_METRICS}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in known.items()}
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
 
 

@@ -64,7 +64,7 @@ def nearest(
         loading: Which weights are used, and how.
         json: Print the result as JSON.
     """
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.models import data_of
     from pushforward.evaluation.neighbours import nearest as search
     from pushforward.outputs import LARGEST_GRID
 
