@@ -91,14 +91,14 @@ class Record:
 
 
 @functools.cache
-def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
+def _stored(cls: Any) -> tuple[Field[Any], ...]:
     chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
     assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
     return chosen
 
 
 @functools.cache
-def _hints(cls: type[Record]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 

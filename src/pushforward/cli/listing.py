@@ -143,8 +143,8 @@ def list_metrics(*, json: Flag = False) -> None:
     from pushforward import metrics
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
-    known = {**metrics.registry(), **MODEL_METRICS}
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in known.items()}
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
+    rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -212,7 +212,7 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
     """Means of the numbers that all samplings have; what cannot be averaged only where all agree."""
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
-        values = [result.extra.get(name) for result in samplings]
+        values: list[Any] = [result.extra.get(name) for result in samplings]
         if all(value == first for value in values):
             extra[name] = first
         elif isinstance(first, float) or (

@@ -47,5 +47,5 @@ def unknown_metric(name: str) -> UsageError:
 
 
 def _known() -> set[str]:
-    metrics = [*registry().values(), *MODEL_METRICS.values()]
-    return {*registry(), *MODEL_METRICS, *(name for metric in metrics for name in metric.scores)}
+    of_samples = (name for metric in registry().values() for name in metric.scores)
+    return {*registry(), *MODEL_METRICS, *of_samples, *(name for metric in MODEL_METRICS.values() for name in metric.scores)}

@@ -14,7 +14,8 @@ __all__ = ["Frechet", "frechet_distance", "gaussian_distance"]
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return root
 
 
 def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
@@ -53,7 +54,8 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def _covariance(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(0)
-    return centred.T @ centred / max(len(x) - 1, 1)
+    covariance: np.ndarray = centred.T @ centred / max(len(x) - 1, 1)
+    return covariance
 
 
 class Frechet:

@@ -13,7 +13,8 @@ __all__ = ["Kernel", "kernel_distance", "squared_mmd"]
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    values: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3
+    return values
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -20,8 +20,8 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
     """The distance from each row of x (n, f) to its k-th nearest other row, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
-    found, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
-    return found[:, -1]
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
+    return np.asarray(distances[:, -1])
 
 
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:

@@ -65,7 +65,7 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
     if x.shape[1] <= TREE:
         from scipy.spatial import cKDTree
 
-        return cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0]
+        return np.asarray(cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0])
     _, where = _closest(rows, _blocks(training, scale))
     found = [
         (rows[start : start + BLOCK] - _rows(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
@@ -121,7 +121,8 @@ def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), SKETCH))).float()
     axes = torch.linalg.qr(some.T @ mix).Q
-    return torch.linalg.qr(some.T @ (some @ axes)).Q
+    directions: Tensor = torch.linalg.qr(some.T @ (some @ axes)).Q
+    return directions
 
 
 class Memorisation:

@@ -20,12 +20,7 @@ def scores_text(comparison: Comparison) -> str:
         floor = comparison.floors.get(name)
         rows.append([comparison.info(name).label, _with_spread(score), ratio, _with_spread(floor), _with_spread(other)])
     widths = [max(len(row[at]) for row in rows) for at in range(5)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     sentences = [f"- {sentence.text}" for sentence in warnings(comparison)]
     keep = ["", "what to keep in mind:", *sentences] if sentences else []
     return "\n".join([*lines, *_codes(comparison), "", *_footing(comparison), *keep])
