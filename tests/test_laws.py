@@ -56,7 +56,7 @@ def test_train_resume_sample_evaluate_and_write(name, shape, labels, cache, tmp_
         assert x.max() <= 1
     scores, _ = Judge(data, repeats=1).scores(run.transport)
     assert {"frechet", "coverage", "kid"} <= scores.keys()
-    assert all(np.isfinite(row["mean"]) for row in scores.values())
+    assert all(np.isfinite(row.value) for row in scores.values())
     written(run.transport, run.transport.space, tmp_path)
     pictured(run, tmp_path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -14,6 +13,9 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 from pushforward.errors import CheckpointError
 
 __all__ = ["Record", "plain"]
+
+
+_HINTS: dict[type[Record], dict[str, Any]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -57,7 +59,9 @@ class Record:
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Read what `to_plain` returned. Missing and null fields get their defaults; unknown fields are ignored.
+        """Read what `to_plain` returned.
+
+        Missing and null fields get their defaults. Unknown fields are left out, and null items where they have no meaning.
 
         Args:
             data: A dict.
@@ -90,16 +94,16 @@ class Record:
         return cls.from_plain(data)
 
 
-@functools.cache
-def _stored(cls: Any) -> tuple[Field[Any], ...]:
+def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
     chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
     assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
     return chosen
 
 
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _hints(cls: type[Record]) -> dict[str, Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def _unpacked(value: Any) -> Any:
@@ -122,16 +126,23 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise _wrong(where, "a list", value)
-        return tuple(_read(parts[0], item, f"{where}[{number}]") for number, item in enumerate(value))
+        items = [(number, item) for number, item in enumerate(value) if item is not None or _nullable(parts[0])]
+        return tuple(_read(parts[0], item, f"{where}[{number}]") for number, item in items)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise _wrong(where, "an object", value)
-        return {str(name): _read(parts[1], item, f"{where}.{name}") for name, item in value.items()}
+        named = {str(name): item for name, item in value.items() if item is not None or _nullable(parts[1])}
+        return {name: _read(parts[1], item, f"{where}.{name}") for name, item in named.items()}
     if issubclass(kind, Record):
         return kind.from_plain(value, where)
     accepted = (int, float) if kind is float else kind
     fits = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
     return value if fits else _refuse(where, {float: "a number", int: "a whole number", str: "text"}.get(kind, "a value"), value)
+
+
+def _nullable(kind: Any) -> bool:
+    """Whether a list or dict of this type may hold null; elsewhere its null items are left out."""
+    return kind is Any or type(None) in get_args(kind)
 
 
 def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
