@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import pushforward as pf
 from pushforward.cli import comparing, main
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
+from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
+from pushforward.metrics import describe
 from pushforward.outputs import write_samples
 from pushforward.report.text import text as as_text
 from pushforward.training import load
@@ -260,7 +263,7 @@ def test_json_is_one_object_and_nothing_else(here, capsys):
     assert code == 0
     content = json.loads(out)
     assert content["models"][0]["scores"]["frechet"]["value"] > 0
-    assert content["metrics"]["frechet"]["floor"]["mean"] > 0
+    assert content["floors"]["frechet"]["value"] > 0
     assert "frechet" in content["baseline"]["scores"]
 
 
@@ -353,13 +356,12 @@ def test_changed_data_is_refused(here, capsys):
 def test_a_comparison_is_readable_at_any_width(width):
     names = {"frechet": "Fréchet distance", "kid": "KID", "coverage": "Coverage", "sharpness": "Sharpness"}
     rows = [
-        {"name": name, "scores": {metric: {"mean": mean, "spread": 0.001} for metric in names}}
-        for name, mean in (("flow", 0.2), ("a run with a name that is far too long for any line of a terminal", 0.4))
+        ModelResult(name, scores=dict.fromkeys(names, Score(value, 0.001)))
+        for name, value in (("flow", 0.2), ("a run with a name that is far too long for any line of a terminal", 0.4))
     ]
-    metrics = {
-        metric: {"label": label, "better": "lower", "floor": {"mean": 0.1, "spread": 0.001}} for metric, label in names.items()
-    }
-    text = as_text({"entrants": rows, "metrics": metrics, "settings": {"n": 500}}, width)
+    metrics = {metric: replace(describe()[metric], label=label) for metric, label in names.items()}
+    floors = dict.fromkeys(names, Score(0.1, 0.001))
+    text = as_text(Comparison(models=rows, metrics=metrics, floors=floors, settings=Settings(500)), width)
     assert max(map(len, text.splitlines())) <= width
     assert "best quality" in text
     for label in names.values():

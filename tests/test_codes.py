@@ -104,9 +104,7 @@ def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path)
     run = trained(data, tmp_path / "high", beta=400.0)
     assert kinds(run) == {"posterior"}
     assert latent_statistics(run, data, fit_features(data, cache=False)).code.active <= 1
-    said = [
-        one.text for one in verdict(pf.compare({"high": run}, data, repeats=1)) if "posterior has collapsed" in one.text
-    ]
+    said = [one.text for one in verdict(pf.compare({"high": run}, data, repeats=1)) if "posterior has collapsed" in one.text]
     assert said
 
 

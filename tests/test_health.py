@@ -17,14 +17,14 @@ import pushforward as pf
 from pushforward import pictures
 from pushforward.cli import main
 from pushforward.data.toy import Truth
+from pushforward.evaluation import run_results
+from pushforward.evaluation.aggregate import aggregated
 from pushforward.methods import Method
 from pushforward.methods.method import Scoring
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Training
-from pushforward.evaluation import run_results
-from pushforward.evaluation.aggregate import aggregated
 from pushforward.report import Report
 from pushforward.report.alarms import alarm_periods
 from pushforward.report.verdict import verdict

@@ -81,7 +81,7 @@ def test_short_representations(run):
     score = pf.Score(0.13, 0.008, n=360, ratio=1.3)
     assert (str(score), repr(score)) == ("0.130 ± 0.008", "Score(0.130 ± 0.008, 1.3 times real data's, n = 360)")
     assert score._repr_html_() == "<b>0.130</b> ± 0.008 <small>1.3× real data</small>"
-    assert "<img src='data:image/png" in pf.data.load("digits")._repr_html_()
+    assert '<img src="data:image/png' in pf.data.load("digits")._repr_html_()
     assert vectors._repr_html_().count("<tr>") == 1 + 5
 
 

@@ -13,8 +13,8 @@ import pushforward as pf
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.latent import reconstruction
 from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.bounds import divergences
 from pushforward.methods.perceptual import feature_distance

@@ -135,6 +135,11 @@ class Dataset:
         classes = f", {len(self.space.classes)} classes" if self.space.classes else ""
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
 
+    def _repr_html_(self) -> str:
+        from pushforward.data.notebook import notebook
+
+        return notebook(self)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the rows, labels, class and column names and shape of both splits; not of the name."""

@@ -22,7 +22,7 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.model_metrics import MODEL_METRICS
+from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
 from pushforward.evaluation.models import check_model_kind, data_of, transport_of
 from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
@@ -270,7 +270,7 @@ def evaluate(
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    asked = _of_models(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
+    asked = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
     if others == [] and asked.models:
         result = replace(asked.models[0], name=name, warnings=unseen_warnings(model, data))
@@ -281,23 +281,3 @@ def evaluate(
     comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
     metrics_known = {**comparison.metrics, **asked.metrics}
     return replace(comparison, metrics=metrics_known, guesses=asked.guesses, pictures={name: pictures})
-
-
-def _of_models(
-    model: Run | Transport, data: Dataset, metrics: Sequence[str], n: int | None, seed_and_batch: tuple[int, int]
-) -> Comparison:
-    """The scores that ask the model itself, which need no samples; a comparison without a model where none are asked for."""
-    if not metrics:
-        return Comparison()
-    computed = {name: MODEL_METRICS[name]() for name in metrics}
-    scores = {name: result for m in computed.values() for name, result in m(model, data, n, *seed_and_batch).items()}
-    compared_with = next(iter(scores.values())).n or len(data.held_out)
-    guesses = [row for metric in computed.values() if (row := metric.guess(model, data, compared_with)) is not None]
-    return Comparison(
-        data=DataInfo(data.name, fingerprint=data.fingerprint),
-        settings=Settings(n=compared_with),
-        machine=machine(),
-        metrics={name: info for metric in computed.values() for name, info in metric.scores.items()},
-        models=(ModelResult(scores=scores),),
-        guesses=tuple(guesses),
-    )

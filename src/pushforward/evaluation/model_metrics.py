@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from pushforward.data import Dataset
 from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import bits, coded_bits
 from pushforward.evaluation.models import transport_of
-from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.methods.bounds import Weighing
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
+from pushforward.training.run import machine
 from pushforward.transports import Transport
 
-__all__ = ["MODEL_METRICS", "BitsPerDim", "ModelMetric"]
+__all__ = ["MODEL_METRICS", "BitsPerDim", "ModelMetric", "ask_model"]
 
 
 class ModelMetric(Protocol):
@@ -59,3 +60,23 @@ class BitsPerDim:
 
 
 MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim}
+
+
+def ask_model(
+    model: Run | Transport, data: Dataset, metrics: Sequence[str], n: int | None, seed_and_batch: tuple[int, int]
+) -> Comparison:
+    """The scores that ask the model itself, which need no samples; a comparison without a model where none are asked for."""
+    if not metrics:
+        return Comparison()
+    computed = {name: MODEL_METRICS[name]() for name in metrics}
+    scores = {name: result for m in computed.values() for name, result in m(model, data, n, *seed_and_batch).items()}
+    compared_with = next(iter(scores.values())).n or len(data.held_out)
+    guesses = [row for metric in computed.values() if (row := metric.guess(model, data, compared_with)) is not None]
+    return Comparison(
+        data=DataInfo(data.name, fingerprint=data.fingerprint),
+        settings=Settings(n=compared_with),
+        machine=machine(),
+        metrics={name: info for metric in computed.values() for name, info in metric.scores.items()},
+        models=(ModelResult(scores=scores),),
+        guesses=tuple(guesses),
+    )
