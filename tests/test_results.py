@@ -67,19 +67,14 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     score = comparison["it"].scores["tilt"]
     assert score.value == pytest.approx(np.mean(score.values))
     assert (score.error, score.n, len(comparison.floors["tilt"].values)) == (0.5, 20, 20)
-    assert [heading for heading, _ in tables.scorecards(comparison)] == [
-        "Quality and diversity",
-        "Colour and tilt",
-        "Further checks",
-    ]
+    headings = [heading for heading, _ in tables.scorecards(comparison)]
+    assert headings == ["Quality and diversity", "Colour and tilt", "Further checks"]
     (finding,) = [sentence for sentence in verdict(comparison) if sentence.kind == "quality"]
     assert "has a lean of" in finding.text, "its priority is before the Fréchet distance's"
     page = pf.Report(comparison).to_html()
     assert "<h3>Colour and tilt</h3>" in page
     assert "Distance between means." in page
-    assert (
-        re.search(r"\| it \| [\d. ±]+ % \|", pf.Report(comparison).to_markdown()) or " % |" in pf.Report(comparison).to_markdown()
-    )
+    assert re.search(r"\| it \|.* % ", pf.Report(comparison).to_markdown()), "a share"
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert list(pf.evaluate(GaussianBaseline.fit(data), data, n=20, metrics=["lean"]).models[0].scores) == ["lean"]
     assert main(["list", "metrics", "--json"]) == 0

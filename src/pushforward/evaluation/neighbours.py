@@ -89,4 +89,5 @@ def _search(made: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.
 
 def _distances(sample: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
     rows = data.train.data_units(where.numpy()).flatten(1) / unit
-    return torch.linalg.vector_norm((rows - sample).double(), dim=1)
+    distances: Tensor = torch.linalg.vector_norm((rows - sample).double(), dim=1)
+    return distances
