@@ -16,6 +16,7 @@ from pushforward.report.axes import Axis, tick_text
 __all__ = [
     "COLOURS",
     "Interval",
+    "Plot",
     "Series",
     "Span",
     "dash",
@@ -81,6 +82,30 @@ class Span:
     text: str
 
 
+@dataclass(frozen=True)
+class Plot:
+    """Size and axes of a line chart.
+
+    Args:
+        width: Units of the drawing.
+        height: Units of the drawing.
+        log_x: Logarithmic horizontal axis.
+        log_y: Logarithmic vertical axis, where all values are positive.
+        clip: Share of points at either end that may lie outside, so that spikes do not flatten the rest.
+        ends: Of the vertical axis, where they are not to follow the values.
+    """
+
+    width: int = 720
+    height: int = 380
+    log_x: bool = False
+    log_y: bool = False
+    clip: float = 0.0
+    ends: tuple[float | None, float | None] = (None, None)
+
+
+WIDE = Plot()
+
+
 def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
     """The sign of a model at a point."""
     shape = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
@@ -141,15 +166,10 @@ def line_chart(
     series: Sequence[Series],
     x_label: str,
     y_label: str,
+    plot: Plot = WIDE,
     *,
-    log_x: bool = False,
-    log_y: bool = False,
     floor: tuple[float, float] | None = None,
-    width: int = 720,
-    height: int = 380,
-    clip: float = 0.0,
     spans: Sequence[Span] = (),
-    ends: tuple[float | None, float | None] = (None, None),
 ) -> str:
     """Lines and points over labelled axes.
 
@@ -157,14 +177,9 @@ def line_chart(
         series: What is drawn, in this order.
         x_label: Below the horizontal axis.
         y_label: Above the vertical one.
-        log_x: Logarithmic horizontal axis.
-        log_y: Logarithmic vertical axis, where all values are positive.
+        plot: Size and axes.
         floor: Mean and half-width of a band, "real data".
-        width: Units of the drawing.
-        height: Units of the drawing.
-        clip: Share of points at either end that may lie outside, so that spikes do not flatten the rest.
         spans: Stretches that are shaded behind the lines.
-        ends: Of the vertical axis, where they are not to follow the values.
 
     Returns:
         SVG, or an empty string where there is nothing to draw.
@@ -173,20 +188,21 @@ def line_chart(
     if not points:
         return ""
     xs, ys = np.array(points).T
-    low, high = (float(v) for v in np.quantile(ys, [clip, 1 - clip]))
-    log_y = log_y and low > 0
+    width, height = plot.width, plot.height
+    low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
+    log_y = plot.log_y and low > 0
     if floor is not None:
         bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
         low, high = min(low, bottom), max(high, floor[0] + floor[1])
     log_y = log_y and low > 0
     low, high = (low / 1.1, high * 1.1) if log_y else (low - 0.06 * (high - low), high + 0.06 * (high - low))
-    low, high = (own if end is None else end for own, end in zip((low, high), ends, strict=True))
-    high = low + 1 if ends != (None, None) and high <= low else high
+    low, high = (own if end is None else end for own, end in zip((low, high), plot.ends, strict=True))
+    high = low + 1 if plot.ends != (None, None) and high <= low else high
     x_low, x_high = float(xs.min()), float(xs.max())
-    x_low, x_high = (x_low / 1.12, x_high * 1.12) if log_x and x_low > 0 else (x_low, x_high)
+    x_low, x_high = (x_low / 1.12, x_high * 1.12) if plot.log_x and x_low > 0 else (x_low, x_high)
     small, whole = width < 500, bool((xs == np.round(xs)).all())
     left, right = 46 if small else 56, width - (80 if floor else 14)
-    x = Axis(x_low, x_high, left, right, log=log_x, ticks=4 if small else 7, whole=whole)
+    x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
     y = Axis(low, high, height - (30 if not x_label else 46), 26 if y_label else 10, log=log_y, ticks=4 if small else 6)
     parts = [svg_open(width, height, f"{y_label} against {x_label}", "small" if small else "")]
     if floor is not None:

@@ -17,7 +17,7 @@ from pushforward.report.captions import (
     curve_points,
     loss_caption,
 )
-from pushforward.report.charts import Series, line_chart, path_chart, smooth
+from pushforward.report.charts import Plot, Series, line_chart, path_chart, smooth
 from pushforward.report.markup import prose, scrolled, side_by_side, signs, titled
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_statistic, statistic
@@ -53,7 +53,8 @@ def curve(comparison: Comparison, metric: str = "frechet") -> str:
         values.append(band[0])
     log = bool(values) and max(values) > 8 * min(values)
     label = comparison.info(metric).label
-    chart = line_chart([*lines, *singles], "network calls for one sample", label, log_x=True, log_y=log, floor=band)
+    plot = Plot(log_x=True, log_y=log)
+    chart = line_chart([*lines, *singles], "network calls for one sample", label, plot, floor=band)
     notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison, metric))
     return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div></figure>' + (
         f'<ul class="plain note">{notes}</ul>' if notes else ""
@@ -91,7 +92,7 @@ def levels(comparison: Comparison) -> str:
         return ""
     errors = [error for line in lines for error in line.y if error is not None]
     wide = min(errors) > 0 and max(errors) > 4 * min(errors)
-    chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", log_x=True, log_y=wide)
+    chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
     keys = signs(comparison, {line.index for line in lines})
     return (
         f"<h3>Loss by noise level</h3><p>{escape(LEVEL_NOTE)}</p>"
@@ -115,7 +116,7 @@ def _loss_figure(index: int, model: ModelResult) -> str:
         style = "dashed" if number else "solid"
         lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
         lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
-    chart = line_chart(lines, "step", "loss", width=440, height=230, clip=0.01) if lines else ""
+    chart = line_chart(lines, "step", "loss", Plot(440, 230, clip=0.01)) if lines else ""
     if not chart:
         return ""
     players = [f"{escape(player)}{' (dashed)' if number else ''}" for number, player in enumerate(model.losses)]

@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.alarms import alarm_periods
 from pushforward.report.captions import HEALTH_CAPTIONS, HEALTH_NOTE, LANDSCAPE_NOTE
-from pushforward.report.charts import Series, Span, line_chart, smooth
+from pushforward.report.charts import Plot, Series, Span, line_chart, smooth
 from pushforward.report.markup import panel, prose, side_by_side, titled
 from pushforward.report.sentences import unmarked
 from pushforward.report.sprites import Look
@@ -88,7 +88,7 @@ def _chart(name: str, series: Recorded, modes: float | None, index: int, spans: 
     label = f"modes held{of}" if name == "modes_held" else LABELS[name]
     ends = (0.0, modes) if name == "modes_held" else ENDS.get(name, (None, None))
     clip = 0.005 if batches else 0.0
-    return line_chart(lines, "step", label, width=440, height=210, clip=clip, spans=spans, ends=ends)
+    return line_chart(lines, "step", label, Plot(440, 210, clip=clip, ends=ends), spans=spans)
 
 
 def _listed(model: ModelResult) -> str:

@@ -12,7 +12,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, plain
 from pushforward.pictures import grid_picture, groups_picture
 from pushforward.report.captions import CODE_NOTES
-from pushforward.report.charts import Series, line_chart
+from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.markup import panel, scrolled, side_by_side, signs, titled
 from pushforward.report.sprites import SMALL, Look, data_uri
 from pushforward.report.tables import Cell, Column, Row, Table, filled
@@ -77,7 +77,7 @@ def _units(comparison: Comparison) -> str:
             lines.append(Series(model.name, index, [float(unit) for unit in range(1, len(values) + 1)], values))
     if not lines:
         return ""
-    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", ends=(0.0, None))
+    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(ends=(0.0, None)))
     keys = signs(comparison, {line.index for line in lines})
     note = escape(CODE_NOTES["units"])
     return f'<h3>What each unit carries</h3><p>{note}</p><figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
