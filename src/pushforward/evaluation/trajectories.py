@@ -175,7 +175,7 @@ def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
     if condition is None:
         return iter([torch.arange(n)])
     label = condition["label"].cpu()
-    return ((label == one).nonzero().flatten() for one in label.unique())
+    return ((label == value).nonzero().flatten() for value in torch.unique(label))  # type: ignore[no-untyped-call]
 
 
 def loss_by_level(
