@@ -40,7 +40,7 @@ def register(name: str, metric: type[Metric]) -> None:
         UsageError: If it is no metric, or gives a score whose name another metric has.
     """
     if not is_metric(metric):
-        raise UsageError(f"{metric!r} is not a metric: its class needs an attribute "scores", a dict from names to MetricInfo.")
+        raise UsageError(f'{metric!r} is not a metric: its class needs an attribute "scores", a dict from names to MetricInfo.')
     owners = {score: owner for owner, other in registry().items() if owner != name for score in other.scores}
     taken = [score for score in metric.scores if score in owners]
     if taken or name in registry().keys() - _ADDED.keys():
