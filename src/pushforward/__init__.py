@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         transports,
     )
     from pushforward.denoiser import Denoiser, Repathed
-    from pushforward.evaluation import Comparison, Score, compare, evaluate
+    from pushforward.evaluation import Comparison, Score, evaluate
+    from pushforward.evaluation.comparison import compare
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
