@@ -66,7 +66,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("gray = (", "gray = ~(", "held_out"),
         ("distinct < np.uint64(2**64 // SHARE)", "np.arange(len(distinct)) < len(distinct) / SHARE", "held_out"),
         ("if counts.max() <= ATOM:", "if True:", "held_out"),
-        ("hashes[order] = mix(ranked, number)", "hashes[order] = mix(ranked, order)", "held_out"),
+        ("numbered[order] = mix(ranked, number)", "numbered[order] = mix(ranked, order)", "held_out"),
         ("held[free[: 2 if", "held[free[: 0 if", "held_out"),
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from test_training import assert_same, final_state
 import pushforward as pf
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.training import Budget, Silent, checkpoint
-from pushforward.training.budget import SETTLE, Clock
+from pushforward.training.budget import SETTLE, Clock, Stage
+from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.start import prepare, reopen
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.05)]
@@ -252,3 +254,11 @@ def test_training_leaves_the_callers_generator_alone(tmp_path):
     pf.fit(recipe_for("vae", data), data, steps=2, out=tmp_path / "run")
     pf.resume(tmp_path / "run", data=data, steps=3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_checkpoint_repeats_the_later_stages_of_its_own_training_alone(tmp_path):
+    first, second, other = Stage(10, 0.2, 50), Stage(30, 0.6, 48), Stage(9, 0.2, 60)
+    state = {"stages": [asdict(first)], "total": 50}
+    for recorded, repeated in (([first, second], [first, second]), ([other, second], [first]), ([], [first])):
+        write_stages(tmp_path, recorded)
+        assert stages_of(tmp_path, state) == repeated

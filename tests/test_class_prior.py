@@ -7,7 +7,6 @@ from torch import distributions, nn
 import pushforward as pf
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws, RowDraws
-from pushforward.errors import UsageError
 from pushforward.methods import Now
 from pushforward.methods.bounds import active_units, divergences
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
@@ -46,11 +45,9 @@ def test_decoders_receive_the_code_that_encoders_gave():
     torch.testing.assert_close(FromPrior(Same(), part)(codes, None, LABELS), x)
 
 
-def test_unlabelled_examples_have_the_standard_prior_and_odd_labels_are_refused():
+def test_unlabelled_examples_have_the_standard_prior():
     part = prior()
     assert all(bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4))
-    with pytest.raises(UsageError, match="int64"):
-        part.moments({"label": torch.tensor([0.5])}, 1)
 
 
 class Spread(nn.Module):

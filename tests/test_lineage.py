@@ -17,6 +17,7 @@ from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.models import check_model
+from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.training.lineage import leaks, read_seen, seen_by
 
 
@@ -83,6 +84,7 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
 def test_earlier_runs_say_that_nothing_is_known(tmp_path):
     data = space_data((2,), labels=False)
     first = fitted(data, tmp_path / "first")
+    assert unseen_warnings(first, space_data((2,), labels=False, seed=3)) == (), "its record says that other data is new to it"
     (first.folder / "rows.safetensors").unlink()
     del first.spec["rows"]
     first.__dict__.pop("seen", None)

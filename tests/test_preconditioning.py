@@ -131,3 +131,11 @@ def test_a_spec_keeps_preconditioning_and_older_specs_have_none():
     assert spec.build(content).output == "v"
     del content["preconditioned"]
     assert spec.build(content).output == "noise"
+
+
+@pytest.mark.parametrize("levels", [10, 1000])
+def test_ddpm_trains_on_every_level_of_its_table_equally(levels):
+    method = pf.recipes.ddpm(SPACE, network=Wave(), levels=levels).method
+    t = method.times.times.quantile((torch.arange(levels) + 0.5) / levels, method.denoiser.path)
+    torch.testing.assert_close(t, (torch.arange(levels) + 1) / levels)
+    assert method.denoiser.path.levels == levels

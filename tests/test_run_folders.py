@@ -366,3 +366,11 @@ def test_the_option_lr_keeps_the_correction_of_a_lazy_critic(tmp_path, monkeypat
     assert training["lr"] == 0.005
     assert training["players"]["critic"]["lr"] == pytest.approx(0.8 * 0.005)
     assert dataclasses.replace(Training(), lr=0.005).players == {}
+
+
+def test_the_method_of_a_loaded_run_is_not_trained_in_place(tmp_path):
+    data = pf.data.load("moons")
+    run = pf.fit("flow", data, size="tiny", steps=2, out=tmp_path / "first")
+    with pytest.raises(UsageError, match=r"frozen, as those of a loaded run are.*init=run"):
+        pf.fit(run.method, data, steps=2, out=tmp_path / "second")
+    assert pf.fit("flow", data, size="tiny", init=run, steps=2, out=tmp_path / "third").state["step"] == 2

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from pushforward.denoiser import Condition
 from pushforward.methods.likelihoods import SPEED
-from pushforward.networks.embedding import check_label
 
 __all__ = ["ClassPrior", "FromPrior", "ToPrior"]
 
@@ -42,7 +41,6 @@ class ClassPrior(nn.Module):
 
     def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation for each of n examples, (n, *code) each."""
-        check_label(condition, self.classes, n)
         label = None if condition is None else condition.get("label")
         if label is None:
             standard = self.mean.new_zeros(n, *self.code)

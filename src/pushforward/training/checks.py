@@ -31,6 +31,12 @@ def check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> No
                 f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
                 "Make the recipe from data.space."
             )
+    for name, player in recipe.method.players.items():
+        if not any(parameter.requires_grad for parameter in player.parameters()):
+            raise UsageError(
+                f'Nothing in the player "{name}" can be trained: its weights are frozen, as those of a loaded run are. To go on '
+                'from a run\'s weights, give them as a start: `pf.fit("flow", data, init=run)`.'
+            )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
 
