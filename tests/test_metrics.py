@@ -321,7 +321,7 @@ def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_t
         copies, threshold = near_copies(generated, training, held_out)
         assert threshold == 0
         assert copies.tolist() == [True] * 60 + [False] * 40
-        assert Memorisation()(samples(generated, held_out, training)) == []
+        assert Memorisation()(samples(generated, held_out, training)) == {}
 
 
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():

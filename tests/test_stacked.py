@@ -216,7 +216,7 @@ def test_real_digits_reach_all_modes_at_the_divergence_of_a_perfect_sampler(data
 def test_floors_are_what_training_rows_reach(data, features):
     n, redraws = 2000, 4
     found = floors(data, features, n=n, redraws=redraws, metrics=["stacked"], cache=False)
-    assert found["stacked_modes"].mean == pytest.approx(MODES * (1 - (1 - 1 / MODES) ** n), abs=20)
+    assert found["stacked_modes"].value == pytest.approx(MODES * (1 - (1 - 1 / MODES) ** n), abs=20)
     poisson = scipy.stats.poisson(n / MODES)  # two rows a mode are too few for (k - 1) / (2 n)
     k = np.arange(1, 40)
     wanted = float((poisson.pmf(k) * k / (n / MODES) * np.log(k / (n / MODES))).sum())

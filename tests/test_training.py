@@ -524,8 +524,8 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path, monkeypatch):
     assert "not finite" in runs[1].warnings[0]
     assert "step 2" in runs[1].warnings[0]
     assert torch.isfinite(runs[1].transport.sample(4)).all()
-    entrant, _ = Judge(data, repeats=1).entrant("flow", runs[1], curve=False)
-    assert entrant["warnings"] == list(runs[1].warnings)
+    result, _ = Judge(data, repeats=1).judge("flow", runs[1], curve=False)
+    assert result.warnings == runs[1].warnings
 
 
 def test_if_all_entrants_fall_the_comparison_does(tmp_path):

@@ -96,8 +96,8 @@ def compare(
     folder, trainers = _trainers(planned, loaded, out, options)
     models |= {run.name: run for run in train_all(trainers, turns=True)}
     say("measuring: features, floors, scores, cost")
-    budget = _spent(fresh, budgeting)
-    report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=budget, commands=[command()]))
+    about: dict[str, Any] = {"budget": _spent(fresh, budgeting), "commands": [command()]}
+    report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, **about))
     report.save_all(folder)
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
