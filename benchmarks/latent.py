@@ -139,7 +139,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
     batch = trainer.sampler.batch(0)
     few = Batch(batch.x[:8], batch.condition and {name: rows[:8] for name, rows in batch.condition.items()})
     now = Now(BlockDraws(0, 0, 8), 0, 0.0)
-    step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.losses(few, now)]) / 8
+    step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.turns(few, now)]) / 8
     return {
         "scores": {name: {"mean": row.value, "spread": row.spread} for name, row in scores.items()},
         "seconds_per_sample": seconds,
@@ -176,7 +176,7 @@ def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
         return one
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
-        alive = [loss for _, loss in trainer.method.losses(batch, now)]
+        alive = [loss for _, loss in trainer.method.turns(batch, now)]
     del alive
     return sum(size for place, size in found.items() if place not in weights)
 

@@ -31,7 +31,6 @@ from pushforward import spec
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
-from pushforward.precision import network_precision
 from pushforward.training import Run, Trainer
 from pushforward.training.log import read
 from pushforward.training.run import digest, machine
@@ -132,8 +131,7 @@ def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     taken = []
     for _ in range(skipped + timed):
         began = time.process_time()
-        with network_precision(trainer.precision):
-            trainer._step()
+        trainer.step()
         taken.append(time.process_time() - began)
         trainer.clock.tick(taken[-1])
     trainer.close()

@@ -70,8 +70,8 @@ class Critic(nn.Module):
 def original(space: pf.data.Space) -> pf.Recipe:
     """The original game with PacGAN's networks and settings."""
     game = pf.GAN(Generator(), Critic(), space, latent=2, loss="non_saturating", gamma=0.0)
-    settings = {"batch": 100, "lr": 1e-4, "betas": (0.8, 0.999), "clip": None, "precision": "float32", "decay": 0.0, "warmup": 1}
-    return pf.Recipe(game, pf.Training(**settings, ema=20_000), "original game", "GAN")
+    settings = {"batch": 100, "lr": 1e-4, "betas": (0.8, 0.999), "clip": None, "precision": "float32"}
+    return pf.Recipe(game, pf.Training(**settings, schedule=pf.Schedule(warmup=1, decay=0.0), ema=20_000), "original game", "GAN")
 
 
 @benchmark

@@ -48,7 +48,7 @@ def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = 
     network = MLP(2, 2, width=128, depth=3, classes=len(space.classes))
     couple = Independent(source) if independent else OptimalTransport(group, reuse, source)
     method = pf.Denoising(
-        pf.Denoiser(network, pf.Linear(), "velocity", space),
+        pf.Denoiser(network, pf.Linear(), "velocity", space, unconditional=False, source=source),
         couple=couple,
         times=Stratified(Uniform()),
         label_dropout=0.0,

@@ -243,7 +243,7 @@ def test_finite_losses_before_one_that_is_not_are_logged(tmp_path):
     with pytest.raises(Diverged, match="step 9"):
         trainer.advance()
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == list(range(1, 9))
-    assert math.isfinite(trainer.losses["denoiser"])
+    assert math.isfinite(trainer.journal.losses["denoiser"])
 
 
 def test_training_leaves_the_callers_generator_alone(tmp_path):

@@ -204,7 +204,7 @@ def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp
     def step(self):
         raise error
 
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "step", step)
     assert training_memory(run, data) is None
 
 

@@ -30,7 +30,7 @@ SMALL = {
     "sample": {"--n": "4"},
     "tune": {"--rounds": "1", "--rows": "4"},
     "inpaint": {"--n": "1", "--rounds": "1"},
-    "project": {"--steps": "2", "--starts": "2"},
+    "invert": {"--steps": "2", "--starts": "2"},
     "truncation": {"--n": "20", "--repeats": "1"},
     "nearest": {"--n": "4"},
 }

@@ -14,7 +14,8 @@ from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Now
+from pushforward.methods import Now, Sums
+from pushforward.methods.method import answered
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import between, slope
 from pushforward.testing import recipe_for, space_data
@@ -57,7 +58,7 @@ def game(space=PLANE, pack=1, **settings):
 
 def turns(method, x, moment=None):
     moment = now(len(x)) if moment is None else moment
-    return dict(method.losses(Batch(x), moment)), moment.notes
+    return dict(method.turns(Batch(x), moment)), moment.notes
 
 
 def rows(n=64):
@@ -281,9 +282,14 @@ def test_gradients_pass_through_augmentation():
 def split_turns(method, x):
     """The losses of two halves of a batch, played in lock step, joined by their mean."""
     halves = [method.losses(Batch(part), now(64, start=start)) for part, start in ((x[:64], 0), (x[64:], 64))]
-    joined = {}
-    while moves := [move for move in (next(half, None) for half in halves) if move is not None]:
-        joined[moves[0][0]] = sum(loss for _, loss in moves) / 2
+    joined, reply = {}, None
+    while moves := [move for move in [answered(half, reply) for half in halves] if move is not None]:
+        reply = None
+        if isinstance(moves[0], Sums):
+            total = {name: sum(move.values[name] for move in moves) for name in moves[0].values}
+            reply = Sums(128, total, then=moves[0].then).settled()
+        else:
+            joined[moves[0][0]] = sum(loss for _, loss in moves) / 2
     return joined
 
 
@@ -392,17 +398,20 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
 
 
 def test_the_recipe_hands_its_schedules_on():
-    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700, "ema_share": 0.2}
-    made = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, **options)
-    assert {name: getattr(made.training, name) for name in options} == options
+    options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700}
+    made = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
+    assert made.training.schedule == pf.Schedule(**options)
+    assert made.training.ema_share == 0.2
     assert (made.method.gamma, made.method.gamma_end, made.method.ramp) == (2.0, 0.5, 700)
 
 
 def test_rate_and_beta2_move_by_samples(tmp_path):
     """What the optimisers are given at each step, against the cosine written out; and a bad setting is refused."""
     data = space_data((2,), labels=False)
-    training = {"batch": 16, "warmup": 1, "decay": 0.0, "lr": 1e-2, "lr_ramp": 0.5, "beta2_end": 0.999, "ramp": 64}
-    trainer = prepare(recipe_for("gan", data, betas=(0.0, 0.9), **training), data, steps=8, out=tmp_path / "run")
+    schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, ramp=64)
+    trainer = prepare(
+        recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run"
+    )
     seen, player = [], trainer.players["critic"]
     update = player.update
 
@@ -418,7 +427,7 @@ def test_rate_and_beta2_move_by_samples(tmp_path):
     np.testing.assert_allclose([beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares])
     for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"lr_ramp": -1}):
         with pytest.raises(UsageError):
-            pf.Training(**bad)
+            pf.Schedule(**bad)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from pushforward import solvers
+from pushforward import solvers, spec
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser, Repathed
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.methods import Denoising
+from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
 from pushforward.predictions import ROWS
 from pushforward.testing import ring
@@ -43,6 +44,11 @@ class Labelled(nn.Module):
 
 def model(prediction="velocity", path=None, weight=0.3):
     return Denoiser(Labelled(weight), path or Linear(), prediction, SPACE)
+
+
+def labels_only():
+    network = MLP(3, 3, width=8, depth=1, classes=2)
+    return Denoising(Denoiser(network, Linear(), "velocity", SPACE, unconditional=False)).denoiser
 
 
 def inputs(n=7):
@@ -217,7 +223,9 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     ("make", "says"),
     [
         (lambda: Guided(ring(VP())), "trained with labels"),
-        (lambda: Guided(Denoising(model(), label_dropout=0.0).denoiser, 2.0), "unconditional branch"),
+        (lambda: Guided(spec.build(spec.describe(labels_only())), 2.0), "unconditional branch"),
+        (lambda: Denoising(labels_only(), label_dropout=0.1), r"unconditional=True\)"),
+        (lambda: Denoising(model(), label_dropout=0.0), r"unconditional=False\)"),
         (lambda: Guided(model(), math.inf), "finite number"),
         (lambda: Guided(model(), 2.0, (3, 1)), "lower first"),
         (lambda: Guided(model(), 2.0, (-1, 1)), "lower first"),

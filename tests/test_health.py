@@ -23,12 +23,13 @@ from pushforward.methods.method import Scoring
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
-from pushforward.recipes import Recipe, Training
+from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.report import Report
 from pushforward.report.alarms import alarm_periods
 from pushforward.report.verdict import verdict
 from pushforward.testing import recipe_for, space_data
-from pushforward.training import Silent, checkpoint, health, landscape, trainer
+from pushforward.training import Silent, checkpoint, health, landscape, observers
+from pushforward.training import step as steps
 from pushforward.training.alarms import Watch, alarms
 from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined
 from pushforward.training.progress import Progress
@@ -259,9 +260,9 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     finals = []
     for name in ("with", "without"):
         if name == "without":
-            monkeypatch.setattr(FixedNoise, "after", lambda self, step, method: {})
-            monkeypatch.setattr(trainer, "NORMS", 10**9)
-            monkeypatch.setattr(trainer, "landscape", lambda method, data: {})
+            monkeypatch.setattr(FixedNoise, "look", lambda self, moment: {})
+            monkeypatch.setattr(steps, "NORMS", 10**9)
+            monkeypatch.setattr(observers, "landscape", lambda method, data: {})
         monkeypatch.setattr(health, "interval", lambda batch: 5)
         torch.manual_seed(1)
         pf.fit(Recipe(Game(data.space), Training(batch=64)), data, steps=21, out=tmp_path / name, seed=2)
@@ -302,7 +303,7 @@ def measures_of(data, rows):
     """What is measured of a generator that makes these rows, in data units."""
     game = Game(data.space)
     game.transport = lambda: Map(Placed(data.space.to_model(rows)), data.space, (3,))
-    return FixedNoise(data, 128).after(100, game)
+    return FixedNoise(data, 128).of(game)
 
 
 def test_measures_are_those_of_the_metrics(monkeypatch):
@@ -398,7 +399,7 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     monkeypatch.setattr("pushforward.training.alarms.LASTING", 20)
     data = space_data((2,), labels=False, rows=200)
     heard, again = Heard(), Heard()
-    make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, warmup=1, decay=0, weight_decay=0))  # noqa: E731
+    make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731
     pf.fit(make(), data, steps=130, out=tmp_path / "whole", progress=heard)
     run = prepare(make(), data, steps=130, out=tmp_path / "cut", progress=again)
     for stop in (50, 75):

@@ -69,7 +69,7 @@ def method(**options):
 
 def turns(made, x, progress=0.5):
     """Both losses, and the autoencoder's gradients."""
-    game = made.losses(Batch(x), now(len(x), progress))
+    game = made.turns(Batch(x), now(len(x), progress))
     (_, critic), (_, loss) = next(game), next(game)
     return critic, loss, torch.autograd.grad(loss, [*made.encoder.parameters(), *made.decoder.parameters()])
 
@@ -131,7 +131,7 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     made = method()
     x = torch.randn(64, *SPACE.shape)
     for step in range(600):
-        game = made.losses(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
+        game = made.turns(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
         next(game), next(game)
     mean, log_variance = made.encoder(x).chunk(2, 1)
     centre = mean.mean((0, 2, 3))

@@ -11,7 +11,7 @@ from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
-from pushforward.methods.quantised import Drawn, _shares
+from pushforward.methods.quantised import Drawn, _counts
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 
@@ -30,6 +30,12 @@ def test_the_nearest_vector_is_taken_and_gradients_pass():
     torch.testing.assert_close(h.grad, weight)
 
 
+def follow(book, h, index, choice, place):
+    """One update with a batch that is not split."""
+    places = index[0].numel()
+    book.follow(**book.assigned(h, index), candidates=book.candidates(h, place), choice=choice, places=places)
+
+
 def test_vectors_follow_the_means_of_what_is_assigned_to_them():
     """Lloyd's algorithm by running means: at rest every vector is the mean of its own."""
     torch.manual_seed(0)
@@ -38,7 +44,7 @@ def test_vectors_follow_the_means_of_what_is_assigned_to_them():
     for step in range(300):
         which = torch.randint(0, 3, (120,))
         h = centres[which] + 0.3 * torch.randn(120, 2)
-        book.follow(h, book(h)[1], torch.rand(120), torch.rand(120))
+        follow(book, h, book(h)[1], torch.rand(120), torch.rand(120))
     found = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
     torch.testing.assert_close(found, centres, rtol=0, atol=0.1)
 
@@ -47,7 +53,7 @@ def test_one_update_of_the_running_means():
     book = Codebook(2, 1, decay=0.5)
     book.counts.fill_(4.0)
     book.sums.copy_(torch.tensor([[4.0], [-4.0]]))
-    book.follow(torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3), torch.rand(3))
+    follow(book, torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3), torch.rand(3))
     torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
     torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
 
@@ -62,7 +68,7 @@ def test_dead_codes_are_put_where_vectors_are():
         h = torch.randn(256, 2)
         _, index = book(h)
         draws = BlockDraws(0, step, 256)
-        book.follow(h, index, draws.uniform(), draws.uniform())
+        follow(book, h, index, draws.uniform(), draws.uniform())
         used.append(len(index.unique()))
     assert used[0] == 1
     assert used[-1] > 55
@@ -77,7 +83,7 @@ def test_a_dead_code_may_be_put_at_any_place_of_any_row():
         book.sums.copy_(torch.tensor([[0.0], [1e6]]))
         book.counts.copy_(torch.tensor([500.0, 1e-3]))
         h, draws = torch.arange(1000.0).reshape(40, 1, 25), BlockDraws(0, step, 40)
-        book.follow(h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
+        follow(book, h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
         found.append(round(float(book.vectors[1])))
     rows, places = np.divmod(found, 25)
     assert abs(rows.mean() - 19.5) < 2.2
@@ -147,7 +153,7 @@ def test_the_loss_and_what_follows_it():
     method = QuantisedAutoencoder(Still(), Still(), Codebook(4, 2), SPACE, places=(1,), commitment=0.5)
     x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
     before = method.codebook.vectors.clone()
-    game = method.losses(Batch(x), at)
+    game = method.turns(Batch(x), at)
     _, loss = next(game)
     q, index = method.codebook(x[:, :2, None])
     decoded = Still()(q)
@@ -165,7 +171,7 @@ def test_the_loss_and_what_follows_it():
 def test_shares_are_those_of_each_place():
     torch.manual_seed(0)
     index = torch.randint(0, 7, (50, 3, 2))
-    torch.testing.assert_close(_shares(index, 7), F.one_hot(index, 7).float().mean(0))
+    torch.testing.assert_close(_counts(index, 7) / 50, F.one_hot(index, 7).float().mean(0))
 
 
 @pytest.mark.parametrize("book", ["vq", "fsq"])

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
-    from pushforward.recipes import Recipe, Training
+    from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
@@ -96,12 +96,12 @@ _MODULES = (
     "transports",
 )
 _HOMES = {
-    "denoiser": ("Denoiser", "Repathed"),
+    "denoiser": ("Denoiser", "FlowMap", "Repathed"),
     "evaluation": ("Comparison", "Score", "compare", "evaluate"),
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
     "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
-    "recipes": ("Recipe", "Training"),
+    "recipes": ("Recipe", "Schedule", "Training"),
     "report": ("Report",),
     "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
@@ -120,6 +120,7 @@ __all__ = [
     "Denoiser",
     "Denoising",
     "Flow",
+    "FlowMap",
     "Guided",
     "Latent",
     "Linear",
@@ -131,6 +132,7 @@ __all__ = [
     "Repathed",
     "Report",
     "Run",
+    "Schedule",
     "Score",
     "Shifted",
     "Tabulated",

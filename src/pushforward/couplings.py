@@ -128,12 +128,12 @@ class Source:
         if not isinstance(draws, RowDraws):
             u = draws.uniform()
             return self.held_out[(u.double().cpu() * n).long()].to(u.device)
-        seeds = draws.seed % 2**62 + np.arange(draws.rows)
-        parts = [
-            _order(n, int(period))[torch.from_numpy(seeds[seeds // PERIOD == period] % PERIOD % n)]
-            for period in np.unique(seeds // PERIOD)
-        ]
-        return self.held_out[torch.cat(parts)].to(draws.device)
+        seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)
+        examples = torch.empty(draws.rows, dtype=torch.int64)
+        for period in np.unique(seeds // PERIOD):
+            within = seeds // PERIOD == period
+            examples[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
+        return self.held_out[examples].to(draws.device)
 
     def __deepcopy__(self, memo: object) -> Source:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +13,23 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
+from pushforward.predictor import (
+    Columns,
+    Condition,
+    Predicting,
+    Predictor,
+    affine_columns,
+    blend,
+    check_predictor,
+    columns_of,
+    evaluate,
+    over,
+    rows_of,
+    times_for,
+)
+from pushforward.wrapped import Wrapped
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "Predictor", "Repathed", "check_predictor", "rows_of", "trained"]
-
-Condition = dict[str, Tensor] | None
-
-
-def rows_of(condition: Condition, index: Tensor | slice) -> Condition:
-    """Some rows of a condition."""
-    return None if condition is None else {name: part[index] for name, part in condition.items()}
-
+__all__ = ["CLOCKS", "Condition", "Denoiser", "FlowMap", "Predictor", "Repathed", "check_predictor", "rows_of", "trained"]
 
 CLOCKS = {
     "t": lambda path, t: t,
@@ -32,34 +38,7 @@ CLOCKS = {
 """What a network is told of time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
 
 
-@runtime_checkable
-class Predictor(Protocol):
-    """What solvers need: anything that reads x_t as data, noise, score or velocity. Denoisers and guided ones are."""
-
-    path: Path
-    space: Space
-
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` at x_t (n, *shape) and times t (n,), model units."""
-        ...
-
-    def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one row that one prediction at time t costs."""
-        ...
-
-
-def check_predictor(denoiser: object) -> None:
-    """Refuse what predicts nothing.
-
-    Raises:
-        UsageError: Saying how to get a denoiser from a run.
-    """
-    if not callable(getattr(denoiser, "predict", None)):
-        kind = type(denoiser).__name__
-        raise UsageError(f"Expected a denoiser, got a {kind}. That of a run is run.denoiser, that of a flow is flow.denoiser.")
-
-
-class Denoiser(nn.Module):
+class Denoiser(Predicting):
     """network + path + prediction; any denoiser can be read as data, noise, score, velocity or v.
 
     Args:
@@ -72,6 +51,8 @@ class Denoiser(nn.Module):
         preconditioned: Let the network put out v, from which the prediction is computed. A noise prediction on a path that
             preserves variance is then sigma x_t + alpha network(x_t, t): the network need not copy x_t, and what it gets wrong
             at high noise counts alpha times.
+        unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
+        source: What it was trained from in the place of standard normal noise; it then reads as data or velocity only.
 
     References:
         Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
@@ -87,16 +68,15 @@ class Denoiser(nn.Module):
         scale_input: bool = True,
         clock: str = "t",
         preconditioned: bool = False,
+        unconditional: bool = True,
+        source: Source | None = None,
     ) -> None:
         super().__init__()
         if clock not in CLOCKS:
             raise UsageError(f'Unknown clock "{clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(clock, CLOCKS)}')
         self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
         self.scale_input, self.clock, self.preconditioned = scale_input, clock, preconditioned
-        self.unconditional = True
-        """Whether it has been trained without labels as well, which classifier-free guidance needs."""
-        self.source: Source | None = None
-        """What it was trained from in the place of standard normal noise; it then reads as data or velocity only."""
+        self.unconditional, self.source = unconditional, source
 
     @property
     def output(self) -> str:
@@ -116,15 +96,24 @@ class Denoiser(nn.Module):
         """The path's coefficients at t, shaped to multiply x_t."""
         return self.path.at(t).over(x_t)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The output read as ``kind`` (see `pushforward.predictions.ROWS`), of the shape of x_t, model units."""
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The network's time, the scale of its input, and how its output is read as ``kind``."""
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
                 f'This model was trained from {self.source.data}, not from noise, so it has no "{kind}". Sample it with euler, '
                 "heun, midpoint or rk4."
             )
-        k = self.coefficients(x_t, t)
-        return convert(self.output, check(kind), self._output(x_t, t, condition, k), x_t, k)
+        k = self.path.at(t)
+        scale = {"scale": 1 / k.r} if self.scale_input else {}
+        return {"time": CLOCKS[self.clock](self.path, t), **scale, **affine_columns(self.output, kind, k)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The output read as ``kind``, of the shape of x_t, model units."""
+        scaled = x_t * columns["scale"] if "scale" in columns else x_t
+        return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
+
+    def _times(self, columns: Columns, x_t: Tensor) -> Tensor:
+        return times_for(columns["time"], x_t)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """The estimates of data and noise from one network call."""
@@ -140,6 +129,42 @@ class Denoiser(nn.Module):
         return Repathed(self, path)
 
 
+class FlowMap(Denoiser):
+    """A denoiser that knows a second time: what it estimates at x_t and t holds on the way from t to s.
+
+    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (networks are built for it with ``times=2``). Read at
+    s = t it is an ordinary denoiser, for every solver; read at another s, `jump` maps x_t to the state at s in one evaluation:
+    alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
+    x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
+
+    Its arguments are a `Denoiser`'s.
+
+    References:
+        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
+        Matching (2024); Geng et al., Mean Flows for One-step Generative Modeling (2025), for the mean velocity.
+    """
+
+    @property
+    def jumps(self) -> bool:
+        """It is a map between two times."""
+        return True
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """As a denoiser's, with the second time; a clock of log-SNR, which has no end at 0, stops at t_min."""
+        second = t if to is None else (to if self.clock == "t" else to.clamp(min=self.path.ends[0]))
+        return {**super().columns(kind, t), "until": CLOCKS[self.clock](self.path, second)}
+
+    def _times(self, columns: Columns, x_t: Tensor) -> Tensor:
+        return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
+        """The prediction at x_t (n, *shape) and t (n,) that is to hold up to ``to`` (n,), None for t itself; model units."""
+        return self.evaluate(self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition)
+
+    def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
+        return super()._output(x_t, torch.stack([t, t], dim=1), condition, k)
+
+
 def trained(denoiser: Predictor) -> Denoiser | None:
     """The denoiser that was trained, inside whatever guidance and changes of path were put around it; None for others."""
     inner: object = denoiser
@@ -148,7 +173,7 @@ def trained(denoiser: Predictor) -> Denoiser | None:
     return inner
 
 
-class Repathed(nn.Module):
+class Repathed(Wrapped):
     """A denoiser read on another path than it was trained on: what it sees is matched in log-SNR and scale.
 
     At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
@@ -163,23 +188,30 @@ class Repathed(nn.Module):
     """
 
     def __init__(self, denoiser: Predictor, path: Path) -> None:
-        super().__init__()
-        self.denoiser, self.space = denoiser, denoiser.space
+        super().__init__(denoiser)
         known = path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)).clamp(*path.ends).tolist()
         whole = all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(known, path.ends, strict=True))
         self.path: Path = path if whole else Narrowed(path, *known)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` at x_t (n, *shape) and times t (n,) of the new path, model units."""
-        here, known = self.path.at(t).over(x_t), self.denoiser.path
-        then = known.time(self.path.log_snr(t)).clamp(*known.ends)
-        v = self.denoiser.predict("v", x_t * (known.at(then).over(x_t).r / here.r), then, condition)
-        return convert("v", check(kind), v, x_t, here)
+    def _matched(self, t: Tensor) -> Tensor:
+        """The denoiser's own times of equal log-SNR."""
+        known = self.denoiser.path
+        return known.time(self.path.log_snr(t)).clamp(*known.ends)
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The ratio of the standard deviations, the denoiser's columns at the matched times, and how v is read as ``kind``."""
+        here, then = self.path.at(t), self._matched(t)
+        scale = self.denoiser.path.at(then).r / here.r
+        inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
+        return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` on the new path."""
+        return blend(columns, x_t, evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition))
 
     def calls(self, t: float = 0.5) -> int:
         """The denoiser's, at the matched time."""
-        log_snr = self.path.log_snr(torch.tensor(float(t), dtype=torch.float64))
-        return self.denoiser.calls(float(self.denoiser.path.time(log_snr).clamp(*self.denoiser.path.ends)))
+        return self.denoiser.calls(float(self._matched(torch.tensor(float(t), dtype=torch.float64))))
 
     def on(self, path: Path) -> Repathed:
         """The model on yet another path."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,22 +65,30 @@ class Draws(ABC):
 
 
 class RowDraws(Draws):
-    """Draws for sampling: row i comes from ``seed + i`` alone, made on the CPU in float32 and then moved.
+    """Draws for sampling: each row comes from its own seed alone, made on the CPU in float32 and then moved.
 
     Args:
-        seed: The seed of the first row.
-        rows: The number of rows.
+        seed: The seed of the first row, whose followers have the next ones; or the seeds of all rows.
+        rows: The number of rows; for seeds of all rows it may be left out.
         name: The stream; different names give independent numbers.
         device: Where the numbers are needed. It does not change them.
     """
 
-    def __init__(self, seed: int, rows: int, name: str = "sample", device: torch.device | str = "cpu") -> None:
-        self.seed, self.rows, self.name, self.device = seed, rows, name, device
+    def __init__(
+        self,
+        seed: int | Iterable[int],
+        rows: int | None = None,
+        name: str = "sample",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seeds: Sequence[int] = _consecutive(int(seed), rows) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        assert rows in (None, len(self.seeds)), "one seed for each row"
+        self.rows, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
 
     def _each(self) -> Iterator[np.random.Generator]:
         call, self._calls = self._calls, self._calls + 1
-        return (self._philox.at(self.seed + row, self._stream, call) for row in range(self.rows))
+        return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers of shape (rows, *shape), float32."""
@@ -97,7 +105,11 @@ class RowDraws(Draws):
 
     def stream(self, name: str, every: int = 1) -> RowDraws:
         """The same rows under another name; ``every`` has no meaning where there are no steps."""
-        return RowDraws(self.seed, self.rows, f"{self.name}/{name}", self.device)
+        return RowDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
+
+
+def _consecutive(seed: int, rows: int | None) -> range:
+    return range(seed, seed + (1 if rows is None else rows))
 
 
 class BlockDraws(Draws):

@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.interpolation import WAYS, lerp, slerp
-from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, check_transport, inner_of
+from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, check_transport, has_steps, inner_of
 
 __all__ = [
     "WAYS",
@@ -147,7 +147,7 @@ def interpolate_seeds(
 def _check_deterministic(transport: Transport) -> None:
     check_transport(transport)
     inner = inner_of(transport)
-    if isinstance(inner, Flow) and inner.solver.stochastic:
+    if has_steps(inner) and inner.solver.stochastic:
         raise UsageError(
             "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
         )
@@ -197,7 +197,7 @@ def iterative(transport: Transport) -> Flow:
         UsageError: If it is none.
     """
     check_transport(transport)
-    if not isinstance(transport, Flow):
+    if not has_steps(transport):
         raise UsageError(
             f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
             "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.latents.invert."

@@ -5,13 +5,25 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.arguments import number
-from pushforward.denoiser import Condition, Predictor, Repathed, check_predictor, rows_of, trained
+from pushforward.denoiser import Repathed, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
-from pushforward.predictions import check, convert
+from pushforward.predictor import (
+    Columns,
+    Condition,
+    Predictor,
+    affine_columns,
+    blend,
+    check_predictor,
+    columns_of,
+    evaluate,
+    mapped,
+    rows_of,
+)
+from pushforward.wrapped import Wrapped
 
 __all__ = ["Autoguided", "Guided", "Thresholded"]
 
@@ -35,20 +47,51 @@ def _scale(value: float) -> float:
     return value
 
 
-def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor | None:
-    """Which rows guidance acts on, bool (n,); None is all of them."""
+def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
+    """At which times guidance acts, bool of the shape of t."""
     if interval is None:
-        return None
+        return torch.ones_like(t, dtype=torch.bool)
     level = torch.exp(-path.log_snr(t) / 2)
     return (level >= interval[0]) & (level <= interval[1])
 
 
 def _acts(interval: Interval, path: Path, t: float) -> bool:
-    inside = _inside(interval, path, torch.tensor([t], dtype=torch.float64))
-    return inside is None or bool(inside)
+    return bool(_inside(interval, path, torch.tensor([t], dtype=torch.float64)))
 
 
-class Guided(nn.Module):
+def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
+    """The scale at each time: 1 where guidance does not act."""
+    return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
+
+
+def _rowwise(scale: float | Tensor) -> bool:
+    """Whether rows have scales of their own; in a solve a single number holds for the batch."""
+    return isinstance(scale, Tensor) and scale.numel() > 1
+
+
+def _guided_rows(scale: Tensor) -> Tensor:
+    """The rows whose scale is not 1."""
+    return (scale.reshape(-1) != 1).nonzero().flatten()
+
+
+def _some(columns: Columns, rows: Tensor) -> Columns:
+    """The columns of some rows; numbers that hold for the whole batch stay."""
+    return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
+
+
+def _with_null(asked: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+    """The condition of the rows x, and after them of the rows that come again and are to see the null."""
+    both = {name: torch.cat([part, hidden[name]]) for name, part in asked.items()}
+    null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
+    both["null"] = null | both["null"] if "null" in both else null
+    return both
+
+
+def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
+    return torch.lerp(start, end, weight.to(start) if isinstance(weight, Tensor) else weight)
+
+
+class Guided(Wrapped):
     """Classifier-free guidance: y = y_without + scale (y_with - y_without), all rows in one batch.
 
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
@@ -69,8 +112,7 @@ class Guided(nn.Module):
     """
 
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
-        super().__init__()
-        check_predictor(denoiser)
+        super().__init__(denoiser)
         if not denoiser.space.classes:
             raise UsageError("Guidance needs a model trained with labels; this one was trained without.")
         inner = trained(denoiser)
@@ -79,32 +121,42 @@ class Guided(nn.Module):
                 "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
                 "label_dropout=0.1, or guide it by a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
-        self.denoiser, self.scale, self.interval = denoiser, _scale(scale), _checked(interval)
-        self.path, self.space = denoiser.path, denoiser.space
+        self.scale, self.interval = _scale(scale), _checked(interval)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind`` at x_t (n, *shape) and t (n,), model units."""
-        check(kind)
-        if condition is None or (self.scale == 0 and self.interval is None):
-            return self.denoiser.predict(kind, x_t, t, None)
-        if self.scale == 1:
-            return self.denoiser.predict(kind, x_t, t, condition)
-        n, inside = len(x_t), _inside(self.interval, self.path, t)
-        rows = torch.arange(n, device=x_t.device) if inside is None else inside.nonzero().flatten()
-        every = torch.cat([torch.arange(n, device=x_t.device), rows])
-        asked = rows_of(condition, every) or {}
-        null = torch.arange(len(every), device=x_t.device) >= n
-        asked["null"] = null | asked["null"] if "null" in asked else null
-        y = self.denoiser.predict(kind, x_t[every], t[every], asked)
-        return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], self.scale))
+    @property
+    def _without(self) -> bool:
+        """Whether it is the unconditional model everywhere."""
+        return self.scale == 0 and self.interval is None
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The scale, 1 where guidance does not act, and the denoiser's columns."""
+        inner = columns_of(self.denoiser, kind, t, to)
+        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The guided estimate of ``kind``; one call of the network where all rows have scale 1."""
+        scale, inner = columns["scale"], columns["inner"]
+        if condition is None or self._without:
+            return evaluate(self.denoiser, kind, x_t, inner, None)
+        if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+            return evaluate(self.denoiser, kind, x_t, inner, condition)
+        if not _rowwise(scale):
+            y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
+            given, null = y.unflatten(0, (2, -1)).unbind(0)
+            return _lerp(null, given, scale)
+        rows = _guided_rows(scale)
+        asked = _with_null(condition, rows_of(condition, rows) or {}, x_t, x_t[rows])
+        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _rowwise(part) else part)
+        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[rows]]), every, asked)
+        return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
-        plain = self.scale == 1 or (self.scale == 0 and self.interval is None)
+        plain = self.scale == 1 or self._without
         return self.denoiser.calls(t) * (1 if plain or not _acts(self.interval, self.path, t) else 2)
 
 
-class Autoguided(nn.Module):
+class Autoguided(Wrapped):
     """Guidance by a worse version of the same model: y = y_weaker + scale (y - y_weaker).
 
     The weaker one is an earlier checkpoint or a smaller network; both see the same condition, so nothing of the data's variety
@@ -124,31 +176,43 @@ class Autoguided(nn.Module):
     """
 
     def __init__(self, denoiser: Predictor, weaker: Predictor, scale: float = 2.0, interval: Interval = None) -> None:
-        super().__init__()
-        check_predictor(denoiser)
+        super().__init__(denoiser)
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
                 f"The weaker model makes rows of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
                 "guide with a model of the same data."
             )
-        self.denoiser, self.weaker = denoiser, weaker
+        self.weaker = weaker
         self.scale, self.interval = _scale(scale), _checked(interval)
-        self.path, self.space = denoiser.path, denoiser.space
         self._matched = Repathed(weaker, denoiser.path)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind`` at x_t (n, *shape) and t (n,), model units."""
-        y = self.denoiser.predict(kind, x_t, t, condition)
-        if self.scale == 1:
-            return y
-        inside = _inside(self.interval, self.path, t)
-        rows = torch.arange(len(x_t), device=x_t.device) if inside is None else inside.nonzero().flatten()
-        if not len(rows):
+    @property
+    def jumps(self) -> bool:
+        """Whether both models are maps between two times."""
+        return super().jumps and self._matched.jumps
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The scale, 1 where guidance does not act, and the columns of both models."""
+        inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
+        return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The guided estimate of ``kind``; the weaker model is not asked where all rows have scale 1."""
+        scale = columns["scale"]
+        y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
+        if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
         known = self.weaker.space.classes
-        weak = self._matched.predict(kind, x_t[rows], t[rows], rows_of(condition, rows) if known else None)
-        return y.index_copy(0, rows, torch.lerp(weak, y[rows], self.scale))
+        if not _rowwise(scale):
+            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], condition if known else None), y, scale)
+        rows = _guided_rows(scale)
+        if not len(rows):
+            return y
+        weak = self._matched.evaluate(
+            kind, x_t[rows], _some(columns["weaker"], rows), rows_of(condition, rows) if known else None
+        )
+        return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:
         """The model's and, inside the interval, the weaker one's."""
@@ -156,7 +220,7 @@ class Autoguided(nn.Module):
         return self.denoiser.calls(t) + (self._matched.calls(t) if acts else 0)
 
 
-class Thresholded(nn.Module):
+class Thresholded(Wrapped):
     """Dynamic thresholding: the predicted image is held within its range, and drawn together where much of it lies outside.
 
     With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the p-quantile of |u| in one image), the
@@ -174,25 +238,23 @@ class Thresholded(nn.Module):
     """
 
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
-        super().__init__()
-        check_predictor(denoiser)
+        super().__init__(denoiser)
         if denoiser.space.bounds is None:
             raise UsageError("Thresholding needs data with bounds (images); these rows have none.")
         if not 0 < share <= 1:
             raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
-        self.denoiser, self.share = denoiser, float(share)
-        self.path, self.space = denoiser.path, denoiser.space
+        self.share = float(share)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` whose data lie within bounds, at x_t (n, *shape) and t (n,), model units."""
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The denoiser's columns for data, and how data is read as ``kind``."""
+        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` whose data lie within bounds."""
         assert self.space.bounds is not None
         low, high = (end.to(x_t) for end in self.space.bounds)
         middle, half = (low + high) / 2, (high - low) / 2
-        u = (self.denoiser.predict("data", x_t, t, condition) - middle) / half
+        u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
         reach = torch.quantile(u.abs().flatten(1), self.share, dim=1).clamp(min=1).reshape(-1, *(1,) * (u.dim() - 1))
         data = middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach
-        return convert("data", check(kind), data, x_t, self.path.at(t).over(x_t))
-
-    def calls(self, t: float = 0.5) -> int:
-        """The denoiser's."""
-        return self.denoiser.calls(t)
+        return blend(columns, x_t, data)

@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws, RowDraws
 from pushforward.editing import one_row
 from pushforward.errors import Diverged, UsageError
-from pushforward.transports import BATCH, Asked, Flow, Transport, check_transport, inner_of
+from pushforward.transports import BATCH, Asked, Transport, check_transport, has_steps, inner_of
 
 __all__ = ["Inversion", "Nearby", "Truncated", "invert", "truncate"]
 
@@ -206,7 +206,7 @@ def invert(
 def _one_call(transport: Transport, what: str, mend: str) -> None:
     check_transport(transport)
     inner = inner_of(transport)
-    if isinstance(inner, Flow):
+    if has_steps(inner):
         raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {mend}")
 
 

@@ -20,7 +20,7 @@ from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
-from pushforward.transports import Flow, Transport, check_transport
+from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 
 __all__ = ["EXACT", "bits_per_dim", "decoder_spread", "dequantise", "elbo", "log_prob"]
 
@@ -67,12 +67,12 @@ def log_prob(
 
 def _denoiser(flow: Transport) -> Predictor:
     check_transport(flow)
-    if not isinstance(flow, Flow):
+    if not has_steps(flow):
         raise UsageError(
             f"A {type(flow).__name__} has no likelihood: it moves noise in one call that is not inverted. Take an iterative "
             "model (flow, ddpm, edm, vdm)."
         )
-    if flow.source is not None:
+    if not has_levels(flow):
         raise UsageError("This flow does not start at standard normal noise, so the density of its start is not known.")
     return flow.denoiser
 

@@ -35,7 +35,8 @@ def network_precision(name: str) -> Iterator[None]:
 
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
     """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
-    dtype, first = _ACTIVE.get(), inputs[0]
+    # exported programs are float32; what reads the context variable cannot be exported
+    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
     if dtype is None:
         return network(*inputs)
     with torch.autocast(first.device.type, dtype=dtype):

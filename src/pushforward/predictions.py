@@ -18,7 +18,7 @@ from torch import Tensor
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.paths import Coefficients
 
-__all__ = ["ROWS", "check", "convert", "gain", "solve", "target"]
+__all__ = ["ROWS", "affine", "check", "convert", "gain", "solve", "target"]
 
 Row = tuple[Tensor, Tensor]
 
@@ -69,6 +69,12 @@ def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tens
     if kind == to:
         return y
     return target(to, *solve(kind, y, x_t, k), k)
+
+
+def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
+    """The (p, q) with which an output y of ``kind``, read as ``to``, is p x_t + q y; of the shape of the coefficients."""
+    zero, one = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
+    return convert(kind, to, zero, one, k), convert(kind, to, one, zero, k)
 
 
 def gain(kind: str, to: str, k: Coefficients) -> Tensor:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.editing import asked, iterative, one_row
 from pushforward.errors import UsageError
-from pushforward.predictions import check, convert
+from pushforward.predictor import Columns, Condition, Predictor, affine_columns, blend, columns_of, evaluate
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
 from pushforward.transports import BATCH, Asked, Flow, Transport
+from pushforward.wrapped import Wrapped
 
 __all__ = ["Masked", "Pooled", "Resampled", "Restored", "inpaint", "inpainting", "super_resolution", "super_resolve"]
 
@@ -65,7 +65,7 @@ def _blocks(low: Tensor, factor: int) -> Tensor:
     return low.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
-class Restored(nn.Module):
+class Restored(Wrapped):
     """A denoiser led by an observation y = A x: the predicted data becomes A^+ y + (I - A^+ A) x, which A maps to y exactly.
 
     The part of the data that is seen is replaced, the part that A cannot see (its null space) stays the denoiser's. Works with
@@ -84,20 +84,18 @@ class Restored(nn.Module):
     known: Tensor
 
     def __init__(self, denoiser: Predictor, known: Tensor, project: nn.Module) -> None:
-        super().__init__()
-        self.denoiser, self.project = denoiser, project
-        self.path, self.space = denoiser.path, denoiser.space
+        super().__init__(denoiser)
+        self.project = project
         self.register_buffer("known", known, persistent=False)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """The estimate of ``kind`` whose data agree with the observation, at x_t (n, *shape) and t (n,), model units."""
-        data = self.denoiser.predict("data", x_t, t, condition)
-        held = self.known.to(x_t) + (data - self.project(data))
-        return convert("data", check(kind), held, x_t, self.path.at(t).over(x_t))
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+        """The denoiser's columns for data, and how data is read as ``kind``."""
+        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
-    def calls(self, t: float = 0.5) -> int:
-        """The denoiser's."""
-        return self.denoiser.calls(t)
+    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+        """The estimate of ``kind`` whose data agree with the observation."""
+        data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
+        return blend(columns, x_t, self.known.to(x_t) + (data - self.project(data)))
 
 
 class Resampled(Solver):
@@ -125,7 +123,7 @@ class Resampled(Solver):
         if rounds < 1:
             raise UsageError(f"Steps are made in at least one round, got {rounds}.")
         self.solver, self.rounds = solver, int(rounds)
-        self.order, self.grid, self.adaptive = solver.order, solver.grid, solver.adaptive
+        self.order, self.grid, self.adaptive, self.jumps = solver.order, solver.grid, solver.adaptive, solver.jumps
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -154,6 +152,12 @@ class Resampled(Solver):
             again = ratio * moved + spread * noise_of(x, draws)
             moved, _ = self.solver.step(denoiser, again, t, s, condition, draws, None)
         return moved, None
+
+    def last(
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+    ) -> Tensor:
+        """The solver's, in one round."""
+        return self.solver.last(denoiser, x, t, s, condition, draws, memory)
 
 
 def _led(flow: Flow, known: Tensor, project: nn.Module, solver: Solver | None, rounds: int) -> Flow:

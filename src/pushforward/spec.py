@@ -19,6 +19,8 @@ _FOLDERS = (
     "paths",
     "times",
     "couplings",
+    "predictor",
+    "wrapped",
     "denoiser",
     "guidance",
     "solvers",

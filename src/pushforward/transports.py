@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,13 +18,17 @@ from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Predictor, check_predictor, trained
+from pushforward.denoiser import trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.notebooks import facts as facts_table
 from pushforward.paths import Coefficients
 from pushforward.precision import call
+from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
 from pushforward.solvers import Solver, as_solver, grids
+from pushforward.solvers.symbols import NotAffine
+from pushforward.solvers.table import Table
+from pushforward.solvers.walking import Walks, stepped
 
 __all__ = [
     "Autoencoder",
@@ -32,8 +36,11 @@ __all__ = [
     "Invertible",
     "Latent",
     "Map",
+    "Stepped",
     "Transport",
     "check_transport",
+    "has_levels",
+    "has_steps",
     "inner_of",
     "rows_in",
     "with_inner",
@@ -53,6 +60,46 @@ class Invertible(Protocol):
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise (n, *noise_shape) that is moved to the data x (n, *shape), x in data units."""
         ...
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A transport in steps: a solver takes a denoiser along falling times, and both can be exchanged."""
+
+    denoiser: Predictor
+    solver: Solver
+    steps: int
+    grid: str | list[float] | None
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times, the last 0."""
+        ...
+
+    @property
+    def source(self) -> Source | None:
+        """What it starts from in the place of standard normal noise; without one, its times are noise levels."""
+        ...
+
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+        """The same model under another solver."""
+        ...
+
+    def walk(
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """(time, state) after each step."""
+        ...
+
+
+def has_steps(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport is made of steps (`Stepped`): a `Flow`, or what can stand for one."""
+    return isinstance(transport, Stepped)
+
+
+def has_levels(transport: object) -> TypeGuard[Flow]:
+    """Whether a transport's states are data with standard normal noise, so that they have noise levels and densities."""
+    return isinstance(transport, Stepped) and transport.source is None
 
 
 class Transport(nn.Module, ABC):
@@ -287,10 +334,17 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        self._walks = Walks(solver)
+        self._width_at_start = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
                 "euler, heun, midpoint or rk4 on the grid time."
+            )
+        if solver.jumps and not has_jump(denoiser):
+            raise UsageError(
+                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), and this model predicts at one time. "
+                "Sample it with dpm, heun or another solver."
             )
         if solver.adaptive and self.steps < 2:
             raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
@@ -325,12 +379,16 @@ class Flow(Transport):
     @property
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
+        table = self._walks.table(self.denoiser, self._times)
+        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
+
+    def _counted(self) -> int:
         counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
             draws = RowDraws(0, 1, device=self.device)
-            state = draws.normal(shape) * float(self._edge().sigma)
-            self._last(self._walked(counted, state, self._times, self.conditions(1, None, 0), draws))
+            state = self._at_start(draws.normal(shape))
+            self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
@@ -346,7 +404,7 @@ class Flow(Transport):
         return deque(states, maxlen=1).pop()[1]
 
     def _at_start(self, z: Tensor) -> Tensor:
-        return z * float(self._edge().sigma)
+        return z * self._width_at_start
 
     def _edge(self, t: float | None = None) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
@@ -375,20 +433,19 @@ class Flow(Transport):
 
         Times given as a tensor are differentiated through.
         """
-        yield from self._walked(self.denoiser, x, times, condition, draws)
+        yield from self._walks.along(self.denoiser, x, times, condition, draws)
 
-    def _walked(
-        self, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
-    ) -> Iterator[tuple[float, Tensor]]:
-        memory = None
-        along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-        rows = along.to(x)[:, None].expand(-1, len(x))
-        for i, stop in enumerate(along.tolist()[1:]):
-            if stop == 0:
-                x = denoiser.predict("data", x, rows[i], condition)
-            else:
-                x, memory = self.solver.step(denoiser, x, rows[i], rows[i + 1], condition, draws, memory)
-            yield stop, x
+    @property
+    def table(self) -> Table:
+        """What the solver does on the flow's times, as numbers.
+
+        Raises:
+            UsageError: For a solver that chooses its own steps, or whose step is not affine.
+        """
+        table = self._walks.table(self.denoiser, self._times)
+        if isinstance(table, NotAffine):
+            raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
+        return table
 
     def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
@@ -463,7 +520,7 @@ class Flow(Transport):
             times = np.append(self._times[self._times > low], low)
             start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], condition))
-            return state / float(self._edge().sigma)
+            return state / self._width_at_start
 
 
 class _Counted:
@@ -584,7 +641,7 @@ class Latent(Transport):
         Raises:
             UsageError: For an inner transport without steps.
         """
-        if not isinstance(self.inner, Flow):
+        if not has_steps(self.inner):
             raise UsageError("A one-call model has no steps to show.")
         with torch.no_grad():
             given = self.conditions(n, condition, seed)

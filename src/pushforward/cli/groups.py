@@ -32,6 +32,7 @@ __all__ = [
     "Conditioned",
     "Device",
     "Flag",
+    "Frozen",
     "Guiding",
     "Header",
     "Image",
@@ -68,6 +69,10 @@ Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Plugins = Annotated[
     tuple[str, ...],
     Parameter(name="--plugin", group=COMPUTE, negative_iterable=(), consume_multiple=False, show_default=False),
+]
+Frozen = Annotated[
+    tuple[str, ...],
+    Parameter(name="--frozen", group=MODEL, negative_iterable=(), consume_multiple=False, show_default=False),
 ]
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
 
 __all__ = [
-    "LatentSpace",
+    "FrozenRuns",
     "amounts",
     "check_plugins",
     "device_of",
@@ -103,10 +103,16 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
 
 
 @dataclass(frozen=True)
-class LatentSpace:
-    """The run in whose latent space a model is trained, where its codes are computed, and the Python files that it needs."""
+class FrozenRuns:
+    """The runs that become frozen parts of a new model.
 
-    run: str
+    Args:
+        runs: By the name of the part; "latent" is the run in whose latent space the model is trained.
+        device: Where the codes of data are computed.
+        plugins: The Python files that the runs need.
+    """
+
+    runs: Mapping[str, str]
     device: str = "cpu"
     plugins: Sequence[str] = ()
 
@@ -118,24 +124,26 @@ def recipe_of(
     values: dict[str, Any],
     changes: Changes,
     seed: int,
-    latent: LatentSpace | None = None,
+    frozen: FrozenRuns | None = None,
 ) -> Any:
-    """The recipe with its own settings (`settings_of`) and training changes, in the latent space of a run where one is named."""
+    """The recipe with its own settings (`settings_of`), frozen parts, training changes, and the latent space of a run."""
     import dataclasses
 
     from pushforward import recipes
-    from pushforward.training import in_latent
+    from pushforward.training import in_latent, with_frozen
     from pushforward.training.start import seeded
 
-    function = recipes.named(name)
+    frozen = frozen or FrozenRuns({})
+    latent, parts = frozen.runs.get("latent"), {part: run for part, run in frozen.runs.items() if part != "latent"}
+    function = with_frozen(name, parts, frozen.plugins) if parts else recipes.named(name)
     values = _with_source(function, values, data)
     if latent is None:
         made = seeded(lambda: function(data.space, size, **values), seed)
     else:
         once = "" if data.probabilities is None else ", as they were drawn once,"
-        say(f"encoding {len(data.train):,} rows{once} with {latent.run} ...")
+        say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
         made = seeded(
-            lambda: in_latent(function, data, latent.run, size, device=latent.device, plugins=latent.plugins, **values), seed
+            lambda: in_latent(function, data, latent, size, device=frozen.device, plugins=frozen.plugins, **values), seed
         )
     return dataclasses.replace(made, training=made.training.changed(**changes.of_training()))
 

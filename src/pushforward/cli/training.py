@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,13 +26,14 @@ from pushforward.cli.groups import (
     Conditioned,
     Device,
     Flag,
+    Frozen,
     Json,
     Plugins,
     Reading,
     RunFolder,
 )
 from pushforward.cli.options import (
-    LatentSpace,
+    FrozenRuns,
     amounts,
     check_plugins,
     device_of,
@@ -121,6 +122,8 @@ def train(
     size: Annotated[str, Parameter(group=MODEL)] = "small",
     init: Annotated[str | None, Parameter(group=MODEL)] = None,
     latent: Annotated[str | None, Parameter(group=MODEL)] = None,
+    teacher: Annotated[str | None, Parameter(group=MODEL)] = None,
+    frozen: Frozen = (),
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     data: Annotated[str, Parameter(group=DATA)] = "digits",
     condition: Conditioned = None,
@@ -145,7 +148,9 @@ def train(
         size: Size of the networks: tiny, small or base.
         init: A run whose weights to start from.
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
-        plugin: The Python file that the run of --init or --latent was trained with.
+        teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
+        frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
+        plugin: The Python file that the run of --init, --latent, --teacher or --frozen was trained with.
         data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
@@ -156,13 +161,13 @@ def train(
     from pushforward.training.start import prepare
 
     ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
-    plugins, others, start = _files(recipe, plugin, init, latent)
+    runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
+    plugins, others, start = _files(recipe, plugin, init, runs)
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
-    space = None if latent is None else LatentSpace(latent, where, plugins)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, space)
-    asked = asked_for(size, changes, values) | ({} if latent is None else {"latent": latent, "plugin": others or None})
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
+    asked = asked_for(size, changes, values) | _asked_of(runs, others)
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
     options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
@@ -172,13 +177,30 @@ def train(
     _done(run, json)
 
 
-def _files(recipe: str, plugin: Sequence[str], init: str | None, latent: str | None) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those of them that its latent space needs, and the run to start from."""
+def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
+    """Runs by the name of the part that they become; some names have an option of their own."""
+    from pushforward.training.frozen import pairs_of
+
+    return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
+
+
+def _files(
+    recipe: str, plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
+) -> tuple[list[str], list[str], Run | None]:
+    """The Python files that the new run needs, those of them that its frozen parts need, and the run to start from."""
     own = [recipe] if recipe.endswith(".py") else []
     start = None if init is None else _start(init, [*own, *plugin])
     check_plugins(plugin)
-    others = [] if latent is None else [file for file in plugin if Path(file) not in map(Path, own)]
+    others = [file for file in plugin if Path(file) not in map(Path, own)] if frozen else []
     return [*own, *others], others, start
+
+
+def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]:
+    """What was asked for of frozen parts, by option."""
+    if not runs:
+        return {}
+    parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
+    return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
 
 
 def _check_free(out: str) -> None:

@@ -124,17 +124,21 @@ class Sampler:
             start += len(taken)
         return (epochs[0], rows[0]) if len(rows) == 1 else (np.concatenate(epochs), np.concatenate(rows))
 
-    def batch(self, number: int, device: str | torch.device = "cpu") -> Batch:
+    def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
         """Batch number 0, 1, 2, ...; the same number is the same batch, in whatever order they are asked for.
 
         Args:
             number: which batch.
             device: where its tensors go.
+            rows: which of its rows are wanted; no others are read, changed or moved. None takes all.
 
         Returns:
-            ``batch`` rows in model units.
+            The rows in model units.
         """
-        epochs, rows = self.positions(number * self.batch_size, (number + 1) * self.batch_size)
+        epochs, numbers = self.positions(*positions_of(number, self.batch_size, rows))
+        return self._made(epochs, numbers, device)
+
+    def _made(self, epochs: NDArray[np.int64], rows: NDArray[np.int64], device: str | torch.device) -> Batch:
         values, labels = self._store(device)
         index = torch.from_numpy(rows).to(values.device)
         x = values.index_select(0, index)
@@ -190,6 +194,18 @@ class Sampler:
         return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
+def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
+    """Where the wanted rows of a batch begin and end in the endless row of epochs.
+
+    Raises:
+        UsageError: For rows with gaps.
+    """
+    start, stop, step = (slice(None) if rows is None else rows).indices(size)
+    if step != 1:
+        raise UsageError(f"Rows of a batch are wanted from one to another, got {rows}.")
+    return number * size + start, number * size + max(start, stop)
+
+
 class PreparedSampler:
     """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its rows.
 
@@ -210,10 +226,9 @@ class PreparedSampler:
         self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, condition=condition)
         self.labels = None if dataset.train.labels is None or not condition else torch.from_numpy(dataset.train.labels)
 
-    def batch(self, number: int, device: str | torch.device = "cpu") -> Batch:
+    def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
         """Batch number 0, 1, 2, ...; ``x`` holds what was prepared of the rows that `Sampler.batch` would hand out."""
-        size = self.order.batch_size
-        _, rows = self.order.positions(number * size, (number + 1) * size)
-        index = torch.from_numpy(rows)
+        _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
+        index = torch.from_numpy(positions)
         condition = None if self.labels is None else {"label": self.labels.index_select(0, index).to(device)}
         return Batch(self.prepared.index_select(0, index).to(device), condition)

@@ -186,9 +186,8 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     space = _space(unet, space, classes)
     null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
     levels, offset = (path.levels, 1) if isinstance(path, Tabulated) else (settings.get("num_train_timesteps", 1000), 0)
-    denoiser = Denoiser(DiffusersUNet(unet, levels, offset, null), path, prediction, space, scale_input=False)
-    denoiser.unconditional = not classes or null is not None
-    return denoiser.eval()
+    network, unconditional = DiffusersUNet(unet, levels, offset, null), not classes or null is not None
+    return Denoiser(network, path, prediction, space, scale_input=False, unconditional=unconditional).eval()
 
 
 def _sampler(folder: File) -> str:

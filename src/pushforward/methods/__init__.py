@@ -6,7 +6,7 @@ from pushforward.methods.denoising import Denoising
 from pushforward.methods.encoded import Encoded
 from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchy import HierarchicalVAE
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.perceptual import PerceptualAutoencoder
 from pushforward.methods.quantised import QuantisedAutoencoder
 from pushforward.methods.vae import VAE
@@ -22,6 +22,7 @@ __all__ = [
     "Now",
     "PerceptualAutoencoder",
     "QuantisedAutoencoder",
+    "Sums",
     "registry",
 ]
 

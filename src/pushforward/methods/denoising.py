@@ -32,7 +32,8 @@ class Denoising(Method):
         couple: How data meets noise.
         times: The law of training times.
         weight: What each time counts.
-        label_dropout: The share of samples that are trained without their label, for classifier-free guidance.
+        label_dropout: The share of samples that are trained without their label, for classifier-free guidance; None is .1, or 0
+            where the denoiser says that it has no unconditional branch.
         solver: The default solver of the transport.
         steps: Its default number of steps.
         grid: Its default grid; None is the solver's own.
@@ -48,19 +49,36 @@ class Denoising(Method):
         couple: Coupling | None = None,
         times: Times | None = None,
         weight: Weight | None = None,
-        label_dropout: float = 0.1,
+        label_dropout: float | None = None,
         solver: Solver | None = None,
         steps: int = 20,
         grid: str | None = None,
     ) -> None:
         super().__init__()
+        if label_dropout is None:
+            label_dropout = 0.1 if denoiser.unconditional else 0.0
         if not 0 <= label_dropout <= 1:
             raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
         self.denoiser, self.space = denoiser, denoiser.space
         self.couple, self.times, self.weight = couple or Independent(), times or Uniform(), weight or Flat()
         self.label_dropout = label_dropout
-        denoiser.unconditional, denoiser.source = label_dropout > 0, self.couple.source
+        self._check()
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
+
+    def _check(self) -> None:
+        """What the denoiser says of itself must be true of how it is trained: a stored one is rebuilt from its arguments."""
+        if self.space.classes and self.denoiser.unconditional != (self.label_dropout > 0):
+            branch = "an" if self.label_dropout else "no"
+            raise UsageError(
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, and the denoiser says otherwise: "
+                f"Denoiser(..., unconditional={self.label_dropout > 0})."
+            )
+        source, own = self.couple.source, self.denoiser.source
+        if (None if source is None else source.data) != (None if own is None else own.data):
+            raise UsageError(
+                "The coupling and the denoiser name different sources of noise: hand the coupling's to both, "
+                "Denoiser(..., source=source)."
+            )
 
     @property
     def players(self) -> Mapping[str, nn.Module]:

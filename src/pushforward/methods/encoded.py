@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.transports import Autoencoder, Latent
 
-__all__ = ["Encoded", "Frozen"]
-
-
-class Frozen:
-    """A frozen module beside a method's own: no player, in no checkpoint and in no average.
-
-    A copy of what holds it holds the same module, not a copy of it.
-
-    Args:
-        module: Taken as it is, in evaluation mode and without gradients.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module.eval().requires_grad_(False)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
-        return self
+__all__ = ["Encoded"]
 
 
 class Encoded(Method):
@@ -47,7 +30,8 @@ class Encoded(Method):
 
     def __init__(self, method: Method, frozen: Autoencoder) -> None:
         super().__init__()
-        self.method, self._part = method, Frozen(frozen)
+        self.method = method
+        self.freeze("autoencoder", frozen)
         if frozen.space.classes and not method.space.classes:
             raise UsageError(
                 "This autoencoder is told labels, so the model in its latent space has to know them as well: train it with "
@@ -58,7 +42,7 @@ class Encoded(Method):
     @property
     def frozen(self) -> Autoencoder:
         """The autoencoder, which stays as it is."""
-        module = self._part.module
+        module = self.parts["autoencoder"]
         assert isinstance(module, Autoencoder)
         return module
 
@@ -72,9 +56,9 @@ class Encoded(Method):
         return self.method.players
 
     @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        """The autoencoder, beside what the method itself has frozen."""
-        return {**self.method.parts, "autoencoder": self.frozen}
+    def averaged(self) -> Sequence[nn.Module]:
+        """The method's."""
+        return self.method.averaged
 
     @property
     def group(self) -> int:
@@ -91,7 +75,7 @@ class Encoded(Method):
         with torch.no_grad():
             return self.frozen.moments(x, condition)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The method's turns, on codes drawn from what was `prepared`.
 
         Args:
@@ -105,9 +89,3 @@ class Encoded(Method):
     def transport(self) -> Latent:
         """The method's transport, decoded."""
         return Latent(self.method.transport(), self.frozen)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Take the frozen part along to another device."""
-        super()._apply(fn, recurse)
-        self.frozen._apply(fn, recurse)
-        return self

@@ -12,9 +12,9 @@ from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import PENALTIES, between, penalties_of, slope
+from pushforward.methods.penalties import PENALTIES, between, held, penalties_of, slope
 from pushforward.precision import call
 from pushforward.transports import Map
 
@@ -63,7 +63,7 @@ class GAN(Method):
         Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2;
         Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Lin et al., PacGAN (2018);
         Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts. There it moves by the
-        sign of the difference to the target, here in proportion to it, so that parts of a batch add up to the whole.
+        sign of the difference to the target, here in proportion to it.
     """
 
     strength_now: Tensor
@@ -154,8 +154,11 @@ class GAN(Method):
         now.notes["strength"] = strength
         return lambda x: augment(x, draws, strength)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
+
+        Where a batch is split (``now.parts``), samples are generated again in the generator's turn: one more forward pass of the
+        generator, so that no part keeps its graph while the critic learns.
 
         Raises:
             UsageError: For a batch that cannot be cut into whole groups.
@@ -165,16 +168,27 @@ class GAN(Method):
                 f"The critic looks at {self.group} rows together, but a batch has {len(batch.x)}; choose a `batch` that is a "
                 f"multiple of {self.group}."
             )
-        seen = self._eyes(now)
-        fake = call(self.generator, now.draws.normal((self.latent,)), None, batch.condition)
-        loss, lean = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
+        seen, z = self._eyes(now), now.draws.normal((self.latent,))
+        with torch.set_grad_enabled(now.parts == 1):
+            fake = call(self.generator, z, None, batch.condition)
+        loss, leans = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
         yield "critic", loss
+        del loss
         if self.augment is not None and self.ada_target is not None:
-            self.strength_now += (lean - self.ada_target) * (len(batch.x) / ADAPTATION)
+            leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
+            yield Sums(len(batch.x), leaning, then=self._adapted)
+        if now.parts > 1:
+            fake = call(self.generator, z, None, batch.condition)
         yield "generator", self._generator_loss(seen(batch.x), seen(fake), batch.condition)
 
+    def _adapted(self, total: Sums) -> None:
+        """Move the strength by how the critic leans on the whole batch."""
+        assert self.ada_target is not None
+        lean = total.values["leans"] / total.values["scores"]
+        self.strength_now += (lean - self.ada_target) * (total.rows / ADAPTATION)
+
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The loss, and how the critic leans on real rows: the mean sign of its scores, or of its gaps in a game of pairs."""
+        """The loss, and how the critic leans on real rows: the signs of its scores, or of its gaps in a game of pairs."""
         due = now.step % self.penalty_interval == 0
         gamma = self._gamma(now) * self.penalty_interval if due else 0.0
         zero_centred = gamma > 0 and bool({"r1", "r2"} & set(self._penalties))
@@ -193,10 +207,12 @@ class GAN(Method):
         now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
         if due:
             now.notes["penalty"] = penalty.detach()
-        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign().mean()
+        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign()
 
     def _generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        objective, on_fake = OBJECTIVES[self.loss], self._scores(fake, condition)
+        objective = OBJECTIVES[self.loss]
+        with held(self.critic):
+            on_fake = self._scores(fake, condition)
         if not objective.paired:
             return objective.generator(on_fake, on_fake).mean()
         with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
+from pushforward.methods.frozen import Freezing
 from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["Coding", "Method", "Now", "Preparing", "Scoring"]
+__all__ = ["Coding", "Method", "Now", "Preparing", "Scoring", "Sums", "answered"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Now:
         samples: Training samples seen so far.
         progress: The share of the budget that is used, in [0, 1].
         step: The training step, from 0.
+        parts: Into how many parts this process splits its examples to save memory. Where it does, a game computes
+            a player's output again in that player's own turn, in place of keeping its graph over the turns before.
         notes: What a method writes down as it goes, by name, to be logged as health: detached tensors of no dimension, each a
             mean over the rows of the batch. A loss must not depend on them.
     """
@@ -35,12 +38,42 @@ class Now:
     samples: int
     progress: float
     step: int = 0
+    parts: int = 1
     notes: dict[str, Tensor] = field(default_factory=dict)
 
     def along(self, start: float, end: float, ramp: int | None = None) -> float:
         """A value on its way from start to end on a cosine: over the first ``ramp`` samples, or the whole of training."""
         share = self.progress if ramp is None else min(1.0, self.samples / ramp)
         return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Statistics of a part of a batch, which a method yields to receive those of the whole batch.
+
+    A batch may be split into parts and over processes. What a method measures (the use of codes, how a critic leans) must be that
+    of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
+    ``total.values["square"] / total.rows`` is the same in every part. Every part goes on with the total, but the method's own
+    buffers must move once: that is done by ``then``.
+
+    Args:
+        rows: The number of examples.
+        values: By name, detached tensors that are added up; each has the same shape in every part.
+        examples: By name, detached tensors with one entry for each example, which are put together in the batch's order.
+        then: Called once in each process with the total, before the parts go on; what it does to the method's buffers is the
+            same in all processes.
+    """
+
+    rows: int
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    examples: Mapping[str, Tensor] = field(default_factory=dict)
+    then: Callable[[Sums], None] | None = None
+
+    def settled(self) -> Sums:
+        """These sums as those of the whole batch, once ``then`` has been called with them."""
+        if self.then is not None:
+            self.then(self)
+        return self
 
 
 @runtime_checkable
@@ -80,7 +113,7 @@ class Preparing(Protocol):
         ...
 
 
-class Method(nn.Module, ABC):
+class Method(Freezing, ABC):
     """A way of learning a transport.
 
     A method holds its networks, says who plays, and yields the losses in the order of the paper's algorithm. It
@@ -95,9 +128,12 @@ class Method(nn.Module, ABC):
         """What each turn updates, by player's name; frozen parts are no players."""
 
     @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        """Frozen parts by name, such as a teacher or an autoencoder; they belong to no player."""
-        return {}
+    def averaged(self) -> Sequence[nn.Module]:
+        """The modules whose weights are averaged over training: all, unless a method says otherwise.
+
+        Others (a distribution matcher's second network, say) are saved with the method alone, and a run has their last weights.
+        """
+        return (self,)
 
     @property
     def group(self) -> int:
@@ -110,16 +146,34 @@ class Method(nn.Module, ABC):
         return 1
 
     @abstractmethod
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The turns of one step: (player, loss), each a mean of per-sample terms.
 
-        What follows a ``yield`` runs after that player's update.
+        What follows a ``yield`` runs after that player's update. What one player computed is detached in another one's loss. A
+        method that measures something yields it as `Sums` and receives those of the whole batch.
 
         Args:
-            batch: ``x`` in model units (n, *shape) and ``condition``.
+            batch: ``x`` in model units (n, *shape) and ``condition``; it may be a part of the whole batch.
             now: Randomness and progress.
         """
+
+    def turns(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """The turns of `losses` on a batch that is not split, whose sums are those of the whole."""
+        game = self.losses(batch, now)
+        reply: Sums | None = None
+        while (move := answered(game, reply)) is not None:
+            reply = move.settled() if isinstance(move, Sums) else None
+            if not isinstance(move, Sums):
+                yield move
 
     @abstractmethod
     def transport(self) -> Transport:
         """The sampler that the present weights make."""
+
+
+def answered(game: Iterator[tuple[str, Tensor] | Sums], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:
+    """The next move of a game that receives ``reply``; None where it is over."""
+    try:
+        return next(game) if reply is None else game.send(reply)  # type: ignore[attr-defined, no-any-return]
+    except StopIteration:
+        return None

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.errors import UsageError
 
-__all__ = ["PENALTIES", "between", "penalties_of", "slope"]
+__all__ = ["PENALTIES", "between", "held", "penalties_of", "slope"]
 
 PENALTIES = ("r1", "r2", "gradient")
+
+
+@contextmanager
+def held(critic: nn.Module) -> Iterator[None]:
+    """Within this context gradients pass through the critic, and none of its weights is given one, nor is one computed."""
+    own = [parameter for parameter in critic.parameters() if parameter.requires_grad]
+    for parameter in own:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in own:
+            parameter.requires_grad_(True)
 
 
 def penalties_of(name: str) -> tuple[str, ...]:

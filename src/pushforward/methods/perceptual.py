@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pushforward.data import Batch, Space
 from pushforward.errors import UsageError
 from pushforward.methods.bounds import divergences
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import note_code
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
@@ -135,7 +135,11 @@ class PerceptualAutoencoder(Method):
             raise UsageError(f"start is a share of training between 0 and 1, got {start}.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent = tuple(int(side) for side in latent)
-        self.looking, self.features, self.adversarial = looking, features, adversarial
+        if looking is None:
+            self.looking = None
+        else:
+            self.freeze("looking", looking)
+        self.features, self.adversarial = features, adversarial
         self.start, self.kl_weight = start, kl_weight
         view = (self.latent[0], *(1,) * (len(self.latent) - 1))
         self.register_buffer("code_mean", torch.zeros(view))
@@ -146,19 +150,31 @@ class PerceptualAutoencoder(Method):
         """The critic moves first."""
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
-        """The critic's turn, then the autoencoder's, on the same reconstructions."""
-        mean, log_variance = call(self.encoder, batch.x, None, None).chunk(2, dim=1)
-        z = mean + torch.exp(log_variance / 2) * now.draws.normal(self.latent)
-        made = call(self.decoder, z, None, None)
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The critic's turn, then the autoencoder's, on the same reconstructions.
+
+        Where a batch is split (``now.parts``), they are computed again in the autoencoder's turn: one more forward pass of
+        encoder and decoder, so that no part keeps its graph while the critic learns.
+        """
+        noise = now.draws.normal(self.latent)
+        with torch.set_grad_enabled(now.parts == 1):
+            mean, log_variance, z, made = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, made.detach(), now)
-        self._measure(z.detach())
+        yield Sums(len(z), _moments(z), then=self._measured)
+        if now.parts > 1:
+            mean, log_variance, z, made = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
         now.notes["kl"] = divergence.detach().sum(1).mean()
         note_code(now, mean)
         value, slope = self._slope(batch.x, made.detach(), now)
         toward = (made * slope).flatten(1).sum(1).mean()
         yield "autoencoder", value + toward - toward.detach() + self.kl_weight * divergence.mean()
+
+    def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means and log-variances of codes, codes drawn with the noise, and their images."""
+        mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
+        z = mean + torch.exp(log_variance / 2) * noise
+        return mean, log_variance, z, call(self.decoder, z, None, None)
 
     def _critic_loss(self, x: Tensor, made: Tensor, now: Now) -> Tensor:
         on_real, on_made = call(self.critic, torch.cat([x, made]), None, None).chunk(2)
@@ -195,11 +211,11 @@ class PerceptualAutoencoder(Method):
             wanted = self.looking.features(x)  # type: ignore[operator]
         return feature_distance(wanted, self.looking.features(made)), scores  # type: ignore[operator]
 
-    def _measure(self, z: Tensor) -> None:
-        axes = (0, *range(2, z.dim()))
-        view = self.code_mean.shape
-        self.code_mean.lerp_(z.mean(axes).reshape(view), 1 - MEMORY)
-        self.code_square.lerp_(z.square().mean(axes).reshape(view), 1 - MEMORY)
+    def _measured(self, total: Sums) -> None:
+        """Follow the mean and mean square of the codes' channels in the whole batch."""
+        view, count = self.code_mean.shape, total.rows * math.prod(self.latent[1:])
+        self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
+        self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
@@ -209,6 +225,12 @@ class PerceptualAutoencoder(Method):
         """The decoder, at normal codes of the measured mean and spread."""
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
         return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_labels(False), self.latent)
+
+
+def _moments(z: Tensor) -> dict[str, Tensor]:
+    """The sum and the sum of squares of each channel of codes (n, c, ...)."""
+    axes = (0, *range(2, z.dim()))
+    return {"sum": z.detach().sum(axes), "square": z.detach().square().sum(axes)}
 
 
 def _length(slope: Tensor) -> Tensor:

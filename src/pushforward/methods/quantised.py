@@ -14,7 +14,7 @@ from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.methods.bounds import explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Certain
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
@@ -29,8 +29,16 @@ MEMORY = 0.99
 class Following(Protocol):
     """A book of codes that moves with what is assigned to it."""
 
-    def follow(self, h: Tensor, index: Tensor, choice: Tensor, place: Tensor) -> None:
-        """Move towards h (n, dim, ...), which got the codes ``index``; ``choice`` (n,) is random."""
+    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
+        ...
+
+    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
+        """A vector of each row, (n, dim), where codes without use can go; ``place`` (n,) is random."""
+        ...
+
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+        """Move towards what the whole batch assigned; ``choice`` (n,) is random."""
         ...
 
 
@@ -84,8 +92,8 @@ class Drawn(nn.Module):
 class QuantisedAutoencoder(Method):
     """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
 
-    Gradients pass the quantisation as if it were not there. A `Codebook` follows what is assigned to it after each update.
-    (Where a batch is split into parts, it follows each part in turn.) It notes the log-likelihood (nats a row), the share of
+    Gradients pass the quantisation as if it were not there. A `Codebook` follows what the whole batch assigned to it after each
+    update. It notes the log-likelihood (nats a row), the share of
     variance explained, and the perplexity of the codes in the batch: e to their entropy, at most the book's size.
 
     On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
@@ -135,7 +143,7 @@ class QuantisedAutoencoder(Method):
         """One: encoder, decoder and variance together."""
         return {"autoencoder": self}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn; the book follows after it."""
         h = call(self.encoder, batch.x, None, batch.condition)
         quantised, index = self.codebook(h)
@@ -150,10 +158,24 @@ class QuantisedAutoencoder(Method):
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
         yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
+        yield self._use(h, index, now)
+
+    def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
+        """How codes were used, and what the book follows."""
+        use = {"use": _counts(index, self.codebook.size)}
+        if not isinstance(self.codebook, Following):
+            return Sums(len(index), use, then=self._followed)
+        restart = now.draws.stream("restart")
+        choice, place = restart.uniform(), restart.uniform()
+        examples = {"candidates": self.codebook.candidates(h, place), "choice": choice}
+        return Sums(len(index), use | self.codebook.assigned(h, index), examples, then=self._followed)
+
+    def _followed(self, total: Sums) -> None:
+        """Move the book, and the measured use of codes, by those of the whole batch."""
         if isinstance(self.codebook, Following):
-            restart = now.draws.stream("restart")
-            self.codebook.follow(h.detach(), index, restart.uniform(), restart.uniform())
-        self.use.lerp_(_shares(index, self.codebook.size), 1 - MEMORY)
+            moved = {name: total.values[name] for name in ("counts", "sums")}
+            self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
+        self.use.lerp_(total.values["use"] / total.rows, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""
@@ -166,9 +188,9 @@ class QuantisedAutoencoder(Method):
         return Map(Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use), self.space, self.places)
 
 
-def _shares(index: Tensor, size: int) -> Tensor:
-    """How often each code stands at each place, (*places, size), from numbers (n, *places)."""
+def _counts(index: Tensor, size: int) -> Tensor:
+    """How many rows have each code at each place, (*places, size), from numbers (n, *places)."""
     flat = index.flatten(1)
     at = flat + size * torch.arange(flat.shape[1], device=index.device)
     counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])
-    return (counts / len(index)).reshape(*index.shape[1:], size)
+    return counts.reshape(*index.shape[1:], size)

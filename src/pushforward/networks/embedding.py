@@ -21,7 +21,8 @@ Film = tuple[Tensor, Tensor] | None
 class TimeEmbedding(nn.Module):
     """Times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
 
-    Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically.
+    Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically. Weights of all times but the first start at
+    zero: a map between two times begins as a network of one.
 
     Args:
         width: Length of the result, at least 1.
@@ -44,6 +45,8 @@ class TimeEmbedding(nn.Module):
         number = max(2, min(width // 2, 64))
         self.register_buffer("frequencies", torch.logspace(0, 3, number), persistent=False)
         self.inner = nn.Linear(2 * number * times, width)
+        with torch.no_grad():
+            self.inner.weight.view(width, 2, times, number)[:, :, 1:] = 0
         self.outer = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:

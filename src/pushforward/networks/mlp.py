@@ -172,4 +172,4 @@ class Reshaped(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """``network(x.flatten(1), t, condition)``, reshaped to (n, *shape)."""
-        return self.network(x.flatten(1), t, condition).reshape(len(x), *self.shape)
+        return self.network(x.flatten(1), t, condition).reshape(x.shape[0], *self.shape)

@@ -105,5 +105,5 @@ class PatchCritic(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a label is unexpected.
         """
-        check_label(condition, 0, len(x))
+        check_label(condition, 0, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

@@ -78,28 +78,51 @@ class Codebook(nn.Module):
         """The vectors of codes: (n, dim, ...) from numbers (n, ...)."""
         return self.vectors[index].movedim(-1, 1)
 
-    @torch.no_grad()
-    def follow(self, h: Tensor, index: Tensor, choice: Tensor, place: Tensor) -> None:
-        """Move the vectors towards what was assigned to them, and put dead codes where vectors of this batch are.
+    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """What `follow` needs of a batch, summed over its vectors; the sums of several parts add up.
 
         Args:
             h: What was quantised, (n, dim, ...).
             index: The codes' numbers, (n, ...).
-            choice: Random numbers in [0, 1), (n,): the rows whose vectors dead codes take are those of the smallest, one each.
+
+        Returns:
+            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), of the vectors that got it.
+        """
+        flat, codes = self._flat(h), index.reshape(-1)
+        counts = torch.bincount(codes, minlength=self.size).to(self.counts)
+        return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
+
+    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
+        """One vector of each row, for codes that are dead, (n, dim).
+
+        Args:
+            h: What was quantised, (n, dim, ...).
             place: Random numbers in [0, 1), (n,): which of a row's vectors.
         """
-        flat, codes = h.movedim(1, -1).reshape(-1, self.dim).float(), index.reshape(-1)
-        used = torch.bincount(codes, minlength=self.size).to(self.counts)
-        self.counts.lerp_(used, 1 - self.decay)
-        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, codes, flat), 1 - self.decay)
-        even = len(flat) / self.size
-        dead = (self.counts < DEAD * even).nonzero().flatten()[: len(h)]
+        rows = self._flat(h).reshape(len(h), -1, self.dim)
+        return rows[torch.arange(len(h), device=h.device), (place * rows.shape[1]).long()]
+
+    @torch.no_grad()
+    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+        """Move the vectors towards what was assigned to them, and put dead codes where vectors of this batch are.
+
+        Args:
+            counts: Of the whole batch; see `assigned`.
+            sums: Of the whole batch.
+            candidates: A vector of each of the batch's n rows, (n, dim).
+            choice: Random numbers in [0, 1), (n,): dead codes take the candidates of the smallest, one each.
+            places: Vectors in a row.
+        """
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        even = len(candidates) * places / self.size
+        dead = (self.counts < DEAD * even).nonzero().flatten()[: len(candidates)]
         if len(dead):
-            places = len(flat) // len(h)
-            rows = torch.argsort(choice)[: len(dead)]
-            taken = flat.reshape(len(h), places, self.dim)[rows, (place[rows] * places).long()]
             self.counts[dead] = even
-            self.sums[dead] = even * taken
+            self.sums[dead] = even * candidates[torch.argsort(choice)[: len(dead)]]
+
+    def _flat(self, h: Tensor) -> Tensor:
+        return h.detach().movedim(1, -1).reshape(-1, self.dim).float()
 
 
 class Rounding(nn.Module):

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.options import Option, options_of
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
+from pushforward.recipes.schedule import Schedule
 
 if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Recipe",
+    "Schedule",
     "Training",
     "autoencoder",
     "ddpm",
@@ -145,4 +148,20 @@ def _is_recipe(value: Any, module: str) -> bool:
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:
     """The options of a recipe that the command line can give, by name; see `pushforward.recipes.options`."""
-    return options_of(recipe)
+    frozen = frozen_parts(recipe)
+    return {name: option for name, option in options_of(recipe).items() if name not in frozen}
+
+
+def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
+    """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
+    own = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p for p in own if words_of(p.annotation) & _MODELS}
+
+
+def words_of(annotation: Any) -> set[str]:
+    """The names in an annotation, whether it is text or a type."""
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    return set(re.findall(r"\w+", text))
+
+
+_MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}

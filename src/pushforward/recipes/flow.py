@@ -55,7 +55,7 @@ def flow(
     couple = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(made, Linear(), "velocity", space),
+        Denoiser(made, Linear(), "velocity", space, source=start),
         couple=couple,
         # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
         times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),

@@ -16,6 +16,7 @@ from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.schedule import Schedule
 
 __all__ = ["gan"]
 
@@ -128,7 +129,8 @@ def gan(
     training = _training(space, network == "projected", penalty_interval if penalty != "none" and gamma else 1)
     # the rate falls over all of training for vectors, whose modes a step at the full rate may leave
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
-    training = dataclasses.replace(training, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, ema_share=ema_share)
+    schedule = Schedule(lr_end=0.01 if vector else 0.1, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp)
+    training = dataclasses.replace(training, schedule=schedule, ema_share=ema_share)
     return Recipe(method, training, "gan", "GAN")
 
 
@@ -142,7 +144,6 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     return Training(
         batch_size(space),
         lr=lr,
-        lr_end=0.01 if vector else 0.1,
         betas=betas,
         clip=None,
         ema=20_000,

@@ -11,6 +11,7 @@ from pushforward.arguments import number, whole
 from pushforward.data.seen import Seen
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods import Method
+from pushforward.recipes.schedule import Schedule
 
 __all__ = ["Recipe", "RecipeFunction", "Training"]
 
@@ -25,16 +26,11 @@ class Training:
 
     Args:
         batch: Samples per step.
-        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for what follows the
-            parts one by one: batch normalisation, spectral norms, books of codes.
+        accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for estimates of
+            spectral norms, which move once for each part. Batch normalisation is refused: a part has other statistics.
         lr: The learning rate on the plateau.
-        lr_end: The share of it that is left at the end.
-        warmup: Steps over which the rate rises from zero.
-        decay: The share of training at its end over which the rate falls on a cosine, at most 1/3.
+        schedule: How the rate rises and falls, and what else moves over training.
         betas: AdamW's averages.
-        beta2_end: The second of them at the ramp's end, on a cosine; None keeps it.
-        lr_ramp: The share of the learning rate that is left at the ramp's end, on a cosine; the decay comes on top.
-        ramp: Samples over which the two move; None is the whole of training.
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
         ema: The half-life of the averaged weights, in samples.
@@ -50,13 +46,8 @@ class Training:
     batch: int = 128
     accumulate: int = 1
     lr: float = 1e-3
-    lr_end: float = 0.01
-    warmup: int = 100
-    decay: float = 1 / 3
+    schedule: Schedule = field(default_factory=Schedule)
     betas: tuple[float, float] = (0.9, 0.99)
-    beta2_end: float | None = None
-    lr_ramp: float = 1.0
-    ramp: int | None = None
     weight_decay: float = 0.0
     clip: float | None = 1.0
     ema: float = 50_000
@@ -69,16 +60,10 @@ class Training:
         object.__setattr__(self, "betas", tuple(self.betas))
         for name in ("batch", "accumulate"):
             whole(name, getattr(self, name), 1)
-        for name in ("decay", "warmup", "ema", "ema_share", "lr_end", "lr_ramp"):
-            number(name, getattr(self, name))
-        if not 0 <= self.decay <= 1 / 3 + 1e-9:
-            raise UsageError(f"decay is a share of training of at most 1/3, got {self.decay}.")
-        if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
-            raise UsageError(f"beta2_end is the share of an average and below 1, got {self.beta2_end}.")
-        if self.ramp is not None and self.ramp < 1:
-            raise UsageError(f"ramp is a number of samples, at least 1; got {self.ramp}.")
-        for name in ("warmup", "ema", "ema_share", "lr_end", "lr_ramp"):
-            if not 0 <= getattr(self, name) < math.inf:
+        if isinstance(self.schedule, Mapping):  # as a run's spec holds it
+            object.__setattr__(self, "schedule", Schedule(**self.schedule))
+        for name in ("ema", "ema_share"):
+            if not 0 <= number(name, getattr(self, name)) < math.inf:
                 raise UsageError(f"{name} cannot be negative or without end, got {getattr(self, name)}.")
         for player, own in {"": {}, **self.players}.items():
             self._check_player(player, own)

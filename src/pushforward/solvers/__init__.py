@@ -9,6 +9,7 @@ from typing import Any
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.solvers.adaptive import Adaptive
 from pushforward.solvers.ddim import DDIM, Ancestral
+from pushforward.solvers.jump import Jump
 from pushforward.solvers.multistep import DEIS, DPM, IPNDM, UniPC
 from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
 from pushforward.solvers.single_step import SingleStep
@@ -29,6 +30,7 @@ __all__ = [
     "Euler",
     "EulerMaruyama",
     "Heun",
+    "Jump",
     "Midpoint",
     "PredictorCorrector",
     "SingleStep",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.predictions import solve
+from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver, between, noise_of
 
 __all__ = ["DDIM", "Ancestral"]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Predictor
+from pushforward.predictor import Predictor
 from pushforward.solvers.solver import over
 
 __all__ = ["Node", "lambda_at", "leap", "time_at"]

@@ -9,8 +9,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
+from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.leap import Node, lambda_at, leap
 from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Memory, Solver, over, whole

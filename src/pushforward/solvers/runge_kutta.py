@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
+from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.solver import Memory, Solver
 
 __all__ = ["RK4", "Euler", "Heun", "Midpoint"]

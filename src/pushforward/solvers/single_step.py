@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.leap import lambda_at, leap, time_at
 from pushforward.solvers.solver import Memory, Solver, whole
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
+from pushforward.predictor import Condition, Predictor
 
 __all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "whole"]
 
@@ -34,6 +34,8 @@ class Solver(ABC):
     """Whether a step draws noise; if not, the solver can run towards noise as well (`Flow.encode`)."""
     adaptive: bool = False
     """Whether it chooses its own steps between the times of the grid."""
+    jumps: bool = False
+    """Whether it asks a denoiser for jumps, which only a map between two times makes."""
     calls_per_step: int = 1
     """Predictions that one step costs."""
 
@@ -62,6 +64,32 @@ class Solver(ABC):
         Returns:
             The state at s and the memory for the next step.
         """
+
+    def last(
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
+    ) -> Tensor:
+        """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t.
+
+        Args:
+            denoiser: What predicts.
+            x: The state at t, (n, *shape), model units.
+            t: Where it is, (n,).
+            s: Zeros, (n,).
+            condition: None or a dict of tensors with n rows.
+            draws: As in `step`.
+            memory: What the step before handed back.
+
+        Returns:
+            The data, model units.
+        """
+        return denoiser.predict("data", x, t, condition)
 
     def calls(self, steps: int) -> int:
         """Predictions for a solve of ``steps`` steps, the last of which goes to t = 0 by one data prediction."""

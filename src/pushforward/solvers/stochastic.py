@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.predictions import solve, target
+from pushforward.predictor import Condition, Predictor
 from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import Memory, Solver, between, half_log_snr, noise_of, whole
 

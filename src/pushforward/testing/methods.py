@@ -28,7 +28,7 @@ def check_method(
     """Check the laws of a method that need no training, in seconds.
 
     1. Players are named modules that share no parameter; frozen parts belong to none.
-    2. ``losses`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
+    2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
     5. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
@@ -92,7 +92,7 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
     """Player, loss and the size of its gradient, turn by turn, without updates."""
     torch.manual_seed(0)  # dropout alone uses torch's generator
     turns = []
-    for player, loss in method.losses(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
+    for player, loss in method.turns(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
         slope = 0.0
         if player in method.players and loss.dim() == 0:
             parameters = [p for p in method.players[player].parameters() if p.requires_grad]

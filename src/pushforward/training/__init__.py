@@ -9,18 +9,33 @@ from pushforward.lazy import exports
 if TYPE_CHECKING:
     from pushforward.training.budget import Budget
     from pushforward.training.encoding import autoencoder_of, in_latent
+    from pushforward.training.frozen import with_frozen
     from pushforward.training.progress import Progress, Silent, Watcher
     from pushforward.training.run import Run, load
     from pushforward.training.start import fit, resume
     from pushforward.training.trainer import Trainer
 
-__all__ = ["Budget", "Progress", "Run", "Silent", "Trainer", "Watcher", "autoencoder_of", "fit", "in_latent", "load", "resume"]
+__all__ = [
+    "Budget",
+    "Progress",
+    "Run",
+    "Silent",
+    "Trainer",
+    "Watcher",
+    "autoencoder_of",
+    "fit",
+    "in_latent",
+    "load",
+    "resume",
+    "with_frozen",
+]
 
 __getattr__ = exports(
     __name__,
     {
         "budget": ("Budget",),
         "encoding": ("autoencoder_of", "in_latent"),
+        "frozen": ("with_frozen",),
         "progress": ("Progress", "Silent", "Watcher"),
         "run": ("Run", "load"),
         "start": ("fit", "resume"),

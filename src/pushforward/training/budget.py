@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pushforward.errors import UsageError
 
@@ -162,6 +163,18 @@ class Clock:
         if stage is not None:
             self.stages.append(stage)
         return stage
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it, JSON-ready."""
+        stages = [asdict(stage) for stage in self.stages]
+        return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
+
+    def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
+        """Take up a checkpoint's `state`, and the stages to repeat from there on where its budget is in seconds."""
+        self.step, self.seconds = state["step"], state["seconds"]
+        if self.budget.seconds is not None:
+            self.replay(stages)
+        self.warm(state.get("warmed"))
 
     def warm(self, warmed: float | None) -> None:
         """Take up the warm-up of a checkpoint; one made under another kind of budget, after a step or more, has warmed up.

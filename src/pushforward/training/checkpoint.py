@@ -55,6 +55,10 @@ class Checkpoint:
     def __init__(self, folder: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
         self.folder, self.tensors, self.state = folder, tensors, state
 
+    def weights(self, raw: bool = False) -> dict[str, Tensor]:
+        """The method's tensors by name: averaged where the method has an average of them, or the last ones."""
+        return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
+
 
 @contextlib.contextmanager
 def _disk(what: Path) -> Iterator[None]:
@@ -168,15 +172,10 @@ def save(
 
 def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
     """Write tensors and counters into an empty folder, flushed, and last their sizes and hashes (``MANIFEST.json``)."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from pushforward.training.tensors import write
 
     for name, group in tensors.items():
-        own = {key: value.detach().cpu().contiguous().clone() for key, value in group.items()}
-        try:
-            save_file(own, folder / f"{name}.safetensors")
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        write(folder / f"{name}.safetensors", group)
     (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n")
     files = sorted(folder.iterdir())
     for path in files:
@@ -288,12 +287,11 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: If anything is missing or differs from its hash.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from pushforward.training.tensors import read
 
     state = read_state(folder)
     try:
-        tensors = {path.stem: load_file(path, device=str(device)) for path in sorted(folder.glob("*.safetensors"))}
-    except (SafetensorError, OSError) as error:
+        tensors = {path.stem: read(path, device) for path in sorted(folder.glob("*.safetensors"))}
+    except OSError as error:
         raise _damaged(folder, "a weights file", f"cannot be read ({error})") from error
     return Checkpoint(folder, tensors, state)

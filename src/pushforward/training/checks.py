@@ -1,19 +1,24 @@
-"""What is checked before training starts."""
+"""What is checked before training starts, and as it goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
 
 from pushforward.data import Dataset, Space
 from pushforward.errors import UsageError
+from pushforward.methods import Method
 from pushforward.methods.method import Preparing
 from pushforward.recipes import Recipe
+from pushforward.training.budget import Budget
+from pushforward.training.tensors import local
 
-__all__ = ["check_fit"]
+__all__ = ["check_fit", "not_finite"]
 
 
-def check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> None:
+def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
     """Refuse a method that was made for another space than the data's, or settings that cannot be.
 
     Raises:
@@ -39,6 +44,8 @@ def check_fit(recipe: Recipe, data: Dataset, checkpoint_every: int | None) -> No
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
+    if processes > 1 and budget.seconds is not None:
+        raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
 
 
 def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
@@ -49,3 +56,12 @@ def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool
 def _shown(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def not_finite(methods: Mapping[str, Method]) -> str | None:
+    """The first parameter that is not finite, after the name that its method has here; None where all are finite."""
+    for kind, method in methods.items():
+        for name, parameter in method.named_parameters():
+            if not bool(torch.isfinite(local(parameter)).all()):
+                return f"{kind} {name}"
+    return None

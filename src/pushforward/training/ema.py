@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
 
 from pushforward.methods import Method
+from pushforward.training.tensors import local
 
 __all__ = ["Average"]
 
@@ -15,34 +18,40 @@ class Average:
     """An exponential moving average of a method's parameters and buffers, counted in samples.
 
     After n samples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
-    early in training whatever the batch.
+    early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
-        method: What is averaged; a copy is made.
+        method: What is averaged.
         half_life: In samples, when training is long.
         share: The share of the samples seen that the half-life may not exceed.
+        build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
+            default is a copy, which sharded weights do not allow.
 
     References:
         Karras et al., EDM (2022), appendix F.2, for the half-life in samples and its ramp.
     """
 
-    def __init__(self, method: Method, half_life: float, share: float) -> None:
+    def __init__(self, method: Method, half_life: float, share: float, build: Callable[[], Method] | None = None) -> None:
         self.half_life, self.share = half_life, share
-        self.method = copy.deepcopy(method).eval().requires_grad_(False)
-        pairs = list(zip(self.method.parameters(), method.parameters(), strict=True))
-        floating = [
-            (mine, theirs)
-            for mine, theirs in zip(self.method.buffers(), method.buffers(), strict=True)
-            if mine.is_floating_point()
-        ]
-        counts = [
-            (mine, theirs)
-            for mine, theirs in zip(self.method.buffers(), method.buffers(), strict=True)
-            if not mine.is_floating_point()
-        ]
-        self._mine = [mine for mine, _ in pairs + floating]
-        self._theirs = [theirs.detach() for _, theirs in pairs + floating]
-        self._counts = counts
+        self.method = copy.deepcopy(method) if build is None else build()
+        self.method.eval().requires_grad_(False)
+        parts = getattr(method, "averaged", (method,))
+        averaged = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
+        self._left_out: set[str] = set()
+        self._mine: list[Tensor] = []
+        self._theirs: list[Tensor] = []
+        self._counts: list[tuple[Tensor, Tensor]] = []
+        for (name, mine), theirs in zip(_named(self.method), _tensors(method), strict=True):
+            if id(theirs) not in averaged:
+                mine.data = theirs.data
+                self._left_out.add(name)
+                continue
+            local(mine).copy_(local(theirs))
+            if mine.is_floating_point():
+                self._mine.append(local(mine))
+                self._theirs.append(local(theirs))
+            else:
+                self._counts.append((mine, theirs))
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
@@ -52,3 +61,15 @@ class Average:
         torch._foreach_lerp_(self._mine, self._theirs, weight)
         for mine, theirs in self._counts:
             mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged tensors by name; what is not averaged is in the method's own state."""
+        return {name: value for name, value in self.method.state_dict().items() if name not in self._left_out}
+
+
+def _named(method: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*method.named_parameters(), *method.named_buffers()]
+
+
+def _tensors(method: nn.Module) -> list[Tensor]:
+    return [tensor for _, tensor in _named(method)]

@@ -21,8 +21,10 @@ from pushforward.methods import Encoded, Method
 from pushforward.methods.method import Coding, Preparing
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import tensors
 from pushforward.training.lineage import seen_by
 from pushforward.training.run import Run, load
+from pushforward.training.settings import Settings
 from pushforward.transports import Autoencoder
 
 __all__ = ["autoencoder_of", "code_space", "in_latent", "prepared", "sampler_of"]
@@ -194,15 +196,7 @@ def _check(space: Space, data: Dataset) -> None:
 
 
 def sampler_of(
-    method: Method,
-    data: Dataset,
-    batch: int,
-    *,
-    seed: int,
-    augment: tuple[str, ...],
-    folder: Path,
-    device: torch.device,
-    keep: bool = True,
+    method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
 ) -> Sampler | PreparedSampler:
     """What hands out training batches: of the data, or of what the method prepares from it.
 
@@ -214,27 +208,25 @@ def sampler_of(
     """
     labelled = bool(method.space.classes)
     if not isinstance(method, Preparing):
-        return Sampler(data, batch, seed=seed, augment=augment, condition=labelled)
-    if augment:
+        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, condition=labelled)
+    if settings.augment:
         raise UsageError(
-            f"`augment={','.join(augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it out; the "
-            "autoencoder, or a model of pixels, can be trained with it."
+            f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it "
+            "out; the autoencoder, or a model of pixels, can be trained with it."
         )
-    return PreparedSampler(data, _kept(method, data, folder, device, keep), batch, seed=seed, condition=labelled)
+    once = _kept(method, data, folder, torch.device(settings.device), keep)
+    return PreparedSampler(data, once, batch, seed=settings.seed, condition=labelled)
 
 
 def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:
     """What was prepared, from the run's folder where it is whole there; else computed, and written where ``keep`` is set."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
-
     path, key = folder / CACHE / "prepared.safetensors", f"{_weights(method)}-{data.fingerprint}"
     about = path.with_suffix(".json")
     try:
         known = checkpoints.read_json(about)
         if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):
-            return load_file(path)["prepared"]
-    except (CheckpointError, SafetensorError, OSError, AttributeError, KeyError):
+            return tensors.read(path)["prepared"]
+    except (CheckpointError, OSError, AttributeError, KeyError):
         pass  # a cache that is not there or not whole is made again
     started = time.perf_counter()
     found = prepared(method, data, device)
@@ -243,7 +235,7 @@ def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, 
     with checkpoints._disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
-        save_file({"prepared": found.contiguous()}, temporary)
+        tensors.write(temporary, {"prepared": found})
         os.replace(temporary, path)
     seconds = time.perf_counter() - started
     checkpoints.write_json(about, {"key": key, "sha256": checkpoints.sha256(path), "rows": len(found), "seconds": seconds})

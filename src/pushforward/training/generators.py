@@ -10,7 +10,7 @@ import torch
 
 from pushforward.draws import key
 
-__all__ = ["generators_kept", "seed_generators", "seeded"]
+__all__ = ["generator_state", "generators_kept", "seed_generators", "seeded", "set_generator_state"]
 
 
 @contextmanager
@@ -35,3 +35,16 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
     with generators_kept(cpu):
         seed_generators(key(seed, "weights") >> 1, cpu)
         return build()
+
+
+def generator_state(device: torch.device) -> tuple[torch.Tensor, ...]:
+    """The states of the generators of the CPU and of ``device``."""
+    own = (torch.default_generator.get_state(),)
+    return (*own, torch.cuda.get_rng_state(device)) if device.type == "cuda" else own
+
+
+def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:
+    """Take up states that `generator_state` gave."""
+    torch.default_generator.set_state(state[0])
+    if len(state) > 1:
+        torch.cuda.set_rng_state(state[1], device)

@@ -21,6 +21,7 @@ from pushforward.draws import RowDraws
 from pushforward.methods import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
+from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Map, inner_of
 
 __all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "gradient_norm", "in_numbers", "in_words", "interval", "joined"]
@@ -108,7 +109,7 @@ def as_sampled(method: Method) -> Iterator[None]:
                 module.training = mode
 
 
-class FixedNoise:
+class FixedNoise(Observer):
     """Samples of the present weights from noise that stays the same, beside training rows that stay the same.
 
     Only methods whose samples take one network call (`Map`) are measured; any other's samples cost too much. Rows are compared
@@ -124,13 +125,16 @@ class FixedNoise:
         self.count = min(ROWS, len(data.train))
         self._cheap: bool | None = None
 
-    def after(self, step: int, method: Method) -> dict[str, float]:
-        """What the samples are like after so many steps, where they are measured then.
+    def due(self, moment: Moment) -> bool:
+        """It goes by steps alone, so that a resumed run measures where the whole one does."""
+        return moment.step % self.every == 0 and self._cheap is not False
 
-        It goes by steps alone, so that a resumed run measures where the whole one does.
-        """
-        if step % self.every:
-            return {}
+    def look(self, moment: Moment) -> dict[str, float]:
+        """What the samples are like now; see `measures`."""
+        return self.of(moment.method)
+
+    def of(self, method: Method) -> dict[str, float]:
+        """What the samples of a method are like; nothing where they cost too much."""
         if self._cheap is None:
             self._prepare(method)
         return self.measures(method) if self._cheap else {}

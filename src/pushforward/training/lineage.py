@@ -13,10 +13,11 @@ import numpy as np
 from pushforward.couplings import Source
 from pushforward.data import Dataset
 from pushforward.data.seen import Seen
+from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
-from pushforward.methods import Encoded
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
+from pushforward.transports import Autoencoder, Transport
 
 __all__ = ["earlier_split", "leaks", "read_seen", "seen_by", "with_ancestors", "write_seen"]
 
@@ -26,14 +27,15 @@ _FILE = "rows.safetensors"
 def with_ancestors(recipe: Recipe) -> Recipe:
     """The recipe, which also names what its method learns from, however the method came into it.
 
-    These are the data sets that it starts from in the place of noise, and an autoencoder of which the recipe does not say where
-    it comes from.
+    These are the data sets that it starts from in the place of noise, and frozen models of which the recipe does not say where
+    they come from.
     """
     modules = (getattr(module, "source", None) for module in recipe.method.modules())
     sources = {f"the source {source.data}": source for source in modules if isinstance(source, Source)}
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
-    if isinstance(recipe.method, Encoded) and not builds_on:
-        builds_on.append(("an autoencoder handed over in Python", Seen()))
+    if not builds_on:
+        models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
+        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} handed over in Python", Seen()) for name in models]
     return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
 
 

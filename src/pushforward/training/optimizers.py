@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import UsageError
 from pushforward.methods import Method
 from pushforward.recipes import Training
 from pushforward.training.muon import Muon
+from pushforward.training.tensors import placed
 
 __all__ = ["Player", "players_of"]
 
@@ -35,6 +37,8 @@ class Player:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
         wide = _kernels(module) if training.of(name, "optimizer") == "muon" else set()
+        if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
+            raise UsageError("Muon moves whole matrices, and these weights are sharded: train with the optimizer adamw.")
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
@@ -80,7 +84,9 @@ class Player:
     def _laid_out(self, value: Tensor, index: int) -> Tensor:
         """A state in its parameter's memory format: files hold plain rows, and the fused update reads memory in order."""
         parameter = self.parameters[index]
-        return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        if value.shape != parameter.shape:
+            return value
+        return torch.empty_like(parameter).copy_(placed(value, parameter))
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""

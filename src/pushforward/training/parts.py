@@ -13,6 +13,7 @@ import torch
 from pushforward.errors import CheckpointError
 from pushforward.methods import Method
 from pushforward.training import checkpoint as checkpoints
+from pushforward.training import tensors
 
 __all__ = ["adopt", "read_parts", "write_parts"]
 
@@ -49,9 +50,6 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
     Raises:
         CheckpointError: If a part is missing, damaged, or another than the run was trained with; the part is named.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     hashes = content.get("parts") or {}
     for name, module in method.parts.items():
         path = folder / "parts" / name / _FILE
@@ -64,8 +62,8 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
         if checkpoints.sha256(path) != hashes[name]:
             raise _damaged(folder, name, f"{path} differs from what was written (sha256)")
         try:
-            module.load_state_dict(load_file(path, device=str(device)))
-        except (SafetensorError, OSError, RuntimeError) as error:
+            module.load_state_dict(tensors.read(path, device))
+        except (OSError, RuntimeError) as error:
             raise _damaged(folder, name, f"{path} does not fit ({str(error).splitlines()[0]})") from error
 
 

@@ -6,10 +6,11 @@ import torch
 
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.precision import network_precision
 from pushforward.training.budget import Budget
+from pushforward.training.holding import Holding
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.run import Run, recipe_of
+from pushforward.training.settings import Settings
 from pushforward.training.trainer import Trainer
 
 __all__ = ["training_memory"]
@@ -49,23 +50,16 @@ def _lacks_memory(error: Exception) -> bool:
 def _of_second_step(run: Run, data: Dataset) -> int | None:
     device = next(run.method.parameters()).device
     try:
-        trainer = Trainer(
-            recipe_of(run.spec),
-            data,
-            Budget(steps=2),
-            out=run.folder,
-            seed=run.spec["seed"],
-            device=device,
-            content=run.spec,
-            rehearsal=True,
-        )
+        # it takes no lock and writes nothing
+        holding = Holding(run.folder, None, run.spec, writes=False)
+        settings = Settings(seed=run.spec["seed"], device=device)
+        trainer = Trainer(recipe_of(run.spec), data, Budget(steps=2), out=holding, settings=settings)
     except (CheckpointError, DataError, UsageError):
         return None
-    with network_precision(trainer.precision):
-        trainer._step()  # from now on the optimisers hold their states
-        held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
-        held += sum(value.nbytes for player in trainer.players.values() for value in player.state().values())
-        added = added_peak(trainer._step, device)
+    trainer.step()  # from now on the optimisers hold their states
+    held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
+    held += sum(value.nbytes for player in trainer.players.values() for value in player.state().values())
+    added = added_peak(trainer.step, device)
     return None if added is None else held + added
 
 

@@ -35,11 +35,12 @@ from pushforward.training.budget import Budget
 from pushforward.training.generators import seeded
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
+from pushforward.training.tensors import load as place
 from pushforward.transports import BATCH, Asked, Transport, inner_of
 
 __all__ = ["Run", "checkpoint_in", "load", "machine"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Run:
@@ -253,16 +254,15 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def write_new(
-    folder: Path, recipe: Recipe, data: Dataset, budget: Budget, settings: dict[str, Any], plugins: Sequence[Path]
+def described(
+    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], plugins: Sequence[Path]
 ) -> dict[str, Any]:
-    """Create a run folder with its spec and manifest; returns the spec."""
-    content = {
+    """What a new run's ``spec.json`` holds."""
+    return {
         "format_version": FORMAT,
         "recipe": recipe.name,
         "family": recipe.family,
-        "method": spec.describe(recipe.method),
-        "training": spec.describe({**asdict(recipe.training)}),
+        "training": spec.describe(asdict(recipe.training)),
         "data": getattr(data, "origin", None),
         "fingerprint": data.fingerprint,
         "rows_fingerprint": data.rows_fingerprint,
@@ -270,19 +270,26 @@ def write_new(
         "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
         **settings,
     }
+
+
+def write_new(folder: Path, content: Mapping[str, Any], data: Dataset) -> None:
+    """Create a run folder with its spec and manifest.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
     packages = ("pushforward", "torch", "numpy", "safetensors")
     manifest = {
         "format_version": FORMAT,
         "machine": machine(),
         "packages": {name: _version(name) for name in packages},
         "commit": _commit(),
-        "seed": settings.get("seed"),
+        "seed": content["seed"],
         "data": data.describe(),
         "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
     }
     checkpoints.write_json(folder / "spec.json", content)
     checkpoints.write_json(folder / "manifest.json", manifest)
-    return content
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -447,14 +454,14 @@ def load(
     check_spec(folder, content, found.state)
     made = recipe_of(content, method).method.to(device)
     read_parts(folder, content, made, device)
-    restore(made, found.tensors["method" if raw else "average"], found.folder)
+    restore(made, found.weights(raw), found.folder)
     return Run(folder, content, made.eval().requires_grad_(False), found.state)
 
 
 def restore(method: Method, tensors: dict[str, torch.Tensor], where: Path) -> None:
     """Load weights into a method, or say what does not fit."""
     try:
-        method.load_state_dict(tensors)
+        place(method, tensors)
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error

@@ -23,6 +23,7 @@ from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, hold
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, check_size, folder_of, name_of, names_of, recipe_from, refuse_unknown
+from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import earlier_split, seen_by
 from pushforward.training.parts import adopt
@@ -38,6 +39,7 @@ from pushforward.training.run import (
     recipe_of,
     restore,
 )
+from pushforward.training.settings import Settings
 from pushforward.training.trainer import Trainer
 
 __all__ = ["finished", "fit", "kept", "prepare", "reopen", "resume", "seeded"]
@@ -119,12 +121,15 @@ def prepare(
     seed: int = 0,
     init: str | Path | Run | None = None,
     size: str = "small",
+    device: torch.device | str = "cpu",
+    augment: str | Sequence[str] = (),
+    checkpoint_every: int | None = None,
+    progress: Watcher | None = None,
     plugins: Sequence[str | Path] = (),
     asked: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    **options: Any,
 ) -> Trainer:
-    """A new `Trainer`, as `fit` makes it; see there, and `Trainer` for ``asked``."""
+    """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``."""
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed = whole("seed", seed)
     check_budget(steps, samples, seconds)
@@ -138,14 +143,20 @@ def prepare(
         check_initial(source, made, asked)
         restore(made.method, source.method.state_dict(), source.folder)
         made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
-    budget = _budget(steps, samples, seconds)
-    options |= {"seed": seed, "plugins": [Path(path) for path in plugins], "asked": asked, "init": init}
-    options |= {"init_step": init_step, "from_seed": from_seed}
-    options["device"] = device_named(options.get("device", "cpu"))
-    options["augment"] = names_of(options.get("augment", ()))
-    claimed = claim(out, rows.name, made.name, overwrite=overwrite)
+    settings = Settings(
+        seed=seed,
+        device=device_named(device),
+        augment=names_of(augment),
+        checkpoint_every=checkpoint_every,
+        plugins=[Path(path) for path in plugins],
+        asked=asked,
+        init=init,
+        init_step=init_step,
+        from_seed=from_seed,
+    )
+    budget, claimed = _budget(steps, samples, seconds), claim(out, rows.name, made.name, overwrite=overwrite)
     try:
-        trainer = Trainer(made, rows, budget, out=claimed.folder, lock=claimed.lock, **options)
+        trainer = Trainer(made, rows, budget, out=Holding(claimed.folder, claimed.lock), settings=settings, progress=progress)
     except BaseException:
         claimed.discard()
         raise
@@ -251,7 +262,7 @@ def kept(trainer: Trainer, error: Diverged) -> Run:
     trainer.progress.close()
     trainer.close()
     found = checkpoints.load(pick(trainer.folder, None), trainer.device)
-    restore(trainer.average.method, found.tensors["average"], found.folder)
+    restore(trainer.average.method, found.weights(), found.folder)
     warning = f"its training broke off, and it is judged as it was after step {found.state['step']:,}. {error}"
     return Run(trainer.folder, trainer.content, trainer.average.method, found.state, (warning,))
 
@@ -282,19 +293,14 @@ def reopen(
             check_spec(folder, content, checkpoints.read_state(where))
         data = _data_of(folder, content, data)
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
-        trainer = Trainer(
-            recipe,
-            data,
-            budget,
-            out=folder,
+        settings = Settings(
             seed=content["seed"],
             device=device_named(device),
-            augment=content["augment"],
+            augment=tuple(content["augment"]),
             checkpoint_every=content["checkpoint_every"],
-            progress=watcher_of(progress),
-            content=content,
-            lock=lock,
         )
+        holding = Holding(folder, lock, content)
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(progress))
         if where is not None:
             trainer.restore(where)
         if asked and asdict(budget) != content["budget"]:

@@ -51,6 +51,7 @@ class Threads:
     Args:
         folder: The run's folder.
         device: Where the run is trained; numbers of threads are compared on the processor only.
+        writes: Whether this process keeps the numbers with the run.
 
     Attributes:
         numbers: What is compared: all threads that torch uses by itself, half of them, and one. A number that the user has set
@@ -58,8 +59,8 @@ class Threads:
         stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.path = folder / FILE
+    def __init__(self, folder: Path, device: torch.device, writes: bool = True) -> None:
+        self.path, self.writes = folder / FILE, writes
         self.numbers = _numbers(device)
         self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
         self._seconds: dict[int, list[float]] = {}
@@ -98,7 +99,7 @@ class Threads:
         measuring = step > last["step"] and len(last["threads"]) > 1
         if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
             self._begin(step, [self._fastest()])
-        if not self._written:
+        if self.writes and not self._written:
             write_json(self.path, {"format_version": FORMAT, "stages": self.stages})
             self._written = True
         if torch.get_num_threads() != self.at(step):

@@ -1,0 +1,195 @@
+"""Samplers as `torch.export` programs: tensors in, data out, for any number of rows, without this library.
+
+`exported` unrolls the steps of a transport. `exported_scan` holds one step of a flow, whose table is an input: the same program
+then serves any number of steps, and any solver of as many slots (`pushforward.solvers.dense`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.solvers.dense import Dense, dense, run
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_rows", "scan_inputs"]
+
+ROWS = 3
+"""Rows of the example that a program is made with; it takes any number."""
+
+
+class GivenNoise(Draws):
+    """Draws that were made before: call k hands out the k-th part.
+
+    Args:
+        noise: (calls, n, *shape).
+    """
+
+    def __init__(self, noise: Tensor) -> None:
+        self.noise, self.rows, self._calls = noise, noise.shape[1], 0
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """The next part, (n, *shape)."""
+        self._calls += 1
+        return self.noise[self._calls - 1]
+
+    def uniform(self) -> Tensor:
+        """Refused: a sampler draws normal numbers."""
+        raise UsageError("A sampler that is exported draws normal numbers only.")
+
+    def stream(self, name: str, every: int = 1) -> Draws:
+        """Refused: there is one stream."""
+        raise UsageError("A sampler that is exported draws from one stream only.")
+
+
+class Sampler(nn.Module):
+    """A transport as a function of tensors: (z, label, noise) -> data in data units.
+
+    Args:
+        transport: Any; its flows' solvers have tables.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self.transport = transport
+        for part in transport.modules():
+            if isinstance(part, Flow):
+                _ = part.table  # compiled before tensors are stand-ins
+
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """Samples (n, *shape), data units.
+
+        Args:
+            z: (n, *noise_shape), standard normal.
+            label: int64 (n,), or None for a model without labels or the unconditional model.
+            noise: (`noise_rows`, n, *noise_shape), standard normal, for a stochastic solver.
+        """
+        condition = None if label is None else {"label": label}
+        x = self.transport(z, condition, None if noise is None else GivenNoise(noise))
+        return self.transport.space.to_data(x)
+
+
+def noise_rows(transport: Transport) -> int:
+    """How often a transport draws noise in one solve, beside z."""
+    inner = inner_of(transport)
+    return sum(len(row.noises) for row in inner.table.rows) if isinstance(inner, Flow) else 0
+
+
+def exported(transport: Transport) -> ExportedProgram:
+    """The whole of a sampler, from noise to data, as one program; see `Sampler` for what it takes.
+
+    Args:
+        transport: Any; a flow under a solver that has a table.
+
+    Returns:
+        ``program.module()(z, label, noise)``, with None for what the model does without.
+
+    Raises:
+        UsageError: For an adaptive solver or one whose steps are not affine.
+    """
+    device, n, draws = transport.device, Dim("n", min=1), noise_rows(transport)
+    z = torch.randn(ROWS, *transport.noise_shape, device=device)
+    label = torch.zeros(ROWS, dtype=torch.int64, device=device) if transport.space.classes else None
+    noise = torch.randn(draws, *z.shape, device=device) if draws else None
+    dynamic = {"z": {0: n}, "label": None if label is None else {0: n}, "noise": None if noise is None else {1: n}}
+    with torch.no_grad():
+        return torch.export.export(Sampler(transport).eval(), (z, label, noise), dynamic_shapes=dynamic)
+
+
+class ScanSampler(nn.Module):
+    """A flow with its table as an input: (z, inputs, label, noise) -> data in data units, by a scan over the rows.
+
+    Args:
+        transport: A flow under a solver that has a table, or one in a latent space.
+
+    Raises:
+        UsageError: For another transport.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        flow = inner_of(transport)
+        if not isinstance(flow, Flow):
+            raise UsageError(f"A {type(flow).__name__} has no steps to scan over; export it whole.")
+        self.flow, self.transport, self.kind = flow, with_inner(transport, _Ended(flow)), dense(flow.table).kind
+
+    def forward(self, z: Tensor, inputs: dict[str, Any], label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """Samples (n, *shape), data units.
+
+        Args:
+            z: (n, *noise_shape), standard normal.
+            inputs: Of `scan_inputs`, for any number of steps.
+            label: int64 (n,), or None.
+            noise: (rows + 1, M, n, *noise_shape), standard normal.
+        """
+        from torch._higher_order_ops import scan
+
+        condition = None if label is None else {"label": label}
+        assert noise is not None
+        x = run(self.flow.denoiser, self.kind, inputs, z * inputs["width"], condition, noise, scan)
+        return self.transport.space.to_data(self.transport(x, condition))
+
+
+class _Ended(Transport):
+    """What a solve has ended with already, in the place of the flow."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.space, self.noise_shape = flow.space, flow.noise_shape
+
+    def forward(self, z: Tensor, condition: Any = None, draws: Draws | None = None) -> Tensor:
+        """Z itself."""
+        return z
+
+    @property
+    def calls(self) -> int:
+        """None."""
+        return 0
+
+
+def scan_inputs(transport: Transport, slots: int = 0, noises: int = 0) -> tuple[dict[str, Any], Dense]:
+    """The table of a flow as the inputs of a `ScanSampler`'s program.
+
+    Args:
+        transport: The same model under any number of steps.
+        slots: The program's, where the flow needs fewer; see `pushforward.solvers.dense.dense`.
+        noises: Likewise.
+    """
+    flow = inner_of(transport)
+    assert isinstance(flow, Flow)
+    arrays = dense(flow.table, slots, noises)
+    width = flow._at_start(torch.ones((), dtype=torch.float64)).float()
+    return {**arrays.inputs(), "width": width}, arrays
+
+
+def exported_scan(transport: Transport) -> ExportedProgram:
+    """One step of a flow as a program that takes tables of any number of rows; see `ScanSampler` for what it takes.
+
+    Args:
+        transport: A flow, or one in a latent space. Its number of steps says how many slots the program has: take one with at
+            least as many steps as the solver looks back.
+    """
+    n, rows = Dim("n", min=1), Dim("rows", min=1)
+    inputs, arrays = scan_inputs(transport)
+    z = torch.randn(ROWS, *transport.noise_shape)
+    label = torch.zeros(ROWS, dtype=torch.int64) if transport.space.classes else None
+    noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
+    fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
+    free: dict[str, Any] = pytree.tree_map(
+        lambda part: {0: rows}, {name: part for name, part in inputs.items() if name not in fixed}
+    )
+    dynamic: dict[str, Any] = {
+        "z": {0: n},
+        "inputs": {**free, **fixed},
+        "label": None if label is None else {0: n},
+        "noise": {0: rows + 1, 2: n},
+    }
+    with torch.no_grad():
+        return torch.export.export(ScanSampler(transport).eval(), (z, inputs, label, noise), dynamic_shapes=dynamic)

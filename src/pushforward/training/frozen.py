@@ -1,0 +1,107 @@
+"""Recipes with frozen parts: a teacher, or any other network of a run that is read and not trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pushforward import recipes
+from pushforward.data import Space
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.methods.method import Coding
+from pushforward.recipes import Recipe
+from pushforward.training.run import Run, load
+from pushforward.transports import inner_of
+
+__all__ = ["pairs_of", "with_frozen"]
+
+
+def with_frozen(
+    recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: Sequence[str | Path] = ()
+) -> Callable[..., Recipe]:
+    """A recipe that takes frozen parts, with networks of runs in their places.
+
+    What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, or a `Transport`, each with
+    the run's averaged weights. The recipe hands it to its method, which freezes it (`pushforward.Method.freeze`): the new run
+    stores it, and then needs the other run no more. In a latent space a part may be a model of the data that lives in the
+    same latent space.
+
+    Args:
+        recipe: A recipe's name, or a recipe.
+        parts: A run, or its folder, by the name of the recipe's argument: ``{"teacher": "runs/flow"}``.
+        plugins: Python files that these runs were trained with.
+
+    Returns:
+        A recipe: ``with_frozen("distil", {"teacher": run})(data.space, "tiny")``.
+
+    Raises:
+        UsageError: If the recipe takes no such part, or a run has none, or it is a model of other data.
+        CheckpointError: If a run cannot be read.
+    """
+    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    known = recipes.frozen_parts(function)
+    for name in parts:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise UsageError(
+                f'The recipe {function.__name__} has no frozen part "{name}"; {takes}.{did_you_mean(name, known)} A frozen part '
+                "is an argument of a recipe that is annotated as a Transport, a Denoiser or an Autoencoder."
+            )
+    runs = {name: run if isinstance(run, Run) else load(run, plugins=plugins) for name, run in parts.items()}
+
+    @functools.wraps(function)
+    def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
+        given = {name: _part(name, run, known[name].annotation, space) for name, run in runs.items()}
+        made = function(space, *arguments, **options, **given)
+        ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
+        return dataclasses.replace(made, builds_on=(*made.builds_on, *ancestors))
+
+    return bound
+
+
+def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
+    """The part of a run that an argument is annotated as.
+
+    Raises:
+        UsageError: If the run has none, or it is for other data.
+    """
+    kinds = recipes.words_of(annotation)
+    if "Autoencoder" in kinds:
+        if not isinstance(run.method, Coding):
+            raise UsageError(f"{run.folder} is a {run.spec['recipe']}, which has no autoencoder to be the frozen part {name}.")
+        part: nn.Module = run.method.autoencoder()
+        own = run.method.space
+    else:
+        transport = run.transport
+        if tuple(transport.space.shape) != tuple(space.shape):
+            transport = inner_of(transport)
+        own = transport.space
+        part = getattr(transport, "denoiser", None) if "Denoiser" in kinds else transport  # type: ignore[assignment]
+        if part is None:
+            raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
+    if (tuple(own.shape), own.classes) != (tuple(space.shape), space.classes if own.classes else ()):
+        raise UsageError(
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {len(own.classes)} classes; "
+            f"here the shape is {tuple(space.shape)}, with {len(space.classes)}. Give a run of the same data."
+        )
+    return part
+
+
+def pairs_of(given: Sequence[str]) -> dict[str, str]:
+    """Names and runs from words such as "teacher=runs/flow".
+
+    Raises:
+        UsageError: For a word without a name or a run, or a name that stands twice.
+    """
+    pairs: dict[str, str] = {}
+    for word in given:
+        name, _, run = word.partition("=")
+        if not name or not run or name in pairs:
+            raise UsageError(f'"{word}" is no frozen part: write NAME=RUN, such as teacher=runs/flow, each name once.')
+        pairs[name] = run
+    return pairs

@@ -1,0 +1,97 @@
+"""The rows of a log that are not written yet: losses stay on their device until several steps are read at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pushforward.training import log
+from pushforward.training.health import in_numbers
+from pushforward.training.observing import Observer
+
+__all__ = ["Journal"]
+
+FLUSH = 25
+"""Steps whose losses are held before they are checked and written."""
+
+
+class Journal:
+    """What a training writes down: held for some steps, then checked, read by its observers and written.
+
+    Args:
+        path: The log, ``metrics.jsonl``.
+        observers: Who reads its rows.
+        writes: Whether the rows are written.
+
+    Attributes:
+        losses: The newest losses that are known, by player.
+    """
+
+    def __init__(self, path: Path, observers: Sequence[Observer], writes: bool = True) -> None:
+        self.path, self.observers, self.writes = path, observers, writes
+        self.losses: dict[str, float] = {}
+        self._held: list[dict[str, Any]] = []
+
+    @property
+    def held(self) -> bool:
+        """Whether rows wait to be written."""
+        return bool(self._held)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to write."""
+        return len(self._held) >= FLUSH
+
+    def add(self, at: Mapping[str, Any], losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
+        """Hold a row: where training stands, the losses of the players, and measures."""
+        self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
+
+    def flush(self) -> tuple[str, str | None] | None:
+        """Write what is held.
+
+        Returns:
+            Why training has diverged, and what helps where that is known; None where it goes on. Rows after that are dropped.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        rows, self._held = self._held, []
+        for row in rows:
+            row["loss"] = {player: float(loss) for player, loss in row["loss"].items()}
+        in_numbers([row["health"] for row in rows if "health" in row])
+        for count, row in enumerate(rows):
+            bad = [player for player, loss in row["loss"].items() if not math.isfinite(loss)]
+            if bad:
+                self._append(rows[:count])
+                return f"The loss of the {bad[0]} is not finite at step {row['step']}", None
+            self.losses = row["loss"]
+            for observer in self.observers:
+                row |= observer.row(row)
+            if (alarm := _ends(row)) is not None:
+                self._append(rows[: count + 1])
+                return f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}."
+        self._append(rows)
+        return None
+
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows and self.writes:
+            log.append(self.path, rows)
+
+    def cut(self, step: int) -> list[dict[str, Any]]:
+        """Drop later rows of the log, and let the observers read those that stay."""
+        if self.writes:
+            log.cut(self.path, step)
+        rows = [row for row in log.read(self.path) if row["step"] <= step]
+        for row in rows:
+            for observer in self.observers:
+                observer.row(row, again=True)
+        return rows
+
+
+def _ends(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The alarm in a row that ends a training."""
+    return next((alarm for alarm in row.get("alarm", ()) if alarm["kind"] == "divergence" and not alarm["over"]), None)

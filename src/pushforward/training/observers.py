@@ -1,0 +1,96 @@
+"""The observers of every training: alarms and pictures; `pushforward.training.health` has the measures from fixed noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.data.keys import permutation
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.alarms import Watch
+from pushforward.training.health import FixedNoise, in_words
+from pushforward.training.landscape import landscape
+from pushforward.training.observing import Moment, Observer
+from pushforward.training.progress import Watcher
+
+__all__ = ["Alarms", "Pictures", "usual"]
+
+PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
+"""Shares of the budget at which fixed-noise samples are written."""
+
+
+def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
+    """The observers of every training: measures of samples, alarms, pictures."""
+    return FixedNoise(data, batch), Alarms(folder, progress), Pictures()
+
+
+class Alarms(Observer):
+    """The alarms that begin and end with the rows of the log, said to whoever watches; that of the logit gap ends training.
+
+    Args:
+        folder: The run's folder.
+        progress: Who is told.
+    """
+
+    def __init__(self, folder: Path, progress: Watcher) -> None:
+        self.folder, self.progress, self.watch = folder, progress, Watch()
+
+    @property
+    def suspect(self) -> bool:  # type: ignore[override]
+        """Whether the logit gap may be running away."""
+        return self.watch.suspect
+
+    def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
+        """The alarms that begin or end."""
+        news = self.watch.read(row)
+        if again:
+            return {}
+        for alarm in news:
+            if alarm.kind != "divergence":
+                self.progress.say(f"{self.folder.name}: step {alarm.step:,}: {alarm.text}")
+        if words := in_words(row.get("health", {})):
+            self.progress.measured(self.folder.name, words)
+        return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
+
+
+class Pictures(Observer):
+    """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape."""
+
+    late = True
+
+    def due(self, moment: Moment) -> bool:
+        """At 2, 10, 30, 60 and 100 % of the budget."""
+        return any(moment.before < share <= moment.progress for share in PICTURES)
+
+    def look(self, moment: Moment) -> Mapping[str, Any]:
+        """Write ``samples/step_NNNNNN.npz`` and ``.png``.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        data, folder = moment.data, moment.folder / "samples"
+        x = moment.average.transport().sample(36 if data.space.kind == "image" else 1000, seed=0)
+        arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
+        if moment.writes:
+            name = checkpoints.step_name(moment.step)
+            with checkpoints._disk(folder):
+                folder.mkdir(exist_ok=True)
+                np.savez_compressed(folder / f"{name}.npz", **arrays)
+                _picture(folder / f"{name}.png", data, x)
+        return {}
+
+
+def _picture(path: Path, data: Dataset, x: Tensor) -> None:
+    from pushforward.pictures import grid_picture, legible, scatter_picture
+
+    if data.space.kind == "image":
+        images = data.space.quantise(x)
+        grid_picture(images, scale=legible(images)).save(path)
+    elif data.space.shape == (2,):
+        scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)

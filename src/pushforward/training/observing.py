@@ -1,0 +1,89 @@
+"""Looking at a training without changing it: what an observer is, and what it is given."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward.data import Dataset
+from pushforward.methods import Method
+from pushforward.training.generators import generators_kept
+
+__all__ = ["Moment", "Observer", "observing"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A training after a step, to be read.
+
+    Args:
+        folder: The run's folder.
+        step: Steps done.
+        before: The share of the budget that was used before this step.
+        progress: The share that is used now.
+        method: The present weights; an observer leaves them as they are, as it does torch's generators.
+        average: Their average, as it is sampled.
+        data: What is trained on.
+        writes: Whether files may be written: of several processes, one writes.
+    """
+
+    folder: Path
+    step: int
+    before: float
+    progress: float
+    method: Method
+    average: Method
+    data: Dataset
+    writes: bool = True
+
+
+class Observer:
+    """Looks at a training. Whatever it does, the training goes on as it would without it."""
+
+    late: bool = False
+    """Whether it looks once the step is logged and all weights are known to be finite; what it measures is then not logged."""
+    suspect: bool = False
+    """Whether the present weights should not take the place of earlier ones in a checkpoint."""
+
+    def due(self, moment: Moment) -> bool:
+        """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks at the same ones."""
+        return False
+
+    def look(self, moment: Moment) -> Mapping[str, Any]:
+        """What it measures, by name, to be logged as health. Called after the steps that are `due`."""
+        return {}
+
+    def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
+        """Read a row of the log, in order and with all measures; what it adds to the row.
+
+        Args:
+            row: The row.
+            again: Whether it is read from the file as a run is taken up.
+        """
+        return {}
+
+
+@contextlib.contextmanager
+def observing(method: Method, average: Method) -> Iterator[None]:
+    """Within this context nobody changes a training: torch's generators are put back, and written weights are an error.
+
+    Raises:
+        RuntimeError: If a tensor of the method or its average was written to, or a module's mode changed.
+    """
+    before = _versions(method, average)
+    device = next((tensor.device for tensor in method.state_dict().values()), torch.device("cpu"))
+    with generators_kept(device), torch.no_grad():
+        yield
+    if _versions(method, average) != before:
+        raise RuntimeError("An observer has changed what it looks at; it may only read. Use a copy of the method.")
+
+
+def _versions(*methods: Method) -> list[tuple[int, int | bool]]:
+    """How often each tensor was written to, and each module's mode."""
+    tensors = [(id(t), t._version) for method in methods for t in (*method.parameters(), *method.buffers())]
+    return [*tensors, *((id(module), module.training) for method in methods for module in method.modules())]

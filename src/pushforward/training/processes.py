@@ -1,0 +1,99 @@
+"""The processes that train one model together: what they add up, and where its weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.methods import Method
+
+__all__ = ["Group", "Processes"]
+
+
+class Processes:
+    """One process, which trains by itself; the base of others.
+
+    Attributes:
+        rank: The number of this process; the first one, 0, writes the run's files.
+        count: How many there are. Each computes the same share of every batch.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def distribute(self, method: Method) -> Method:
+        """Bring a method's weights to where the processes keep them; the method itself, or one in its place."""
+        return method
+
+    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors over all processes; each process gives as many of the same shapes."""
+        return list(tensors)
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace gradients by their sums over all processes."""
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any process wants something, so that all do it."""
+        return wanted
+
+
+class Group(Processes):
+    """The processes of torch.distributed's default group.
+
+    Args:
+        sharded: Whether each holds a share of the weights (`torch.distributed.fsdp.fully_shard`) or all of them.
+        device: Where they train, "cpu" or "cuda".
+
+    References:
+        Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
+    """
+
+    def __init__(self, sharded: bool = False, device: str = "cpu") -> None:
+        self.sharded, self.device = sharded, device
+        self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+    def distribute(self, method: Method) -> Method:
+        """Shard the network of each player, or take the weights of the first process for all."""
+        if not self.sharded:
+            for tensor in method.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
+            return method
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device, (self.count,))
+        for player in method.players.values():
+            network: Any = getattr(player, "network", player)
+            fully_shard(network, mesh=mesh, reshard_after_forward=True)
+            # losses are shares of the whole batch's mean, so that gradients add up
+            network.set_gradient_divide_factor(1.0)
+            network.set_force_sum_reduction_for_comms(True)
+        return method
+
+    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sums of tensors over all processes."""
+        sums = [tensor.detach().clone() for tensor in tensors]
+        for dtype in dict.fromkeys(tensor.dtype for tensor in sums):
+            _add([tensor for tensor in sums if tensor.dtype == dtype])
+        return sums
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up gradients; those of sharded weights are added up as they are computed."""
+        _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any process wants something."""
+        return bool(self.added([torch.tensor(int(wanted))])[0])
+
+
+def _add(tensors: Sequence[Tensor]) -> None:
+    """Add up tensors of one type over all processes, in place and at once."""
+    if not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view(tensor.shape))

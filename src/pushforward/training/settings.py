@@ -1,0 +1,53 @@
+"""How a run was asked for, beside its recipe, data and budget: what its spec says of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one training.
+
+    Args:
+        seed: Of everything random.
+        device: Where it is trained.
+        augment: Augmentations by name ("flip", "shift").
+        checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
+            The first and the last step are always saved.
+        plugins: Python files that the recipe came from; their hashes are stored.
+        asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
+            repeats the run; None where the recipe was made in Python.
+        init: The run from whose weights it starts, for the same purpose.
+        init_step: The step of that run's checkpoint.
+        from_seed: Whether the weights can be drawn again from the seed and the method's spec.
+    """
+
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    augment: Sequence[str] = ()
+    checkpoint_every: int | None = None
+    plugins: Sequence[Path] = ()
+    asked: Mapping[str, Any] | None = None
+    init: str | Path | None = None
+    init_step: int | None = None
+    from_seed: bool = False
+
+    def stored(self) -> dict[str, Any]:
+        """What the run's spec says of them; plugins are stored beside."""
+        return {
+            "seed": self.seed,
+            "augment": list(self.augment),
+            "checkpoint_every": self.checkpoint_every,
+            "asked": None if self.asked is None else dict(self.asked),
+            "init": None if self.init is None else str(self.init),
+            "init_step": self.init_step,
+            "from_seed": self.from_seed,
+        }

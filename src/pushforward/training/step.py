@@ -1,0 +1,236 @@
+"""One step of training: the turns of a method's players, on all parts of a batch and in all processes together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data import Batch
+from pushforward.draws import BLOCK, BlockDraws, key
+from pushforward.errors import UsageError
+from pushforward.methods import Method, Now, Sums
+from pushforward.methods.method import answered
+from pushforward.recipes import Training
+from pushforward.training.generators import generator_state, seed_generators, set_generator_state
+from pushforward.training.health import NORMS, gradient_norm, joined
+from pushforward.training.optimizers import Player
+from pushforward.training.processes import Processes
+from pushforward.training.tensors import whole
+
+__all__ = ["Step", "parts_of"]
+
+Move = tuple[str, Tensor] | Sums | None
+"""A player's turn, sums to be added up, or the end of a game."""
+
+
+@dataclass
+class _Part:
+    """A part of a batch in play.
+
+    Args:
+        rows: Its rows in the whole batch.
+        game: The turns of the method on it.
+        now: What the game was given.
+        generator: The state in which it left torch's generators, from which dropout draws.
+    """
+
+    rows: slice
+    game: Iterator[tuple[str, Tensor] | Sums]
+    now: Now
+    generator: Any = None
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return int(self.rows.stop - self.rows.start)
+
+
+class Step:
+    """Computes steps: plays a method's game on a batch, and lets each player update its weights in its turn.
+
+    The parts of a batch play in lock step: gradients add up, and each part's graph is freed before the next part computes its
+    own. What the method yields as `Sums` it receives added up over all parts and processes. Dropout is drawn by torch's
+    generator, seeded for each part by its first block of rows.
+
+    Args:
+        method: The method, its weights where the processes keep them.
+        players: Its players with their optimisers.
+        training: The settings.
+        seed: The run's.
+        device: Where it is trained.
+        processes: The processes that share each batch.
+
+    Raises:
+        UsageError: If the batch cannot be split as asked for.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        players: dict[str, Player],
+        training: Training,
+        *,
+        seed: int,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        self.method, self.players, self.training = method, players, training
+        self.seed, self.device, self.processes = seed, device, processes
+        every = parts_of(training, method, processes.count)
+        self.parts = every[processes.rank * training.accumulate :][: training.accumulate]
+        if len(every) > 1:
+            _check_batch_norm(method)
+        trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
+
+    @property
+    def rows(self) -> slice:
+        """The rows of each batch that this process computes."""
+        return slice(self.parts[0].start, self.parts[-1].stop)
+
+    def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """One step.
+
+        Args:
+            batch: The batch's `rows`.
+            clock: Where training stands (`pushforward.training.budget.Clock`).
+
+        Returns:
+            The loss of each player, and what the method noted with the norms of gradients on the steps that have them; all as
+            means over the whole batch.
+        """
+        parts = [self._part(rows, batch, clock) for rows in self.parts]
+        now, schedule = parts[0].now, self.training.schedule
+        rate, norms, losses = schedule.rate(clock, now), {}, {}
+        reply: Sums | None = None
+        while (move := self._together(parts, reply)) is not None:
+            reply = move if isinstance(move, Sums) else None
+            if isinstance(move, Sums):
+                continue
+            name, losses[move[0]] = move
+            player = self.players[name]
+            self.processes.add_gradients(player.parameters)
+            if clock.step % NORMS == 0:
+                norms[f"gradient_norm/{name}"] = whole(gradient_norm(player.parameters))
+            player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now))
+        return self._reported(losses, joined([part.now.notes for part in parts], [part.count for part in parts]), norms)
+
+    def _part(self, rows: slice, batch: Batch, clock: Any) -> _Part:
+        start, count = rows.start - self.rows.start, rows.stop - rows.start
+        own = batch if count == len(batch.x) else batch.rows(slice(start, start + count))
+        draws = BlockDraws(self.seed, clock.step, count, rows.start, device=self.device)
+        now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
+        return _Part(rows, self.method.losses(own, now), now)
+
+    def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
+        """The next move of all parts: one player's turn with the loss of the whole batch, or the sums over it."""
+        moves: list[Move] = []
+        for part in parts:
+            move = self._resumed(part, reply)
+            moves.append(self._backward(part, *move) if isinstance(move, tuple) else move)
+        kinds = {move[0] if isinstance(move, tuple) else type(move) for move in moves}
+        assert len(kinds) == 1, "every part of a batch plays the same turns"
+        if isinstance(moves[0], tuple):
+            return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
+        sums = [move for move in moves if isinstance(move, Sums)]
+        return self._added(sums) if sums else None
+
+    def _resumed(self, part: _Part, reply: Sums | None) -> Move:
+        """Let a part play to its next move, with torch's generators as it left them."""
+        if part.generator is None:
+            block = part.rows.start // BLOCK
+            seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
+        elif len(self.parts) > 1:
+            set_generator_state(part.generator, self.device)
+        move = answered(part.game, reply)
+        part.generator = generator_state(self.device) if len(self.parts) > 1 else ()
+        return move
+
+    def _backward(self, part: _Part, player: str, loss: Tensor) -> tuple[str, Tensor]:
+        """Add a part's gradients to those of the player whose turn it is; no other player is given any."""
+        share = loss * (part.count / self.training.batch)
+        others = self._others[player]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            share.backward()
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+                parameter.grad = None  # sharded weights take gradients whatever they require
+        return player, share.detach()
+
+    def _added(self, sums: Sequence[Sums]) -> Sums:
+        """The sums of the whole batch: over this process's parts, then over all processes."""
+        values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
+        examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
+        if self.processes.count == 1:
+            return Sums(sum(part.rows for part in sums), values, examples, sums[0].then).settled()
+        spread = {name: self._in_place(held) for name, held in examples.items()}
+        totals = iter(self.processes.added([*values.values(), *spread.values()]))
+        values, examples = ({name: next(totals) for name in group} for group in (values, spread))
+        return Sums(self.training.batch, values, examples, sums[0].then).settled()
+
+    def _in_place(self, held: Tensor) -> Tensor:
+        """This process's rows among zeros for those of the others."""
+        everything = held.new_zeros(self.training.batch, *held.shape[1:])
+        everything[self.rows] = held
+        return everything
+
+    def _reported(
+        self, losses: dict[str, Tensor], notes: dict[str, Any], norms: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        if self.processes.count > 1:
+            share = (self.rows.stop - self.rows.start) / self.training.batch
+            totals = iter(self.processes.added([*losses.values(), *(note * share for note in notes.values())]))
+            losses, notes = ({name: next(totals) for name in group} for group in (losses, notes))
+        return losses, notes | norms
+
+
+def _total(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
+
+
+def _without(parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    mine = {id(parameter) for parameter in own}
+    return [parameter for parameter in parameters if id(parameter) not in mine]
+
+
+def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
+    """The parts of a batch that are computed at a time, of all processes in turn: whole blocks of draws and whole groups.
+
+    Raises:
+        UsageError: For a batch that cannot be split so.
+    """
+    unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
+    rows = math.ceil(size / count)
+    if count > 1 and (rows % unit or size < count * unit):
+        how = (
+            f"accumulated in {training.accumulate} parts"
+            if processes == 1
+            else f"split over {count} parts of {processes} processes"
+        )
+        raise UsageError(
+            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} rows. "
+            f"Choose `batch={unit * count}` or fewer parts."
+        )
+    return [slice(at, min(at + rows, size)) for at in range(0, size, rows)]
+
+
+def _check_batch_norm(method: Method) -> None:
+    """Refuse to split what normalises over the batch: a part of it has other statistics.
+
+    Raises:
+        UsageError: Naming the layer.
+    """
+    for name, module in method.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            raise UsageError(
+                f"A batch cannot be split into parts here: {name} ({type(module).__name__}) normalises over the batch, and "
+                "a part has other statistics. Leave `accumulate` at 1, or choose a network without batch normalisation."
+            )

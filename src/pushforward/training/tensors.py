@@ -1,0 +1,77 @@
+"""Tensors to and from files: the one place that knows that a tensor may be sharded over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["gathered", "load", "local", "placed", "read", "whole", "write"]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor with all of its shards; every process has to ask for it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor: the same memory, without gradients."""
+    tensor = tensor.detach()
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with all of their shards; every process has to ask for them."""
+    return {name: whole(value.detach()) for name, value in tensors.items()}
+
+
+def placed(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, sharded as another one is."""
+    if not hasattr(like, "device_mesh"):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
+    return distribute_tensor(value.to(like.device), mesh, placements, src_data_rank=None)
+
+
+def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a module the whole tensors of a state dict, whether its own are sharded or not.
+
+    Raises:
+        RuntimeError: If names or shapes differ.
+    """
+    own = module.state_dict()
+    module.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write whole tensors by name to a file (safetensors).
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a file by name, whole.
+
+    Raises:
+        OSError: If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error

@@ -1,0 +1,85 @@
+"""Two processes of gloo on this machine, which train small models and say how they ended: run by ``test_processes.py``.
+
+    python tests/programs/distributed.py FOLDER
+
+It forks into two processes once torch is loaded, which is most of what starting costs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import torch
+import torch._dynamo
+
+from pushforward import spec
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import Budget, Trainer
+from pushforward.training.processes import Group
+from pushforward.training.settings import Settings
+from pushforward.training.tensors import whole
+
+CASES = {"flow": ("flow", 20), "gan": ("gan", 20), "vqvae": ("vqvae", 5)}
+"""By name: the recipe and how many steps it is trained for."""
+
+
+def trained(name, folder, processes, scale=1.0):
+    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
+    recipe, steps = CASES[name]
+    data = space_data((17,), labels=True, rows=300)
+    scaled = recipe_for(recipe, data, batch=128, precision="float32")
+    with torch.no_grad():
+        for parameter in scaled.method.parameters():
+            parameter.mul_(scale)
+    trainer = Trainer(scaled, data, Budget(steps=steps), out=Path(folder), settings=Settings(seed=4), processes=processes)
+    gradients, step = {}, trainer.processes.add_gradients
+
+    def noted(parameters):
+        step(parameters)
+        player = next(name for name, player in trainer.players.items() if player.parameters is parameters)
+        if player not in gradients:
+            gradients[player] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None])
+
+    trainer.processes.add_gradients = noted
+    trainer.advance()
+    return trainer, gradients
+
+
+def work(rank, folder):
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    for name in CASES:
+        for kind in ("reduced", "sharded")[: 2 if name == "flow" else 1]:
+            trainer, gradients = trained(name, folder / f"{name}-{kind}", Group(sharded=kind == "sharded"))
+            if rank == 0:
+                torch.save(gradients, folder / f"{name}-{kind}.gradients")
+            shards = [tuple(p.to_local().shape) for p in trainer.method.parameters() if hasattr(p, "to_local")]
+            if kind == "sharded":
+                (folder / f"shards-{rank}.json").write_text(json.dumps(shards))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    spec.registered()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    child = os.fork()
+    try:
+        work(int(child == 0), folder)
+    except BaseException:
+        if child:
+            os.kill(child, 9)
+        raise
+    if child == 0:
+        os._exit(0)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,149 @@
+"""Networks and samplers as programs of `torch.export`, against the samplers themselves."""
+
+import pytest
+import torch
+from torch.export import Dim
+
+import pushforward as pf
+from pushforward import networks, solvers
+from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
+from pushforward.networks import MLP, Reshaped, UNet
+from pushforward.solvers.dense import dense, run
+from pushforward.transports import Autoencoder, Flow, Latent, Map
+
+SMALL = (1, 8, 8)
+CLASSES = ("a", "b")
+SPACE = pf.data.Space(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), classes=CLASSES, frequencies=(0.5, 0.5))
+TIMED = {
+    "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, classes=2, zero_output=False), SMALL),
+    "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, classes=2, heads=2, zero_output=False),
+    "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, classes=2, zero_output=False),
+}
+
+
+def program(module, *inputs):
+    """A module exported with a free number of rows."""
+    n = Dim("n", min=1)
+    shapes = [None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n}) for part in inputs]
+    with torch.no_grad():
+        return torch.export.export(module.eval(), inputs, dynamic_shapes=tuple(shapes)).module()
+
+
+def given(n, times=1):
+    torch.manual_seed(n)
+    t = torch.rand(n) if times == 1 else torch.rand(n, times)
+    return torch.randn(n, *SMALL), t, {"label": torch.arange(n) % 2}
+
+
+def check(module, *makers):
+    """The program made with 3 rows agrees with the module on 5."""
+    program_module = program(module, *(make(3) for make in makers))
+    inputs = [make(5) for make in makers]
+    with torch.no_grad():
+        torch.testing.assert_close(program_module(*inputs), module(*inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_a_denoisers_network_exports_with_any_number_of_rows(name):
+    check(TIMED[name](), lambda n: given(n)[0], lambda n: given(n)[1], lambda n: given(n)[2])
+
+
+OTHERS = {
+    "dcgan": lambda: networks.DCGANCritic.sized("tiny", shape=(1, 16, 16), classes=2),
+    "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), classes=2),
+    "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), classes=2),
+    "patch": lambda: networks.PatchCritic.sized("tiny", shape=(1, 16, 16)),
+    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, classes=2),
+}
+MAKERS = {
+    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "perceptron": lambda: networks.Perceptron(4, 6, width=8, depth=1),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_network_of_images_exports_with_any_number_of_rows(name):
+    labels = lambda n: None if name == "patch" else given(n)[2]  # noqa: E731
+    check(OTHERS[name](), lambda n: torch.randn(n, 1, 16, 16), lambda n: None, labels)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_generators_network_exports_with_any_number_of_rows(name):
+    labels = lambda n: None if name == "perceptron" else given(n)[2]  # noqa: E731
+    check(MAKERS[name](), lambda n: torch.randn(n, 4), lambda n: None, labels)
+
+
+def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
+    torch.manual_seed(0)
+    return pf.Denoiser(TIMED[name](), path or pf.Linear(), prediction, space).eval()
+
+
+def latent(flow):
+    """The flow's images as codes of larger ones."""
+    image = pf.data.Space((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
+    decoder = networks.Expander((1, 16, 16), inputs=1, factor=2, width=8)
+    coded = Autoencoder(networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
+    return Latent(flow, coded)
+
+
+SAMPLERS = {
+    "flow, dpm": lambda: Flow(denoiser("dit"), "dpm", 2),
+    "unet, heun, guided": lambda: Flow(pf.Guided(denoiser("unet"), 2.0), "heun", 2),
+    "ddpm, ancestral, guided, thresholded": lambda: Flow(
+        pf.Thresholded(pf.Guided(denoiser(path=pf.VP(), prediction="noise"), 2.0, (0.1, 3.0)), 0.9), "ancestral", 2
+    ),
+    "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 2)),
+    "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser(path=pf.VP())), "churn", 2),
+    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, classes=2), SPACE, (4,)),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_whole_sampler_is_a_program(name):
+    transport, n = SAMPLERS[name]().eval(), 5
+    program_module = exported(transport).module()
+    z, label, draws = torch.randn(n, *transport.noise_shape), torch.arange(n) % 2, noise_rows(transport)
+    noise = torch.randn(draws, *z.shape) if draws else None
+    with torch.no_grad():
+        x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
+        torch.testing.assert_close(program_module(z, label, noise), x, rtol=0, atol=1e-5)
+
+
+def test_one_program_serves_any_number_of_steps():
+    """A scan over a table that is an input, in a latent space and guided."""
+    flow = lambda steps: latent(Flow(pf.Guided(denoiser(), 2.0), "dpm", steps))  # noqa: E731
+    program_module, label = exported_scan(flow(4)).module(), torch.tensor([0, 1, 1, 0, 1])
+    for steps in (2, 9):
+        transport = flow(steps)
+        inputs, arrays = scan_inputs(transport, *scan_inputs(flow(4))[1].first.shape)
+        noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], 5, *SMALL)
+        z = torch.randn(5, *SMALL)
+        with torch.no_grad():
+            x = transport.space.to_data(transport(z, {"label": label}))
+            torch.testing.assert_close(program_module(z, inputs, label, noise), x, rtol=0, atol=1e-5)
+
+
+def plain_scan(row, state, given):
+    """A scan in Python."""
+    for i in range(len(given["point"])):
+        state, _ = row(state, torch.utils._pytree.tree_map(lambda part, i=i: part[i], given))
+    return state, None
+
+
+@pytest.mark.parametrize(
+    "name", ["dpm", "heun", "unipc:3", "euler", "ancestral", "predictorcorrector:2", "dpm:3", "rk4", "churn"]
+)
+def test_arrays_do_what_the_table_does(name):
+    flow = Flow(denoiser().double(), solvers.named(name), 5)
+    arrays = dense(flow.table, 8, 4)
+    noise, z = torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double(), torch.randn(3, *SMALL).double()
+    drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
+    with torch.no_grad():
+        wanted = flow(z, {"label": torch.tensor([0, 1, 1])}, GivenNoise(torch.stack([*drawn, z])))
+        inputs = arrays.inputs(torch.float64)
+        x = run(flow.denoiser, arrays.kind, inputs, flow._at_start(z), {"label": torch.tensor([0, 1, 1])}, noise, plain_scan)
+    torch.testing.assert_close(x, wanted, rtol=1e-9, atol=1e-9)

@@ -1,0 +1,104 @@
+"""Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import Budget, Trainer, checkpoint
+from pushforward.training.holding import Holding
+from pushforward.training.observing import Observer
+from pushforward.training.run import read_spec
+from pushforward.training.settings import Settings
+
+DATA = space_data((2,), labels=False)
+
+
+class Looks(Observer):
+    """Looks every second step, and does what it is given to do."""
+
+    def __init__(self, does=lambda moment: {}, late=False):
+        self.does, self.late, self.rows, self.steps = does, late, [], []
+
+    def due(self, moment):
+        return moment.step % 2 == 0
+
+    def look(self, moment):
+        self.steps.append(moment.step)
+        return self.does(moment)
+
+    def row(self, row, again=False):
+        self.rows.append((row["step"], again))
+        return {"noticed": row["step"]} if row["step"] == 3 and not again else {}
+
+
+def trainer(folder, *observers, steps=5):
+    return Trainer(
+        recipe_for("flow", DATA), DATA, Budget(steps=steps), out=folder, observers=observers, settings=Settings(seed=1)
+    )
+
+
+def final(folder):
+    return checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors
+
+
+def test_measures_are_logged_and_nothing_changes(tmp_path):
+    """Though an observer draws numbers and computes with gradients."""
+
+    def measure(moment):
+        with torch.enable_grad():
+            moment.average.transport().sample(2)
+        return {"drawn": float(torch.rand(1)), "step": moment.step}
+
+    early, late = Looks(measure), Looks(measure, late=True)
+    trainer(tmp_path / "with", early, late).advance()
+    trainer(tmp_path / "without").advance()
+    observed, unobserved = final(tmp_path / "with"), final(tmp_path / "without")
+    for group in observed:
+        assert all(torch.equal(tensor, unobserved[group][name]) for name, tensor in observed[group].items())
+    rows = pf.load(tmp_path / "with").losses()
+    assert [row["step"] for row in rows if "drawn" in row.get("health", {})] == [2, 4]
+    assert early.steps == late.steps == [2, 4]
+    assert [row.get("noticed") for row in rows] == [None, None, 3, None, None]
+    assert early.rows == [(step, False) for step in range(1, 6)]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda moment: next(moment.method.parameters()).add_(1.0),
+        lambda moment: next(moment.average.parameters()).zero_(),
+        lambda moment: moment.method.eval(),
+    ],
+    ids=["weights", "average", "mode"],
+)
+def test_an_observer_may_only_read(does, late, tmp_path):
+    run = trainer(tmp_path / "run", Looks(lambda moment: (does(moment), {})[1], late))
+    with pytest.raises(RuntimeError, match="An observer has changed what it looks at"):
+        run.advance()
+
+
+def test_observers_read_the_log_again_as_a_run_is_taken_up(tmp_path):
+    first = trainer(tmp_path / "run", Looks())
+    while first.clock.step < 3:
+        first.advance(1e-9)
+    first.finish()
+    content, looks = read_spec(tmp_path / "run"), Looks()
+    holding = Holding(tmp_path / "run", None, content, writes=False)
+    second = Trainer(recipe_for("flow", DATA), DATA, Budget(steps=5), out=holding, observers=[looks])
+    second.restore(checkpoint.latest(tmp_path / "run" / "checkpoints"))
+    assert looks.rows == [(1, True), (2, True), (3, True)]
+
+
+def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path):
+    """A late observer is not asked about weights that are not finite."""
+    looks = Looks(late=True)
+    run = trainer(tmp_path / "run", looks)
+    run.advance(1e-9)
+    with torch.no_grad():
+        next(run.average.method.parameters()).fill_(np.nan)
+    with pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
+        run.advance()
+    assert looks.steps == []

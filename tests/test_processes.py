@@ -1,0 +1,94 @@
+"""Two processes train as one does: gradients and sums are those of the whole batch, whether weights are sharded or not."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from programs.distributed import trained
+
+import pushforward as pf
+from pushforward.training import checkpoint
+from pushforward.training.processes import Processes
+from pushforward.training.start import reopen
+
+SCRIPT = os.path.join(os.path.dirname(__file__), "programs", "distributed.py")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two processes trained."""
+    where = tmp_path_factory.mktemp("two")
+    done = subprocess.run([sys.executable, SCRIPT, str(where)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return where
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process trained, by name: the folder and the first gradients of each player."""
+    where = tmp_path_factory.mktemp("one")
+    return {name: (where / name, trained(name, where / name, Processes())[1]) for name in ("flow", "gan", "vqvae")}
+
+
+def tensors_of(folder):
+    return checkpoint.load(checkpoint.latest(folder / "checkpoints")).tensors
+
+
+def losses_of(folder):
+    rows = pf.load(folder).losses()
+    return {player: np.array([row["loss"][player] for row in rows]) for player in rows[0]["loss"]}
+
+
+@pytest.mark.parametrize("kind", ["reduced", "sharded"])
+def test_a_flow_ends_where_one_process_ends(kind, folder, alone):
+    """Weights, averages, optimisers and the log; files hold whole tensors."""
+    single, shared = tensors_of(alone["flow"][0]), tensors_of(folder / f"flow-{kind}")
+    for group in ("method", "average", "optimizer"):
+        assert single[group].keys() == shared[group].keys()
+        for name, tensor in single[group].items():
+            torch.testing.assert_close(shared[group][name], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{name}")
+    mine, wanted = losses_of(folder / f"flow-{kind}"), losses_of(alone["flow"][0])
+    np.testing.assert_allclose(mine["denoiser"], wanted["denoiser"], rtol=1e-5)
+    assert [row.get("health") is None for row in pf.load(folder / f"flow-{kind}").losses()].count(False) > 0
+
+
+def test_each_process_holds_a_share_of_sharded_weights(folder, alone):
+    shares = [json.loads((folder / f"shards-{rank}.json").read_text()) for rank in (0, 1)]
+    held = [sum(int(np.prod(shape)) for shape in shapes) for shapes in shares]
+    network = [t for name, t in tensors_of(alone["flow"][0])["method"].items() if name.startswith("denoiser.network")]
+    assert sum(held) == sum(t.numel() for t in network)
+    assert max(held) < 0.6 * sum(held)
+
+
+def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
+    """Its files say nothing of shards."""
+    from pushforward.testing import space_data
+
+    data = space_data((17,), labels=True, rows=300)
+    trainer = reopen(folder / "flow-sharded", data=data, steps=21)
+    whole = reopen(alone["flow"][0], data=data, steps=21)
+    for single in (trainer, whole):
+        single.advance()
+    torch.testing.assert_close(trainer.journal.losses, whole.journal.losses, rtol=1e-4, atol=0)
+
+
+def test_a_game_agrees_as_far_as_rounding_allows(folder, alone, tmp_path):
+    """The first gradients to 1e-5; later losses within three times the drift of weights that are scaled by one rounding."""
+    gradients = torch.load(folder / "gan-reduced.gradients")
+    for player, wanted in alone["gan"][1].items():
+        assert float((gradients[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
+    trained("gan", tmp_path / "control", Processes(), scale=1 + 1.2e-7)
+    single, shared, control = (losses_of(run) for run in (alone["gan"][0], folder / "gan-reduced", tmp_path / "control"))
+    for player, wanted in single.items():
+        drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
+        assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
+
+
+def test_a_book_of_codes_follows_the_whole_batch(folder, alone):
+    single, shared = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / "vqvae-reduced")["method"]
+    for name in ("codebook.counts", "codebook.sums", "use"):
+        torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

@@ -1,0 +1,193 @@
+"""A batch in parts: statistics of the whole, gradients for one player at a time, dropout by blocks, memory that falls."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward.data import PreparedSampler, Sampler
+from pushforward.draws import BLOCK, RowDraws, key
+from pushforward.errors import UsageError
+from pushforward.methods import Method, Sums
+from pushforward.testing import recipe_for, space_data
+from pushforward.training.start import prepare
+
+
+class Two(Method):
+    """Two players, a parameter that belongs to neither, and notes of what a step did."""
+
+    def __init__(self, space, norm=False):
+        super().__init__()
+        self.space = space
+        self.first = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3) if norm else nn.Identity(), nn.Linear(3, 2))
+        self.second, self.idle = nn.Linear(2, 1), nn.Parameter(torch.ones(2))
+        self.register_buffer("seen", torch.zeros(2))
+        self.log = []
+
+    @property
+    def players(self):
+        return {"first": self.first, "second": self.second}
+
+    def losses(self, batch, now):
+        draws = [torch.rand(1)]
+        y = self.first(batch.x) * self.idle
+        yield "first", self.second(y).square().mean()
+        self.log.append({name: [p.grad for p in part.parameters()] for name, part in self.players.items()})
+        total = yield Sums(len(batch.x), {"x": batch.x.sum(0)}, {"x": batch.x}, then=self._seen)
+        draws.append(torch.rand(1))
+        yield "second", self.second(y.detach()).square().mean()
+        self.log.append((total, torch.cat(draws)))
+
+    def _seen(self, total):
+        self.seen += total.values["x"] / total.rows
+
+    def transport(self):
+        return pf.Map(self.first, self.space, (2,))
+
+
+def trainer_of(tmp_path, parts, **options):
+    data = space_data((2,), labels=False, rows=300)
+    training = pf.Training(batch=4 * BLOCK, accumulate=parts, precision="float32")
+    recipe = pf.Recipe(Two(data.space, **options), training)
+    with torch.no_grad():
+        for number, parameter in enumerate(recipe.method.parameters()):
+            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view(parameter.shape) + 0.1 * number)
+    return prepare(recipe, data, steps=9, out=tmp_path / str(parts))
+
+
+def test_every_part_receives_the_sums_of_the_whole_batch(tmp_path):
+    """And the buffers that follow them move once."""
+    for parts in (1, 4):
+        trainer = trainer_of(tmp_path, parts)
+        x = trainer.sampler.batch(0).x
+        trainer.step()
+        totals = [entry[0] for entry in trainer.method.log if isinstance(entry, tuple)]
+        assert len(totals) == parts
+        for total in totals:
+            assert total.rows == len(x)
+            torch.testing.assert_close(total.values["x"], x.sum(0))
+            assert torch.equal(total.examples["x"], x)
+        torch.testing.assert_close(trainer.method.seen, x.mean(0))
+
+
+def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
+    trainer, gradients = trainer_of(tmp_path, 2), {}
+    for name, player in trainer.players.items():
+        player.update = lambda *_, name=name, player=player: gradients.update(
+            {name: [None if p.grad is None else p.grad.clone() for p in trainer.method.parameters()]}
+        )
+    wanted = trainer.method
+    x = trainer.sampler.batch(0).x
+    trainer.step()
+    own = {name: {id(p) for p in part.parameters()} for name, part in wanted.players.items()}
+    for name, values in gradients.items():
+        parameters = list(wanted.parameters())
+        y = wanted.first(x) * wanted.idle
+        loss = wanted.second(y if name == "first" else y.detach()).square().mean()
+        exact = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient, true in zip(parameters, values, exact, strict=True):
+            if id(parameter) in own[name]:
+                torch.testing.assert_close(gradient, true)
+            elif name == "first":
+                assert gradient is None
+    assert wanted.idle.grad is None
+    assert all(parameter.requires_grad for parameter in wanted.parameters())
+
+
+def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
+    """The first part draws what a whole batch draws; each goes on from turn to turn where it was."""
+    drawn = {}
+    for parts in (1, 2, 4):
+        trainer = trainer_of(tmp_path, parts)
+        trainer.step()
+        drawn[parts] = [entry[1] for entry in trainer.method.log if isinstance(entry, tuple)]
+    for parts, values in drawn.items():
+        for number, numbers in enumerate(values):
+            block = number * 4 // parts
+            names = (0, "dropout", 0, block) if block else (0, "dropout", 0)
+            random = torch.Generator().manual_seed(key(*names) >> 1)
+            assert torch.equal(numbers, torch.rand(2, generator=random)), (parts, number)
+
+
+def test_batch_normalisation_is_not_split(tmp_path):
+    trainer_of(tmp_path, 1, norm=True).step()
+    with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
+        trainer_of(tmp_path, 2, norm=True)
+
+
+class Saved:
+    """A tensor that a graph keeps; the bytes of all that are alive, weights apart, are counted."""
+
+    alive: ClassVar[dict] = {}
+    most = 0
+
+    def __init__(self, tensor):
+        self.tensor, self.place = tensor, tensor.untyped_storage().data_ptr()
+        count, size = self.alive.get(self.place, (0, tensor.untyped_storage().nbytes()))
+        self.alive[self.place] = count + 1, size
+        Saved.most = max(Saved.most, sum(size for _, size in self.alive.values()))
+
+    def __del__(self):
+        count, size = self.alive[self.place]
+        self.alive[self.place] = count - 1, size
+        if count == 1:
+            del self.alive[self.place]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("gan", (17,)), ("autoencoder", (1, 8, 8))])
+def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
+    data, most = space_data(shape, labels=True, rows=300), {}
+    for parts in (1, 4, 8):
+        recipe = recipe_for(name, data, batch=8 * BLOCK, accumulate=parts, precision="float32")
+        trainer = prepare(recipe, data, steps=9, out=tmp_path / str(parts))
+        weights = {p.untyped_storage().data_ptr() for p in trainer.method.parameters()}
+        Saved.alive, Saved.most = {}, 0
+        pack = lambda t, weights=weights: t if t.untyped_storage().data_ptr() in weights else Saved(t)  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor if isinstance(held, Saved) else held):
+            trainer.step()
+        most[parts] = Saved.most
+    assert most[4] < 0.4 * most[1], most
+    assert most[8] < (0.7 if name == "gan" else 0.8) * most[4], most
+
+
+@pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")])
+def test_only_the_rows_that_are_asked_for_are_made(augment, monkeypatch):
+    """They are those of the whole batch, and no other one is read."""
+    data = space_data((1, 8, 8), labels=True, rows=50)
+    sampler = Sampler(data, 40, seed=3, augment=augment)
+    whole, read = sampler.batch(2), []
+    order = Sampler.positions
+    monkeypatch.setattr(Sampler, "positions", lambda self, start, stop: (read.append(stop - start), order(self, start, stop))[1])
+    for rows in (slice(0, 40), slice(7, 19), slice(30, None)):
+        part = sampler.batch(2, rows=rows)
+        assert torch.equal(part.x, whole.x[rows])
+        assert torch.equal(part.condition["label"], whole.condition["label"][rows])
+        assert read.pop() == len(part.x)
+    prepared = PreparedSampler(data, torch.arange(50.0)[:, None], 40, seed=3)
+    assert torch.equal(prepared.batch(2, rows=slice(7, 19)).x, prepared.batch(2).x[7:19])
+    with pytest.raises(UsageError, match="from one to another"):
+        sampler.batch(2, rows=slice(0, 40, 2))
+
+
+def test_rows_may_have_any_seeds():
+    seeds = [7, 3, 3, 2**40, 11]
+    draws = RowDraws(seeds)
+    numbers, uniform, other = draws.normal((2, 3)), draws.uniform(), draws.stream("other").normal((4,))
+    for row, seed in enumerate(seeds):
+        alone = RowDraws(seed, 1)
+        assert torch.equal(numbers[row], alone.normal((2, 3))[0])
+        assert torch.equal(uniform[row], alone.uniform()[0])
+        assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
+    assert torch.equal(RowDraws(np.arange(3, 6)).uniform(), RowDraws(3, 3).uniform())
+
+
+def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
+    monkeypatch.setattr(pf.couplings, "PERIOD", 4)
+    source = pf.couplings.Source("moons", pf.data.load("moons").space)
+    seeds = [9, 2, 5, 2, 0]
+    values = source.starts(RowDraws(seeds))
+    for row, seed in enumerate(seeds):
+        assert torch.equal(values[row], source.starts(RowDraws(seed, 1))[0])

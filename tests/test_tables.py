@@ -1,0 +1,253 @@
+"""Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is not affine."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward import solvers
+from pushforward.denoiser import FlowMap
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.paths import VE, VP, Linear
+from pushforward.restoration import Resampled
+from pushforward.solvers import DPM, Euler, Heun, Solver, walking
+from pushforward.solvers.solver import noise_of
+from pushforward.testing import Mixture, ring
+from pushforward.transports import Flow
+
+NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
+NAMES += ["unipc", "unipc:3", "ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "churn", "predictorcorrector:2"]
+
+
+def stepped(flow, x, draws):
+    """The solve by the solver's own steps."""
+    return list(walking.stepped(flow.solver, flow.denoiser, x, flow.times, None, draws))
+
+
+def both(flow):
+    """The states of a solve by the table and by the steps."""
+    x = flow._at_start(torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    return list(flow.walk(x, flow.times, None, RowDraws(3, 5))), stepped(flow, x, RowDraws(3, 5))
+
+
+@pytest.mark.parametrize("path", [Linear(), VP(), VE(0.02, 20)], ids=["linear", "vp", "ve"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_does_what_the_steps_do(path, name):
+    flow = Flow(ring(path), solvers.named(name), 6)
+    table, steps = both(flow)
+    assert [t for t, _ in table] == [t for t, _ in steps] == flow.times[1:].tolist()
+    for (_, state), (_, wanted) in zip(table, steps, strict=True):
+        torch.testing.assert_close(state, wanted, rtol=1e-11, atol=1e-11)
+    assert flow.table.calls(flow.denoiser) == flow._counted() == flow.calls
+
+
+@pytest.mark.parametrize("inner", [Heun(), solvers.Ancestral(), solvers.UniPC()])
+def test_steps_that_are_repeated_are_a_table(inner):
+    table, steps = both(Flow(ring(VP()), Resampled(inner, 3), 4))
+    torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
+
+
+def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
+    for name in ("dpm", "unipc:3", "rk4", "predictorcorrector"):
+        held = {0}
+        for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
+            held |= {*row.noises, *(update.register for update in row.updates)}
+            held |= set() if row.call is None else {row.call.estimate}
+            assert len(held) <= 8, name
+            held -= set(row.dropped)
+
+
+class Norms(Solver):
+    """Euler's step scaled by a norm: it adds up like an affine one and is none."""
+
+    order = 1
+
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        slope = denoiser.predict("velocity", x, t, condition)
+        return x + (s - t)[:, None] * slope * (slope.norm() / slope.detach().norm()), None
+
+
+class Branches(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        slope = denoiser.predict("velocity", x, t, condition)
+        return (x + (s - t)[:, None] * slope if (x > -1e9).all() else x), None
+
+
+class Squares(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) * (x / x), None
+
+
+class PerEntry(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) * torch.ones(1, 2), None
+
+
+class Unconditional(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, None), None
+
+
+class Offset(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * t[:, None], None
+
+
+class Uniform(Norms):
+    stochastic = True
+
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        u = draws.uniform().to(x)[:, None]
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * u, None
+
+
+class Stateful(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return torch.where(x > 0, x, x) + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition), None
+
+
+@pytest.mark.parametrize("solver", [Norms, Branches, Squares, PerEntry, Unconditional, Offset, Uniform, Stateful])
+def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
+    z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
+    with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
+        x = flow(z, None, RowDraws(0, 4))
+    torch.testing.assert_close(x, Flow(ring(Linear()), Euler(), 3)(z), rtol=1e-5, atol=1e-5)
+    with pytest.raises(UsageError, match="are no table"):
+        _ = flow.table
+    assert flow.calls == 3
+
+
+def test_an_adaptive_solver_has_no_table_and_needs_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow = Flow(ring(Linear()), solvers.Adaptive(), 2)
+        flow.sample(1)
+    with pytest.raises(UsageError, match="chooses its own steps"):
+        _ = flow.table
+
+
+class Fading(Solver):
+    """A step whose noise has the coefficient 0 in all but the first step."""
+
+    order, stochastic = 1, True
+
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        weight = (t > 0.9).to(t)[:, None]
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + weight * noise_of(x, draws), True
+
+
+def test_noise_with_coefficient_0_is_drawn_all_the_same():
+    flow, draws = Flow(ring(VP()), Fading(), 4), RowDraws(0, 5)
+    table, steps = both(flow)
+    torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
+    flow(torch.zeros(5, 2), None, draws)
+    assert draws._calls == 3
+
+
+class Cleaner(Euler):
+    """Ends with half of the data that is predicted."""
+
+    def last(self, denoiser, x, t, s, condition, draws, memory):
+        return denoiser.predict("data", x, t, condition) / 2
+
+
+def test_a_solver_may_say_what_its_last_step_is():
+    z = torch.randn(3, 2)
+    torch.testing.assert_close(Flow(ring(VP()), Cleaner(), 4)(z), Flow(ring(VP()), Euler(), 4)(z) / 2)
+
+
+def test_tables_are_compiled_once_for_the_same_times():
+    flow = Flow(ring(VP()), DPM(), 5)
+    assert flow.table is flow.table
+    flow.sample(2)
+    flow.encode(torch.zeros(1, 2))
+    assert len(flow._walks._tables) == 2
+    for start in torch.linspace(0.5, 0.9, 30).tolist():
+        flow.solve(torch.zeros(1, 2), start, 0.1)
+    assert len(flow._walks._tables) <= 8
+
+
+def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
+    """Of a table as well: what a subclass or a test puts in the place of `predict` is what is called."""
+    model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
+    monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
+    assert (Flow(model, DPM(), 3).sample(2) == 7).all()
+
+
+def test_another_denoiser_has_another_table():
+    flow, z = Flow(ring(VP()), DPM(), 3), torch.randn(2, 2)
+    flow(z)
+    flow.denoiser = ring(VP(), radius=5.0)
+    torch.testing.assert_close(flow(z), Flow(ring(VP(), radius=5.0), DPM(), 3)(z))
+    assert copy.deepcopy(flow)(z).equal(flow(z))
+
+
+class Exact(nn.Module):
+    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], t[:, 1:]
+        s = torch.where(s == t, t - 1e-6, s)
+        return (self.to(x, t, s) - x) / (s - t)
+
+    def to(self, x, t, s):
+        here, there = (torch.sqrt((1 - at) ** 2 * self.std**2 + at**2) for at in (t, s))
+        return (1 - s) * self.mean + there / here * (x - (1 - t) * self.mean)
+
+
+def exact(**options):
+    return FlowMap(Exact(0.7, 0.4), Linear(), "velocity", ring(Linear()).space, scale_input=False, **options)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
+    flow = Flow(exact(), "jump", steps)
+    z = torch.randn(6, 2, dtype=torch.float64)
+    start = torch.tensor([[float(flow.times[0])]], dtype=torch.float64)
+    wanted = Exact(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
+    torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
+    assert flow.calls == steps
+    states = stepped(flow, flow._at_start(z), None)
+    torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
+    z = torch.randn(6, 2, dtype=torch.float64)
+    jumped = Flow(exact(), "jump", 1)(z)
+    for name in ("heun", "dpm:3"):
+        torch.testing.assert_close(Flow(exact(), name, 200)(z), jumped, rtol=0, atol=1e-3)
+
+
+def test_a_flow_map_jumps_on_another_path():
+    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
+    repathed, t = exact().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
+    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
+    old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
+    widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
+    wanted = Exact(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
+    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_jumps_need_a_map_between_two_times():
+    with pytest.raises(UsageError, match="Jump needs a map between two times"):
+        Flow(ring(Linear()), "jump", 2)
+
+
+class Gaussian(Mixture):
+    """Knows its jumps in closed form and no columns, as somebody's own predictor may."""
+
+    def jump(self, x_t, t, s, condition=None):
+        return Exact(float(self.centres[0, 0]), self.std).to(x_t, t[:, None], s[:, None])
+
+
+def test_somebodys_own_map_jumps():
+    z, flow = torch.randn(6, 2, dtype=torch.float64), Flow(Gaussian(Linear(), [[0.7, 0.7]], 0.4), "jump", 3)
+    torch.testing.assert_close(flow(z), Flow(exact(), "jump", 1)(z), rtol=1e-9, atol=1e-9)
