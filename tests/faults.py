@@ -30,11 +30,6 @@ FAULTS: dict[str, list[Fault]] = {
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
         ("terms[register] = sign * weight if mine is None", "terms[register] = weight if mine is None", "tables"),
-        (
-            "return a - b if isinstance(a, Symbol) else b.__rsub__(a)",
-            "return a - b if isinstance(a, Symbol) else b - a",
-            "tables",
-        ),
     ],
     "solvers/tracing.py": [
         ("if condition is not self.condition:", "if False:", "tables"),

@@ -32,20 +32,20 @@ def narrow(monkeypatch):
 
 
 def test_verbs_are_grouped_and_have_one_line_each(capsys):
-    found = panels(page(capsys))
-    assert list(found) == ["Train", "Use a run", "Inspect", "Other"]
-    verbs = [line.split()[0] for title in list(found)[:3] for line in found[title]]
+    printed = panels(page(capsys))
+    assert list(printed) == ["Train", "Use a run", "Inspect", "Other"]
+    verbs = [line.split()[0] for title in list(printed)[:3] for line in printed[title]]
     assert sorted(verbs) == sorted(name for name in app if not name.startswith("-"))
     assert [verbs[0], verbs[5], verbs[11]] == ["train", "sample", "evaluate"]
-    assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(found)[:3] for line in found[title])
+    assert all(re.fullmatch(r"\w+ {2,}[A-Z].*\.", line) for title in list(printed)[:3] for line in printed[title])
 
 
 @pytest.mark.parametrize("verb", sorted(name for name in app if not name.startswith("-") and name not in ("data", "list")))
 def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
-    found = panels(page(capsys, verb))
-    assert "Parameters" not in found
-    assert "Arguments" not in found
-    text = "\n".join(line for lines in found.values() for line in lines)
+    printed = panels(page(capsys, verb))
+    assert "Parameters" not in printed
+    assert "Arguments" not in printed
+    text = "\n".join(line for lines in printed.values() for line in lines)
     assert not re.search(r"default: (None|False|\(\)|\"\")", text)
     for argument in app[verb].assemble_argument_collection():
         if argument.parameter.show is not False and argument.parameter.parse is not False and argument.name.startswith("--"):
@@ -54,16 +54,16 @@ def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
 
 @pytest.mark.parametrize("name", recipes.registry())
 def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
-    found = panels(page(capsys, "train", name))
-    own = [title for title in found if title.startswith(f"{name}: ")]
+    printed = panels(page(capsys, "train", name))
+    own = [title for title in printed if title.startswith(f"{name}: ")]
     assert own == [f"{name}: {group}" for group in GROUPS if f"{name}: {group}" in own], "in the order of GROUPS, none without"
-    shown = "\n".join(line for title in own for line in found[title])
+    shown = "\n".join(line for title in own for line in printed[title])
     options = recipes.settings(recipes.named(name))
     assert re.findall(r"^--([\w-]+)", shown, flags=re.M) != []
     assert set(re.findall(r"^--([\w-]+)", shown, flags=re.M)) == {option.replace("_", "-") for option in options}
     assert all(option.help and option.group in GROUPS for option in options.values())
     assert "None" not in shown
-    assert {"Data", "Budget", "Training", "Output"} < found.keys()
+    assert {"Data", "Budget", "Training", "Output"} < printed.keys()
 
 
 def test_defaults_are_numbers_where_they_are_numbers(capsys):
@@ -96,8 +96,8 @@ def test_options_are_read_from_a_signature():
             rate: None of these.
         """
 
-    found = options_of(recipe)
-    assert {name: (o.kind, o.group, o.default, o.help) for name, o in found.items()} == {
+    options = options_of(recipe)
+    assert {name: (o.kind, o.group, o.default, o.help) for name, o in options.items()} == {
         "width": (int, "", 3, "How wide, in numbers."),
         "mixed": (str, "", "a", ""),
         "level": (str, "", 3, ""),

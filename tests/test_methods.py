@@ -269,10 +269,8 @@ def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
 
 def test_lazy_penalties_come_with_dcgan_alone():
     space = Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
-    every = {
-        name: pf.recipes.gan(space, "tiny", network=name).method.penalty_interval for name in ("auto", "dcgan", "residual", "mlp")
-    }
-    assert every == {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}
+    for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
+        assert pf.recipes.gan(space, "tiny", network=name).method.penalty_interval == interval, name
     flat = (Space(shape=shape, mean=(0.0,), std=(1.0,)) for shape in ((1, 8, 8), (1,)))
     assert [pf.recipes.gan(one, "tiny").method.penalty_interval for one in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]

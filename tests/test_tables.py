@@ -110,7 +110,23 @@ class Stateful(Norms):
         return torch.where(x > 0, x, x) + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition), None
 
 
-@pytest.mark.parametrize("solver", [Norms, Branches, Squares, PerEntry, Unconditional, Offset, Uniform, Stateful])
+class Clamped(Norms):
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(-1e9, 1e9), None
+
+
+class PerRow(Norms):
+    stochastic = True
+
+    def step(self, denoiser, x, t, s, condition, draws, memory):
+        noise = draws.normal((1,)).to(x)
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * noise, None
+
+
+OTHERS = [Norms, Branches, Squares, PerEntry, Unconditional, Offset, Uniform, Stateful, Clamped, PerRow]
+
+
+@pytest.mark.parametrize("solver", OTHERS)
 def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
