@@ -70,7 +70,7 @@ class ToPrior(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Means, then log-variances, of w."""
         mean, log_variance = self.encoder(x, t, condition).chunk(2, dim=1)
-        centre, log_std = self.prior.moments(condition, len(x))
+        centre, log_std = self.prior.moments(condition, x.shape[0])
         return torch.cat([(mean - centre) * torch.exp(-log_std), log_variance - 2 * log_std], dim=1)
 
 
@@ -88,5 +88,5 @@ class FromPrior(nn.Module):
 
     def forward(self, w: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """The decoder at z."""
-        mean, log_std = self.prior.moments(condition, len(w))
+        mean, log_std = self.prior.moments(condition, w.shape[0])
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)
