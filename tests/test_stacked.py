@@ -220,7 +220,7 @@ def test_floors_are_what_training_rows_reach(data, features):
     poisson = scipy.stats.poisson(n / MODES)  # two rows a mode are too few for (k - 1) / (2 n)
     k = np.arange(1, 40)
     wanted = float((poisson.pmf(k) * k / (n / MODES) * np.log(k / (n / MODES))).sum())
-    assert found["stacked_kl"].mean == pytest.approx(wanted, rel=0.06)
+    assert found["stacked_kl"].value == pytest.approx(wanted, rel=0.06)
 
 
 def test_a_collapsed_sampler_is_seen(data, features):

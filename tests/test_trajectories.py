@@ -217,13 +217,13 @@ def test_what_cannot_be_is_refused():
 
 
 def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
-    from pushforward.evaluation import curves
+    from pushforward.evaluation import curves, trajectories
     from pushforward.evaluation import judge as module
     from pushforward.evaluation.baseline import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     monkeypatch.setattr(curves, "CURVE_STEPS", (1,))
-    monkeypatch.setitem(curves.TRACED, "vector", (50, 20))
+    monkeypatch.setitem(trajectories.TRACED, "vector", (50, 20))
     flow = gaussian(Linear(), (0.6, -0.2), 0.5)
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=1)

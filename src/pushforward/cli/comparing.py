@@ -92,9 +92,7 @@ def compare(
     runs = _loaded_runs(finished, plugin, out)
     loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
-    models, planned = _models(plan, runs, loaded)
-    folder, trainers = _trainers(planned, loaded, out, options)
-    models |= {run.name: run for run in train_all(trainers, turns=True)}
+    folder, models = _trained(plan, runs, loaded, out, options)
     say("measuring: features, floors, scores, cost")
     about: dict[str, Any] = {"budget": _spent(fresh, budgeting), "commands": [command()]}
     report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, **about))
@@ -145,6 +143,15 @@ def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tupl
     """The finished runs by names of their own, and the trainings."""
     planned = plan.recipes(data)
     return dict(_named(runs, [one.folder for one in planned])), planned
+
+
+def _trained(
+    plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """The report's folder, and the finished and the new runs by name."""
+    models, planned = _models(plan, runs, data)
+    folder, trainers = _trainers(planned, data, out, options)
+    return folder, models | {run.name: run for run in train_all(trainers, turns=True)}
 
 
 def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:

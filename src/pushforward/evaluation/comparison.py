@@ -14,11 +14,12 @@ from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.drawing import SHOWN
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.models import check_model, data_of, informed, models_of, transport_of
+from pushforward.evaluation.models import check_model, data_of, informed, models_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
 from pushforward.evaluation.starts import fitting
 from pushforward.training import Run
+from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
 __all__ = ["compare"]

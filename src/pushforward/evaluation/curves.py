@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 from pushforward.data import Dataset
 from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajectory
 from pushforward.evaluation.scoring import score
-from pushforward.evaluation.trajectories import loss_by_level, straightness, transport_cost
+from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
 from pushforward.metrics import Score
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge
 
-__all__ = ["TRACED", "quality_curve", "trajectory_of"]
+__all__ = ["quality_curve", "trajectory_of"]
 
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
 CURVE_SCORES = ("frechet", "coverage")
-TRACED = {"image": (256, 32), "vector": (1000, 64)}
-"""Examples and steps of the trajectories that are measured."""
 TRACED_SECONDS = 4.0
 """About the most that one model's trajectories, and as much again its losses by noise level, may take."""
 LEVELS = 13

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pushforward.evaluation.curves import TRACED
 from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.trajectories import trace
+from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
 from pushforward.transports import Flow, Latent, Transport, inner_of
 

@@ -23,7 +23,7 @@ from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
 from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
-from pushforward.evaluation.models import check_model_kind, data_of, transport_of
+from pushforward.evaluation.models import check_model_kind, data_of
 from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
@@ -33,7 +33,7 @@ from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.metrics import Score, describe, registry
 from pushforward.training import Run, load
 from pushforward.training.rehearsal import training_memory
-from pushforward.training.run import machine
+from pushforward.training.run import machine, transport_of
 from pushforward.transports import BATCH, Transport
 
 __all__ = ["SHOWN", "Judge", "Sampler", "evaluate"]

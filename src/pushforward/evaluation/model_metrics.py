@@ -8,12 +8,11 @@ from typing import ClassVar, Protocol
 from pushforward.data import Dataset
 from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import bits, coded_bits
-from pushforward.evaluation.models import transport_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.methods.bounds import Weighing
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
-from pushforward.training.run import machine
+from pushforward.training.run import machine, transport_of
 from pushforward.transports import Transport
 
 __all__ = ["MODEL_METRICS", "BitsPerDim", "ModelMetric", "ask_model"]

@@ -12,9 +12,10 @@ from pushforward.evaluation.unseen import check_unseen
 from pushforward.recipes import registry
 from pushforward.training import Run, load
 from pushforward.training.lineage import earlier_split
+from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
-__all__ = ["check_model", "check_model_kind", "data_of", "informed", "models_of", "transport_of"]
+__all__ = ["check_model", "check_model_kind", "data_of", "informed", "models_of"]
 
 
 def check_model_kind(model: object) -> None:
@@ -25,11 +26,6 @@ def check_model_kind(model: object) -> None:
     """
     if not isinstance(model, (Run, Transport)):
         raise UsageError(f"Expected a run (pf.load), its folder, or a transport; got a {type(model).__name__}.")
-
-
-def transport_of(model: Run | Transport) -> Transport:
-    """The transport of a run, or the transport itself."""
-    return model.transport if isinstance(model, Run) else model
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:

@@ -107,7 +107,7 @@ def check_calls(solver: Solver, steps: int) -> None:
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
-    with law(solver, f"{steps} steps must make the predictions that `calls` says"):
+    with law(solver, f"{steps} steps must make as many predictions as it declares"):
         assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} said."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
