@@ -107,7 +107,7 @@ def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int) -> d
         return {**about, **{weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth) for weights, m in both}}
     judge = judge_of(data.name, n)
     found = {weights: judge.scores(method.transport())[0] for weights, method in both}
-    return {**about, **{weights: {name: row["mean"] for name, row in scores.items()} for weights, scores in found.items()}}
+    return {**about, **{weights: {name: row.value for name, row in scores.items()} for weights, scores in found.items()}}
 
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:

@@ -17,7 +17,7 @@ from protocol import benchmark, each, floors, load, mean_and_spread, parsed, ste
 import numpy as np
 
 import pushforward as pf
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Judge, ModelResult
 
 BARS = {"flow": (0.95, 0.9), "ddpm": (0.97, 0.9), "edm": (0.95, None), "gan": (0.85, 0.9), "vae": (0.7, 0.8)}
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
@@ -45,14 +45,14 @@ def one(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str, Any
     data = load("digits")
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, steps=steps)
     scores, agreement = Judge(data, n, repeats).scores(run.transport)
-    values = {metric: scores[metric]["mean"] for metric in NAMES}
+    values = {metric: scores[metric].value for metric in NAMES}
     found = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
-    found |= {"coverage_ratio": scores["coverage"]["ratio"], "agreement": agreement}
+    found |= {"coverage_ratio": scores["coverage"].ratio, "agreement": agreement}
     print(found, flush=True)
     return found
 
 
-def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: argparse.Namespace) -> None:
     head = ["recipe", "steps", "coverage / floor", "bar", *NAMES, "label agreement", "bar", "passes"]
     body = []
     for name in given.recipes:
@@ -67,10 +67,8 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], judge: Judge, given
         body.append([*cells, "yes" if ok else "no"])
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""])
-    none = [f"{base['scores'][metric]['mean']:.4g}" for metric in NAMES]
-    body.append(
-        ["no network", "", f"{base['scores']['coverage']['ratio']:.4g}", "", *none, f"{base['label_agreement']:.4g}", "", ""]
-    )
+    none = [f"{base.scores[metric].value:.4g}" for metric in NAMES]
+    body.append(["no network", "", f"{base.scores['coverage'].ratio:.4g}", "", *none, f"{base.label_agreement:.4g}", "", ""])
     text = table(head, body)
     text += "\n\n"
     text += f"Means ± standard deviation over {given.seeds} trainings with the steps that {given.seconds:g} s of processor time "

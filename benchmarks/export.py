@@ -158,7 +158,7 @@ def text_of(rows: list[dict[str, Any]]) -> str:
 
 @benchmark
 def main(words: list[str]) -> None:
-    """Measure, write the results and print."""
+    """Measure, write the tables and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3, help="steps of a solve (default 3)")
     given = parsed(parser, words)

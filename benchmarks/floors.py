@@ -69,7 +69,7 @@ def one(case: str, seed: int, rule: str) -> dict[str, Any]:
     features = fit_on(data, chosen, kind_of(data), f"{case}-{seed}-{rule}")
     unseen = score(parts[2].data_units(), data, features, n=n)
     found = floors(data, features, n=n, cache=False)
-    scores = {name: (found[name].mean, unseen[name].value, found[name].spread) for name in unseen if name in found}
+    scores = {name: (found[name].value, unseen[name].value, found[name].spread) for name in unseen if name in found}
     return {"case": case, "seed": seed, "rule": rule, "accuracy": features.accuracy, "n": n, "scores": scores}
 
 

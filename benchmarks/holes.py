@@ -25,7 +25,7 @@ from torch import Tensor
 
 import pushforward as pf
 from pushforward.evaluation import Judge, train_in_turns
-from pushforward.evaluation.codes import encoded, reconstructed
+from pushforward.evaluation.latent import mean_codes, reconstructed
 from pushforward.interpolation import WAYS
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
@@ -76,7 +76,7 @@ def main(words: list[str]) -> None:
         found = everything(data, runs, flows, given)
     judge = Judge(data, given.n, given.repeats, NAMES)
     with network_precision(resolve_precision("auto", "cpu")):
-        rows = [{"rows": name, **judge.scores(x)[0]} for name, x in found.items()]
+        rows = [{"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}} for name, x in found.items()]
     report(judge, rows, found, data, given)
 
 
@@ -92,7 +92,7 @@ def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], giv
     found: dict[str, Any] = {"midpoints of pixels": Rows((first + second) / 2)}
     for name, run in runs.items():
         coder = run.method.autoencoder().eval()
-        a, b = encoded(coder, first).float(), encoded(coder, second).float()
+        a, b = mean_codes(coder, first).float(), mean_codes(coder, second).float()
         half = torch.full((given.n,), 0.5)
         found[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
         for way in ("linear", "spherical"):
@@ -112,7 +112,7 @@ def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Any], data
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES)])
     text = table(["rows", *NAMES], body)
-    mean = {row["rows"]: {m: row[m]["mean"] for m in NAMES} for row in rows}
+    mean = {row["rows"]: {m: row[m]["value"] for m in NAMES} for row in rows}
     own = mean["VAE: N(0, 1) decoded"]["coverage"]
     shares = {way: mean[f"VAE: {way} midpoints of codes"]["coverage"] / own for way in WAYS}
     text += "\n\nOf the coverage of its samples the VAE's midpoints keep "
@@ -141,7 +141,7 @@ def captioned(tiles: dict[str, np.ndarray], scale: int = 2) -> Image.Image:
 
 def value(row: dict[str, Any]) -> str:
     """ "mean ± spread", without a spread for rows that are always the same."""
-    return f"{row['mean']:.4g}" + (f" ± {row['spread']:.2g}" if (row["spread"] or 0) > 1e-9 else "")
+    return f"{row['value']:.4g}" + (f" ± {row['spread']:.2g}" if (row["spread"] or 0) > 1e-9 else "")
 
 
 if __name__ == "__main__":

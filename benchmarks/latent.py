@@ -31,7 +31,7 @@ from pushforward.data import Batch, Dataset, Split
 from pushforward.data.dataset import build
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
-from pushforward.evaluation.codes import reconstruction
+from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
@@ -86,7 +86,9 @@ def main(words: list[str]) -> None:
         found[name]["steps"] = kept(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
         picture.save(results() / f"latent-{given.name.replace('_', '-')}-{name}.png")
-    quality = kept(folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features))
+    quality = kept(
+        folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features).to_plain()
+    )
     report(found, judge, encoding, quality, given)
 
 
@@ -122,7 +124,7 @@ def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]
         trainer.save() if not trainer.done else trainer.finish()
         with network_precision(resolve_precision("auto", "cpu")):
             scores = judge.scores(trainer.average.method.transport())[0]
-        values = {name: scores[name]["values"] for name in NAMES if name in scores}
+        values = {name: list(scores[name].values) for name in NAMES if name in scores}
         points.append({"step": trainer.clock.step, "seconds": trainer.clock.seconds, **values})
         path.write_text(json.dumps(points, indent=1) + "\n")
         print(trainer.folder.name, points[-1], flush=True)
@@ -139,7 +141,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
     now = Now(BlockDraws(0, 0, 8), 0, 0.0)
     step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.turns(few, now)]) / 8
     return {
-        "scores": {name: {"mean": row["mean"], "spread": row["spread"]} for name, row in scores.items()},
+        "scores": {name: {"mean": row.value, "spread": row.spread} for name, row in scores.items()},
         "seconds_per_sample": seconds,
         "flops_per_sample": cost.flops(lambda: transport.sample(1)),
         "flops_per_training_sample": step,
@@ -160,7 +162,7 @@ def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dic
         with network_precision(resolve_precision("auto", "cpu")):
             kid = judge.scores(fewer)[0]["kid"]
             seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
-        found.append({"steps": steps, "kid": kid["mean"], "spread": kid["spread"], "seconds": seconds})
+        found.append({"steps": steps, "kid": kid.value, "spread": kid.spread, "seconds": seconds})
     return found
 
 

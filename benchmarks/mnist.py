@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 
 import pushforward as pf
 from pushforward.data import Split
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Judge, Score
 from pushforward.evaluation.classifier import accuracy, train_classifier
 from pushforward.pictures import grid_picture
 from pushforward.precision import call, network_precision, resolve_precision
@@ -62,7 +63,7 @@ def main(words: list[str]) -> None:
     steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in missing}
     each(trained, [(name, folder / name, steps[name], given.seed) for name in missing], given.jobs)
     rows = each(judged, [(name, folder / name, given.n, given.repeats) for name in given.recipes], given.jobs)
-    base = judge.baseline()["scores"]
+    base = judge.baseline().scores
     runs = {name: pf.load(folder / name) for name in given.recipes}
     speed = images_per_second({name: run.transport for name, run in runs.items()}, repeats=given.turns)
     for row in rows:
@@ -71,7 +72,7 @@ def main(words: list[str]) -> None:
     report(rows, base, real, judge, given)
 
 
-def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge: Judge, given: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]], base: Mapping[str, Score], real: float, judge: Judge, given: argparse.Namespace) -> None:
     head = ["recipe", "steps", "calls", "images/s", *NAMES, "label agreement", "classifier trained on samples"]
     head += ["sampling overhead", "passes"]
     flow = next((row for row in rows if row["recipe"] == "flow"), None)
@@ -91,7 +92,7 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge:
     ]
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""])
-    body.append(["no network", "", "", "", *(mean_and_spread(base[m]["values"]) for m in NAMES), "", "", "", ""])
+    body.append(["no network", "", "", "", *(mean_and_spread(list(base[m].values)) for m in NAMES), "", "", "", ""])
     text = table(head, body)
     text += f"\n\nOne training each, with the steps that {given.seconds:g} s of processor time allow on one thread; "
     text += f"{given.n:,} samples in bfloat16, "
@@ -102,14 +103,14 @@ def report(rows: list[dict[str, Any]], base: dict[str, Any], real: float, judge:
     write(name, title, text, rows, seconds=given.seconds, seed=given.seed, repeats=given.repeats, jobs=given.jobs)
 
 
-def passes(row: dict[str, Any], base: dict[str, Any], real: float, flow: dict[str, Any] | None) -> str:
+def passes(row: dict[str, Any], base: Mapping[str, Score], real: float, flow: dict[str, Any] | None) -> str:
     """Whether a recipe reaches its bars; a dash for those that have none."""
     if row["recipe"] == "gan" and flow is not None:
         ok = row["frechet"] <= FACTOR * flow["frechet"]
         return "yes" if ok and all(row[m] >= flow[m] / FACTOR for m in ("coverage", "density")) else "no"
     if row["recipe"] not in ("flow", "ddpm", "edm"):
         return "-"
-    ok = row["frechet"] < base["frechet"]["mean"] and row["coverage"] > base["coverage"]["mean"]
+    ok = row["frechet"] < base["frechet"].value and row["coverage"] > base["coverage"].value
     ok = ok and float(row["overhead"].rstrip("%")) <= 10
     if row["recipe"] == "flow":
         ok = ok and row["cas"] >= max(0.97, real - 0.02)
@@ -162,8 +163,8 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     cas = trained_on(dataclasses.replace(data, train=Split(pixels, labels)))
     grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(results() / f"mnist-{name}.png")
     row = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls}
-    row |= {metric: scores[metric]["mean"] for metric in NAMES}
-    row |= {"values": {metric: scores[metric]["values"] for metric in NAMES}, "agreement": agreement, "cas": cas}
+    row |= {metric: scores[metric].value for metric in NAMES}
+    row |= {"values": {metric: list(scores[metric].values) for metric in NAMES}, "agreement": agreement, "cas": cas}
     print(row, flush=True)
     return row
 

@@ -35,7 +35,8 @@ def main(words: list[str]) -> None:
     with network_precision(resolve_precision("auto", "cpu")):
         for seed in (0, 10_000_000):
             found = bits(run.transport, data, given.n, times=given.times, seed=seed)
-            rows.append({"seed": seed, **found, "steps": run.state["step"], "seconds": run.state["seconds"]})
+            trained = {"steps": run.state["step"], "seconds": run.state["seconds"]}
+            rows.append({"seed": seed, **found.to_plain(), **found.extra, **trained})
             print(rows[-1], flush=True)
     head = [
         "noise drawn from seed",
@@ -49,7 +50,7 @@ def main(words: list[str]) -> None:
     body = [
         [
             f"{r['seed']:,}",
-            f"{r['mean']:.4f}",
+            f"{r['value']:.4f}",
             f"{r['spread']:.4f}",
             f"{r['nats']:.1f}",
             f"{r['n']:,}",

@@ -202,7 +202,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def floors(judge: Judge, names: list[str]) -> dict[str, str]:
     """Each metric's floor in words."""
-    return {name: f"{judge.floors[name].mean:.4g} ± {judge.floors[name].spread:.2g}" for name in names if name in judge.floors}
+    return {name: f"{judge.floors[name].value:.4g} ± {judge.floors[name].spread:.2g}" for name in names if name in judge.floors}
 
 
 def commit() -> str:

@@ -88,7 +88,7 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
     points = [row for row in rows if row["step"] <= step and same.items() <= row.items()]
     if not points or points[-1]["step"] != step:
         scores, _ = judge.scores(trainer.average.method.transport())
-        values = {metric: scores[metric]["mean"] for metric in NAMES}
+        values = {metric: scores[metric].value for metric in NAMES}
         points.append({"step": step, "seconds": trainer.clock.seconds, **values, **same})
         path.write_text(json.dumps(points, indent=1) + "\n")
     return points
@@ -96,7 +96,7 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
 
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """Write the table of entrants beside floor, no-network row and published numbers, and the curve where there is one."""
-    floor, base, accuracy = floors(judge, NAMES), judge.baseline()["scores"], judge.features.channels.accuracy
+    floor, base, accuracy = floors(judge, NAMES), judge.baseline().scores, judge.features.channels.accuracy
     body = []
     for name in given.entrants:
         mine = [row for row in rows if row["entrant"] == name]
@@ -104,7 +104,7 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
         kl = mean_and_spread([row["stacked_kl"] for row in mine])
         body.append([name, f"{steps:,.0f}", str(mine[0]["calls"]), modes, kl, passes(name, mine, judge, given)])
     body.append(["real data (floor)", "", "", floor["stacked_modes"], floor["stacked_kl"], ""])
-    body.append(["no network", "", "", *(f"{base[metric]['mean']:.4g}" for metric in NAMES), ""])
+    body.append(["no network", "", "", *(f"{base[metric].value:.4g}" for metric in NAMES), ""])
     body += [[f"{name}, published for Stacked MNIST", "", "", modes, kl, ""] for name, modes, kl in PUBLISHED]
     text = table(["entrant", "steps", "calls", "modes of 1000, each seed", "KL", "passes"], body)
     text += f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples, one sampling each. "
@@ -120,7 +120,7 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
 
 def passes(name: str, rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> str:
     """Whether an entrant reaches its bar in every training; a dash for those that have none."""
-    most = 0.06 if given.data == "stacked-mnist" else judge.floors["stacked_kl"].mean + SLACK
+    most = 0.06 if given.data == "stacked-mnist" else judge.floors["stacked_kl"].value + SLACK
     least, barred = (1000, ("gan",)) if given.data == "stacked-mnist" else (999, ("gan", "flow", "ddpm"))
     if name not in barred or given.n != 26_000:
         return "-"

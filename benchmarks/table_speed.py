@@ -116,7 +116,7 @@ def text_of(rows: list[dict[str, Any]]) -> str:
 
 @benchmark
 def main(words: list[str]) -> None:
-    """Measure, write the results and print."""
+    """Measure, write the table and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="turns that count (default 9)")
     given = parsed(parser, words, repeats=1)

@@ -64,12 +64,12 @@ def main(words: list[str]) -> None:
     for (name, made), run in zip(entrants.items(), runs, strict=True):
         with network_precision(resolve_precision(made.training.precision, "cpu")):
             scores, _ = judge.scores(run.transport)
-        rows.append({"network": name, **run.state, **{m: scores[m]["mean"] for m in NAMES}})
-        body.append([name, f"{run.state['step']:,}", *(f"{scores[m]['mean']:.4g}" for m in NAMES)])
+        rows.append({"network": name, **run.state, **{m: scores[m].value for m in NAMES}})
+        body.append([name, f"{run.state['step']:,}", *(f"{scores[m].value:.4g}" for m in NAMES)])
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", "", *(floor[m] for m in NAMES)])
-    base = judge.baseline()["scores"]
-    body.append(["no network", "", *(f"{base[m]['mean']:.4g}" for m in NAMES)])
+    base = judge.baseline().scores
+    body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])
     text = table(["network", "steps", *NAMES], body)
     text += f"\n\n{given.seconds:g} s of training each in turns, n = {given.n}, one training, one sampling."
     write("unet_quality", "Equal seconds with our U-Net and with diffusers'", text, rows, seconds=given.seconds)

@@ -130,8 +130,8 @@ def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, 
         if not path.exists():
             rows = dataclasses.replace(data, held_out=Split(data.held_out.x[start : start + PART]))
             with network_precision(trainer.precision):
-                part = coded_bits(trainer.average.method, rows, codes=codes, seed=start)
-            part["error"] = part["spread"] * data.space.size * math.log(2)
+                score = coded_bits(trainer.average.method, rows, codes=codes, seed=start)
+            part = {"n": score.n, **score.extra, "error": score.error * data.space.size * math.log(2)}
             path.write_text(json.dumps(part) + "\n")
             print(trainer.folder.name, f"digits from {start:,}: {part['nats']:.2f} ± {part['error']:.2f}", flush=True)
         found.append(json.loads(path.read_text()))
@@ -156,7 +156,7 @@ def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
     with network_precision(trainer.precision):
         found = coded_bits(trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes)
-    points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found["nats"]})
+    points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found.extra["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)
 

@@ -482,20 +482,18 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/likelihood.py": [
         ("min(len(data.held_out), ROWS)", "len(data.held_out)", "vae"),
-        ("found.append(method.log_weights(x, few", "found.append(method.log_weights(x, 1", "vae"),
+        ("weights.append(method.log_weights(x, few", "weights.append(method.log_weights(x, 1", "vae"),
     ],
-    "evaluation/coded.py": [
-        ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
-        ("split.labels[rows[:1]]", "split.labels[rows[1:2]] * 0", "codes"),
-        ("None if coder.space.classes and not data.space.classes else", "", "codes"),
-    ],
-    "evaluation/codes.py": [
+    "evaluation/latent.py": [
+        ("None if autoencoder.space.classes and not data.space.classes else", "", "codes"),
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),
         ("centre.square().sum() - len(centre)", "centre.square().sum()", "vae"),
         ("float(explained(", "float(1 - explained(", "vae"),
     ],
-    "evaluation/looking.py": [
+    "evaluation/latent_pictures.py": [
+        ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
+        ("split.labels[rows[:1]]", "split.labels[rows[1:2]] * 0", "codes"),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
     ],
@@ -645,10 +643,29 @@ FAULTS: dict[str, list[Fault]] = {
     "report/speeds.py": [
         ("slow.low / fast.high, slow.high / fast.low", "slow.seconds / fast.seconds, slow.seconds / fast.seconds", "report"),
     ],
-    "evaluation/compare.py": [
+    "evaluation/turns.py": [
         ("except Diverged as error:", "except KeyError as error:", "training"),
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
+    ],
+    "evaluation/models.py": [
         ("rows == data.rows_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
+    ],
+    "evaluation/aggregate.py": [
+        ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report"),
+        ("if len(values) < len(parts)", "if False", "report"),
+    ],
+    "evaluation/results.py": [
+        ("if version != FORMAT", "if False", "report"),
+    ],
+    "records.py": [
+        ("float(value) if math.isfinite(value) else None", "float(value)", "report"),
+        ("and isinstance(value, bool) == (kind is bool)", "", "report"),
+        ("return value if value in parts else", "return value or", "report"),
+    ],
+    "report/statistics.py": [
+        ("key=lambda item: item[0] == FURTHER", "key=lambda item: item[0] != FURTHER", "results"),
+        ("sorted(known, key=lambda item: item[0])", "known", "report"),
+        ("comparison.info(name).group", "FURTHER", "results"),
     ],
     "evaluation/commands.py": [
         ("*_options(_settings(spec))", "", "training"),
@@ -656,7 +673,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("*reading_options(source), ", "", "training"),
     ],
     "evaluation/judge.py": [
-        ("list(model.warnings) if isinstance(model, Run) else []", "[]", "training"),
+        ("() if run is None else run.warnings", "()", "training"),
     ],
     "training/run.py": [
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),

@@ -48,6 +48,9 @@ def test_decoders_receive_the_code_that_encoders_gave():
 def test_unlabelled_examples_have_the_standard_prior():
     part = prior()
     assert all(bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4))
+    some = {**LABELS, "null": torch.tensor([True, False, True, False, False])}
+    for moment, labelled in zip(part.moments(some, 5), part.moments(LABELS, 5), strict=True):
+        torch.testing.assert_close(moment, torch.where(some["null"][:, None], 0.0, labelled))
 
 
 class Spread(nn.Module):

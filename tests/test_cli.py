@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from pushforward.cli import comparing, main
 from pushforward.cli.groups import Budgeting
 from pushforward.data import sources
 from pushforward.errors import Diverged, UsageError
+from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
+from pushforward.metrics import describe
 from pushforward.outputs import write_samples
 from pushforward.report.text import text as as_text
 from pushforward.training import load
@@ -260,15 +263,15 @@ def test_json_is_one_object_and_nothing_else(here, capsys):
     code, out, _ = run(capsys, "evaluate", "flow", "--repeats", "1", "--json")
     assert code == 0
     content = json.loads(out)
-    assert content["entrants"][0]["scores"]["frechet"]["mean"] > 0
-    assert content["metrics"]["frechet"]["floor"]["mean"] > 0
+    assert content["models"][0]["scores"]["frechet"]["value"] > 0
+    assert content["floors"]["frechet"]["value"] > 0
     assert "frechet" in content["baseline"]["scores"]
 
 
 def test_compare_finished_runs(here, capsys):
     code, out, _ = run(capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json")
     assert code == 0
-    assert [row["name"] for row in json.loads(out)["entrants"]] == ["flow", "gan"]
+    assert [row["name"] for row in json.loads(out)["models"]] == ["flow", "gan"]
     assert {"report.html", "report.json", "report.md"} <= set(os.listdir("both"))
     page = open("both/report.html").read()
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -280,7 +283,7 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     code, out, err = run(capsys, "compare", *words, "--json")
     assert code == 0, err
     content = json.loads(out)
-    assert sorted(row["name"] for row in content["entrants"]) == ["./flow", "flow"]
+    assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
     code, out, err = run(capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t")
     assert code == 0, err
@@ -317,10 +320,10 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
 
 def test_evaluate_samples_as_it_is_told(here, capsys):
     few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
-    usual, told = (json.loads(run(capsys, *few, *more)[1])["entrants"][0] for more in ([], ["--solver", "heun", "--steps", "3"]))
+    usual, told = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"]))
     assert (told["sampling"]["solver"], told["sampling"]["calls"]) == ("Heun", 5)
-    same, other = (json.loads(run(capsys, *few, *more)[1])["entrants"][0] for more in (["--batch", "13"], ["--seed", "7"]))
-    frechet = [entrant["scores"]["frechet"]["mean"] for entrant in (usual, same, told, other)]
+    same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
+    frechet = [entrant["scores"]["frechet"]["value"] for entrant in (usual, same, told, other)]
     assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
     assert abs(frechet[2] / frechet[0] - 1) > 3e-4
     assert abs(frechet[3] / frechet[0] - 1) > 3e-4
@@ -334,7 +337,7 @@ def test_evaluate_warns_as_reports_do(here, capsys):
     assert (
         "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
     )
-    found = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["worries"]
+    found = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
     assert any(one.startswith("Only 25 samples") for one in found)
 
 
@@ -354,13 +357,12 @@ def test_changed_data_is_refused(here, capsys):
 def test_a_comparison_is_readable_at_any_width(width):
     names = {"frechet": "Fréchet distance", "kid": "KID", "coverage": "Coverage", "sharpness": "Sharpness"}
     rows = [
-        {"name": name, "scores": {metric: {"mean": mean, "spread": 0.001} for metric in names}}
-        for name, mean in (("flow", 0.2), ("a run with a name that is far too long for any line of a terminal", 0.4))
+        ModelResult(name, scores=dict.fromkeys(names, Score(value, 0.001)))
+        for name, value in (("flow", 0.2), ("a run with a name that is far too long for any line of a terminal", 0.4))
     ]
-    metrics = {
-        metric: {"label": label, "better": "lower", "floor": {"mean": 0.1, "spread": 0.001}} for metric, label in names.items()
-    }
-    text = as_text({"entrants": rows, "metrics": metrics, "settings": {"n": 500}}, width)
+    metrics = {metric: replace(describe()[metric], label=label) for metric, label in names.items()}
+    floors = dict.fromkeys(names, Score(0.1, 0.001))
+    text = as_text(Comparison(models=rows, metrics=metrics, floors=floors, settings=Settings(500)), width)
     assert max(map(len, text.splitlines())) <= width
     assert "best quality" in text
     for label in names.values():
@@ -505,7 +507,7 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     words = ["vae", "flow", "--data", "moons", "--steps", "3", "--size", "tiny", "--seeds", "2", "--repeats", "1", "--n", "200"]
     code, out, err = run(capsys, "compare", *words, "--out", "toys", "--json")
     assert code == 0, err
-    assert [row["name"] for row in json.loads(out)["entrants"]] == ["vae", "flow"]
+    assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
 
 

@@ -424,8 +424,8 @@ def test_truncation_prints_its_curve_and_draws_it(here, capsys):
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:5]] == ["limit", "0.25", "1", "none", "real"]
     for line, point in zip(lines[1:4], said["points"], strict=True):
-        assert f"{point['scores']['frechet']['mean']:.3f}" in line
-    assert f"{said['metrics']['coverage']['floor']['mean']:.3f}" in lines[4]
+        assert f"{point['scores']['frechet']['value']:.3f}" in line
+    assert f"{said['floors']['coverage']['value']:.3f}" in lines[4]
 
 
 def test_an_image_file_is_read_as_a_model_takes_it(here):

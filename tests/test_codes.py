@@ -13,13 +13,12 @@ from pushforward.cli import main
 from pushforward.data import Space, Split
 from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError
-from pushforward.evaluation.coded import code_pictures, coding, labelled
-from pushforward.evaluation.codes import code_health, reconstructed
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.looking import arithmetic, code_map, strip, walk
+from pushforward.evaluation.latent import code_statistics, labelled, latent_statistics, reconstructed
+from pushforward.evaluation.latent_pictures import arithmetic, code_map, latent_pictures, strip, walk
 from pushforward.pictures import groups_picture
 from pushforward.report import Report
-from pushforward.report.words import verdict
+from pushforward.report.verdict import verdict
 from pushforward.testing import space_data
 from pushforward.training.alarms import alarms
 from pushforward.transports import Autoencoder
@@ -104,10 +103,8 @@ def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path)
     data = pf.data.load("digits", limit=400)
     run = trained(data, tmp_path / "high", beta=400.0)
     assert kinds(run) == {"posterior"}
-    assert coding(run, data, fit_features(data, cache=False))["code"]["active"] <= 1
-    said = [
-        one.text for one in verdict(pf.compare({"high": run}, data, repeats=1).content) if "posterior has collapsed" in one.text
-    ]
+    assert latent_statistics(run, data, fit_features(data, cache=False)).code.active <= 1
+    said = [one.text for one in verdict(pf.compare({"high": run}, data, repeats=1)) if "posterior has collapsed" in one.text]
     assert said
 
 
@@ -149,7 +146,7 @@ def test_the_default_keeps_its_code_on_digits(tmp_path):
         mine = data if labels else data.without_labels()
         run = trained(mine, tmp_path / name)
         assert kinds(run) == set()
-        assert coding(run, mine, fit_features(mine, cache=False))["code"]["active"] > 4
+        assert latent_statistics(run, mine, fit_features(mine, cache=False)).code.active > 4
 
 
 class Same(nn.Module):
@@ -248,11 +245,11 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         assert said in capsys.readouterr().err
     run, data = pf.load("vae"), pf.data.load("digits", limit=200, labelled=False)
     assert labelled(data).space.classes
-    found = code_pictures(run, data)
-    assert found["arithmetic"]["x"].shape[1:] == (8, 8, 1)
-    assert set(found["walks"]) == {"linear", "spherical"}
-    report = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
-    page = report.to_html()
+    found = latent_pictures(run, data)
+    assert found.arithmetic.x.shape[1:] == (8, 8, 1)
+    assert set(found.walks) == {"linear", "spherical"}
+    comparison = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
+    page = Report(comparison).to_html()
     assert "Arithmetic adds" in page
     for words in (
         "What the codes hold",
@@ -263,8 +260,9 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         "Reconstructions",
     ):
         assert words in page
-    assert report.content["entrants"][1]["coding"] is None
-    assert "What the codes hold" not in Report({"entrants": [{"name": "a", "coding": {"code": 3}}]}).to_html()
+    assert comparison["gan"].latent is None
+    alone = dataclasses.replace(comparison, models=comparison.models[1:])
+    assert "What the codes hold" not in Report(alone).to_html()
 
 
 @pytest.fixture(scope="module")
@@ -277,9 +275,9 @@ def told_labels(tmp_path_factory):
 
 def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     run, data = told_labels
-    found = code_pictures(run, data)
-    assert found["arithmetic"] is None
-    first, last = (found["walks"]["linear"][at].astype(float) for at in (0, -1))
+    found = latent_pictures(run, data)
+    assert found.arithmetic is None
+    first, last = (found.walks["linear"][at].astype(float) for at in (0, -1))
     coder, held = run.method.autoencoder().eval(), data.held_out
     x = held.data_units(np.arange(len(held)))
     made = reconstructed(coder, x, {"label": torch.from_numpy(held.labels)})
@@ -289,8 +287,8 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     assert from_ != to
     np.testing.assert_allclose(made[from_], first, atol=1)
     np.testing.assert_allclose(made[to], last, atol=1)
-    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], found["strip"][0])
-    page = pf.compare({"vae": run}, data, repeats=1).to_html()
+    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], found.strip[0])
+    page = Report(pf.compare({"vae": run}, data, repeats=1)).to_html()
     assert "A walk" in page
     assert "Walks lead" in page
     assert "Arithmetic" not in page
@@ -299,8 +297,8 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
 def test_a_report_on_rows_without_the_labels_that_a_coder_needs_leaves_its_codes_out(told_labels):
     run, data = told_labels
     bare = dataclasses.replace(data.without_labels(), origin=None)
-    assert coding(run, bare, fit_features(bare)) is None
-    assert code_pictures(run, bare) is None
+    assert latent_statistics(run, bare, fit_features(bare)) is None
+    assert latent_pictures(run, bare) is None
 
 
 def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):
@@ -324,6 +322,6 @@ def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():
     data = space_data((1, 8, 8), labels=False)
     for name in ("hvae", "autoencoder"):
         coder = pf.recipes.named(name)(data.space, "tiny").method.autoencoder()
-        found = code_health(coder, data)
-        assert (found["kl"], found["mismatch"], found["by_unit"]) == (None, None, [])
-        assert 0 <= found["active"] <= found["units"]
+        found = code_statistics(coder, data)
+        assert (found.kl, found.mismatch, found.by_unit) == (None, None, ())
+        assert 0 <= found.active <= found.units

@@ -16,9 +16,8 @@ from torch import nn
 import pushforward as pf
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.space import Space
-from pushforward.evaluation import cost
+from pushforward.evaluation import compare, cost
 from pushforward.evaluation import judge as module
-from pushforward.evaluation.compare import compare_models
 from pushforward.evaluation.guess import guess, levels_of
 from pushforward.paths import Linear
 from pushforward.report import Report
@@ -80,10 +79,10 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, tmp_path, busy):
             return z.sin()
 
     models = {name: Map(Timed(), data.space, (2,)) for name in ("one", "two")}
-    content, _ = compare_models(models, data, n=30, repeats=1, curve=False)
-    first, second = (one["sampling"] for one in content["entrants"])
-    assert first["seconds_per_sample"] == pytest.approx(second["seconds_per_sample"], rel=0.01)
-    assert not [one for one in Report(content).verdict if "times as long" in one]
+    comparison = compare(models, data, n=30, repeats=1, curve=False)
+    first, second = (model.sampling.seconds_per_sample for model in comparison.models)
+    assert first == pytest.approx(second, rel=0.01)
+    assert not [one for one in Report(comparison).verdict if "times as long" in one]
 
 
 def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch):
@@ -215,13 +214,14 @@ def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
     rng = np.random.default_rng(0)
     many = images(rng.integers(0, 256, (40, 1, 9, 8), dtype=np.uint8), rng.integers(0, 256, (5, 1, 9, 8), dtype=np.uint8))
-    assert guess(many, 5) == {"name": "uniform guess over 256 levels", "mean": 8.0, "spread": None}
+    found = guess(many, 5)
+    assert (found.name, found.scores["bpd"].value, found.scores["bpd"].spread) == ("uniform guess over 256 levels", 8.0, None)
     few = images(17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8), 17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8))
-    assert guess(few, 5)["mean"] == 4.0
+    assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
     assert levels_of(few) == 256, "a level that training rows lack has no probability under a guess of theirs"
     zeros_and_ones = Dataset("bits", Space((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2)
-    assert guess(zeros_and_ones, 3, discrete=True)["mean"] == 1.0
+    assert guess(zeros_and_ones, 3, discrete=True).scores["bpd"].value == 1.0
 
 
 def test_the_guess_for_vectors_is_a_gaussian():
@@ -235,12 +235,12 @@ def test_the_guess_for_vectors_is_a_gaussian():
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train, held = rows[::2].astype(float), rows[1::2].astype(float)
     alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))
-    found = guess(data, 400)
-    assert found["mean"] == pytest.approx(alone.mean(), abs=0.01)
-    assert found["spread"] == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
+    found = guess(data, 400).scores["bpd"]
+    assert found.value == pytest.approx(alone.mean(), abs=0.01)
+    assert found.spread == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
     told = guess(data, 400, labelled=True)
-    assert told["name"] == "one Gaussian per class"
-    assert told["mean"] < found["mean"] - 0.1
+    assert told.name == "one Gaussian per class"
+    assert told.scores["bpd"].value < found.value - 0.1
     constant = Dataset("flat", Space((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
 
@@ -248,7 +248,8 @@ def test_the_guess_for_vectors_is_a_gaussian():
 def test_bits_come_with_their_guess(monkeypatch):
     data = vectors()
     flow = Flow(ring(Linear(), modes=1, radius=0.0, std=1.0), Heun(), 8)
-    content = module.evaluate(flow, data, n=20, metrics=["bpd"])
-    base = content["metrics"]["bpd"]["baseline"]
-    assert base["name"] == "one Gaussian"
-    assert content["entrants"][0]["scores"]["bpd"]["mean"] == pytest.approx(base["mean"], abs=0.05)
+    comparison = module.evaluate(flow, data, n=20, metrics=["bpd"])
+    (base,) = comparison.guesses
+    assert base.name == "one Gaussian"
+    assert comparison.models[0].scores["bpd"].value == pytest.approx(base.scores["bpd"].value, abs=0.05)
+    assert comparison.baseline is None, "nothing was sampled"

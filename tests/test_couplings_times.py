@@ -14,7 +14,6 @@ from pushforward.data.dataset import build as split
 from pushforward.draws import BLOCK, BlockDraws, RowDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
-from pushforward.evaluation.compare import compare_models
 from pushforward.grid_learning import _Pairs
 from pushforward.likelihood import log_prob
 from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
@@ -243,10 +242,10 @@ def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path, monkeyp
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = pf.data.load("moons", limit=300)
     run = pf.fit(pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot"), data, steps=3, out=tmp_path / "run")
-    content, pictures = Judge(data, n=100, repeats=1).entrant("moved", run, curve=True)
-    assert content["trajectory"] is None
-    assert pictures["paths"] is None
-    assert content["scores"]["frechet"]["mean"] > 0
+    result, pictures = Judge(data, n=100, repeats=1).judge("moved", run, curve=True)
+    assert result.trajectory is None
+    assert pictures.paths is None
+    assert result.scores["frechet"].value > 0
 
 
 def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_path, monkeypatch):
@@ -257,13 +256,12 @@ def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_
     run = pf.fit(pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy")), data, steps=1, out=tmp_path / "run")
     starts = len(run.transport.source.held_out)
     assert starts < len(data.held_out)
-    content = pf.evaluate(run, data, repeats=3)
-    (entrant,) = content["entrants"]
-    assert (content["settings"]["n"], entrant["warnings"]) == (starts, [])
-    assert all(len(row["values"]) == 1 and row["spread"] is None for row in entrant["scores"].values())
-    assert len(content["baseline"]["scores"]["frechet"]["values"]) == 3
-    content, _ = compare_models({"moved": run}, data, n=2 * starts, repeats=1, curve=False)
-    (said,) = content["entrants"][0]["warnings"]
+    comparison = pf.evaluate(run, data, repeats=3)
+    (result,) = comparison.models
+    assert (comparison.settings.n, result.warnings) == (starts, ())
+    assert all(len(score.values) == 1 and score.spread is None for score in result.scores.values())
+    assert len(comparison.baseline.scores["frechet"].values) == 3
+    (said,) = pf.compare({"moved": run}, data, n=2 * starts, repeats=1, curve=False)["moved"].warnings
     assert said.startswith(
         f"it starts from {starts} different held-out examples of its source, so its {2 * starts} samples repeat"
     )
@@ -323,7 +321,7 @@ def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path, monk
     np.save(tmp_path / "data.npy", x)
     data = pf.data.load(tmp_path / "data.npy")
     run = pf.fit(pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npz")), data, steps=1, out=tmp_path / "run")
-    (said,) = pf.evaluate(run, data, repeats=1)["entrants"][0]["warnings"]
+    (said,) = pf.evaluate(run, data, repeats=1).models[0].warnings
     assert said.startswith(f"{len(held)} of the {len(held)} held-out examples of data were training examples")
     assert "the source" in said
 

@@ -87,11 +87,17 @@ def digits(side):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder as a reader has it: photos, a seven, the example, earlier runs; with small data and small budgets."""
-    folder, patch = tmp_path_factory.mktemp("docs"), pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        yield _prepared(folder, patch)
+
+
+def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
     few = {name: dataclasses.replace(sources.SOURCES["digits"], held_out=40, read=digits(8)) for name in ("digits", "mnist")}
     few["mnist"] = dataclasses.replace(few["mnist"], shape=(1, 28, 28), read=digits(28))
+    few["stacked-digits"] = dataclasses.replace(sources.SOURCES["stacked-digits"], rows=(300, 60))
     for name, source in few.items():
         patch.setitem(sources.SOURCES, name, source)
     random = np.random.default_rng(0)
@@ -104,14 +110,13 @@ def here(tmp_path_factory):
     for out, recipe in BEFORE.items():
         pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
     briefly(patch)
-    yield folder
-    patch.undo()
+    return folder
 
 
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
-    from pushforward import grid_learning, likelihood, report, training
-    from pushforward.evaluation import judge
+    from pushforward import evaluation, grid_learning, likelihood, training
+    from pushforward.evaluation import classifier, cost, curves
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}
@@ -119,10 +124,12 @@ def briefly(patch):
 
     real = training.fit
     patch.setattr(training, "fit", functools.wraps(real)(fit))
-    patch.setattr(report, "compare", functools.partial(report.compare, n=20, repeats=1))
+    patch.setattr(evaluation, "compare", functools.partial(evaluation.compare, n=20, repeats=1))
     patch.setattr(likelihood, "log_prob", functools.partial(likelihood.log_prob, steps=2))
-    patch.setattr(judge, "CURVE_STEPS", (2,), raising=False)
-    patch.setattr(judge, "TRACED_SECONDS", 0.01, raising=False)
+    measured = {cost: {"TURN_SECONDS": 0.01}, curves: {"CURVE_STEPS": (2,), "TRACED_SECONDS": 0.01}}
+    for module, values in {**measured, classifier: {"SEEN": 500}}.items():
+        for name, value in values.items():
+            patch.setattr(module, name, value)
     patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, rows=4, batch=4))
 
 

@@ -256,7 +256,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3
     report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), n=20, repeats=1)
-    assert report["entrants"][0]["coding"] is None
+    assert report.models[0].latent is None
     with pytest.raises(UsageError, match="name one"):
         transport.sample(2, {"null": torch.tensor(True)})
 

@@ -20,8 +20,8 @@ from pushforward.evaluation import features as module
 from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.features import cache_folder, fit_features, quantised
 from pushforward.evaluation.halves import halves
-from pushforward.evaluation.scoring import Floor, compared, deviation, floors, ratio, score
-from pushforward.metrics import Score
+from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
+from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import Manifold
 
@@ -342,14 +342,13 @@ def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
     assert list(score(made, labelled, found, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
 
     class Mine:
-        scores = ("mine",)
-        about = {"mine": {"label": "mine", "better": "higher", "what": "mine"}}  # noqa: RUF012
+        scores = {"mine": MetricInfo("mine", "higher", "mine")}  # noqa: RUF012
 
         def applies(self, samples):
             return True
 
         def __call__(self, samples):
-            return [Score("mine", float(len(samples.training)), "higher")]
+            return {"mine": Score(float(len(samples.training)))}
 
     assert score(made, labelled, found, metrics=[Mine()])["mine"].value == 1000
     assert floors(labelled, found, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
@@ -362,22 +361,21 @@ def test_memorising_is_seen_and_the_floor_is_clean(labelled):
     assert score(labelled.train.x[:200], labelled, found)["near_copies"].value == 1
     assert score(labelled.held_out.x, labelled, found)["frechet"].value == pytest.approx(0, abs=1e-9)
     floor = floors(labelled, found, redraws=3, cache=False)
-    assert floor["near_copies"].mean == 0, "the generated rows of a floor are no part of its training set"
+    assert floor["near_copies"].value == 0, "the generated rows of a floor are no part of its training set"
 
 
 def test_features_in_a_floor_belong_to_its_rows(labelled):
     found = fit_features(labelled, cache=False)
 
     class Paired:
-        scores = ("paired",)
-        about = {"paired": {"label": "paired", "better": "lower", "what": "paired"}}  # noqa: RUF012
+        scores = {"paired": MetricInfo("paired", "lower", "paired")}  # noqa: RUF012
 
         def applies(self, samples):
             return True
 
         def __call__(self, samples):
             sides = ((samples.generated, samples.generated_features), (samples.reference, samples.reference_features))
-            return [Score("paired", max(float(np.abs(found(x, 150) - f).max()) for x, f in sides), "lower")]
+            return {"paired": Score(max(float(np.abs(found(x, 150) - f).max()) for x, f in sides))}
 
     assert max(floors(labelled, found, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
 
@@ -414,14 +412,14 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled):
     floor = floors(labelled, found, redraws=6, metrics=["frechet", "coverage"], cache=False)
     values = np.array(floor["frechet"].values)
     assert len(set(values)) == 6
-    assert floor["frechet"].mean == pytest.approx(values.mean())
+    assert floor["frechet"].value == pytest.approx(values.mean())
     assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), "200 of 500 rows overlap"
     reference = found(labelled.held_out.x, 200)
     rows = found(labelled.train.x[found.halves.drawn], 200)
     draws = [frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)]
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
-    assert score(worse, labelled, found)["frechet"].value > floor["frechet"].mean + 3 * floor["frechet"].spread
+    assert score(worse, labelled, found)["frechet"].value > floor["frechet"].value + 3 * floor["frechet"].spread
 
 
 def test_modes_of_a_toy_come_with_its_scores():
@@ -454,7 +452,7 @@ def test_how_many_rows_are_compared(labelled):
             with pytest.raises(DataError, match="at least 5 and 2"):
                 compared(small)
         else:
-            assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].mean > 0
+            assert floors(small, fit_features(small, cache=False), n=2, cache=False)["frechet"].value > 0
     for wrong in (1, 201):
         with pytest.raises(UsageError, match="from 2 to 200"):
             compared(labelled, wrong)
@@ -469,9 +467,9 @@ def test_how_many_rows_are_compared(labelled):
 
 
 def test_a_ratio_needs_a_floor_that_is_not_zero():
-    assert ratio(3.0, Floor(2.0, 0.1, ())) == 1.5
-    assert ratio(Score("kid", 3.0, "lower"), Floor(-1e-4, 2e-3, ())) is None
-    assert ratio(1.0, Floor(0.0, 0.0, ())) is None
+    assert ratio(3.0, Score(2.0, 0.1)) == 1.5
+    assert ratio(3.0, Score(-1e-4, 2e-3)) is None
+    assert ratio(1.0, Score(0.0, 0.0)) is None
 
 
 # --- floors beside rows that nothing has seen ---
@@ -494,7 +492,7 @@ def test_floors_are_what_unseen_real_rows_score():
         found = fit_features(data, cache=False)
         floor = floors(data, found, n=n, redraws=4, metrics=names, cache=False)
         unseen = score(x[:n], data, found, n=n, metrics=names)
-        gaps.append([floor[name].mean - unseen[name].value for name in names])
+        gaps.append([floor[name].value - unseen[name].value for name in names])
     assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
 
 
@@ -556,7 +554,7 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows():
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
     floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
-    assert floor.mean == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
+    assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 
 
 # --- cost ---

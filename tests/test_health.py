@@ -16,16 +16,17 @@ import pushforward as pf
 from pushforward import pictures
 from pushforward.cli import main
 from pushforward.data.toy import Truth
+from pushforward.evaluation import run_results
+from pushforward.evaluation.aggregate import aggregated
 from pushforward.methods import Method
 from pushforward.methods.method import Scoring
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
 from pushforward.recipes import Recipe, Schedule, Training
-from pushforward.report import Report, logs
-from pushforward.report.pool import pooled
-from pushforward.report.readings import alarms_of
-from pushforward.report.words import verdict
+from pushforward.report import Report
+from pushforward.report.alarms import alarm_periods
+from pushforward.report.verdict import verdict
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Silent, checkpoint, health, landscape, observers
 from pushforward.training import step as steps
@@ -538,8 +539,15 @@ def ring(tmp_path_factory):
         return pf.compare({"gan": run}, data, repeats=1, n=200)
 
 
+def changed(ring, **fields):
+    """The comparison with other fields of its model, read from JSON."""
+    content = ring.to_plain()
+    content["models"][0] |= fields
+    return dataclasses.replace(pf.Comparison.from_plain(content), pictures=ring.pictures)
+
+
 def test_the_report_of_a_gan_shows_how_training_went(ring):
-    page, entrant = ring.to_html(), ring.content["entrants"][0]
+    page, health = Report(ring).to_html(), ring.models[0].health
     assert len(page.encode()) < 8e6
     section = re.search(r'<section id="health">(.*?)</section>', page, re.S)[1]
     labels = re.findall(r'aria-label="([^"]*) against step"', section)
@@ -548,12 +556,13 @@ def test_the_report_of_a_gan_shows_how_training_went(ring):
     assert section.count('<img src="data:image/') == 5
     assert "No alarm was raised." in section
     assert "http" not in section
-    series = entrant["health"]["series"]
-    assert entrant["health"]["modes"] == 8
-    assert series["modes_held"]["step"] == [50, 100]
-    assert len(series["critic_accuracy"]["step"]) == 120
+    series = health.series
+    assert health.modes == 8
+    assert series["modes_held"].step == (50, 100)
+    assert len(series["critic_accuracy"].step) == 120
     assert {"gradient_norm/critic", "gradient_norm/generator", "penalty", "coverage", "frechet", "spread"} <= series.keys()
-    assert json.loads(ring.to_json())["entrants"][0]["alarms"] == []
+    assert ring.models[0].alarms == ()
+    assert pf.Comparison.from_json(ring.to_json()) == ring
 
 
 def alarm(kind, step, over=False, **more):
@@ -570,44 +579,38 @@ def alarm(kind, step, over=False, **more):
     }
 
 
-def test_alarms_are_worries_and_shaded(ring):
-    content = json.loads(json.dumps(ring.content))
-    content["entrants"][0]["alarms"] = [alarm("collapse", 50), alarm("collapse", 100, True), alarm("critic", 110)]
-    begun = [(begin["kind"], end and end["step"]) for begin, end in alarms_of(content["entrants"][0])]
+def test_alarms_are_warnings_and_shaded(ring):
+    changes = [alarm("collapse", 50), alarm("collapse", 100, True), alarm("critic", 110)]
+    comparison = changed(ring, alarms=changes)
+    begun = [(begin.kind, end and end.step) for begin, end in alarm_periods(comparison.models[0])]
     assert begun == [("collapse", 100), ("critic", None)]
-    worries = [one for one in verdict(content) if one.kind == "worry" and one.link == "health"]
-    assert [one.text for one in worries] == [
+    warnings = [one for one in verdict(comparison) if one.kind == "warning" and one.link == "health"]
+    assert [one.text for one in warnings] == [
         "Alarm while gan was trained, at step 50: collapse <b>: raise <gamma>. It was over at step 100.",
         "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. To the end of training this was not over.",
     ]
-    page = Report(content, ring.pictures).to_html()
+    page = Report(comparison).to_html()
     assert page.count('<g class="alarm">') == 2 * 4
     assert "<b>" not in page.split("<body>")[1].split("<script")[0]
-    content["entrants"][0]["alarms"] = [alarm("divergence", 80)]
-    assert any("divergence" in one.text for one in verdict(content))
-    content["entrants"][0]["warnings"] = ["its training broke off."]
-    assert not any("divergence" in one.text for one in verdict(content)), "said once"
+    diverged = {"alarms": [alarm("divergence", 80)]}
+    assert any("divergence" in one.text for one in verdict(changed(ring, **diverged)))
+    broken = changed(ring, **diverged, warnings=["its training broke off."])
+    assert not any("divergence" in one.text for one in verdict(broken)), "said once"
 
 
-@pytest.mark.parametrize("wrong", [None, {}, [], {"series": None}, {"series": {"coverage": None}}, {"series": {"coverage": {}}}])
-def test_health_may_be_missing_or_damaged(ring, wrong):
-    content = json.loads(json.dumps(ring.content))
-    content["entrants"][0] |= {"health": wrong, "alarms": [None, {}, {"step": 4}, {"step": 5, "over": True}]}
-    assert 'id="verdict"' in Report(content, {}).to_html()
-    content["entrants"][0]["alarms"] = None
-    assert "Alarm" not in Report(content, {}).to_markdown()
+@pytest.mark.parametrize("wrong", [None, {}, {"series": None}, {"series": {"coverage": None}}, {"series": {"coverage": {}}}])
+def test_health_may_be_missing(ring, wrong):
+    alarms = [None, {}, {"step": 4}, {"step": 5, "over": True}]
+    assert 'id="verdict"' in Report(dataclasses.replace(changed(ring, health=wrong, alarms=alarms), pictures={})).to_html()
+    assert "Alarm" not in Report(changed(ring, health=wrong, alarms=None)).to_markdown()
 
 
 def test_alarms_of_all_trainings_of_a_recipe_are_kept(ring):
-    content = json.loads(json.dumps(ring.content))
-    first = content["entrants"][0]
-    content["entrants"] = [
-        {**first, "name": f"gan-{seed}", "seed": seed, "alarms": [alarm("collapse", 50)] * seed} for seed in (0, 1)
-    ]
-    made, _ = pooled(content, {})
-    assert [one["training"] for one in made["entrants"][0]["alarms"]] == ["gan-1"]
+    models = [changed(ring, name=f"gan-{seed}", seed=seed, alarms=[alarm("collapse", 50)] * seed).models[0] for seed in (0, 1)]
+    made = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={}))
+    assert [one.training for one in made.models[0].alarms] == ["gan-1"]
     assert any("Alarm while gan-1 was trained" in one.text for one in verdict(made))
-    page = Report(made, {}).to_html()
+    page = Report(made).to_html()
     assert '<g class="alarm">' not in page, "the curves are those of gan-0"
     assert "gan-1, step 50" in page
 
@@ -617,11 +620,11 @@ def test_long_series_are_means_of_neighbours():
         def losses(self):
             return [{"step": s, "health": {"logit_gap": float(s), "modes": 4, "bad": None}} for s in range(1, 1201)]
 
-    found = logs.health_of(Long())
-    assert found["health"]["modes"] == 4
-    assert found["health"]["series"].keys() == {"logit_gap"}
-    assert len(found["health"]["series"]["logit_gap"]["step"]) == 300
-    assert found["health"]["series"]["logit_gap"]["value"][:2] == [2.5, 6.5]
+    found, alarms = run_results.health_of(Long())
+    assert (found.modes, alarms) == (4, ())
+    assert found.series.keys() == {"logit_gap"}
+    assert len(found.series["logit_gap"].step) == 300
+    assert found.series["logit_gap"].value[:2] == (2.5, 6.5)
 
 
 def test_progress_shows_what_was_measured(monkeypatch):

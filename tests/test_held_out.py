@@ -7,13 +7,11 @@ from PIL import Image
 import pushforward as pf
 from pushforward import data as pf_data
 from pushforward.cli import main
-from pushforward.cli.using import _table
 from pushforward.data import Split
 from pushforward.data.dataset import build
 from pushforward.data.row_hashes import ATOM, held_out_rows, row_hashes
 from pushforward.errors import DataError
-from pushforward.evaluation.compare import compare_models
-from pushforward.report.worries import worries
+from pushforward.report.single import scores_text
 from pushforward.testing import recipe_for
 
 
@@ -226,14 +224,13 @@ def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_
     x = np.repeat(np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32), 100, axis=0)
     data = build("atoms", Split(x))
     models = {"it": pf.fit(recipe_for("vae", data), data, steps=1, out=tmp_path / "run")}
-    report = pf.Report(*compare_models(models, data, repeats=1, curve=False))
+    report = pf.Report(pf.compare(models, data, repeats=1, curve=False))
     said = "Near-copies have no score: more than half of the held-out examples are copies of training examples."
     assert said in report.verdict
-    assert "near_copies" not in report.content["entrants"][0]["scores"]
+    assert "near_copies" not in report.comparison.models[0].scores
     assert not [one for one in report.verdict if "emorisation" in one]
-    content = pf.evaluate(models["it"], data, repeats=1)
-    assert said in _table(content | {"worries": [one.text for one in worries(content)]})
-    assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"])["unscored"] == {}
+    assert said in scores_text(pf.evaluate(models["it"], data, repeats=1))
+    assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"]).unscored == {}
 
 
 def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(tmp_path, monkeypatch, capsys):
@@ -248,7 +245,7 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     assert said.startswith(f"{count} of the {count} held-out examples of many are training examples as well")
     assert main(["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]) == 0
     assert f"warning: {said}" in capsys.readouterr().err
-    assert pf.evaluate("run", repeats=1)["entrants"][0]["warnings"] == [said]
+    assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
 

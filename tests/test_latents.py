@@ -373,16 +373,16 @@ def test_the_curve_ends_at_the_plain_evaluation(cache):
     model, watched = Map(Called(network), data.space, (3,)), []
     curve = truncation_curve(model, data, (40, 0.05), 150, repeats=2, watch=watched.append)
     assert watched == [0.05, 40.0, None]
-    assert [point["limit"] for point in curve["points"]] == watched
+    assert [point.limit for point in curve.points] == watched
     plain = evaluate(model, data, n=150, repeats=2, metrics=("manifold", "frechet"))
     for name in ("precision", "recall", "density", "coverage", "frechet"):
-        low, high, free = (point["scores"][name] for point in curve["points"])
-        assert free["values"] == plain["entrants"][0]["scores"][name]["values"]
-        assert high["values"] == pytest.approx(free["values"], rel=1e-4, abs=1e-6)
-        assert curve["metrics"][name]["floor"] == plain["metrics"][name]["floor"]
-    low, _, free = (point["scores"] for point in curve["points"])
-    assert low["coverage"]["mean"] < 0.5 * free["coverage"]["mean"]
-    assert low["recall"]["mean"] < free["recall"]["mean"]
+        low, high, free = (point.scores[name] for point in curve.points)
+        assert free.values == plain.models[0].scores[name].values
+        assert high.values == pytest.approx(free.values, rel=1e-4, abs=1e-6)
+        assert curve.floors[name] == plain.floors[name]
+    low, _, free = (point.scores for point in curve.points)
+    assert low["coverage"].value < 0.5 * free["coverage"].value
+    assert low["recall"].value < free["recall"].value
     picture = truncation_picture(curve)
     assert (picture.mode, picture.size) == ("RGB", (1600, 720))
     assert len(set(picture.getdata())) > 10

@@ -244,7 +244,7 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
         pf.fit(pf.recipes.named(name)(data.space, "tiny"), data, steps=steps, out=tmp_path / name)
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    row = content["entrants"][0]["scores"]["bpd"]
+    row = content["models"][0]["scores"]["bpd"]
     run = pf.load(tmp_path / "vdm")
     x, label = data.held_out.data_units(), torch.from_numpy(data.held_out.labels)
     fitted = data.train.data_units()[:64], {"label": torch.from_numpy(data.train.labels[:64])}
@@ -255,17 +255,17 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     ]
     again = torch.cat(again) / (64 * math.log(2))
     assert row["n"] == len(x)
-    assert abs(row["mean"] - float(again.mean())) < 1e-4
+    assert abs(row["value"] - float(again.mean())) < 1e-4
     assert row["spread"] == pytest.approx(float(again.std()) / math.sqrt(len(x)), rel=1e-3)
     # digits hold 17 levels of 256: log2(17) = 4.1 bits at most for a model that knows them, 8 for none
-    assert 1 < row["mean"] < 6
+    assert 1 < row["value"] < 6
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "40"]) == 0
     table = capsys.readouterr().out
     assert table.startswith(" ")
     assert "standard error over 40 held-out rows; no network: uniform guess over 17 levels" in table
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert "no likelihood" in capsys.readouterr().err
-    assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1)["entrants"][0]["scores"]
+    assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1).models[0].scores
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100000"]) == 2
     assert "held-out rows" in capsys.readouterr().err
 
@@ -281,4 +281,4 @@ def test_vectors_are_evaluated_by_their_density():
     denoiser.space = dataclasses.replace(data.space, mean=(0.0, 0.0), std=(scale, scale))
     found = bits(Flow(denoiser, Heun(), 5), dataclasses.replace(data, space=denoiser.space), 200)
     truth = -data.truth.log_density(data.held_out.data_units()[:200].numpy()).mean() / (2 * math.log(2))
-    assert found["mean"] == pytest.approx(truth, abs=2e-3)
+    assert found.value == pytest.approx(truth, abs=2e-3)

@@ -14,7 +14,7 @@ from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
-from pushforward.evaluation.compare import check_model, compare_models
+from pushforward.evaluation.models import check_model
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.lineage import leaks, read_seen, seen_by
@@ -51,7 +51,7 @@ def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
     run = fitted(data, tmp_path / "run")
     judges = (
         lambda d: pf.evaluate(run, d, repeats=1),
-        lambda d: compare_models({"it": run}, d),
+        lambda d: pf.compare({"it": run}, d),
         lambda d: check_model("it", run, d),
     )
     for judge in judges:
@@ -59,7 +59,7 @@ def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
             judge(swapped(data, 1))
     with pytest.raises(UsageError, match="held-out examples"):
         pf.evaluate(run, swapped(data, 3), metrics=["bpd"])
-    assert pf.evaluate(run, data, repeats=1)["entrants"][0]["warnings"] == []
+    assert pf.evaluate(run, data, repeats=1).models[0].warnings == ()
 
 
 def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_path):
@@ -71,7 +71,7 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
     for run, names in ((second, "first"), (third, "second.*first")):
         assert run.seen.overlaps(other) == (0, 5)
         models = {"it": run, "new": fitted(other, tmp_path / f"new-{run.name}")}
-        report = pf.Report(*compare_models(models, other, repeats=1, curve=False))
+        report = pf.Report(pf.compare(models, other, repeats=1, curve=False))
         (said,) = [one for one in report.verdict if "held-out examples" in one]
         assert said.startswith("it: 5 of the 24 held-out examples of swapped")
         for name in names.split(".*"):
@@ -87,8 +87,8 @@ def test_earlier_runs_say_that_nothing_is_known(tmp_path):
     (first.folder / "rows.safetensors").unlink()
     del first.spec["rows"]
     first.__dict__.pop("seen", None)
-    assert pf.evaluate(first, data, repeats=1)["entrants"][0]["warnings"] == [], "its own data and split are its fingerprint's"
-    (said,) = pf.evaluate(first, space_data((2,), labels=False, seed=3), repeats=1)["entrants"][0]["warnings"]
+    assert pf.evaluate(first, data, repeats=1).models[0].warnings == (), "its own data and split are its fingerprint's"
+    (said,) = pf.evaluate(first, space_data((2,), labels=False, seed=3), repeats=1).models[0].warnings
     assert "is unknown" in said
     second = fitted(data, tmp_path / "second")
     content = {**second.spec, "init": "runs/old"}
@@ -159,11 +159,11 @@ def test_an_autoencoder_inside_a_method_alone_is_unknown(tmp_path):
 def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
-    (said,) = pf.evaluate(run.transport, data, repeats=1)["entrants"][0]["warnings"]
+    (said,) = pf.evaluate(run.transport, data, repeats=1).models[0].warnings
     assert said.startswith("it does not say on which examples it was trained")
-    content, _ = compare_models({"it": run.transport, "run": run}, data, repeats=1, curve=False)
-    assert [one["warnings"] for one in content["entrants"]] == [[said], []]
-    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1)["entrants"][0]["warnings"] == []
+    comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
+    assert [model.warnings for model in comparison.models] == [(said,), ()]
+    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1).models[0].warnings == ()
 
 
 def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):

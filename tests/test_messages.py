@@ -12,7 +12,7 @@ from pushforward.cli import app
 from pushforward.cli.advice import _NAMES, as_options
 
 ROOT = Path(pushforward.__file__).parent
-FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name != "cli"]
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent.name not in ("cli", "testing")]
 OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
     "evaluation/commands.py": ("commands", "_amount", "_options"),

@@ -42,7 +42,7 @@ def samples(generated, reference, training=None, *, shape=None, truth=None, feat
 def values(metric, *args, **more):
     given = samples(*args, **more)
     assert metric.applies(given)
-    return {one.name: one for one in metric(given)}
+    return metric(given)
 
 
 # --- Fréchet ---
@@ -248,7 +248,7 @@ def test_modes_with_unequal_masses_and_three_dimensions():
     assert found["mode_kl"].value < 0.001
     assert count_modes(x, centres, 0.3).divergence > 0.2, "against equal masses"
     assert found["spread"].value == pytest.approx(1, abs=0.02)
-    assert found["high_quality"].value == pytest.approx(found["high_quality"].target, abs=0.003)
+    assert found["high_quality"].value == pytest.approx(found["high_quality"].extra["right"], abs=0.003)
     np.testing.assert_allclose(found["modes_held"].extra["mass"], weights, atol=0.01)
 
 
@@ -321,7 +321,7 @@ def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_t
         copies, threshold = near_copies(generated, training, held_out)
         assert threshold == 0
         assert copies.tolist() == [True] * 60 + [False] * 40
-        assert Memorisation()(samples(generated, held_out, training)) == []
+        assert Memorisation()(samples(generated, held_out, training)) == {}
 
 
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
@@ -388,7 +388,9 @@ def test_the_registry_finds_each_file_and_describes_each_score():
     for metric in registry().values():
         metric()
         assert set(metric.scores) <= set(about)
-    assert all(row["better"] in ("lower", "higher", "target") and row["label"] and row["what"] for row in about.values())
+    assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in about.values())
+    roles = {role: [name for name, info in about.items() if info.role == role] for role in ("quality", "diversity")}
+    assert roles == {"quality": ["frechet", "kid"], "diversity": ["recall", "coverage"]}
 
 
 def test_the_declared_scores_are_those_that_come_back():
@@ -399,9 +401,8 @@ def test_the_declared_scores_are_those_that_come_back():
     given = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
     for metric in registry().values():
         found = metric()(given)
-        assert tuple(one.name for one in found) == metric.scores
-        assert all(one.better == describe()[one.name]["better"] for one in found)
-        assert all(np.isfinite(one.value) for one in found)
+        assert list(found) == list(metric.scores)
+        assert all(np.isfinite(score.value) for score in found.values())
 
 
 def test_wrong_input_is_refused_with_a_number():

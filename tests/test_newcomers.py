@@ -50,10 +50,16 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
 
 
 def test_runs_folders_and_names_are_judged(run):
-    about = pf.evaluate(run.transport, "digits", n=20, repeats=1, metrics="kid")
-    assert list(about["entrants"][0]["scores"]) == ["kid"]
-    report = pf.compare([run.folder], "digits", n=20, repeats=1)
-    assert [one["name"] for one in report.content["entrants"]] == ["flow"]
+    comparison = pf.evaluate(run.transport, "digits", n=20, repeats=1, metrics="kid")
+    assert list(comparison.models[0].scores) == ["kid"]
+    comparison = pf.compare([run.folder], "digits", n=20, repeats=1)
+    assert [model.name for model in comparison.models] == ["flow"]
+    assert pf.Comparison.from_json(comparison.to_json()) == comparison
+    assert repr(comparison) == 'Comparison("flow on digits", 1 model, 8 scores, n = 20)'
+    assert all(text in comparison._repr_html_() for text in ("<table>", "flow on digits", "real data", "KID"))
+    assert str(comparison["flow"].scores["kid"]) in str(comparison)
+    with pytest.raises(KeyError, match="but flow"):
+        comparison["gan"]
 
 
 def test_a_size_is_for_a_recipe_by_name(tmp_path):
@@ -69,8 +75,14 @@ def test_short_representations(run):
     n, held_out = len(vectors.train), len(vectors.held_out)
     assert repr(vectors) == f'Dataset("arrays", {n} train, {held_out} held out, 4 columns)'
     assert repr(pf.data.load("digits")).endswith("1x8x8 images, 10 classes)")
-    report = pf.Report({"title": "flow on digits"})
-    assert (repr(report), str(report)) == ("Report('flow on digits')", report.to_text())
+    report = pf.Report(pf.Comparison("flow <on> digits"))
+    assert (repr(report), str(report)) == ("Report('flow <on> digits')", report.to_text())
+    assert "flow &lt;on&gt; digits" in report._repr_html_()
+    score = pf.Score(0.13, 0.008, n=360, ratio=1.3)
+    assert (str(score), repr(score)) == ("0.130 ± 0.008", "Score(0.130 ± 0.008, 1.3 times real data's, n = 360)")
+    assert score._repr_html_() == "<b>0.130</b> ± 0.008 <small>1.3× real data</small>"
+    assert '<img src="data:image/png' in pf.data.load("digits")._repr_html_()
+    assert vectors._repr_html_().count("<tr>") == 1 + 5
 
 
 def test_class_names_are_labels(run):

@@ -12,8 +12,8 @@ import pushforward as pf
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.evaluation.codes import reconstruction
 from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.bounds import divergences
 from pushforward.methods.perceptual import feature_distance
@@ -157,8 +157,8 @@ def test_digits_come_back(tmp_path):
     data = pf.data.load("digits", labelled=False)
     run = pf.fit(pf.recipes.autoencoder(data.space, "tiny"), data, steps=400, out=tmp_path / "run")
     found = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
-    assert found["psnr"] > 20
-    assert found["explained"] > 0.9
+    assert found.psnr > 20
+    assert found.explained > 0.9
     assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
 
 

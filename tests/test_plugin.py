@@ -81,7 +81,7 @@ def test_a_changed_file_is_refused(here, capsys):
 def test_it_is_compared_with_the_built_in_ones(here, capsys):
     words = ["compare", "./mine.py", "flow", *TINY, "--steps", "4", "--repeats", "1", "--n", "100", "--out", "both", "--json"]
     assert main(words) == 0
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)["entrants"]] == ["mine", "flow"]
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["models"]] == ["mine", "flow"]
 
 
 def test_a_file_without_a_recipe_says_so(here, capsys):

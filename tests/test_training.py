@@ -25,7 +25,7 @@ from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.commands import commands
-from pushforward.evaluation.compare import check_model, compare_models
+from pushforward.evaluation.models import check_model
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
 from pushforward.testing import CASES, assert_same, final_state, recipe_for, rows_for, space_data
@@ -526,8 +526,8 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path, monkeypatch):
     assert "not finite" in runs[1].warnings[0]
     assert "step 2" in runs[1].warnings[0]
     assert torch.isfinite(runs[1].transport.sample(4)).all()
-    entrant, _ = Judge(data, repeats=1).entrant("flow", runs[1], curve=False)
-    assert entrant["warnings"] == list(runs[1].warnings)
+    result, _ = Judge(data, repeats=1).judge("flow", runs[1], curve=False)
+    assert result.warnings == runs[1].warnings
 
 
 def test_if_all_entrants_fall_the_comparison_does(tmp_path):
@@ -883,8 +883,8 @@ def test_runs_with_and_without_labels_are_compared(tmp_path, monkeypatch):
         str(one.space.classes != ()): pf.fit(recipe_for("vae", one), one, steps=1, out=tmp_path / str(i))
         for i, one in enumerate((plain, data))
     }
-    content, _ = compare_models(runs, data, repeats=1, curve=False)
-    assert [one["conditioned"] for one in content["entrants"]] == [False, True]
+    comparison = pf.compare(runs, data, repeats=1, curve=False)
+    assert [model.conditioned for model in comparison.models] == [False, True]
     strange = space_data((2,), labels=False, seed=5)
     for run in runs.values():
         check_model("run", run, data)

@@ -217,45 +217,45 @@ def test_what_cannot_be_is_refused():
 
 
 def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
+    from pushforward.evaluation import curves, trajectories
     from pushforward.evaluation import judge as module
     from pushforward.evaluation.baseline import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "CURVE_STEPS", (1,))
-    monkeypatch.setitem(module.TRACED, "vector", (50, 20))
+    monkeypatch.setattr(curves, "CURVE_STEPS", (1,))
+    monkeypatch.setitem(trajectories.TRACED, "vector", (50, 20))
     flow = gaussian(Linear(), (0.6, -0.2), 0.5)
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
-    content, pictures = judge.entrant("flow", flow)
-    found = content["trajectory"]
-    assert found["rows"] == 50
-    assert found["straightness"] == straightness(flow, 50, steps=20)
-    assert found["npe"] == transport_cost(flow, judge.data, 50, steps=20)
-    assert found["loss_by_level"] == loss_by_level(flow.denoiser, judge.data)
-    assert pictures["paths"].shape == (60, 21, 2)
-    np.testing.assert_allclose(pictures["paths"][:50, -1], trace(flow, 50, steps=20)[1][-1], rtol=1e-5)
-    content, pictures = judge.entrant("flow", flow, curve=False)
-    assert content["trajectory"] is None
-    content, pictures = judge.entrant("map", GaussianBaseline.fit(judge.data))
-    assert content["trajectory"] is None
-    assert pictures["paths"] is None
+    result, pictures = judge.judge("flow", flow)
+    found = result.trajectory
+    assert found.n == 50
+    assert found.straightness == straightness(flow, 50, steps=20)
+    assert found.npe == transport_cost(flow, judge.data, 50, steps=20)
+    assert [level.to_plain() for level in found.loss_by_level] == loss_by_level(flow.denoiser, judge.data)
+    assert pictures.paths.shape == (60, 21, 2)
+    np.testing.assert_allclose(pictures.paths[:50, -1], trace(flow, 50, steps=20)[1][-1], rtol=1e-5)
+    assert judge.judge("flow", flow, curve=False)[0].trajectory is None
+    result, pictures = judge.judge("map", GaussianBaseline.fit(judge.data))
+    assert result.trajectory is None
+    assert pictures.paths is None
 
 
 def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch):
-    from pushforward.evaluation import judge as module
+    from pushforward.evaluation.curves import TRACED_SECONDS, trajectory_of
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     flow = gaussian(Linear())
-    rows = np.random.default_rng(4).normal(size=(200, 3)) * STD + MEAN
-    judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
-    slow = judge._trajectory(flow, seconds=flow.calls * module.TRACED_SECONDS / 64 / 30)
-    assert slow["rows"] == 30
-    assert slow["straightness"] == straightness(flow, 30)
-    assert judge._trajectory(flow, seconds=1e3)["rows"] == 16
+    data = dataset(flow, np.random.default_rng(4).normal(size=(200, 3)) * STD + MEAN)
+    slow = trajectory_of(flow, data, 0, seconds=flow.calls * TRACED_SECONDS / 64 / 30)
+    assert slow.n == 30
+    assert slow.straightness == straightness(flow, 30)
+    assert trajectory_of(flow, data, 0, seconds=1e3).n == 16
 
 
 def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch):
     from pushforward.evaluation import judge as module
+    from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve
     from pushforward.evaluation.scoring import score
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
@@ -263,17 +263,17 @@ def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeyp
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=2)
 
-    drawn, draw = [], module.Judge._draw
-    monkeypatch.setattr(module.Judge, "_draw", lambda self, *given: drawn.append(1) or draw(self, *given))
+    drawn, draw = [], module.Judge.draw
+    monkeypatch.setattr(module.Judge, "draw", lambda self, *given: drawn.append(1) or draw(self, *given))
     own = flow.with_solver(Heun(), 3, flow.grid)
     scores, _ = judge.scores(own)
-    points = {point["steps"]: point for point in judge._curve(own, scores)}
+    points = {point.steps: point for point in quality_curve(judge, own, scores)}
     assert list(points) == [1, 2, 3, 8, 16, 32]  # 3 stands for 4
-    assert points[3]["calls"] == own.calls
+    assert points[3].calls == own.calls
     assert len(drawn) == 2 + 5, "the model's own number of steps is not sampled again"
-    again, _ = judge._draw(own, module.REPEAT_SEEDS)
+    again, _ = judge.draw(own, REPEAT_SEEDS)
     fresh = score(again, judge.data, judge.features, n=40, metrics=("frechet", "coverage"))
     for name in ("frechet", "coverage"):
-        assert points[3][name] == scores[name]["values"][0] == fresh[name].value
-    points = judge._curve(flow.with_solver(Heun(), 3, [0.99, 0.5, 0.2, 0.0]), scores)
-    assert [point["steps"] for point in points] == [1, 2, 4, 8, 16, 32], "times of its own are not those of the other points"
+        assert points[3].scores[name] == scores[name].values[0] == fresh[name].value
+    points = quality_curve(judge, flow.with_solver(Heun(), 3, [0.99, 0.5, 0.2, 0.0]), scores)
+    assert [point.steps for point in points] == [1, 2, 4, 8, 16, 32], "times of its own are not those of the other points"

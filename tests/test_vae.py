@@ -14,8 +14,8 @@ from pushforward.data.binarised import bits, drawn
 from pushforward.data.dataset import Dataset
 from pushforward.draws import BlockDraws, RowDraws
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.codes import code_health, reconstruction
 from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.latent import code_statistics, reconstruction
 from pushforward.evaluation.likelihood import coded_bits
 from pushforward.methods import HierarchicalVAE, Now
 from pushforward.methods.bounds import (
@@ -444,11 +444,11 @@ def dataset_of(x, **more):
 def test_bits_by_importance_sampling_are_those_of_the_exact_model():
     x = exact_rows(40)
     found = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=16)
-    assert found["nats"] == pytest.approx(-float(exact(x).mean()), abs=0.02)
-    assert found["mean"] == pytest.approx(found["nats"] / (3 * math.log(2)))
-    assert found["n"] == 40
+    assert found.extra["nats"] == pytest.approx(-float(exact(x).mean()), abs=0.02)
+    assert found.value == pytest.approx(found.extra["nats"] / (3 * math.log(2)))
+    assert found.n == 40
     again = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=7)
-    assert again["nats"] == pytest.approx(found["nats"], abs=0.02)
+    assert again.extra["nats"] == pytest.approx(found.extra["nats"], abs=0.02)
 
 
 def test_densities_of_images_bound_the_probability_of_their_levels():
@@ -462,7 +462,7 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     found = coded_bits(vae, data, codes=2)
     u = space.to_model(torch.from_numpy(pixels) / 255).double()
     wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(2)
-    assert found["mean"] == pytest.approx(float(wanted), abs=0.01)
+    assert found.value == pytest.approx(float(wanted), abs=0.01)
 
 
 @pytest.mark.parametrize("batch", [4, 32])
@@ -474,13 +474,13 @@ def test_every_row_is_weighed_by_as_many_codes_as_asked_for(batch, monkeypatch):
     assert sum(one.numel() for one in seen) == 32 * 200
     assert max(one.numel() for one in seen) <= 512
     few = coded_bits(vae, dataset_of(exact_rows(32)), codes=1, batch=batch)
-    assert found["nats"] < few["nats"] - 0.02
+    assert found.extra["nats"] < few.extra["nats"] - 0.02
 
 
 def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
     data = dataset_of(exact_rows(1005))
-    assert coded_bits(linear_vae(), data, codes=1)["n"] == 1000
-    assert coded_bits(linear_vae(), data, 1005, codes=1)["n"] == 1005
+    assert coded_bits(linear_vae(), data, codes=1).n == 1000
+    assert coded_bits(linear_vae(), data, 1005, codes=1).n == 1005
 
 
 def test_a_model_without_codes_weighs_nothing():
@@ -504,20 +504,20 @@ def test_codes_are_measured_as_they_are():
     encoder = Affine(torch.tensor([[0.8, 0.0, 0.0], [0.0, 0.0, 0.0]]), 0.0, math.log(0.36))
     coder = Autoencoder(encoder, Affine(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])), CUBE)
     data = dataset_of(x)
-    found = code_health(coder, data, 3000)
-    assert (found["units"], found["active"], found["n"]) == (2, 1, 3000)
+    found = code_statistics(coder, data, 3000)
+    assert (found.units, found.active, found.n) == (2, 1, 3000)
     variance = float(0.64 * x[:, 0].var(correction=0))
     kl = [(0.36 + variance - 1 - math.log(0.36)) / 2, (0.36 - 1 - math.log(0.36)) / 2]
-    assert found["by_unit"] == pytest.approx(kl, abs=0.01)
-    assert found["kl"] == pytest.approx(sum(kl), abs=0.01)
+    assert found.by_unit == pytest.approx(kl, abs=0.01)
+    assert found.kl == pytest.approx(sum(kl), abs=0.01)
     together = variance + 0.36
-    assert found["mismatch"] == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
+    assert found.mismatch == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
     made = reconstruction(coder, data, fit_features(data, cache=False), 3000)
     wanted = 1 - float(
         ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
     )
-    assert made["explained"] == pytest.approx(wanted, abs=1e-4)
-    assert "psnr" not in made
+    assert made.explained == pytest.approx(wanted, abs=1e-4)
+    assert made.psnr is None
 
 
 def mirrored(place, side):

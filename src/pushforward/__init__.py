@@ -47,12 +47,13 @@ if TYPE_CHECKING:
         transports,
     )
     from pushforward.denoiser import Denoiser, Repathed
-    from pushforward.evaluation import evaluate
+    from pushforward.evaluation import Comparison, Score, evaluate
+    from pushforward.evaluation.comparison import compare
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
     from pushforward.recipes import Recipe, Schedule, Training
-    from pushforward.report import Report, compare
+    from pushforward.report import Report
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
@@ -96,12 +97,12 @@ _MODULES = (
 )
 _HOMES = {
     "denoiser": ("Denoiser", "FlowMap", "Repathed"),
-    "evaluation": ("evaluate",),
+    "evaluation": ("Comparison", "Score", "compare", "evaluate"),
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
     "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
     "recipes": ("Recipe", "Schedule", "Training"),
-    "report": ("Report", "compare"),
+    "report": ("Report",),
     "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
 }
@@ -114,6 +115,7 @@ __all__ = [
     "VP",
     "Autoencoder",
     "Autoguided",
+    "Comparison",
     "Cosine",
     "Denoiser",
     "Denoising",
@@ -131,6 +133,7 @@ __all__ = [
     "Report",
     "Run",
     "Schedule",
+    "Score",
     "Shifted",
     "Tabulated",
     "Thresholded",

@@ -33,8 +33,8 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
     Raises:
         UsageError: For a run without codes, vectors where images are drawn, or groups that are none.
     """
-    from pushforward.evaluation.coded import labelled
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.latent import labelled
+    from pushforward.evaluation.models import data_of
     from pushforward.outputs import replacing
 
     coder = coder_of(run)
@@ -74,21 +74,21 @@ def _groups(space: Space, text: str | None) -> tuple[int, int]:
 
 
 def _reconstructions(coder: Autoencoder, data: Any, frames: int, zoom: int | None) -> Image.Image:
-    from pushforward.evaluation.looking import strip
+    from pushforward.evaluation.latent_pictures import strip
 
     both = strip(coder, data, frames)
     return enlarged(data.space.quantise(both.flatten(0, 1)), both.shape[1], zoom)
 
 
 def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int, zoom: int | None) -> Image.Image:
-    from pushforward.evaluation.looking import arithmetic
+    from pushforward.evaluation.latent_pictures import arithmetic
 
     made = arithmetic(coder, data, a, b, frames=frames)
     return enlarged(data.space.quantise(made.flatten(0, 1)), frames, zoom)
 
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
-    from pushforward.evaluation.looking import code_map
+    from pushforward.evaluation.latent_pictures import code_map
     from pushforward.pictures import groups_picture
 
     found = code_map(coder, data)

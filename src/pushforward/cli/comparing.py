@@ -78,8 +78,9 @@ def compare(
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
+    from pushforward.evaluation import compare as judge
     from pushforward.evaluation.scoring import compared
-    from pushforward.report import compare as judge
+    from pushforward.report import Report
 
     fresh, finished = _sorted(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
@@ -91,13 +92,12 @@ def compare(
     runs = _loaded_runs(finished, plugin, out)
     loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
-    models, planned = _models(plan, runs, loaded)
-    folder, trainers = _trainers(planned, loaded, out, options)
-    models |= {run.name: run for run in train_all(trainers, turns=True)}
+    folder, models = _trained(plan, runs, loaded, out, options)
     say("measuring: features, floors, scores, cost")
-    report = judge(models, loaded, n=n, repeats=repeats, seeds=trainings, budget=_spent(fresh, budgeting), commands=[command()])
+    about: dict[str, Any] = {"budget": _spent(fresh, budgeting), "commands": [command()]}
+    report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, **about))
     report.save_all(folder)
-    show(report.content, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+    show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,15 @@ def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tupl
     """The finished runs by names of their own, and the trainings."""
     planned = plan.recipes(data)
     return dict(_named(runs, [one.folder for one in planned])), planned
+
+
+def _trained(
+    plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """The report's folder, and the finished and the new runs by name."""
+    models, planned = _models(plan, runs, data)
+    folder, trainers = _trainers(planned, data, out, options)
+    return folder, models | {run.name: run for run in train_all(trainers, turns=True)}
 
 
 def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:
@@ -236,8 +245,7 @@ def _report_folder(out: str | None, data: str = "") -> Path:
 
 def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
     """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
-    from pushforward.evaluation.compare import check_model, informed
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.models import check_model, data_of, informed
 
     loaded = read(data or "digits") if data or not runs else data_of(informed(dict(runs)))
     for name, run in runs:

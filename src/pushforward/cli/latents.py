@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data import Space
+    from pushforward.evaluation import Score
+    from pushforward.evaluation.truncation import TruncationCurve
     from pushforward.latents import Inversion
     from pushforward.training import Run
 
@@ -125,7 +127,7 @@ def truncation(
         out: A .png of the curve; default: none is drawn.
         overwrite: Replace what is there.
     """
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.models import data_of
     from pushforward.evaluation.truncation import truncation_curve
 
     wanted, loaded = _limits(limits), loaded_run(run, loading)
@@ -136,10 +138,11 @@ def truncation(
         curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
     if target is not None:
         _draw_curve(target, curve)
-    show({"out": None if target is None else str(target), **curve}, json, _curve_table)
+    written = None if target is None else str(target)
+    show({"out": written, **curve.to_plain()} if json else None, json, lambda _: _curve_table(curve, written))
 
 
-def _draw_curve(path: Path, curve: dict[str, Any]) -> None:
+def _draw_curve(path: Path, curve: TruncationCurve) -> None:
     from pushforward.evaluation.truncation import truncation_picture
     from pushforward.outputs import replacing
 
@@ -223,17 +226,17 @@ def _inversion_table(r: dict[str, Any]) -> str:
     return f"{columns(rows)}\ndifferences: RMS, in standard deviations of the data\n{r['out']}"
 
 
-def _curve_table(r: dict[str, Any]) -> str:
-    names = [name for name in ("precision", "recall", "density", "coverage", "frechet") if name in r["points"][0]["scores"]]
-    rows = [["limit", *(r["metrics"][name]["label"] for name in names)]]
-    for point in r["points"]:
-        limit = "none" if point["limit"] is None else f"{point['limit']:g}"
-        rows.append([limit, *(_cell(point["scores"][name]) for name in names)])
-    rows.append(["real data", *(_cell(r["metrics"][name]["floor"]) for name in names)])
-    settings = r["settings"]
-    about = f"n = {settings['n']} on either side, {settings['repeats']} samplings; features: {settings['features']}"
-    return "\n".join([columns(rows), "", about, *([r["out"]] if r["out"] else [])])
+def _curve_table(curve: TruncationCurve, out: str | None) -> str:
+    names = [name for name in ("precision", "recall", "density", "coverage", "frechet") if name in curve.points[0].scores]
+    rows = [["limit", *(curve.metrics[name].label for name in names)]]
+    for point in curve.points:
+        limit = "none" if point.limit is None else f"{point.limit:g}"
+        rows.append([limit, *(_cell(point.scores[name]) for name in names)])
+    rows.append(["real data", *(_cell(curve.floors[name]) for name in names)])
+    settings = curve.settings
+    footing = f"n = {settings.n} on either side, {settings.repeats} samplings; features: {settings.features}"
+    return "\n".join([columns(rows), "", footing, *([out] if out else [])])
 
 
-def _cell(row: dict[str, Any]) -> str:
-    return f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.2g}")
+def _cell(score: Score) -> str:
+    return f"{score.number:.3f}" + ("" if score.spread is None else f" ± {score.spread:.2g}")

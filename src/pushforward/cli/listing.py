@@ -119,13 +119,10 @@ def _solver(name: str, row: dict[str, Any]) -> list[str]:
 def list_metrics(*, json: Json = False) -> None:
     """Name the metrics."""
     from pushforward import metrics
-    from pushforward.evaluation.likelihood import ABOUT
+    from pushforward.evaluation.model_metrics import MODEL_METRICS
 
-    rows = {name: {"what": first_line(part), "scores": list(part.scores)} for name, part in metrics.registry().items()}
-    rows["bpd"] = {
-        "what": f"{ABOUT['label'].capitalize()} of an iterative model, a vae or an hvae, only where asked for.",
-        "scores": ["bpd"],
-    }
+    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
+    rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
 
 

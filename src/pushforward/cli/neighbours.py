@@ -66,7 +66,7 @@ def nearest(
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (each sample on the left, the nearest to its right), or .csv for vectors.
     """
-    from pushforward.evaluation.judge import data_of
+    from pushforward.evaluation.models import data_of
     from pushforward.evaluation.neighbours import nearest as search
 
     loaded = configured_run(run, loading, solving, guiding)

@@ -18,7 +18,6 @@ from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, r
 from pushforward.data.space import Space
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
-from pushforward.notebooks import facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,11 +136,9 @@ class Dataset:
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
 
     def _repr_html_(self) -> str:
-        """What a notebook shows below a cell."""
-        rows = {"train": f"{len(self.train):,}", "held out": f"{len(self.held_out):,}"}
-        shape = {"shape": "x".join(map(str, self.space.shape)), "kind": self.space.kind}
-        names = {"columns": ", ".join(self.space.columns), "classes": ", ".join(self.space.classes)}
-        return facts(f"Dataset {self.name}", rows | shape | {name: text for name, text in names.items() if text})
+        from pushforward.data.notebook import notebook
+
+        return notebook(self)
 
     @cached_property
     def fingerprint(self) -> str:

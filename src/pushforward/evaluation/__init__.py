@@ -1,10 +1,24 @@
-"""Evaluation: models and data in, scores out."""
+"""Evaluation: models and data in, results out."""
 
 from __future__ import annotations
 
-from pushforward.evaluation.compare import compare_models, train_in_turns
+from pushforward.evaluation.comparison import compare
 from pushforward.evaluation.judge import Judge, evaluate
 from pushforward.evaluation.neighbours import nearest
+from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
 from pushforward.evaluation.truncation import truncation_curve, truncation_picture
+from pushforward.evaluation.turns import train_in_turns
 
-__all__ = ["Judge", "compare_models", "evaluate", "nearest", "train_in_turns", "truncation_curve", "truncation_picture"]
+__all__ = [
+    "Comparison",
+    "Judge",
+    "MetricInfo",
+    "ModelResult",
+    "Score",
+    "compare",
+    "evaluate",
+    "nearest",
+    "train_in_turns",
+    "truncation_curve",
+    "truncation_picture",
+]

@@ -101,7 +101,7 @@ class GaussianBaseline(Transport):
             if failed:
                 return None
             density = torch.distributions.MultivariateNormal(self.means[label].double(), scale_tril=scale, validate_args=False)
-            found[which == label] = density.log_prob(rows[which == label])
+            found[which == label] = density.log_prob(rows[which == label])  # type: ignore[no-untyped-call]
         return found + self.space.log_det
 
 
@@ -119,9 +119,11 @@ def _gaussian(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor, Tenso
 def _whole(centred: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     some = values > 1e-10 * max(float(values[-1]), 1e-30)
-    return np.sqrt(values[some])[:, None] * vectors.T[some]
+    factor: np.ndarray = np.sqrt(values[some])[:, None] * vectors.T[some]
+    return factor
 
 
 def _largest(centred: np.ndarray) -> np.ndarray:
     values, axes = strongest(centred, RANK)
-    return (values / np.sqrt(len(centred)))[:, None] * axes.T
+    factor: np.ndarray = (values / np.sqrt(len(centred)))[:, None] * axes.T
+    return factor

@@ -54,7 +54,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, classes) scores."""
-        return self.head(self.hidden(x))
+        scores: Tensor = self.head(self.hidden(x))
+        return scores
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
@@ -101,7 +102,8 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
                 picked = shuffled[start : start + batch]
                 scores = network(dataset.space.to_model(split.data_units(index[picked])))
                 optimizer.zero_grad(set_to_none=True)
-                functional.cross_entropy(scores, labels[picked], label_smoothing=0.05).backward()
+                loss = functional.cross_entropy(scores, labels[picked], label_smoothing=0.05)
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 rate.step()
     return network.eval().requires_grad_(False)

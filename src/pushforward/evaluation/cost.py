@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training.memory import added_peak, held_bytes, peak_memory
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
@@ -44,12 +45,12 @@ FEW_STEPS = 6
 
 def parameters(module: nn.Module) -> int:
     """The numbers that training sets; a tensor that two parts share counts once."""
-    return sum(one.numel() for one in module.parameters())
+    return sum(tensor.numel() for tensor in module.parameters())
 
 
 def named_parameters(module: nn.Module) -> list[int]:
     """The identity of each parameter tensor, to find out whether two modules share some."""
-    return [id(one) for one in module.parameters()]
+    return [id(tensor) for tensor in module.parameters()]
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
@@ -94,9 +95,9 @@ class Timing:
         """The median turn."""
         return statistics.median(self.values)
 
-    def described(self) -> dict[str, Any]:
-        """Plain data for a report."""
-        return {"batch": self.batch, "low": self.low, "high": self.high, "values": list(self.values)}
+    def result(self) -> SampleTime:
+        """As a comparison stores it."""
+        return SampleTime(self.batch, self.low, self.high, self.values)
 
 
 def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int = TURNS) -> dict[str, Timing]:
@@ -121,13 +122,13 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
         name: min(MOST_CALLS, max(1, math.ceil(SHORTEST / max(seconds / first[name] * batches[name], 1e-9))))
         for name, seconds in batched.items()
     }
-    names, found = list(samplers), {name: list[float]() for name in samplers}
+    names, seconds = list(samplers), {name: list[float]() for name in samplers}
     for turn in range(turns):
         at = turn % len(names)
         for name in names[at:] + names[:at]:
-            made = batches[name] * calls[name]
-            found[name].append(_seconds(samplers[name], batches[name], calls[name]) / made)
-    return {name: Timing(batches[name], tuple(values)) for name, values in found.items()}
+            samples = batches[name] * calls[name]
+            seconds[name].append(_seconds(samplers[name], batches[name], calls[name]) / samples)
+    return {name: Timing(batches[name], tuple(values)) for name, values in seconds.items()}
 
 
 def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS) -> float:
@@ -137,7 +138,7 @@ def seconds_per_sample(sample: Callable[[int], Any], n: int, turns: int = TURNS)
 
 def _fastest_of_two(samplers: Mapping[str, Callable[[int], Any]], batches: Mapping[str, int]) -> dict[str, float]:
     passes = [{name: _seconds(sample, batches[name]) for name, sample in samplers.items()} for _ in range(2)]
-    return {name: min(one[name] for one in passes) for name in samplers}
+    return {name: min(times[name] for times in passes) for name in samplers}
 
 
 def _affordable(seconds: float, most: int) -> int:
@@ -156,7 +157,7 @@ def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
 
 
 def _wait() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 
@@ -185,25 +186,28 @@ def _in_few_steps(transport: Transport) -> Transport:
     return with_inner(transport, flow.with_solver(flow.solver, FEW_STEPS, grid))
 
 
-def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, dict[str, Any]]:
-    """What sampling costs each model, as the field ``sampling`` of a report holds it.
+def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, SamplingCost]:
+    """What sampling costs each model.
 
     Args:
         models: By name; they are timed in turns.
         most: Samples made at a time, at most where time and exactly where memory is measured.
     """
-    timings = time_in_turns({name: partial(_batch, one) for name, one in models.items()}, most)
-    return {
-        name: {
-            **_solver(transport),
-            "calls": transport.calls,
-            "seconds_per_sample": timings[name].seconds,
-            "timing": timings[name].described(),
-            "flops_per_sample": flops(partial(_batch, transport, 1)),
-            "memory": {"mb": megabytes(sampling_memory(transport, most)), "batch": most},
-        }
-        for name, transport in models.items()
-    }
+    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
+    return {name: _cost(transport, timings[name], most) for name, transport in models.items()}
+
+
+def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
+    flow = inner_of(transport)
+    return SamplingCost(
+        solver=_title(flow) if isinstance(flow, Flow) else None,
+        steps=flow.steps if isinstance(flow, Flow) else None,
+        calls=transport.calls,
+        seconds_per_sample=timing.seconds,
+        timing=timing.result(),
+        flops_per_sample=flops(partial(_batch, transport, 1)),
+        memory=Memory(megabytes(sampling_memory(transport, most)), most),
+    )
 
 
 def _batch(transport: Transport, n: int) -> torch.Tensor:
@@ -213,11 +217,6 @@ def _batch(transport: Transport, n: int) -> torch.Tensor:
 def megabytes(count: int | None) -> float | None:
     """Bytes in units of 2^20; None stays None."""
     return None if count is None else count / 2**20
-
-
-def _solver(transport: Transport) -> dict[str, Any]:
-    flow = inner_of(transport)
-    return {"solver": _title(flow), "steps": flow.steps} if isinstance(flow, Flow) else {}
 
 
 def _title(transport: Flow) -> str:

@@ -104,7 +104,7 @@ class Features:
 
     def dims(self, n: int) -> int:
         """Dimensions at n compared rows: min(64, n / 10), at least 1; all columns for raw toys."""
-        most = self._axes.shape[1]
+        most = int(self._axes.shape[1])
         return most if self.kind == "raw" else max(1, min(MOST, n // 10, most))
 
     def __call__(self, x: Tensor | np.ndarray, n: int) -> np.ndarray:

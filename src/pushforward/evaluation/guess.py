@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 
 from pushforward.data import Dataset
 from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.results import ModelResult
 from pushforward.likelihood import bits_per_dim
+from pushforward.metrics import Score
 
 __all__ = ["guess", "levels_of"]
 
 
-def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = False) -> dict[str, Any] | None:
+def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = False) -> ModelResult | None:
     """What held-out rows cost without a model, which a model has to beat.
 
     Args:
@@ -25,12 +26,12 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = Fal
         labelled: Whether the model is given the labels.
 
     Returns:
-        name, mean (bits per dimension) and spread (standard error over rows; None for a uniform guess, which is the same for all
-        rows); None for vectors whose covariance is singular.
+        A name and the score "bpd", bits per dimension with its standard error over rows (None for a uniform guess, which is
+        the same for all rows); None for vectors whose covariance is singular.
     """
     if data.space.kind == "image" or (discrete and data.space.binary):
         levels = levels_of(data)
-        return {"name": f"uniform guess over {levels} levels", "mean": math.log2(levels), "spread": None}
+        return ModelResult(f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)})
     known = data if labelled else data.without_labels()
     labels = known.held_out.labels
     nats = GaussianBaseline.fit(known).log_prob(
@@ -39,9 +40,9 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = Fal
     if nats is None:
         return None
     bits = bits_per_dim(nats, data.space)
-    spread = float(bits.std() / math.sqrt(n)) if n > 1 else None
+    error = float(bits.std() / math.sqrt(n)) if n > 1 else None
     name = "one Gaussian per class" if known.space.classes else "one Gaussian"
-    return {"name": name, "mean": float(bits.mean()), "spread": spread}
+    return ModelResult(name, scores={"bpd": Score(float(bits.mean()), error, error, n=n)})
 
 
 def levels_of(data: Dataset) -> int:
@@ -54,7 +55,7 @@ def levels_of(data: Dataset) -> int:
 
 def _values(x: np.ndarray) -> np.ndarray:
     """Which of the 256 levels occur in images, bool (256,)."""
-    found = np.zeros(256, dtype=bool)
+    present = np.zeros(256, dtype=bool)
     for row in x:
-        found[row.ravel()] = True
-    return found
+        present[row.ravel()] = True
+    return present

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +16,11 @@ from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.bounds import Weighing, importance_bound
 from pushforward.methods.method import Method
+from pushforward.metrics import Score
 from pushforward.transports import Flow, Latent, Transport
 
-__all__ = ["ABOUT", "bits", "coded_bits"]
+__all__ = ["bits", "coded_bits"]
 
-ABOUT = {
-    "label": "bits per dimension",
-    "better": "lower",
-    "what": "How many bits the model needs for one number of a held-out row: for images a bound for their 256 levels, for "
-    "vectors minus the log density in the data's units, which may be negative.",
-}
 TIMES = 16
 FITTED = 64
 """Training rows on which the bound's decoder is fitted."""
@@ -42,7 +36,7 @@ quarter slower at 2,048, 3 to 5 times slower at 12,500)."""
 
 def bits(
     transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
-) -> dict[str, Any]:
+) -> Score:
     """Bits per dimension of held-out rows, with their standard error over rows.
 
     Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training rows. Vectors: minus the
@@ -57,7 +51,7 @@ def bits(
         batch: Rows computed at a time.
 
     Returns:
-        mean, spread (the standard error), n, nats (mean a row) and how it was found, in words.
+        The mean with its standard error over rows, and in ``extra`` nats (mean a row) and how it was computed, in words.
 
     Raises:
         UsageError: For a model without a likelihood, or more rows than there are.
@@ -87,26 +81,20 @@ def bits(
         else:
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
     how = f"variational bound, {times} noise levels a row" if image else "density of the probability-flow ODE"
-    return _found(torch.cat(parts), data, how, labelled)
+    return _score(torch.cat(parts), data, how, labelled)
 
 
-def _found(bits: Tensor, data: Dataset, how: str, labelled: bool) -> dict[str, Any]:
-    """The row of a table: mean, standard error, and how it was found."""
+def _score(bits: Tensor, data: Dataset, how: str, labelled: bool) -> Score:
+    """Mean, standard error, and how it was computed."""
     mean, count = float(bits.mean()), len(bits)
-    return {
-        "mean": mean,
-        "spread": float(bits.std() / math.sqrt(count)) if count > 1 else None,
-        "values": [mean],
-        "ratio": None,
-        "n": count,
-        "nats": mean * data.space.size * math.log(2),
-        "how": how + (", given the labels" if labelled else ""),
-    }
+    error = float(bits.std() / math.sqrt(count)) if count > 1 else None
+    extra = {"nats": mean * data.space.size * math.log(2), "how": how + (", given the labels" if labelled else "")}
+    return Score(mean, error, error, (mean,), count, extra=extra)
 
 
 def coded_bits(
     method: Method, data: Dataset, n: int | None = None, *, codes: int = CODES, seed: int = 0, batch: int = 32
-) -> dict[str, Any]:
+) -> Score:
     """Bits per dimension of held-out rows by importance sampling: log mean_k p(x, z_k) / q(z_k | x), a bound that codes tighten.
 
     Zeros and ones, and levels under a mixture of logistics, have probabilities. Under a Gaussian, images are moved uniformly
@@ -149,18 +137,18 @@ def coded_bits(
         condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
         nats = _weighed(method, space.to_model(x), condition, codes, seed + start)
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
-    return _found(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", labelled)
+    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", labelled)
 
 
 def _weighed(method: Weighing, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
     """The bound for each row, nats float64 (n,), decoding a bounded number of codes at a time."""
-    draws, found, left = RowDraws(seed, len(x), "codes", x.device), [], codes
+    draws, weights, left = RowDraws(seed, len(x), "codes", x.device), [], codes
     while left:
         few = min(left, max(1, WEIGHED // len(x)))
         with torch.no_grad():
-            found.append(method.log_weights(x, few, draws, condition).double().cpu())
+            weights.append(method.log_weights(x, few, draws, condition).double().cpu())
         left -= few
-    return importance_bound(torch.cat(found, 1))
+    return importance_bound(torch.cat(weights, 1))
 
 
 def _spread(flow: Flow, train: Split, labelled: bool) -> float:

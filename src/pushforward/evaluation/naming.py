@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.evaluation.model_metrics import MODEL_METRICS
 from pushforward.metrics import Metric, registry
 
 __all__ = ["check_metrics", "unknown_metric"]
@@ -27,7 +28,7 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
     Raises:
         UsageError: Naming what was probably meant, and all metrics.
     """
-    known = {*_known(), "bpd"}
+    known = _known()
     for name in [names] if isinstance(names, str) else names or ():
         if isinstance(name, str) and name not in known:
             raise unknown_metric(name)
@@ -35,8 +36,8 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
 
 def unknown_metric(name: str) -> UsageError:
     """The error for a name that is no metric's."""
-    known = sorted({*_known(), "bpd"})
-    if name == "bpd":
+    known = sorted(_known())
+    if name in MODEL_METRICS:
         return UsageError("Bits per dimension (bpd) are a matter of the model, not of samples: pushforward.evaluate finds them.")
     word = name.lower().replace("-", "_").replace(" ", "_")
     hint = next((f' Did you mean "{own}"?' for own, others in OTHER_NAMES.items() if word in {own, *others}), "")
@@ -46,4 +47,5 @@ def unknown_metric(name: str) -> UsageError:
 
 
 def _known() -> set[str]:
-    return {*registry(), *(name for metric in registry().values() for name in metric.scores)}
+    of_samples = (name for metric in registry().values() for name in metric.scores)
+    return {*registry(), *MODEL_METRICS, *of_samples, *(name for metric in MODEL_METRICS.values() for name in metric.scores)}

@@ -87,6 +87,7 @@ def _search(made: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 
 
-def _distances(one: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
+def _distances(sample: Tensor, data: Dataset, where: Tensor, unit: Tensor) -> Tensor:
     rows = data.train.data_units(where.numpy()).flatten(1) / unit
-    return (rows - one).double().norm(dim=1)
+    distances: Tensor = torch.linalg.vector_norm((rows - sample).double(), dim=1)
+    return distances

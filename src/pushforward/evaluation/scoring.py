@@ -24,26 +24,10 @@ from pushforward.evaluation.naming import unknown_metric
 from pushforward.metrics import Metric, Samples, Score, registry
 from pushforward.metrics.memorisation import Memorisation
 
-__all__ = ["MOST", "Floor", "compared", "deviation", "floors", "ratio", "score"]
+__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "score"]
 
 MOST = 10_000
 """Rows that are compared at most unless more are asked for."""
-
-
-@dataclass(frozen=True)
-class Floor:
-    """What training rows that the features were not fitted on score against held-out rows: the value that a perfect model has.
-
-    Args:
-        mean: Over all redraws.
-        spread: The standard deviation of a score of n new rows. Redraws share rows, so theirs is less, by the square root of
-            1 - n / (the rows that they are drawn from), and is divided by that.
-        values: One for each redraw.
-    """
-
-    mean: float
-    spread: float
-    values: tuple[float, ...]
 
 
 def compared(dataset: Dataset, n: int | None = None) -> int:
@@ -101,16 +85,16 @@ def score(
     n = compared(dataset, n)
     if len(generated) < n:
         raise UsageError(f"{len(generated)} rows were generated and {n} are compared; generate more, or lower n.")
-    made = quantised(generated[:n], dataset.space)
+    rows = quantised(generated[:n], dataset.space)
     reference = _some(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
     samples = Samples(
-        generated=_flat(made),
+        generated=_flat(rows),
         reference=_flat(held_out),
         training=dataset.train.x.reshape(len(dataset.train), -1),
-        generated_features=features(made, n),
+        generated_features=features(rows, n),
         reference_features=features(held_out, n),
-        **_about(dataset, features),
+        **_known(dataset, features),
     )
     return _measure(samples, _chosen(metrics))
 
@@ -123,8 +107,8 @@ def floors(
     redraws: int = 20,
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
-) -> dict[str, Floor]:
-    """What n training rows score in the place of generated ones.
+) -> dict[str, Score]:
+    """What n training rows score in the place of generated ones: the value that a perfect model has.
 
     They are drawn from those that the features were not fitted on (``features.halves``), for stacked images stacked anew from
     such images. Metrics are given the other training rows as the training set.
@@ -136,26 +120,31 @@ def floors(
         redraws: How often the rows are drawn anew.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
+
+    Returns:
+        By name: the mean over all redraws, one value for each, and as spread the standard deviation of a score of n new rows.
+        Redraws share rows, so theirs is less, by the square root of 1 - n / (the rows that they are drawn from), and is
+        divided by that.
     """
     n, chosen = compared(dataset, n), _chosen(metrics)
     path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, chosen)
-    if path is not None and (found := _read(path)) is not None:
-        return found
+    if path is not None and (stored := _read(path)) is not None:
+        return stored
     values: dict[str, list[float]] = {}
     drawn = _Redraws(dataset, features, n, redraws)
     for scores in drawn.scores(chosen):
         for name, value in scores.items():
             values.setdefault(name, []).append(value)
-    by_score = {name: _floor(row, drawn.share) for name, row in values.items()}
+    by_score = {name: _floor(row, drawn.share, n) for name, row in values.items()}
     if path is not None:
-        content = {name: {"mean": f.mean, "spread": f.spread, "values": f.values} for name, f in by_score.items()}
-        write_whole(path, json.dumps({"format_version": 1, "key": path.stem, "floors": content}).encode())
+        content = {name: floor.to_plain() for name, floor in by_score.items()}
+        write_whole(path, json.dumps({"format_version": 2, "key": path.stem, "floors": content}).encode())
     return by_score
 
 
-def _floor(values: Sequence[float], share: float) -> Floor:
+def _floor(values: Sequence[float], share: float, n: int) -> Score:
     spread = deviation(values) / math.sqrt(1 - min(share, 0.5)) if len(values) > 1 else 0.0
-    return Floor(float(np.mean(values)), spread, tuple(values))
+    return Score(float(np.mean(values)), spread, values=tuple(values), n=n)
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -163,11 +152,11 @@ def deviation(values: Sequence[float]) -> float:
     return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
 
 
-def ratio(value: Score | float, floor: Floor) -> float | None:
+def ratio(value: float, floor: Score) -> float | None:
     """A score over its floor; None where the floor is within two of its spreads of 0, so that a ratio means nothing."""
-    if abs(floor.mean) <= 2 * floor.spread or floor.mean == 0:
+    if floor.value is None or abs(floor.value) <= 2 * (floor.spread or 0.0) or floor.value == 0:
         return None
-    return (value.value if isinstance(value, Score) else float(value)) / floor.mean
+    return value / floor.value
 
 
 class _Redraws:
@@ -189,7 +178,7 @@ class _Redraws:
 
     def scores(self, chosen: _Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""
-        held_out, about = self.dataset.held_out, _about(self.dataset, self.features)
+        held_out, known = self.dataset.held_out, _known(self.dataset, self.features)
         of_drawn = _features_of(self.split, self.used, self.features, self.n)
         of_held_out = _features_of(held_out, np.arange(len(held_out)), self.features, self.n)
         copies = {number: self._copies(metric) for number, (metric, _) in enumerate(chosen) if self._leaves_out(metric)}
@@ -201,15 +190,15 @@ class _Redraws:
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
-                **about,
+                **known,
             )
-            found: dict[str, float] = {}
+            values: dict[str, float] = {}
             for number, (metric, names) in enumerate(chosen):
                 if number not in copies:
-                    found |= {name: one.value for name, one in _measure(samples, [(metric, names)]).items()}
+                    values |= {name: result.number for name, result in _measure(samples, [(metric, names)]).items()}
                 elif (flags := copies[number]) is not None:
-                    found |= dict.fromkeys(names, float(flags[at].mean()))
-            yield found
+                    values |= dict.fromkeys(names, float(flags[at].mean()))
+            yield values
 
     def _others(self, picked: np.ndarray) -> np.ndarray:
         rows = self.dataset.train.x.reshape(len(self.dataset.train), -1)
@@ -222,7 +211,7 @@ class _Redraws:
     def _copies(self, metric: Any) -> np.ndarray | None:
         train, held_out = self.dataset.train, self.dataset.held_out
         references = [_flat(held_out.data_units(reference)) for reference in self.references]
-        scale = _about(self.dataset, self.features)["scale"]
+        scale = _known(self.dataset, self.features)["scale"]
         return copied(train.x.reshape(len(train), -1), self.used, references, scale, metric.part)
 
 
@@ -244,7 +233,7 @@ def _flat(x: Tensor) -> np.ndarray:
     return x.flatten(1).numpy()
 
 
-def _about(dataset: Dataset, features: Features) -> dict[str, Any]:
+def _known(dataset: Dataset, features: Features) -> dict[str, Any]:
     space = dataset.space
     scale = np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
     truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
@@ -270,24 +259,28 @@ def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
     """Metrics and which of their scores were asked for."""
     known = registry()
     if wanted is None:
-        return [(metric(), metric.scores) for metric in known.values()]
+        return [(metric(), tuple(metric.scores)) for metric in known.values()]
     owners = {name: metric for metric in known.values() for name in metric.scores}
-    found: dict[Any, tuple[Metric, list[str]]] = {}
-    for one in [wanted] if isinstance(wanted, str) else wanted:
-        if not isinstance(one, str):
-            found[id(one)] = (one, list(one.scores))
+    chosen: dict[Any, tuple[Metric, list[str]]] = {}
+    for choice in [wanted] if isinstance(wanted, str) else wanted:
+        if not isinstance(choice, str):
+            chosen[id(choice)] = (choice, list(choice.scores))
             continue
-        metric = known.get(one) or owners.get(one)
+        metric = known.get(choice) or owners.get(choice)
         if metric is None:
-            raise unknown_metric(one)
-        scores = metric.scores if one in known else (one,)
-        found.setdefault(metric, (metric(), []))[1].extend(name for name in scores)
-    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in found.values()]
+            raise unknown_metric(choice)
+        chosen.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in known else (choice,))
+    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in chosen.values()]
 
 
 def _measure(samples: Samples, chosen: _Choice) -> dict[str, Score]:
-    found = [one for metric, wanted in chosen if metric.applies(samples) for one in metric(samples) if one.name in wanted]
-    return {one.name: one for one in found}
+    return {
+        name: result
+        for metric, wanted in chosen
+        if metric.applies(samples)
+        for name, result in metric(samples).items()
+        if name in wanted
+    }
 
 
 def _path(folder: Path, features: Features, n: int, redraws: int, chosen: _Choice) -> Path:
@@ -304,19 +297,17 @@ def _source(chosen: _Choice) -> bytes:
 
     files = {inspect.getfile(type(metric)) for metric, _ in chosen}
     files |= {
-        inspect.getfile(one) for one in (sys.modules[__name__], sys.modules[copied.__module__], sys.modules[halves.__module__])
+        inspect.getfile(module)
+        for module in (sys.modules[__name__], sys.modules[copied.__module__], sys.modules[halves.__module__])
     }
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 
-def _read(path: Path) -> dict[str, Floor] | None:
+def _read(path: Path) -> dict[str, Score] | None:
     try:
-        about: Mapping[str, Any] = json.loads(path.read_text())
-        if about["key"] != path.stem:
+        content: Mapping[str, Any] = json.loads(path.read_text())
+        if content["key"] != path.stem:
             return None
-        return {
-            name: Floor(float(row["mean"]), float(row["spread"]), tuple(map(float, row["values"])))
-            for name, row in about["floors"].items()
-        }
+        return {name: Score.from_plain(row) for name, row in content["floors"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

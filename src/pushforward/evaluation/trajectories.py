@@ -30,8 +30,10 @@ from pushforward.predictions import target
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow
 
-__all__ = ["MOST_ASSIGNED", "loss_by_level", "path_energy", "straightness", "trace", "transport_cost"]
+__all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "transport_cost"]
 
+TRACED = {"image": (256, 32), "vector": (1000, 64)}
+"""Examples and steps of the trajectories that are measured."""
 MOST_ASSIGNED = 2_000
 """Rows that one exact assignment takes at most; its time grows with their third power."""
 FURTHEST = 9.0
@@ -175,7 +177,7 @@ def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
     if condition is None:
         return iter([torch.arange(n)])
     label = condition["label"].cpu()
-    return ((label == one).nonzero().flatten() for one in label.unique())
+    return ((label == value).nonzero().flatten() for value in torch.unique(label))  # type: ignore[no-untyped-call]
 
 
 def loss_by_level(

@@ -41,16 +41,18 @@ class ClassPrior(nn.Module):
 
     def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation for each of n examples, (n, *code) each."""
-        label = None if condition is None else condition.get("label")
-        if label is None:
+        if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
             return standard, standard
-        mean, log_std = (self._centred(part)[label] for part in (self.mean, self.log_std))
+        label, null = condition["label"], condition.get("null")
+        label = label if null is None else torch.where(null, self.classes, label)
+        mean, log_std = (self._by_label(part)[label] for part in (self.mean, self.log_std))
         return mean, log_std
 
-    def _centred(self, part: Tensor) -> Tensor:
+    def _by_label(self, part: Tensor) -> Tensor:
+        """One entry for each class, centred over the classes, and last that of no label."""
         by_class = SPEED * part.view(self.classes, *self.code)
-        return by_class - by_class.mean(0)
+        return torch.cat([by_class - by_class.mean(0), torch.zeros_like(by_class[:1])])
 
 
 class ToPrior(nn.Module):
@@ -68,7 +70,7 @@ class ToPrior(nn.Module):
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Means, then log-variances, of w."""
         mean, log_variance = self.encoder(x, t, condition).chunk(2, dim=1)
-        centre, log_std = self.prior.moments(condition, len(x))
+        centre, log_std = self.prior.moments(condition, x.shape[0])
         return torch.cat([(mean - centre) * torch.exp(-log_std), log_variance - 2 * log_std], dim=1)
 
 
@@ -86,5 +88,5 @@ class FromPrior(nn.Module):
 
     def forward(self, w: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """The decoder at z."""
-        mean, log_std = self.prior.moments(condition, len(w))
+        mean, log_std = self.prior.moments(condition, w.shape[0])
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)

@@ -1,45 +1,53 @@
 """Metrics: arrays in, scores out; they know nothing of models, networks or data sets.
 
-Each file of this folder holds one metric, and `registry` finds it there: a new metric is one new file.
+Each file of this folder holds one metric, and `registry` finds it there: a new metric is one new file. It declares the name,
+the direction and the place in the report of each of its scores (`MetricInfo`). A metric of one's own is added by `register`.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import pkgutil
-from typing import Any
 
-from pushforward.metrics.score import Metric, Samples, Score, is_metric
+from pushforward.errors import UsageError
+from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric
 
-__all__ = ["Metric", "Samples", "Score", "describe", "registry"]
+__all__ = ["Metric", "MetricInfo", "Samples", "Score", "describe", "register", "registry"]
+
+_ADDED: dict[str, type[Metric]] = {}
 
 
-@functools.cache
-def _found() -> dict[str, type[Metric]]:
-    found: dict[str, type[Metric]] = {}
+def registry() -> dict[str, type[Metric]]:
+    """Every metric by the name of its file, then those that `register` added; all are built without arguments."""
+    metrics: dict[str, type[Metric]] = {}
     for entry in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{entry.name}")
         for part in vars(module).values():
             if inspect.isclass(part) and part.__module__ == module.__name__ and is_metric(part):
-                found[entry.name] = part
-    return found
+                metrics[entry.name] = part
+    return metrics | _ADDED
 
 
-def registry() -> dict[str, type[Metric]]:
-    """Every metric of this folder by the name of its file; all can be built without arguments."""
-    return dict(_found())
+def register(name: str, metric: type[Metric]) -> None:
+    """Let evaluations, comparisons and the command line use a further metric.
 
+    Args:
+        name: Its name in `registry`; one that was added before is replaced.
+        metric: A class whose ``scores`` declare a `MetricInfo` by name.
 
-def describe() -> dict[str, dict[str, Any]]:
-    """What a reader needs to know about each score.
-
-    Returns:
-        By score: ``label``, ``better`` ("lower", "higher", "target"), ``what`` it is in a sentence,
-        ``target`` where the ideal value is known beforehand, and ``without``, the sentence that explains a missing score.
+    Raises:
+        UsageError: If it is no metric, or gives a score whose name another metric has.
     """
-    about: dict[str, dict[str, Any]] = {}
-    for metric in _found().values():
-        about |= {name: dict(row) for name, row in metric.about.items()}
-    return about
+    if not is_metric(metric):
+        raise UsageError(f'{metric!r} is not a metric: its class needs an attribute "scores", a dict from names to MetricInfo.')
+    owners = {score: owner for owner, other in registry().items() if owner != name for score in other.scores}
+    taken = [score for score in metric.scores if score in owners]
+    if taken or name in registry().keys() - _ADDED.keys():
+        raise UsageError(f"The name {taken[0] if taken else name!r} belongs to another metric. Choose another name.")
+    _ADDED[name] = metric
+
+
+def describe() -> dict[str, MetricInfo]:
+    """What a reader needs to know about each score, by its name."""
+    return {name: info for metric in registry().values() for name, info in metric.scores.items()}

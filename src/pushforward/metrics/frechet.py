@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Frechet", "frechet_distance", "gaussian_distance"]
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return root
 
 
 def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
@@ -53,25 +54,27 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def _covariance(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(0)
-    return centred.T @ centred / max(len(x) - 1, 1)
+    covariance: np.ndarray = centred.T @ centred / max(len(x) - 1, 1)
+    return covariance
 
 
 class Frechet:
     """Fréchet distance between the features of generated and held-out rows."""
 
-    scores: ClassVar[tuple[str, ...]] = ("frechet",)
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "frechet": {
-            "label": "Fréchet distance",
-            "better": "lower",
-            "what": "Distance between the mean and the covariance of the features of generated and of real data.",
-        }
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "frechet": MetricInfo(
+            "Fréchet distance",
+            "lower",
+            "Distance between the mean and the covariance of the features of generated and of real data.",
+            group="Quality and diversity",
+            role="quality",
+        )
     }
 
     def applies(self, samples: Samples) -> bool:
         """From two rows on either side."""
         return min(len(samples.generated), len(samples.reference)) > 1
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "frechet"."""
-        return [Score("frechet", frechet_distance(samples.generated_features, samples.reference_features), "lower")]
+        return {"frechet": Score(frechet_distance(samples.generated_features, samples.reference_features))}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Kernel", "kernel_distance", "squared_mmd"]
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    values: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3
+    return values
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -69,23 +70,25 @@ class Kernel:
     dimension on average, the scale for which the kernel (x.y / f + 1)^3 sees more than the means.
     """
 
-    scores: ClassVar[tuple[str, ...]] = ("kid",)
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "kid": {
-            "label": "KID",
-            "better": "lower",
-            "what": "Kernel distance between features, unbiased: real data scores about 0, and may score below.",
-        }
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "kid": MetricInfo(
+            "KID",
+            "lower",
+            "Kernel distance between features, unbiased: real data scores about 0, and may score below.",
+            group="Quality and diversity",
+            role="quality",
+            priority=2,
+        )
     }
 
     def applies(self, samples: Samples) -> bool:
         """From three rows on either side."""
         return min(len(samples.generated), len(samples.reference)) > 2
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "kid", with its standard error."""
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
         value, error = kernel_distance((x - centre) * stretch, (y - centre) * stretch)
-        return [Score("kid", value, "lower", error=error)]
+        return {"kid": Score(value, error=error)}

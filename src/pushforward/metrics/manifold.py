@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from pushforward.errors import UsageError
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Manifold", "prdc", "radii"]
 
@@ -20,8 +20,8 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
     """The distance from each row of x (n, f) to its k-th nearest other row, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
-    found, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
-    return found[:, -1]
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
+    return np.asarray(distances[:, -1])
 
 
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
@@ -72,29 +72,35 @@ class Manifold:
         k: Neighbours that set the size of a row's ball.
     """
 
-    scores: ClassVar[tuple[str, ...]] = ("precision", "recall", "density", "coverage")
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "precision": {
-            "label": "Precision",
-            "better": "higher",
-            "what": "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
-        },
-        "recall": {
-            "label": "Recall",
-            "better": "higher",
-            "what": "Share of real samples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
-        },
-        "density": {
-            "label": "Density",
-            "better": "target",
-            "what": "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "precision": MetricInfo(
+            "Precision",
+            "higher",
+            "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
+            group="Quality and diversity",
+        ),
+        "recall": MetricInfo(
+            "Recall",
+            "higher",
+            "Share of real samples that lie among generated ones. Noisy samples raise it, so prefer coverage.",
+            group="Quality and diversity",
+            role="diversity",
+            priority=2,
+        ),
+        "density": MetricInfo(
+            "Density",
+            "target",
+            "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
             "samples only.",
-        },
-        "coverage": {
-            "label": "Coverage",
-            "better": "higher",
-            "what": "Share of real samples that have a generated one near them: variety and quality in one.",
-        },
+            group="Quality and diversity",
+        ),
+        "coverage": MetricInfo(
+            "Coverage",
+            "higher",
+            "Share of real samples that have a generated one near them: variety and quality in one.",
+            group="Quality and diversity",
+            role="diversity",
+        ),
     }
 
     def __init__(self, k: int = 5) -> None:
@@ -104,7 +110,7 @@ class Manifold:
         """Where both sides have the same number of rows, more than k."""
         return samples.equal and len(samples.generated) > self.k
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """Four scores."""
-        found = prdc(samples.generated_features, samples.reference_features, self.k)
-        return [Score(name, value, self.about[name]["better"]) for name, value in found.items()]
+        values = prdc(samples.generated_features, samples.reference_features, self.k)
+        return {name: Score(value) for name, value in values.items()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Memorisation", "near_copies", "nearest_distance"]
 
@@ -65,7 +65,7 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
     if x.shape[1] <= TREE:
         from scipy.spatial import cKDTree
 
-        return cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0]
+        return np.asarray(cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0])
     _, where = _closest(rows, _blocks(training, scale))
     found = [
         (rows[start : start + BLOCK] - _rows(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
@@ -121,7 +121,8 @@ def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), SKETCH))).float()
     axes = torch.linalg.qr(some.T @ mix).Q
-    return torch.linalg.qr(some.T @ (some @ axes)).Q
+    directions: Tensor = torch.linalg.qr(some.T @ (some @ axes)).Q
+    return directions
 
 
 class Memorisation:
@@ -131,14 +132,14 @@ class Memorisation:
         part: A near-copy is no farther than this share of the median distance from held-out rows to training rows.
     """
 
-    scores: ClassVar[tuple[str, ...]] = ("near_copies",)
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "near_copies": {
-            "label": "Near-copies",
-            "better": "lower",
-            "what": "Share of samples closer to a training example than a quarter of the usual distance of new data.",
-            "without": "Near-copies have no score: more than half of the held-out examples are copies of training examples.",
-        }
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "near_copies": MetricInfo(
+            "Near-copies",
+            "lower",
+            "Share of samples closer to a training example than a quarter of the usual distance of new data.",
+            missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
+            unit="%",
+        )
     }
 
     def __init__(self, part: float = 0.25) -> None:
@@ -148,9 +149,9 @@ class Memorisation:
         """Always."""
         return True
 
-    def __call__(self, samples: Samples) -> list[Score]:
-        """One score, "near_copies"; ``extra`` has the threshold. None where the threshold is 0."""
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """One score, "near_copies"; ``extra`` has the threshold. It is left out where the threshold is 0."""
         copies, threshold = near_copies(samples.generated, samples.training, samples.reference, samples.scale, self.part)
         if threshold == 0:
-            return []
-        return [Score("near_copies", float(copies.mean()), "lower", extra={"threshold": threshold})]
+            return {}
+        return {"near_copies": Score(float(copies.mean()), extra={"threshold": threshold})}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
 
@@ -106,39 +106,46 @@ def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
 class Modes:
     """Modes held and found, their mass and width, and what lies between them; only for data with known centres."""
 
-    scores: ClassVar[tuple[str, ...]] = ("modes_held", "modes_found", "high_quality", "bridges", "spread", "mode_kl")
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "modes_held": {
-            "label": "Modes held",
-            "better": "higher",
-            "what": "Modes that have at least 20 % of their true mass.",
-        },
-        "modes_found": {
-            "label": "Modes found",
-            "better": "higher",
-            "what": "Modes with at least one sample within 3 standard deviations.",
-        },
-        "high_quality": {
-            "label": "Near a mode",
-            "better": "target",
-            "what": "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
-        },
-        "bridges": {
-            "label": "Bridges",
-            "better": "lower",
-            "what": "Share of samples more than 5 standard deviations from every mode.",
-        },
-        "spread": {
-            "label": "Spread",
-            "better": "target",
-            "target": 1.0,
-            "what": "Width of the modes over their true width; 1 is right.",
-        },
-        "mode_kl": {
-            "label": "Mode KL",
-            "better": "lower",
-            "what": "How far the modes' masses are from the true ones: reverse KL divergence in nats.",
-        },
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "modes_held": MetricInfo(
+            "Modes held",
+            "higher",
+            "Modes that have at least 20 % of their true mass.",
+            group="Modes",
+        ),
+        "modes_found": MetricInfo(
+            "Modes found",
+            "higher",
+            "Modes with at least one sample within 3 standard deviations.",
+            group="Modes",
+        ),
+        "high_quality": MetricInfo(
+            "Near a mode",
+            "target",
+            "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
+            group="Modes",
+        ),
+        "bridges": MetricInfo(
+            "Bridges",
+            "lower",
+            "Share of samples more than 5 standard deviations from every mode.",
+            unit="%",
+            group="Modes",
+        ),
+        "spread": MetricInfo(
+            "Spread",
+            "target",
+            "Width of the modes over their true width; 1 is right.",
+            target=1.0,
+            group="Modes",
+        ),
+        "mode_kl": MetricInfo(
+            "Mode KL",
+            "lower",
+            "How far the modes' masses are from the true ones: reverse KL divergence in nats.",
+            unit="nats",
+            group="Modes",
+        ),
     }
 
     def applies(self, samples: Samples) -> bool:
@@ -146,18 +153,18 @@ class Modes:
         truth = samples.truth
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
-    def __call__(self, samples: Samples) -> list[Score]:
-        """Six scores; ``extra`` of "modes_held" has the mass of each mode."""
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """Six scores; ``extra`` of "modes_held" has the mass of each mode, that of "high_quality" the share of true samples."""
         truth = samples.truth
-        found = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
-        return [
-            Score("modes_held", found.held, "higher", extra={"mass": found.mass.tolist()}),
-            Score("modes_found", found.found, "higher"),
-            Score("high_quality", found.high_quality, "target", target=_share_within(3, samples.generated.shape[1])),
-            Score("bridges", found.bridges, "lower"),
-            Score("spread", found.spread, "target", target=1.0),
-            Score("mode_kl", found.divergence, "lower"),
-        ]
+        count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
+        return {
+            "modes_held": Score(count.held, extra={"mass": count.mass}),
+            "modes_found": Score(count.found),
+            "high_quality": Score(count.high_quality, extra={"right": _share_within(3, samples.generated.shape[1])}),
+            "bridges": Score(count.bridges),
+            "spread": Score(count.spread),
+            "mode_kl": Score(count.divergence),
+        }
 
 
 def _share_within(radius: float, d: int) -> float:

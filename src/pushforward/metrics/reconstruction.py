@@ -26,7 +26,8 @@ def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
         y: Their reconstructions.
     """
     errors = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
-    return -10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10)))
+    decibels: NDArray[np.float64] = -10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10)))
+    return decibels
 
 
 def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -43,9 +44,13 @@ def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
     from scipy.ndimage import gaussian_filter
 
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    blurred = lambda z: gaussian_filter(z, (0, 0, SIGMA, SIGMA), radius=(0, 0, RADIUS, RADIUS))  # noqa: E731
+
+    def blurred(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(gaussian_filter(z, (0, 0, SIGMA, SIGMA), radius=(0, 0, RADIUS, RADIUS)))
+
     mean_a, mean_b = blurred(a), blurred(b)
     var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
     both = blurred(a * b) - mean_a * mean_b
     alike = (2 * mean_a * mean_b + SMALL) * (2 * both + SMALLER)
-    return (alike / ((mean_a**2 + mean_b**2 + SMALL) * (var_a + var_b + SMALLER))).reshape(len(a), -1).mean(1)
+    similarity = alike / ((mean_a**2 + mean_b**2 + SMALL) * (var_a + var_b + SMALLER))
+    return np.asarray(similarity.reshape(len(a), -1).mean(1))

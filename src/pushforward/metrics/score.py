@@ -1,56 +1,113 @@
-"""What a metric is given and what it gives back."""
+"""What a metric receives, what it declares and what it returns."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from html import escape
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
+from pushforward.numbers import measured, plain
+from pushforward.records import Record
 
-__all__ = ["Better", "Metric", "Samples", "Score", "check_finite", "is_metric"]
+__all__ = ["FURTHER", "Better", "Metric", "MetricInfo", "Role", "Samples", "Score", "check_finite", "is_metric"]
 
 Better = Literal["lower", "higher", "target"]
+Role = Literal["quality", "diversity"]
+FURTHER = "Further checks"
+"""The group of scores that name no other; it is the last in a report."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """One number about generated samples.
+class MetricInfo(Record):
+    """What a reader, and a report, must know of a score. A metric declares it once.
 
     Args:
-        name: Such as "frechet".
-        value: The number.
-        better: Which way is better: "lower", "higher", or "target" for values that should meet ``target``.
-        target: The ideal value where ``better`` is "target".
-        error: Its standard error where the metric knows one.
-        extra: What a table has no room for, such as the mass of each mode; plain lists and numbers.
+        label: The name in words.
+        better: Which direction is better: "lower", "higher", or "target" for values that should meet ``target``.
+        what: The meaning, in one sentence.
+        unit: Such as "nats"; "%" for a share between 0 and 1 that is shown in per cent; empty for plain numbers.
+        group: The heading under which a report lists the score; a new heading makes a new table.
+        role: "quality" or "diversity" for scores by which the verdict may rank models; None for all others.
+        priority: Among scores of one role the verdict takes the one with the lowest number that any model has.
+        target: The ideal value where ``better`` is "target"; None means that of real data.
+        missing: The sentence that explains a missing score; empty where none is needed.
     """
 
-    name: str
-    value: float
-    better: Better
+    label: str = ""
+    better: Better = "lower"
+    what: str = ""
+    unit: str = ""
+    group: str = FURTHER
+    role: Role | None = None
+    priority: int = 1
     target: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Score(Record):
+    """One number about a model, in data's terms; its name is the key under which it is stored.
+
+    Args:
+        value: The number, the mean over ``values``; None where it is not finite.
+        spread: By how much it varies: the standard deviation over samplings or trainings; for a score that needs no sampling,
+            its standard error. None where unknown.
+        error: The standard error of a single sampling, where the metric knows it (for several samplings their mean).
+        values: One for each sampling or training.
+        n: How many examples were compared on either side.
+        ratio: The value over real data's; None where that is too near 0 to divide by.
+        extra: Further numbers and texts, such as the mass of each mode.
+    """
+
+    value: float | None = None
+    spread: float | None = None
     error: float | None = None
+    values: tuple[float | None, ...] = ()
+    n: int | None = None
+    ratio: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def number(self) -> float:
+        """The value; NaN where there is none."""
+        return math.nan if self.value is None else self.value
+
+    def __str__(self) -> str:
+        """Such as ``0.130 ± 0.008``."""
+        value, spread = measured(self.value, self.spread)
+        return f"{value} ± {spread}" if spread else value
+
+    def __repr__(self) -> str:
+        """Value, spread, ratio to real data and number of examples."""
+        ratio = "" if self.ratio is None else f", {plain(self.ratio, 2)} times real data's"
+        return f"Score({self}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
+
+    def _repr_html_(self) -> str:
+        value, spread = measured(self.value, self.spread)
+        aside = "" if self.ratio is None else f" <small>{plain(self.ratio, 2)}× real data</small>"
+        return f"<b>{escape(value)}</b>{f' ± {escape(spread)}' if spread else ''}{aside}"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated, reference (held-out) and training rows, as every metric sees them.
+    """Generated, reference (held-out) and training examples, as every metric receives them.
 
-    Raw rows are data units flattened to (n, d), float32; to save memory ``training`` may be uint8, where 255
+    Raw examples are data units flattened to (n, d), float32; to save memory ``training`` may be uint8, where 255
     stands for 1. Features are float64, (n, f), the same f everywhere.
 
     Args:
-        generated: (n, d) rows of the model.
-        reference: (m, d) held-out rows.
-        training: (k, d) rows that the model was trained on.
+        generated: (n, d) examples of the model.
+        reference: (m, d) held-out examples.
+        training: (k, d) examples that the model was trained on.
         generated_features: (n, f).
         reference_features: (m, f).
-        shape: The shape of one row, (d,) or (channels, height, width).
+        shape: The shape of one example, (d,) or (channels, height, width).
         scale: The standard deviation of each raw column over the training split, (d,), for distances in model units;
             None means 1.
         truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
@@ -72,46 +129,46 @@ class Samples:
 
     def __post_init__(self) -> None:
         size = int(np.prod(self.shape))
-        for one in fields(self):
-            rows = getattr(self, one.name)
-            if not isinstance(rows, np.ndarray) or one.name == "scale":
+        for part in fields(self):
+            rows = getattr(self, part.name)
+            if not isinstance(rows, np.ndarray) or part.name == "scale":
                 continue
             if rows.ndim != 2 or len(rows) == 0:
-                raise DataError(f"The {one.name} rows must be a table with at least one row, got shape {rows.shape}.")
-            wanted = self.reference_features.shape[-1] if one.name.endswith("features") else size
+                raise DataError(f"The {part.name} rows must be a table with at least one row, got shape {rows.shape}.")
+            wanted = self.reference_features.shape[-1] if part.name.endswith("features") else size
             if rows.shape[1] != wanted:
-                raise DataError(f"The {one.name} rows have {rows.shape[1]} columns; {wanted} were expected.")
-            check_finite(one.name, rows)
+                raise DataError(f"The {part.name} rows have {rows.shape[1]} columns; {wanted} were expected.")
+            check_finite(part.name, rows)
         for first in ("generated", "reference"):
-            rows, found = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
-            if rows != found:
-                raise DataError(f"There are {rows} {first} rows but {found} rows of features.")
+            rows, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
+            if rows != features:
+                raise DataError(f"There are {rows} {first} rows but {features} rows of features.")
 
     @property
     def equal(self) -> bool:
-        """Whether there are as many generated as reference rows, as comparisons between models need."""
+        """Whether there are as many generated as reference examples, as comparisons between models need."""
         return len(self.generated) == len(self.reference)
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """One metric, which may give several scores. ``about`` describes each: label, better, what."""
+    """One metric, which may give several scores. ``scores`` declares each by its name."""
 
-    about: ClassVar[Mapping[str, Mapping[str, Any]]]
-    scores: ClassVar[tuple[str, ...]]
+    scores: ClassVar[Mapping[str, MetricInfo]]
 
     def applies(self, samples: Samples) -> bool:
         """Whether the metric has a meaning for these samples."""
         ...
 
-    def __call__(self, samples: Samples) -> list[Score]:
-        """The scores."""
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """The scores by name; one that cannot be computed is left out."""
         ...
 
 
 def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
     """Whether a class is a metric that can be used, and not the protocol."""
-    return isinstance(inspect.getattr_static(part, "scores", None), tuple) and part is not Metric
+    scores = inspect.getattr_static(part, "scores", None)
+    return isinstance(scores, Mapping) and bool(scores) and all(isinstance(info, MetricInfo) for info in scores.values())
 
 
 def check_finite(name: str, rows: np.ndarray) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Sharpness", "high_frequency_power"]
 
@@ -34,14 +34,13 @@ def high_frequency_power(x: np.ndarray, shape: Sequence[int]) -> float:
 class Sharpness:
     """Power of high frequencies in generated images over that in real ones; blur gives less than 1, noise more."""
 
-    scores: ClassVar[tuple[str, ...]] = ("sharpness",)
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "sharpness": {
-            "label": "Sharpness",
-            "better": "target",
-            "target": 1.0,
-            "what": "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
-        }
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "sharpness": MetricInfo(
+            "Sharpness",
+            "target",
+            "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
+            target=1.0,
+        )
     }
 
     def applies(self, samples: Samples) -> bool:
@@ -50,7 +49,7 @@ class Sharpness:
             return False
         return high_frequency_power(samples.reference, samples.shape) > 0
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "sharpness"."""
         real = high_frequency_power(samples.reference, samples.shape)
-        return [Score("sharpness", high_frequency_power(samples.generated, samples.shape) / real, "target", target=1.0)]
+        return {"sharpness": Score(high_frequency_power(samples.generated, samples.shape) / real)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError
-from pushforward.metrics.score import Samples, Score
+from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Histogram", "Legible", "Stacked", "count_numbers"]
 
@@ -63,29 +63,31 @@ def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
 class Stacked:
     """Modes of stacked images that samples reach, and how evenly, as a classifier of single images reads them."""
 
-    scores: ClassVar[tuple[str, ...]] = ("stacked_modes", "stacked_kl")
-    about: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "stacked_modes": {
-            "label": "Stacked modes",
-            "better": "higher",
-            "what": "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
-        },
-        "stacked_kl": {
-            "label": "Stacked KL",
-            "better": "lower",
-            "what": "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
-        },
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "stacked_modes": MetricInfo(
+            "Stacked modes",
+            "higher",
+            "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
+            group="Modes",
+        ),
+        "stacked_kl": MetricInfo(
+            "Stacked KL",
+            "lower",
+            "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
+            unit="nats",
+            group="Modes",
+        ),
     }
 
     def applies(self, samples: Samples) -> bool:
         """Where the modes can be read from the rows."""
         return isinstance(samples.truth, Legible)
 
-    def __call__(self, samples: Samples) -> list[Score]:
+    def __call__(self, samples: Samples) -> dict[str, Score]:
         """Two scores; ``extra`` of "stacked_modes" has the numbers of the modes without a sample."""
         truth = samples.truth
-        found = count_numbers(truth.read(samples.generated), truth.modes)
-        return [
-            Score("stacked_modes", found.reached, "higher", extra={"missing": found.missing.tolist()}),
-            Score("stacked_kl", found.divergence, "lower"),
-        ]
+        histogram = count_numbers(truth.read(samples.generated), truth.modes)
+        return {
+            "stacked_modes": Score(histogram.reached, extra={"missing": histogram.missing}),
+            "stacked_kl": Score(histogram.divergence),
+        }

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pushforward.report.numbers import count, finite, listing, plain
-from pushforward.report.readings import (
-    CLOSE,
-    OPEN,
-    THRESHOLDS,
-    at_n,
-    entrants_of,
-    floor_of,
-    floor_reading,
-    inside,
-    label_of,
-    name_of,
-    readings,
-    unmarked,
-    verb,
-)
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import count, listing, plain
+from pushforward.report.sentences import inside, marked, unmarked, verb
+from pushforward.report.statistics import THRESHOLDS, at_n, floor_of, floor_statistic, statistics
 
 __all__ = [
     "CODE_NOTES",
@@ -42,27 +29,26 @@ __all__ = [
 ]
 
 
-def curve_notes(content: Mapping[str, Any], metric: str = "frechet") -> list[str]:
-    """For each iterative entrant, how many calls are enough; marked text as in `Sentence`."""
-    return [note for entrant in entrants_of(content) if (note := _enough(content, entrant, metric))]
+def curve_notes(comparison: Comparison, metric: str = "frechet") -> list[str]:
+    """For each iterative model, how many calls are enough; marked text as in `Sentence`."""
+    return [note for model in comparison.models if (note := _enough(comparison, model, metric))]
 
 
-def curve_points(entrant: Mapping[str, Any], metric: str) -> list[tuple[float, float, float | None]]:
+def curve_points(model: ModelResult, metric: str) -> list[tuple[float, float, float | None]]:
     """Calls, score and steps along a curve, by calls; points without a finite score are left out."""
-    rows = [one for one in entrant.get("curve") or [] if isinstance(one, dict)]
-    found = [(finite(one.get("calls")), finite(one.get(metric)), finite(one.get("steps"))) for one in rows]
-    kept = [(calls, value, steps) for calls, value, steps in found if calls is not None and value is not None]
-    return sorted(kept, key=lambda point: point[0])
+    points = [(point.calls, point.scores.get(metric), point.steps) for point in model.curve]
+    finite = [(calls, value, steps) for calls, value, steps in points if calls is not None and value is not None]
+    return sorted(finite, key=lambda point: point[0])
 
 
-def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str) -> str:
+def _enough(comparison: Comparison, model: ModelResult, metric: str) -> str:
     """The fewest calls from which every point of the curve is within two spreads of its best one."""
-    points = curve_points(entrant, metric)
+    points = curve_points(model, metric)
     if len(points) < 3:
         return ""
-    name = f"{OPEN}{name_of(entrant)}{CLOSE}"
+    name = marked(model.name)
     best = min(points, key=lambda point: point[1])
-    margin = THRESHOLDS["enough"] * floor_of(content, metric)[1]
+    margin = THRESHOLDS["enough"] * floor_of(comparison, metric)[1]
     beyond = [at for at, (_, value, _) in enumerate(points) if value - best[1] > margin]
     first = beyond[-1] + 1 if beyond else 0
     if first == len(points):
@@ -76,8 +62,8 @@ def _enough(content: Mapping[str, Any], entrant: Mapping[str, Any], metric: str)
 def _point(point: tuple[float, float, float | None]) -> str:
     """Such as ``15 calls (8 steps: 0.130)``."""
     calls, value, steps = point
-    inside = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
-    return f"{count(calls)} call{'' if calls == 1 else 's'} ({inside}{plain(value)})"
+    at = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
+    return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{plain(value)})"
 
 
 CURVE_NOTES = (
@@ -161,10 +147,10 @@ LANDSCAPE_NOTE = (
 )
 
 
-def cost_note(content: Mapping[str, Any]) -> str:
+def cost_note(comparison: Comparison) -> str:
     """How to read transport costs; empty where there are none."""
-    costs = [finite((one.get("trajectory") or {}).get("npe")) for one in entrants_of(content)]
-    return COST_NOTE if any(cost is not None for cost in costs) else ""
+    paths = [model.trajectory for model in comparison.models]
+    return COST_NOTE if any(path is not None and path.npe is not None for path in paths) else ""
 
 
 CAPTIONS = {
@@ -182,9 +168,9 @@ CAPTIONS = {
 }
 
 
-def family_of(entrant: Mapping[str, Any]) -> str:
+def family_of(model: ModelResult) -> str:
     """One of the keys of the captions: gan, vae, diffusion, flow, other."""
-    words = f"{entrant.get('family') or ''} {entrant.get('method') or ''}".lower()
+    words = f"{model.family} {model.method}".lower()
     known = (
         ("gan", "gan"),
         ("adversarial", "gan"),
@@ -203,72 +189,72 @@ def family_of(entrant: Mapping[str, Any]) -> str:
     return next((family for word, family in (*known, *more) if word in words), "other")
 
 
-def loss_caption(entrant: Mapping[str, Any]) -> str:
+def loss_caption(model: ModelResult) -> str:
     """What a loss curve of this family does and does not mean."""
-    return CAPTIONS[family_of(entrant)]
+    return CAPTIONS[family_of(model)]
 
 
-def limits(content: Mapping[str, Any]) -> list[str]:
+def limits(comparison: Comparison) -> list[str]:
     """What this comparison cannot show."""
-    settings = content.get("settings") or {}
     parts = []
-    for metric in content.get("metrics") or {}:
-        floor = floor_reading(content, metric)
-        if floor is not None and floor.width > 0 and readings(content, metric):
-            parts.append(f"{plain(2 * floor.half, 2)} in {inside(label_of(content, metric))}")
-    said = [f"{at_n(content).strip().capitalize() or 'Here'}, differences below {listing(parts)} are noise."] if parts else []
-    said += _about_trainings(content)
-    if settings.get("features"):
-        said.append(
-            f"Scores are computed in these features: {unmarked(settings['features'])}. "
+    for metric in comparison.metrics:
+        floor = floor_statistic(comparison, metric)
+        if floor is not None and floor.width > 0 and statistics(comparison, metric):
+            parts.append(f"{plain(2 * floor.half, 2)} in {inside(comparison.info(metric).label)}")
+    where = at_n(comparison).strip().capitalize() or "Here"
+    sentences = [f"{where}, differences below {listing(parts)} are noise."] if parts else []
+    sentences += _on_trainings(comparison)
+    if comparison.settings.features:
+        sentences.append(
+            f"Scores are computed in these features: {unmarked(comparison.settings.features)}. "
             "They are not comparable with published ones."
         )
-    said.append("Times were measured on the machine below, and say little about another one.")
-    return said
+    sentences.append("Times were measured on the machine below, and say little about another one.")
+    return sentences
 
 
-def _about_trainings(content: Mapping[str, Any]) -> list[str]:
+def _on_trainings(comparison: Comparison) -> list[str]:
     """What the intervals leave out; a value of a single training says nothing of another one."""
-    many = [one for one in entrants_of(content) if len(one.get("trainings") or []) > 1]
-    once = [one for one in entrants_of(content) if one not in many]
-    said = []
+    many = [model for model in comparison.models if len(model.trainings) > 1]
+    once = [model for model in comparison.models if len(model.trainings) < 2]
+    sentences = []
     if once:
-        who = f"{_plainly(once)} {verb(once, 'was', 'were')}" if many else "Each model was"
-        said.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
+        who = f"{_names(once)} {verb(once, 'was', 'were')}" if many else "Each model was"
+        sentences.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
     if many:
-        counts = sorted({len(one["trainings"]) for one in many})
-        who = f" of {_plainly(many)}" if once else ""
-        said.append(
+        counts = sorted({len(model.trainings) for model in many})
+        who = f" of {_names(many)}" if once else ""
+        sentences.append(
             f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
             "only roughly. Pictures, losses over training and curves are those of the first training."
         )
-    return said
+    return sentences
 
 
-def _plainly(some: Sequence[Mapping[str, Any]]) -> str:
-    return listing(name_of(one) for one in some)
+def _names(models: Sequence[ModelResult]) -> str:
+    return listing(unmarked(model.name) for model in models)
 
 
-def shared_noise(content: Mapping[str, Any], places: bool = True) -> str:
-    """Which entrants' samples start from the same noise; empty where nothing is known.
+def shared_noise(comparison: Comparison, places: bool = True) -> str:
+    """Which models' samples start from the same noise; empty where nothing is known.
 
     Args:
-        content: As `pushforward.report.report` describes.
+        comparison: What is reported.
         places: Whether samples have places that can be compared, as in grids of images.
     """
-    names, shared = [name_of(one) for one in entrants_of(content)], (content.get("settings") or {}).get("shared")
-    if not isinstance(shared, list) and shared not in ("noise", "seeds"):
+    names, shared = [model.name for model in comparison.models], comparison.settings.shared
+    if shared is None:
         return ""
-    stated = shared if isinstance(shared, list) else [names] if shared == "noise" else []
-    groups = [kept for one in stated if isinstance(one, list) and len(kept := [name for name in names if name in one]) > 1]
+    groups = [group for stated in shared if len(group := [name for name in names if name in stated]) > 1]
     apart = [name for name in names if not any(name in group for group in groups)]
     same, unlike = (": the same place in each grid is the same z", ", so equal places do not correspond") if places else ("", "")
     if not groups:
         return f"All models use the same seeds. Their noise has different shapes{unlike}."
     if groups == [names]:
         return f"All models start from the same noise{same}."
-    said = ", and ".join([f"{listing(groups[0])} start from the same noise", *(f"so do {listing(one)}" for one in groups[1:])])
+    others = [f"so do {listing(group)}" for group in groups[1:]]
+    start = ", and ".join([f"{listing(groups[0])} start from the same noise", *others])
     rest = (
         f" The noise of {listing(apart)} has {'another shape' if len(apart) == 1 else 'other shapes'}{unlike}." if apart else ""
     )
-    return f"{said}{same.replace('each grid', 'their grids')}.{rest}"
+    return f"{start}{same.replace('each grid', 'their grids')}.{rest}"

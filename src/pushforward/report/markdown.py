@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pushforward.report import tables
+from pushforward.evaluation.results import Comparison
+from pushforward.report import facts, tables
 from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
-from pushforward.report.words import verdict
+from pushforward.report.costs import costs
+from pushforward.report.verdict import verdict
 
 __all__ = ["markdown"]
 
 
-def markdown(content: Mapping[str, Any]) -> str:
+def markdown(comparison: Comparison) -> str:
     """The text of report.md.
 
     Args:
-        content: As `pushforward.report.report` describes.
+        comparison: What is reported.
     """
-    parts = [f"# {escape(tables.title(content))}", escape(tables.subtitle(content))]
-    parts.append("## Verdict\n\n" + "\n".join(f"- {escape(one.text)}" for one in verdict(content)))
-    for heading, table in tables.scorecards(content):
+    parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
+    parts.append("## Verdict\n\n" + "\n".join(f"- {escape(sentence.text)}" for sentence in verdict(comparison)))
+    for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
-    parts.append(tables.score_note(content, "in brackets") if tables.scorecards(content) else "")
-    parts += _trajectories(content)
-    costs = tables.costs(content)
-    parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in costs]
-    parts.append(COST_NOTES if costs else "")
-    parts.append("## Limits\n\n" + "\n".join(f"- {escape(one)}" for one in limits(content)))
-    commands = tables.commands(content)
+    parts.append(tables.score_note(comparison, "in brackets") if tables.scorecards(comparison) else "")
+    parts += _trajectories(comparison)
+    cost_tables = costs(comparison)
+    parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]
+    parts.append(COST_NOTES if cost_tables else "")
+    parts.append("## Limits\n\n" + "\n".join(f"- {escape(limit)}" for limit in limits(comparison)))
+    commands = facts.commands(comparison)
     if commands:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(commands))), default=0))
         parts.append("## Reproduce\n\n" + f"{fence}sh\n" + "\n".join(commands) + f"\n{fence}")
-    facts = [f"- {escape(name)}: {escape(value)}" for name, value in tables.facts(content)]
-    if facts:
-        parts.append("\n".join(facts))
+    lines = [f"- {escape(name)}: {escape(value)}" for name, value in facts.facts(comparison)]
+    if lines:
+        parts.append("\n".join(lines))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 
-def _trajectories(content: Mapping[str, Any]) -> list[str]:
-    moving, levels = tables.trajectories(content), tables.levels(content)
+def _trajectories(comparison: Comparison) -> list[str]:
+    moving, levels = tables.trajectories(comparison), tables.levels(comparison)
     parts = []
     if moving is not None:
-        parts += [f"## Trajectories\n\n{_table(moving)}", f"{TRAJECTORY_NOTE} {cost_note(content)}".strip()]
+        parts += [f"## Trajectories\n\n{_table(moving)}", f"{TRAJECTORY_NOTE} {cost_note(comparison)}".strip()]
     if levels is not None:
         parts += [f"## Loss by noise level\n\n{_table(levels)}", f"Mean squared error ± its standard error. {LEVEL_NOTE}"]
     return parts

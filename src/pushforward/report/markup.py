@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
-from typing import Any
 
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
-from pushforward.report.readings import CLOSE, OPEN, entrants_of, name_of
+from pushforward.report.sentences import CLOSE, OPEN
 
 __all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "titled"]
 
 
 def sign(index: int | None) -> str:
-    """The sign of an entrant by its number; nothing for None."""
+    """The sign of a model by its number; nothing for None."""
     if index is None:
         return ""
     colour = f"e{index % len(COLOURS)}"
     return f'<svg class="sign {colour}" viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
 
 
-def titled(entrant: Mapping[str, Any], index: int) -> str:
-    """An entrant's sign, name and family."""
-    family = str(entrant.get("family") or "")
-    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != name_of(entrant).lower() else ""
-    return f"{sign(index)}<strong>{escape(name_of(entrant))}</strong>{aside}"
+def titled(model: ModelResult, index: int) -> str:
+    """A model's sign, name and family."""
+    family = model.family
+    aside = f' <span class="family">{escape(family)}</span>' if family and family.lower() != model.name.lower() else ""
+    return f"{sign(index)}<strong>{escape(model.name)}</strong>{aside}"
 
 
-def signs(content: Mapping[str, Any], some: Collection[int] | None = None) -> str:
-    """The signs of all entrants, or of those with these numbers."""
-    shown = [(i, one) for i, one in enumerate(entrants_of(content)) if some is None or i in some]
-    items = [f"<li>{sign(i)}{escape(name_of(one))}</li>" for i, one in shown]
+def signs(comparison: Comparison, some: Collection[int] | None = None) -> str:
+    """The signs of all models, or of those with these numbers."""
+    shown = [(number, model) for number, model in enumerate(comparison.models) if some is None or number in some]
+    items = [f"<li>{sign(number)}{escape(model.name)}</li>" for number, model in shown]
     return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
 
 
 def prose(marked: str) -> str:
     """Marked text as HTML, with names set apart."""
-    kept = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
-    return escape(kept).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
+    unbroken = marked.replace(" ± ", "\u00a0±\u00a0").replace("n = ", "n\u00a0=\u00a0")
+    return escape(unbroken).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
 
 
 def scrolled(table: tables.Table, label: str) -> str:
     """A table that scrolls where the page is narrow."""
     full = " class=full" if len(table.columns) > 4 else ""
     head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
-    body, before = "", "entrant"
+    body, before = "", "model"
     for row in table.rows:
-        entrant = row.kind == "entrant"
-        kind = "" if entrant else f' class="reference{" first" if before == "entrant" else ""}"'
+        is_model = row.kind == "model"
+        kind = "" if is_model else f' class="reference{" first" if before == "model" else ""}"'
         before = row.kind
-        name = f"{sign(row.index) if entrant else ''}{escape(row.name)}"
+        name = f"{sign(row.index) if is_model else ''}{escape(row.name)}"
         body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table{full}><thead><tr><td></td>'

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pushforward.report.numbers import count, duration, finite, plain
-from pushforward.report.readings import THRESHOLDS, Sentence, entrants_of, name_of, named
+from pushforward.evaluation.results import Comparison
+from pushforward.numbers import count, duration, plain
+from pushforward.report.sentences import Sentence, named
+from pushforward.report.statistics import THRESHOLDS
 
 __all__ = ["Speed", "sampling_sentence", "speeds", "times_as_long"]
 
@@ -18,7 +19,7 @@ class Speed:
     """The time of one sample.
 
     Args:
-        name: The entrant's.
+        name: The model's.
         seconds: The lower quartile over the turns in which it was timed.
         low: The fastest turn; None where only one number is known.
         high: The median turn; None where only one number is known.
@@ -38,18 +39,16 @@ class Speed:
         return f"{duration(self.seconds)}{calls}"
 
 
-def speeds(content: Mapping[str, Any]) -> list[Speed]:
-    """All entrants that were timed, the fastest first."""
-    found = []
-    for entrant in entrants_of(content):
-        sampling = entrant.get("sampling") or {}
-        timing = sampling.get("timing") or {}
-        seconds, low, high = finite(sampling.get("seconds_per_sample")), finite(timing.get("low")), finite(timing.get("high"))
+def speeds(comparison: Comparison) -> list[Speed]:
+    """All models that were timed, the fastest first."""
+    timed = []
+    for model in comparison.models:
+        seconds, low, high = model.sampling.seconds_per_sample, model.sampling.timing.low, model.sampling.timing.high
         if seconds is not None and seconds > 0:
             known = low is not None and high is not None and low > 0
             ends = (low, high) if known else (None, None)
-            found.append(Speed(name_of(entrant), seconds, *ends, finite(sampling.get("calls"))))
-    return sorted(found, key=lambda one: one.seconds)
+            timed.append(Speed(model.name, seconds, *ends, model.sampling.calls))
+    return sorted(timed, key=lambda speed: speed.seconds)
 
 
 def times_as_long(fast: Speed, slow: Speed) -> str | None:
@@ -74,31 +73,31 @@ def _rounded(ratio: float, how: Callable[[float], float] = round) -> str:
     return plain(how(ratio / unit) * unit, 2)
 
 
-def sampling_sentence(content: Mapping[str, Any]) -> Sentence | None:
+def sampling_sentence(comparison: Comparison) -> Sentence | None:
     """Which models sample fastest, and how many times as long the slowest takes; nothing that the spreads do not support."""
-    found = speeds(content)
-    if not found:
+    timed = speeds(comparison)
+    if not timed:
         return None
-    first = found[0]
-    if len(found) == 1:
+    first = timed[0]
+    if len(timed) == 1:
         return Sentence("speed", f"{named([first.name])} takes {duration(first.seconds)} for a sample{_calls(first)}.", "cost")
-    if any(one.low is None for one in found):
-        ends = f"from {first.text} ({named([first.name])}) to {found[-1].text} ({named([found[-1].name])})"
+    if any(speed.low is None for speed in timed):
+        ends = f"from {first.text} ({named([first.name])}) to {timed[-1].text} ({named([timed[-1].name])})"
         return Sentence("speed", f"A sample takes {ends}; the spread of these times is not known.", "cost")
-    slower = [one for one in found if times_as_long(first, one) is not None]
+    slower = [speed for speed in timed if times_as_long(first, speed) is not None]
     if not slower:
-        return Sentence("speed", f"No measurable difference in sampling time: {_range(found)} each.", "cost")
-    near = [one for one in found if one not in slower]
+        return Sentence("speed", f"No measurable difference in sampling time: {_range(timed)} each.", "cost")
+    near = [speed for speed in timed if speed not in slower]
     last = slower[-1]
-    calls = _calls(first) if len({_calls(one) for one in near}) == 1 else ""
-    names, times = named([one.name for one in near]), _range(near)
+    calls = _calls(first) if len({_calls(speed) for speed in near}) == 1 else ""
+    names, times = named([speed.name for speed in near]), _range(near)
     within = times if times.startswith("from") else f"in {times}"
     lead = f"{names} {'samples' if len(near) == 1 else 'sample'} fastest, {within} each{calls}"
     return Sentence("speed", f"{lead}; {named([last.name])} takes {times_as_long(first, last)}{_calls(last)}.", "cost")
 
 
-def _calls(one: Speed) -> str:
-    return one.text.removeprefix(duration(one.seconds))
+def _calls(speed: Speed) -> str:
+    return speed.text.removeprefix(duration(speed.seconds))
 
 
 def _range(ordered: Sequence[Speed]) -> str:

@@ -6,10 +6,11 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from pushforward.evaluation.figures import LatentPictures, Pictures
 from pushforward.pictures import Limits, grid_picture, landscape_picture, limits_of, scatter_picture
 from pushforward.report.charts import COLOURS
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Look", "Sprite", "data_uri", "projection"]
+
+_Item = TypeVar("_Item")
 
 SMALL = 28
 """Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
@@ -77,14 +80,14 @@ def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[n
 
 
 class Look:
-    """How this comparison's samples are drawn, the same for all entrants.
+    """How this comparison's samples are drawn, the same for all models.
 
     Args:
-        pictures: As `pushforward.report.Report` takes them.
+        pictures: By model, and under "real".
         detail: 1 for full size; less makes smaller tiles and fewer frames.
     """
 
-    def __init__(self, pictures: Mapping[str, Any], detail: float = 1.0) -> None:
+    def __init__(self, pictures: Mapping[str, Pictures], detail: float = 1.0) -> None:
         self.pictures = pictures
         self.detail = detail
         self.real = self.samples("real")
@@ -97,11 +100,19 @@ class Look:
             self.behind = None if self.real is None else self._flat(self.real)
 
     def samples(self, name: str) -> np.ndarray | None:
-        """The samples of an entrant, or of "real"; None where there are none."""
-        return _rows((self.pictures.get(name) or {}).get("grid"))
+        """The samples of a model, or of "real"; None where there are none."""
+        return _rows(self.of(name).grid)
+
+    def of(self, name: str) -> Pictures:
+        """The arrays of a model; none where nothing is drawn."""
+        return self.pictures.get(name) or Pictures()
+
+    def latent(self, name: str) -> LatentPictures | None:
+        """The arrays of a model's latent space."""
+        return self.of(name).latent
 
     def grid(self, name: str, index: int | None) -> tuple[str, int, int] | None:
-        """Data URI, width and height of an entrant's samples; ``index`` None draws real data."""
+        """Data URI, width and height of a model's samples; ``index`` None draws real data."""
         rows = self.samples(name)
         if rows is None:
             return None
@@ -110,36 +121,34 @@ class Look:
         )
         return data_uri(picture, exact), picture.width, picture.height
 
-    def sprite(self, frames: Sequence[tuple[Any, Any]] | None, index: int, word: str) -> Sprite | None:
+    def sprite(self, frames: Sequence[tuple[float, np.ndarray]] | None, index: int, word: str) -> Sprite | None:
         """A sheet of frames.
 
         Args:
             frames: (t or step, samples) in order; None or empty gives None.
-            index: The entrant's number.
+            index: The model's number.
             word: "t" or "step".
         """
         from PIL import Image
 
-        kept = [(at, rows) for at, found in frames or [] if (rows := _rows(found)) is not None]
-        if not kept:
+        drawable = [(at, rows) for at, x in frames or [] if (rows := _rows(x)) is not None]
+        if not drawable:
             return None
-        kept = _spaced(kept, max(6, round(24 * self.detail)))
-        made = [
-            self._picture(rows, index, most=16, tile=round(48 * self.detail), size=round(220 * self.detail)) for _, rows in kept
-        ]
-        width, height = made[0][0].size
-        mode = made[0][0].mode
-        sheet = Image.new(mode, (width, height * len(made)))
-        for i, (picture, _) in enumerate(made):
-            sheet.paste(picture, (0, i * height))
-        labels = [f"t = {float(at):.2f}" if word == "t" else f"step {int(at):,}" for at, _ in kept]
-        return Sprite(data_uri(sheet, made[0][1]), len(made), width, height, labels)
+        chosen = _spaced(drawable, max(6, round(24 * self.detail)))
+        tile, size = round(48 * self.detail), round(220 * self.detail)
+        pictures = [self._picture(rows, index, most=16, tile=tile, size=size) for _, rows in chosen]
+        first, lossless = pictures[0]
+        sheet = Image.new(first.mode, (first.width, first.height * len(pictures)))
+        for number, (picture, _) in enumerate(pictures):
+            sheet.paste(picture, (0, number * first.height))
+        labels = [f"t = {float(at):.2f}" if word == "t" else f"step {int(at):,}" for at, _ in chosen]
+        return Sprite(data_uri(sheet, lossless), len(pictures), first.width, first.height, labels)
 
     def _flat(self, rows: np.ndarray) -> np.ndarray:
-        made = (rows - self.centre) @ self.axes
+        points: np.ndarray = (rows - self.centre) @ self.axes
         if rows.shape[1] == 1:
-            made[:, 1] = np.linspace(-1, 1, len(made))
-        return made
+            points[:, 1] = np.linspace(-1, 1, len(points))
+        return points
 
     def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
@@ -151,20 +160,20 @@ class Look:
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
 
     def landscapes(self, name: str, index: int, most: int = 5) -> list[tuple[int, tuple[str, int, int]]]:
-        """Step and picture (data URI, width, height) of an entrant's critic at some moments of training, in their order."""
-        found = (self.pictures.get(name) or {}).get("landscapes") or []
-        made = []
-        for step, one in _spaced(list(found), most):
-            size, ink = max(120, round(220 * self.detail)), _rgb(COLOURS[index % len(COLOURS)])
-            behind = self.real[:400] if self.real is not None and self.columns() == 2 else None
-            picture = landscape_picture(one["scores"], tuple(one["limits"]), one["raw"], behind, size=size, ink=ink)
-            made.append((int(step), (data_uri(picture), picture.width, picture.height)))
-        return made
+        """Step and picture (data URI, width, height) of a model's critic at some moments of training, in their order."""
+        size, ink = max(120, round(220 * self.detail)), _rgb(COLOURS[index % len(COLOURS)])
+        behind = self.real[:400] if self.real is not None and self.columns() == 2 else None
+        panels = []
+        for step, land in _spaced(list(self.of(name).landscapes), most):
+            low, right, top, high = (float(limit) for limit in land["limits"])
+            picture = landscape_picture(land["scores"], (low, right, top, high), land["raw"], behind, size=size, ink=ink)
+            panels.append((int(step), (data_uri(picture), picture.width, picture.height)))
+        return panels
 
     def paths(self, name: str) -> np.ndarray | None:
-        """The trajectories (n, steps + 1, 2) of an entrant's points in the plane; None where there are none."""
-        found = (self.pictures.get(name) or {}).get("paths")
-        lines = None if found is None else np.asarray(found, dtype=float)
+        """The trajectories (n, steps + 1, 2) of a model's points in the plane; None where there are none."""
+        paths = self.of(name).paths
+        lines = None if paths is None else np.asarray(paths, dtype=float)
         return lines if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size else None
 
     def paths_limits(self) -> Limits:
@@ -182,11 +191,11 @@ class Look:
         return len(self.centre) if self.vectors else 0
 
 
-def _rows(found: Any) -> np.ndarray | None:
+def _rows(samples: np.ndarray | None) -> np.ndarray | None:
     """Samples as uint8 (n, height, width, channels) or float (n, d); None for anything else."""
-    if found is None:
+    if samples is None:
         return None
-    rows = np.asarray(found)
+    rows = np.asarray(samples)
     if rows.ndim == 4 and len(rows):
         return (
             rows if rows.dtype == np.uint8 else (np.clip(np.nan_to_num(rows.astype(float)), 0, 1) * 255).round().astype(np.uint8)
@@ -204,11 +213,11 @@ def _shrunk(rows: np.ndarray, most: int) -> np.ndarray:
         return rows
     factor = max(most, 16) / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    made = [np.asarray(image(one).resize(size, Image.Resampling.LANCZOS)) for one in rows]
-    return np.stack([one[..., None] if one.ndim == 2 else one for one in made])
+    small = [np.asarray(image(row).resize(size, Image.Resampling.LANCZOS)) for row in rows]
+    return np.stack([array[..., None] if array.ndim == 2 else array for array in small])
 
 
-def _spaced(rows: list[Any], most: int) -> list[Any]:
+def _spaced(rows: list[_Item], most: int) -> list[_Item]:
     """At most so many, evenly spaced, the first and the last included."""
     if len(rows) <= most:
         return rows

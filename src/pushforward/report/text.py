@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from pushforward.evaluation.results import Comparison
 from pushforward.report import tables
 from pushforward.report.tables import Row, Table
-from pushforward.report.words import verdict
+from pushforward.report.verdict import verdict
 
 __all__ = ["text"]
 
@@ -20,21 +20,22 @@ SHORTENED = 20
 """Longer names of models give way where a line is short."""
 
 
-def text(content: Mapping[str, Any], width: int | None = None) -> str:
+def text(comparison: Comparison, width: int | None = None) -> str:
     """The verdict, then a table for each group of scores.
 
     Args:
-        content: As `pushforward.report.report` describes.
+        comparison: What is reported.
         width: Characters in a line; None takes the terminal's, 80 where there is none, at most 120.
     """
     width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
-    parts = ["\n".join(textwrap.fill(one.text, width, initial_indent="- ", subsequent_indent="  ") for one in verdict(content))]
-    cards = tables.scorecards(content)
+    findings = [sentence.text for sentence in verdict(comparison)]
+    parts = ["\n".join(textwrap.fill(finding, width, initial_indent="- ", subsequent_indent="  ") for finding in findings)]
+    cards = tables.scorecards(comparison)
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         parts.append("* best, by more than two spreads")
     if cards:
-        parts.append("\n".join(textwrap.wrap(tables.score_note(content), width)))
+        parts.append("\n".join(textwrap.wrap(tables.score_note(comparison), width)))
     return "\n\n".join(part for part in parts if part.strip())
 
 

@@ -65,24 +65,21 @@ def check_metric(
     if given is None:
         raise TypeError(f"{type(thing).__name__} applies to none of the samples; give some that it applies to.")
     before = given.generated.copy(), given.reference.copy(), given.training.copy()
-    scores = _scores(thing, given)
+    scores = thing(given)
     with law(thing, "it must leave the arrays that it is given unchanged"):
         assert all(map(np.array_equal, before, (given.generated, given.reference, given.training)))
     with law(thing, "it must give finite scores, each declared and described"):
         assert scores
-        assert scores.keys() <= set(thing.scores) & set(thing.about), f"It gives {sorted(scores)}."
-        assert all(math.isfinite(score.value) for score in scores.values())
-    shuffled = _scores(thing, _with_rows(given, given.generated[::-1].copy()))
+        assert scores.keys() <= set(thing.scores), f"It gives {sorted(scores)}."
+        assert all(thing.scores[name].what for name in scores)
+        assert all(math.isfinite(score.number) for score in scores.values())
+    shuffled = thing(_with_rows(given, given.generated[::-1].copy()))
     with law(thing, "the order of generated rows must not matter"):
         for name, score in scores.items():
-            assert math.isclose(shuffled[name].value, score.value, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
+            assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
     _check_direction(thing, given, scores, (worse or _far)(given))
     with law(thing, "rows that are not finite must be refused"):
         assert _refuses(lambda: _with_rows(given, np.full_like(given.generated, np.nan)))
-
-
-def _scores(metric: Metric, samples: Samples) -> dict[str, Score]:
-    return {score.name: score for score in metric(samples)}
 
 
 def _far(samples: Samples) -> np.ndarray:
@@ -91,12 +88,12 @@ def _far(samples: Samples) -> np.ndarray:
 
 
 def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], rows: np.ndarray) -> None:
-    bad = _scores(metric, _with_rows(samples, rows))
+    bad = metric(_with_rows(samples, rows))
     for name, score in good.items():
-        sign = {"lower": -1, "higher": 1}.get(score.better, 0)
-        if name in bad and math.isfinite(bad[name].value):
+        sign = {"lower": -1, "higher": 1}.get(metric.scores[name].better or "", 0)
+        if name in bad and math.isfinite(bad[name].number):
             with law(metric, f'"{name}" must not be better for worse rows'):
-                assert sign * score.value >= sign * bad[name].value, f"Good: {score.value:g}, worse: {bad[name].value:g}."
+                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
 
 
 def _refuses(work: Callable[[], object]) -> bool:

@@ -85,5 +85,5 @@ def _check_log_snr(path: Path) -> None:
     with law(path, "its log-SNR must be that of its coefficients and fall"):
         torch.testing.assert_close(value, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
         assert (value.diff() < 0).all()
-    with law(path, "time must invert log_snr"):
+    with law(path, "time(log_snr(t)) must be t"):
         torch.testing.assert_close(path.time(path.log_snr(t)), t, rtol=1e-9, atol=1e-10)

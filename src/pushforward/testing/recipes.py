@@ -114,7 +114,7 @@ def check_scored(trained: Trained) -> None:
     scores, _ = Judge(trained.data, repeats=1).scores(trained.run.transport)
     with law(trained.run.method, "evaluation must give finite scores"):
         assert {"frechet", "coverage", "kid"} <= scores.keys()
-        assert all(np.isfinite(row["mean"]) for row in scores.values())
+        assert all(np.isfinite(score.number) for score in scores.values())
 
 
 def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:

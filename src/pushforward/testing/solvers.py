@@ -90,7 +90,7 @@ def _check_rows(solver: Solver) -> None:
         assert torch.isfinite(slope).all()
         assert slope.abs().sum() > 0
     if solver.stochastic:
-        with law(solver, "a stochastic solver must refuse to run without draws (noise_of does)"):
+        with law(solver, "a stochastic solver must refuse to run without draws (`noise_of` does)"):
             assert _refuses(lambda: flow(z.detach()))
 
 
@@ -107,7 +107,7 @@ def check_calls(solver: Solver, steps: int) -> None:
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
-    with law(solver, f"{steps} steps must make the predictions that its calls say"):
+    with law(solver, f"{steps} steps must make as many predictions as it declares"):
         assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} said."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 

@@ -15,7 +15,7 @@ from pushforward.data import Dataset
 from pushforward.data.seen import Seen
 from pushforward.denoiser import Denoiser
 from pushforward.errors import CheckpointError
-from pushforward.recipes import Recipe
+from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.transports import Autoencoder, Transport
 

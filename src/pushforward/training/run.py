@@ -38,7 +38,7 @@ from pushforward.training.parts import read_parts
 from pushforward.training.tensors import load as place
 from pushforward.transports import BATCH, Asked, Transport, inner_of
 
-__all__ = ["Run", "checkpoint_in", "load", "machine"]
+__all__ = ["Run", "checkpoint_in", "load", "machine", "transport_of"]
 
 FORMAT = 2
 
@@ -465,3 +465,8 @@ def restore(method: Method, tensors: dict[str, torch.Tensor], where: Path) -> No
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
+
+
+def transport_of(model: Run | Transport) -> Transport:
+    """The transport of a run, or the transport itself."""
+    return model.transport if isinstance(model, Run) else model

@@ -1,25 +1,31 @@
-"""Looking into a latent space: reconstructions, walks from row to row, arithmetic between groups, and maps of the codes."""
+"""Pictures of a latent space: reconstructions, walks between codes, arithmetic between classes, and maps of the codes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
+from pushforward.data.keys import permutation
 from pushforward.edits import walk
 from pushforward.errors import UsageError
-from pushforward.evaluation.codes import chosen, encoded, reconstructed
+from pushforward.evaluation.figures import Arithmetic, LatentPictures, Map2D
+from pushforward.evaluation.latent import autoencoder_of, chosen, labelled, mean_codes, reconstructed
+from pushforward.interpolation import WAYS
+from pushforward.training import Run
 from pushforward.transports import Autoencoder
 
-__all__ = ["Map2D", "arithmetic", "code_map", "strip", "walk"]
+__all__ = ["arithmetic", "code_map", "latent_pictures", "strip", "walk"]
 
 MAPPED = 2000
 """Held-out rows on a map at most."""
 GROUP = 500
 """Training rows of a class whose codes are averaged, at most."""
+STRIP = 10
+"""Images in a strip of reconstructions, and frames of a walk."""
+MOVED = 4
+"""Images that arithmetic moves."""
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -> Tensor:
@@ -73,29 +79,14 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
         codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
         share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))
         moved = codes[:, None] + share * (means[1] - means[0])
-        made = space.to_data(autoencoder.decode(moved.flatten(0, 1))).float().cpu()
-    return made.unflatten(0, (len(held), frames))
-
-
-@dataclass(frozen=True)
-class Map2D:
-    """Codes as points in the plane.
-
-    Args:
-        points: (n, 2): the codes themselves where they have two numbers, else their first two principal axes.
-        labels: int64 (n,), or None.
-        share: The share of the codes' variance that the plane holds.
-    """
-
-    points: np.ndarray
-    labels: np.ndarray | None
-    share: float
+        decoded: Tensor = space.to_data(autoencoder.decode(moved.flatten(0, 1))).float().cpu()
+    return decoded.reshape(len(held), frames, *decoded.shape[1:])
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D | None:
     """Where held-out rows lie in the latent space; None for codes of a single number, which span no plane."""
     x, labels = chosen(data.held_out, min(n, len(data.held_out)), labelled=True)
-    codes = encoded(autoencoder, x, labels if autoencoder.space.classes else None).flatten(1).numpy()
+    codes = mean_codes(autoencoder, x, labels if autoencoder.space.classes else None).flatten(1).numpy()
     if codes.shape[1] < 2:
         return None
     centred = codes - codes.mean(0)
@@ -105,3 +96,43 @@ def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D 
         points = centred @ axes[:2].T
         share = float((size[:2] ** 2).sum() / max(float((size**2).sum()), 1e-300))
     return Map2D(points, None if labels is None else labels["label"].numpy(), share)
+
+
+def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
+    """Arrays for a report's pictures of a latent space; None where `latent_statistics` is None."""
+    pair = autoencoder_of(run, data)
+    if pair is None:
+        return None
+    autoencoder, data = pair[0], labelled(pair[1])
+    points = code_map(autoencoder, data)
+    if data.space.kind != "image":
+        return LatentPictures(points)
+    both = strip(autoencoder, data, STRIP)
+    moved = None if autoencoder.space.classes else _moved(autoencoder, data)
+    return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
+
+
+def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
+    """From the first image of the strip to the second; to the next of its class for an autoencoder with labels."""
+    split, condition = data.held_out, None
+    rows = permutation(len(split), 0)
+    if autoencoder.space.classes and split.labels is not None:
+        rows = rows[split.labels[rows] == split.labels[rows[0]]]
+        condition = {"label": torch.from_numpy(split.labels[rows[:1]])}
+    if len(rows) < 2:
+        return {}
+    a, b = split.data_units(rows[:2])
+    return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in WAYS}
+
+
+def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:
+    """The two most frequent classes of the held-out examples; None where there are no two."""
+    if data.held_out.labels is None or len(data.space.classes) < 2:
+        return None
+    counts = np.bincount(data.held_out.labels, minlength=len(data.space.classes))
+    a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])
+    if not counts[a] or data.train.labels is None or b not in data.train.labels:
+        return None
+    moved = arithmetic(autoencoder, data, a, b, MOVED)
+    groups = data.space.classes[a], data.space.classes[b]
+    return Arithmetic(groups, moved.shape[1], data.space.quantise(moved.flatten(0, 1)))

@@ -1,21 +1,33 @@
-"""What an encoder's codes hold: reconstructions, the KL term number by number, and where it goes."""
+"""Statistics of a latent space: reconstructions, active units, the KL term by unit."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pushforward.data import Dataset, Split
+from pushforward.data import load as load_data
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.evaluation.features import Features
+from pushforward.evaluation.measurements import CodeStatistics, LatentStatistics, Reconstruction
 from pushforward.methods.bounds import active_units, divergences, explained
+from pushforward.methods.method import Coding
 from pushforward.metrics.reconstruction import psnr, ssim
+from pushforward.training import Run
 from pushforward.transports import Autoencoder
 
-__all__ = ["CERTAIN", "chosen", "code_health", "encoded", "reconstructed", "reconstruction"]
+__all__ = [
+    "CERTAIN",
+    "autoencoder_of",
+    "chosen",
+    "code_statistics",
+    "labelled",
+    "latent_statistics",
+    "mean_codes",
+    "reconstructed",
+    "reconstruction",
+]
 
 ROWS = 1000
 """Held-out rows that are coded at most."""
@@ -35,19 +47,19 @@ def chosen(split: Split, n: int, labelled: bool, seed: int = 0) -> tuple[Tensor,
     return split.data_units(rows), None if labels is None else {"label": torch.from_numpy(labels[rows])}
 
 
-def encoded(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
+def mean_codes(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
     """The mean codes of rows in data units, float64 on the CPU, (n, c, ...)."""
     return _moments(autoencoder, x, condition).chunk(2, dim=1)[0]
 
 
 def _moments(autoencoder: Autoencoder, x: Tensor, condition: Condition) -> Tensor:
-    made = []
+    moments = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
         with torch.no_grad():
             rows = autoencoder.space.to_model(x[part].to(autoencoder.device))
-            made.append(autoencoder.moments(rows, _part(condition, part, autoencoder)).double().cpu())
-    return torch.cat(made)
+            moments.append(autoencoder.moments(rows, _part(condition, part, autoencoder)).double().cpu())
+    return torch.cat(moments)
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
@@ -58,21 +70,21 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
         x: Data units, (n, *shape).
         condition: None or a dict of tensors with n rows.
     """
-    made = []
+    decoded = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
         given = _part(condition, part, autoencoder)
         with torch.no_grad():
             codes = autoencoder.encode(autoencoder.space.to_model(x[part].to(autoencoder.device)), given)
-            made.append(autoencoder.space.to_data(autoencoder.decode(codes, given)).float().cpu())
-    return torch.cat(made)
+            decoded.append(autoencoder.space.to_data(autoencoder.decode(codes, given)).float().cpu())
+    return torch.cat(decoded)
 
 
 def _part(condition: Condition, part: slice, autoencoder: Autoencoder) -> Condition:
     return None if condition is None else {name: rows[part].to(autoencoder.device) for name, rows in condition.items()}
 
 
-def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = ROWS) -> dict[str, Any]:
+def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = ROWS) -> Reconstruction:
     """How near reconstructions of held-out rows are to them.
 
     Args:
@@ -82,23 +94,22 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
         n: How many at most.
 
     Returns:
-        ``explained`` (the share of the variance about the mean row), ``feature_distance`` (mean squared distance in features, in
-        which the data has unit variance), and for images ``psnr`` (decibels) and ``ssim``; means over rows. ``n``.
+        Means over examples; ``psnr`` and ``ssim`` for images.
     """
     x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes))
-    made = reconstructed(autoencoder, x, condition)
-    apart = features(x, len(x)) - features(made, len(x))
-    found: dict[str, Any] = {
-        "n": len(x),
-        "explained": float(explained(data.space.to_model(x), data.space.to_model(made))),
-        "feature_distance": float((apart**2).sum(1).mean()),
-    }
-    if data.space.kind == "image":
-        found |= {"psnr": float(psnr(x.numpy(), made.numpy()).mean()), "ssim": float(ssim(x.numpy(), made.numpy()).mean())}
-    return found
+    decoded = reconstructed(autoencoder, x, condition)
+    difference = features(x, len(x)) - features(decoded, len(x))
+    image = data.space.kind == "image"
+    return Reconstruction(
+        n=len(x),
+        explained=float(explained(data.space.to_model(x), data.space.to_model(decoded))),
+        feature_distance=float((difference**2).sum(1).mean()),
+        psnr=float(psnr(x.numpy(), decoded.numpy()).mean()) if image else None,
+        ssim=float(ssim(x.numpy(), decoded.numpy()).mean()) if image else None,
+    )
 
 
-def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[str, Any] | None:
+def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> CodeStatistics | None:
     """What the codes of held-out rows carry: active units, the KL term by number, and how far all codes together miss the prior.
 
     The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all rows together: what a
@@ -111,9 +122,8 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
         n: How many at most.
 
     Returns:
-        ``units``, ``active``, ``kl`` (nats a row), ``mismatch`` (nats; None where there are fewer than four rows a unit),
-        ``by_unit`` (nats, falling, 64 at most), ``n``; None for codes without variances. Where N(0, 1) is not their prior, as
-        for an hvae or an autoencoder for latents, ``kl`` and ``mismatch`` are None and ``by_unit`` is empty.
+        None for codes without variances. Where N(0, 1) is not their prior, as for an hvae or an autoencoder for latents, ``kl``
+        and ``mismatch`` are None and ``by_unit`` is empty; ``mismatch`` is None as well for fewer than four examples a unit.
 
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
@@ -123,15 +133,13 @@ def code_health(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> dict[
     if float(log_variance.max()) < CERTAIN:
         return None
     label = None if condition is None else condition["label"]
-    found: dict[str, Any] = {"n": len(x), "units": mean.shape[1], "active": int(active_units(mean, label))}
+    units, active = mean.shape[1], int(active_units(mean, label))
     if not autoencoder.standard:
-        return found | {"kl": None, "mismatch": None, "by_unit": []}
-    each = divergences(mean, log_variance).mean(0)
-    return found | {
-        "kl": float(each.sum()),
-        "mismatch": _mismatch(mean, log_variance) if len(x) >= FEWEST * mean.shape[1] else None,
-        "by_unit": sorted((float(f"{value:.4g}") for value in each), reverse=True)[:MOST],
-    }
+        return CodeStatistics(len(x), units, active)
+    by_unit = divergences(mean, log_variance).mean(0)
+    mismatch = _mismatch(mean, log_variance) if len(x) >= FEWEST * units else None
+    falling = sorted((float(f"{value:.4g}") for value in by_unit), reverse=True)[:MOST]
+    return CodeStatistics(len(x), units, active, float(by_unit.sum()), mismatch, tuple(falling))
 
 
 def _mismatch(mean: Tensor, log_variance: Tensor) -> float:
@@ -140,3 +148,30 @@ def _mismatch(mean: Tensor, log_variance: Tensor) -> float:
     covariance = covariance + torch.diag(log_variance.exp().mean(0))
     gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
     return float(gap) / 2
+
+
+def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStatistics | None:
+    """Reconstructions and codes of a run; None without an encoder, and where it needs labels which the data lacks."""
+    pair = autoencoder_of(run, data)
+    if pair is None:
+        return None
+    autoencoder, data = pair
+    return LatentStatistics(reconstruction(autoencoder, data, features), code_statistics(autoencoder, data))
+
+
+def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
+    """A run's autoencoder, and the data with labels where it needs some; None without an encoder, or where labels are missing."""
+    if not isinstance(run.method, Coding):
+        return None
+    autoencoder = run.method.autoencoder().eval()
+    data = labelled(data) if autoencoder.space.classes else data
+    return None if autoencoder.space.classes and not data.space.classes else (autoencoder, data)
+
+
+def labelled(data: Dataset) -> Dataset:
+    """The data with the labels that its source has, where they were left out of training."""
+    origin = data.origin or {}
+    if data.space.classes or origin.get("labelled") is not False:
+        return data
+    again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
+    return again if again.rows_fingerprint == data.rows_fingerprint else data

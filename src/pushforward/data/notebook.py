@@ -1,0 +1,44 @@
+"""What a notebook shows of a data set: its sizes, and some training examples."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pushforward.data.dataset import Dataset
+
+__all__ = ["notebook"]
+
+IMAGES = 16
+ROWS = 5
+COLUMNS = 12
+
+
+def notebook(data: Dataset) -> str:
+    """A line of text over the first training examples: images as one picture, vectors as a table."""
+    body = _images(data) if data.train.x.ndim == 4 else _table(data)
+    return f"<p>{escape(repr(data))}</p>{body}"
+
+
+def _images(data: Dataset) -> str:
+    from pushforward.pictures import grid_picture
+
+    x = data.train.x[:IMAGES].transpose(0, 2, 3, 1)
+    buffer = io.BytesIO()
+    grid_picture(x, IMAGES // 2, scale=max(1, 64 // max(x.shape[1:3])), gap=2).save(buffer, "PNG")
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="Training examples">'
+
+
+def _table(data: Dataset) -> str:
+    count, split = data.train.x.shape[1], data.train
+    names = list(data.space.columns or [f"x{number}" for number in range(count)])[:COLUMNS]
+    labels = None if split.labels is None else [data.space.classes[label] for label in split.labels[:ROWS]]
+    rows = [[f"{value:.4g}" for value in row[:COLUMNS]] for row in split.x[:ROWS].tolist()]
+    if labels is not None:
+        names, rows = [*names, data.space.target or "label"], [[*row, label] for row, label in zip(rows, labels, strict=True)]
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,94 @@
+"""Several models scored by one measure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pushforward.arguments import whole
+from pushforward.data import Dataset, dataset_of
+from pushforward.data.keys import permutation
+from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.drawing import SHOWN
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.models import check_model, data_of, informed, models_of
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.run_results import health_of, landscapes_of
+from pushforward.evaluation.starts import fitting
+from pushforward.training import Run
+from pushforward.training.run import transport_of
+from pushforward.transports import Transport
+
+__all__ = ["compare"]
+
+
+def compare(
+    models: Mapping[str, Run | Transport | str | Path] | Sequence[Run | str | Path],
+    data: Dataset | str | Path | None = None,
+    *,
+    n: int | None = None,
+    repeats: int = 3,
+    seeds: int = 1,
+    budget: str | None = None,
+    commands: Sequence[str] = (),
+    curve: bool = True,
+) -> Comparison:
+    """Score models on one data set; `pushforward.Report` renders the result.
+
+    Args:
+        models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
+            own names.
+        data: The data set, or its name or path; runs know their own.
+        n: Samples on either side; None takes as many as the data allows (`pushforward.evaluate`).
+        repeats: Samplings of each model.
+        seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
+            ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
+        budget: What each was trained with, in words.
+        commands: Command lines that repeat this comparison.
+        curve: Whether to measure quality against network calls, trajectories and the memory of training.
+
+    Raises:
+        UsageError: If there is nothing to compare, or the models were made for other data.
+    """
+    models = models_of(models)
+    data = dataset_of(data) if data is not None else data_of(informed(models))
+    for name, model in models.items():
+        check_model(name, model, data)
+    judge = Judge(data, fitting(models.values(), data, n), repeats)
+    sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
+    results, pictures = [], {}
+    for name, model in models.items():
+        result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
+        result, pictures[name] = _with_history(result, drawn, model)
+        results.append(result)
+    baseline = judge.baseline()
+    comparison = judge.comparison(results, baseline)
+    shared = tuple(tuple(group) for group in _sharing_noise(models))
+    shown = data.space.quantise(data.held_out.data_units(permutation(len(data.held_out), 0)[: SHOWN[data.space.kind]]))
+    comparison = replace(
+        comparison,
+        title=f"{', '.join(models)} on {data.name}",
+        created=datetime.date.today().isoformat(),
+        settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
+        commands=tuple(commands),
+        pictures={**pictures, "real": Pictures(shown)},
+    )
+    return aggregated(comparison) if seeds > 1 else comparison
+
+
+def _with_history(result: ModelResult, pictures: Pictures, model: Run | Transport) -> tuple[ModelResult, Pictures]:
+    if not isinstance(model, Run):
+        return result, pictures
+    health, alarms = health_of(model)
+    return replace(result, health=health, alarms=alarms), replace(pictures, landscapes=landscapes_of(model))
+
+
+def _sharing_noise(models: Mapping[str, Run | Transport]) -> list[list[str]]:
+    """The names of models whose noise has one shape, so that equal seeds give equal noise; groups of two and more."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, model in models.items():
+        groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]

@@ -1,0 +1,80 @@
+"""How an iterative model behaves: quality against network calls, and its trajectories, in a bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pushforward.data import Dataset
+from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajectory
+from pushforward.evaluation.scoring import score
+from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
+from pushforward.metrics import Score
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+if TYPE_CHECKING:
+    from pushforward.evaluation.judge import Judge
+
+__all__ = ["quality_curve", "trajectory_of"]
+
+CURVE_STEPS = (1, 2, 4, 8, 16, 32)
+CURVE_SECONDS = 40.0
+"""The most that one model's curve of quality against calls may take."""
+CURVE_SCORES = ("frechet", "coverage")
+TRACED_SECONDS = 4.0
+"""About the most that one model's trajectories, and as much again its losses by noise level, may take."""
+LEVELS = 13
+FEW_COLUMNS = 16
+"""Vectors of more columns have no transport cost: the least cost cannot be estimated from so few examples."""
+REPEAT_SEEDS = 1_000_000
+"""Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
+
+
+def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score]) -> tuple[CurvePoint, ...]:
+    """Fréchet distance and coverage against network calls, for as many steps as the time allows.
+
+    The point of the model's own number of steps is its first sampling, which ``scores`` holds. It takes the place of a
+    number of `CURVE_STEPS` within a factor of 1.5.
+    """
+    flow = inner_of(transport)
+    if not isinstance(flow, Flow) or flow.solver.adaptive:
+        return ()
+    # times given one by one are for their own number of steps
+    grid = flow.grid if isinstance(flow.grid, str) else None
+    points, started = [], time.perf_counter()
+    own = flow.steps if flow.grid is grid else 0
+    if own:
+        first = {name: scores[name].values[0] for name in CURVE_SCORES if name in scores}
+        points.append(CurvePoint(own, transport.calls, first))
+    for steps in [steps for steps in CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
+        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        began = time.perf_counter()
+        x, _ = judge.draw(other, REPEAT_SEEDS)
+        took = time.perf_counter() - began
+        measured = score(x, judge.data, judge.features, n=judge.n, metrics=("frechet", "manifold"))
+        points.append(CurvePoint(steps, other.calls, {name: measured[name].value for name in CURVE_SCORES if name in measured}))
+        if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
+            break
+    return tuple(sorted(points, key=lambda point: point.steps or 0))
+
+
+def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
+    """How an iterative model moves, on as many examples as the time allows; ``seconds`` is that of one sample.
+
+    None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
+    latent space, which move codes.
+    """
+    if not isinstance(transport, Flow) or transport.source is not None or not seconds:
+        return None
+    most, steps = TRACED[transport.space.kind]
+    affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
+    n = max(16, min(most, round(affordable / steps)))
+    few = transport.space.kind == "vector" and transport.space.size <= FEW_COLUMNS
+    levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
+    return Trajectory(
+        n=n,
+        straightness=straightness(transport, n, seed, steps),
+        npe=transport_cost(transport, data, n, seed, steps) if few else None,
+        loss_by_level=tuple(LevelError(**level) for level in levels),
+    )

@@ -1,0 +1,55 @@
+"""The arrays that a report draws of one model: samples, how they form, and how they changed over training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.trajectories import TRACED, trace
+from pushforward.training import Run
+from pushforward.transports import Flow, Latent, Transport, inner_of
+
+__all__ = ["SHOWN", "pictures_of"]
+
+SHOWN = {"image": 64, "vector": 1000}
+"""Samples in a grid."""
+FORMING = {"image": 16, "vector": 600}
+"""Samples whose formation is shown."""
+DRAWN = 60
+"""Trajectories in a picture."""
+
+
+def pictures_of(transport: Transport, run: Run | None) -> Pictures:
+    """Samples of a transport, how they form, and those that its run stored while it was trained."""
+    space = transport.space
+    return Pictures(
+        grid=space.quantise(transport.sample(SHOWN[space.kind])),
+        formation=_formation(transport),
+        paths=_paths(transport),
+        training=_history(run) if run else [],
+    )
+
+
+def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
+    if not isinstance(inner_of(transport), Flow):
+        return None
+    assert isinstance(transport, (Flow, Latent))
+    space = transport.space
+    return [(t, space.quantise(x)) for t, x in transport.trajectory(FORMING[space.kind])]
+
+
+def _paths(transport: Transport) -> np.ndarray | None:
+    """The trajectories (n, steps + 1, 2) of points in the plane, from noise to data; None for anything else."""
+    if not isinstance(transport, Flow) or transport.source is not None or tuple(transport.space.shape) != (2,):
+        return None
+    _, states = trace(transport, DRAWN, steps=TRACED["vector"][1])
+    return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()
+
+
+def _history(run: Run) -> list[tuple[int, np.ndarray]]:
+    frames = []
+    for path in sorted((run.folder / "samples").glob("step_*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            frames.append((int(path.stem.removeprefix("step_")), file["x"][: SHOWN[run.space.kind]]))
+    return frames

@@ -1,0 +1,78 @@
+"""The pictures that go with a comparison, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Arithmetic", "LatentPictures", "Map2D", "Pictures"]
+
+
+@dataclass(frozen=True)
+class Map2D:
+    """Latent codes as points in the plane.
+
+    Args:
+        points: (n, 2): the codes themselves where they have two numbers, else their first two principal axes.
+        labels: int64 (n,), or None.
+        share: The share of the codes' variance that the plane holds.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Images of one class moved towards another.
+
+    Args:
+        groups: The two class names.
+        frames: Images of each sequence.
+        x: uint8 (sequences * frames, height, width, channels).
+    """
+
+    groups: tuple[str, str]
+    frames: int
+    x: np.ndarray
+
+
+@dataclass(frozen=True)
+class LatentPictures:
+    """A model's latent space.
+
+    Args:
+        map: Codes of held-out examples; None for codes of one number.
+        strip: Held-out images, then as many reconstructions, uint8 (2 n, height, width, channels); None for vectors.
+        walks: Images between two codes, by interpolation.
+        arithmetic: None where the autoencoder is given labels, or there are no two classes.
+    """
+
+    map: Map2D | None = None
+    strip: np.ndarray | None = None
+    walks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arithmetic: Arithmetic | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a report draws of one model, or of real data.
+
+    Args:
+        grid: Samples, uint8 (n, height, width, channels) or float (n, d).
+        formation: (t, samples) from noise to data; None for models of one call.
+        training: (step, samples), of the same noise.
+        paths: Trajectories of points in the plane, float (n, steps + 1, 2) from noise to data, in data units; None for others.
+        landscapes: (step, the arrays of `pushforward.training.landscape`: scores, limits, raw).
+        latent: For models with an encoder.
+    """
+
+    grid: np.ndarray | None = None
+    formation: Sequence[tuple[float, np.ndarray]] | None = None
+    training: Sequence[tuple[int, np.ndarray]] = ()
+    paths: np.ndarray | None = None
+    landscapes: Sequence[tuple[int, Mapping[str, np.ndarray]]] = ()
+    latent: LatentPictures | None = None

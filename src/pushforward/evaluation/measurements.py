@@ -1,0 +1,225 @@
+"""What is measured of a model besides its scores: cost, curves, trajectories, the course of training, the latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pushforward.records import Record
+
+__all__ = [
+    "Alarm",
+    "CodeStatistics",
+    "CurvePoint",
+    "Health",
+    "LatentStatistics",
+    "LevelError",
+    "Memory",
+    "Reconstruction",
+    "SampleTime",
+    "SamplingCost",
+    "Series",
+    "TrainingCost",
+    "Trajectory",
+]
+
+
+@dataclass(frozen=True)
+class TrainingCost(Record):
+    """What training took; means where several trainings are one model.
+
+    Args:
+        seconds: Time inside training steps.
+        steps: Training steps.
+        samples: Examples drawn.
+        precision: Of network calls.
+        batch: Examples of a step.
+        samples_per_second: Examples drawn in a second.
+        memory_mb: The most that a step holds in tensors, MiB, weights, their average and optimiser states included; None where
+            it cannot be measured.
+    """
+
+    seconds: float | None = None
+    steps: float | None = None
+    samples: float | None = None
+    precision: str | None = None
+    batch: float | None = None
+    samples_per_second: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class SampleTime(Record):
+    """Seconds for one sample, timed in turns.
+
+    Args:
+        batch: Samples generated at a time.
+        low: The fastest turn.
+        high: The median turn.
+        values: Each turn.
+    """
+
+    batch: float | None = None
+    low: float | None = None
+    high: float | None = None
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory(Record):
+    """The most held in tensors, MiB, weights included, when ``batch`` samples are generated at a time."""
+
+    mb: float | None = None
+    batch: float | None = None
+
+
+@dataclass(frozen=True)
+class SamplingCost(Record):
+    """What a sample costs.
+
+    Args:
+        solver: Its name and grid; None for models of one call.
+        steps: Of the solver.
+        calls: Network evaluations for one sample.
+        seconds_per_sample: The lower quartile over the turns of ``timing``.
+        timing: All turns.
+        flops_per_sample: Floating point operations.
+        memory: The most that is held.
+    """
+
+    solver: str | None = None
+    steps: float | None = None
+    calls: float | None = None
+    seconds_per_sample: float | None = None
+    timing: SampleTime = field(default_factory=SampleTime)
+    flops_per_sample: float | None = None
+    memory: Memory = field(default_factory=Memory)
+
+
+@dataclass(frozen=True)
+class CurvePoint(Record):
+    """Scores at one number of steps: a single sampling, by score."""
+
+    steps: float | None = None
+    calls: float | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LevelError(Record):
+    """The mean squared error in v at one noise level, and its standard error."""
+
+    log_snr: float | None = None
+    error: float | None = None
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
+class Trajectory(Record):
+    """How an iterative model moves noise to data (`pushforward.evaluation.trajectories`).
+
+    Args:
+        n: How many trajectories were measured.
+        straightness: 0 for straight lines at constant speed.
+        npe: The normalised path energy; None for images and vectors of many columns.
+        loss_by_level: From data to noise.
+    """
+
+    n: float | None = None
+    straightness: float | None = None
+    npe: float | None = None
+    loss_by_level: tuple[LevelError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Series(Record):
+    """Values over training steps."""
+
+    step: tuple[float | None, ...] = ()
+    value: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Health(Record):
+    """What was measured while a model was trained.
+
+    Args:
+        modes: How many modes the data has; None where that is not known.
+        series: By measure: modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap and others.
+    """
+
+    modes: float | None = None
+    series: Mapping[str, Series] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alarm(Record):
+    """The begin of an alarm of training, or with ``over`` its end.
+
+    Args:
+        kind: Such as "collapse".
+        step: At which it was raised, or was over.
+        value: The measured value.
+        threshold: The value from which it is raised.
+        sentence: What happened.
+        advice: What to do.
+        over: Whether this is the end.
+        training: The name of the training, where several are one model.
+    """
+
+    kind: str = ""
+    step: float | None = None
+    value: float | None = None
+    threshold: float | None = None
+    sentence: str = ""
+    advice: str = ""
+    over: bool = False
+    training: str | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruction(Record):
+    """How near reconstructions of held-out examples are to them.
+
+    Args:
+        n: How many examples.
+        explained: The share of the variance about the mean example that they explain; 1 is all.
+        feature_distance: Mean squared distance in the features of the scores, in which data has unit variance.
+        psnr: Decibels, for images.
+        ssim: Structural similarity, for images; 1 is equal.
+    """
+
+    n: float | None = None
+    explained: float | None = None
+    feature_distance: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class CodeStatistics(Record):
+    """What the latent codes of held-out examples carry.
+
+    Args:
+        n: How many examples.
+        units: Numbers of a code.
+        active: Those whose mean varies over the data.
+        kl: The KL term, nats an example; None where the prior is not N(0, 1).
+        mismatch: KL of all codes together, as a Gaussian, to the prior, nats; None where there are too few examples.
+        by_unit: The KL term of each unit, nats, falling, at most 64.
+    """
+
+    n: float | None = None
+    units: float | None = None
+    active: float | None = None
+    kl: float | None = None
+    mismatch: float | None = None
+    by_unit: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class LatentStatistics(Record):
+    """A model's latent space: reconstructions, and codes; the latter None for codes without variances."""
+
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
+    code: CodeStatistics | None = None

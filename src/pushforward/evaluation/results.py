@@ -1,0 +1,245 @@
+"""Results as objects: a comparison of models, which is what ``report.json`` holds.
+
+    comparison = pf.compare({"flow": run, "gan": other}, data)
+    comparison["flow"].scores["frechet"].value
+    comparison == pf.Comparison.from_json(comparison.to_json())
+
+Every field may be missing from the JSON, or null; it then has its default, and a report leaves out what it cannot say.
+Numbers that are not finite are None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import Any, Self
+
+from pushforward.errors import CheckpointError
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.measurements import (
+    Alarm,
+    CurvePoint,
+    Health,
+    LatentStatistics,
+    SamplingCost,
+    Series,
+    TrainingCost,
+    Trajectory,
+)
+from pushforward.metrics import MetricInfo, Score
+from pushforward.records import Record
+
+__all__ = ["FORMAT", "Comparison", "DataInfo", "MetricInfo", "ModelResult", "Score", "Settings"]
+
+FORMAT = 2
+"""Of the JSON; other formats are refused."""
+
+
+@dataclass(frozen=True)
+class DataInfo(Record):
+    """The data set that models were scored on.
+
+    Args:
+        name: Of the data set.
+        shape: Of one example.
+        kind: "image" or "vector".
+        classes: Names of the classes.
+        columns: Names of a vector's columns.
+        train: Training examples.
+        held_out: Held-out examples.
+        fingerprint: sha256 of all examples, hexadecimal.
+    """
+
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    kind: str = ""
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    train: int | None = None
+    held_out: int | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Settings(Record):
+    """How models were compared.
+
+    Args:
+        n: Samples on either side.
+        repeats: Samplings of each model.
+        seeds: Trainings of each recipe.
+        budget: What each model was trained with, in words.
+        k: Neighbours of precision, recall, density and coverage.
+        features: In which scores are computed, in words.
+        dimensions: Of the features.
+        classifier_accuracy: Of the classifier that reads labels, on held-out data.
+        shared: Names of models whose sample grids start from the same noise, in groups; None where that is not known.
+    """
+
+    n: int | None = None
+    repeats: int | None = None
+    seeds: int | None = None
+    budget: str | None = None
+    k: int | None = None
+    features: str | None = None
+    dimensions: int | None = None
+    classifier_accuracy: float | None = None
+    shared: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class ModelResult(Record):
+    """Everything measured of one model.
+
+    Args:
+        name: Unique within a comparison.
+        family: In words; chooses the caption of the losses.
+        method: The class of its method.
+        conditioned: Whether it is given class labels.
+        run: Its folder.
+        seed: Of its training, or of its trainings.
+        parameters: Of what samples.
+        other_parameters: Of networks that only training needs, by name.
+        training: What training took; None for a model that is no run.
+        sampling: What a sample costs.
+        scores: By name.
+        label_agreement: The share of samples that a classifier recognises as the class they were asked to be.
+        curve: Scores against network calls, of an iterative model.
+        trajectory: Of an iterative model.
+        latent: Of a model with an encoder.
+        losses: By player.
+        health: What was measured while it was trained.
+        alarms: Of its training.
+        warnings: Sentences.
+        commands: Command lines that train it again.
+        trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are
+            then means over them, spread is that over trainings or over samplings, the greater.
+    """
+
+    name: str = "unnamed"
+    family: str = ""
+    method: str = ""
+    conditioned: bool | None = None
+    run: str | None = None
+    seed: int | tuple[int | None, ...] | None = None
+    parameters: int | None = None
+    other_parameters: Mapping[str, int] = field(default_factory=dict)
+    training: TrainingCost = field(default_factory=TrainingCost)
+    sampling: SamplingCost = field(default_factory=SamplingCost)
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    label_agreement: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    trajectory: Trajectory | None = None
+    latent: LatentStatistics | None = None
+    losses: Mapping[str, Series] = field(default_factory=dict)
+    health: Health | None = None
+    alarms: tuple[Alarm, ...] = ()
+    warnings: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    trainings: tuple[ModelResult, ...] = ()
+
+    def __repr__(self) -> str:
+        """The name and the scores."""
+        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
+        return f'ModelResult("{self.name}"{f": {scores}" if scores else ""})'
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Record):
+    """Models scored on one data set; `pushforward.Report` renders it.
+
+    Args:
+        title: Heading of a report.
+        created: ISO date.
+        data: What models were scored on.
+        settings: How.
+        machine: Names and values.
+        metrics: What each score means, by its name, in the order of a report.
+        floors: What real data scores against real data, by score.
+        unscored: By score, the sentence that says why no model has it.
+        models: In the order of a report.
+        baseline: The no-network row.
+        guesses: Rows that belong to one score, such as the uniform guess of bits per dimension.
+        commands: Command lines that repeat the comparison.
+        pictures: Arrays by model, and under "real"; not part of the JSON, and ignored where comparisons are compared.
+    """
+
+    title: str = ""
+    created: str = ""
+    data: DataInfo = field(default_factory=DataInfo)
+    settings: Settings = field(default_factory=Settings)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    floors: Mapping[str, Score] = field(default_factory=dict)
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[ModelResult, ...] = ()
+    baseline: ModelResult | None = None
+    guesses: tuple[ModelResult, ...] = ()
+    commands: tuple[str, ...] = ()
+    pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
+
+    def __getitem__(self, name: str) -> ModelResult:
+        """The model of a name.
+
+        Raises:
+            KeyError: Naming the models that there are.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(f'There is no model "{name}" here, but {", ".join(model.name for model in self.models)}.')
+
+    def info(self, metric: str) -> MetricInfo:
+        """What is known of a score; its name as the label where nothing is."""
+        info = self.metrics.get(metric, MetricInfo())
+        return info if info.label else replace(info, label=metric)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Nested dicts and lists with the format number."""
+        return {"format_version": FORMAT, **super().to_plain()}
+
+    @classmethod
+    def from_plain(cls, data: object, where: str = "") -> Self:
+        """Read what `to_plain` returned.
+
+        Raises:
+            CheckpointError: For another format, or a field that has another type than its declaration.
+        """
+        version = data.get("format_version") if isinstance(data, Mapping) else None
+        if version != FORMAT:
+            raise CheckpointError(
+                f"This report has format {version}; this version of pushforward reads format {FORMAT}. Compare the runs again: "
+                "pushforward compare RUN RUN."
+            )
+        return super().from_plain(data, where)
+
+    def __repr__(self) -> str:
+        """Title and sizes."""
+        count = len(self.models)
+        n = "" if self.settings.n is None else f", n = {self.settings.n:,}"
+        return f'Comparison("{self.title}", {count} model{"" if count == 1 else "s"}, {len(self.metrics)} scores{n})'
+
+    def __str__(self) -> str:
+        """The scores as a table of plain text."""
+        table = self._table()
+        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*([self.title] if self.title else []), *lines])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._table()
+        heading = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        body = "".join(
+            f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
+        )
+        return f"<table><caption>{escape(self.title)}</caption><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _table(self) -> list[list[str]]:
+        """A heading, then models, the rows without a network, and real data: one column for each score that any of them has."""
+        rows = [*self.models, *([self.baseline] if self.baseline else []), *self.guesses]
+        rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
+        names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
+        known = [name for name in names if any(name in row.scores for row in rows)]
+        table = [["", *(self.info(name).label for name in known)]]
+        return table + [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]

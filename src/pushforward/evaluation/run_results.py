@@ -1,0 +1,105 @@
+"""What the folder of a run says of its training: cost, losses, health, alarms, and the critic's landscapes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pushforward.evaluation import cost
+from pushforward.evaluation.commands import commands
+from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
+from pushforward.evaluation.results import ModelResult
+from pushforward.numbers import finite
+from pushforward.training import Run
+
+__all__ = ["health_of", "landscapes_of", "of_run"]
+
+POINTS = 300
+"""Points of a health series that are stored at most, each the mean of its neighbours."""
+LOSSES = 400
+"""About the most points of a loss curve that are stored."""
+
+
+def of_run(result: ModelResult, run: Run) -> ModelResult:
+    """A model's result with what its run knows: family, method, training, losses and commands."""
+    state, seconds = run.state, run.state["seconds"]
+    return replace(
+        result,
+        family=run.spec["family"],
+        method=run.spec["method"]["part"],
+        run=str(run.folder),
+        seed=run.spec["seed"],
+        training=TrainingCost(
+            seconds=seconds,
+            steps=state["step"],
+            samples=state["samples"],
+            precision=state.get("precision"),
+            batch=state.get("batch"),
+            samples_per_second=state["samples"] / seconds if seconds else None,
+        ),
+        other_parameters=_other_parameters(run),
+        losses=_losses(run),
+        commands=tuple(commands(run)),
+    )
+
+
+def _losses(run: Run) -> dict[str, Series]:
+    rows = run.losses()
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows[:: max(1, len(rows) // LOSSES)]:
+        for player, value in row["loss"].items():
+            points.setdefault(player, []).append((row["step"], value))
+    return {player: _series(line) for player, line in points.items()}
+
+
+def _series(points: Sequence[tuple[float, float]]) -> Series:
+    return Series(tuple(step for step, _ in points), tuple(value for _, value in points))
+
+
+def _other_parameters(run: Run) -> dict[str, int]:
+    """The sizes of the parts of a method that its sampler does not use, such as a critic."""
+    sampled = set(cost.named_parameters(run.transport))
+    return {
+        name: cost.parameters(part)
+        for name, part in run.method.named_children()
+        if not sampled & set(cost.named_parameters(part))
+    }
+
+
+def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
+    """What was measured while a run was trained, None where nothing was, and its alarms."""
+    rows = run.losses()
+    series: dict[str, list[tuple[int, float]]] = {}
+    modes = None
+    for row in rows:
+        measured = row.get("health")
+        for name, value in measured.items() if isinstance(measured, dict) else ():
+            number = finite(value)
+            if name == "modes":
+                modes = value
+            elif number is not None:
+                series.setdefault(name, []).append((row["step"], number))
+    alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
+    drawn = {name: _series(_thinned(points)) for name, points in series.items()}
+    return (Health(modes, drawn) if drawn else None), alarms
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    width = -(-len(points) // POINTS)
+    parts = [points[start : start + width] for start in range(0, len(points), width)]
+    means = [[statistics.fmean(column) for column in zip(*part, strict=True)] for part in parts]
+    return [(round(step), float(f"{value:.5g}")) for step, value in means]
+
+
+def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
+    """Step, and scores, limits and raw samples (`pushforward.training.landscape`), for each moment that a run stored."""
+    landscapes: list[tuple[int, Mapping[str, np.ndarray]]] = []
+    for path in sorted((run.folder / "samples").glob("step_*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            if {"scores", "limits", "raw"} <= set(file.files):
+                arrays = {name: file[name] for name in ("scores", "limits", "raw")}
+                landscapes.append((int(path.stem.removeprefix("step_")), arrays))
+    return landscapes

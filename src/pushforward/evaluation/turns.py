@@ -1,0 +1,67 @@
+"""Several models trained in turns under one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from pushforward.errors import CheckpointError, Diverged
+from pushforward.training import Run, Trainer
+from pushforward.training.start import finished, kept
+
+__all__ = ["train_in_turns"]
+
+TURN = 5.0
+"""Seconds of training that a model has before the next one's turn."""
+
+
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
+    """Train several models side by side, so that a machine whose speed drifts treats all alike.
+
+    A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
+
+    Args:
+        trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
+        turn: Seconds of training in one turn.
+
+    Returns:
+        The runs, in the order of ``trainers``.
+
+    Raises:
+        Diverged: If all of them diverge.
+        CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
+    """
+    try:
+        return _trained_in_turns(trainers, turn)
+    except CheckpointError:
+        for trainer in trainers:
+            with suppress(CheckpointError, Diverged):
+                trainer.finish()
+        raise
+    finally:
+        for trainer in trainers:
+            trainer.close()
+
+
+def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
+    fallen: dict[int, Diverged] = {}
+
+    def attempt(number: int, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Diverged as error:
+            fallen[number] = error
+            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+
+    waiting = [number for number, trainer in enumerate(trainers) if not trainer.done]
+    while waiting and not any(trainer.stop for trainer in trainers):
+        for number in waiting:
+            attempt(number, partial(trainers[number].advance, turn))
+        waiting = [number for number in waiting if number not in fallen and not trainers[number].done]
+    for number, trainer in enumerate(trainers):
+        if number not in fallen:
+            attempt(number, trainer.finish)
+    if fallen and len(fallen) == len(trainers):
+        raise next(iter(fallen.values()))
+    return [kept(trainer, fallen[number]) if number in fallen else finished(trainer) for number, trainer in enumerate(trainers)]

@@ -1,0 +1,82 @@
+"""The tables of cost: size and training, then sampling."""
+
+from __future__ import annotations
+
+from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import count, duration, listing, plain, quantity
+from pushforward.report.tables import Cell, Column, Row, Table, filled
+
+__all__ = ["costs"]
+
+COLUMNS = (
+    Column("Parameters", "Of the network that samples."),
+    Column("Beside", "Networks that only training needs."),
+    Column("Training", "Time inside training steps."),
+    Column("Steps"),
+    Column("Samples seen"),
+    Column("Samples/s", "In training."),
+    Column("Batch"),
+    Column("Precision"),
+    Column("Memory", "The most that a training step adds: weights, gradients, optimiser states and activations."),
+    Column("Sampler"),
+    Column("Calls", "Network evaluations for one sample."),
+    Column("Time per sample", "Lower quartile over the turns; from the fastest turn to the median."),
+    Column("Memory", "The most that sampling a batch adds, weights included."),
+    Column("FLOPs per sample"),
+)
+SAMPLING = 9
+"""The first column that is about sampling."""
+
+
+def costs(comparison: Comparison) -> list[tuple[str, Table]]:
+    """Size and training, then sampling of each model; columns that no model fills are left out."""
+    table = Table(COLUMNS, [Row(model.name, _cells(model), index=number) for number, model in enumerate(comparison.models)])
+    chosen = filled(table)
+    parts = (
+        ("Size and training", [at for at in chosen if at < SAMPLING]),
+        ("Sampling", [at for at in chosen if at >= SAMPLING]),
+    )
+    return [(heading, table.of(columns)) for heading, columns in parts if columns]
+
+
+def _cells(model: ModelResult) -> list[Cell]:
+    training, sampling = model.training, model.sampling
+    texts = [
+        quantity(model.parameters),
+        listing(f"{name} {quantity(size)}" for name, size in model.other_parameters.items()) or "–",
+        duration(training.seconds),
+        count(training.steps),
+        quantity(training.samples),
+        count(training.samples_per_second),
+        count(training.batch),
+        training.precision or "–",
+        _megabytes(training.memory_mb),
+        _sampler(sampling),
+        count(sampling.calls),
+    ]
+    return [
+        *(Cell(text) for text in texts),
+        _time(sampling),
+        Cell(_megabytes(sampling.memory.mb), note=_at_once(sampling.memory)),
+        Cell(quantity(sampling.flops_per_sample)),
+    ]
+
+
+def _sampler(sampling: SamplingCost) -> str:
+    solver = sampling.solver or ("one call" if sampling.calls == 1 else "–")
+    return solver + ("" if sampling.steps is None else f", {count(sampling.steps)} step{'' if sampling.steps == 1 else 's'}")
+
+
+def _time(sampling: SamplingCost) -> Cell:
+    timing = sampling.timing
+    notes = [f"{duration(timing.low)} to {duration(timing.high)}"] if timing.low is not None and timing.high is not None else []
+    return Cell(duration(sampling.seconds_per_sample), note=", ".join([*notes, *filter(None, [_at_once(timing)])]))
+
+
+def _at_once(measured_in: SampleTime | Memory) -> str:
+    return "" if measured_in.batch is None else f"{count(measured_in.batch)} at once"
+
+
+def _megabytes(x: float | None) -> str:
+    return "–" if x is None else f"{count(x) if x >= 100 else plain(x, 2)} MB"

@@ -1,0 +1,61 @@
+"""Title, subtitle, commands, and the facts about data, settings and machine."""
+
+from __future__ import annotations
+
+from pushforward.evaluation.results import Comparison
+from pushforward.numbers import count
+
+__all__ = ["commands", "facts", "subtitle", "title"]
+
+
+def title(comparison: Comparison) -> str:
+    """The page's heading."""
+    return comparison.title or "Comparison of generative models"
+
+
+def subtitle(comparison: Comparison) -> str:
+    """Data, size and budget on one line."""
+    data, settings = comparison.data, comparison.settings
+    what = {"image": "images", "vector": "vectors"}.get(data.kind, "samples")
+    shape = [str(size) for size in data.shape]
+    parts = [data.name] if data.name else []
+    if data.train is not None:
+        rest = f" and {count(data.held_out)} held-out" if data.held_out is not None else ""
+        parts.append(f"{count(data.train)} training{rest} {what}")
+    if shape:
+        parts.append(
+            " × ".join(shape[1:] if len(shape) == 3 and shape[0] == "1" else shape) + (" numbers" if len(shape) == 1 else "")
+        )
+    if settings.budget:
+        parts.append(f"trained for {settings.budget}".replace("for --", "with --"))
+    if settings.n is not None:
+        parts.append(f"n = {count(settings.n)}")
+    return " · ".join(parts)
+
+
+def commands(comparison: Comparison) -> list[str]:
+    """Commands that repeat the comparison and its trainings, each once, one line each."""
+    lines = [*comparison.commands, *(line for model in comparison.models for line in model.commands)]
+    return list(dict.fromkeys(" ".join(line.split()) for line in lines))
+
+
+def facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Data, settings, machine: name and value."""
+    data, settings = comparison.data, comparison.settings
+    names = data.classes
+    classes = f"{len(names)}: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else None
+    rows: list[tuple[str, object]] = [
+        ("Data", data.name),
+        ("Classes", classes),
+        ("Data fingerprint", data.fingerprint),
+        ("Samples on either side", settings.n),
+        ("Samplings of each model", settings.repeats),
+        ("Trainings of each recipe", settings.seeds),
+        ("Budget", settings.budget),
+        ("Neighbours k", settings.k),
+        ("Features", settings.features),
+    ]
+    labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
+    rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
+    rows += [(f"Run {model.name}", model.run) for model in comparison.models]
+    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]

@@ -1,0 +1,120 @@
+"""The section on latent spaces: what codes hold, what comes back from them, and how they lie."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from pushforward.evaluation.figures import LatentPictures, Map2D
+from pushforward.evaluation.measurements import CodeStatistics, Reconstruction
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import count, plain
+from pushforward.pictures import grid_picture, groups_picture
+from pushforward.report.captions import CODE_NOTES
+from pushforward.report.charts import Plot, Series, line_chart
+from pushforward.report.markup import panel, scrolled, side_by_side, signs, titled
+from pushforward.report.sprites import SMALL, Look, data_uri
+from pushforward.report.tables import Cell, Column, Row, Table, filled
+
+__all__ = ["section", "table"]
+
+COLUMNS = (
+    Column("PSNR", "Peak signal-to-noise ratio of reconstructions of held-out images.", "dB, higher is nearer"),
+    Column("SSIM", "Structural similarity of reconstructions to held-out images.", "1 is equal"),
+    Column("Explained", "Share of the variance about the mean row that reconstructions explain.", "1 is all"),
+    Column("Feature distance", "Mean squared distance to reconstructions in the features of the scores.", "0 is none"),
+    Column("Active units", "Numbers of the code whose mean varies over data."),
+    Column("KL", "What the code costs, nats a row: the divergence of its distribution from the prior.", "nats"),
+    Column("Mismatch", "How far all codes together lie from the prior, as a Gaussian sees it.", "nats, 0 is none"),
+)
+
+
+def section(comparison: Comparison, look: Look) -> str:
+    """The table, the KL term by unit, and pictures of every model that has codes; empty where none has."""
+    statistics = table(comparison)
+    if statistics is None:
+        return ""
+    body = f"<p>{escape(CODE_NOTES['table'])}</p>{scrolled(statistics, 'Codes')}{_units(comparison)}"
+    for index, model in enumerate(comparison.models):
+        pictures = look.latent(model.name)
+        if pictures is not None:
+            body += f"<h3>{titled(model, index)}</h3>{_pictures(comparison, model, pictures)}"
+    return body
+
+
+def table(comparison: Comparison) -> Table | None:
+    """Reconstruction and code of each model that has codes, one row each; None where none has."""
+    rows = [
+        Row(model.name, [Cell(text) for text in _texts(model.latent.reconstruction, model.latent.code)], index=index)
+        for index, model in enumerate(comparison.models)
+        if model.latent is not None
+    ]
+    whole = Table(COLUMNS, rows)
+    chosen = filled(whole)
+    return whole.of(chosen) if chosen else None
+
+
+def _texts(reconstruction: Reconstruction, code: CodeStatistics | None) -> list[str]:
+    code = code or CodeStatistics()
+    known = code.active is not None and code.units is not None
+    return [
+        plain(reconstruction.psnr),
+        plain(reconstruction.ssim),
+        plain(reconstruction.explained),
+        plain(reconstruction.feature_distance),
+        f"{count(code.active)} of {count(code.units)}" if known else "–",
+        plain(code.kl),
+        plain(code.mismatch),
+    ]
+
+
+def _units(comparison: Comparison) -> str:
+    lines = []
+    for index, model in enumerate(comparison.models):
+        values = () if model.latent is None or model.latent.code is None else model.latent.code.by_unit
+        if values:
+            lines.append(Series(model.name, index, [float(unit) for unit in range(1, len(values) + 1)], values))
+    if not lines:
+        return ""
+    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(ends=(0.0, None)))
+    keys = signs(comparison, {line.index for line in lines})
+    note = escape(CODE_NOTES["units"])
+    return f'<h3>What each unit carries</h3><p>{note}</p><figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+
+
+def _pictures(comparison: Comparison, model: ModelResult, pictures: LatentPictures) -> str:
+    panels, name = [], model.name
+    strip, moved = pictures.strip, pictures.arithmetic
+    if strip is not None:
+        text = f"Held-out images above, their reconstructions by {name} below"
+        panels.append(_rows("Reconstructions <span>below held-out images</span>", strip, len(strip) // 2, text))
+    for way, frames in pictures.walks.items():
+        text = f"A {way} walk between two codes of {name}"
+        panels.append(_rows(f"A walk <span>{escape(way)}</span>", frames, len(frames), text))
+    if moved is not None:
+        a, b = moved.groups
+        title = f"{escape(a)} + ({escape(b)} − {escape(a)})"
+        panels.append(_rows(title, moved.x, moved.frames, f"Images of {a} moved towards {b} in the codes of {name}"))
+    body = "".join(panels)
+    if pictures.map is not None:
+        body += side_by_side([_map(comparison, name, pictures.map)])
+    parts = {"walks": pictures.walks, "arithmetic": moved, "map": pictures.map}
+    notes = " ".join(CODE_NOTES[part] for part, drawn in parts.items() if drawn)
+    return f'<div class="latent">{body}</div><p class="note">{escape(notes)}</p>' if body else ""
+
+
+def _map(comparison: Comparison, name: str, codes: Map2D) -> str:
+    labels = codes.labels
+    count_of_labels = 1 + int(labels.max()) if labels is not None and len(labels) else 1
+    names = list(comparison.data.classes) or [str(label) for label in range(count_of_labels)]
+    picture = groups_picture(np.asarray(codes.points, dtype=float), labels, names, size=420)
+    aside = "" if codes.share >= 1 else f" <span>{round(100 * codes.share)} % of the variance</span>"
+    drawn = data_uri(picture), picture.width, picture.height
+    return panel(f"Map of the codes{aside}", drawn, f"Codes of held-out rows of {name}")
+
+
+def _rows(title: str, images: np.ndarray, columns: int, alt: str) -> str:
+    side = max(images.shape[1:3])
+    picture = grid_picture(images, columns, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None)
+    return panel(title, (data_uri(picture, side <= 32), picture.width, picture.height), alt)

@@ -1,0 +1,155 @@
+"""Warnings about samples: copies, lost modes, blur, wrong classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.numbers import finite, listing, percent, plain
+from pushforward.report.sentences import Sentence, marked, named, verb
+from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics
+
+__all__ = ["DETAIL_RULES", "SAMPLE_RULES"]
+
+Rule = Callable[[Comparison], Iterator[Sentence]]
+
+
+def _warning(text: str, link: str = "scorecard") -> Iterator[Sentence]:
+    yield Sentence("warning", text, link)
+
+
+def _by_name(values: Mapping[str, str]) -> str:
+    """Such as ``gan (3 %) and vae (5 %)``."""
+    return listing(f"{marked(name)} ({value})" for name, value in values.items())
+
+
+def _memorised(comparison: Comparison) -> Iterator[Sentence]:
+    """Real data has near-copies too where examples repeat; only more than that counts."""
+    floor, spread = floor_of(comparison, "near_copies")
+    allowed = (floor or 0.0) + THRESHOLDS["near_copies"]
+    copies = {
+        score.name: percent(score.value)
+        for score in statistics(comparison, "near_copies")
+        if score.value > allowed and differ(score.value - (floor or 0.0), score.width, spread)
+    }
+    if copies:
+        what = f"the {percent(allowed)} that this report allows" if floor is None else f"real data's {percent(floor)}"
+        yield from _warning(f"Memorisation: samples of {_by_name(copies)} are near-copies of training samples, more than {what}.")
+
+
+def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
+    """Precision hardly falls in many dimensions, so density too says whether samples lie apart from the data."""
+    repeat, wrong = {}, {}
+    for model in comparison.models:
+        precision, recall, density = (ratio_of(model, metric) for metric in ("precision", "recall", "density"))
+        if precision is None or recall is None:
+            continue
+        apart = density is not None and density < THRESHOLDS["density_right"]
+        numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
+        if not apart and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
+            repeat[model.name] = numbers
+        if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
+            wrong[model.name] = numbers if density is None else f"density {plain(density, 2)}, {numbers}"
+    if repeat:
+        yield from _warning(f"Samples of {_by_name(repeat)} look right but repeat themselves.")
+    if wrong:
+        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong.")
+
+
+def _modes(comparison: Comparison) -> Iterator[Sentence]:
+    lost = {model.name: text for model in comparison.models if (text := _lost_modes(comparison, model))}
+    if lost:
+        yield from _warning(f"Modes are lost: {listing(f'{marked(name)} {text}' for name, text in lost.items())}.", "samples")
+
+
+def _lost_modes(comparison: Comparison, model: ModelResult) -> str:
+    mass = [finite(share) or 0.0 for share in model.scores.get("modes_held", Score()).extra.get("mass") or ()]
+    held, floor = statistic(comparison, model, "modes_held"), floor_of(comparison, "modes_held")[0]
+    if held is not None and floor is not None:
+        return f"holds {plain(held.value)} of {plain(len(mass) or floor)}" if held.value < floor - 0.05 else ""
+    thin = [number + 1 for number, share in enumerate(mass) if share < THRESHOLDS["mode_held"] / len(mass)]
+    if not thin:
+        return ""
+    which = f"mode{'s' if len(thin) > 1 else ''} {listing(map(str, thin))}"
+    return f"holds {len(mass) - len(thin)} of {len(mass)} (too little of {which})"
+
+
+def _bridges(comparison: Comparison) -> Iterator[Sentence]:
+    floor = floor_of(comparison, "bridges")[0] or 0.0
+    between = {
+        score.name: percent(score.value)
+        for score in statistics(comparison, "bridges")
+        if score.value > floor + THRESHOLDS["bridges"]
+    }
+    if between:
+        yield from _warning(f"Samples fall between the modes, where no data is: {_by_name(between)}.", "samples")
+
+
+def _beyond(metric: str, low: str, high: str, below: str, above: str, over_floor: bool) -> Rule:
+    """A rule for scores whose ideal is a value in the middle."""
+
+    def rule(comparison: Comparison) -> Iterator[Sentence]:
+        less, more = {}, {}
+        for model in comparison.models:
+            score = statistic(comparison, model, metric)
+            value = ratio_of(model, metric) if over_floor else score.value if score else None
+            if value is not None and value < THRESHOLDS[low]:
+                less[model.name] = plain(value, 2)
+            elif value is not None and value > THRESHOLDS[high]:
+                more[model.name] = plain(value, 2)
+        if less:
+            yield from _warning(below.format(_by_name(less)))
+        if more:
+            yield from _warning(above.format(_by_name(more)))
+
+    return rule
+
+
+def _labels(comparison: Comparison) -> Iterator[Sentence]:
+    """The classifier is not always right on real data either: its own accuracy there is the measure."""
+    real, n = comparison.settings.classifier_accuracy, comparison.settings.n
+    agreements = {model.name: model.label_agreement for model in comparison.models}
+    low = {name: percent(value) for name, value in agreements.items() if value is not None and _unlike(value, real, n)}
+    if low:
+        beside = "" if real is None else f"; of real samples it recognises {percent(real)}"
+        yield from _warning(
+            f"A classifier recognises too few samples as the class they were asked to be: {_by_name(low)}{beside}."
+        )
+    if len({model.conditioned for model in comparison.models if model.conditioned is not None}) > 1:
+        given = [model.name for model in comparison.models if model.conditioned]
+        yield from _warning(
+            f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given class labels, the others were not."
+        )
+
+
+def _unlike(agreement: float, real: float | None, n: float | None) -> bool:
+    """Whether samples are recognised less often than real data, by a margin and by more than n samples of each vary."""
+    real = 1.0 if real is None else real
+    errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
+    return agreement < THRESHOLDS["agreement"] * real and differ(real - agreement, *errors)
+
+
+SAMPLE_RULES: tuple[Rule, ...] = (_memorised, _modes, _precision_and_recall)
+"""What comes before alarms of training."""
+DETAIL_RULES: tuple[Rule, ...] = (
+    _bridges,
+    _beyond(
+        "spread",
+        "narrow",
+        "wide",
+        "Modes are too narrow (width over the true one): {}.",
+        "Modes are too wide (width over the true one): {}.",
+        False,
+    ),
+    _beyond(
+        "sharpness",
+        "blurred",
+        "grainy",
+        "Samples are blurred (fine detail over real data's): {}.",
+        "Samples are grainy (fine detail over real data's): {}.",
+        True,
+    ),
+    _labels,
+)
+"""What comes after them."""

@@ -1,0 +1,58 @@
+"""Sentences in which names of models are marked, so that a page can set them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+
+from pushforward.numbers import listing
+
+__all__ = ["CLOSE", "OPEN", "Sentence", "inside", "marked", "named", "unmarked", "verb"]
+
+OPEN, CLOSE = "\ue000", "\ue001"
+"""Around names inside a sentence's ``marked`` text; private code points."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One finding.
+
+    Args:
+        kind: "baseline" (no model is better), "quality", "diversity", "speed", "training", or "warning".
+        marked: The text, with names between `OPEN` and `CLOSE`.
+        link: The section that shows it.
+    """
+
+    kind: str
+    marked: str
+    link: str
+
+    @property
+    def text(self) -> str:
+        """Plain text."""
+        return unmarked(self.marked)
+
+
+def marked(name: str) -> str:
+    """A name between the marks."""
+    return f"{OPEN}{unmarked(name)}{CLOSE}"
+
+
+def named(names: Sequence[str]) -> str:
+    """Names in a sentence, marked."""
+    return listing(marked(name) for name in names)
+
+
+def unmarked(text: str) -> str:
+    """Text without the marks of names."""
+    return text.replace(OPEN, "").replace(CLOSE, "")
+
+
+def inside(label: str) -> str:
+    """A label as it stands within a sentence: abbreviations and names keep their capital."""
+    return label if label[:2].isupper() or label.startswith("Fréchet") else label[:1].lower() + label[1:]
+
+
+def verb(subjects: Sized, singular: str, plural: str) -> str:
+    """The verb that agrees in number."""
+    return singular if len(subjects) == 1 else plural

@@ -1,0 +1,218 @@
+"""Scores as sentences need them, and the one rule by which they are compared.
+
+Every threshold of the report is in `THRESHOLDS`, and nowhere else.
+
+Two scores differ (`differ`) where they are more than 2 spreads of their difference apart, ``2 sqrt(v^2 + w^2)``. The
+spread of a score is that over its trainings, else over its samplings, and no less than the floor's: three of them can
+agree by luck. So no difference below 2 sqrt 2 spreads of the floor counts, among models or against real data, and "best",
+"no measurable difference" and the limits at the page's end all follow one rule. Intervals are drawn as ``value ± sqrt(2) w``:
+where two overlap, there is no measurable difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.metrics.score import FURTHER, Role
+from pushforward.numbers import count, listing, measured
+
+__all__ = [
+    "THRESHOLDS",
+    "Statistic",
+    "at_floor",
+    "at_n",
+    "blind",
+    "differ",
+    "floor_of",
+    "floor_statistic",
+    "groups",
+    "guess_statistics",
+    "leaders",
+    "metric_for",
+    "ratio_of",
+    "rows_of",
+    "statistic",
+    "statistics",
+    "target_of",
+    "values_of",
+    "with_spread",
+]
+
+THRESHOLDS: dict[str, float] = {
+    "differ": 2.0,  # from how many spreads of their difference two scores differ
+    "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised
+    # over the floors; in brackets four splits of digits, n = 300
+    "precision_right": 0.9,  # precision: above, samples look right (real: 1.01 to 1.03)
+    "precision_poor": 0.6,  # precision: below, many samples look wrong
+    "density_right": 0.7,  # density: below, samples lie apart from the data (real: .93 to 1.06; noise of .2: .64 to .83)
+    "recall_poor": 0.85,  # recall: below, samples repeat themselves (without 3 classes: .69 to .82, without 1: .90 to .97)
+    "recall_right": 0.9,  # recall: above, samples cover the data (real: .99 to 1.01)
+    "mode_held": 0.2,  # share of a mode's fair mass from which it is held
+    "bridges": 0.05,  # share of samples between the modes, above the floor's
+    "narrow": 0.8,  # width of the modes over the true one: below, too narrow
+    "wide": 1.25,  # above, too wide
+    "blurred": 0.75,  # high-frequency power over real data's: below, blurred
+    "grainy": 1.35,  # above, grainy
+    "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
+    "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
+    "small": 200,  # samples on either side: below, scores are hardly worth reading
+    "faster": 1.2,  # a time ratio that counts as a difference
+    "unequal_time": 1.15,  # training times that count as unequal
+    "unequal_size": 2.0,  # parameter counts that count as unequal
+    "enough": 2.0,  # how many spreads of the floor above the best point of a curve still count as enough
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One score of one row, with what it takes to compare it.
+
+    Args:
+        name: The row's name.
+        value: The score.
+        spread: Over the trainings, or over the samplings of a single one; None where unknown.
+        width: The spread that counts: no less than the floor's.
+        loss: The value turned so that less is better.
+    """
+
+    name: str
+    value: float
+    spread: float | None
+    width: float
+    loss: float
+
+    @property
+    def half(self) -> float:
+        """Half the interval that is drawn; intervals of equal width that touch are just not different."""
+        return THRESHOLDS["differ"] * self.width / math.sqrt(2)
+
+    def better_than(self, other: Statistic) -> bool:
+        """Whether this one is measurably better."""
+        return differ(other.loss - self.loss, self.width, other.width)
+
+    @property
+    def text(self) -> str:
+        """Value and spread."""
+        return with_spread(self.value, self.spread)
+
+
+def differ(gap: float, width: float, other: float) -> bool:
+    """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
+    return gap > THRESHOLDS["differ"] * math.hypot(width, other)
+
+
+def with_spread(value: float | None, spread: float | None) -> str:
+    """Such as ``1.02 ± 0.05``."""
+    text, wide = measured(value, spread)
+    return f"{text} ± {wide}" if wide else text
+
+
+def rows_of(comparison: Comparison) -> list[ModelResult]:
+    """Models, then the no-network row where there is one."""
+    return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
+
+
+def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """The scores that any row has, under the headings that their metrics declare, further checks last."""
+    names = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
+    headings: dict[str, list[str]] = {}
+    for name in names:
+        scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
+        if scored or floor_of(comparison, name)[0] is not None:
+            headings.setdefault(comparison.info(name).group, []).append(name)
+    return sorted(headings.items(), key=lambda item: item[0] == FURTHER)
+
+
+def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
+    """Value (or None) and spread (0 where unknown) of a metric's floor."""
+    floor = comparison.floors.get(metric, Score())
+    return floor.value, floor.spread or 0.0
+
+
+def target_of(comparison: Comparison, metric: str) -> float | None:
+    """The ideal value of a "target" metric: what it declares, else the floor's."""
+    declared = comparison.info(metric).target
+    return declared if declared is not None else floor_of(comparison, metric)[0]
+
+
+def _loss(comparison: Comparison, metric: str, value: float) -> float:
+    better = comparison.info(metric).better
+    if better == "target":
+        target = target_of(comparison, metric)
+        return value if target is None else abs(value - target)
+    return -value if better == "higher" else value
+
+
+def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> Statistic | None:
+    """A row's score, or None where there is no finite one."""
+    score = None if row is None else row.scores.get(metric)
+    if row is None or score is None or score.value is None:
+        return None
+    width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
+    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value))
+
+
+def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
+    """Real data's score, or None where it is unknown."""
+    value, spread = floor_of(comparison, metric)
+    return None if value is None else Statistic("real data", value, spread or None, spread, _loss(comparison, metric, value))
+
+
+def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
+    """What guesses without a model score, by metric, for metrics that have such a baseline of their own."""
+    return {
+        metric: Statistic(row.name, score.value, score.spread, score.spread or 0.0, _loss(comparison, metric, score.value))
+        for row in comparison.guesses
+        for metric, score in row.scores.items()
+        if score.value is not None
+    }
+
+
+def ratio_of(row: ModelResult, metric: str) -> float | None:
+    """A row's score over real data's as it was stored; None where the floor is too near zero to divide by."""
+    return row.scores.get(metric, Score()).ratio
+
+
+def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
+    """All models' scores, best first."""
+    scored = [statistic(comparison, model, metric) for model in comparison.models]
+    return sorted((score for score in scored if score is not None), key=lambda score: score.loss)
+
+
+def leaders(comparison: Comparison, metric: str) -> list[Statistic]:
+    """The best model and all that it is not measurably better than, best first; one alone is best."""
+    ranked = statistics(comparison, metric)
+    return [score for score in ranked if not ranked[0].better_than(score)]
+
+
+def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
+    """Whether a score is not measurably worse than what real data has."""
+    floor = floor_statistic(comparison, metric)
+    return floor is not None and not floor.better_than(score)
+
+
+def blind(comparison: Comparison, metric: str) -> bool:
+    """Whether a score tells nothing here, because the no-network row itself is not measurably worse than real data."""
+    base = statistic(comparison, comparison.baseline, metric)
+    return base is not None and at_floor(comparison, metric, base)
+
+
+def metric_for(comparison: Comparison, role: Role) -> str | None:
+    """The score by which the verdict ranks models in quality or diversity: of that role, the first that any model has."""
+    known = [(info.priority, name) for name, info in comparison.metrics.items() if info.role == role]
+    ranked = sorted(known, key=lambda item: item[0])
+    return next((name for _, name in ranked if statistics(comparison, name)), None)
+
+
+def at_n(comparison: Comparison) -> str:
+    """How many samples were compared, as it stands in a sentence; empty where unknown."""
+    n = comparison.settings.n
+    return "" if n is None else f" at n = {count(n)}"
+
+
+def values_of(scores: Sequence[Statistic]) -> str:
+    """Scores in a sentence: all of them, or the first and the last of many."""
+    return listing([score.text for score in scores]) if len(scores) <= 3 else f"from {scores[0].text} to {scores[-1].text}"

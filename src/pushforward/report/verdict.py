@@ -1,0 +1,104 @@
+"""The verdict: what is best and by how much, in sentences; then the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pushforward.evaluation.results import Comparison
+from pushforward.metrics.score import Role
+from pushforward.numbers import count, duration, plain
+from pushforward.report.sentences import Sentence, inside, named
+from pushforward.report.speeds import sampling_sentence
+from pushforward.report.statistics import (
+    THRESHOLDS,
+    Statistic,
+    at_floor,
+    at_n,
+    floor_of,
+    leaders,
+    metric_for,
+    statistics,
+    values_of,
+    with_spread,
+)
+from pushforward.report.warnings import warnings
+
+__all__ = ["verdict"]
+
+
+def verdict(comparison: Comparison) -> list[Sentence]:
+    """The findings: what is best and by how much, then the warnings."""
+    claims = [
+        _best(comparison, "quality"),
+        _best(comparison, "diversity"),
+        sampling_sentence(comparison),
+        _training(comparison),
+    ]
+    sentences = [claim for claim in claims if claim is not None] + list(warnings(comparison))
+    return sorted(sentences, key=lambda sentence: sentence.kind != "baseline")
+
+
+def _best(comparison: Comparison, role: Role) -> Sentence | None:
+    metric = metric_for(comparison, role)
+    if metric is None:
+        return None
+    ranked, lead = statistics(comparison, metric), leaders(comparison, metric)
+    label = inside(comparison.info(metric).label)
+    if len(ranked) == 1:
+        text = f"{named([ranked[0].name])} has a {label} of {ranked[0].text}"
+    elif len(lead) == 1:
+        second = f"next {named([ranked[1].name])} with {ranked[1].text}"
+        text = f"{named([lead[0].name])} has the best {role}: {label} {lead[0].text}, {second}"
+    elif len(lead) == len(ranked):
+        between = named([score.name for score in lead])
+        text = f"No measurable difference in {role} between {between}{at_n(comparison)}: {label} {values_of(lead)}"
+    else:
+        text = (
+            f"{named([score.name for score in lead])} lead in {role}, with no measurable difference between them"
+            f"{at_n(comparison)}: {label} {values_of(lead)}, next {named([ranked[len(lead)].name])} with "
+            f"{ranked[len(lead)].text}"
+        )
+    return Sentence(role, text + _beside_floor(comparison, metric, lead), "scorecard")
+
+
+def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]) -> str:
+    value, spread = floor_of(comparison, metric)
+    if value is None:
+        return "."
+    text = f"; real data scores {with_spread(value, spread or None)}"
+    return text + (" (no measurable difference)." if all(at_floor(comparison, metric, score) for score in lead) else ".")
+
+
+def _positive(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None and value > 0}
+
+
+def _training(comparison: Comparison) -> Sentence | None:
+    costs = {model.name: model.training for model in comparison.models}
+    seconds = _positive({name: cost.seconds for name, cost in costs.items()})
+    if len(seconds) < 2:
+        return None
+    ranked = sorted(seconds, key=lambda name: seconds[name])
+    low, high = seconds[ranked[0]], seconds[ranked[-1]]
+    steps = list(_positive({name: cost.steps for name, cost in costs.items()}).values())
+    if high > THRESHOLDS["unequal_time"] * low and len(steps) == len(seconds) and min(steps) == max(steps):
+        text = (
+            f"All made {count(steps[0])} training steps, which took from {duration(low)} ({named(ranked[:1])}) to "
+            f"{duration(high)} ({named(ranked[-1:])})."
+        )
+        return Sentence("training", text, "cost")
+    if high > THRESHOLDS["unequal_time"] * low:
+        text = (
+            f"Training took unequal time, from {duration(low)} ({named(ranked[:1])}) to {duration(high)} "
+            f"({named(ranked[-1:])}); the scores are not at equal budgets."
+        )
+        return Sentence("training", text, "cost")
+    samples = _positive({name: cost.samples for name, cost in costs.items()})
+    rates = {name: value / seconds[name] for name, value in samples.items() if name in seconds}
+    text = f"All were trained for about {duration((low + high) / 2)}"
+    if len(rates) > 1:
+        best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
+        if rates[best] > THRESHOLDS["faster"] * rates[worst]:
+            times = plain(rates[best] / rates[worst], 2)
+            text += f", in which {named([best])} saw {times} times as many samples as {named([worst])}"
+    return Sentence("training", f"{text}.", "cost")

@@ -1,0 +1,192 @@
+"""What a report warns of, by rules: comparisons with no network, alarms, sizes, too few samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from pushforward.evaluation.measurements import Alarm
+from pushforward.evaluation.model_metrics import MODEL_METRICS
+from pushforward.evaluation.results import Comparison
+from pushforward.metrics.score import Role
+from pushforward.numbers import count, listing, plain
+from pushforward.report.alarms import alarm_periods
+from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
+from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
+from pushforward.report.statistics import (
+    THRESHOLDS,
+    Statistic,
+    at_floor,
+    blind,
+    guess_statistics,
+    metric_for,
+    statistic,
+    statistics,
+    values_of,
+)
+
+__all__ = ["warnings"]
+
+ROLES: tuple[Role, ...] = ("quality", "diversity")
+
+
+def warnings(comparison: Comparison) -> Iterator[Sentence]:
+    """Every warning, rule by rule, then those of the models themselves."""
+    for rule in RULES:
+        yield from rule(comparison)
+    for model in comparison.models:
+        for warning in model.warnings:
+            yield Sentence("warning", f"{named([model.name])}: {unmarked(warning)}", "cost")
+
+
+def _warning(text: str, link: str = "scorecard") -> Iterator[Sentence]:
+    yield Sentence("warning", text, link)
+
+
+def _main_metrics(comparison: Comparison) -> list[str]:
+    """The scores by which the verdict ranks quality and diversity."""
+    metrics = [metric_for(comparison, role) for role in ROLES]
+    return [metric for metric in metrics if metric is not None]
+
+
+def _few_dimensions(comparison: Comparison) -> Iterator[Sentence]:
+    """Features that were reduced so far, for want of examples, that most differences are lost."""
+    settings, shape = comparison.settings, comparison.data.shape
+    if settings.dimensions is not None and settings.dimensions < min(THRESHOLDS["dimensions"], math.prod(shape)):
+        some = f"{count(settings.dimensions)} dimension{'' if settings.dimensions == 1 else 's'}"
+        size = "" if settings.n is None else f" (n = {count(settings.n)})"
+        yield from _warning(
+            f"These features have {some}{size} and cannot see most differences: do not rely on these scores.", "reproduce"
+        )
+
+
+def _unscored(comparison: Comparison) -> Iterator[Sentence]:
+    metrics = _main_metrics(comparison)
+    lost = [
+        model.name
+        for model in comparison.models
+        if metrics and all(statistic(comparison, model, metric) is None for metric in metrics)
+    ]
+    if lost:
+        yield from _warning(
+            f"{named(lost)} {verb(lost, 'has', 'have')} no finite score, so nothing is said about {verb(lost, 'it', 'them')}."
+        )
+
+
+def _missing(comparison: Comparison) -> Iterator[Sentence]:
+    """Why a metric has no score."""
+    for why in comparison.unscored.values():
+        yield from _warning(unmarked(why))
+
+
+def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
+    """A model that does not beat a Gaussian has learned nothing; a score at its floor cannot tell, and is passed over.
+
+    Models that are measurably worse and models within noise of the row get a clause each.
+    """
+    for metric in _main_metrics(comparison):
+        base = statistic(comparison, comparison.baseline, metric)
+        if base is None:
+            continue
+        ranked = statistics(comparison, metric)
+        short = [score for score in ranked if not score.better_than(base) and not at_floor(comparison, metric, score)]
+        worse = [score for score in short if base.better_than(score)]
+        level = [score for score in short if score not in worse]
+        label = inside(comparison.info(metric).label)
+        if short and len(short) == len(ranked) > 1:
+            parts = ((level, "within noise of it"), (worse, "measurably worse"))
+            clauses = "; ".join(_clause(scores, how) for scores, how in parts if scores)
+            beats = "measurably beats" if level else "beats"
+            text = f"No model {beats} the no-network row in {label} ({base.text}): {clauses}."
+            yield Sentence("baseline", text, "scorecard")
+        else:
+            yield from _single_models(level, worse, base, label)
+
+
+def _single_models(level: Sequence[Statistic], worse: Sequence[Statistic], base: Statistic, label: str) -> Iterator[Sentence]:
+    if level:
+        who = f"{named([score.name for score in level])} {verb(level, 'does', 'do')} not measurably beat"
+        yield from _warning(f"{who} the no-network row in {label}: {values_of(level)} against {base.text}, within noise of it.")
+    if worse:
+        who = f"{named([score.name for score in worse])} {verb(worse, 'is', 'are')} measurably worse than"
+        yield from _warning(f"{who} the no-network row in {label}: {values_of(worse)} against {base.text}.")
+
+
+def _clause(scores: Sequence[Statistic], how: str) -> str:
+    return f"{named([score.name for score in scores])} {verb(scores, 'is', 'are')} {how} ({values_of(scores)})"
+
+
+def _against_guess(comparison: Comparison) -> Iterator[Sentence]:
+    """Models that a guess without any model beats or equals, in metrics that have such a baseline."""
+    for metric, base in guess_statistics(comparison).items():
+        for score in statistics(comparison, metric):
+            if not score.better_than(base):
+                how = "measurably worse than" if base.better_than(score) else "not measurably better than"
+                label = inside(comparison.info(metric).label)
+                yield from _warning(f"{named([score.name])} is {how} {base.name} in {label}: {score.text} against {base.text}.")
+
+
+def _alarms(comparison: Comparison) -> Iterator[Sentence]:
+    """One sentence for each kind of alarm of a model: the last that stands at the end, else the first that is over."""
+    for model in comparison.models:
+        kinds: dict[str, list[tuple[Alarm, Alarm | None]]] = {}
+        for period in alarm_periods(model):
+            kinds.setdefault(period[0].kind, []).append(period)
+        for kind, periods in kinds.items():
+            if kind == "divergence" and model.warnings:
+                continue  # the run broke off, which its warning says
+            standing = [period for period in periods if period[1] is None]
+            begin, end = standing[-1] if standing else periods[0]
+            advice = f": {unmarked(begin.advice)}" if begin.advice else ""
+            over = " To the end of training this was not over." if end is None else f" It was over at step {count(end.step)}."
+            times = f" It happened {count(len(periods))} times in all." if len(periods) > 1 else ""
+            yield from _warning(
+                f"Alarm while {named([begin.training or model.name])} was trained, at step {count(begin.step)}: "
+                f"{unmarked(begin.sentence)}{advice}.{over}{times}",
+                "health",
+            )
+
+
+def _sizes(comparison: Comparison) -> Iterator[Sentence]:
+    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
+    if len(sizes) < 2:
+        return
+    least, most = min(sizes, key=lambda name: sizes[name]), max(sizes, key=lambda name: sizes[name])
+    if sizes[most] > THRESHOLDS["unequal_size"] * sizes[least]:
+        times = plain(sizes[most] / sizes[least], 2)
+        text = f"The models differ in size: {named([most])} has {times} times the parameters of {named([least])}."
+        yield from _warning(text, "cost")
+
+
+def _small(comparison: Comparison) -> Iterator[Sentence]:
+    n, without_samples = comparison.settings.n, {name for metric in MODEL_METRICS.values() for name in metric.scores}
+    compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
+    if compared and n is not None and n < THRESHOLDS["small"]:
+        yield from _warning(
+            f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
+        )
+
+
+def _blind(comparison: Comparison) -> Iterator[Sentence]:
+    labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
+    if labels:
+        yield from _warning(
+            f"On this data {listing(labels)} cannot tell a good model from none: the no-network row itself is within "
+            "noise of real data."
+        )
+
+
+RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
+    _few_dimensions,
+    _unscored,
+    _against_no_network,
+    _missing,
+    _against_guess,
+    *SAMPLE_RULES,
+    _alarms,
+    *DETAIL_RULES,
+    _sizes,
+    _blind,
+    _small,
+)
+"""What a report warns of, in this order."""
