@@ -760,7 +760,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "testing/metrics.py": [
         ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
-        ("assert sign * score.value >= sign * bad[name].value", "assert True", "conformance"),
+        ("assert sign * score.number >= sign * bad[name].number", "assert True", "conformance"),
         ("given.generated[::-1].copy()", "given.generated", "conformance"),
         ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
     ],
