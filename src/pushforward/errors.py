@@ -9,7 +9,7 @@ __all__ = ["CheckpointError", "DataError", "Diverged", "MissingExtra", "Pushforw
 
 
 class PushforwardError(ValueError):
-    """Wrong input or a failed run; the message says what happened, what was expected and how to mend it."""
+    """Wrong input or a failed run; the message says what happened, what was expected and how to fix it."""
 
     exit_code = 2
 

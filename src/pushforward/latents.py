@@ -203,11 +203,11 @@ def invert(
     return _joined(parts)
 
 
-def _one_call(transport: Transport, what: str, mend: str) -> None:
+def _one_call(transport: Transport, what: str, advice: str) -> None:
     check_transport(transport)
     inner = inner_of(transport)
     if has_steps(inner):
-        raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {mend}")
+        raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")
 
 
 def _check(x: Tensor, steps: int, starts: int, lr: float, prior: float, batch: int) -> None:

@@ -151,11 +151,11 @@ def _draw_curve(path: Path, curve: TruncationCurve) -> None:
         picture.save(temporary, format="PNG")
 
 
-def _check_one_call(run: Run, mend: str) -> None:
+def _check_one_call(run: Run, advice: str) -> None:
     from pushforward.transports import Flow, inner_of
 
     if isinstance(inner_of(run.transport), Flow):
-        raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {mend}.")
+        raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {advice}.")
 
 
 def _curve_target(path: Path, overwrite: bool) -> Path:
@@ -187,30 +187,31 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
     return grid_picture(images, columns, scale=zoom or legible(images))
 
 
-def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, made: Inversion, zoom: int | None) -> None:
+def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, inversion: Inversion, zoom: int | None) -> None:
     import numpy as np
 
     from pushforward.outputs import replacing
 
-    given, found = space.quantise(x), space.quantise(made.x)
+    given, found = space.quantise(x), space.quantise(inversion.x)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".png":
             gap = np.abs(given.astype(np.int16) - found).astype(np.uint8)
             tiles = np.stack([given, found, gap], 1).reshape(-1, *given.shape[1:])
             enlarged(tiles, 3, zoom).save(temporary, format="PNG")
             return
-        label = {} if made.condition is None else {name: part.numpy() for name, part in made.condition.items()}
-        arrays: dict[str, Any] = {"z": made.z.numpy(), "x": found, "error": made.error.numpy(), "files": np.array(files), **label}
+        label = {} if inversion.condition is None else {name: part.numpy() for name, part in inversion.condition.items()}
+        arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": found, "error": inversion.error.numpy()}
+        arrays |= {"files": np.array(files), **label}
         np.savez_compressed(temporary, **arrays)
 
 
-def _inverted(space: Space, files: Sequence[str], made: Inversion) -> list[dict[str, Any]]:
-    labels = None if made.condition is None else made.condition["label"].tolist()
+def _inverted(space: Space, files: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:
+    labels = None if inversion.condition is None else inversion.condition["label"].tolist()
     return [
         {
             "file": file,
-            "error": float(made.error[i]),
-            "error_of_random_z": float(made.first[i]),
+            "error": float(inversion.error[i]),
+            "error_of_random_z": float(inversion.first[i]),
             "label": None if labels is None else space.classes[labels[i]],
         }
         for i, file in enumerate(files)

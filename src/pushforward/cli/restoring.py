@@ -139,14 +139,14 @@ def upscale(
     show(result | {"factor": loaded.space.shape[1] // low.shape[1]}, json, lambda r: r["out"])
 
 
-def _choices(made: Transport, solving: Solving, rounds: int | None) -> dict[str, Any]:
+def _choices(transport: Transport, solving: Solving, rounds: int | None) -> dict[str, Any]:
     """The solver, where one was asked for, and the rounds."""
     from pushforward.transports import Flow
 
     if rounds is not None and rounds < 1:
         raise UsageError(f"--rounds must be at least 1, got {rounds}.")
-    asked = made.solver if isinstance(made, Flow) and solving.solver is not None else None
-    return {"solver": asked} | ({} if rounds is None else {"rounds": rounds})
+    solver = transport.solver if isinstance(transport, Flow) and solving.solver is not None else None
+    return {"solver": solver} | ({} if rounds is None else {"rounds": rounds})
 
 
 def _check_editable(run: Run) -> None:

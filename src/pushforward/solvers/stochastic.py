@@ -158,7 +158,7 @@ class Churn(Solver):
 
 
 class PredictorCorrector(Solver):
-    """An ancestral step, then Langevin steps at the new level, which mend errors of the marginal.
+    """An ancestral step, then Langevin steps at the new level, which correct errors of the marginal.
 
     x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over
     the batch; their expectation is used here, so that rows do not depend on each other.
