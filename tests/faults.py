@@ -748,7 +748,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("assert abs(order - solver.order) < tolerance", "assert order < solver.order + tolerance", "conformance"),
         ("assert vars(solver) == before", "assert True", "conformance"),
         ("assert vars(rebuilt(solver)) == vars(solver)", "assert rebuilt(solver)", "conformance"),
-        ("assert denoiser.count == flow.calls", "assert True", "conformance"),
+        ("assert solver.adaptive or flow.calls == solver.calls(steps)", "assert True", "conformance"),
         ("torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)", "pass", "conformance"),
         ("assert end.requires_grad", "assert True", "conformance"),
         ("off = (covariance - wanted).abs()", "off = 0 * covariance", "conformance"),
