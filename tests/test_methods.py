@@ -15,6 +15,8 @@ from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Encoded, Now, registry
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
+from pushforward.paths import VE
+from pushforward.recipes.edm import sigma_max
 from pushforward.testing import recipe_for, rows_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
@@ -285,6 +287,27 @@ def test_a_path_read_as_flow_starts_where_the_noise_is():
     for name, scale in (("edm", 20.0), ("flow", 0.999), ("ddpm", 1.0)):
         start = recipe_for(name, data).method.transport()._at_start(z)
         assert float(start[0, 0]) == pytest.approx(scale, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [2, 64, 784, 3072, 12288])
+def test_edm_starts_from_noise_that_hides_the_data(size):
+    """KL(N(mu, s^2 + sigma^2) || N(0, sigma^2)) <= size / (2 sigma^2) for mu^2 + s^2 = 1; 0.06 nats as in the paper."""
+    sigma = sigma_max(size)
+    variance = torch.linspace(0, 1, 5, dtype=torch.float64) / sigma**2
+    divergence = size / 2 * (variance - torch.log1p(variance) + (1 / sigma**2 - variance))
+    assert divergence.max() <= size / (2 * sigma**2) <= 0.0601
+    assert sigma_max(3072) == pytest.approx(2 * 80)
+
+
+def test_edm_trains_the_noise_that_it_samples():
+    """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half of sigma_max."""
+    path, times = (
+        VE(sigma_max=sigma_max(784)),
+        pf.recipes.edm(Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny").method.times,
+    )
+    sigma = torch.exp(-path.log_snr(times.quantile(torch.tensor([0.5, 0.999]), path)) / 2)
+    assert sigma[0] > 1
+    assert sigma[1] > sigma_max(784) / 2
 
 
 def test_a_group_holds_whole_groups_of_coupling_and_times():

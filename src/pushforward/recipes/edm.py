@@ -26,9 +26,9 @@ LEAST_SIGMA_MAX = 20.0
 def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module, NETWORK] = "auto") -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
-    With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. Vectors
-    and very small images keep the paper's log-normal law, whose mean -1.2 for data of standard deviation 0.5 is -1.2 + log 2 for
-    data of unit variance. Larger images are trained at noisier levels, the same as the flow's: images lose their shape late.
+    With data of unit variance the preconditioned output is -v, so this is the v prediction on the variance-exploding path. Short
+    vectors and very small images keep the paper's log-normal law, whose mean -1.2 for data of standard deviation 0.5 is
+    -1.2 + log 2 in model units. Larger images are trained at noisier levels, the same as the flow's.
 
     Args:
         space: The data's shape, units and classes.
