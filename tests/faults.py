@@ -106,8 +106,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(_fit(image, size))", "held_out"),
     ],
     "data/seen.py": [
-        ("held_out = held_out[~np.isin(held_out, data.train.hashes)]", "pass", "held_out lineage"),
-        ("+ ([] if other.own is None else [other.own])", "", "lineage"),
+        ("+ ([] if other.own is None else [np.setdiff1d(other.own, other.shared)])", "", "lineage"),
+        ("np.setdiff1d(other.own, other.shared)", "other.own", "lineage"),
+        (" & ~np.isin(held_out, self.shared)", "", "lineage"),
+        ("shared=np.intersect1d(own, data.held_out.hashes)", "shared=own", "lineage"),
         ("rows = [self.inherited, other.inherited]", "rows = [self.inherited]", "lineage"),
     ],
     "training/lineage.py": [

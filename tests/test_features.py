@@ -525,6 +525,17 @@ def test_every_class_is_in_the_half_of_the_features():
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
 
 
+def test_copies_move_with_the_row_of_a_class_that_moves():
+    """A class of two examples with fifteen copies each, which is in the half of the features whatever the hashes say."""
+    for seed in range(12):
+        common, rare = random(seed).normal(size=(400, 4)), np.repeat(random(99 + seed).normal(9, 1, size=(2, 4)), 15, axis=0)
+        x, labels = np.concatenate([common, rare]).astype(np.float32), np.r_[np.arange(400) % 3, np.full(30, 3)]
+        data = dataset(x, labels, held_out=1)
+        rows = halves(data)
+        assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
+        assert set(labels) == set(data.train.labels[rows.fitted])
+
+
 def test_copies_of_a_row_are_in_one_half():
     """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
     x, labels = vectors(700)

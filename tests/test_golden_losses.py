@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden.losses import AMPLIFYING, CASES, trained
+from golden.losses import AMPLIFYING, CASES, STEPS, trained
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "losses.json").read_text())
 ROUNDING = 1e-6
 """Where the controls hardly drift, losses are held to this."""
+AHEAD = np.minimum(np.arange(STEPS) + 2, STEPS - 1)
+"""Processors do not part from one another in the same step: a loss may drift as much as controls do two steps later."""
 
 
 def test_every_recipe_is_recorded():
@@ -30,7 +32,8 @@ def test_fifty_steps_end_in_the_same_losses(case, tmp_path):
             continue
         controls = np.array([control[player] for control in golden["controls"]])
         drift = (np.abs(controls - recorded) / np.abs(recorded)).max(axis=0)
-        allowed = 3 * np.maximum.accumulate(np.maximum(drift, ROUNDING))
-        assert (apart <= allowed).all(), player
+        allowed = 3 * np.maximum.accumulate(np.maximum(drift, ROUNDING))[AHEAD]
+        late = np.flatnonzero(apart > allowed)
+        assert not len(late), f"{player}, steps {late.tolist()}: {apart[late]} where {allowed[late]} are allowed"
         mine, first = np.array(gradients[player]), np.array(golden["gradients"][player])
         assert np.abs(mine - first).max() < 1e-5 * first[0], player

@@ -10,6 +10,7 @@ from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.data.dataset import build
 from pushforward.data.row_hashes import ATOM, held_out_rows, row_hashes
+from pushforward.data.seen import seen_in_training, shared_examples
 from pushforward.errors import DataError
 from pushforward.report.single import scores_text
 from pushforward.testing import recipe_for
@@ -248,6 +249,26 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
+
+
+def test_an_oversampled_class_is_reported_by_name_and_not_judged_on_by_a_run_without_it(tmp_path):
+    """A class of 80 examples, 25 copies of each: all copies count as examples of their own, so that they are on both sides."""
+    common, rare = vectors(3000, 0, 4), vectors(80, 1, 4) + 3
+    balanced = pf_data.from_arrays(np.concatenate([common, np.repeat(rare, 25, axis=0)]), np.repeat([0, 1], [3000, 2000]))
+    plain = pf_data.from_arrays(np.concatenate([common, rare]), np.repeat([0, 1], [3000, 80]))
+    copies = int(np.isin(balanced.held_out.hashes, balanced.train.hashes).sum())
+    (said,) = shared_examples(balanced)
+    assert said.startswith(f"{copies} of the {len(balanced.held_out)} held-out examples")
+    assert "most of class 1" in said
+    assert shared_examples(plain) == ()
+    assert seen_in_training(balanced).overlaps(balanced) == (0, 0)
+    own, _ = seen_in_training(plain).overlaps(balanced)
+    assert own == np.isin(balanced.held_out.hashes, plain.train.hashes).sum() > 100
+    heir = seen_in_training(plain, [("first", seen_in_training(balanced))])
+    assert (
+        heir.overlaps(balanced)[1]
+        == np.isin(balanced.held_out.hashes, np.setdiff1d(balanced.train.hashes, balanced.held_out.hashes)).sum()
+    )
 
 
 # images

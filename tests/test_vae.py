@@ -488,6 +488,9 @@ def test_a_model_without_codes_weighs_nothing():
         coded_bits(recipe_for("gan", space_data((3,), labels=False)).method, space_data((3,), labels=False))
     with pytest.raises(UsageError, match="beta 0"):
         coded_bits(linear_vae(beta=0.0), space_data((3,), labels=False))
+    labelled = space_data((3,), labels=True)
+    with pytest.raises(UsageError, match=r"learned p\(x \| label\), and .* has no labels"):
+        coded_bits(recipe_for("vae", labelled).method, labelled.without_labels())
 
 
 def test_evaluate_gives_bits_of_a_vae(tmp_path, capsys):

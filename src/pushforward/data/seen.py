@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pushforward.data.row_hashes import ATOM, Hashes
 
@@ -22,22 +23,26 @@ class Seen:
 
     Args:
         own: of its training examples, sorted, uint64 (n,); None where they are not known.
-        inherited: of the training examples of all models and data sets that it builds on, sorted, uint64 (m,).
+        inherited: of the training examples of all models and data sets that it builds on, but those that their own data holds out
+            as well; sorted, uint64 (m,).
+        shared: of those of its training examples that its own data holds out as well (`ATOM`), sorted, uint64 (k,).
         names: of these models and data sets.
         unknown: the names of those whose training examples are not known.
     """
 
     own: Hashes | None = None
     inherited: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    shared: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
-        rows = [self.inherited, other.inherited] + ([] if other.own is None else [other.own])
+        rows = [self.inherited, other.inherited] + ([] if other.own is None else [np.setdiff1d(other.own, other.shared)])
         return Seen(
             self.own,
             np.unique(np.concatenate(rows)),
+            self.shared,
             tuple(dict.fromkeys((*self.names, name, *other.names))),
             tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
         )
@@ -45,25 +50,35 @@ class Seen:
     def overlaps(self, data: Dataset) -> tuple[int, int]:
         """How many held-out examples are among the own and how many among the inherited ones.
 
-        Examples that the data itself has in both splits (`pushforward.data.row_hashes.ATOM`) do not count.
+        Examples that the model's own data had in both splits do not count: `shared_examples` reports them.
         """
         held_out = data.held_out.hashes
-        held_out = held_out[~np.isin(held_out, data.train.hashes)]
-        own = 0 if self.own is None else int(np.isin(held_out, self.own).sum())
+        own = 0 if self.own is None else int((np.isin(held_out, self.own) & ~np.isin(held_out, self.shared)).sum())
         return own, int(np.isin(held_out, self.inherited).sum())
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
-    """What has to be said of data most of whose held-out examples are training examples as well, in sentences; mostly nothing."""
-    held_out = data.held_out.hashes
-    count = int(np.isin(held_out, data.train.hashes).sum())
-    if 2 * count <= len(held_out):
+    """What a report says of data some of whose held-out examples are training examples as well, in sentences; mostly nothing.
+
+    Silent below one held-out example in a hundred, unless they are most examples of a class.
+    """
+    held_out, labels = data.held_out.hashes, data.held_out.labels
+    shared = np.isin(held_out, data.train.hashes)
+    whole = () if labels is None else tuple(np.flatnonzero(_most(labels, shared, len(data.space.classes))))
+    if 100 * shared.sum() <= len(held_out) and not whole:
         return ()
+    classes = f", among them most of class {', '.join(data.space.classes[label] for label in whole)}" if whole else ""
     return (
-        f"{count:,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well, since the copies of "
-        f"an example that occurs more than {ATOM} times are on both sides: scores do not tell a model that has learned its "
-        "training examples by heart from a good one. If the copies are an accident, keep one of each.",
+        f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well"
+        f"{classes}: the copies of an example that occurs more than {ATOM} times are on both sides. On these examples, scores do "
+        "not tell a model that has learned its training examples by heart from a good one. If the copies are an accident or "
+        "oversampling, keep one of each.",
     )
+
+
+def _most(labels: NDArray[np.int64], shared: NDArray[np.bool_], classes: int) -> NDArray[np.bool_]:
+    """The classes more than half of whose examples are shared."""
+    return 2 * np.bincount(labels[shared], minlength=classes) > np.bincount(labels, minlength=classes)
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:
@@ -73,7 +88,8 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
         data: the data.
         builds_on: names of models and data sets, and what each of them has seen.
     """
-    seen = Seen(np.unique(data.train.hashes))
+    own = np.unique(data.train.hashes)
+    seen = Seen(own, shared=np.intersect1d(own, data.held_out.hashes))
     for name, other in builds_on:
         seen = seen.joined_by(name, other)
     return seen

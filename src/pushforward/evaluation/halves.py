@@ -52,7 +52,7 @@ def halves(dataset: Dataset) -> Halves:
     count = _between_copies(keys[order], max(1, len(split) // 2))
     first, rest = order[:count], order[count:]
     if split.labels is not None:
-        first = _with_every_class(first, rest, split.labels)
+        first = _with_every_class(first, rest, split.labels, keys)
     return Halves(np.sort(first), np.setdiff1d(order, first))
 
 
@@ -65,13 +65,17 @@ def _between_copies(keys: NDArray[np.uint64], count: int) -> int:
     return near if abs(near - count) <= len(keys) // 8 else count
 
 
-def _with_every_class(first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first rows, some of which give way to one row of each class that only the rest has."""
+def _with_every_class(
+    first: NDArray[np.int64], rest: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """The first rows, some of which give way to one row of each class that only the rest has, and to its copies."""
     classes, at = np.unique(labels[rest], return_index=True)
     lost = rest[at[~np.isin(classes, labels[first])]]
-    spare = np.setdiff1d(np.arange(len(first)), np.unique(labels[first], return_index=True)[1])
+    needed = first[np.unique(labels[first], return_index=True)[1]]
+    spare = first[~np.isin(keys[first], keys[needed])]
     count = min(len(lost), len(spare))
-    return np.concatenate([np.delete(first, spare[len(spare) - count :]), lost[:count]])
+    moved, gone = keys[lost[:count]], keys[spare[len(spare) - count :]]
+    return np.concatenate([first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]])
 
 
 def kind_of(dataset: Dataset) -> Kind:

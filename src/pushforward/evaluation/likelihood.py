@@ -66,7 +66,7 @@ def bits(
             f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
             "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
         )
-    held_out, labelled = data.held_out, bool(transport.space.classes)
+    held_out, labelled = data.held_out, bool(transport.space.classes) and data.held_out.labels is not None
     count = min(len(held_out), 10_000) if n is None else n
     if not 1 <= count <= len(held_out):
         raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out rows; got {count}.")
@@ -127,6 +127,11 @@ def coded_bits(
             f"bpd: n must be from 1 to {len(data.held_out)} held-out rows, codes at least 1; got {count} and {codes}."
         )
     space, labelled = method.space, bool(method.space.classes)
+    if labelled and data.held_out.labels is None:
+        raise UsageError(
+            f"bpd: this model learned p(x | label), and {data.name} has no labels. Take the data with its labels, or a model "
+            "trained without them."
+        )
     device, image = next(method.parameters()).device, data.space.kind == "image"
     parts = []
     for start in range(0, count, batch):

@@ -27,6 +27,8 @@ __all__ = [
 
 ACTIVE = 0.01
 """A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2)."""
+FREEDOM = 8
+"""Degrees of freedom below which a variance within classes is too rough to call a unit inactive."""
 
 
 @runtime_checkable
@@ -95,13 +97,13 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
     Args:
         mean: Mean codes, (n, *latent).
         label: Labels that encoder and decoder receive, (n,): variance is then that within the classes, as what the label
-            says needs no code.
+            says needs no code. With fewer than `FREEDOM` examples beyond one of each class, it is that over all examples.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5.2.
     """
     mean, groups = mean.flatten(1), 1
-    if label is not None:
+    if label is not None and len(mean) - len(label.unique()) >= FREEDOM:
         present, group = label.unique(return_inverse=True)
         groups = len(present)
         sums = mean.new_zeros(groups, mean.shape[1]).index_add(0, group, mean)

@@ -57,7 +57,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     with checkpoints._disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            save_file({"own": own, "inherited": seen.inherited}, temporary)
+            save_file({"own": own, "inherited": seen.inherited, "shared": seen.shared}, temporary)
             checkpoints._flush(temporary)
             os.replace(temporary, path)
         except SafetensorError as error:
@@ -90,7 +90,7 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
         if not path.is_file() or checkpoints.sha256(path) != about["sha256"]:
             raise OSError("it is missing or differs from what was written (sha256)")
         rows = load_file(path)
-        return Seen(rows["own"], rows["inherited"], tuple(about["builds_on"]), tuple(about["unknown"]))
+        return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(about["builds_on"]), tuple(about["unknown"]))
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "
