@@ -74,8 +74,8 @@ def report(rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: a
     text += "\n\n"
     text += f"Means ± standard deviation over {given.seeds} trainings with the steps that {given.seconds:g} s of processor time "
     text += "allow on one thread; "
-    text += f"{given.repeats} samplings each, n = {given.n}, k = 5. To pass, a recipe must also be ahead of no network in Fréchet "
-    text += "distance: in coverage and label agreement, one Gaussian for each class is above most bars."
+    text += f"{given.repeats} samplings each, n = {given.n}, k = 5. To pass, a recipe must also be ahead of no network in "
+    text += "Fréchet distance: in coverage and label agreement, one Gaussian for each class is above most bars."
     write(
         "digits",
         "Digits: five recipes",
