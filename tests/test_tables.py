@@ -11,9 +11,9 @@ import pushforward as pf
 from pushforward import solvers
 from pushforward.denoiser import FlowMap
 from pushforward.draws import RowDraws
+from pushforward.editing import Resampled
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Linear
-from pushforward.restoration import Resampled
 from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
 from pushforward.testing import Mixture, ring

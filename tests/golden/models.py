@@ -12,9 +12,8 @@ import torch
 
 import pushforward as pf
 from pushforward.draws import RowDraws
-from pushforward.editing import vary
+from pushforward.editing import inpainting, vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
-from pushforward.restoration import inpainting
 from pushforward.transports import Autoencoder, Flow, Latent
 
 FOLDER = Path(__file__).parent

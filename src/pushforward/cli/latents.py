@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data import Space
+    from pushforward.editing import Inversion
     from pushforward.evaluation import Score
     from pushforward.evaluation.truncation import TruncationCurve
-    from pushforward.latents import Inversion
     from pushforward.training import Run
 
 __all__ = ["enlarged", "invert", "truncation"]
@@ -73,17 +73,18 @@ def invert(
         label: A class by number or name; default: for each image the one that fits best.
         out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
     """
-    from pushforward import latents
+    from pushforward import editing
 
     loaded = loaded_run(run, loading)
     x, target = _images(loaded, images, resize, out, placing)
     condition = condition_of(loaded, label)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
-    search = {"steps": steps, "starts": starts, "seed": seed}
+    search = editing.Search(steps, starts)
     with precision_of(loading):
-        nearest = latents.invert(loaded.transport, x, condition, **search, batch=max(starts, loading.batch))
+        nearest = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch))
     _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
-    result = {"out": str(target), **search, "images": _inverted(loaded.space, images, nearest)}
+    settings = {"steps": steps, "starts": starts, "seed": seed}
+    result = {"out": str(target), **settings, "images": _inverted(loaded.space, images, nearest)}
     show(result, json, _inversion_table)
 
 
@@ -152,9 +153,9 @@ def _draw_curve(path: Path, curve: TruncationCurve) -> None:
 
 
 def _check_one_call(run: Run, advice: str) -> None:
-    from pushforward.transports import Flow, inner_of
+    from pushforward.transports import has_steps, inner_of
 
-    if isinstance(inner_of(run.transport), Flow):
+    if has_steps(inner_of(run.transport)):
         raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {advice}.")
 
 

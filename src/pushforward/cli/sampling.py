@@ -61,10 +61,10 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
 
 
 def _report_learned_times(run: Run, solving: Solving) -> None:
-    from pushforward.transports import Flow, inner_of
+    from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
-    if not isinstance(flow, Flow) or solving.grid not in (None, "learned") or (solving.grid, solving.steps) == (None, None):
+    if not has_steps(flow) or solving.grid not in (None, "learned") or (solving.grid, solving.steps) == (None, None):
         return
     if flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
         say(f"steps fall where `pushforward tune` learned them for {flow.steps} steps of {type(flow.solver).__name__}")

@@ -17,7 +17,7 @@ from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elb
 from pushforward.methods.bounds import Weighing, importance_bound
 from pushforward.methods.method import Method
 from pushforward.metrics import Score
-from pushforward.transports import Flow, Latent, Transport
+from pushforward.transports import Flow, Latent, Transport, has_steps
 
 __all__ = ["bits", "coded_bits"]
 
@@ -61,7 +61,7 @@ def bits(
             "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
             "autoencoder's own run where that is a vae or an hvae."
         )
-    if not isinstance(transport, Flow):
+    if not has_steps(transport):
         raise UsageError(
             f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
             "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
