@@ -33,7 +33,8 @@ from pushforward.training import step as steps
 from pushforward.training.alarms import Watch, alarms
 from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined
 from pushforward.training.progress import Progress
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 from pushforward.transports import Map
 
 # Alarms on planted histories --------------------------------------------------------------------------------

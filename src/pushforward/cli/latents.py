@@ -25,15 +25,13 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.options import words
-from pushforward.cli.sampling import condition_of, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.sampling import condition_of, enlarged, image_of, loaded_run, precision_of, target_of
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from PIL import Image
     from torch import Tensor
 
     from pushforward.data import Space
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from pushforward.evaluation.truncation import TruncationCurve
     from pushforward.training import Run
 
-__all__ = ["enlarged", "invert", "truncation"]
+__all__ = ["invert", "truncation"]
 
 
 @app.command(group=USE, sort_key=6)
@@ -179,13 +177,6 @@ def _limits(text: str) -> list[float]:
 
 def _scoring(limit: float | None) -> None:
     say("scoring the model as it is ..." if limit is None else f"scoring z truncated to {limit:g} ...")
-
-
-def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
-    """A grid of images (n, H, W, C), enlarged so many times; by default small ones are made large enough to be looked at."""
-    from pushforward.pictures import grid_picture, legible
-
-    return grid_picture(images, columns, scale=zoom or legible(images))
 
 
 def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, inversion: Inversion, zoom: int | None) -> None:

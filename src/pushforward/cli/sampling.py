@@ -15,6 +15,8 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from PIL import Image
     from torch import Tensor
 
     from pushforward.data import Space
@@ -28,6 +30,7 @@ __all__ = [
     "configured_run",
     "draw_edited",
     "edit_target",
+    "enlarged",
     "free_name",
     "image_of",
     "loaded_run",
@@ -175,3 +178,10 @@ def draw_edited(
 
     draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
+
+
+def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
+    """A grid of images (n, H, W, C), enlarged so many times; by default small ones are made large enough to be looked at."""
+    from pushforward.pictures import grid_picture, legible
+
+    return grid_picture(images, columns, scale=zoom or legible(images))

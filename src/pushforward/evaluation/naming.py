@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.evaluation.model_metrics import MODEL_METRICS
+from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.metrics import Metric, registry
 
 __all__ = ["check_metrics", "unknown_metric"]
@@ -37,7 +37,7 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
 def unknown_metric(name: str) -> UsageError:
     """The error for a name that is no metric's."""
     known = sorted(_known())
-    if name in MODEL_METRICS:
+    if name in MODEL_SCORES:
         return UsageError("Bits per dimension (bpd) are a matter of the model, not of samples: pushforward.evaluate finds them.")
     word = name.lower().replace("-", "_").replace(" ", "_")
     hint = next((f' Did you mean "{own}"?' for own, others in OTHER_NAMES.items() if word in {own, *others}), "")
@@ -48,4 +48,4 @@ def unknown_metric(name: str) -> UsageError:
 
 def _known() -> set[str]:
     of_samples = (name for metric in registry().values() for name in metric.scores)
-    return {*registry(), *MODEL_METRICS, *of_samples, *(name for metric in MODEL_METRICS.values() for name in metric.scores)}
+    return {*registry(), *MODEL_SCORES, *of_samples, *(name for scores in MODEL_SCORES.values() for name in scores)}
