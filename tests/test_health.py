@@ -397,7 +397,7 @@ class Heard(Silent):
 def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
     monkeypatch.setattr(health, "interval", lambda batch: 5)
-    monkeypatch.setattr("pushforward.training.alarms.LASTING", 20)
+    monkeypatch.setattr("pushforward.training.game_alarms.LASTING", 20)
     data = space_data((2,), labels=False, rows=200)
     heard, again = Heard(), Heard()
     make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.data import Batch, Space
+from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Encoded, EvidenceBound, Now, Penalties, registry
@@ -237,7 +238,7 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
         lambda: likelihood_of("logistic", PLANE),
         lambda: pf.VAE(Scale(), Scale(), PLANE, bound=EvidenceBound(beta=-1)),
         lambda: pf.Denoiser(Scale(), pf.Linear(), "velocty", PLANE),
-        lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, clock="sundial"),
+        lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, preconditioning=Preconditioning(clock="sundial")),
         lambda: pf.Denoising(pf.Denoiser(Scale(), pf.Linear(), "v", PLANE), label_dropout=2),
         lambda: pf.Map(Scale(), PLANE, (2,)).sample(3, {"label": 1}),
     ],
