@@ -79,9 +79,9 @@ def test_the_original_game_is_goodfellows():
 
 def test_the_penalty_falls_over_training():
     game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=1.0, gamma_end=0.1))
-    assert game._gamma(now(1, progress=0)) == pytest.approx(1.0)
-    assert game._gamma(now(1, progress=0.5)) == pytest.approx(0.55)
-    assert game._gamma(now(1, progress=1)) == pytest.approx(0.1)
+    assert game.penalties.weight(now(1, progress=0)) == pytest.approx(1.0)
+    assert game.penalties.weight(now(1, progress=0.5)) == pytest.approx(0.55)
+    assert game.penalties.weight(now(1, progress=1)) == pytest.approx(0.1)
 
 
 def test_each_player_is_trained_by_its_own_loss_alone():

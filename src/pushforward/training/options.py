@@ -108,8 +108,9 @@ def refuse_unknown(names: Iterable[str], options: type, function: str) -> None:
     """
     known = sorted(options.__annotations__)
     for name in names:
-        hint = _MEANT.get(name) or did_you_mean(name, known)
-        raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
+        if name not in known:
+            hint = _MEANT.get(name) or did_you_mean(name, known)
+            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
