@@ -24,9 +24,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import pushforward as pf
+from pushforward.editing import WAYS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.latent import mean_codes, reconstructed
-from pushforward.interpolation import WAYS
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
 

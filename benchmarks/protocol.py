@@ -32,9 +32,13 @@ from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
 from pushforward.training import Run, Trainer
+from pushforward.training.ending import kept
+from pushforward.training.generators import seeded
 from pushforward.training.log import read
-from pushforward.training.run import digest, machine
-from pushforward.training.start import kept, prepare, reopen, seeded
+from pushforward.training.machine import machine
+from pushforward.training.resuming import reopen
+from pushforward.training.run_spec import digest
+from pushforward.training.start import prepare
 
 RESULTS = Path(__file__).parent / "results"
 SMOKE_ROWS = 120

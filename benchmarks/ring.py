@@ -23,8 +23,9 @@ import torch
 from torch import nn
 
 import pushforward as pf
+from pushforward.methods import Penalties
 from pushforward.metrics.modes import count_modes
-from pushforward.training.start import seeded
+from pushforward.training.generators import seeded
 
 N, PARTS, SHOWN = 25_000, 10, 4_000
 NAMES = ["bridges", "spread", "kl", "high_quality"]
@@ -69,7 +70,7 @@ class Critic(nn.Module):
 
 def original(space: pf.data.Space) -> pf.Recipe:
     """The original game with PacGAN's networks and settings."""
-    game = pf.GAN(Generator(), Critic(), space, latent=2, loss="non_saturating", gamma=0.0)
+    game = pf.GAN(Generator(), Critic(), space, latent=2, loss="non_saturating", penalties=Penalties(gamma=0.0))
     settings = {"batch": 100, "lr": 1e-4, "betas": (0.8, 0.999), "clip": None, "precision": "float32"}
     return pf.Recipe(game, pf.Training(**settings, schedule=pf.Schedule(warmup=1, decay=0.0), ema=20_000), "original game", "GAN")
 

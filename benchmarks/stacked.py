@@ -25,7 +25,7 @@ import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Trainer
-from pushforward.training.start import kept
+from pushforward.training.ending import kept
 
 NAMES = ["stacked_modes", "stacked_kl"]
 PUBLISHED = [

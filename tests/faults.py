@@ -21,7 +21,7 @@ Fault = tuple[str, str, str]
 """What the line says, what it says with the fault, and the test modules that must notice, separated by blanks."""
 
 FAULTS: dict[str, list[Fault]] = {
-    "editing.py": [
+    "editing/variation.py": [
         ("one_row(flow, x)[None], given)", "one_row(flow, x)[None], None)", "encoded"),
     ],
     "training/health.py": [
@@ -147,14 +147,14 @@ FAULTS: dict[str, list[Fault]] = {
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
     "denoiser.py": [
-        ("x_t / k.r if self.scale_input", "x_t * k.r if self.scale_input", "predictions"),
+        ("x_t / k.r if self.preconditioning", "x_t * k.r if self.preconditioning", "predictions"),
         ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "predictions"),
-        ('return "v" if self.preconditioned', 'return "velocity" if self.preconditioned', "preconditioning"),
+        ("return self.preconditioning.output or self.prediction", "return self.prediction", "preconditioning"),
         ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "preconditioning"),
         ("solve(self.output,", "solve(self.prediction,", "preconditioning"),
         ("scale = self.denoiser.path.at(then).r / here.r", "scale = torch.ones_like(t)", "guidance"),
         ('{"scale": 1 / k.r}', '{"scale": k.r}', "predictions golden"),
-        ('"until": CLOCKS[self.clock](self.path, second)', '"until": CLOCKS[self.clock](self.path, t)', "tables"),
+        ('"until": self.time(second)', '"until": self.time(t)', "tables"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
         ('kind in ("noise", "score")', "False", "couplings_times"),
     ],
@@ -255,15 +255,14 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "recipes/ddpm.py": [
         ('"log_snr" if space.kind == "vector" else "time"', '"time"', "default_samplers"),
-        ("preconditioned=preconditioned", "preconditioned=False", "preconditioning"),
+        ('output="v" if preconditioned else None', "output=None", "preconditioning"),
         ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
     ],
     "recipes/choice.py": [
         ("flat(space, DENOISED)", "flat(space)", "methods"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "methods"),
     ],
-    "training/alarms.py": [
-        ("if used > threshold", "if used < threshold", "codes"),
+    "training/game_alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "health"),
         ("step - self._since < STUCK", "step < STUCK", "health"),
         ("if held > self._best:", "if held != self._best:", "health"),
@@ -274,6 +273,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("reached >= threshold - SLACK", "reached > threshold + SLACK", "health"),
         ("step - self._since + 1 < GAP_LASTING", "step - self._since + 1 < 1", "health"),
         ("self._stands = self._stands or second > first", "self._stands = self._stands or second < first", "health"),
+    ],
+    "training/latent_alarms.py": [
+        ("if used > threshold", "if used < threshold", "codes"),
     ],
     "networks/level_posterior.py": [
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
@@ -316,26 +318,28 @@ FAULTS: dict[str, list[Fault]] = {
     "methods/gan.py": [
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
         ('zip(("r1", "r2"), slope', 'zip(("r2", "r1"), slope', "gan"),
-        ("self._gamma(now) * self.penalty_interval if", "self._gamma(now) if", "gan"),
-        ("due = now.step % self.penalty_interval == 0", "due = True", "gan"),
-        ("(lean - self.ada_target) * (total.rows", "(self.ada_target - lean) * (total.rows", "gan"),
+        ("self.penalties.weight(now) * interval if", "self.penalties.weight(now) if", "gan"),
+        ("due = now.step % interval == 0", "due = True", "gan"),
+        ("(lean - self.critic_input.ada_target) * (", "(self.critic_input.ada_target - lean) * (", "gan"),
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ("        with held(self.critic):\n", "        if True:\n", "splitting"),
         (
-            'strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()',
-            'strength = self.augment, now.draws.stream("augment"), self.strength_now',
+            'strength = now.draws.stream("augment"), self.strength_now.clone()',
+            'strength = now.draws.stream("augment"), self.strength_now',
             "gan",
         ),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
         ("if OBJECTIVES[self.loss].paired else on_real.detach()", "if False else on_real.detach()", "gan"),
         ("self._critic_loss(seen(batch.x), seen(fake.detach())", "self._critic_loss(batch.x, seen(fake.detach())", "gan"),
-        ("return self.pack * max(1, self.minibatch_std)", "return self.pack", "gan"),
-        ("rows.repeat_interleave(self.pack, 0)", "rows", "gan"),
+        ("rows.repeat_interleave(self.critic_input.pack, 0)", "rows", "gan"),
         (
             'yield "generator", self._generator_loss(seen(batch.x), seen(fake)',
             'yield "generator", self._generator_loss(seen(batch.x), seen(fake.detach())',
             "gan methods",
         ),
+    ],
+    "methods/critic_input.py": [
+        ("return self.pack * max(1, self.minibatch_std)", "return self.pack", "gan"),
     ],
     "methods/method.py": [
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
@@ -372,20 +376,22 @@ FAULTS: dict[str, list[Fault]] = {
         ("mean + torch.exp(log_std) * w", "mean + w", "class_prior"),
     ],
     "methods/vae.py": [
-        ("if classes and beta else", "if classes else", "class_prior"),
+        ("if classes and self.bound.beta else", "if classes else", "class_prior"),
         (
             "mean_of(self.code_decoder, self.likelihood), self.space, self.code",
             "mean_of(self.decoder, self.likelihood), self.space, self.code",
             "class_prior",
         ),
         ("torch.exp(log_variance / 2) * now.draws", "torch.exp(log_variance) * now.draws", "methods vae"),
-        ("if self.beta == 0 else mean + torch", "if False else mean + torch", "methods"),
-        ("min(1.0, now.progress / warmup)", "now.progress / warmup", "vae"),
+        ("if settings.beta == 0 else mean + torch", "if False else mean + torch", "methods"),
         ("told + ratio", "told - ratio", "vae"),
         ("mean, log_variance = mean.detach(), log_variance.detach()", "pass", "vae"),
-        ("self.code_encoder if self.beta else Certain(self.encoder)", "self.code_encoder", "encoded"),
+        ("self.code_encoder if self.bound.beta else Certain(self.encoder)", "self.code_encoder", "encoded"),
         ("rows_of(condition, rows)", "condition", "vae"),
         ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
+    ],
+    "methods/evidence_bound.py": [
+        ("min(1.0, now.progress / self.warmup)", "now.progress / self.warmup", "vae"),
     ],
     "methods/bounds.py": [
         ("(sums / torch.bincount(group, minlength=groups)[:, None])[group]", "mean.mean(0)", "class_prior"),
@@ -465,6 +471,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/encoding.py": [
         ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "encoded"),
+    ],
+    "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
         ("_last = key, found", "pass", "encoded"),
     ],
@@ -627,13 +635,17 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
-        ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
         ("restore(made.method, source.method.state_dict(), source.folder)", "pass", "training"),
-        ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
-        ("check_spec(folder, content, checkpoints.read_state(where))", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
         ("        claimed.discard()\n", "", "budgets run_folders"),
+    ],
+    "training/ending.py": [
         ("restore(trainer.average.method, found.weights(), found.folder)", "pass", "training"),
+    ],
+    "training/resuming.py": [
+        ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
+        ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
+        ("check_spec(folder, content, checkpoints.read_state(where))", "pass", "training"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
@@ -679,9 +691,11 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/run.py": [
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
-        ('if needed["sha256"] not in given', "if False", "plugin training"),
         ("found.weights(raw)", "found.weights(not raw)", "training"),
         ("    check_spec(folder, content, found.state)\n", "", "training"),
+    ],
+    "training/run_spec.py": [
+        ('if needed["sha256"] not in given', "if False", "plugin training"),
     ],
     "data/sampler.py": [
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
@@ -722,13 +736,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("show_default=default is not None", "show_default=True", "help"),
         ("sort_key=11 + place", "sort_key=11", "help"),
     ],
-    "edits.py": [
+    "editing/any_model.py": [
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
-    "cli/training.py": [
+    "cli/loop.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),
     ],
-    "cli/comparing.py": [
+    "cli/entrants.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
     ],
     "cli/options.py": [

@@ -7,7 +7,7 @@ from torch import distributions, nn
 import pushforward as pf
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws, RowDraws
-from pushforward.methods import Now
+from pushforward.methods import EvidenceBound, Now
 from pushforward.methods.bounds import active_units, divergences
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 
@@ -66,7 +66,7 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
     torch.manual_seed(0)
     labels = torch.arange(4000) % 2
     x = torch.where(labels[:, None] == 0, 1.5 + 0.5 * torch.randn(4000, 3), -1.5 + 2 * torch.randn(4000, 3))
-    vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2, **options)
+    vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2, bound=EvidenceBound(**options))
     optimiser, centres, stds = torch.optim.Adam(vae.prior.parameters(), lr=0.003), [], []
     for step in range(250):
         optimiser.zero_grad()

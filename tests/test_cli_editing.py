@@ -309,7 +309,7 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
 
 def test_truncated_samples_are_those_of_the_library(here, capsys):
     from pushforward import load
-    from pushforward.latents import Truncated
+    from pushforward.editing import Truncated
 
     model = load("gan").transport
     for limit in (0.5, 30):
@@ -354,9 +354,9 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
-    from pushforward import latents
+    from pushforward.editing import Search, any_model, invert
 
-    monkeypatch.setattr(latents, "invert", functools.partial(latents.invert, steps=100, starts=2))
+    monkeypatch.setattr(any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2)))
     assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png"]
     frames = {}

@@ -24,9 +24,10 @@ from pushforward.report import Report
 from pushforward.solvers import DPM, Heun, UniPC
 from pushforward.testing import ring
 from pushforward.training import Trainer, folders, memory
+from pushforward.training.ending import finished
 from pushforward.training.memory import added_peak, held_bytes
 from pushforward.training.rehearsal import training_memory
-from pushforward.training.start import finished, prepare
+from pushforward.training.start import prepare
 from pushforward.transports import Flow, Map
 
 

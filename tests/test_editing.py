@@ -13,12 +13,23 @@ from pushforward import solvers
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
-from pushforward.editing import Variation, asked, interpolate, interpolate_seeds, slerp, vary
+from pushforward.editing import (
+    Resampled,
+    Variation,
+    inpaint,
+    inpainting,
+    interpolate,
+    interpolate_seeds,
+    slerp,
+    super_resolution,
+    super_resolve,
+    vary,
+)
+from pushforward.editing.checks import asked
 from pushforward.errors import Diverged, UsageError
 from pushforward.guidance import Guided
 from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.predictions import convert
-from pushforward.restoration import Resampled, inpaint, inpainting, super_resolution, super_resolve
 from pushforward.transports import Flow, Map
 
 

@@ -14,9 +14,11 @@ from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import encoding
-from pushforward.training.encoding import code_space, prepared
+from pushforward.training.encoding import code_space
 from pushforward.training.health import FixedNoise
-from pushforward.training.start import prepare, reopen
+from pushforward.training.preparing import prepared
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 from pushforward.transports import Autoencoder, Flow, Latent
 
 SHAPES = [(1, 8, 8), (3, 13, 21), (4, 32, 32), (2, 5, 3)]

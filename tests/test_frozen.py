@@ -99,7 +99,7 @@ def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     assert main(["resume", str(cut), "--steps", "4", "--plugin", FILE]) == 0
     whole = tmp_path / "whole"
     assert main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)]) == 0
-    trainer = pf.training.start.reopen(whole, plugins=[FILE], steps=4)
+    trainer = pf.training.resuming.reopen(whole, plugins=[FILE], steps=4)
     trainer.advance(1e-9)
     trainer.save()
     trainer.close()

@@ -14,12 +14,13 @@ from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Now, Sums
+from pushforward.methods import CriticInput, Now, Penalties, Sums
 from pushforward.methods.method import answered
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import between, slope
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
 PICTURES = Space(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
@@ -52,8 +53,11 @@ def now(rows, step=0, progress=0.0, samples=0, start=0):
     return Now(BlockDraws(0, step, rows, start), samples, progress, step)
 
 
-def game(space=PLANE, pack=1, **settings):
-    return pf.GAN(Scale(space.shape), Quadratic(pack), space, latent=space.size, pack=pack, **settings)
+def game(space=PLANE, loss="relativistic", **settings):
+    """A GAN with the settings of its penalties and of its critic's input in one call."""
+    given = CriticInput(**{name: settings.pop(name) for name in CriticInput.__dataclass_fields__ if name in settings})
+    penalties, critic = Penalties(**settings), Quadratic(given.pack)
+    return pf.GAN(Scale(space.shape), critic, space, latent=space.size, loss=loss, penalties=penalties, critic_input=given)
 
 
 def turns(method, x, moment=None):
@@ -120,7 +124,7 @@ def test_every_known_game_is_tested():
 @pytest.mark.parametrize(("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))])
 def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
     real, fake, real_slope, fake_slope = parts()
-    found, notes = turns(game(loss="non_saturating", penalty=penalty, gamma=0.8), rows())
+    found, notes = turns(game(loss="non_saturating", kind=penalty, gamma=0.8), rows())
     wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
     torch.testing.assert_close(found["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
@@ -167,7 +171,7 @@ def value_without_graph(value, kind):
 
 
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
-    lazy, always, without = game(gamma=0.5, penalty_interval=4), game(gamma=0.5), game(gamma=0.0)
+    lazy, always, without = game(gamma=0.5, interval=4), game(gamma=0.5), game(gamma=0.0)
     for step in range(8):
         (found, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
         assert ("penalty" in notes) == (step % 4 == 0)
@@ -181,9 +185,9 @@ def test_gamma_moves_by_progress_or_by_samples():
     by_samples = game(gamma=1.0, gamma_end=0.1, ramp=1000)
     for share in (0.0, 0.3, 1.0):
         wanted = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
-        assert by_progress._gamma(now(1, progress=share)) == pytest.approx(wanted)
-        assert by_samples._gamma(now(1, progress=0.9, samples=int(1000 * share))) == pytest.approx(wanted)
-    assert by_samples._gamma(now(1, samples=1500)) == pytest.approx(0.1)
+        assert by_progress.penalties.weight(now(1, progress=share)) == pytest.approx(wanted)
+        assert by_samples.penalties.weight(now(1, progress=0.9, samples=int(1000 * share))) == pytest.approx(wanted)
+    assert by_samples.penalties.weight(now(1, samples=1500)) == pytest.approx(0.1)
 
 
 def test_packs_are_scored_and_penalised_together():
@@ -314,7 +318,7 @@ def test_the_strength_moves_with_how_the_critic_leans(name):
     torch.testing.assert_close(whole.strength_now, split.strength_now)
     real, fake = x, now(128).draws.normal((162,)).reshape(x.shape) * B
     draws = now(128).draws.stream("augment")
-    seen = [whole.augment(rows, draws, 0.4).square().flatten(1).sum(1) for rows in (real, fake)]
+    seen = [whole.critic_input.augment(rows, draws, 0.4).square().flatten(1).sum(1) for rows in (real, fake)]
     lean = (seen[0] - seen[1] if name == "relativistic" else seen[0]).sign().mean()
     torch.testing.assert_close(whole.strength_now, 0.4 + (lean - 0.6) * 128 / 500_000)
     for start, least, most in ((3.0, 0.79, 0.81), (-2.0, -0.01, 0.01)):
@@ -333,7 +337,7 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
     _, notes = turns(method, x, now(64))
     draws = now(64).draws.stream("augment")
     fake = now(64).draws.normal((162,)).reshape(x.shape) * B
-    real_seen, fake_seen = (method.augment(rows, draws, 1.0) for rows in (x, fake))
+    real_seen, fake_seen = (method.critic_input.augment(rows, draws, 1.0) for rows in (x, fake))
     wanted = A**2 / 2 * (real_seen.square().flatten(1).sum(1) + fake_seen.square().flatten(1).sum(1)).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
 
@@ -342,9 +346,9 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
     "make",
     [
         lambda: game(loss="minmax"),
-        lambda: game(penalty="r3"),
-        lambda: game(penalty="r1+r1"),
-        lambda: game(penalty_interval=0),
+        lambda: game(kind="r3"),
+        lambda: game(kind="r1+r1"),
+        lambda: game(interval=0),
         lambda: game(pack=0),
         lambda: game(minibatch_std=-1),
         lambda: game(ramp=0),
@@ -364,20 +368,14 @@ def test_a_described_game_is_rebuilt_with_all_its_settings():
 
     data = space_data((3, 6, 9), labels=False)
     made = pf.recipes.gan(data.space, "tiny").method
-    other = pf.GAN(
-        made.generator, made.critic, data.space, latent=made.latent, loss="hinge", penalty="r1", penalty_interval=16, ramp=500,
-        augment=DiffAugment("cutout"), strength=0.2, ada_target=0.5,
-    )  # fmt: skip
+    penalties = Penalties("r1", gamma_end=0.5, ramp=500, interval=16)
+    given = CriticInput(pack=2, augment=DiffAugment("cutout"), strength=0.2, ada_target=0.5)
+    networks = made.generator, made.critic
+    other = pf.GAN(*networks, data.space, latent=made.latent, loss="hinge", penalties=penalties, critic_input=given)
     found = spec.build(spec.describe(other))
-    assert (found.loss, found.penalty, found.penalty_interval, found.ramp, found.strength, found.ada_target) == (
-        "hinge",
-        "r1",
-        16,
-        500,
-        0.2,
-        0.5,
-    )
-    assert tuple(found.augment.policy) == ("cutout",)
+    assert (found.loss, found.penalties) == ("hinge", penalties)
+    assert dataclasses.replace(found.critic_input, augment=None) == dataclasses.replace(given, augment=None)
+    assert tuple(found.critic_input.augment.policy) == ("cutout",)
 
 
 def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
@@ -402,7 +400,7 @@ def test_the_recipe_hands_its_schedules_on():
     made = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
     assert made.training.schedule == pf.Schedule(**options)
     assert made.training.ema_share == 0.2
-    assert (made.method.gamma, made.method.gamma_end, made.method.ramp) == (2.0, 0.5, 700)
+    assert made.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700)
 
 
 def test_rate_and_beta2_move_by_samples(tmp_path):

@@ -33,7 +33,8 @@ from pushforward.training import step as steps
 from pushforward.training.alarms import Watch, alarms
 from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined
 from pushforward.training.progress import Progress
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 from pushforward.transports import Map
 
 # Alarms on planted histories --------------------------------------------------------------------------------
@@ -396,7 +397,7 @@ class Heard(Silent):
 def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
     monkeypatch.setattr(health, "interval", lambda batch: 5)
-    monkeypatch.setattr("pushforward.training.alarms.LASTING", 20)
+    monkeypatch.setattr("pushforward.training.game_alarms.LASTING", 20)
     data = space_data((2,), labels=False, rows=200)
     heard, again = Heard(), Heard()
     make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731

@@ -10,6 +10,7 @@ import torch
 
 import pushforward as pf
 from pushforward import solvers, spec
+from pushforward.denoiser import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
 from pushforward.paths import linear_betas
@@ -635,7 +636,7 @@ def refused(**changes):
         "path": pf.Tabulated(linear_betas()),
         "prediction": "noise",
         "space": space_in_diffusers_units(),
-        "scale_input": False,
+        "preconditioning": Preconditioning(scale_input=False),
         **changes,
     }
     return pf.Denoiser(**parts)
@@ -658,8 +659,8 @@ REFUSED = {
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
     "noise on the straight path": (lambda: refused(path=pf.Linear()), '"noise" on the path Linear'),
     "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
-    "scaled input": (lambda: refused(path=pf.Linear(), prediction="velocity", scale_input=True), "scale_input=False"),
-    "clock": (lambda: refused(clock="log_snr"), "log_snr"),
+    "scaled input": (lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None), "scale_input=False"),
+    "clock": (lambda: refused(preconditioning=Preconditioning(clock="log_snr")), "log_snr"),
     "levels": (lambda: refused(path=pf.Tabulated(linear_betas(500))), "levels=500, offset=1"),
     "offset": (lambda: refused(path=pf.Linear(), prediction="velocity"), "levels=1000, offset=0"),
     "no denoiser": (lambda: pf.Map(torch.nn.Identity(), space_in_diffusers_units(), SHAPE), "got a Map"),

@@ -14,13 +14,21 @@ from pushforward.data import Space, load
 from pushforward.data.dataset import Split, build
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
-from pushforward.editing import interpolate_noise, interpolate_seeds
+from pushforward.editing import (
+    Nearby,
+    Search,
+    Truncated,
+    interpolate_noise,
+    interpolate_seeds,
+    invert,
+    lerp,
+    slerp,
+    truncate,
+)
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation import evaluate
 from pushforward.evaluation.neighbours import nearest
 from pushforward.evaluation.truncation import truncation_curve, truncation_picture
-from pushforward.interpolation import lerp, slerp
-from pushforward.latents import Nearby, Truncated, invert, truncate
 from pushforward.paths import Linear
 from pushforward.transports import Flow, Map
 
@@ -175,7 +183,7 @@ def test_a_truncated_sample_depends_on_its_seed_alone_and_follows_it_continuousl
 def test_projection_solves_a_linear_model_as_least_squares_do():
     model = linear()
     x = model.space.to_data(normal(7, 4, 7))
-    found = invert(model, x, prior=0, starts=2, steps=400)
+    found = invert(model, x, search=Search(prior=0, starts=2, steps=400))
     weight, bias = (part.detach().double() for part in (model.network.inner.weight, model.network.inner.bias))
     target = model.space.to_model(x).double() - bias
     z = torch.linalg.lstsq(weight, target.T).solution.T
@@ -192,7 +200,9 @@ def test_projection_finds_a_generated_row_again():
     before = [part.clone() for part in model.parameters()]
     found = invert(model, x)
     assert found.error.max() < 0.05 * found.first.mean()
-    assert invert(model, x, prior=0).error.max() < 0.01 * found.first.mean(), "what is left is the pull towards |z| = sqrt(d)"
+    assert invert(model, x, search=Search(prior=0)).error.max() < 0.01 * found.first.mean(), (
+        "what is left is the pull towards |z| = sqrt(d)"
+    )
     gap = (model.space.to_model(found.x) - model.space.to_model(x)).square().mean(1).sqrt()
     torch.testing.assert_close(gap, found.error, atol=1e-5, rtol=1e-3)
     assert all(part.grad is None and torch.equal(part, old) for part, old in zip(model.parameters(), before, strict=True))
@@ -204,13 +214,13 @@ def test_projection_is_never_worse_than_the_best_random_z():
     x = model.space.to_data(normal(9, 3, 40))
     drawn = RowDraws(0, 50, "project/5").normal((5,))
     gaps = (model(drawn).detach()[None] - model.space.to_model(x)[:, None]).square().mean(2).sqrt()
-    none = invert(model, x, steps=0, candidates=50, seed=5)
+    none = invert(model, x, seed=5, search=Search(steps=0, candidates=50))
     torch.testing.assert_close(none.first, gaps.min(1).values)
     torch.testing.assert_close(none.error, none.first)
     torch.testing.assert_close(none.z, drawn[gaps.argmin(1)])
-    wild = invert(model, x, steps=5, lr=1e4, candidates=50, seed=5)
+    wild = invert(model, x, seed=5, search=Search(steps=5, lr=1e4, candidates=50))
     torch.testing.assert_close(wild.error, none.error, msg="steps that only worsen are forgotten")
-    few, more = (invert(model, x, steps=steps, candidates=50, seed=5).error for steps in (10, 200))
+    few, more = (invert(model, x, seed=5, search=Search(steps=steps, candidates=50)).error for steps in (10, 200))
     assert (more < few).all()
     assert (few < none.error).all()
 
@@ -219,7 +229,7 @@ def test_the_best_of_all_steps_is_kept():
     model, x, seen = perceptron(), linear(5, 40, seed=3).sample(1), []
     target = model.space.to_model(x)
     model.network.register_forward_hook(lambda *call: seen.append(float((call[2].detach() - target).square().mean().sqrt())))
-    found = invert(model, x, steps=8, starts=1, candidates=1, lr=0.5, prior=0)
+    found = invert(model, x, search=Search(steps=8, starts=1, candidates=1, lr=0.5, prior=0))
     way = seen[1:-1]
     assert len(way) == 9
     assert min(way) < way[-1] - 0.01 < way[0], "the rate is such that steps overshoot"
@@ -231,11 +241,11 @@ def test_projection_is_a_function_of_row_and_seed():
     model = perceptron()
     x = model.space.to_data(normal(9, 5, 40))
     options = {"steps": 30, "starts": 3, "candidates": 40}
-    together = invert(model, x, **options)
-    for other in (invert(model, x, batch=7, **options), invert(model, x, **options)):
+    together = invert(model, x, search=Search(**options))
+    for other in (invert(model, x, batch=7, search=Search(**options)), invert(model, x, search=Search(**options))):
         torch.testing.assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(invert(model, x[3:4], **options).z, together.z[3:4], atol=1e-4, rtol=1e-4)
-    assert ((invert(model, x, seed=1, **options).first - together.first).abs() > 1e-3).all()
+    torch.testing.assert_close(invert(model, x[3:4], search=Search(**options)).z, together.z[3:4], atol=1e-4, rtol=1e-4)
+    assert ((invert(model, x, seed=1, search=Search(**options)).first - together.first).abs() > 1e-3).all()
 
 
 def test_the_prior_pulls_z_to_the_length_of_noise():
@@ -244,7 +254,7 @@ def test_the_prior_pulls_z_to_the_length_of_noise():
     tenth.weight.data = torch.eye(4) / 10
     model = Map(Called(tenth), Space(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
     for prior in (0.0, 0.01, 0.1):
-        found = invert(model, torch.full((1, 4), 1.0), prior=prior, steps=400, starts=2)
+        found = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
         assert float(found.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
 
 
@@ -252,13 +262,13 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
     maps = seeded(lambda: torch.randn(3, 7, 2))
     labelled = Map(ByLabel(maps), space(classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5)), (2,))
     x = torch.cat([labelled.sample(2, {"label": label}, seed=50 + label) for label in (2, 0, 1)])
-    free = invert(labelled, x, prior=0, steps=200)
+    free = invert(labelled, x, search=Search(prior=0, steps=200))
     assert free.condition["label"].tolist() == [2, 2, 0, 0, 1, 1]
     assert (free.error < 1e-3).all()
-    forced = invert(labelled, x, {"label": 1}, prior=0, steps=200)
+    forced = invert(labelled, x, {"label": 1}, search=Search(prior=0, steps=200))
     assert forced.condition["label"].tolist() == [1] * 6
     assert (forced.error[:4] > 0.1).all()
-    each = invert(labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, prior=0, steps=200, batch=20)
+    each = invert(labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, batch=20, search=Search(prior=0, steps=200))
     torch.testing.assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
     assert (each.error[[0, 2, 4, 5]] < 1e-3).all()
 
@@ -267,7 +277,7 @@ def test_what_lies_beyond_the_bounds_is_no_error():
     bounded = Space(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
     far = nn.Linear(1, 2)
     far.weight.data, far.bias.data = torch.zeros(2, 1), torch.tensor([40.0, 0.4])
-    found = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), steps=2)
+    found = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))
     torch.testing.assert_close(found.x, torch.tensor([[1.0, 0.6]]))
     torch.testing.assert_close(found.error, torch.tensor([0.4 / math.sqrt(2)]))
 
@@ -281,10 +291,10 @@ def test_a_projection_that_cannot_be_is_refused():
         (lambda: invert(model, x[:, :5]), r"shape \(7,\)"),
         (lambda: invert(model, x / 0), "not finite"),
         (lambda: invert(model, x, {"label": 1}), "without labels"),
-        (lambda: invert(model, x, starts=0), "at least 1"),
-        (lambda: invert(model, x, steps=-1), "0 or more"),
-        (lambda: invert(model, x, lr=0), "above 0"),
-        (lambda: invert(model, x, prior=-1), "0 or more"),
+        (lambda: invert(model, x, search=Search(starts=0)), "at least 1"),
+        (lambda: invert(model, x, search=Search(steps=-1)), "0 or more"),
+        (lambda: invert(model, x, search=Search(lr=0)), "above 0"),
+        (lambda: invert(model, x, search=Search(prior=-1)), "0 or more"),
         (lambda: Nearby(model, torch.zeros(2), 0.5), r"shape \(3,\)"),
         (lambda: Nearby(model, torch.zeros(3), 0), r"\(0, 1\]"),
         (lambda: Nearby(flow(), torch.zeros(7), 0.5), "editing.vary"),
@@ -293,7 +303,7 @@ def test_a_projection_that_cannot_be_is_refused():
             refused()
     model.network.inner.weight.data.fill_(math.nan)
     with pytest.raises(Diverged):
-        invert(model, x, steps=2)
+        invert(model, x, search=Search(steps=2))
 
 
 def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():

@@ -1,5 +1,6 @@
 """Losses against closed forms, games in their order, and what training finds where the answer is known."""
 
+import json
 import math
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
+from pushforward import spec
 from pushforward.data import Batch, Space
+from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Encoded, Now, registry
+from pushforward.methods import CriticInput, Encoded, EvidenceBound, Now, Penalties, registry
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
+from pushforward.methods.perceptual import LossWeights
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
 from pushforward.testing import recipe_for, rows_for, space_data
@@ -54,7 +58,7 @@ def turns(method, x, step=0, progress=0.0):
 def test_relativistic_game_with_penalties_is_the_papers():
     """R3GAN, eq. 2, with slopes known in closed form."""
     x = torch.randn(64, 2)
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, gamma=0.8)
+    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=0.8))
     (first, critic_loss), (second, generator_loss) = turns(game, x)
     z = now(64).draws.normal((2,))
     fake, a = 0.7 * z, 1.5
@@ -67,7 +71,7 @@ def test_relativistic_game_with_penalties_is_the_papers():
 
 def test_the_original_game_is_goodfellows():
     x = torch.randn(64, 2)
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, loss="non_saturating", gamma=0.0)
+    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, loss="non_saturating", penalties=Penalties(gamma=0.0))
     (_, critic_loss), (_, generator_loss) = turns(game, x)
     fake = 0.7 * now(64).draws.normal((2,))
     on_real, on_fake = (torch.sigmoid(1.5 * v.square().sum(1) / 2) for v in (x, fake))
@@ -76,14 +80,14 @@ def test_the_original_game_is_goodfellows():
 
 
 def test_the_penalty_falls_over_training():
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, gamma=1.0, gamma_end=0.1)
-    assert game._gamma(now(1, progress=0)) == pytest.approx(1.0)
-    assert game._gamma(now(1, progress=0.5)) == pytest.approx(0.55)
-    assert game._gamma(now(1, progress=1)) == pytest.approx(0.1)
+    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=1.0, gamma_end=0.1))
+    assert game.penalties.weight(now(1, progress=0)) == pytest.approx(1.0)
+    assert game.penalties.weight(now(1, progress=0.5)) == pytest.approx(0.55)
+    assert game.penalties.weight(now(1, progress=1)) == pytest.approx(0.1)
 
 
 def test_each_player_is_trained_by_its_own_loss_alone():
-    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, gamma=0.5)
+    game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=0.5))
     for player, loss in game.losses(Batch(torch.randn(32, 2)), now(32)):
         loss.backward(inputs=list(game.players[player].parameters()))
         others = [p for name, part in game.players.items() if name != player for p in part.parameters()]
@@ -137,7 +141,7 @@ def test_the_learned_variance_finds_the_residual(tmp_path):
 
 
 def test_beta_zero_is_the_plain_autoencoder():
-    vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1, beta=0.0)
+    vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1, bound=EvidenceBound(beta=0.0))
     x = torch.randn(9, 2)
     ((_, loss),) = turns(vae, x)
     decoded = vae.decoder(vae.encoder(x)[:, :1])
@@ -233,13 +237,13 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
     "make",
     [
         lambda: pf.GAN(Scale(), Quadratic(), PLANE, loss="minmax"),
-        lambda: pf.GAN(Scale(), Quadratic(), PLANE, gamma=-1),
+        lambda: pf.GAN(Scale(), Quadratic(), PLANE, penalties=Penalties(gamma=-1)),
         lambda: likelihood_of("laplace", PLANE),
         lambda: likelihood_of("bernoulli", PLANE),
         lambda: likelihood_of("logistic", PLANE),
-        lambda: pf.VAE(Scale(), Scale(), PLANE, beta=-1),
+        lambda: pf.VAE(Scale(), Scale(), PLANE, bound=EvidenceBound(beta=-1)),
         lambda: pf.Denoiser(Scale(), pf.Linear(), "velocty", PLANE),
-        lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, clock="sundial"),
+        lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, preconditioning=Preconditioning(clock="sundial")),
         lambda: pf.Denoising(pf.Denoiser(Scale(), pf.Linear(), "v", PLANE), label_dropout=2),
         lambda: pf.Map(Scale(), PLANE, (2,)).sample(3, {"label": 1}),
     ],
@@ -269,12 +273,29 @@ def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
     assert tuple(type(network).__name__ for network in made) == (denoiser, generator)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Penalties("r1+gradient", 2.0, 0.5, 700, 4),
+        CriticInput(2, 4, None, 0.3, 0.6),
+        EvidenceBound(0.5, 0.2, 0.1),
+        EvidenceBound(samples=3, dreg=True),
+        LossWeights(0.3, 0.2, 0.7, 0.1),
+        Preconditioning(False, "log_snr", "v"),
+    ],
+    ids=lambda settings: type(settings).__name__,
+)
+def test_groups_of_settings_are_stored_with_the_run(settings):
+    assert settings != type(settings)()
+    assert spec.build(json.loads(json.dumps(spec.describe(settings)))) == settings
+
+
 def test_lazy_penalties_come_with_dcgan_alone():
     space = Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
     for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
-        assert pf.recipes.gan(space, "tiny", network=name).method.penalty_interval == interval, name
+        assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, name
     flat = (Space(shape=shape, mean=(0.0,), std=(1.0,)) for shape in ((1, 8, 8), (1,)))
-    assert [pf.recipes.gan(one, "tiny").method.penalty_interval for one in flat] == [1, 1]
+    assert [pf.recipes.gan(one, "tiny").method.penalties.interval for one in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)
     assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])

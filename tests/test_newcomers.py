@@ -8,6 +8,7 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import DataError, UsageError
+from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,14 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
     assert first.spec["asked"] == second.spec["asked"] == {"size": "small"}
     assert torch.equal(first.sample(3), first.transport.sample(3))
     assert pf.resume(first, steps=3, data="moons").state["step"] == 3
+
+
+@pytest.mark.parametrize(("function", "options"), [(pf.fit, FitOptions), (pf.resume, ResumeOptions)])
+def test_every_option_of_training_is_described(function, options):
+    for name in options.__annotations__:
+        assert f"``{name}``" in function.__doc__, name
+        described = (part.__doc__ for part in (BudgetOptions, options))
+        assert any(f"        {name}: " in text for text in described), name
 
 
 def test_runs_folders_and_names_are_judged(run):
@@ -133,8 +142,8 @@ MISTAKES = {
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
     "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
     "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
-    "run to project on": (lambda run: pf.latents.invert(run, one(1, 1, 8, 8)), "run.transport"),
-    "run to inpaint": (lambda run: pf.restoration.inpaint(run, one(1, 8, 8), one(8, 8).bool(), 1), "run.transport"),
+    "run to project on": (lambda run: pf.editing.invert(run, one(1, 1, 8, 8)), "run.transport"),
+    "run to inpaint": (lambda run: pf.editing.inpaint(run, one(1, 8, 8), one(8, 8).bool(), 1), "run.transport"),
     "run with likelihood": (lambda run: pf.likelihood.log_prob(run, one(1, 1, 8, 8)), "run.transport"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "flow of a run": (lambda run: pf.Flow(run, "heun", 4), "run.denoiser"),
@@ -144,6 +153,7 @@ MISTAKES = {
     "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), 'no argument "budget".*seconds=60'),
     "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
     "step": (lambda run: pf.fit("flow", "digits", step=3), 'Did you mean "steps"'),
+    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume has no.*Did you mean "checkpoint"'),
     "size of a recipe": (lambda run: pf.fit(pf.recipes.flow("digits"), "digits", size="tiny"), "part of the recipe"),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "trained runs are compared. Train it first"),
     "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class"; this model knows "label"'),

@@ -9,7 +9,7 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer, checkpoint
 from pushforward.training.holding import Holding
 from pushforward.training.observing import Observer
-from pushforward.training.run import read_spec
+from pushforward.training.run_spec import read_spec
 from pushforward.training.settings import Settings
 
 DATA = space_data((2,), labels=False)

@@ -16,7 +16,7 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
 from pushforward.methods.bounds import divergences
-from pushforward.methods.perceptual import feature_distance
+from pushforward.methods.perceptual import LossWeights, feature_distance
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 from pushforward.testing import space_data
@@ -64,7 +64,7 @@ class Seeing(nn.Module):
 
 def method(**options):
     torch.manual_seed(0)
-    return PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), **options)
+    return PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), weights=LossWeights(**options))
 
 
 def turns(made, x, progress=0.5):

@@ -9,12 +9,14 @@ from torch import nn
 import pushforward as pf
 from pushforward import spec
 from pushforward.data import Batch, Space
+from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
 from pushforward.predictions import ROWS
 from pushforward.testing import EVERY_PATH, pairs, recipe_for, space_data
 
 SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+V = Preconditioning(output="v")
 
 
 class Wave(nn.Module):
@@ -38,7 +40,7 @@ def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     _, _, k, x_t = pairs(path)
     t, network = times(path, k), Wave()
     plain = pf.Denoiser(network, path, "v", SPACE)
-    preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioned=True)
+    preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioning=V)
     wanted = plain.predict(to, x_t, t)
     assert (preconditioned.predict(to, x_t, t) - wanted).norm() <= 1e-10 * wanted.norm()
     torch.testing.assert_close(preconditioned(x_t, t), preconditioned.predict(kind, x_t, t), rtol=1e-11, atol=1e-11)
@@ -52,13 +54,13 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     _, _, k, x_t = pairs(path)
     t, network = times(path, k), Wave()
     wanted = k.sigma * x_t + k.alpha * network(x_t, t)
-    torch.testing.assert_close(pf.Denoiser(network, path, "noise", SPACE, preconditioned=True)(x_t, t), wanted)
+    torch.testing.assert_close(pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted)
 
 
 @pytest.mark.parametrize("kind", ["noise", "data"])
 def test_derivatives_pass_through_preconditioning(kind):
     path = pf.VP()
-    denoiser = pf.Denoiser(Wave(), path, kind, SPACE, preconditioned=True)
+    denoiser = pf.Denoiser(Wave(), path, kind, SPACE, preconditioning=V)
     x, direction = torch.randn(2, 5, 3, dtype=torch.float64)
     t, rate = torch.linspace(0.2, 0.9, 5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
     _, derivative = torch.func.jvp(lambda x, t: denoiser(x, t), (x, t), (direction, rate))
@@ -124,10 +126,10 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
 
 
 def test_a_spec_keeps_preconditioning_and_older_specs_have_none():
-    denoiser = pf.Denoiser(pf.networks.MLP(3, 3, width=8, depth=1), pf.VP(), "noise", SPACE, preconditioned=True)
+    denoiser = pf.Denoiser(pf.networks.MLP(3, 3, width=8, depth=1), pf.VP(), "noise", SPACE, preconditioning=V)
     content = spec.describe(denoiser)
     assert spec.build(content).output == "v"
-    del content["preconditioned"]
+    del content["preconditioning"]
     assert spec.build(content).output == "noise"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.predictions import ROWS, check, convert, gain, solve, target
 from pushforward.testing import EVERY_PATH, pairs
@@ -92,7 +92,7 @@ def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
     t = path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
     space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     network = Seen()
-    Denoiser(network, path, "data", space, scale_input=scaled, clock=clock)(x_t, t)
+    Denoiser(network, path, "data", space, preconditioning=Preconditioning(scaled, clock))(x_t, t)
     wanted = x_t / torch.hypot(k.alpha, k.sigma) if scaled else x_t
     assert torch.allclose(network.x.to(x), wanted, rtol=1e-6)
     told = t if clock == "t" else (torch.log(k.sigma[:, 0]) - torch.log(k.alpha[:, 0])) / 4

@@ -13,7 +13,7 @@ from programs.distributed import trained
 import pushforward as pf
 from pushforward.training import checkpoint
 from pushforward.training.processes import Processes
-from pushforward.training.start import reopen
+from pushforward.training.resuming import reopen
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "programs", "distributed.py")
 

@@ -20,7 +20,7 @@ import pushforward as pf
 from pushforward.data import Batch, Space
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.methods import Now
+from pushforward.methods import Now, Penalties
 from pushforward.networks import Generator, parameter_count, perceptual, pretrained, projected
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projected import ProjectedCritic
@@ -306,7 +306,7 @@ def test_checkpoints_and_averages_hold_what_learns_alone():
 def recipe(space, **settings):
     units = {"mean": space.mean, "std": space.std, "side": 32, "width": 6, "hidden": 5, "classes": len(space.classes)}
     maker = Generator(space.shape, latent=4, width=4, blocks=1, classes=len(space.classes))
-    game = pf.GAN(maker, ProjectedCritic(space.shape, **units), space, latent=4, loss="hinge", penalty="none")
+    game = pf.GAN(maker, ProjectedCritic(space.shape, **units), space, latent=4, loss="hinge", penalties=Penalties("none"))
     return pf.Recipe(game, dataclasses.replace(pf.Recipe(game).training, batch=8), **settings)
 
 
@@ -314,7 +314,7 @@ def recipe(space, **settings):
 @pytest.mark.parametrize("game", ["hinge", "relativistic"])
 def test_the_loss_is_the_mean_over_the_critics(game):
     made = recipe(space_data(SHAPE, labels=False).space).method
-    method = pf.GAN(made.generator, made.critic, made.space, latent=4, loss=game, penalty="none").eval()
+    method = pf.GAN(made.generator, made.critic, made.space, latent=4, loss=game, penalties=Penalties("none")).eval()
     x = images(5)
     z = BlockDraws(0, 0, 5).normal((4,))
     with torch.no_grad():

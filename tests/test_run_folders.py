@@ -20,7 +20,8 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.recipes import Training
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import checkpoint, folders
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 DATA = space_data((2,), labels=False)
 TINY = ["--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "16"]

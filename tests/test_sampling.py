@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused_by_name(runs):
     ):
         with pytest.raises(UsageError, match=says):
             configure(transport, **options)
-    assert torch.equal(configure(gan, truncation=0.5).sample(3), pf.latents.Truncated(gan, 0.5).sample(3))
+    assert torch.equal(configure(gan, truncation=0.5).sample(3), pf.editing.Truncated(gan, 0.5).sample(3))
 
 
 def test_a_run_samples_with_the_same_options(runs):

@@ -9,11 +9,11 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.denoiser import FlowMap
+from pushforward.denoiser import FlowMap, Preconditioning
 from pushforward.draws import RowDraws
+from pushforward.editing import Resampled
 from pushforward.errors import UsageError
 from pushforward.paths import VE, VP, Linear
-from pushforward.restoration import Resampled
 from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
 from pushforward.testing import Mixture, ring
@@ -220,7 +220,9 @@ class Exact(nn.Module):
 
 
 def exact(**options):
-    return FlowMap(Exact(0.7, 0.4), Linear(), "velocity", ring(Linear()).space, scale_input=False, **options)
+    return FlowMap(
+        Exact(0.7, 0.4), Linear(), "velocity", ring(Linear()).space, preconditioning=Preconditioning(scale_input=False), **options
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -33,7 +33,8 @@ from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
 from pushforward.training.ema import Average
 from pushforward.training.folders import hold
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 RECIPES = list(pf.recipes.registry())
 
@@ -95,7 +96,8 @@ FORKS = """
     from pushforward import spec
     from pushforward.methods.method import answered
     from pushforward.training import Silent
-    from pushforward.training.start import prepare, reopen
+    from pushforward.training.resuming import reopen
+    from pushforward.training.start import prepare
 
     spec.registered()
 
@@ -660,7 +662,7 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
     """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
     if not hashed:
         monkeypatch.setattr("pushforward.training.run.check_spec", lambda *_: None)
-        monkeypatch.setattr("pushforward.training.start.check_spec", lambda *_: None)
+        monkeypatch.setattr("pushforward.training.resuming.check_spec", lambda *_: None)
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
     change(spec)

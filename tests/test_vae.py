@@ -1,5 +1,6 @@
 """Variational bounds against closed forms, torch.distributions, and models whose likelihood is known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -17,7 +18,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, reconstruction
 from pushforward.evaluation.likelihood import coded_bits
-from pushforward.methods import HierarchicalVAE, Now
+from pushforward.methods import EvidenceBound, HierarchicalVAE, Now
 from pushforward.methods.bounds import (
     above_free_bits,
     active_units,
@@ -62,7 +63,7 @@ NOISE = -1.0
 def linear_vae(**options):
     """x = W z + noise, with a posterior that is not the exact one."""
     encoder = Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, -0.5)
-    vae = pf.VAE(encoder, Affine(WEIGHT, 0.2), CUBE, latent=2, **options)
+    vae = pf.VAE(encoder, Affine(WEIGHT, 0.2), CUBE, latent=2, bound=EvidenceBound(**options))
     with torch.no_grad():
         vae.likelihood.spread.fill_(NOISE / 10)
     return vae
@@ -118,7 +119,7 @@ def exact_rows(n):
 
 def gradients(vae, x, samples, doubly, parameters, repeats=400):
     """Gradients of the bound of one row, which stands in every row of a batch, by repeat."""
-    vae.samples, vae.dreg, found = samples, doubly, []
+    vae.bound, found = dataclasses.replace(vae.bound, samples=samples, dreg=doubly), []
     for step in range(repeats):
         ((_, loss),) = list(vae.losses(Batch(x.expand(64, -1)), now(64, step)))
         found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters(vae))]))
@@ -170,7 +171,7 @@ def hierarchy(**options):
         Affine(UPPER, 0.3, raw(-0.7)),
         CUBE,
         latent=(2, 1),
-        **options,
+        bound=EvidenceBound(**options),
     )
     with torch.no_grad():
         made.likelihood.spread.fill_(NOISE / 10)

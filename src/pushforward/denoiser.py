@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +30,53 @@ from pushforward.predictor import (
 )
 from pushforward.wrapped import Wrapped
 
-__all__ = ["CLOCKS", "Condition", "Denoiser", "FlowMap", "Predictor", "Repathed", "check_predictor", "rows_of", "trained"]
+__all__ = [
+    "CLOCKS",
+    "Condition",
+    "Denoiser",
+    "FlowMap",
+    "Preconditioning",
+    "Predictor",
+    "Repathed",
+    "check_predictor",
+    "rows_of",
+    "trained",
+]
 
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
 }
 """What a network is told of time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
+
+
+@dataclass(frozen=True)
+class Preconditioning:
+    """What a denoiser's network receives, and what it puts out.
+
+    Args:
+        scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
+        clock: What the network is told of time, a name in `CLOCKS`.
+        output: What the network puts out, from which the prediction is computed; None is the prediction itself. With "v", a
+            noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not copy
+            x_t, and what it gets wrong at high noise counts alpha times.
+
+    Raises:
+        UsageError: For an unknown clock or output.
+
+    References:
+        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
+    """
+
+    scale_input: bool = True
+    clock: str = "t"
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise UsageError(f'Unknown clock "{self.clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(self.clock, CLOCKS)}')
+        if self.output is not None:
+            check(self.output)
 
 
 class Denoiser(Predicting):
@@ -46,16 +87,9 @@ class Denoiser(Predicting):
         path: The path it is trained on.
         prediction: What its output means: data, noise, velocity, v or score.
         space: The data's shape and units.
-        scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
-        clock: What the network is told of time, a name in `CLOCKS`.
-        preconditioned: Let the network put out v, from which the prediction is computed. A noise prediction on a path that
-            preserves variance is then sigma x_t + alpha network(x_t, t): the network need not copy x_t, and what it gets wrong
-            at high noise counts alpha times.
+        preconditioning: What the network receives and puts out; the default is ``Preconditioning()``.
         unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
         source: What it was trained from in the place of standard normal noise; it then reads as data or velocity only.
-
-    References:
-        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
     """
 
     def __init__(
@@ -65,23 +99,24 @@ class Denoiser(Predicting):
         prediction: str,
         space: Space,
         *,
-        scale_input: bool = True,
-        clock: str = "t",
-        preconditioned: bool = False,
+        preconditioning: Preconditioning | None = None,
         unconditional: bool = True,
         source: Source | None = None,
     ) -> None:
         super().__init__()
-        if clock not in CLOCKS:
-            raise UsageError(f'Unknown clock "{clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(clock, CLOCKS)}')
         self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
-        self.scale_input, self.clock, self.preconditioned = scale_input, clock, preconditioned
+        self.preconditioning = preconditioning or Preconditioning()
         self.unconditional, self.source = unconditional, source
 
     @property
     def output(self) -> str:
-        """What the network itself puts out: v where it is preconditioned, else the prediction."""
-        return "v" if self.preconditioned else self.prediction
+        """What the network itself puts out."""
+        return self.preconditioning.output or self.prediction
+
+    def time(self, t: Tensor) -> Tensor:
+        """What the network is told of time."""
+        clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
+        return clock
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The prediction at x_t (n, *shape) and t (n,), in model units."""
@@ -89,8 +124,8 @@ class Denoiser(Predicting):
         return convert(self.output, self.prediction, self._output(x_t, t, condition, k), x_t, k)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
-        scaled = x_t / k.r if self.scale_input else x_t
-        return call(self.network, scaled, CLOCKS[self.clock](self.path, t), condition)
+        scaled = x_t / k.r if self.preconditioning.scale_input else x_t
+        return call(self.network, scaled, self.time(t), condition)
 
     def coefficients(self, x_t: Tensor, t: Tensor) -> Coefficients:
         """The path's coefficients at t, shaped to multiply x_t."""
@@ -104,8 +139,8 @@ class Denoiser(Predicting):
                 "heun, midpoint or rk4."
             )
         k = self.path.at(t)
-        scale = {"scale": 1 / k.r} if self.scale_input else {}
-        return {"time": CLOCKS[self.clock](self.path, t), **scale, **affine_columns(self.output, kind, k)}
+        scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
+        return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
         """The output read as ``kind``, of the shape of x_t, model units."""
@@ -151,8 +186,8 @@ class FlowMap(Denoiser):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
         """As a denoiser's, with the second time; a clock of log-SNR, which has no end at 0, stops at t_min."""
-        second = t if to is None else (to if self.clock == "t" else to.clamp(min=self.path.ends[0]))
-        return {**super().columns(kind, t), "until": CLOCKS[self.clock](self.path, second)}
+        second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
+        return {**super().columns(kind, t), "until": self.time(second)}
 
     def _times(self, columns: Columns, x_t: Tensor) -> Tensor:
         return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)

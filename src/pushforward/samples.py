@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.outputs import check_target, replacing, write_samples
-from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
+from pushforward.transports import BATCH, Asked, Latent, Transport, has_steps
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,11 +129,12 @@ def draw_to(
         write_samples(path, space, n, transport.stream(n, condition, seed=seed, batch=batch), overwrite, zoom)
         return
     check_target(path, space, n, overwrite, zoom)
-    if not isinstance(transport, (Flow, Latent)) or not isinstance(inner_of(transport), Flow):
-        raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
-    frames = [space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
-    with replacing(path) as temporary:
-        write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
+    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        frames = [space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
+        with replacing(path) as temporary:
+            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
+        return
+    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
 
 
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:

@@ -8,11 +8,11 @@ from typing import Any, TypedDict, Unpack
 from pushforward import solvers
 from pushforward.arguments import whole
 from pushforward.denoiser import Predictor
+from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.guidance import Autoguided, Guided, Thresholded
-from pushforward.latents import Truncated
 from pushforward.solvers import Solver
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
 __all__ = ["Grids", "Sampling", "configure", "given_options"]
 
@@ -27,7 +27,7 @@ class Sampling(TypedDict, total=False):
         steps: Solver steps of an iterative model.
         solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
         grid: Where the steps fall: a name of `pushforward.solvers.grids.GRIDS`, "learned", or the N + 1 falling times.
-        truncation: The largest size of any number of a one-call model's z (`pushforward.latents.Truncated`).
+        truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
         scale: The scale of classifier-free guidance: 1 is the conditional model.
         interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
         weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
@@ -85,7 +85,7 @@ def configure(
     if not given:
         return transport
     flow = inner_of(transport)
-    if not isinstance(flow, Flow):
+    if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
         raise UsageError(f"{listed}: {name} holds a one-call model ({type(flow).__name__}), which has no solver.")
     steps = whole("steps", given.get("steps", flow.steps), 1)
@@ -96,7 +96,7 @@ def configure(
 
 def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
     inner = inner_of(transport)
-    if isinstance(inner, Flow):
+    if has_steps(inner):
         raise UsageError(
             f"`truncation`: {name} holds an iterative model ({type(inner).__name__}), and truncation is for one-call models. "
             "Guidance makes samples closer to their label and less varied: give `scale=2` and a `label`."

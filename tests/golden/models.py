@@ -14,8 +14,12 @@ import pushforward as pf
 from pushforward.draws import RowDraws
 from pushforward.editing import vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
-from pushforward.restoration import inpainting
 from pushforward.transports import Autoencoder, Flow, Latent
+
+try:
+    from pushforward.editing import inpainting
+except ImportError:  # at the reference commit
+    from pushforward.restoration import inpainting
 
 FOLDER = Path(__file__).parent
 ROWS, STEPS = 4, 5

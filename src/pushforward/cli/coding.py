@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.groups import Placing
-from pushforward.cli.latents import enlarged
-from pushforward.cli.sampling import free_name, target_of
+from pushforward.cli.sampling import enlarged, free_name, target_of
 from pushforward.cli.terminal import say, show
 from pushforward.errors import UsageError
 

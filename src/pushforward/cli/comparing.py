@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.entrants import named_runs, shared_data, sorted_entrants
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -28,10 +29,10 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
 )
-from pushforward.cli.options import amounts, check_plugins, device_of, recipe_of, settings_of, source, words
+from pushforward.cli.loop import announce, nothing_left, train_all
+from pushforward.cli.options import amounts, asked_for, check_plugins, device_of, recipe_of, settings_of, source, words
 from pushforward.cli.terminal import app, command, say, show
-from pushforward.cli.training import announce, asked_for, nothing_left, train_all
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
@@ -78,11 +79,11 @@ def compare(
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
-    from pushforward.evaluation import compare as judge
+    from pushforward.evaluation.comparison import compare as judge
     from pushforward.evaluation.scoring import compared
     from pushforward.report import Report
 
-    fresh, finished = _sorted(entrants)
+    fresh, finished = sorted_entrants(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
@@ -90,7 +91,7 @@ def compare(
     check_plugins(plugin)
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
     runs = _loaded_runs(finished, plugin, out)
-    loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
+    loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)
     say("measuring: features, floors, scores, cost")
@@ -142,7 +143,7 @@ def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None
 def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[_Planned]]:
     """The finished runs by names of their own, and the trainings."""
     planned = plan.recipes(data)
-    return dict(_named(runs, [one.folder for one in planned])), planned
+    return dict(named_runs(runs, [one.folder for one in planned])), planned
 
 
 def _trained(
@@ -207,25 +208,6 @@ def _spent(fresh: Sequence[str], budgeting: Budgeting) -> str | None:
     return next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
 
 
-def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipes to train, and folders of finished runs; each at most once."""
-    from pushforward import recipes
-
-    if not entrants:
-        raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
-    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
-    finished = [name for name in entrants if name not in fresh]
-    for name in finished:
-        if not Path(name).is_dir():
-            hint = did_you_mean(name, recipes.registry())
-            raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
-    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in entrants]
-    again = next((name for i, name in enumerate(entrants) if places[i] in places[:i]), None)
-    if again is not None:
-        raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
-    return fresh, finished
-
-
 def _refuse(options: dict[str, Any], why: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
@@ -241,28 +223,6 @@ def _report_folder(out: str | None, data: str = "") -> Path:
     if Path(out).exists():
         raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
     return Path(out)
-
-
-def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
-    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
-    from pushforward.evaluation.models import check_model, data_of, informed
-
-    loaded = read(data or "digits") if data or not runs else data_of(informed(dict(runs)))
-    for name, run in runs:
-        check_model(name, run, loaded)
-    return loaded
-
-
-def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Run]:
-    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
-    twice = next((name for i, name in enumerate(fresh) if name in fresh[:i]), None)
-    if twice is not None:
-        raise UsageError(f'Two recipes are called "{twice}"; rename the function in one of the files.')
-    named: dict[str, Run] = {}
-    for given, run in runs:
-        taken = {*fresh, *named}
-        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
-    return named
 
 
 @app.command(group=TRAIN, sort_key=4)

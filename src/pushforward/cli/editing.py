@@ -85,7 +85,7 @@ def interpolate(
         start: The first image, a file.
         end: The last image, a file.
         seeds: Two seeds in place of images; default 0,1.
-        way: spherical keeps z as long as noise is; linear leads through shorter z, which no model was trained on.
+        interpolation: spherical keeps z as long as noise is; linear leads through shorter z, which no model was trained on.
         frames: How many, both ends included.
         show_: Of a model with an encoder (autoencoder, vae, hvae, vqvae, or a model in a latent space): held-out images over
             their reconstructions; images of one group moved towards another in the latent (--groups); or a map of the latent by
@@ -141,7 +141,7 @@ def vary(
         label: A class by number or name; default: without one, or for a one-call model the one that fits best. A model in the
             latent space of an autoencoder that receives labels needs one.
     """
-    from pushforward.edits import variations
+    from pushforward.editing import variations
 
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
@@ -186,17 +186,17 @@ def _frames(
     options: dict[str, Any],
 ) -> tuple[Tensor, dict[str, Any]]:
     """The frames between two images or two seeds, and what is reported of them."""
-    from pushforward import editing, edits
-    from pushforward.transports import Flow, inner_of
+    from pushforward import editing
+    from pushforward.transports import has_steps, inner_of
 
     transport = run.transport
     if files is None:
         return editing.interpolate_seeds(transport, *pair, frames, condition, **options), {"seeds": list(pair)}
     check_images(run)
     first, last = (image_of(run.space, file, resize) for file in files)
-    x = edits.between(transport, (first, last), frames, condition, autoencoder=coder_of(run), events=_event, **options)
+    x = editing.between(transport, (first, last), frames, condition, autoencoder=coder_of(run), events=_event, **options)
     errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], first), (x[-1], last))]
-    better = "; more --steps help" if isinstance(inner_of(transport), Flow) else ""
+    better = "; more --steps help" if has_steps(inner_of(transport)) else ""
     say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
     return x, {"end_errors": errors}
 

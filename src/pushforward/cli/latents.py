@@ -25,24 +25,22 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.options import words
-from pushforward.cli.sampling import condition_of, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.sampling import condition_of, enlarged, image_of, loaded_run, precision_of, target_of
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from PIL import Image
     from torch import Tensor
 
     from pushforward.data import Space
+    from pushforward.editing import Inversion
     from pushforward.evaluation import Score
     from pushforward.evaluation.truncation import TruncationCurve
-    from pushforward.latents import Inversion
     from pushforward.training import Run
 
-__all__ = ["enlarged", "invert", "truncation"]
+__all__ = ["invert", "truncation"]
 
 
 @app.command(group=USE, sort_key=6)
@@ -73,17 +71,18 @@ def invert(
         label: A class by number or name; default: for each image the one that fits best.
         out: .png (in a row: image, nearest sample, their difference) or .npz (z, x, error, label, files).
     """
-    from pushforward import latents
+    from pushforward import editing
 
     loaded = loaded_run(run, loading)
     x, target = _images(loaded, images, resize, out, placing)
     condition = condition_of(loaded, label)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
-    search = {"steps": steps, "starts": starts, "seed": seed}
+    search = editing.Search(steps, starts)
     with precision_of(loading):
-        nearest = latents.invert(loaded.transport, x, condition, **search, batch=max(starts, loading.batch))
+        nearest = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch))
     _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
-    result = {"out": str(target), **search, "images": _inverted(loaded.space, images, nearest)}
+    settings = {"steps": steps, "starts": starts, "seed": seed}
+    result = {"out": str(target), **settings, "images": _inverted(loaded.space, images, nearest)}
     show(result, json, _inversion_table)
 
 
@@ -152,9 +151,9 @@ def _draw_curve(path: Path, curve: TruncationCurve) -> None:
 
 
 def _check_one_call(run: Run, advice: str) -> None:
-    from pushforward.transports import Flow, inner_of
+    from pushforward.transports import has_steps, inner_of
 
-    if isinstance(inner_of(run.transport), Flow):
+    if has_steps(inner_of(run.transport)):
         raise UsageError(f"{run.folder} holds an iterative model ({run.spec['family']}); this is for GANs and VAEs: {advice}.")
 
 
@@ -178,13 +177,6 @@ def _limits(text: str) -> list[float]:
 
 def _scoring(limit: float | None) -> None:
     say("scoring the model as it is ..." if limit is None else f"scoring z truncated to {limit:g} ...")
-
-
-def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
-    """A grid of images (n, H, W, C), enlarged so many times; by default small ones are made large enough to be looked at."""
-    from pushforward.pictures import grid_picture, legible
-
-    return grid_picture(images, columns, scale=zoom or legible(images))
 
 
 def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, inversion: Inversion, zoom: int | None) -> None:

@@ -168,7 +168,7 @@ def _offered() -> dict[str, Any]:
 
     from pushforward.precision import resolve_precision
     from pushforward.training import threads
-    from pushforward.training.run import machine
+    from pushforward.training.machine import machine
 
     found = {
         **machine(),

@@ -25,8 +25,7 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
-from pushforward.cli.latents import enlarged
-from pushforward.cli.sampling import condition_of, configured_run, precision_of, target_of
+from pushforward.cli.sampling import condition_of, configured_run, enlarged, precision_of, target_of
 from pushforward.cli.terminal import app, columns, show
 from pushforward.errors import UsageError
 

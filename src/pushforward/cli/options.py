@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FrozenRuns",
     "amounts",
+    "asked_for",
     "check_plugins",
     "device_of",
     "named",
@@ -131,7 +132,7 @@ def recipe_of(
 
     from pushforward import recipes
     from pushforward.training import in_latent, with_frozen
-    from pushforward.training.start import seeded
+    from pushforward.training.generators import seeded
 
     frozen = frozen or FrozenRuns({})
     latent, parts = frozen.runs.get("latent"), {part: run for part, run in frozen.runs.items() if part != "latent"}
@@ -191,3 +192,9 @@ def device_of(name: str) -> str:
     from pushforward.devices import device_named
 
     return str(device_named(name))
+
+
+def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for beside the data, by option."""
+    given = {**changes.of_training(), **values}
+    return {"size": size, **{name.replace("_", "-"): value for name, value in given.items()}}

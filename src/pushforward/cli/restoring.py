@@ -83,8 +83,7 @@ def inpaint(
         box: What is filled, in place of a mask: top,left,bottom,right in pixels of the model's images, the last two not included.
         label: A class by number or name; default: without one.
     """
-    from pushforward.edits import edited_condition
-    from pushforward.restoration import inpainting
+    from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
         raise UsageError("Say what to fill: --mask MASK.png (white is filled) or --box top,left,bottom,right.")
@@ -125,8 +124,7 @@ def upscale(
     Args:
         label: A class by number or name; default: without one.
     """
-    from pushforward.edits import edited_condition
-    from pushforward.restoration import super_resolution
+    from pushforward.editing import edited_condition, super_resolution
 
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
@@ -141,23 +139,23 @@ def upscale(
 
 def _choices(transport: Transport, solving: Solving, rounds: int | None) -> dict[str, Any]:
     """The solver, where one was asked for, and the rounds."""
-    from pushforward.transports import Flow
+    from pushforward.transports import has_steps
 
     if rounds is not None and rounds < 1:
         raise UsageError(f"--rounds must be at least 1, got {rounds}.")
-    solver = transport.solver if isinstance(transport, Flow) and solving.solver is not None else None
+    solver = transport.solver if has_steps(transport) and solving.solver is not None else None
     return {"solver": solver} | ({} if rounds is None else {"rounds": rounds})
 
 
 def _check_editable(run: Run) -> None:
-    from pushforward.transports import Flow, Latent
+    from pushforward.transports import Latent, has_steps
 
     if isinstance(run.transport, Latent):
         raise UsageError(
             f"{run.folder} holds a model in a latent space, whose noise levels are of codes and not of pixels: it cannot keep "
             "part of an image as it is. Use a model of pixels; `pushforward vary` and `interpolate` take every model."
         )
-    if not isinstance(run.transport, Flow):
+    if not has_steps(run.transport):
         raise UsageError(
             f"{run.folder} holds a one-call model ({run.spec['family']}): it has no noise levels, so it cannot fill or enlarge "
             "an image. Use a diffusion or flow model; `pushforward vary` and `interpolate` take every model."

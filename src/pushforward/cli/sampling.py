@@ -15,6 +15,8 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from PIL import Image
     from torch import Tensor
 
     from pushforward.data import Space
@@ -28,6 +30,7 @@ __all__ = [
     "configured_run",
     "draw_edited",
     "edit_target",
+    "enlarged",
     "free_name",
     "image_of",
     "loaded_run",
@@ -61,10 +64,10 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
 
 
 def _report_learned_times(run: Run, solving: Solving) -> None:
-    from pushforward.transports import Flow, inner_of
+    from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
-    if not isinstance(flow, Flow) or solving.grid not in (None, "learned") or (solving.grid, solving.steps) == (None, None):
+    if not has_steps(flow) or solving.grid not in (None, "learned") or (solving.grid, solving.steps) == (None, None):
         return
     if flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
         say(f"steps fall where `pushforward tune` learned them for {flow.steps} steps of {type(flow.solver).__name__}")
@@ -175,3 +178,10 @@ def draw_edited(
 
     draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}
+
+
+def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
+    """A grid of images (n, H, W, C), enlarged so many times; by default small ones are made large enough to be looked at."""
+    from pushforward.pictures import grid_picture, legible
+
+    return grid_picture(images, columns, scale=zoom or legible(images))

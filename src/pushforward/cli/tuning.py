@@ -79,10 +79,10 @@ def tune(
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     """The run's flow with the solver and the steps that are tuned."""
     from pushforward import solvers
-    from pushforward.transports import Flow, inner_of
+    from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
-    if not isinstance(flow, Flow):
+    if not has_steps(flow):
         raise UsageError(f"{run.folder} holds a one-call model ({run.spec['family']}), which has no steps to tune.")
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 

@@ -89,7 +89,7 @@ def evaluate(
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd.
         seed: Added to the seeds of all samplings.
     """
-    from pushforward.evaluation import evaluate as judge
+    from pushforward.evaluation.judge import evaluate as judge
     from pushforward.report.single import scores_text
     from pushforward.report.warnings import warnings
 

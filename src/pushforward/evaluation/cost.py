@@ -16,7 +16,7 @@ from torch import nn
 
 from pushforward.evaluation.measurements import Memory, SampleTime, SamplingCost
 from pushforward.training.memory import added_peak, held_bytes, peak_memory
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
 __all__ = [
     "Timing",
@@ -178,7 +178,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 def _in_few_steps(transport: Transport) -> Transport:
     """The same model in six steps; unchanged where it has fewer or where steps differ (adaptive solver, guidance interval)."""
     flow = inner_of(transport)
-    if not isinstance(flow, Flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
+    if not has_steps(flow) or flow.solver.adaptive or flow.steps <= FEW_STEPS:
         return transport
     if len({flow.denoiser.calls(float(t)) for t in flow.times[:-1]}) > 1:
         return transport
@@ -200,8 +200,8 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
 def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
     flow = inner_of(transport)
     return SamplingCost(
-        solver=_title(flow) if isinstance(flow, Flow) else None,
-        steps=flow.steps if isinstance(flow, Flow) else None,
+        solver=_title(flow) if has_steps(flow) else None,
+        steps=flow.steps if has_steps(flow) else None,
         calls=transport.calls,
         seconds_per_sample=timing.seconds,
         timing=timing.result(),

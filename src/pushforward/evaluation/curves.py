@@ -11,7 +11,7 @@ from pushforward.evaluation.measurements import CurvePoint, LevelError, Trajecto
 from pushforward.evaluation.scoring import score
 from pushforward.evaluation.trajectories import TRACED, loss_by_level, straightness, transport_cost
 from pushforward.metrics import Score
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import Transport, has_levels, has_steps, inner_of, with_inner
 
 if TYPE_CHECKING:
     from pushforward.evaluation.judge import Judge
@@ -38,7 +38,7 @@ def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score
     number of `CURVE_STEPS` within a factor of 1.5.
     """
     flow = inner_of(transport)
-    if not isinstance(flow, Flow) or flow.solver.adaptive:
+    if not has_steps(flow) or flow.solver.adaptive:
         return ()
     # times given one by one are for their own number of steps
     grid = flow.grid if isinstance(flow.grid, str) else None
@@ -65,7 +65,7 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
     None for one-call models, for flows from another source than noise, which have no noise levels, and for models in a
     latent space, which move codes.
     """
-    if not isinstance(transport, Flow) or transport.source is not None or not seconds:
+    if not has_levels(transport) or not seconds:
         return None
     most, steps = TRACED[transport.space.kind]
     affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())

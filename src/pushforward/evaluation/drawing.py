@@ -8,7 +8,7 @@ import torch
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
-from pushforward.transports import Flow, Latent, Transport, inner_of
+from pushforward.transports import Latent, Transport, has_levels, has_steps
 
 __all__ = ["SHOWN", "pictures_of"]
 
@@ -32,16 +32,15 @@ def pictures_of(transport: Transport, run: Run | None) -> Pictures:
 
 
 def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
-    if not isinstance(inner_of(transport), Flow):
-        return None
-    assert isinstance(transport, (Flow, Latent))
     space = transport.space
-    return [(t, space.quantise(x)) for t, x in transport.trajectory(FORMING[space.kind])]
+    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        return [(t, space.quantise(x)) for t, x in transport.trajectory(FORMING[space.kind])]
+    return None
 
 
 def _paths(transport: Transport) -> np.ndarray | None:
     """The trajectories (n, steps + 1, 2) of points in the plane, from noise to data; None for anything else."""
-    if not isinstance(transport, Flow) or transport.source is not None or tuple(transport.space.shape) != (2,):
+    if not has_levels(transport) or tuple(transport.space.shape) != (2,):
         return None
     _, states = trace(transport, DRAWN, steps=TRACED["vector"][1])
     return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()

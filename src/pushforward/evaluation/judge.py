@@ -32,8 +32,9 @@ from pushforward.evaluation.starts import fitting, starts, starts_warnings
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.metrics import Score, describe, registry
 from pushforward.training import Run, load
+from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
-from pushforward.training.run import machine, transport_of
+from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
 
 __all__ = ["SHOWN", "Judge", "Sampler", "evaluate"]

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.edits import walk
+from pushforward.editing.interpolation import WAYS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.figures import Arithmetic, LatentPictures, Map2D
 from pushforward.evaluation.latent import autoencoder_of, chosen, labelled, mean_codes, reconstructed
-from pushforward.interpolation import WAYS
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
 

@@ -16,8 +16,9 @@ from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.bounds import Weighing, importance_bound
 from pushforward.methods.method import Method
+from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
-from pushforward.transports import Flow, Latent, Transport
+from pushforward.transports import Flow, Latent, Transport, has_steps
 
 __all__ = ["bits", "coded_bits"]
 
@@ -61,7 +62,7 @@ def bits(
             "bpd: a model in a latent space gives probabilities to codes, not to data. Take a model of the data itself, or the "
             "autoencoder's own run where that is a vae or an hvae."
         )
-    if not isinstance(transport, Flow):
+    if not has_steps(transport):
         raise UsageError(
             f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
             "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
@@ -119,7 +120,7 @@ def coded_bits(
     """
     if not isinstance(method, Weighing):
         raise UsageError(f"A {type(method).__name__} has no codes that weigh data; take a vae or an hvae.")
-    if not getattr(method, "beta", 1.0):
+    if isinstance(method, VAE) and method.bound.beta == 0:
         raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
     count = min(len(data.held_out), ROWS) if n is None else n
     if not 1 <= count <= len(data.held_out) or codes < 1:

@@ -8,11 +8,13 @@ from typing import ClassVar, Protocol
 from pushforward.data import Dataset
 from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import bits, coded_bits
+from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.methods.bounds import Weighing
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
-from pushforward.training.run import machine, transport_of
+from pushforward.training.machine import machine
+from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
 __all__ = ["MODEL_METRICS", "BitsPerDim", "ModelMetric", "ask_model"]
@@ -35,15 +37,7 @@ class ModelMetric(Protocol):
 class BitsPerDim:
     """Bits per dimension of an iterative model, a vae or an hvae, only where asked for."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "bpd": MetricInfo(
-            "bits per dimension",
-            "lower",
-            "How many bits the model needs for one number of a held-out row: for images a bound for their 256 levels, for "
-            "vectors minus the log density in the data's units, which may be negative.",
-            unit="bits",
-        )
-    }
+    scores: ClassVar[Mapping[str, MetricInfo]] = MODEL_SCORES["bpd"]
 
     def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
         """One score, "bpd"."""

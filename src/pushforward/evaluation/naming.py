@@ -1,14 +1,18 @@
-"""Names of metrics: which there are, and what to answer to other names that the field has for them."""
+"""Metrics by name: which there are, which are wanted, and what to answer to other names that the field has for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.evaluation.model_metrics import MODEL_METRICS
-from pushforward.metrics import Metric, registry
+from pushforward.evaluation.model_scores import MODEL_SCORES
+from pushforward.metrics import Metric, Samples, Score, registry
 
-__all__ = ["check_metrics", "unknown_metric"]
+__all__ = ["Choice", "check_metrics", "chosen", "measured"]
+
+Choice = list[tuple[Metric, tuple[str, ...]]]
+"""Metrics, each with the names of its scores that are wanted."""
 
 OTHER_NAMES = {
     "frechet": ("fid", "fd", "frechet_distance", "frechet_inception_distance", "wasserstein", "wasserstein2", "w2", "emd"),
@@ -31,13 +35,13 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
     known = _known()
     for name in [names] if isinstance(names, str) else names or ():
         if isinstance(name, str) and name not in known:
-            raise unknown_metric(name)
+            raise _unknown(name)
 
 
-def unknown_metric(name: str) -> UsageError:
+def _unknown(name: str) -> UsageError:
     """The error for a name that is no metric's."""
     known = sorted(_known())
-    if name in MODEL_METRICS:
+    if name in MODEL_SCORES:
         return UsageError("Bits per dimension (bpd) are a matter of the model, not of samples: pushforward.evaluate finds them.")
     word = name.lower().replace("-", "_").replace(" ", "_")
     hint = next((f' Did you mean "{own}"?' for own, others in OTHER_NAMES.items() if word in {own, *others}), "")
@@ -48,4 +52,37 @@ def unknown_metric(name: str) -> UsageError:
 
 def _known() -> set[str]:
     of_samples = (name for metric in registry().values() for name in metric.scores)
-    return {*registry(), *MODEL_METRICS, *of_samples, *(name for metric in MODEL_METRICS.values() for name in metric.scores)}
+    return {*registry(), *MODEL_SCORES, *of_samples, *(name for scores in MODEL_SCORES.values() for name in scores)}
+
+
+def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
+    """Metrics and which of their scores were asked for; None means all.
+
+    Raises:
+        UsageError: For a name that is no metric's.
+    """
+    known = registry()
+    if wanted is None:
+        return [(metric(), tuple(metric.scores)) for metric in known.values()]
+    owners = {name: metric for metric in known.values() for name in metric.scores}
+    by_metric: dict[Any, tuple[Metric, list[str]]] = {}
+    for choice in [wanted] if isinstance(wanted, str) else wanted:
+        if not isinstance(choice, str):
+            by_metric[id(choice)] = (choice, list(choice.scores))
+            continue
+        metric = known.get(choice) or owners.get(choice)
+        if metric is None:
+            raise _unknown(choice)
+        by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in known else (choice,))
+    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
+
+
+def measured(samples: Samples, choice: Choice) -> dict[str, Score]:
+    """The scores that were asked for, of the metrics that apply."""
+    return {
+        name: result
+        for metric, wanted in choice
+        if metric.applies(samples)
+        for name, result in metric(samples).items()
+        if name in wanted
+    }

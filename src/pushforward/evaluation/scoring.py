@@ -20,8 +20,8 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
 from pushforward.evaluation.halves import halves, restacked
-from pushforward.evaluation.naming import unknown_metric
-from pushforward.metrics import Metric, Samples, Score, registry
+from pushforward.evaluation.naming import Choice, chosen, measured
+from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 
 __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "score"]
@@ -96,7 +96,7 @@ def score(
         reference_features=features(held_out, n),
         **_known(dataset, features),
     )
-    return _measure(samples, _chosen(metrics))
+    return measured(samples, chosen(metrics))
 
 
 def floors(
@@ -126,13 +126,13 @@ def floors(
         Redraws share rows, so theirs is less, by the square root of 1 - n / (the rows that they are drawn from), and is
         divided by that.
     """
-    n, chosen = compared(dataset, n), _chosen(metrics)
-    path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, chosen)
+    n, choice = compared(dataset, n), chosen(metrics)
+    path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, choice)
     if path is not None and (stored := _read(path)) is not None:
         return stored
     values: dict[str, list[float]] = {}
     drawn = _Redraws(dataset, features, n, redraws)
-    for scores in drawn.scores(chosen):
+    for scores in drawn.scores(choice):
         for name, value in scores.items():
             values.setdefault(name, []).append(value)
     by_score = {name: _floor(row, drawn.share, n) for name, row in values.items()}
@@ -176,7 +176,7 @@ class _Redraws:
         self.references = [_some(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used = np.unique(np.concatenate(self.picks))
 
-    def scores(self, chosen: _Choice) -> Iterator[dict[str, float]]:
+    def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
         """The scores of each redraw by name."""
         held_out, known = self.dataset.held_out, _known(self.dataset, self.features)
         of_drawn = _features_of(self.split, self.used, self.features, self.n)
@@ -195,7 +195,7 @@ class _Redraws:
             values: dict[str, float] = {}
             for number, (metric, names) in enumerate(chosen):
                 if number not in copies:
-                    values |= {name: result.number for name, result in _measure(samples, [(metric, names)]).items()}
+                    values |= {name: result.number for name, result in measured(samples, [(metric, names)]).items()}
                 elif (flags := copies[number]) is not None:
                     values |= dict.fromkeys(names, float(flags[at].mean()))
             yield values
@@ -252,38 +252,7 @@ class _Read:
         return self.features.classify(rows.reshape(-1, *self.features.space.shape))
 
 
-_Choice = list[tuple[Metric, tuple[str, ...]]]
-
-
-def _chosen(wanted: Sequence[str | Metric] | None) -> _Choice:
-    """Metrics and which of their scores were asked for."""
-    known = registry()
-    if wanted is None:
-        return [(metric(), tuple(metric.scores)) for metric in known.values()]
-    owners = {name: metric for metric in known.values() for name in metric.scores}
-    chosen: dict[Any, tuple[Metric, list[str]]] = {}
-    for choice in [wanted] if isinstance(wanted, str) else wanted:
-        if not isinstance(choice, str):
-            chosen[id(choice)] = (choice, list(choice.scores))
-            continue
-        metric = known.get(choice) or owners.get(choice)
-        if metric is None:
-            raise unknown_metric(choice)
-        chosen.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in known else (choice,))
-    return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in chosen.values()]
-
-
-def _measure(samples: Samples, chosen: _Choice) -> dict[str, Score]:
-    return {
-        name: result
-        for metric, wanted in chosen
-        if metric.applies(samples)
-        for name, result in metric(samples).items()
-        if name in wanted
-    }
-
-
-def _path(folder: Path, features: Features, n: int, redraws: int, chosen: _Choice) -> Path:
+def _path(folder: Path, features: Features, n: int, redraws: int, chosen: Choice) -> Path:
     """The floors' cache file; its name hashes everything that they depend on, the metrics' source included."""
     named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in chosen]
     words = hashlib.sha256(repr((features.key, n, redraws, named)).encode())
@@ -291,7 +260,7 @@ def _path(folder: Path, features: Features, n: int, redraws: int, chosen: _Choic
     return folder / "floors" / f"{words.hexdigest()[:32]}.json"
 
 
-def _source(chosen: _Choice) -> bytes:
+def _source(chosen: Choice) -> bytes:
     import inspect
     import sys
 

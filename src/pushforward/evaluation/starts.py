@@ -9,7 +9,7 @@ import torch
 from pushforward.data import Dataset
 from pushforward.evaluation.scoring import compared
 from pushforward.training import Run
-from pushforward.transports import Flow, Transport, inner_of
+from pushforward.transports import Transport, has_steps, inner_of
 
 __all__ = ["fitting", "starts", "starts_warnings"]
 
@@ -17,7 +17,7 @@ __all__ = ["fitting", "starts", "starts_warnings"]
 def starts(model: Run | Transport) -> int | None:
     """The different held-out examples that a flow starts from in the place of noise; None for models that start from noise."""
     flow = inner_of(model.transport if isinstance(model, Run) else model)
-    if not isinstance(flow, Flow) or flow.source is None:
+    if not has_steps(flow) or flow.source is None:
         return None
     return len(torch.unique(flow.source.held_out, dim=0))
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.data import Dataset
+from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.results import DataInfo, Settings
-from pushforward.latents import Truncated
 from pushforward.metrics import MetricInfo, Score
 from pushforward.pictures import INK, REAL
 from pushforward.records import Record
@@ -63,7 +63,7 @@ def truncation_curve(
     batch: int = BATCH,
     watch: Callable[[float | None], None] | None = None,
 ) -> TruncationCurve:
-    """Score a one-call model with its z truncated (`pushforward.latents.Truncated`) to several limits, and without a limit.
+    """Score a one-call model with its z truncated (`pushforward.editing.Truncated`) to several limits, and without a limit.
 
     All limits have the same seeds, so the points differ by truncation alone.
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.training import Run, Trainer
-from pushforward.training.start import finished, kept
+from pushforward.training.ending import finished, kept
 
 __all__ = ["train_in_turns"]
 

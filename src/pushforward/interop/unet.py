@@ -16,35 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data.space import Space
-from pushforward.denoiser import Condition, Denoiser
+from pushforward.denoiser import Condition, Denoiser, Preconditioning
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.interop.folders import from_config, library, load_network, read_json
+from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_label
 from pushforward.outputs import replacing
-from pushforward.paths import Linear, Path, Tabulated
+from pushforward.paths import Linear, Tabulated
 
 __all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
-
-_DISCRETE = (
-    "DDPMScheduler",
-    "DDIMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-"""diffusers' samplers whose settings hold the betas of a discrete schedule."""
-_FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-"""diffusers' samplers of flow matching on the straight path."""
-_PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
-_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-_LEAST = 2.0**-24
-"""The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
 
 
 class DiffusersUNet(nn.Module):
@@ -180,14 +161,15 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     folder = File(folder)
     name = _sampler(folder)
     settings = read_json(folder / "scheduler" / "scheduler_config.json")
-    path, prediction = _trained_on(name, settings)
+    path, prediction = trained_on(name, settings)
     unet = load_network(folder / "unet")
     classes = unet.config["num_class_embeds"] or 0
     space = _space(unet, space, classes)
     null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
     levels, offset = (path.levels, 1) if isinstance(path, Tabulated) else (settings.get("num_train_timesteps", 1000), 0)
+    unscaled = Preconditioning(scale_input=False)
     network, unconditional = DiffusersUNet(unet, levels, offset, null), not classes or null is not None
-    return Denoiser(network, path, prediction, space, scale_input=False, unconditional=unconditional).eval()
+    return Denoiser(network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional).eval()
 
 
 def _sampler(folder: File) -> str:
@@ -205,41 +187,10 @@ def _sampler(folder: File) -> str:
         raise UsageError(f"{folder} also has {', '.join(others)}; only a pipeline of a UNet2DModel and a sampler is read.")
     if parts["unet"][1] != "UNet2DModel":
         raise UsageError(f"The network of {folder} is a {parts['unet'][1]}; only UNet2DModel is read.")
-    name, known = str(parts["scheduler"][1]), (*_DISCRETE, *_FLOW)
+    name, known = str(parts["scheduler"][1]), (*DISCRETE, *FLOW)
     if name not in known:
         raise UsageError(f"The sampler of {folder} is {name}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
-
-
-def _trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path, str]:
-    """The path and the prediction that a sampler's settings stand for."""
-    kind = settings.get("prediction_type", "flow_prediction" if name in _FLOW else "epsilon")
-    flow = name in _FLOW or bool(settings.get("use_flow_sigmas"))
-    if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
-        raise UsageError("A sampler with invert_sigmas or continuous timesteps counts time in another way; it is not read.")
-    if flow != (kind == "flow_prediction") or (not flow and kind not in _PREDICTIONS):
-        known = "flow_prediction" if flow else ", ".join(_PREDICTIONS)
-        raise UsageError(f'The prediction_type "{kind}" is not known with this {name}; known: {known}.')
-    if flow:
-        return Linear(), "velocity"
-    return _tabulated(settings), _PREDICTIONS[kind]
-
-
-def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
-    given, make = {name: settings[name] for name in _BETAS if name in settings}, library().DDPMScheduler
-    try:
-        betas = make(**given).betas.double()
-    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"diffusers makes no schedule of these settings of the sampler: {error}.") from error
-    if given.get("num_train_timesteps", len(betas)) != len(betas):
-        raise UsageError(
-            f"The sampler has {len(betas)} trained_betas for {given['num_train_timesteps']} levels; expected one for each."
-        )
-    if len(betas) > 1 and betas[-1] == 1:
-        before = float(torch.prod(1 - betas[:-1]))
-        # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
-        betas[-1] = 1 - min(_LEAST, before / 4) / before
-    return Tabulated(betas.tolist())
 
 
 def _space(unet: Any, given: Space | None, classes: int) -> Space:
@@ -312,24 +263,26 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
     _check_units(denoiser.space)
     if denoiser.source is not None:
         raise UsageError("The model was trained from other data in the place of noise; diffusers' samplers start at noise.")
-    if denoiser.clock != "t":
-        raise UsageError(f'The network is told time as "{denoiser.clock}"; diffusers knows t alone.')
+    if denoiser.preconditioning.clock != "t":
+        raise UsageError(f'The network is told time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
     # on a discrete schedule hypot(alpha, sigma) is 1
-    if denoiser.scale_input and not isinstance(denoiser.path, Tabulated):
-        raise UsageError("The network's input is scaled, and diffusers' is not. Train with Denoiser(..., scale_input=False).")
+    if denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated):
+        raise UsageError(
+            "The network's input is scaled, and diffusers' is not. Train with preconditioning=Preconditioning(scale_input=False)."
+        )
     return network
 
 
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
     """The sampler of diffusers that fits the path and what the network puts out; a preconditioned one puts out v."""
     path, prediction = denoiser.path, denoiser.output
-    names = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":
         _check_clock(network, network.levels, 0)
         return library().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
     if type(path) is Tabulated and prediction in names:
         _check_clock(network, path.levels, 1)
-        return library().DDPMScheduler(**_schedule(path.betas), prediction_type=names[prediction])
+        return library().DDPMScheduler(**settings_of(path.betas), prediction_type=names[prediction])
     raise UsageError(
         f'diffusers has no sampler for the prediction "{prediction}" on the path {type(path).__name__}. It knows velocity on '
         f"Linear, and {', '.join(names)} on Tabulated."
@@ -342,16 +295,3 @@ def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
             f"The network counts time as {network.levels} t - {network.offset}, diffusers on this path as {levels} t - {offset}. "
             f"Train with DiffusersUNet(..., levels={levels}, offset={offset})."
         )
-
-
-def _schedule(betas: tuple[float, ...]) -> dict[str, Any]:
-    """The settings that give these betas in diffusers, by name where they have one."""
-    wanted = torch.tensor(betas, dtype=torch.float64)
-    levels: dict[str, Any] = {"num_train_timesteps": len(betas)}
-    ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
-    for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
-        settings = {"beta_schedule": name, **ends, **levels}
-        made = library().DDPMScheduler(**settings).betas.double()
-        if torch.allclose(made, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
-            return settings
-    return {"trained_betas": list(betas), **levels}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.denoising import Denoising
 from pushforward.methods.encoded import Encoded
+from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchy import HierarchicalVAE
 from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.penalties import Penalties
 from pushforward.methods.perceptual import PerceptualAutoencoder
 from pushforward.methods.quantised import QuantisedAutoencoder
 from pushforward.methods.vae import VAE
@@ -15,11 +18,14 @@ from pushforward.spec import classes
 __all__ = [
     "GAN",
     "VAE",
+    "CriticInput",
     "Denoising",
     "Encoded",
+    "EvidenceBound",
     "HierarchicalVAE",
     "Method",
     "Now",
+    "Penalties",
     "PerceptualAutoencoder",
     "QuantisedAutoencoder",
     "Sums",

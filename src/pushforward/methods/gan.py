@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.augmentation import DiffAugment
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
+from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import PENALTIES, between, held, penalties_of, slope
+from pushforward.methods.penalties import Penalties, between, held, slope
 from pushforward.precision import call
 from pushforward.transports import Map
 
@@ -43,27 +43,18 @@ class GAN(Method):
         space: The data's shape and units.
         latent: Numbers in one row of noise.
         loss: A name of `OBJECTIVES`.
-        gamma: The weight of the penalties at the start; 0 leaves them out.
-        gamma_end: Their weight at the end, on a cosine; None keeps it.
-        ramp: Training samples over which gamma moves; None is the whole of training.
-        penalty: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the game's own.
-        penalty_interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
-        pack: Rows that the critic judges together (`pushforward.networks.Packed`).
-        minibatch_std: Scores in whose groups the critic compares rows (minibatch standard deviation); 0 for none.
-        augment: Changes that the critic sees on real and generated rows alike; the penalties are on the slope in what it sees.
-        strength: The probability of each change; where ``ada_target`` is given, only at the start.
-        ada_target: The mean sign of the critic's scores of real rows, or of its gaps where the game is one of pairs, at which the
-            strength is held by moving it (adaptive augmentation); None keeps the strength.
+        penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
+        critic_input: What the critic receives: how many examples together, and how they are augmented.
 
     Raises:
-        UsageError: For an unknown name or a number out of range.
+        UsageError: For an unknown loss, or an augmentation of vectors.
 
     References:
         Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic Discriminator (2019);
         Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2;
-        Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Lin et al., PacGAN (2018);
-        Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts. There it moves by the
-        sign of the difference to the target, here in proportion to it.
+        Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Karras et al., Training GANs with Limited Data (2020),
+        section 3, for the strength that adapts. There it moves by the sign of the difference to the target, here in proportion
+        to it.
     """
 
     strength_now: Tensor
@@ -76,48 +67,20 @@ class GAN(Method):
         *,
         latent: int = 64,
         loss: str = "relativistic",
-        gamma: float = 1.0,
-        gamma_end: float | None = None,
-        ramp: int | None = None,
-        penalty: str | None = None,
-        penalty_interval: int = 1,
-        pack: int = 1,
-        minibatch_std: int = 0,
-        augment: DiffAugment | None = None,
-        strength: float = 1.0,
-        ada_target: float | None = None,
+        penalties: Penalties | None = None,
+        critic_input: CriticInput | None = None,
     ) -> None:
         super().__init__()
         if loss not in OBJECTIVES:
             raise UsageError(f'Unknown loss "{loss}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(loss, OBJECTIVES)}')
-        self.penalty = OBJECTIVES[loss].penalty if penalty is None else penalty
-        try:
-            self._penalties = penalties_of(self.penalty)
-        except ValueError as error:
-            raise UsageError(
-                f'"{penalty}" is no penalty (at "{error}"); join some of {", ".join(PENALTIES)} by "+", or say none.'
-            ) from None
-        for name, value in {"gamma": gamma, "gamma_end": gamma if gamma_end is None else gamma_end}.items():
-            if not 0 <= value < math.inf:
-                raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {value}.")
-        for name, count in {
-            "ramp": 1 if ramp is None else ramp,
-            "penalty_interval": penalty_interval,
-            "pack": pack,
-            "minibatch_std": minibatch_std + 1,
-        }.items():
-            if count < 1:
-                least = int(name != "minibatch_std")
-                raise UsageError(f"{name} must be at least {least}, got {count - 1 + least}.")
-        if not 0 <= strength <= 1 or not -1 < (0 if ada_target is None else ada_target) < 1:
-            raise UsageError(f"strength is a probability and ada_target a mean of signs; got {strength} and {ada_target}.")
+        penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
+        augment = critic_input.augment
         if augment is not None and space.kind != "image":
             raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
-        self.generator, self.critic, self.space, self.augment = generator, critic, space, augment
-        self.latent, self.loss, self.gamma, self.gamma_end, self.ramp = latent, loss, gamma, gamma_end, ramp
-        self.penalty_interval, self.pack, self.minibatch_std = penalty_interval, pack, minibatch_std
-        self.strength, self.ada_target = strength, ada_target
-        self.register_buffer("strength_now", torch.tensor(float(strength)), persistent=augment is not None)
+        self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
+        self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
+        self.critic_input = critic_input
+        self.register_buffer("strength_now", torch.tensor(float(critic_input.strength)), persistent=augment is not None)
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -127,30 +90,28 @@ class GAN(Method):
     @property
     def group(self) -> int:
         """Rows that the critic sees together."""
-        return self.pack * max(1, self.minibatch_std)
+        return self.critic_input.group
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself.
 
         Of a critic that gives a row several scores, their mean.
         """
-        alike = lambda rows: rows.repeat_interleave(self.pack, 0)  # noqa: E731
+        alike = lambda rows: rows.repeat_interleave(self.critic_input.pack, 0)  # noqa: E731
         given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
         return self._scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def _scores(self, x: Tensor, condition: Condition) -> Tensor:
         return call(self.critic, x, None, condition).reshape(-1)
 
-    def _gamma(self, now: Now) -> float:
-        return now.along(self.gamma, self.gamma if self.gamma_end is None else self.gamma_end, self.ramp)
-
     def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
         """From images to what the critic is shown of them in this step; fresh changes at every call."""
-        if self.augment is None:
+        augment = self.critic_input.augment
+        if augment is None:
             return lambda x: x
-        if self.ada_target is not None:
+        if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
-        augment, draws, strength = self.augment, now.draws.stream("augment"), self.strength_now.clone()
+        draws, strength = now.draws.stream("augment"), self.strength_now.clone()
         now.notes["strength"] = strength
         return lambda x: augment(x, draws, strength)
 
@@ -174,7 +135,7 @@ class GAN(Method):
         loss, leans = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
-        if self.augment is not None and self.ada_target is not None:
+        if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
             leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
@@ -183,15 +144,16 @@ class GAN(Method):
 
     def _adapted(self, total: Sums) -> None:
         """Move the strength by how the critic leans on the whole batch."""
-        assert self.ada_target is not None
+        assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
-        self.strength_now += (lean - self.ada_target) * (total.rows / ADAPTATION)
+        self.strength_now += (lean - self.critic_input.ada_target) * (total.rows / ADAPTATION)
 
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
         """The loss, and how the critic leans on real rows: the signs of its scores, or of its gaps in a game of pairs."""
-        due = now.step % self.penalty_interval == 0
-        gamma = self._gamma(now) * self.penalty_interval if due else 0.0
-        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(self._penalties))
+        names, interval = self.penalties.names, self.penalties.interval
+        due = now.step % interval == 0
+        gamma = self.penalties.weight(now) * interval if due else 0.0
+        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
         both = torch.cat([real, fake]).requires_grad_(zero_centred)
         scores = self._scores(both, _twice(condition))
         on_real, on_fake = scores.chunk(2)
@@ -199,8 +161,8 @@ class GAN(Method):
         penalty = torch.zeros_like(loss)
         if zero_centred:
             halves = dict(zip(("r1", "r2"), slope(scores, both).chunk(2), strict=True))
-            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in self._penalties)
-        if gamma > 0 and "gradient" in self._penalties:
+            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names)
+        if gamma > 0 and "gradient" in names:
             share = now.draws.stream("between").uniform()
             penalty = penalty + gamma * between(real, fake, share, lambda x: self._scores(x, condition)).mean()
         gap = (on_real - on_fake).detach()

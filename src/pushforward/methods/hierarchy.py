@@ -14,9 +14,10 @@ from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.bounds import constant, gaussian_log_prob, importance_bound, standard_log_prob
+from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
-from pushforward.methods.vae import check_weights, note_bound, note_code, warmed
+from pushforward.methods.vae import note_bound, note_code
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
@@ -101,13 +102,10 @@ class HierarchicalVAE(Method):
         space: The data's shape and units.
         latent: Numbers in the lower and in the upper code.
         likelihood: How data lies around the decoder's output; the default is `Gaussian`.
-        beta: The weight of all that is not log p(x | h).
-        warmup: The share of training over which it rises from 0 to beta.
-        samples: Codes for each row.
-        dreg: Whether the gradient is the doubly reparameterised one.
+        bound: How its halves are weighed: beta is the weight of all that is not log p(x | h).
 
     Raises:
-        UsageError: For a value out of range.
+        UsageError: For free bits, or beta 0.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic layers; Tucker et al. (2019),
@@ -124,20 +122,16 @@ class HierarchicalVAE(Method):
         *,
         latent: Sequence[int] = (100, 50),
         likelihood: Likelihood | None = None,
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        samples: int = 1,
-        dreg: bool = False,
+        bound: EvidenceBound | None = None,
     ) -> None:
         super().__init__()
-        check_weights(beta, warmup, samples)
-        if beta == 0:
-            raise UsageError("beta must be above 0 here: without its prior the upper code has no meaning.")
+        self.bound = bound or EvidenceBound()
+        if self.bound.beta == 0 or self.bound.free_bits:
+            raise UsageError("beta must be above 0 here, and free_bits 0: without its prior the upper code has no meaning.")
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.beta, self.warmup, self.samples, self.dreg = beta, warmup, samples, dreg
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -151,9 +145,9 @@ class HierarchicalVAE(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
-        beta = warmed(self.beta, self.warmup, now)
-        found = self._weights(batch.x, self.samples, now.draws, batch.condition, self.dreg)
-        bound = importance_bound(found.told + beta * found.ratio, found.codes if self.dreg else None, beta)
+        beta, dreg = self.bound.weight(now), self.bound.dreg
+        found = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
+        bound = importance_bound(found.told + beta * found.ratio, found.codes if dreg else None, beta)
         note_bound(now, batch.x, found.told, (self.likelihood, found.decoded), -found.ratio, beta)
         note_code(now, found.mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -14,7 +14,9 @@ from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.methods.frozen import Freezing
-from pushforward.transports import Autoencoder, Transport
+
+if TYPE_CHECKING:
+    from pushforward.transports import Autoencoder, Transport
 
 __all__ = ["Coding", "Method", "Now", "Preparing", "Scoring", "Sums", "answered"]
 

@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.errors import UsageError
+from pushforward.methods.method import Now
 
-__all__ = ["PENALTIES", "between", "held", "penalties_of", "slope"]
+__all__ = ["PENALTIES", "Penalties", "between", "held", "slope"]
 
 PENALTIES = ("r1", "r2", "gradient")
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Which penalties on its slope a critic has, and how heavy they are.
+
+    Args:
+        kind: "r1", "r2", "gradient", several joined by "+", or "none"; None takes the loss's own.
+        gamma: Their weight at the start; 0 leaves them out.
+        gamma_end: Their weight at the end, on a cosine; None keeps it.
+        ramp: Training samples over which gamma moves; None is the whole of training.
+        interval: Steps between penalties, which are then so many times as heavy (lazy regularisation).
+
+    Raises:
+        UsageError: For an unknown name or a number out of range.
+    """
+
+    kind: str | None = None
+    gamma: float = 1.0
+    gamma_end: float | None = None
+    ramp: int | None = None
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        names = self.names
+        for index, name in enumerate(names):
+            if name not in PENALTIES or name in names[:index]:
+                raise UsageError(
+                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or say none.'
+                )
+        for name, weight in {"gamma": self.gamma, "gamma_end": self.end}.items():
+            if not 0 <= weight < math.inf:
+                raise UsageError(f"The weight {name} of the gradient penalties must be 0 or more and finite, got {weight}.")
+        for name, count in {"ramp": 1 if self.ramp is None else self.ramp, "interval": self.interval}.items():
+            if count < 1:
+                raise UsageError(f"The {name} of the gradient penalties must be at least 1, got {count}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The penalties that the kind joins."""
+        return () if self.kind in (None, "none") else tuple(str(self.kind).split("+"))
+
+    @property
+    def end(self) -> float:
+        """The weight at the end of training."""
+        return self.gamma if self.gamma_end is None else self.gamma_end
+
+    def weight(self, now: Now) -> float:
+        """The weight on a step that has penalties."""
+        return now.along(self.gamma, self.end, self.ramp)
 
 
 @contextmanager
@@ -26,19 +79,6 @@ def held(critic: nn.Module) -> Iterator[None]:
     finally:
         for parameter in own:
             parameter.requires_grad_(True)
-
-
-def penalties_of(name: str) -> tuple[str, ...]:
-    """The penalties that a name such as "r1+r2" joins; "none" is the empty tuple.
-
-    Raises:
-        ValueError: For a part that is none of `PENALTIES`, or one that stands twice; the part is the error's argument.
-    """
-    parts = () if name == "none" else tuple(name.split("+"))
-    for index, part in enumerate(parts):
-        if part not in PENALTIES or part in parts[:index]:
-            raise ValueError(part)
-    return parts
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,10 +19,37 @@ from pushforward.methods.vae import note_code
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["Looking", "PerceptualAutoencoder", "Standardised", "feature_distance"]
+__all__ = ["Looking", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
 
 MEMORY = 0.99
 """What is kept of the measured mean and spread of codes from one step to the next."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the terms of a `PerceptualAutoencoder`'s loss weigh beside the absolute error.
+
+    Args:
+        features: The weight of the distance in features.
+        adversarial: The length of the critic's gradient over that of the others.
+        start: The share of training from which the critic counts.
+        kl_weight: The weight of the KL term, in nats per number of the latent.
+
+    Raises:
+        UsageError: For a value out of range.
+    """
+
+    features: float = 1.0
+    adversarial: float = 0.5
+    start: float = 0.2
+    kl_weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("features", "adversarial", "kl_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} is a weight, 0 or more and finite; got {getattr(self, name)}.")
+        if not 0 <= self.start <= 1:
+            raise UsageError(f"start is a share of training between 0 and 1, got {self.start}.")
 
 
 @runtime_checkable
@@ -79,9 +107,9 @@ class PerceptualAutoencoder(Method):
     """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic learns what decoders get wrong.
 
     The critic plays hinge. Its weight in the autoencoder's loss adapts, row by row: its gradient in the reconstruction is scaled
-    to the length of the other terms' gradient there, times ``adversarial``, and counts from the share ``start`` of training on.
-    (In the paper the two lengths are measured in the decoder's last layer, over the batch.) While it trains it notes the
-    absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+    to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share ``weights.start``
+    of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.) While it trains it
+    notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
 
     The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
     the same mean and spread, which is what an autoencoder without a prior of its own comes to.
@@ -94,13 +122,10 @@ class PerceptualAutoencoder(Method):
         latent: The shape of one code, (c, h, w).
         looking: A frozen network in whose features reconstructions are compared; None compares them in the critic's own,
             where it shows them (`Looking`).
-        features: The weight of that distance.
-        adversarial: The length of the critic's gradient over that of the others.
-        start: The share of training from which the critic counts.
-        kl_weight: The weight of the KL term, in nats per number of the code.
+        weights: What the terms weigh; the default is ``LossWeights()``.
 
     Raises:
-        UsageError: For vectors, or a value out of range.
+        UsageError: For vectors.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
@@ -120,27 +145,17 @@ class PerceptualAutoencoder(Method):
         *,
         latent: Sequence[int],
         looking: nn.Module | None = None,
-        features: float = 1.0,
-        adversarial: float = 0.5,
-        start: float = 0.2,
-        kl_weight: float = 1e-3,
+        weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
         if space.kind != "image":
             raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
-        for name, value in {"features": features, "adversarial": adversarial, "kl_weight": kl_weight}.items():
-            if not 0 <= value < math.inf:
-                raise UsageError(f"{name} is a weight, 0 or more and finite; got {value}.")
-        if not 0 <= start <= 1:
-            raise UsageError(f"start is a share of training between 0 and 1, got {start}.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
-        self.latent = tuple(int(side) for side in latent)
+        self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
         if looking is None:
             self.looking = None
         else:
             self.freeze("looking", looking)
-        self.features, self.adversarial = features, adversarial
-        self.start, self.kl_weight = start, kl_weight
         view = (self.latent[0], *(1,) * (len(self.latent) - 1))
         self.register_buffer("code_mean", torch.zeros(view))
         self.register_buffer("code_square", torch.ones(view))
@@ -168,7 +183,7 @@ class PerceptualAutoencoder(Method):
         note_code(now, mean)
         value, slope = self._slope(batch.x, made.detach(), now)
         toward = (made * slope).flatten(1).sum(1).mean()
-        yield "autoencoder", value + toward - toward.detach() + self.kl_weight * divergence.mean()
+        yield "autoencoder", value + toward - toward.detach() + self.weights.kl_weight * divergence.mean()
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means and log-variances of codes, codes drawn with the noise, and their images."""
@@ -189,12 +204,12 @@ class PerceptualAutoencoder(Method):
         with torch.enable_grad():
             error = (x - made).abs().flatten(1).mean(1)
             distance, scores = self._looks(x, made)
-            near = error + self.features * distance
+            near = error + self.weights.features * distance
             (slope,) = torch.autograd.grad(near.sum(), made, retain_graph=True)
             now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
-            if self.adversarial and now.progress >= self.start:
+            if self.weights.adversarial and now.progress >= self.weights.start:
                 (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), made)
-                slope = slope + self.adversarial * _length(slope) / (_length(push) + 1e-8) * push
+                slope = slope + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,7 +220,7 @@ class PerceptualAutoencoder(Method):
             seen = call(self.critic.features, made)
             return feature_distance(real[:-1], seen[:-1]), seen[-1]
         scores = call(self.critic, made, None, None)
-        if self.looking is None or not self.features:
+        if self.looking is None or not self.weights.features:
             return torch.zeros_like(made[:, 0].flatten(1)[:, 0]), scores
         with torch.no_grad():
             wanted = self.looking.features(x)  # type: ignore[operator]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.methods.bounds import (
     above_free_bits,
     active_units,
@@ -22,6 +21,7 @@ from pushforward.methods.bounds import (
     standard_log_prob,
 )
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
+from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
@@ -65,18 +65,10 @@ class VAE(Method):
         latent: The shape of one code, or its length.
         likelihood: How data lies around the decoder's output; the default is `Gaussian`.
         classes: With 1 or more, a prior over codes is learned for each class (`ClassPrior`); with 0 it is N(0, I).
-        beta: The weight of the KL term; 0 is the plain autoencoder, whose code is the encoder's mean.
-        warmup: The share of training over which the weight rises from 0 to beta.
-        free_bits: Nats that each number of the code may carry at no cost (`above_free_bits`).
-        samples: Codes for each row, for the importance-weighted bound.
-        dreg: Whether its gradient is the doubly reparameterised one (with one code: "sticking the landing").
-
-    Raises:
-        UsageError: For a value out of range, or settings that exclude each other.
+        bound: How its halves are weighed; the default is the plain bound, ``EvidenceBound()``.
 
     References:
-        Kingma and Welling, Auto-Encoding Variational Bayes (2014); Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE
-        (2016), section 2.2, for the warm-up; Burda et al., Importance Weighted Autoencoders (2016); Tucker et al. (2019).
+        Kingma and Welling, Auto-Encoding Variational Bayes (2014); see `EvidenceBound`.
     """
 
     def __init__(
@@ -88,26 +80,14 @@ class VAE(Method):
         latent: int | Sequence[int] = 16,
         likelihood: Likelihood | None = None,
         classes: int = 0,
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        free_bits: float = 0.0,
-        samples: int = 1,
-        dreg: bool = False,
+        bound: EvidenceBound | None = None,
     ) -> None:
         super().__init__()
-        check_weights(beta, warmup, samples)
-        if not 0 <= free_bits < math.inf:
-            raise UsageError(f"free_bits must be 0 or more and finite, got {free_bits}.")
-        if (samples > 1 or dreg) and (free_bits or beta == 0):
-            raise UsageError(
-                "The importance-weighted bound has no KL term of its own: leave free_bits out, and give a beta above 0."
-            )
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.beta, self.warmup, self.free_bits, self.samples, self.dreg = beta, warmup, free_bits, samples, dreg
-        self.classes = classes
-        self.prior = ClassPrior(classes, self.code) if classes and beta else None
+        self.bound, self.classes = bound or EvidenceBound(), classes
+        self.prior = ClassPrior(classes, self.code) if classes and self.bound.beta else None
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -117,7 +97,7 @@ class VAE(Method):
     @property
     def group(self) -> int:
         """Rows over which free bits take means."""
-        return 64 if self.free_bits else 1
+        return 64 if self.bound.free_bits else 1
 
     @property
     def code(self) -> tuple[int, ...]:
@@ -141,18 +121,18 @@ class VAE(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
-        beta = warmed(self.beta, self.warmup, now)
+        beta, settings = self.bound.weight(now), self.bound
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)
-        if self.samples > 1 or self.dreg:
-            drawn = self._weights(batch.x, (mean, log_variance), self.samples, now.draws, batch.condition, self.dreg)
+        if settings.weighted:
+            drawn = self._weights(batch.x, (mean, log_variance), settings.samples, now.draws, batch.condition, settings.dreg)
             told, ratio, z, decoded = drawn
-            bound = importance_bound(told + beta * ratio, [z] if self.dreg else None, beta)
+            bound = importance_bound(told + beta * ratio, [z] if settings.dreg else None, beta)
         else:
-            z = mean if self.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
+            z = mean if settings.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
             decoded = call(self.code_decoder, z, None, batch.condition)
             told = self.likelihood.log_prob(batch.x, decoded)
-            bound = told - (beta * above_free_bits(divergence, self.free_bits) if self.beta else 0)
+            bound = told - (beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0)
         note_bound(now, batch.x, told, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
         note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
@@ -186,31 +166,12 @@ class VAE(Method):
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        encoder = self.code_encoder if self.beta else Certain(self.encoder)
+        encoder = self.code_encoder if self.bound.beta else Certain(self.encoder)
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
         """The decoder's mean at codes drawn from the prior."""
         return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code)
-
-
-def check_weights(beta: float, warmup: float, samples: int) -> None:
-    """Refuse a weight, warm-up or number of codes that cannot be.
-
-    Raises:
-        UsageError: With what is possible.
-    """
-    if not 0 <= beta < math.inf:
-        raise UsageError(f"beta must be 0 or more and finite, got {beta}.")
-    if not 0 <= warmup <= 1:
-        raise UsageError(f"warmup is a share of training between 0 and 1, got {warmup}.")
-    if samples < 1:
-        raise UsageError(f"A bound needs at least one code for each row, got samples={samples}.")
-
-
-def warmed(beta: float, warmup: float, now: Now) -> float:
-    """The weight of the KL term at this point of training."""
-    return beta * min(1.0, now.progress / warmup) if warmup else beta
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import nn
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
+from pushforward.methods.perceptual import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, check_size, precision
@@ -83,10 +84,7 @@ def autoencoder(
         plain,
         latent=latent,
         looking=looking,
-        features=0.0 if perceptual_loss == "none" else features,
-        adversarial=adversarial,
-        start=start,
-        kl_weight=kl_weight,
+        weights=LossWeights(0.0 if perceptual_loss == "none" else features, adversarial, start, kl_weight),
     )
     return Recipe(method, _training(space), "autoencoder", "autoencoder")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.paths import Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training
@@ -47,7 +47,7 @@ def ddpm(
     # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
     betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
     method = Denoising(
-        Denoiser(made, Tabulated(betas), "noise", space, preconditioned=preconditioned),
+        Denoiser(made, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
         times=Stratified(Levels(levels)),
         solver=DPM(order=2),
         steps=25,

@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.paths import VE
 from pushforward.recipes.choice import denoising_network, denoising_training, flat
@@ -40,7 +40,7 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     """
     made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(made, VE(sigma_max=sigma_max(space.size)), "v", space, clock="log_snr"),
+        Denoiser(made, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogNormal(-0.5, 1.2) if flat(space) else LogNormal(0.8, 1.4)),
         weight=EDMWeight(),
         solver=Heun(),

@@ -10,7 +10,9 @@ from torch import nn
 from pushforward.augmentation import DiffAugment
 from pushforward.data import Space
 from pushforward.methods import GAN
+from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.objectives import OBJECTIVES
+from pushforward.methods.penalties import Penalties
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
@@ -108,23 +110,17 @@ def gan(
             spectral=spectral,
             normalise=plain,
         )
+    gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
+    strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
     method = GAN(
         generator or choose_generator(space, size, latent, network, sign_codes),
         critic,
         space,
         latent=latent,
         loss=loss,
-        gamma=gamma,
-        gamma_end=gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end,
-        ramp=ramp,
-        penalty=penalty,
-        penalty_interval=penalty_interval,
-        pack=pack,
-        minibatch_std=minibatch_std,
-        augment=augment,
-        strength=(1.0 if ada_target is None else 0.0) if strength is None else strength,
-        ada_target=ada_target,
+        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval),
+        critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
     training = _training(space, network == "projected", penalty_interval if penalty != "none" and gamma else 1)
     # the rate falls over all of training for vectors, whose modes a step at the full rate may leave

@@ -9,6 +9,7 @@ from torch import nn
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import HierarchicalVAE
+from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import code_length, perceptron
 from pushforward.recipes.choice import decoder as choose_decoder
@@ -67,9 +68,6 @@ def hvae(
         space,
         latent=(lower, upper),
         likelihood=told,
-        beta=beta,
-        warmup=warmup,
-        samples=importance_samples,
-        dreg=dreg,
+        bound=EvidenceBound(beta, warmup, 0.0, importance_samples, dreg),
     )
     return Recipe(method, coding_training(space, network), "hvae", "VAE")

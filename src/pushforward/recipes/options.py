@@ -6,9 +6,10 @@ import inspect
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pushforward.recipes.recipe import RecipeFunction
+if TYPE_CHECKING:
+    from pushforward.recipes.recipe import RecipeFunction
 
 __all__ = ["GROUPS", "LOSS", "NETWORK", "PATH", "REGULARISATION", "SCHEDULE", "Option", "options_of"]
 

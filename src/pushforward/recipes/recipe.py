@@ -10,7 +10,7 @@ from typing import Any
 from pushforward.arguments import number, whole
 from pushforward.data.seen import Seen
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.recipes.schedule import Schedule
 
 __all__ = ["Recipe", "RecipeFunction", "Training"]

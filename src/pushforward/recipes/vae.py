@@ -8,6 +8,7 @@ from torch import nn
 
 from pushforward.data import Space
 from pushforward.methods import VAE
+from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import likelihood_of
 from pushforward.recipes.choice import batch_size, code_length, flat, precision
 from pushforward.recipes.choice import decoder as choose_decoder
@@ -66,11 +67,7 @@ def vae(
         latent=latent,
         likelihood=told,
         classes=len(space.classes),
-        beta=beta,
-        warmup=warmup,
-        free_bits=free_bits,
-        samples=importance_samples,
-        dreg=dreg,
+        bound=EvidenceBound(beta, warmup, free_bits, importance_samples, dreg),
     )
     return Recipe(method, coding_training(space, network), "vae", "VAE")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser
+from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
 from pushforward.networks.level_posterior import PARTS
@@ -39,7 +39,7 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     """
     made = network if isinstance(network, nn.Module) else _network(space, size, network)
     method = Denoising(
-        Denoiser(made, Linear(), "data", space, clock="log_snr"),
+        Denoiser(made, Linear(), "data", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogSNR()),
         weight=Flat("noise"),
         solver=DPM(order=2),

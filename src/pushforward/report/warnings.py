@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from pushforward.evaluation.measurements import Alarm
-from pushforward.evaluation.model_metrics import MODEL_METRICS
+from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
@@ -159,7 +159,7 @@ def _sizes(comparison: Comparison) -> Iterator[Sentence]:
 
 
 def _small(comparison: Comparison) -> Iterator[Sentence]:
-    n, without_samples = comparison.settings.n, {name for metric in MODEL_METRICS.values() for name in metric.scores}
+    n, without_samples = comparison.settings.n, {name for scores in MODEL_SCORES.values() for name in scores}
     compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
         yield from _warning(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pushforward.data import Batch, Dataset
 from pushforward.draws import BlockDraws, RowDraws
-from pushforward.methods import Method, Now
-from pushforward.recipes import Recipe
+from pushforward.methods.method import Method, Now
+from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
 from pushforward.testing.samples import space_data
 from pushforward.transports import Transport

@@ -19,7 +19,8 @@ from pushforward.testing.laws import law
 from pushforward.testing.methods import check_method
 from pushforward.testing.samples import recipe_for, space_data
 from pushforward.training import Run, checkpoint, fit, load
-from pushforward.training.start import prepare, reopen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
 
 __all__ = [
     "Trained",

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from pushforward.training.encoding import autoencoder_of, in_latent
     from pushforward.training.frozen import with_frozen
     from pushforward.training.progress import Progress, Silent, Watcher
+    from pushforward.training.resuming import resume
     from pushforward.training.run import Run, load
-    from pushforward.training.start import fit, resume
+    from pushforward.training.start import fit
     from pushforward.training.trainer import Trainer
 
 __all__ = [
@@ -38,7 +39,8 @@ __getattr__ = exports(
         "frozen": ("with_frozen",),
         "progress": ("Progress", "Silent", "Watcher"),
         "run": ("Run", "load"),
-        "start": ("fit", "resume"),
+        "resuming": ("resume",),
+        "start": ("fit",),
         "trainer": ("Trainer",),
     },
 )

@@ -9,9 +9,8 @@ import torch
 
 from pushforward.data import Dataset, Space
 from pushforward.errors import UsageError
-from pushforward.methods import Method
-from pushforward.methods.method import Preparing
-from pushforward.recipes import Recipe
+from pushforward.methods.method import Method, Preparing
+from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local
 

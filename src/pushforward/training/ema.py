@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.training.tensors import local
 
 __all__ = ["Average"]

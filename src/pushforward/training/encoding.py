@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,29 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
-from pushforward.data import Dataset, PreparedSampler, Sampler, Space, dataset_of
+from pushforward.data import Dataset, Space, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods import Encoded, Method
-from pushforward.methods.method import Coding, Preparing
-from pushforward.recipes import Recipe
-from pushforward.training import checkpoint as checkpoints
-from pushforward.training import tensors
+from pushforward.errors import UsageError
+from pushforward.methods.encoded import Encoded
+from pushforward.methods.method import Coding
+from pushforward.recipes.recipe import Recipe
 from pushforward.training.lineage import seen_by
+from pushforward.training.preparing import prepared
 from pushforward.training.run import Run, load
-from pushforward.training.settings import Settings
 from pushforward.transports import Autoencoder
 
-__all__ = ["autoencoder_of", "code_space", "in_latent", "prepared", "sampler_of"]
-
-ROWS = 500
-"""Rows encoded at a time."""
-CACHE = "cache"
-"""The folder, in a run's, of what was computed once from the data."""
-
-_last: tuple[tuple[str, str], Tensor] | None = None
-"""What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+__all__ = ["autoencoder_of", "code_space", "in_latent"]
 
 
 def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()) -> Autoencoder:
@@ -61,41 +48,6 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
             "hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
         )
     return made.method.autoencoder()
-
-
-def prepared(method: Preparing, data: Dataset, device: torch.device | str = "cpu") -> Tensor:
-    """What a method makes of all training rows, (n, ...), float32 on the CPU.
-
-    Raises:
-        CheckpointError: If something is not finite.
-    """
-    global _last
-    key = _weights(method), data.fingerprint
-    if _last is not None and _last[0] == key:
-        return _last[1]
-    found = torch.cat([_part(method, data, start, device) for start in range(0, len(data.train), ROWS)])
-    if not bool(found.isfinite().all()):
-        raise CheckpointError("The autoencoder's codes of the data are not finite: its weights have diverged. Train it anew.")
-    _last = key, found
-    return found
-
-
-def _part(method: Preparing, data: Dataset, start: int, device: torch.device | str) -> Tensor:
-    rows = slice(start, start + ROWS)
-    space = method.space
-    x = space.to_model(data.train.data_units(rows).to(device))
-    labels = data.train.labels if space.classes else None
-    condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
-    return method.prepared(x, condition).float().cpu()
-
-
-def _weights(method: Preparing) -> str:
-    digest = hashlib.sha256()
-    for name, module in method.parts.items():
-        for key, value in module.state_dict().items():
-            digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
@@ -193,50 +145,3 @@ def _check(space: Space, data: Dataset) -> None:
             f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without "
             "labels: `labelled=False`."
         )
-
-
-def sampler_of(
-    method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
-) -> Sampler | PreparedSampler:
-    """What hands out training batches: of the data, or of what the method prepares from it.
-
-    ``keep`` writes what was prepared to the run's folder.
-
-    Raises:
-        UsageError: For augmentations of data that is encoded once.
-        CheckpointError: If the disk refuses, or something prepared is not finite.
-    """
-    labelled = bool(method.space.classes)
-    if not isinstance(method, Preparing):
-        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, condition=labelled)
-    if settings.augment:
-        raise UsageError(
-            f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it "
-            "out; the autoencoder, or a model of pixels, can be trained with it."
-        )
-    once = _kept(method, data, folder, torch.device(settings.device), keep)
-    return PreparedSampler(data, once, batch, seed=settings.seed, condition=labelled)
-
-
-def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:
-    """What was prepared, from the run's folder where it is whole there; else computed, and written where ``keep`` is set."""
-    path, key = folder / CACHE / "prepared.safetensors", f"{_weights(method)}-{data.fingerprint}"
-    about = path.with_suffix(".json")
-    try:
-        known = checkpoints.read_json(about)
-        if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):
-            return tensors.read(path)["prepared"]
-    except (CheckpointError, OSError, AttributeError, KeyError):
-        pass  # a cache that is not there or not whole is made again
-    started = time.perf_counter()
-    found = prepared(method, data, device)
-    if not keep:
-        return found
-    with checkpoints._disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
-        tensors.write(temporary, {"prepared": found})
-        os.replace(temporary, path)
-    seconds = time.perf_counter() - started
-    checkpoints.write_json(about, {"key": key, "sha256": checkpoints.sha256(path), "rows": len(found), "seconds": seconds})
-    return found

@@ -14,7 +14,7 @@ from pushforward import recipes
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Coding
-from pushforward.recipes import Recipe
+from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run, load
 from pushforward.transports import inner_of
 

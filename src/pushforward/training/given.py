@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pushforward import recipes
-from pushforward.arguments import number, whole
 from pushforward.data import Dataset, Space
-from pushforward.errors import UsageError, did_you_mean
-from pushforward.methods import Method
-from pushforward.recipes import Recipe
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method
+from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run
 from pushforward.transports import Transport
 
-__all__ = ["Given", "check_budget", "check_size", "folder_of", "name_of", "names_of", "recipe_from", "refuse_unknown"]
-
-_OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
-_MEANT = {
-    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
-    "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
-    "batch": f" {_OF_TRAINING}",
-    "batch_size": f" {_OF_TRAINING}",
-    "lr": f" {_OF_TRAINING}",
-}
-"""What is meant by arguments of other names."""
+__all__ = ["Given", "check_size", "folder_of", "name_of", "names_of", "recipe_from"]
 
 Given = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
@@ -113,31 +102,6 @@ def check_size(recipe: Any, size: str | None) -> None:
             'The argument size= is for a recipe given by its name, such as pf.fit("flow", data, size="tiny"); here it is part of '
             f'the recipe: pf.recipes.flow(data, "{size}").'
         )
-
-
-def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse arguments that `fit` does not have.
-
-    Raises:
-        UsageError: With the argument that was meant, where that can be told.
-    """
-    known = sorted(known)
-    for name in names:
-        hint = _MEANT.get(name) or did_you_mean(name, known)
-        raise UsageError(f'pf.fit has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
-
-
-def check_budget(steps: Any, samples: Any, seconds: Any) -> None:
-    """Refuse budgets that are no numbers.
-
-    Raises:
-        UsageError: Naming the argument.
-    """
-    for name, value in (("steps", steps), ("samples", samples)):
-        if value is not None:
-            whole(name, value)
-    if seconds is not None:
-        number("seconds", seconds)
 
 
 def names_of(given: str | Sequence[str]) -> tuple[str, ...]:

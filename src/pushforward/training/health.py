@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.draws import RowDraws
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.training.observing import Moment, Observer

@@ -10,14 +10,14 @@ from filelock import BaseFileLock
 from pushforward.data import Dataset
 from pushforward.data.seen import seen_in_training
 from pushforward.errors import CheckpointError
-from pushforward.recipes import Recipe
+from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
 from pushforward.training.folders import claim, hold
 from pushforward.training.lineage import write_seen
 from pushforward.training.parts import write_parts
-from pushforward.training.run import described, write_new
+from pushforward.training.run_spec import described, write_new
 from pushforward.training.settings import Settings
 
 __all__ = ["Holding", "begin", "claimed"]

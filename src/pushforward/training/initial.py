@@ -7,7 +7,7 @@ from typing import Any
 
 from pushforward import recipes, spec
 from pushforward.errors import UsageError
-from pushforward.recipes import Recipe
+from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run
 
 __all__ = ["check_initial"]

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from pushforward.data import Dataset
-from pushforward.methods import Method
-from pushforward.methods.method import Scoring
+from pushforward.methods.method import Method, Scoring
 from pushforward.training.health import ROWS, as_sampled
 
 __all__ = ["SIDE", "landscape"]

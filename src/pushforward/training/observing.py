@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pushforward.data import Dataset
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
 
 __all__ = ["Moment", "Observer", "observing"]

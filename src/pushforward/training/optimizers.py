@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import UsageError
-from pushforward.methods import Method
-from pushforward.recipes import Training
+from pushforward.methods.method import Method
+from pushforward.recipes.recipe import Training
 from pushforward.training.muon import Muon
 from pushforward.training.tensors import placed
 

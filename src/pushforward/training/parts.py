@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pushforward.errors import CheckpointError
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 

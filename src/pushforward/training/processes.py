@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 
 __all__ = ["Group", "Processes"]
 

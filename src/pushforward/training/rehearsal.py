@@ -9,7 +9,8 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.training.budget import Budget
 from pushforward.training.holding import Holding
 from pushforward.training.memory import added_peak, held_bytes
-from pushforward.training.run import Run, recipe_of
+from pushforward.training.run import Run
+from pushforward.training.run_spec import recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.trainer import Trainer
 

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 
-from pushforward import recipes, spec, waiting
-from pushforward.data import Dataset, Space
+from pushforward import spec
+from pushforward.data import Space
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods import Method
+from pushforward.methods.method import Method
 from pushforward.notebooks import facts
-from pushforward.recipes import Recipe, Training
 from pushforward.samples import Samples
 from pushforward.sampling import Sampling, configure, given_options
-from pushforward.solvers import Solver
+from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
-from pushforward.training.budget import Budget
-from pushforward.training.generators import seeded
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
-from pushforward.training.tensors import load as place
+from pushforward.training.run_spec import FORMAT, check_spec, read_spec, recipe_of
+from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, Asked, Transport, inner_of
 
-__all__ = ["Run", "checkpoint_in", "load", "machine", "transport_of"]
-
-FORMAT = 2
+__all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
 
 class Run:
@@ -216,199 +204,6 @@ def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
     return folder, checkpoint or None
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers of a run were measured on."""
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": _cores(),
-        "threads": torch.get_num_threads(),
-        "threads wait": waiting.report(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def described(
-    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], plugins: Sequence[Path]
-) -> dict[str, Any]:
-    """What a new run's ``spec.json`` holds."""
-    return {
-        "format_version": FORMAT,
-        "recipe": recipe.name,
-        "family": recipe.family,
-        "training": spec.describe(asdict(recipe.training)),
-        "data": getattr(data, "origin", None),
-        "fingerprint": data.fingerprint,
-        "rows_fingerprint": data.rows_fingerprint,
-        "budget": asdict(budget),
-        "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
-        **settings,
-    }
-
-
-def write_new(folder: Path, content: Mapping[str, Any], data: Dataset) -> None:
-    """Create a run folder with its spec and manifest.
-
-    Raises:
-        CheckpointError: If the disk refuses.
-    """
-    packages = ("pushforward", "torch", "numpy", "safetensors")
-    manifest = {
-        "format_version": FORMAT,
-        "machine": machine(),
-        "packages": {name: _version(name) for name in packages},
-        "commit": _commit(),
-        "seed": content["seed"],
-        "data": data.describe(),
-        "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
-    }
-    checkpoints.write_json(folder / "spec.json", content)
-    checkpoints.write_json(folder / "manifest.json", manifest)
-
-
-def digest(content: Mapping[str, Any]) -> str:
-    """The sha256 of a spec without its budget, which extending a run changes."""
-    fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
-
-
-def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Compare a spec with the one that a checkpoint was written under.
-
-    Raises:
-        CheckpointError: If they differ.
-    """
-    if state.get("spec_sha256", digest(content)) != digest(content):
-        raise CheckpointError(
-            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
-            "with other settings start a new run, from these weights if you like: `init={folder}`."
-        )
-
-
-def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> None:
-    """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
-
-    Raises:
-        CheckpointError: If the disk refuses; the old spec stays.
-    """
-    if asdict(budget) != content["budget"]:
-        earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
-        changed = {"extended": earlier, "budget": asdict(budget)}
-        checkpoints.write_json(folder / "spec.json", {**content, **changed})
-        content |= changed
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """The spec of a run, after the plugins that it needs have been named and checked.
-
-    Raises:
-        CheckpointError: If the folder is no run, or a plugin is missing or has changed.
-    """
-    folder = Path(folder)
-    if not (folder / "spec.json").is_file():
-        raise CheckpointError(f"{folder} is no run: it has no spec.json. Runs are made by `pushforward train`.")
-    content = checkpoints.read_json(folder / "spec.json")
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT:
-        raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
-    _check_kinds(folder, content)
-    given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
-    for needed in content["plugins"]:
-        if needed["sha256"] not in given:
-            changed = " The file given has changed since." if given else ""
-            raise CheckpointError(
-                f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
-                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
-            )
-    for path in plugins:
-        recipes.load_file(path)
-    return content
-
-
-_KINDS: dict[str, Any] = {
-    "recipe": str,
-    "family": str,
-    "method": dict,
-    "training": dict,
-    "fingerprint": str,
-    "budget": dict,
-    "plugins": list,
-    "seed": int,
-    "augment": list,
-    "checkpoint_every": (int, type(None)),
-}
-
-
-def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
-    plugins = content.get("plugins")
-    if isinstance(plugins, list) and not all(isinstance(one, dict) and {"file", "sha256"} <= one.keys() for one in plugins):
-        wrong.append("plugins")
-    if wrong:
-        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
-
-
-def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0) -> Recipe:
-    """The recipe that a spec describes, with weights drawn from the seed.
-
-    Raises:
-        CheckpointError: If the spec describes none that this version can build.
-    """
-    try:
-        made = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
-        if not isinstance(made, Method):
-            raise TypeError(f"{type(made).__name__} is no method")
-        return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
-    except CheckpointError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"The run's spec.json describes no recipe of this version: {error}. Restore the file.") from error
-
-
-def budget_of(content: dict[str, Any]) -> Budget:
-    """The budget that a spec holds.
-
-    Raises:
-        CheckpointError: If it holds none.
-    """
-    try:
-        return Budget(**content["budget"])
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
-
-
 def pick(folder: Path, name: str | None) -> Path:
     """A run's checkpoint by name, or the newest.
 
@@ -456,15 +251,6 @@ def load(
     read_parts(folder, content, made, device)
     restore(made, found.weights(raw), found.folder)
     return Run(folder, content, made.eval().requires_grad_(False), found.state)
-
-
-def restore(method: Method, tensors: dict[str, torch.Tensor], where: Path) -> None:
-    """Load weights into a method, or say what does not fit."""
-    try:
-        place(method, tensors)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
-        raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
 
 
 def transport_of(model: Run | Transport) -> Transport:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from pushforward.data import Batch
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import UsageError
-from pushforward.methods import Method, Now, Sums
-from pushforward.methods.method import answered
-from pushforward.recipes import Training
+from pushforward.methods.method import Method, Now, Sums, answered
+from pushforward.recipes.recipe import Training
 from pushforward.training.generators import generator_state, seed_generators, set_generator_state
 from pushforward.training.health import NORMS, gradient_norm, joined
 from pushforward.training.optimizers import Player

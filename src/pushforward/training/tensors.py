@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-__all__ = ["gathered", "load", "local", "placed", "read", "whole", "write"]
+from pushforward.errors import CheckpointError
+
+__all__ = ["gathered", "load", "local", "placed", "read", "restore", "whole", "write"]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -45,6 +47,19 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     own = module.state_dict()
     module.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+
+
+def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load weights into a method.
+
+    Raises:
+        CheckpointError: If they do not fit, saying what does not.
+    """
+    try:
+        load(method, tensors)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(f"The weights of {where} do not fit the method: {first}") from error
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -18,12 +18,11 @@ from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.precision import network_precision, resolve_precision
-from pushforward.recipes import Recipe
+from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget, Clock
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
-from pushforward.training.encoding import sampler_of
 from pushforward.training.generators import generators_kept
 from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
@@ -33,13 +32,14 @@ from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, observing
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts
+from pushforward.training.preparing import sampler_of
 from pushforward.training.processes import Processes
 from pushforward.training.progress import Silent, Watcher
-from pushforward.training.run import digest, restore
+from pushforward.training.run_spec import digest
 from pushforward.training.settings import Settings
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.step import Step
-from pushforward.training.tensors import gathered
+from pushforward.training.tensors import gathered, restore
 from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]

@@ -1,7 +1,7 @@
 """Edits of given data with a model of any kind, by the means that its kind has.
 
-An iterative model encodes data into noise (`pushforward.editing`). An autoencoder encodes it into a latent. For any other
-one-call model the z of the nearest sample is searched for (`pushforward.latents`).
+An iterative model encodes data into noise. An autoencoder encodes it into a latent. For any other one-call model the z of the
+nearest sample is searched for.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pushforward import editing, latents
-from pushforward.denoiser import Condition
+from pushforward.editing.checks import asked
+from pushforward.editing.interpolation import interpolate, interpolate_noise, walk
+from pushforward.editing.inversion import Inversion, invert
+from pushforward.editing.variation import Nearby, variation
 from pushforward.errors import UsageError
-from pushforward.interpolation import WAYS
-from pushforward.transports import BATCH, Asked, Autoencoder, Flow, Transport, inner_of
+from pushforward.transports import BATCH, Asked, Autoencoder, Transport, has_steps, inner_of
 
-__all__ = ["between", "edited_condition", "variations", "walk"]
+__all__ = ["between", "edited_condition", "variations"]
 
 Events = Callable[[str], None]
 """What is called with one line for each event of a long search."""
@@ -46,7 +47,7 @@ def between(
         frames: How many, both ends included; at least 2.
         condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
         autoencoder: The model's encoder and decoder, where it has them.
-        way: "spherical" or "linear" (`pushforward.interpolation`).
+        interpolation: "spherical" or "linear" (`pushforward.editing.interpolation`).
         batch: Rows computed at a time.
         events: Called with one line for each event of a search.
 
@@ -57,8 +58,8 @@ def between(
         UsageError: For a stochastic solver, or a label where the autoencoder receives none.
     """
     a, b = ends
-    if isinstance(inner_of(transport), Flow):
-        return editing.interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
+    if has_steps(inner_of(transport)):
+        return interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
     if autoencoder is not None and (condition is not None or not autoencoder.space.classes):
         if condition is not None and not autoencoder.space.classes:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
@@ -66,9 +67,7 @@ def between(
         return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)
     last, condition = _nearest(transport, b, condition, batch, events)
-    return editing.interpolate_noise(
-        transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch
-    )
+    return interpolate_noise(transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch)
 
 
 def variations(
@@ -91,63 +90,30 @@ def variations(
         events: Called with one line for each event of a search.
 
     Raises:
-        UsageError: As `pushforward.editing.variation` and `pushforward.latents.Nearby`.
+        UsageError: As `pushforward.variation` and `pushforward.Nearby`.
     """
-    if isinstance(inner_of(transport), Flow):
+    if has_steps(inner_of(transport)):
         given = edited_condition(transport, condition)
-        return editing.variation(transport, x, strength, given), given
-    latents.Nearby(transport, x.new_zeros(transport.noise_shape), strength)  # refuses a wrong strength before the search
+        return variation(transport, x, strength, given), given
+    Nearby(transport, x.new_zeros(transport.noise_shape), strength)  # refuses a wrong strength before the search
     nearest, condition = _nearest(transport, x, condition, batch, events)
-    return latents.Nearby(transport, nearest.z[0], strength), condition
+    return Nearby(transport, nearest.z[0], strength), condition
 
 
 def edited_condition(transport: Transport, condition: Asked) -> Asked:
     """The condition under which given data is edited: for an iterative model None is the unconditional model."""
     inner = inner_of(transport)
-    return editing.asked(inner, condition) if isinstance(inner, Flow) else condition
+    return asked(inner, condition) if has_steps(inner) else condition
 
 
 def _nearest(
     transport: Transport, x: Tensor, condition: dict[str, int] | None, batch: int, events: Events
-) -> tuple[latents.Inversion, dict[str, int] | None]:
+) -> tuple[Inversion, dict[str, int] | None]:
     """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
-    nearest = latents.invert(transport, x[None], condition, batch=batch)
+    nearest = invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
         condition = {"label": int(nearest.condition["label"][0])}
         events(f"label {transport.space.classes[condition['label']]} fits best; choose another with `label`")
     return nearest, condition
-
-
-def walk(
-    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
-) -> Tensor:
-    """Data on the way between the mean codes of two rows.
-
-    Args:
-        autoencoder: Any.
-        a: Data units, (*shape).
-        b: Data units, (*shape).
-        frames: How many, both ends included; at least 2.
-        condition: None, or one label of one row for all frames.
-        way: "linear" or "spherical" (`pushforward.interpolation`).
-
-    Returns:
-        Data units, float32 (frames, *shape); the ends are the rows' reconstructions.
-
-    Raises:
-        UsageError: For fewer than 2 frames, or an unknown way.
-    """
-    if frames < 2 or interpolation not in WAYS:
-        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
-    space = autoencoder.space
-    where = autoencoder.device
-    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
-    with torch.no_grad():
-        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
-        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
-        between = WAYS[interpolation](
-            codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
-        )
-        return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()

@@ -1,0 +1,56 @@
+"""What is compared: recipes to train and finished runs, told apart, named, and on which data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.training import Run
+
+__all__ = ["named_runs", "shared_data", "sorted_entrants"]
+
+
+def sorted_entrants(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipes to train, and folders of finished runs; each at most once."""
+    from pushforward import recipes
+
+    if not entrants:
+        raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
+    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
+    finished = [name for name in entrants if name not in fresh]
+    for name in finished:
+        if not Path(name).is_dir():
+            hint = did_you_mean(name, recipes.registry())
+            raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
+    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in entrants]
+    again = next((name for i, name in enumerate(entrants) if places[i] in places[:i]), None)
+    if again is not None:
+        raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
+    return fresh, finished
+
+
+def shared_data(runs: Sequence[tuple[str, Run]], data: str | None, read: Callable[[str], Dataset]) -> Dataset:
+    """The named data, else that of the runs, else digits; runs of other data are refused before anything is trained."""
+    from pushforward.evaluation.models import check_model, data_of, informed
+
+    loaded = read(data or "digits") if data or not runs else data_of(informed(dict(runs)))
+    for name, run in runs:
+        check_model(name, run, loaded)
+    return loaded
+
+
+def named_runs(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Run]:
+    """Runs by names of their own: the folder's, or where that is taken the path as it was given."""
+    twice = next((name for i, name in enumerate(fresh) if name in fresh[:i]), None)
+    if twice is not None:
+        raise UsageError(f'Two recipes are called "{twice}"; rename the function in one of the files.')
+    named: dict[str, Run] = {}
+    for given, run in runs:
+        taken = {*fresh, *named}
+        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
+    return named

@@ -1,0 +1,99 @@
+"""The loop around every training of the command line: announced, interruptible, tidy at its end."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.options import plugin_options
+from pushforward.cli.terminal import say
+
+if TYPE_CHECKING:
+    from pushforward.training import Run, Trainer
+
+__all__ = ["announce", "nothing_left", "train_all"]
+
+
+@contextmanager
+def _interruptible(trainers: Sequence[Trainer]) -> Iterator[dict[str, int]]:
+    """The first SIGINT or SIGTERM lets the present step end and be saved; a second SIGINT stops at once."""
+    got: dict[str, int] = {}
+
+    def stop(number: int, frame: Any) -> None:
+        if got and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        got["signal"] = number
+        for trainer in trainers:
+            trainer.stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
+    """Train until done or interrupted, one after the other or in turns; an interruption saves and exits 130 or 75."""
+    from pushforward.evaluation.turns import train_in_turns
+    from pushforward.training.ending import finished
+
+    with _interruptible(trainers) as got, _tidy_terminal(trainers):
+        if turns:
+            runs = train_in_turns(trainers)
+        else:
+            for trainer in trainers:
+                trainer.advance()
+            runs = [finished(trainer) for trainer in trainers]
+    if got:
+        for trainer in trainers:
+            again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
+            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
+        raise SystemExit(130 if got["signal"] == signal.SIGINT else 75)
+    return runs
+
+
+@contextmanager
+def _tidy_terminal(trainers: Sequence[Trainer]) -> Iterator[None]:
+    """Close the bars and show the cursor again, however training ends."""
+    try:
+        yield
+    finally:
+        for trainer in trainers:
+            trainer.progress.close()
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Remove a folder that the caller has just made, if what is done with it fails before anything was saved."""
+    try:
+        yield
+    except BaseException:
+        if not any(folder.glob("**/checkpoints/step_*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def announce(trainer: Trainer) -> None:
+    """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
+    from pushforward.data.seen import seen_in_training, shared_examples
+    from pushforward.training.lineage import leaks
+
+    counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
+    sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    labels = f"{len(trainer.method.space.classes)} classes" if trainer.method.space.classes else "no labels"
+    say(
+        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} rows of "
+        f"{'x'.join(map(str, trainer.data.space.shape))}, {labels}); parameters: {sizes}; {trainer.precision}"
+    )
+    if trainer.content.get("init") is not None:
+        say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
+    seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data)):
+        say(f"{trainer.folder}: warning: {warning}")

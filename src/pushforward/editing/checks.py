@@ -1,0 +1,76 @@
+"""What editing asks of a model and of given data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import trained
+from pushforward.errors import UsageError
+from pushforward.transports import Asked, Flow, Transport, check_transport, has_steps, inner_of
+
+__all__ = ["asked", "check_one_call", "iterative", "one_row"]
+
+
+def asked(flow: Flow, condition: Asked) -> Asked:
+    """The condition for editing given data, as `Transport.sample` takes it.
+
+    None is the unconditional model here: a label drawn by chance, as in sampling, would contradict the data.
+
+    Raises:
+        UsageError: For None where the model was trained with labels only.
+    """
+    if condition is not None or not flow.space.classes:
+        return condition
+    inner = trained(flow.denoiser)
+    if inner is not None and not inner.unconditional:
+        raise UsageError("This model was trained with labels only (label_dropout=0): name the label of the data.")
+    return {"null": torch.tensor(True)}
+
+
+def iterative(transport: Transport) -> Flow:
+    """The transport as a `Flow`.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    check_transport(transport)
+    if not has_steps(transport):
+        raise UsageError(
+            f"A {type(transport).__name__} is no iterative model: it has no inverse and no noise levels, so it cannot edit given "
+            "data. Use a diffusion or flow model, interpolate between two seeds, or search for z: pushforward.editing.invert."
+        )
+    return transport
+
+
+def one_row(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+    """One row in data units, checked and on the transport's device.
+
+    Raises:
+        UsageError: For another shape, numbers that are no floating-point ones or not finite, or beyond the data's range.
+    """
+    space, wanted = transport.space, shape or tuple(transport.space.shape)
+    x = torch.as_tensor(x)
+    if tuple(x.shape) != wanted or not x.is_floating_point():
+        raise UsageError(
+            f"Expected one row of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
+        )
+    if not bool(x.isfinite().all()):
+        raise UsageError("The data to edit holds numbers that are not finite.")
+    if space.low is not None and space.high is not None and (x.min() < min(space.low) - 1e-4 or x.max() > max(space.high) + 1e-4):
+        raise UsageError(
+            f"Data units run from {min(space.low):g} to {max(space.high):g} here; got values from {x.min():g} to {x.max():g}."
+        )
+    return x.to(transport.device)
+
+
+def check_one_call(transport: Transport, what: str, advice: str) -> None:
+    """Refuse an iterative model.
+
+    Raises:
+        UsageError: Saying what is not for it, and what to do with it.
+    """
+    check_transport(transport)
+    inner = inner_of(transport)
+    if has_steps(inner):
+        raise UsageError(f"{what} is for one-call models, such as GANs and VAEs; this one takes {inner.steps} steps. {advice}")

@@ -1,0 +1,267 @@
+"""Data in between: of two seeds, of two rows of noise, of two given examples.
+
+Between seeds, and between any two rows of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run from
+data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and rows are handed over
+one at a time, without a leading dimension, in data units.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pushforward.denoiser import Condition
+from pushforward.draws import RowDraws
+from pushforward.editing.checks import asked, iterative, one_row
+from pushforward.errors import Diverged, UsageError, did_you_mean
+from pushforward.transports import BATCH, Asked, Autoencoder, Latent, Transport, check_transport, has_steps, inner_of
+
+__all__ = ["WAYS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
+
+_PARALLEL = 1e-8
+"""Below this length, what is left of a direction without its part along another says nothing."""
+
+
+def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
+    """Spherical interpolation: each row turns along the great circle from a to b, while its norm changes linearly.
+
+    In many dimensions noise lies close to a sphere, and a straight line between two rows of it leaves that sphere. Where a and b
+    are opposite, the circle is through the axis on which a is shortest. A row of zeros has no direction and takes the other's.
+
+    Args:
+        a: Rows (n, *shape).
+        b: Rows (n, *shape).
+        share: How far to go, one number or one for each row, (n,): 0 is a, 1 is b.
+
+    Returns:
+        Rows (n, *shape) of a's type.
+
+    Raises:
+        UsageError: For a and b of different shapes.
+
+    References:
+        Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3; White, Sampling Generative Networks (2016),
+        section 2.1.
+    """
+    first, second, far = _alike(a, b, share)
+    norms = first.norm(dim=1, keepdim=True), second.norm(dim=1, keepdim=True)
+    u = torch.where(norms[0] > 0, first, second)
+    v = torch.where(norms[1] > 0, second, first)
+    u, v = F.normalize(u, dim=1), F.normalize(v, dim=1)
+    angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
+    turned = torch.cos(far * angle) * u + torch.sin(far * angle) * _across(u, v)
+    return (torch.lerp(*norms, far) * turned).to(a.dtype).reshape(a.shape)
+
+
+def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
+    """Linear interpolation, (1 - share) a + share b for each row.
+
+    Half way between two independent rows of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model is
+    asked for what it was never trained on, and answers with something too average. So `slerp` is the usual way.
+
+    Args:
+        a: Rows (n, *shape).
+        b: Rows (n, *shape).
+        share: How far to go, one number or one for each row, (n,): 0 is a, 1 is b.
+
+    Returns:
+        Rows (n, *shape) of a's type.
+
+    Raises:
+        UsageError: For a and b of different shapes.
+    """
+    first, second, far = _alike(a, b, share)
+    return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
+
+
+WAYS = {"spherical": slerp, "linear": lerp}
+"""How to go from one row of noise to another."""
+
+
+def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both ends as flat rows and the share as a column, float64."""
+    if a.shape != b.shape:
+        raise UsageError(f"Rows can be interpolated only if they are alike; got {tuple(a.shape)} and {tuple(b.shape)}.")
+    far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
+    return a.flatten(1).double(), b.flatten(1).double(), far
+
+
+def _across(u: Tensor, v: Tensor) -> Tensor:
+    """The unit direction of v's part perpendicular to u, both unit rows; an arbitrary one where they are parallel."""
+    axis = F.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
+    part, spare = (other - (other * u).sum(1, keepdim=True) * u for other in (v, axis))
+    return F.normalize(torch.where(part.norm(dim=1, keepdim=True) > _PARALLEL, part, spare), dim=1)
+
+
+def interpolate(
+    flow: Transport,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Asked = None,
+    *,
+    interpolation: str = "spherical",
+    batch: int = BATCH,
+) -> Tensor:
+    """Data between two given data: both are encoded, and what lies between their noises is solved back.
+
+    The first and the last frame are a and b as the solver's errors there and back leave them: more steps come closer.
+
+    Args:
+        flow: An iterative model under a deterministic solver.
+        a: Data units, (*shape).
+        b: Data units, (*shape).
+        frames: How many, both ends included; at least 2.
+        condition: One for all frames, such as ``{"label": 3}``; None is the unconditional model.
+        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Rows computed at a time.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a one-call model or a stochastic solver, which have no inverse, a labelled model without an
+            unconditional branch and no label, or data of another shape or range.
+        Diverged: If a frame is not finite.
+
+    References:
+        Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
+    """
+    made = flow if isinstance(flow, Latent) else iterative(flow)
+    given = made.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
+    ends = torch.stack([one_row(made, a), one_row(made, b)])
+    z = made.encode(ends, _repeated(given, 2))
+    return _along(made, z[:1], z[1:], frames, given, interpolation, batch)
+
+
+def interpolate_noise(
+    transport: Transport,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Asked = None,
+    *,
+    interpolation: str = "spherical",
+    batch: int = BATCH,
+) -> Tensor:
+    """Data between two rows of noise, of any transport: what `pushforward.editing.invert` and `Flow.encode` find.
+
+    Args:
+        transport: Any; an iterative one under a deterministic solver.
+        a: The noise of the first frame, (*noise_shape).
+        b: The noise of the last frame, (*noise_shape).
+        frames: How many, both ends included; at least 2.
+        condition: One for all frames; None takes the label that seed 0 draws.
+        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Rows computed at a time.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a stochastic solver, noise of another shape, or a condition that cannot be.
+        Diverged: If a frame is not finite.
+    """
+    _check_deterministic(transport)
+    for z in (a, b):
+        if tuple(z.shape) != tuple(transport.noise_shape):
+            raise UsageError(f"The model takes noise of shape {tuple(transport.noise_shape)}; got {tuple(z.shape)}.")
+    ends = a[None].to(transport.device), b[None].to(transport.device)
+    return _along(transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch)
+
+
+def interpolate_seeds(
+    transport: Transport,
+    a: int,
+    b: int,
+    frames: int,
+    condition: Asked = None,
+    *,
+    interpolation: str = "spherical",
+    batch: int = BATCH,
+) -> Tensor:
+    """Data between the samples of two seeds, of any transport: a GAN's and a VAE's as well.
+
+    Args:
+        transport: Any; an iterative one under a deterministic solver.
+        a: The seed of the first frame, which is ``transport.sample(1, condition, seed=a)``.
+        b: The seed of the last frame.
+        frames: How many, both ends included; at least 2.
+        condition: One for all frames; None takes the label that the first seed draws.
+        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
+        batch: Rows computed at a time.
+
+    Returns:
+        float32 (frames, *shape), data units, on the CPU.
+
+    Raises:
+        UsageError: For a stochastic solver, whose later noise has no in-between, or a condition that cannot be.
+        Diverged: If a frame is not finite.
+    """
+    _check_deterministic(transport)
+    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
+    return _along(transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch)
+
+
+def _check_deterministic(transport: Transport) -> None:
+    check_transport(transport)
+    inner = inner_of(transport)
+    if has_steps(inner) and inner.solver.stochastic:
+        raise UsageError(
+            "A stochastic solver draws noise at every step; interpolate with Heun, DDIM or another deterministic one."
+        )
+
+
+def _along(
+    transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, interpolation: str, batch: int
+) -> Tensor:
+    if interpolation not in WAYS:
+        raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(WAYS)}.{did_you_mean(interpolation, WAYS)}')
+    if frames < 2 or batch < 1:
+        raise UsageError(f"An interpolation has at least 2 frames, and a batch at least 1 row; got {frames} and {batch}.")
+    share = torch.linspace(0, 1, frames, dtype=torch.float64, device=z_a.device)
+    z = WAYS[interpolation](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
+    with torch.no_grad():
+        x = torch.cat([transport(part, _repeated(given, len(part))) for part in z.split(batch)])
+    if not bool(x.isfinite().all()):
+        raise Diverged("A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps.")
+    return transport.space.to_data(x).float().cpu()
+
+
+def _repeated(condition: Condition, n: int) -> Condition:
+    """A condition of one row, n times."""
+    return None if condition is None else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
+
+
+def walk(
+    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
+) -> Tensor:
+    """Data on the way between the mean codes of two rows.
+
+    Args:
+        autoencoder: Any.
+        a: Data units, (*shape).
+        b: Data units, (*shape).
+        frames: How many, both ends included; at least 2.
+        condition: None, or one label of one row for all frames.
+        interpolation: "linear" (`lerp`) or "spherical" (`slerp`).
+
+    Returns:
+        Data units, float32 (frames, *shape); the ends are the rows' reconstructions.
+
+    Raises:
+        UsageError: For fewer than 2 frames, or an unknown way.
+    """
+    if frames < 2 or interpolation not in WAYS:
+        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
+    space = autoencoder.space
+    where = autoencoder.device
+    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
+    with torch.no_grad():
+        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
+        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
+        between = WAYS[interpolation](
+            codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
+        )
+        return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()

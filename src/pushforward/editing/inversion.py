@@ -1,0 +1,199 @@
+"""The z of given data under a one-call model, by search.
+
+A GAN's generator and a VAE's decoder have no inverse, but all of a sample is in its z. Iterative models have one: `Flow.encode`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import Condition, rows_of
+from pushforward.draws import RowDraws
+from pushforward.editing.checks import check_one_call, one_row
+from pushforward.errors import Diverged, UsageError
+from pushforward.transports import BATCH, Asked, Transport
+
+__all__ = ["Inversion", "Search", "invert"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How `invert` searches.
+
+    Args:
+        steps: Updates; 0 takes the best random z.
+        starts: How many z are improved for each row.
+        candidates: How many random z these are chosen from, at least ``starts``.
+        lr: Adam's rate at the start.
+        prior: The weight of the pull towards |z| = sqrt(d); 0 leaves it out.
+
+    Raises:
+        UsageError: For numbers that cannot be.
+    """
+
+    steps: int = 300
+    starts: int = 8
+    candidates: int = 256
+    lr: float = 0.1
+    prior: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.starts < 1:
+            raise UsageError(f"steps are 0 or more and starts at least 1; got {self.steps} and {self.starts}.")
+        if not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
+            raise UsageError(f"lr is above 0, prior 0 or more, and both are finite; got {self.lr} and {self.prior}.")
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What `invert` found for n rows of data; all tensors are on the CPU.
+
+    Args:
+        z: (n, *noise_shape) float32.
+        x: What the model makes of z, (n, *shape), data units.
+        error: The root mean squared difference between x and the data, (n,), in standard deviations of the data.
+        first: The same of the best z that was drawn before any optimisation, (n,).
+        condition: What z was found with, n rows of each name; None for a model without conditions.
+    """
+
+    z: Tensor
+    x: Tensor
+    error: Tensor
+    first: Tensor
+    condition: Condition
+
+
+def invert(
+    transport: Transport,
+    x: Tensor,
+    condition: Asked = None,
+    search: Search | None = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Inversion:
+    """Find the z whose samples are nearest to given data.
+
+    For each row the best few of many random z are improved by Adam on the mean squared difference in model units plus
+    prior (|z| / sqrt(d) - 1)^2, which holds z in d dimensions where noise lies. The rate falls to 0 on half a cosine. Of all
+    starts and steps whose error is not above that of the best random z, the best is kept. Every row is searched for by itself,
+    with the same random z: a row's result does not depend on the others.
+
+    Args:
+        transport: A one-call model: a `Map`, or a `Latent` of one.
+        x: Data units, (n, *shape), n at least 1.
+        condition: For example ``{"label": 3}``, or one for each row. None tries labels as often as they are in the training data,
+            and keeps the one that fits best.
+        search: How long and from where; the default is ``Search()``.
+        seed: Of the random z, all of them others for every seed, and others than those that `Transport.sample` draws.
+        batch: Rows computed at a time, at least one for each start.
+
+    Returns:
+        z, its samples and errors.
+
+    Raises:
+        UsageError: For an iterative model, data of another shape or range, or numbers that cannot be.
+        Diverged: If the model gives nothing finite.
+
+    References:
+        Zhu, Krähenbühl, Shechtman, Efros, Generative Visual Manipulation on the Natural Image Manifold (2016);
+        Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), section 5 and appendix D.
+    """
+    check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
+    if x.dim() == 0 or len(x) == 0 or batch < 1:
+        raise UsageError(
+            f"Expected at least one row of data, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}."
+        )
+    search = search or Search()
+    target = transport.space.to_model(torch.stack([one_row(transport, row) for row in x]))
+    given = None if condition is None else transport.conditions(len(x), condition, seed)
+    group, parts = max(1, batch // search.starts), []
+    for start in range(0, len(x), group):
+        rows = slice(start, start + group)
+        part = _Part(transport, target[rows], search)
+        part.begin(rows_of(given, rows), seed, batch)
+        parts.append(part.run())
+    return _joined(parts)
+
+
+class _Part:
+    """Rows that are searched for together, several z for each; row i has the z from i starts to (i + 1) starts - 1."""
+
+    def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
+        self.transport, self.target, self.search, self.starts = transport, target, search, search.starts
+
+    def begin(self, given: Condition, seed: int, batch: int) -> None:
+        """Choose the best random z of each row."""
+        candidates = max(self.search.candidates, self.starts)
+        drawn = self.transport.noise(RowDraws(0, candidates, f"project/{seed}", self.transport.device))
+        found = []
+        for i in range(len(self.target)):
+            one = rows_of(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
+            tried = self.transport.conditions(candidates, None, seed) if one is None else one
+            with torch.no_grad():
+                errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
+            best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
+            found.append((drawn[best], rows_of(tried, best)))
+        self.z = torch.cat([z for z, _ in found])
+        self.condition = _together([tried for _, tried in found])
+
+    def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
+        return self._error(self.transport(z[part], rows_of(tried, part)), self.target[i : i + 1])
+
+    def _error(self, made: Tensor, target: Tensor) -> Tensor:
+        """The mean squared error of each row as files hold it, within the data's bounds."""
+        bounds = self.transport.space.bounds
+        held = made if bounds is None else made.clamp(bounds[0].to(made), bounds[1].to(made))
+        return (held - target).square().flatten(1).mean(1)
+
+    def run(self) -> Inversion:
+        """Improve all z, and take the best of each row."""
+        steps, lr = self.search.steps, self.search.lr
+        z = self.z.clone().requires_grad_(True)
+        optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
+        best, least = self.z.clone(), torch.full((len(z),), torch.inf, device=z.device)
+        errors, first = least.clone(), least
+        for i in range(steps + 1):
+            with torch.enable_grad():
+                made = self.transport(z, self.condition)
+                pull = self.search.prior * _off_norm(z)
+                (slope,) = torch.autograd.grad((made - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
+            error = self._error(made.detach(), target)
+            first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts) if i == 0 else first
+            worth = torch.where(error <= first, error + pull.detach(), torch.inf)
+            better = worth < least
+            best[better], least[better], errors[better] = z.detach()[better], worth[better], error[better]
+            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * i / max(1, steps))) / 2
+            z.grad = slope
+            optimizer.step()
+        return self._best(best, least, errors, first)
+
+    def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
+        if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
+            raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
+        rows = torch.arange(len(self.target), device=z.device) * self.starts
+        at = rows + least.view(-1, self.starts).argmin(1)
+        condition = rows_of(self.condition, at)
+        with torch.no_grad():
+            x = self.transport.space.to_data(self.transport(z[at], condition))
+        held = None if condition is None else {name: part.cpu() for name, part in condition.items()}
+        return Inversion(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
+
+
+def _off_norm(z: Tensor) -> Tensor:
+    """(|z| / sqrt(d) - 1)^2 of each row."""
+    return ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    held = [one for one in conditions if one is not None]
+    return {name: torch.cat([one[name] for one in held]) for name in held[0]} if held else None
+
+
+def _joined(parts: list[Inversion]) -> Inversion:
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
+    return Inversion(**joined, condition=_together([part.condition for part in parts]))

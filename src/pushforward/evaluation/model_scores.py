@@ -1,0 +1,21 @@
+"""The scores that come from the model itself, by metric; `pushforward.evaluation.model_metrics` computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pushforward.metrics.score import MetricInfo
+
+__all__ = ["MODEL_SCORES"]
+
+MODEL_SCORES: Mapping[str, Mapping[str, MetricInfo]] = {
+    "bpd": {
+        "bpd": MetricInfo(
+            "bits per dimension",
+            "lower",
+            "How many bits the model needs for one number of a held-out row: for images a bound for their 256 levels, for "
+            "vectors minus the log density in the data's units, which may be negative.",
+            unit="bits",
+        )
+    }
+}

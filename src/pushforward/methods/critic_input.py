@@ -1,0 +1,51 @@
+"""What a critic receives of images: how many together, and how they are changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pushforward.augmentation import DiffAugment
+from pushforward.errors import UsageError
+
+__all__ = ["CriticInput"]
+
+
+@dataclass(frozen=True)
+class CriticInput:
+    """What a critic receives, of real and generated examples alike.
+
+    Args:
+        pack: Examples that it judges together (`pushforward.networks.Packed`).
+        minibatch_std: Scores in whose groups it compares examples (minibatch standard deviation); 0 for none.
+        augment: Random changes; the penalties are on the slope in what the critic sees.
+        strength: The probability of each change; where ``ada_target`` is given, only at the start.
+        ada_target: The mean sign of the critic's scores of real examples, or of its gaps where the loss is one of pairs, at which
+            the strength is held by moving it (adaptive augmentation); None keeps the strength.
+
+    Raises:
+        UsageError: For a number out of range.
+
+    References:
+        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3, for minibatch standard
+        deviation; Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts.
+    """
+
+    pack: int = 1
+    minibatch_std: int = 0
+    augment: DiffAugment | None = None
+    strength: float = 1.0
+    ada_target: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, count, least in (("pack", self.pack, 1), ("minibatch_std", self.minibatch_std, 0)):
+            if count < least:
+                raise UsageError(f"{name} must be at least {least}, got {count}.")
+        if not 0 <= self.strength <= 1 or not -1 < (self.ada_target or 0) < 1:
+            raise UsageError(
+                f"strength is a probability and ada_target a mean of signs; got {self.strength} and {self.ada_target}."
+            )
+
+    @property
+    def group(self) -> int:
+        """Examples that the critic sees together."""
+        return self.pack * max(1, self.minibatch_std)

@@ -1,0 +1,39 @@
+"""What a trainer leaves when it ends: the run, with its averaged weights."""
+
+from __future__ import annotations
+
+from pushforward.errors import Diverged
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.run import Run, pick
+from pushforward.training.tensors import restore
+from pushforward.training.trainer import Trainer
+
+__all__ = ["finished", "kept", "trained"]
+
+
+def trained(trainer: Trainer) -> Run:
+    """Train to the end of the budget; progress is closed however training ends."""
+    try:
+        trainer.advance()
+    finally:
+        trainer.progress.close()
+    return finished(trainer)
+
+
+def finished(trainer: Trainer) -> Run:
+    """The run of a trainer that has ended, with the averaged weights in memory."""
+    trainer.progress.close()
+    trainer.close()
+    name = checkpoints.step_name(trainer.clock.step)
+    state = checkpoints.read_json(pick(trainer.folder, name) / "state.json")
+    return Run(trainer.folder, trainer.content, trainer.average.method, state)
+
+
+def kept(trainer: Trainer, error: Diverged) -> Run:
+    """The run of a trainer that has diverged, at its last checkpoint and with a warning that says why."""
+    trainer.progress.close()
+    trainer.close()
+    found = checkpoints.load(pick(trainer.folder, None), trainer.device)
+    restore(trainer.average.method, found.weights(), found.folder)
+    warning = f"its training broke off, and it is judged as it was after step {found.state['step']:,}. {error}"
+    return Run(trainer.folder, trainer.content, trainer.average.method, found.state, (warning,))

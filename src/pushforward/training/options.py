@@ -1,0 +1,128 @@
+"""The options of fit and resume, and which of them say how long to train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+
+from pushforward.arguments import number, whole
+from pushforward.data import Dataset
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.methods.method import Method
+from pushforward.training.budget import Budget
+from pushforward.training.progress import Watcher
+
+if TYPE_CHECKING:
+    from pushforward.training.run import Run
+
+__all__ = ["BudgetOptions", "FitOptions", "ResumeOptions", "budget_in", "refuse_unknown"]
+
+_OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
+_MEANT = {
+    "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
+    "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
+    "batch": f" {_OF_TRAINING}",
+    "batch_size": f" {_OF_TRAINING}",
+    "lr": f" {_OF_TRAINING}",
+}
+"""What is meant by arguments of other names."""
+
+
+class BudgetOptions(TypedDict, total=False):
+    """How long to train; one of these.
+
+    Args:
+        steps: The budget in steps; 5,000 where a new training has no budget.
+        samples: The budget in training samples.
+        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
+    """
+
+    steps: int | None
+    samples: int | None
+    seconds: float | None
+
+
+class FitOptions(BudgetOptions, total=False):
+    """The options of `pushforward.fit`, beside its budget (`BudgetOptions`).
+
+    Args:
+        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
+        seed: Of everything random: weights, order, noise, times; 0 by default.
+        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
+        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
+            last step is always saved.
+        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook. A `Progress`,
+            or a `Watcher` of one's own, is used unchanged.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. What is no run is never replaced.
+        init: A run of the same method, from whose averaged weights training starts.
+        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
+        plugins: Python files that the recipe came from.
+    """
+
+    out: str | Path | None
+    seed: int
+    device: torch.device | str
+    augment: str | Sequence[str]
+    checkpoint_every: int | None
+    progress: Watcher | bool | None
+    overwrite: bool
+    init: str | Path | Run | None
+    size: str | None
+    plugins: Sequence[str | Path]
+
+
+class ResumeOptions(BudgetOptions, total=False):
+    """The options of `pushforward.resume`, beside a new budget in all (`BudgetOptions`), which extends the run.
+
+    Args:
+        checkpoint: An older checkpoint's name, such as "step_000500".
+        data: The data set, where it was handed over in Python.
+        plugins: Python files that the run was trained with.
+        method: A method of the run's structure, where it cannot be rebuilt from the spec.
+        device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
+        progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
+    """
+
+    checkpoint: str | None
+    data: Dataset | str | Path | None
+    plugins: Iterable[str | Path]
+    method: Method | None
+    device: torch.device | str
+    progress: Watcher | bool | None
+
+
+def refuse_unknown(names: Iterable[str], options: type, function: str) -> None:
+    """Refuse options that a function does not have.
+
+    Args:
+        names: What was given.
+        options: The function's options, such as `FitOptions`.
+        function: Its name.
+
+    Raises:
+        UsageError: With the option that was meant, where that can be told.
+    """
+    known = sorted(options.__annotations__)
+    for name in names:
+        if name not in known:
+            hint = _MEANT.get(name) or did_you_mean(name, known)
+            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
+
+
+def budget_in(options: BudgetOptions) -> Budget | None:
+    """The budget that was given; None where there is none.
+
+    Raises:
+        UsageError: For several, or one that is no number, naming the option.
+    """
+    steps, samples, seconds = options.get("steps"), options.get("samples"), options.get("seconds")
+    for name, count in (("steps", steps), ("samples", samples)):
+        if count is not None:
+            whole(name, count)
+    if seconds is not None:
+        number("seconds", seconds)
+    return None if steps is samples is seconds is None else Budget(steps, samples, seconds)

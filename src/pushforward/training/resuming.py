@@ -1,0 +1,150 @@
+"""Going on with a run that is there: resume, and the trainer behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Unpack
+
+from pushforward.data import Dataset, dataset_of
+from pushforward.devices import device_named
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.methods.method import Method
+from pushforward.recipes.recipe import Recipe
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training import log
+from pushforward.training.ending import trained
+from pushforward.training.folders import hold
+from pushforward.training.given import folder_of
+from pushforward.training.holding import Holding
+from pushforward.training.lineage import earlier_split
+from pushforward.training.marks import mark
+from pushforward.training.options import ResumeOptions, budget_in, refuse_unknown
+from pushforward.training.progress import watcher_of
+from pushforward.training.run import Run, load, pick
+from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
+from pushforward.training.settings import Settings
+from pushforward.training.tensors import restore
+from pushforward.training.trainer import Trainer
+
+__all__ = ["reopen", "resume"]
+
+
+def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
+    """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
+    refuse_unknown(options, ResumeOptions, "resume")
+    folder, plugins = folder_of(folder), list(options.get("plugins", ()))
+    checkpoint, method = options.get("checkpoint"), options.get("method")
+    given, content = budget_in(options), read_spec(folder, plugins)
+    budget = given or budget_of(content)
+    lock = hold(folder)
+    try:
+        where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
+        if where is not None:
+            check_spec(folder, content, checkpoints.read_state(where))
+        data = _data_of(folder, content, options.get("data"))
+        recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
+        settings = Settings(
+            seed=content["seed"],
+            device=device_named(options.get("device", "cpu")),
+            augment=tuple(content["augment"]),
+            checkpoint_every=content["checkpoint_every"],
+        )
+        holding = Holding(folder, lock, content)
+        trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(options.get("progress")))
+        if where is not None:
+            trainer.restore(where)
+        if given and asdict(budget) != content["budget"]:
+            budget.check_beyond(folder, trainer.clock.seconds)
+        extend(folder, content, budget, trainer.clock.step)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+    return trainer
+
+
+def _newest(folder: Path) -> Path | None:
+    """A run's newest checkpoint; None for a run that was never saved and has made no step.
+
+    Raises:
+        CheckpointError: If the run has made steps and its checkpoints are gone.
+    """
+    where = checkpoints.latest(folder / "checkpoints")
+    if where is None and (rows := log.read(folder / "metrics.jsonl")):
+        raise CheckpointError(
+            f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
+            "them, or train anew into another folder."
+        )
+    return where
+
+
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+    """The recipe of a run that was never saved, with the weights that it had at its start.
+
+    Raises:
+        CheckpointError: If they came from Python and are lost, or the run of ``init`` has changed since.
+    """
+    if method is None and content.get("init") is not None:
+        recipe = recipe_of(content)
+        name = checkpoints.step_name(content["init_step"])
+        if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
+            raise CheckpointError(
+                f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train anew, from the weights "
+                f"that {content['init']} has now, or restore the checkpoint."
+            )
+        source = load(content["init"], checkpoint=name, plugins=plugins)
+        restore(recipe.method, source.method.state_dict(), source.folder)
+        return recipe
+    if method is None and not content.get("from_seed"):
+        raise CheckpointError(
+            f"{folder} was never saved, and its first weights came from Python: they are lost. Delete the folder and call "
+            "pf.fit again, or hand them over: pf.resume(run, method=...)."
+        )
+    return recipe_of(content, method, content["seed"])
+
+
+def _data_of(folder: Path, content: dict[str, Any], data: Dataset | str | Path | None) -> Dataset:
+    """The data of a run, which must be what it was.
+
+    Raises:
+        DataError: If it has changed.
+    """
+    from pushforward.data import load as load_data
+
+    if data is None:
+        if not content.get("data"):
+            raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
+        rows = load_data(**content["data"])
+    else:
+        rows = dataset_of(data)
+    if rows.fingerprint != content["fingerprint"]:
+        raise DataError(
+            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was "
+            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
+            f"{earlier_split(content)}"
+        )
+    return rows
+
+
+def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
+    """Go on with a run from its newest checkpoint; it ends bit for bit where the uninterrupted run ends.
+
+    A run that was never saved, because the disk was full at its start, is started.
+
+    Args:
+        folder: The run's folder, or the run.
+        options: See `pushforward.training.options.ResumeOptions`: a new budget in ``steps``, ``samples`` or ``seconds``, in all;
+            ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+
+    Returns:
+        The run; a finished one is returned as it is.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged or missing, or another training is writing to the folder.
+        DataError: If the data has changed.
+    """
+    return trained(reopen(folder, **options))

@@ -1,0 +1,173 @@
+"""What a run's ``spec.json`` says: written at its start, and read again as a recipe and a budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pushforward import recipes, spec
+from pushforward.data import Dataset
+from pushforward.errors import CheckpointError
+from pushforward.methods.method import Method
+from pushforward.recipes.recipe import Recipe, Training
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training.budget import Budget
+from pushforward.training.generators import seeded
+from pushforward.training.machine import commit, machine, version
+
+__all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "recipe_of", "write_new"]
+
+FORMAT = 3
+
+
+def described(
+    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], plugins: Sequence[Path]
+) -> dict[str, Any]:
+    """What a new run's ``spec.json`` holds."""
+    return {
+        "format_version": FORMAT,
+        "recipe": recipe.name,
+        "family": recipe.family,
+        "training": spec.describe(asdict(recipe.training)),
+        "data": getattr(data, "origin", None),
+        "fingerprint": data.fingerprint,
+        "rows_fingerprint": data.rows_fingerprint,
+        "budget": asdict(budget),
+        "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
+        **settings,
+    }
+
+
+def write_new(folder: Path, content: Mapping[str, Any], data: Dataset) -> None:
+    """Create a run folder with its spec and manifest.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    packages = ("pushforward", "torch", "numpy", "safetensors")
+    manifest = {
+        "format_version": FORMAT,
+        "machine": machine(),
+        "packages": {name: version(name) for name in packages},
+        "commit": commit(),
+        "seed": content["seed"],
+        "data": data.describe(),
+        "command": " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv)),
+    }
+    checkpoints.write_json(folder / "spec.json", content)
+    checkpoints.write_json(folder / "manifest.json", manifest)
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a spec without its budget, which extending a run changes."""
+    fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Compare a spec with the one that a checkpoint was written under.
+
+    Raises:
+        CheckpointError: If they differ.
+    """
+    if state.get("spec_sha256", digest(content)) != digest(content):
+        raise CheckpointError(
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file; to train "
+            "with other settings start a new run, from these weights if you like: `init={folder}`."
+        )
+
+
+def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> None:
+    """Store a new budget in the spec, and which one it replaces at which step, so that a later resume keeps it.
+
+    Raises:
+        CheckpointError: If the disk refuses; the old spec stays.
+    """
+    if asdict(budget) != content["budget"]:
+        earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
+        changed = {"extended": earlier, "budget": asdict(budget)}
+        checkpoints.write_json(folder / "spec.json", {**content, **changed})
+        content |= changed
+
+
+def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[str, Any]:
+    """The spec of a run, after the plugins that it needs have been named and checked.
+
+    Raises:
+        CheckpointError: If the folder is no run, or a plugin is missing or has changed.
+    """
+    folder = Path(folder)
+    if not (folder / "spec.json").is_file():
+        raise CheckpointError(f"{folder} is no run: it has no spec.json. Runs are made by `pushforward train`.")
+    content = checkpoints.read_json(folder / "spec.json")
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT:
+        raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
+    _check_kinds(folder, content)
+    given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
+    for needed in content["plugins"]:
+        if needed["sha256"] not in given:
+            changed = " The file given has changed since." if given else ""
+            raise CheckpointError(
+                f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
+                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
+            )
+    for path in plugins:
+        recipes.load_file(path)
+    return content
+
+
+_KINDS: dict[str, Any] = {
+    "recipe": str,
+    "family": str,
+    "method": dict,
+    "training": dict,
+    "fingerprint": str,
+    "budget": dict,
+    "plugins": list,
+    "seed": int,
+    "augment": list,
+    "checkpoint_every": (int, type(None)),
+}
+
+
+def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
+    plugins = content.get("plugins")
+    if isinstance(plugins, list) and not all(isinstance(one, dict) and {"file", "sha256"} <= one.keys() for one in plugins):
+        wrong.append("plugins")
+    if wrong:
+        raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
+
+
+def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0) -> Recipe:
+    """The recipe that a spec describes, with weights drawn from the seed.
+
+    Raises:
+        CheckpointError: If the spec describes none that this version can build.
+    """
+    try:
+        made = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        if not isinstance(made, Method):
+            raise TypeError(f"{type(made).__name__} is no method")
+        return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"The run's spec.json describes no recipe of this version: {error}. Restore the file.") from error
+
+
+def budget_of(content: dict[str, Any]) -> Budget:
+    """The budget that a spec holds.
+
+    Raises:
+        CheckpointError: If it holds none.
+    """
+    try:
+        return Budget(**content["budget"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"The run's spec.json holds no budget: {error}. Restore the file.") from error
