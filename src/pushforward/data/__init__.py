@@ -11,23 +11,29 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset, Split
+    from pushforward.data.kinds import kinds, measure
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.sources import check, listing, load, names
-    from pushforward.data.space import Space
+    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace
 
 __all__ = [
     "Batch",
     "Dataset",
+    "ImageSpace",
     "PreparedSampler",
     "Sampler",
+    "ScaledSpace",
     "Space",
     "Split",
+    "VectorSpace",
     "check",
     "dataset_of",
     "from_arrays",
+    "kinds",
     "listing",
     "load",
+    "measure",
     "names",
 ]
 
@@ -35,9 +41,10 @@ __getattr__ = exports(
     __name__,
     {
         "dataset": ("Dataset", "Split"),
+        "kinds": ("kinds", "measure"),
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
         "sources": ("check", "listing", "load", "names"),
-        "space": ("Space",),
+        "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace"),
     },
 )

@@ -111,7 +111,7 @@ class GAN(Method):
                 raise UsageError(f"{name} must be at least {least}, got {count - 1 + least}.")
         if not 0 <= strength <= 1 or not -1 < (0 if ada_target is None else ada_target) < 1:
             raise UsageError(f"strength is a probability and ada_target a mean of signs; got {strength} and {ada_target}.")
-        if augment is not None and space.kind != "image":
+        if augment is not None and not space.grid:
             raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
         self.generator, self.critic, self.space, self.augment = generator, critic, space, augment
         self.latent, self.loss, self.gamma, self.gamma_end, self.ramp = latent, loss, gamma, gamma_end, ramp

@@ -126,7 +126,7 @@ class PerceptualAutoencoder(Method):
         kl_weight: float = 1e-3,
     ) -> None:
         super().__init__()
-        if space.kind != "image":
+        if not space.has_pixels:
             raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
         for name, value in {"features": features, "adversarial": adversarial, "kl_weight": kl_weight}.items():
             if not 0 <= value < math.inf:

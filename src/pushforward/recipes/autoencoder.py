@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import ImageSpace, Space
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
@@ -57,7 +57,7 @@ def autoencoder(
     References:
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
     """
-    if space.kind != "image":
+    if not isinstance(space, ImageSpace):
         raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
     if perceptual_loss not in FEATURES:
         raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
