@@ -11,11 +11,10 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset, Split
-    from pushforward.data.kinds import kinds, measure
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.sources import check, listing, load, names
-    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace
+    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace, kinds, measure
 
 __all__ = [
     "Batch",
@@ -41,10 +40,9 @@ __getattr__ = exports(
     __name__,
     {
         "dataset": ("Dataset", "Split"),
-        "kinds": ("kinds", "measure"),
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
         "sources": ("check", "listing", "load", "names"),
-        "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace"),
+        "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"),
     },
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.dataset import Split
 from pushforward.data.header import has_header
-from pushforward.data.kinds import kinds
+from pushforward.data.spaces.registry import kinds
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["Arrays", "label_numbers", "read_csv", "read_numpy", "rows_of"]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
-from pushforward.data.kinds import measure
+from pushforward.data.spaces.registry import measure
 from pushforward.errors import DataError
 
 __all__ = ["bits", "drawn"]

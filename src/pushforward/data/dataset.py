@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.keys import permutation
-from pushforward.data.kinds import kind_of, measure
 from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
 from pushforward.data.spaces import Space
+from pushforward.data.spaces.registry import kind_of, measure
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
 
