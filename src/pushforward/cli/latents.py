@@ -25,7 +25,7 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.options import words
-from pushforward.cli.sampling import condition_of, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.sampling import check_images, condition_of, image_of, loaded_run, precision_of, target_of
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
@@ -92,8 +92,7 @@ def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placi
     import torch
 
     _check_one_call(run, "its `interpolate` and `vary` solve from an image to its noise, which needs no search")
-    if not run.space.has_pixels:
-        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+    check_images(run)
     if not files:
         raise UsageError(f"Name the images: pushforward invert {run.folder} a.png b.png")
     stem, endings = f"invert-{Path(files[0]).stem}", (".png", ".npz")

@@ -164,9 +164,9 @@ def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) 
 
 
 def check_images(run: Run) -> None:
-    """Refuse a model of vectors where image files are given."""
+    """Refuse a model of other data where image files are given."""
     if not run.space.has_pixels:
-        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+        raise UsageError(f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images.")
 
 
 def draw_edited(
