@@ -252,7 +252,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("beta2_end=beta2_end, ", "", "gan"),
     ],
     "recipes/ddpm.py": [
-        ('"time" if space.grid else "log_snr"', '"time"', "default_samplers"),
+        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
         ("preconditioned=preconditioned", "preconditioned=False", "preconditioning"),
         ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
     ],

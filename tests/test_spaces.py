@@ -19,7 +19,8 @@ from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, f
 from pushforward.data.spaces.registry import kind_of
 from pushforward.devices import laid_out
 from pushforward.errors import DataError, UsageError
-from pushforward.testing import Broken, assert_same, check_space, final_state
+from pushforward.evaluation.features import fit_features
+from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 
@@ -89,7 +90,7 @@ def test_clips_are_scored_and_reported(runs, capsys):
     assert main(["compare", "whole", "--plugin", "./clips.py", "--repeats", "1", "--out", "report"]) == 0
     page = (runs / "report" / "report.html").read_text()
     assert "211 training and 29 held-out clips" in page
-    assert "Samples of whole" in page
+    assert all(words in page for words in ("Samples of whole", "Noise to data", "Start to end of training"))
     assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
 
 
@@ -107,8 +108,24 @@ def test_what_clips_are_not_is_refused_by_name(plugin):
     split = Split(plugin["moving_squares"](20))
     with pytest.raises(UsageError, match=r"Augmentation \(flip\) is for images, but squares holds clips"):
         Sampler(Dataset("squares", space, split, split), 4, augment=("flip",))
-    for recipe in (pf.recipes.flow, pf.recipes.gan, pf.recipes.vae):
-        recipe(space, "tiny")  # an mlp, which any shape suits
+
+
+@pytest.mark.parametrize("recipe", ["gan", "vae", "vqvae"])
+def test_recipes_take_clips_by_an_mlp(plugin, recipe):
+    x = plugin["moving_squares"](90)
+    data = Dataset("squares", measure(x[:66]), Split(x[:66]), Split(x[66:]))
+    check_method(recipe_for(recipe, data), data)
+
+
+def test_labelled_clips_are_told_apart_by_a_classifier(plugin):
+    x, labels = plugin["moving_squares"](60), np.arange(60) % 2
+    x[labels == 1, :, :, :4] = 0
+    data = Dataset(
+        "halves", measure(x, labels, classes=("whole", "lower")), Split(x[10:], labels[10:]), Split(x[:10], labels[:10])
+    )
+    features = fit_features(data, cache=False)
+    assert features.classify(data.held_out.data_units()).shape == (10,)
+    assert features(x[:10], 10).shape == (10, 1)
 
 
 def spaces(plugin):

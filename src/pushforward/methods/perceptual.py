@@ -127,7 +127,7 @@ class PerceptualAutoencoder(Method):
     ) -> None:
         super().__init__()
         if not space.has_pixels:
-            raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+            raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
         for name, value in {"features": features, "adversarial": adversarial, "kl_weight": kl_weight}.items():
             if not 0 <= value < math.inf:
                 raise UsageError(f"{name} is a weight, 0 or more and finite; got {value}.")

@@ -58,7 +58,7 @@ def autoencoder(
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
     """
     if not isinstance(space, ImageSpace):
-        raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+        raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
     if perceptual_loss not in FEATURES:
         raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
     if perceptual_loss == "pretrained" and space.low is None:

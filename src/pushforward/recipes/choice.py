@@ -97,13 +97,13 @@ def batch_size(space: Space) -> int:
 
 def precision(space: Space) -> str:
     """Float32 for the narrow MLPs of short vectors: casting costs them more than bfloat16 saves."""
-    return "auto" if space.grid else "float32"
+    return "float32" if len(space.shape) == 1 else "auto"
 
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     classes, count = len(space.classes), math.prod(outputs)
     made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
-    return made if tuple(outputs) == (count,) and not space.grid else Reshaped(made, outputs)
+    return made if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(made, outputs)
 
 
 def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
@@ -112,11 +112,11 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
     about["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
-    if not space.grid and longest <= width:
+    if len(space.shape) == 1 and longest <= width:
         made = MLP(inputs, results, width=width, depth=depth, **about)
     else:
         made = MLP.sized(size, shape=(inputs,), outputs=results, **about)
-    return made if tuple(outputs) == (results,) and not space.grid else Reshaped(made, outputs)
+    return made if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(made, outputs)
 
 
 def code_length(space: Space, asked: int | None, image: int, vector: int) -> int:
@@ -125,7 +125,7 @@ def code_length(space: Space, asked: int | None, image: int, vector: int) -> int
     Raises:
         UsageError: If it is less than one.
     """
-    size = asked if asked is not None else (image if space.grid else vector)
+    size = asked if asked is not None else (vector if len(space.shape) == 1 else image)
     if size < 1:
         raise UsageError(f"A code needs at least one number, got latent_size={size}.")
     return size
@@ -197,7 +197,7 @@ def critic(
     """
     chosen, classes = _pair(space, kind), len(space.classes)
     count(fourier_features=fourier_features)
-    if fourier_features and (chosen != "mlp" or space.grid):
+    if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
@@ -236,8 +236,9 @@ def _pair(space: Space, kind: str) -> str:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if kind == "auto":
         return "mlp" if flat(space) else "dcgan"
-    if not space.grid and kind != "textbook" and kind != "mlp":
-        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take mlp or textbook.')
+    others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)
+    if not space.grid and kind not in others:
+        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(others)}.')
     return kind
 
 

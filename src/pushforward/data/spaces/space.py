@@ -45,7 +45,7 @@ class Space(ABC):
         columns: Names of the numbers of a sample, where they have names.
         integer: Which of them are whole numbers.
         binary: Whether every value is 0 or 1 in data units.
-        levels: How many values a number can take, i / (levels - 1); None for numbers with a density.
+        levels: 256 for numbers i / 255, which are stored as uint8; None for numbers with a density.
         as_points: Whether samples are drawn as points of one plot, hence many of them, and not each as a picture.
         has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files hold and metrics of images compare.
         augmentations: Names of the changes of training examples that suit it (`pushforward.data.sampler.AUGMENTATIONS`).
