@@ -31,7 +31,7 @@ from pushforward.errors import UsageError
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
 
-SPACE = pf.data.Space((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), classes=tuple("0123456789"), frequencies=(0.1,) * 10)
+SPACE = pf.data.ImageSpace((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), classes=tuple("0123456789"), frequencies=(0.1,) * 10)
 ITERATIVE, ONE_CALL = ("flow", "ddpm", "edm", "vdm"), ("gan", "vae", "hvae", "vqvae")
 SCANNED = ("dpm", "heun", "unipc", "euler", "ancestral")
 WAYS = ("plain", "guided", "latent", "repathed")
@@ -52,7 +52,7 @@ def scattered(transport: Transport) -> Transport:
 def in_latent(flow: Flow) -> Latent:
     """The flow's images as codes of images of twice the side."""
     torch.manual_seed(0)
-    image = pf.data.Space((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
+    image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     encoder = networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8)
     return Latent(flow, Autoencoder(encoder, networks.Expander((1, 16, 16), inputs=1, factor=2, width=8), image).eval())
 

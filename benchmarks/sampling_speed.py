@@ -39,7 +39,7 @@ Work = Callable[[], object]
 
 def space(side: int) -> pf.data.Space:
     """Images of one channel in diffusers' units."""
-    return pf.data.Space((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
+    return pf.data.ImageSpace((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
 
 
 def overhead_pairs(steps: int, batch: int) -> dict[str, tuple[Work, Work]]:

@@ -57,7 +57,7 @@ def network_of(side: int) -> nn.Module:
 
 def works(side: int, solver: str, steps: int, z: Tensor) -> dict[str, Work]:
     """A solve by the table, one by the steps, one around an idle network, and the bare calls."""
-    network, space = network_of(side), pf.data.Space((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
+    network, space = network_of(side), pf.data.ImageSpace((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
     flow, idle = (
         pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solver, steps) for net in (network, Idle(torch.randn_like(z)))
     )

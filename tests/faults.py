@@ -217,7 +217,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(row * probe)", "row", "likelihood"),
         ("total * (high - low) / (2 * times)", "total * (high - low) / times", "likelihood"),
         ("- torch.logsumexp(-distance * precision, 0)", "", "likelihood"),
-        ("bits + math.log2(LEVELS - 1)", "bits", "likelihood"),
+        ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
     "grid_learning.py": [
@@ -254,7 +254,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("beta2_end=beta2_end, ", "", "gan"),
     ],
     "recipes/ddpm.py": [
-        ('"log_snr" if space.kind == "vector" else "time"', '"time"', "default_samplers"),
+        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "default_samplers"),
         ('output="v" if preconditioned else None', "output=None", "preconditioning"),
         ("Levels(levels)", "Levels(levels // 2)", "preconditioning"),
     ],
@@ -545,7 +545,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("end + (1 - end) *", "end *", "training"),
     ],
     "training/checks.py": [
-        ('else ("mean", "std")', "else ()", "training"),
+        ("else space.units", "else {}", "training"),
     ],
     "training/folders.py": [
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
@@ -700,8 +700,19 @@ FAULTS: dict[str, list[Fault]] = {
     "data/sampler.py": [
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],
-    "data/space.py": [
-        ("return (x - mean) / std", "return (x - mean) * std", "data"),
+    "data/spaces/scaled.py": [
+        ("return (x - mean) / std", "return (x - mean) * std", "data spaces"),
+        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
+        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
+    ],
+    "data/spaces/registry.py": [
+        ("return (*_own(), *spec.plugins(Space))", "return _own()", "spaces"),
+    ],
+    "devices.py": [
+        ("if tensor.dim() == sides", "if tensor.dim() >= 4", "spaces"),
+    ],
+    "evaluation/drawing.py": [
+        ('space.drawing(file["x"]', 'np.array(file["x"]', "spaces"),
     ],
     "outputs.py": [
         ("if path.exists() and not overwrite", "if False", "cli"),

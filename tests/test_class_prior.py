@@ -5,13 +5,13 @@ import torch
 from torch import distributions, nn
 
 import pushforward as pf
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws, RowDraws
 from pushforward.methods import EvidenceBound, Now
 from pushforward.methods.bounds import active_units, divergences
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 
-LINE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}
 
 

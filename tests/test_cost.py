@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 import pushforward as pf
+from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.space import Space
 from pushforward.evaluation import compare, cost
 from pushforward.evaluation import judge as module
 from pushforward.evaluation.guess import guess, levels_of
@@ -33,11 +33,11 @@ from pushforward.transports import Flow, Map
 
 def vectors(n=330, d=2):
     rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
-    return Dataset("columns", Space((d,), (0.0,) * d, (1.0,) * d), Split(rows[30:]), Split(rows[:30]))
+    return Dataset("columns", VectorSpace((d,), (0.0,) * d, (1.0,) * d), Split(rows[30:]), Split(rows[:30]))
 
 
 def images(x, held_out, **space):
-    made = Space(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
+    made = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
     return Dataset("images", made, Split(x), Split(held_out))
 
 
@@ -106,7 +106,7 @@ def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch)
 
 def test_sampling_memory_counts_weights_and_the_batch_alone():
     """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of the output."""
-    space, n = Space((3,), (0.0,) * 3, (1.0,) * 3), 64
+    space, n = VectorSpace((3,), (0.0,) * 3, (1.0,) * 3), 64
     wide = nn.Sequential(nn.Linear(3, 4096), nn.Linear(4096, 3))
     transport = Map(lambda z, t, condition: wide(z), space, (3,))
     transport.layers = wide
@@ -221,7 +221,9 @@ def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
     assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
     assert levels_of(few) == 256, "a level that training rows lack has no probability under a guess of theirs"
-    zeros_and_ones = Dataset("bits", Space((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2)
+    zeros_and_ones = Dataset(
+        "bits", VectorSpace((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2
+    )
     assert guess(zeros_and_ones, 3, discrete=True).scores["bpd"].value == 1.0
 
 
@@ -232,7 +234,7 @@ def test_the_guess_for_vectors_is_a_gaussian():
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 400)
     rows = (rng.normal(size=(800, 3)) * [1, 5, 0.2] + 4 * labels[:, None]).astype(np.float32)
-    space = Space((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), classes=("a", "b"), frequencies=(0.5, 0.5))
+    space = VectorSpace((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), classes=("a", "b"), frequencies=(0.5, 0.5))
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train, held = rows[::2].astype(float), rows[1::2].astype(float)
     alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))
@@ -242,7 +244,7 @@ def test_the_guess_for_vectors_is_a_gaussian():
     told = guess(data, 400, labelled=True)
     assert told.name == "one Gaussian per class"
     assert told.scores["bpd"].value < found.value - 0.1
-    constant = Dataset("flat", Space((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
+    constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
 
 

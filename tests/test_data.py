@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pushforward import data as pf_data
-from pushforward.data import Dataset, Sampler, Space, Split, images, toy
+from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, images, measure, toy
 from pushforward.data.dataset import build
 from pushforward.data.keys import mix, permutation
 from pushforward.data.row_hashes import held_out_rows
@@ -35,7 +35,7 @@ def pictures(n=37, shape=(3, 5, 4), labelled=True, seed=0) -> Dataset:
 def test_units_round_trip_and_log_det_agree_with_autodiff(shape):
     random = np.random.RandomState(1)
     spread = tuple(0.1 + random.rand(shape[0]))
-    space = Space(shape=shape, mean=tuple(random.rand(shape[0])), std=spread)
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=tuple(random.rand(shape[0])), std=spread)
     x = torch.rand(6, *shape, dtype=torch.float64)
     assert torch.allclose(space.to_data(space.to_model(x)), x, atol=1e-14)
     jacobian = torch.autograd.functional.jacobian(lambda v: space.to_model(v.view(1, *shape)).flatten(), x[0].flatten())
@@ -43,7 +43,7 @@ def test_units_round_trip_and_log_det_agree_with_autodiff(shape):
 
 
 def test_images_are_clamped_to_their_range_and_vectors_are_not():
-    image = Space(shape=(2, 3, 4), mean=(0.5, 0.25), std=(0.5, 2.0), low=(0, 0), high=(1, 1))
+    image = ImageSpace(shape=(2, 3, 4), mean=(0.5, 0.25), std=(0.5, 2.0), low=(0, 0), high=(1, 1))
     far = torch.full((2, 2, 3, 4), 9.0)
     assert image.to_data(far).max() == 1
     assert image.to_data(-far).min() == 0
@@ -51,20 +51,20 @@ def test_images_are_clamped_to_their_range_and_vectors_are_not():
     assert low.shape == (1, 2, 1, 1)
     assert low.flatten().tolist() == [-1.0, -0.125]
     assert high.flatten().tolist() == [1.0, 0.375]
-    vector = Space(shape=(2,), mean=(1, 2), std=(3, 4))
+    vector = VectorSpace(shape=(2,), mean=(1, 2), std=(3, 4))
     assert vector.to_data(torch.tensor([[9.0, -9.0]])).tolist() == [[28.0, -34.0]]
     assert vector.bounds is None
 
 
 def test_statistics_measured_in_blocks_equal_numpys(monkeypatch):
-    monkeypatch.setattr("pushforward.data.space._CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("pushforward.data.spaces.scaled._CHUNK_ELEMENTS", 100)
     random = np.random.RandomState(2)
     pixels = random.randint(0, 256, (41, 3, 6, 5)).astype(np.uint8)
-    space = Space.measure(pixels)
+    space = measure(pixels)
     assert np.allclose(space.mean, (pixels / 255).mean((0, 2, 3)), rtol=1e-13)
     assert np.allclose(space.std, (pixels / 255).std((0, 2, 3)), rtol=1e-13)
     table = (random.standard_normal((301, 7)) * np.arange(1, 8) + 1e4).astype(np.float32)
-    space = Space.measure(table)
+    space = measure(table)
     assert np.allclose(space.mean, table.astype(np.float64).mean(0), rtol=1e-13)
     assert np.allclose(space.std, table.astype(np.float64).std(0), rtol=1e-10)
 
@@ -72,23 +72,23 @@ def test_statistics_measured_in_blocks_equal_numpys(monkeypatch):
 def test_constant_columns_and_channels_get_std_1():
     table = np.random.RandomState(3).standard_normal((50, 3)).astype(np.float32)
     table[:, 1] = 0.1
-    assert Space.measure(table).std[1] == 1.0
+    assert measure(table).std[1] == 1.0
     pixels = np.random.RandomState(3).randint(0, 256, (20, 3, 4, 5)).astype(np.uint8)
     for value in range(256):  # of which some have a mean that is not exact
         pixels[:, 2] = value
-        assert Space.measure(pixels).std[2] == 1.0
+        assert measure(pixels).std[2] == 1.0
 
 
 def test_binary_only_when_there_is_nothing_but_black_and_white():
     pixels = np.random.RandomState(4).randint(0, 2, (20, 1, 4, 5)).astype(np.uint8) * np.uint8(255)
-    assert Space.measure(pixels).binary
+    assert measure(pixels).binary
     pixels[3, 0, 2, 1] = 254
-    assert not Space.measure(pixels).binary
+    assert not measure(pixels).binary
 
 
 def test_space_is_plain_and_survives_json():
     space = pictures().space
-    again = Space(**json.loads(json.dumps(dataclasses.asdict(space))))
+    again = ImageSpace(**json.loads(json.dumps(dataclasses.asdict(space))))
     assert again == space
     assert hash(again) == hash(space)
     assert space.with_labels(False).classes == ()
@@ -98,9 +98,9 @@ def test_space_is_plain_and_survives_json():
 
 def test_space_refuses_what_does_not_fit():
     with pytest.raises(DataError, match="2 values, expected 3"):
-        Space(shape=(3, 5, 4), mean=(0, 0), std=(1, 1, 1))
+        ImageSpace(shape=(3, 5, 4), mean=(0, 0), std=(1, 1, 1))
     with pytest.raises(DataError, match="above 0"):
-        Space(shape=(2,), mean=(0, 0), std=(1, 0))
+        VectorSpace(shape=(2,), mean=(0, 0), std=(1, 0))
 
 
 def test_quantise_writes_what_files_hold():
@@ -109,14 +109,14 @@ def test_quantise_writes_what_files_hold():
     assert np.array_equal(image.quantise(x).transpose(0, 3, 1, 2), pictures().train.x)
     model = image.to_data(image.to_model(x))
     assert np.array_equal(image.quantise(model), image.quantise(x))
-    table = Space(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
+    table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
     assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [[np.float32(0.6), 1.0, np.float32(1.4)]]
 
 
 def test_labels_by_name_and_number():
     space = pictures().space
     assert [space.label_index(label) for label in ("dog", 2, "0")] == [1, 2, 0]
-    numbered = Space(shape=(1,), mean=(0,), std=(1,), classes=("2", "0", "1"))
+    numbered = VectorSpace(shape=(1,), mean=(0,), std=(1,), classes=("2", "0", "1"))
     assert numbered.label_index("2") == 0
     assert numbered.label_index(2) == 2
     with pytest.raises(UsageError, match=r'no class "dgo".*Did you mean "dog"'):
@@ -573,7 +573,7 @@ def test_the_only_row_of_a_class_is_never_held_out():
     [
         (np.zeros((4, 2)), None, r"astype\(np.float32\)"),
         (np.zeros((4, 1, 3, 3), dtype=np.float32), None, "uint8 images"),
-        (np.zeros((4, 3, 3), dtype=np.float32), None, "expected float32 vectors"),
+        (np.zeros((4, 3, 3), dtype=np.float32), None, "or float32 vectors"),
         (np.zeros((4, 2), dtype=np.float32), np.zeros(4), "expected int64"),
         (np.zeros((4, 2), dtype=np.float32), np.zeros(3, dtype=np.int64), "one for each of 4"),
     ],
@@ -584,9 +584,9 @@ def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
 
 
 def test_a_space_without_a_target_still_loads():
-    space = Space(shape=(2,), mean=(0, 0), std=(1, 1), classes=("a",), frequencies=(1,), target="kind")
+    space = VectorSpace(shape=(2,), mean=(0, 0), std=(1, 1), classes=("a",), frequencies=(1,), target="kind")
     older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
-    assert Space(**older).target == ""
+    assert VectorSpace(**older).target == ""
     assert space.with_labels(False).target == ""
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pushforward import solvers
-from pushforward.data import Space
+from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
 from pushforward.editing import (
@@ -39,7 +39,7 @@ class Gaussian(nn.Module):
     def __init__(self, path, mean, covariance, space=None):
         super().__init__()
         self.path, d = path, len(mean)
-        self.space = space or Space(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)))
+        self.space = space or VectorSpace(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)))
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64))
         values, axes = torch.linalg.eigh(torch.as_tensor(covariance, dtype=torch.float64))
         self.register_buffer("values", values)
@@ -77,7 +77,7 @@ def pictures(steps=10, space=None, path=None):
     shape = (2, 4, 6)
     place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
     covariance = np.exp(-np.square(place[:, None] - place).sum(-1) / 3) * 0.5 + np.eye(len(place)) * 0.2
-    space = space or Space(shape=shape, mean=(0.2, 0.6), std=(0.3, 0.1))
+    space = space or ImageSpace(shape=shape, mean=(0.2, 0.6), std=(0.3, 0.1))
     return Flow(Gaussian(path or Linear(), [0.1] * len(place), covariance, space), solvers.Heun(), steps)
 
 
@@ -132,7 +132,7 @@ def test_interpolation_ends_at_its_inputs(path, solver):
 
 def test_interpolation_between_seeds_ends_at_their_samples_for_every_transport():
     generator = nn.Linear(4, 3)
-    space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
     class Called(nn.Module):
         def __init__(self):
@@ -232,7 +232,7 @@ def led_mean(correlation, known, times):
 
 @pytest.mark.parametrize("correlation", [-0.5, 0.8])
 def test_the_led_ode_is_solved_for_what_is_unknown(correlation):
-    space = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
     flow = Flow(Gaussian(Linear(), [0, 0], [[1, correlation], [correlation, 1]], space), solvers.Heun(), 150, "log_snr")
     led = inpainting(flow, torch.tensor([1.5, 0.0]), torch.tensor([False, True]), solver=solvers.Heun(), rounds=1)
     # the noise of the known entry is what its x_t says, so it starts where the observation puts it
@@ -244,7 +244,7 @@ def test_the_led_ode_is_solved_for_what_is_unknown(correlation):
 
 
 def test_rounds_bring_the_unknown_to_its_conditional_mean():
-    space = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
     flow = Flow(Gaussian(Linear(), [0, 0], [[1, 0.8], [0.8, 1]], space), solvers.Heun(), 25)
     shares = []
     for rounds in (1, 2, 5, 20):
@@ -296,7 +296,7 @@ def test_super_resolution_averages_to_the_image(path):
         made = led.sample(6, seed=1)
         torch.testing.assert_close(F.avg_pool2d(made, 2), low.expand(6, -1, -1, -1), atol=1e-5, rtol=0)
         assert made.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, "within a block there is detail"
-    bounded = pictures(space=Space(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
+    bounded = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
     low = low.clamp(0, 1)
     made = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, RowDraws(3, 5))
     wanted = bounded.space.to_model(low[None]).expand(5, -1, -1, -1)
@@ -325,7 +325,7 @@ class Labelled(nn.Module):
 
 
 def test_without_a_label_given_data_meet_the_unconditional_model():
-    space = Space(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
     denoiser = Denoiser(Labelled(), Linear(), "data", space)
     flow, x, mask = Flow(denoiser, solvers.DDIM(), 4), torch.zeros(2), torch.tensor([False, True])
     for condition, wanted in ((None, -1.0), ({"label": 2}, 2.0)):
@@ -348,7 +348,7 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
 def test_what_cannot_be_is_refused():
     flow, x, mask = rows(), torch.zeros(3), torch.tensor([False, True, False])
     one_call = Map(nn.Identity(), flow.space, (3,))
-    images = pictures(space=Space(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
+    images = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
     low = torch.zeros(2, 2, 3)
     noisy = flow.with_solver(solvers.Ancestral(), 5)
     for refused, says in (

@@ -13,7 +13,7 @@ from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
-SPACE = pf.data.Space(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), classes=CLASSES, frequencies=(0.5, 0.5))
+SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), classes=CLASSES, frequencies=(0.5, 0.5))
 TIMED = {
     "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, classes=2, zero_output=False), SMALL),
     "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, classes=2, heads=2, zero_output=False),
@@ -84,7 +84,7 @@ def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
 
 def latent(flow):
     """The flow's images as codes of larger ones."""
-    image = pf.data.Space((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
+    image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     decoder = networks.Expander((1, 16, 16), inputs=1, factor=2, width=8)
     coded = Autoencoder(networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
     return Latent(flow, coded)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.space import Space
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import cost
@@ -40,7 +40,9 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
         share = np.bincount(train.labels) / len(train)
         space |= {"classes": tuple(map(str, range(len(share)))), "frequencies": tuple(share.tolist())}
     mean, std = flat.mean((0, 2)), flat.std((0, 2))
-    made = Space(x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space)
+    made = (VectorSpace if x.ndim == 2 else ImageSpace)(
+        x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
+    )
     if x.ndim == 4:
         made = dataclasses.replace(made, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
     return Dataset(name, made, train, rest, truth)

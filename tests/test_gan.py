@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward.augmentation import DiffAugment
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Now, Penalties, Sums
@@ -22,8 +22,8 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
-PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
-PICTURES = Space(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
+PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+PICTURES = ImageSpace(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
 A, B = 1.5, 0.7
 
 

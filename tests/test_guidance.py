@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pushforward import solvers, spec
-from pushforward.data import Space
+from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser, Repathed
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
@@ -21,8 +21,8 @@ from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
 OTHERS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 400), "cosine": Cosine(), "shifted": Shifted(Linear(), 3.0)}
-SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
-PICTURES = Space(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), high=(1.0,))
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+PICTURES = ImageSpace(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), high=(1.0,))
 
 
 class Labelled(nn.Module):

@@ -479,7 +479,7 @@ def test_labels(tmp_path):
 def test_a_class_for_no_label(tmp_path):
     """Where the space names one class fewer than are embedded, the last of them is the null, for guidance."""
     four = {"classes": tuple("abcd"), "frequencies": (0.25,) * 4}
-    space = pf.data.Space(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
+    space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
     denoiser, network = labelled(tmp_path, space)
     label, t, x = torch.tensor([3, 0, 2, 1]), torch.full((4,), 0.5), noise()
     with_label, without = network(x, 499, class_labels=label).sample, network(x, 499, class_labels=torch.full((4,), 4)).sample
@@ -499,7 +499,7 @@ def test_a_class_for_no_label(tmp_path):
     ],
 )
 def test_spaces_that_do_not_fit(changes, said, tmp_path):
-    space = pf.data.Space(**{"shape": SHAPE, "mean": (0.5,) * 3, "std": (0.5,) * 3, **changes})
+    space = pf.data.ImageSpace(**{"shape": SHAPE, "mean": (0.5,) * 3, "std": (0.5,) * 3, **changes})
     with pytest.raises(UsageError, match=said):
         labelled(tmp_path, space)
 
@@ -627,7 +627,7 @@ def test_wrong_arguments():
 
 def space_in_diffusers_units():
     half = (0.5,) * SHAPE[0]
-    return pf.data.Space(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
+    return pf.data.ImageSpace(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
 
 
 def refused(**changes):
@@ -643,7 +643,7 @@ def refused(**changes):
 
 
 def other_units():
-    return pf.data.Space(SHAPE, (0.4,) * 3, (0.2,) * 3)
+    return pf.data.ImageSpace(SHAPE, (0.4,) * 3, (0.2,) * 3)
 
 
 def from_other_data():

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from pushforward import solvers
-from pushforward.data import Space, load
+from pushforward.data import VectorSpace, load
 from pushforward.data.dataset import Split, build
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
@@ -64,7 +64,7 @@ def seeded(make, seed=0):
 
 
 def space(d=7, **more):
-    return Space(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)), **more)
+    return VectorSpace(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)), **more)
 
 
 def linear(latent=3, d=7, seed=0):
@@ -252,7 +252,7 @@ def test_the_prior_pulls_z_to_the_length_of_noise():
     """x = z / 10 and a target at |z| = 20: (r - 20)^2 / 400 + prior (r / 2 - 1)^2 is least at the r below."""
     tenth = nn.Linear(4, 4, bias=False)
     tenth.weight.data = torch.eye(4) / 10
-    model = Map(Called(tenth), Space(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
+    model = Map(Called(tenth), VectorSpace(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
     for prior in (0.0, 0.01, 0.1):
         found = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
         assert float(found.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
@@ -274,7 +274,7 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
 
 
 def test_what_lies_beyond_the_bounds_is_no_error():
-    bounded = Space(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
+    bounded = VectorSpace(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
     far = nn.Linear(1, 2)
     far.weight.data, far.bias.data = torch.zeros(2, 1), torch.tensor([40.0, 0.4])
     found = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
@@ -40,12 +40,12 @@ def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
 def test_a_density_is_one_of_data_units():
     """x = mean + std u moves mass without making any: the log-determinant of the space is counted."""
     denoiser = ring(Linear())
-    denoiser.space = Space(shape=(2,), mean=(3.0, -1.0), std=(2.0, 0.5))
+    denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(2.0, 0.5))
     u = torch.tensor([[0.3, 0.2], [1.9, 0.1]], dtype=torch.float64)
     x = u * torch.tensor([2.0, 0.5]) + torch.tensor([3.0, -1.0])
     found = log_prob(Flow(denoiser, Heun(), 5), x, steps=40)
     assert np.abs(found.numpy() - density(denoiser, u.numpy())).max() < 1e-3  # 2 x 0.5 = 1
-    denoiser.space = Space(shape=(2,), mean=(3.0, -1.0), std=(4.0, 0.5))
+    denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(4.0, 0.5))
     wider = log_prob(Flow(denoiser, Heun(), 5), u * torch.tensor([4.0, 0.5]) + torch.tensor([3.0, -1.0]), steps=40)
     assert (found - wider - math.log(2)).abs().max() < 1e-6
 
@@ -57,7 +57,7 @@ def test_a_learned_density_integrates_to_one(path):
 
     torch.manual_seed(3)
     network = MLP.sized("tiny", shape=(2,), outputs=2, zero_output=False)
-    denoiser = Denoiser(network, path, "velocity", Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
+    denoiser = Denoiser(network, path, "velocity", VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
     side = torch.linspace(-6, 6, 41, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
     found = log_prob(Flow(denoiser, Heun(), 5), x, steps=30)
@@ -85,7 +85,7 @@ def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     torch.testing.assert_close(log_prob(flow, two, steps=5, seed=7)[2:], log_prob(flow, two[2:], steps=5, seed=9))
 
 
-PICTURES = Space(shape=(1, 2, 3), mean=(0.4,), std=(0.2,), low=(0.0,), high=(1.0,))
+PICTURES = ImageSpace(shape=(1, 2, 3), mean=(0.4,), std=(0.2,), low=(0.0,), high=(1.0,))
 
 
 class Pixels(nn.Module):
@@ -140,7 +140,7 @@ def test_every_decoder_gives_a_bound_and_a_good_one_is_found():
 def test_bits_of_levels_from_a_density():
     """A density that is uniform over one level in every number has 0 bits: log p = d log 255."""
     assert bits_per_dim(torch.tensor([6 * math.log(255)]), PICTURES).item() == pytest.approx(0, abs=1e-6)
-    vectors = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    vectors = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     assert bits_per_dim(torch.tensor([-3 * math.log(2)]), vectors).item() == pytest.approx(1)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward import spec
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
@@ -24,7 +24,7 @@ from pushforward.recipes.edm import sigma_max
 from pushforward.testing import recipe_for, rows_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
-PLANE = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
+PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
 
 
 def now(rows, step=0, progress=0.0):
@@ -150,7 +150,7 @@ def test_beta_zero_is_the_plain_autoencoder():
 
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
-    space = Space(shape=(3,), mean=(0.3, 0.5, 0.2), std=(0.4, 0.5, 0.4), low=(0,) * 3, high=(1,) * 3, binary=True)
+    space = VectorSpace(shape=(3,), mean=(0.3, 0.5, 0.2), std=(0.4, 0.5, 0.4), low=(0,) * 3, high=(1,) * 3, binary=True)
     vae = pf.VAE(Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood=Bernoulli(space))
     rows = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     logits = vae.decoder(torch.full((8, 1), 0.4))
@@ -179,7 +179,7 @@ def test_label_dropout_hides_its_share_of_labels():
 
         w = nn.Parameter(torch.ones(()))
 
-    space = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b"), frequencies=(0.5, 0.5))
+    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b"), frequencies=(0.5, 0.5))
     method = pf.Denoising(pf.Denoiser(Spy(), pf.Linear(), "velocity", space), label_dropout=0.25)
     label = torch.arange(2000) % 2
     list(method.losses(Batch(torch.randn(2000, 2), {"label": label}), now(2000)))
@@ -188,7 +188,7 @@ def test_label_dropout_hides_its_share_of_labels():
 
 
 def test_latent_is_the_decoder_after_the_inner_transport():
-    codes = Space(shape=(1,), mean=(0.5,), std=(2.0,))
+    codes = VectorSpace(shape=(1,), mean=(0.5,), std=(2.0,))
     autoencoder = Autoencoder(Linear(2, 1, encoder=True), Linear(1, 2), PLANE)
     latent = Latent(Map(Scale(), codes, (1,)), autoencoder)
     z = torch.randn(5, 1)
@@ -198,13 +198,13 @@ def test_latent_is_the_decoder_after_the_inner_transport():
 
 
 def test_image_shaped_codes_are_not_clamped():
-    codes = Space(shape=(1, 2, 2), mean=(0.5,), std=(2.0,))
+    codes = ImageSpace(shape=(1, 2, 2), mean=(0.5,), std=(2.0,))
     assert codes.to_data(torch.full((1, 1, 2, 2), 3.0)).max() == 6.5
-    bounded = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), low=(-1.0, 0.0), high=(1.0, 3.0))
+    bounded = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), low=(-1.0, 0.0), high=(1.0, 3.0))
     assert bounded.to_data(torch.tensor([[-9.0, 9.0], [9.0, -9.0]])).tolist() == [[-1.0, 3.0], [1.0, 0.0]]
 
 
-LABELLED = Space(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_every_method_has_a_recipe():
     ],
 )
 def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
-    space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     made = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
     assert tuple(type(network).__name__ for network in made) == (denoiser, generator)
 
@@ -291,10 +291,10 @@ def test_groups_of_settings_are_stored_with_the_run(settings):
 
 
 def test_lazy_penalties_come_with_dcgan_alone():
-    space = Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
+    space = ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
     for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
         assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, name
-    flat = (Space(shape=shape, mean=(0.0,), std=(1.0,)) for shape in ((1, 8, 8), (1,)))
+    flat = (kind(shape=shape, mean=(0.0,), std=(1.0,)) for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,))))
     assert [pf.recipes.gan(one, "tiny").method.penalties.interval for one in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)
@@ -324,7 +324,7 @@ def test_edm_trains_the_noise_that_it_samples():
     """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half of sigma_max."""
     path, times = (
         VE(sigma_max=sigma_max(784)),
-        pf.recipes.edm(Space(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny").method.times,
+        pf.recipes.edm(ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny").method.times,
     )
     sigma = torch.exp(-path.log_snr(times.quantile(torch.tensor([0.5, 0.999]), path)) / 2)
     assert sigma[0] > 1

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
@@ -21,8 +21,8 @@ from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 from pushforward.testing import space_data
 
-CODES = Space(shape=(4, 16, 16), mean=(0.0,) * 4, std=(1.0,) * 4)
-SPACE = Space(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
+CODES = ImageSpace(shape=(4, 16, 16), mean=(0.0,) * 4, std=(1.0,) * 4)
+SPACE = ImageSpace(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
 
 
 def now(rows, progress=0.5):
@@ -202,7 +202,9 @@ def test_features_of_a_pretrained_network(tmp_path):
     [
         lambda: method(features=-1.0),
         lambda: method(start=1.5),
-        lambda: PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), Space((3,), (0.0,) * 3, (1.0,) * 3), latent=(3, 4, 6)),
+        lambda: PerceptualAutoencoder(
+            Encoder(), Decoder(), Seeing(), VectorSpace((3,), (0.0,) * 3, (1.0,) * 3), latent=(3, 4, 6)
+        ),
         lambda: pf.recipes.autoencoder(SPACE, perceptual_loss="lpips"),
         lambda: pf.recipes.autoencoder(SPACE, factor=3),
         lambda: pf.recipes.autoencoder(CODES, perceptual_loss="pretrained"),

@@ -8,14 +8,14 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import spec
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, VectorSpace
 from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
 from pushforward.predictions import ROWS
 from pushforward.testing import EVERY_PATH, pairs, recipe_for, space_data
 
-SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 V = Preconditioning(output="v")
 
 
@@ -104,7 +104,7 @@ def test_a_ddpm_of_a_few_steps_is_no_worse_at_high_noise_than_at_the_start(tmp_p
 @pytest.mark.parametrize("preconditioned", [True, False])
 def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     """Ho et al. (2020), eq. 14, at integer times of the linear betas, each counting the same."""
-    space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     network = Wave().float()
     method = pf.recipes.ddpm(space, network=network, preconditioned=preconditioned).method
     x = torch.randn(64, 3)

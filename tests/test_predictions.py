@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from pushforward.data import Space
+from pushforward.data import VectorSpace
 from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.predictions import ROWS, check, convert, gain, solve, target
@@ -90,7 +90,7 @@ class Seen(torch.nn.Module):
 def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
     x, _, k, x_t = pairs(path)
     t = path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
-    space = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     network = Seen()
     Denoiser(network, path, "data", space, preconditioning=Preconditioning(scaled, clock))(x_t, t)
     wanted = x_t / torch.hypot(k.alpha, k.sigma) if scaled else x_t

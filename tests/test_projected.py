@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
 import pushforward as pf
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, ImageSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.methods import Now, Penalties
@@ -336,7 +336,7 @@ def test_the_loss_is_the_mean_over_the_critics(game):
 @pytest.mark.parametrize(("channels", "backgrounds"), [(3, (1.0,)), (4, (1.0, 0.0))])
 def test_the_recipe_judges_transparency_on_white_and_on_black(channels, backgrounds):
     zeros, ones = (0.0,) * channels, (1.0,) * channels
-    space = Space(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels, low=zeros, high=ones)
+    space = ImageSpace(shape=(channels, 32, 32), mean=(0.5,) * channels, std=(0.3,) * channels, low=zeros, high=ones)
     assert pf.recipes.gan(space, "tiny", network="projected").method.critic.backgrounds == backgrounds
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward.data import Batch, Space
+from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, QuantisedAutoencoder
@@ -138,7 +138,7 @@ def test_codes_are_drawn_as_often_as_they_were_used():
     assert ends[0, 0, 0] == 1
 
 
-SPACE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 class Still(nn.Module):

@@ -1128,8 +1128,8 @@ def test_grids_say_who_shares_noise(content, digit_pictures, shared, sentence):
 
 
 def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, monkeypatch):
+    from pushforward.data import VectorSpace
     from pushforward.data.dataset import Dataset, Split
-    from pushforward.data.space import Space
     from pushforward.evaluation import comparison as module
     from pushforward.evaluation.baseline import GaussianBaseline
 
@@ -1138,8 +1138,8 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
     rng = np.random.default_rng(6)
     rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
     held_out = rows[::3].astype(np.float32)
-    data = Dataset("sorted", Space((2,), (0.0, 0.0), (1.0, 1.0)), Split(np.delete(rows, slice(0, 300, 3), 0).astype(np.float32)),
-                   Split(held_out))  # fmt: skip
+    train = Split(np.delete(rows, slice(0, 300, 3), 0).astype(np.float32))
+    data = Dataset("sorted", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), train, Split(held_out))
     first, second = (GaussianBaseline.fit(data) for _ in range(2))
     second.noise_shape, second._rank = (5,), 3
     made = module.compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)

@@ -51,11 +51,11 @@ def tilted(tmp_path, monkeypatch):
 
 
 def gaussians(seed=0):
+    from pushforward.data import VectorSpace
     from pushforward.data.dataset import Dataset, Split
-    from pushforward.data.space import Space
 
     rows = np.random.default_rng(seed).normal(size=(120, 2)).astype(np.float32)
-    return Dataset("cloud", Space((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[:80]), Split(rows[80:]))
+    return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[:80]), Split(rows[80:]))
 
 
 def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from torch import nn
 
 from pushforward.couplings import assign
-from pushforward.data import Space
+from pushforward.data import VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
@@ -123,7 +123,7 @@ class Points(nn.Module):
         super().__init__()
         self.path, self.points = path, torch.as_tensor(points, dtype=torch.float32)
         n, d = self.points.shape
-        self.space = Space((d,), (0.0,) * d, (1.0,) * d, classes=[str(i) for i in range(n)], frequencies=[1 / n] * n)
+        self.space = VectorSpace((d,), (0.0,) * d, (1.0,) * d, classes=[str(i) for i in range(n)], frequencies=[1 / n] * n)
 
     def predict(self, kind, x_t, t, condition=None):
         label = condition["label"] if condition else torch.zeros(len(x_t), dtype=torch.long)
@@ -191,7 +191,7 @@ def test_losses_of_any_unit_are_in_model_units():
     flow = gaussian(Linear())
     rows = np.random.default_rng(2).normal(size=(200, 3)) * STD + MEAN
     plain = loss_by_level(flow.denoiser, dataset(flow, rows))
-    flow.denoiser.space = Space((3,), (1.0, 2.0, 3.0), (10.0, 0.1, 4.0))
+    flow.denoiser.space = VectorSpace((3,), (1.0, 2.0, 3.0), (10.0, 0.1, 4.0))
     scaled = loss_by_level(flow.denoiser, dataset(flow, rows * [10.0, 0.1, 4.0] + [1.0, 2.0, 3.0], space=flow.denoiser.space))
     assert [one["error"] for one in scaled] == pytest.approx([one["error"] for one in plain], rel=1e-3)
 

@@ -10,7 +10,7 @@ from torch import distributions, nn
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.data import Batch, Sampler, Space, Split
+from pushforward.data import Batch, ImageSpace, Sampler, Split, VectorSpace, measure
 from pushforward.data.binarised import bits, drawn
 from pushforward.data.dataset import Dataset
 from pushforward.draws import BlockDraws, RowDraws
@@ -32,7 +32,7 @@ from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder
 
-CUBE = Space(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+CUBE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def now(rows, step=0, progress=0.0):
@@ -301,7 +301,7 @@ def test_a_single_row_says_nothing_about_units():
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_logistic_mixture_sums_to_one_over_the_levels(channels):
     torch.manual_seed(0)
-    space = Space(
+    space = ImageSpace(
         shape=(channels, 1, 1), mean=(0.3,) * channels, std=(0.2,) * channels, low=(0,) * channels, high=(1,) * channels
     )
     mixture = LogisticMixture(space, components=3)
@@ -317,7 +317,7 @@ def test_the_logistic_mixture_sums_to_one_over_the_levels(channels):
 
 
 def test_the_logistic_mixture_is_finite_far_from_its_data():
-    space = Space(shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.2,) * 3, low=(0,) * 3, high=(1,) * 3)
+    space = ImageSpace(shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.2,) * 3, low=(0,) * 3, high=(1,) * 3)
     mixture = LogisticMixture(space)
     decoded = (200 * torch.randn(6, *mixture.outputs)).requires_grad_()
     x = space.to_model(torch.randint(0, 256, (6, 3, 2, 2)) / 255)
@@ -328,7 +328,7 @@ def test_the_logistic_mixture_is_finite_far_from_its_data():
 
 
 def test_the_means_of_likelihoods():
-    space = Space(shape=(1, 2, 3), mean=(0.3,), std=(0.4,), low=(0,), high=(1,), binary=True)
+    space = ImageSpace(shape=(1, 2, 3), mean=(0.3,), std=(0.4,), low=(0,), high=(1,), binary=True)
     decoded = torch.randn(5, 1, 2, 3)
     torch.testing.assert_close(space.to_data(Bernoulli(space).mean(decoded)), torch.sigmoid(decoded))
     assert Gaussian(space).mean(decoded) is decoded
@@ -419,7 +419,7 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
 
 def test_every_row_is_drawn_for_itself():
     grey_row = np.full((5000, 1, 8, 8), 128, np.uint8)
-    made = drawn(Dataset("grey", Space.measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
+    made = drawn(Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
     for split in (made.train, made.held_out):
         assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
     assert 0.4 < float((made.train.x != made.held_out.x).mean()) < 0.6
@@ -454,7 +454,7 @@ def test_bits_by_importance_sampling_are_those_of_the_exact_model():
 
 def test_densities_of_images_bound_the_probability_of_their_levels():
     """A decoder that ignores its code, a wide Gaussian: the probability of a level is nearly its density over 255."""
-    space = Space(shape=(1, 2, 2), mean=(0.5,), std=(0.25,), low=(0.0,), high=(1.0,))
+    space = ImageSpace(shape=(1, 2, 2), mean=(0.5,), std=(0.25,), low=(0.0,), high=(1.0,))
     vae = pf.VAE(Affine(torch.zeros(2, 4)), Affine(torch.zeros(4, 1)), space, latent=1)
     vae.encoder.forward = lambda x, t=None, condition=None: torch.zeros(len(x), 2)
     vae.decoder.forward = lambda z, t=None, condition=None: torch.zeros(len(z), 1, 2, 2)

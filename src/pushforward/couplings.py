@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pushforward.data.keys import permutation
 from pushforward.data.seen import Seen, seen_in_training
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import DataError, UsageError
 
@@ -74,7 +74,7 @@ class Source:
         from pushforward.data import load
 
         options = {"limit": self.limit, "seed": self.seed, "labelled": False}
-        height_width = tuple(self.space.shape[1:]) if self.space.kind == "image" else None
+        height_width = tuple(self.space.shape[1:]) if self.space.has_pixels else None
         try:
             dataset = load(self.data, resize=height_width, **options)  # type: ignore[arg-type]
         except UsageError:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.couplings import Source
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call

@@ -1,12 +1,19 @@
-"""Where tensors are computed, by name."""
+"""Where tensors are computed, by name, and how they lie there."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from pushforward.errors import UsageError
 
-__all__ = ["device_named"]
+__all__ = ["device_named", "laid_out"]
+
+_Module = TypeVar("_Module", bound=nn.Module)
+_SIDES = {torch.channels_last: 4, torch.channels_last_3d: 5}
+"""How many sides the tensors have that a memory format is for."""
 
 
 def device_named(name: torch.device | str) -> torch.device:
@@ -27,3 +34,18 @@ def device_named(name: torch.device | str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # what torch raises depends on the device
         raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
+
+
+def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
+    """The module, with those of its parameters and buffers that have as many sides as the memory format needs brought to it.
+
+    `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
+
+    Args:
+        module: Changed in place.
+        memory_format: ``torch.contiguous_format`` changes nothing.
+    """
+    sides = _SIDES.get(memory_format)
+    if sides is None:
+        return module
+    return module._apply(lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.denoiser import Condition, Predictor
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
@@ -162,7 +162,7 @@ def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
         space: The data's; images hold the levels i / 255.
     """
     bits = -log_density / (space.size * math.log(2))
-    return bits + math.log2(LEVELS - 1) if space.kind == "image" else bits
+    return bits if space.levels is None else bits + math.log2(space.levels - 1)
 
 
 def elbo(
@@ -196,7 +196,7 @@ def elbo(
         UsageError: For a transport that is no flow from standard normal noise, or data without levels.
     """
     denoiser = _denoiser(flow)
-    if flow.space.kind != "image":
+    if flow.space.levels != LEVELS:
         raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
     u = flow.space.to_model(x.to(flow.device))
     draws = RowDraws(seed, len(u), "elbo", flow.device)

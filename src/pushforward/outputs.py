@@ -22,7 +22,7 @@ from torch import Tensor
 from pushforward.data import Space
 from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["check_target", "write_samples"]
+__all__ = ["check_target", "usual_ending", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
@@ -37,19 +37,19 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     Raises:
         UsageError: With what would do.
     """
-    known = _endings(space)
+    known = space.endings
     if not path.name or path.name == ".." or path.name.lower() in known:
         raise UsageError(
             f'"{path}" has no name before its ending: expected a name such as samples.png or a new folder, ./samples.'
         )
     _check_place(path, overwrite)
     if path.suffix.lower() not in known:
-        raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.')
+        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.')
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
         raise UsageError(f"`n` must be at least 1, got {n}.")
-    if zoom is not None and (space.kind != "image" or path.suffix.lower() == ".npz"):
+    if zoom is not None and (space.as_points or path.suffix.lower() == ".npz"):
         raise UsageError(f'`zoom={zoom}` enlarges pictures of images, and "{path}" will hold none: leave it out.')
     if zoom is not None and not 1 <= zoom <= LARGEST_ZOOM:
         raise UsageError(f"`zoom` must be from 1 to {LARGEST_ZOOM}, got {zoom}.")
@@ -78,21 +78,9 @@ def _check_folder(path: Path) -> None:
         )
 
 
-def _endings(space: Space) -> dict[str, str]:
-    pictures = {
-        ".png": ".png (a grid)",
-        "": "no ending (a folder of PNGs)",
-        ".npz": ".npz",
-        ".gif": ".gif (noise to data)",
-    }
-    if space.kind == "image":
-        return pictures
-    vectors = {".npz": ".npz", ".csv": ".csv"}
-    return vectors | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"} if space.shape == (2,) else vectors
-
-
-def _listing(known: dict[str, str]) -> str:
-    return ", ".join(known.values())
+def usual_ending(space: Space) -> str:
+    """The ending of files that no name was asked for: a table where samples are points."""
+    return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
 
 
 def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -173,14 +161,14 @@ def _labels(condition: dict[str, Tensor] | None) -> np.ndarray | None:
 
 def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
     """Array by array into the zip, the samples part by part; np.savez would need them whole."""
-    shape = (n, *space.shape[1:], space.shape[0]) if space.kind == "image" else (n, *space.shape)
-    dtype = np.dtype(np.uint8 if space.kind == "image" else np.float32)
     labels: list[np.ndarray] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
-            _header(file, shape, dtype)
-            for x, condition in parts:
-                file.write(np.ascontiguousarray(space.quantise(x), dtype=dtype).tobytes())
+            for number, (x, condition) in enumerate(parts):
+                rows = space.quantise(x)
+                if number == 0:
+                    _header(file, (n, *rows.shape[1:]), rows.dtype)
+                file.write(rows.tobytes())
                 label = _labels(condition)
                 if label is not None:
                     labels.append(label)
@@ -222,7 +210,7 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     width, at = len(str(n - 1)), 0
     for x, condition in parts:
         label = _labels(condition)
-        for i, picture in enumerate(space.quantise(x)):
+        for i, picture in enumerate(space.drawing(space.quantise(x))):
             tail = "" if label is None else f"-{_safe(space.classes[label[i]])}"
             grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
@@ -235,9 +223,9 @@ def _safe(name: str) -> str:
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
     from pushforward.pictures import grid_picture, legible, scatter_picture
 
-    rows = np.concatenate([space.quantise(x) for x, _ in parts])
-    if space.kind == "image":
-        made = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
+    rows = space.drawing(np.concatenate([space.quantise(x) for x, _ in parts]))
+    if space.as_points:
+        picture = scatter_picture(rows)
     else:
-        made = scatter_picture(rows)
-    made.save(path, format="PNG")
+        picture = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
+    picture.save(path, format="PNG")

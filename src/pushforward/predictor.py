@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Path
 from pushforward.predictions import affine, check

@@ -55,8 +55,9 @@ class Samples(Tensor):
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
         rows = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
-        if self.space.kind == "image":
-            return grid_picture(rows, columns, scale=zoom or legible(rows))
+        if not self.space.as_points:
+            pictures = self.space.drawing(rows)
+            return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
                 f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
@@ -75,7 +76,7 @@ class Samples(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         shape = "x".join(map(str, self.space.shape))
-        return f"Samples({len(self)} of {shape}, {self.space.kind}s in data units)"
+        return f"Samples({len(self)} of {shape}, {self.space.noun}s in data units)"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _rebuilt, (self.as_subclass(Tensor), self.space)
@@ -84,7 +85,7 @@ class Samples(Tensor):
         """What a notebook shows below a cell."""
         import io
 
-        if not len(self) or (self.space.kind != "image" and tuple(self.space.shape) != (2,)):
+        if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):
             return None
         file = io.BytesIO()
         self.to_pil().save(file, format="PNG")
@@ -130,7 +131,7 @@ def draw_to(
         return
     check_target(path, space, n, overwrite, zoom)
     if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
-        frames = [space.quantise(x) for _, x in transport.trajectory(n, condition, seed=seed)]
+        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
@@ -145,14 +146,14 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
     from pushforward.pictures import grid_picture, legible, write_gif
 
     path = Path(path)
-    ending, rows = path.suffix.lower(), space.quantise(x)
+    ending, rows = path.suffix.lower(), space.drawing(space.quantise(x))
     check_target(path, space, len(rows), overwrite, zoom)
     if ending == ".gif":
         back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
-        frames = back if space.kind == "image" else [rows[: i + 1] for i in range(len(rows))]
+        frames = [rows[: i + 1] for i in range(len(rows))] if space.as_points else back
         with replacing(path) as temporary:
             write_gif(temporary, frames, 120, scale=zoom)
-    elif ending == ".png" and space.kind == "image":
+    elif ending == ".png" and not space.as_points:
         with replacing(path) as temporary:
             grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["build", "classes", "describe", "register", "registered"]
+__all__ = ["build", "classes", "describe", "plugins", "register", "registered"]
 
 _FOLDERS = (
     "paths",
@@ -28,7 +28,7 @@ _FOLDERS = (
     "augmentation",
     "networks",
     "methods",
-    "data.space",
+    "data.spaces",
     "interop",
 )
 _PLUGINS: dict[str, type] = {}
@@ -72,6 +72,11 @@ def register(*parts: type) -> None:
         parts: Classes whose attributes keep their constructor arguments' names.
     """
     _PLUGINS.update({part.__name__: part for part in parts})
+
+
+def plugins(kind: type) -> list[type]:
+    """The concrete classes of ``kind`` among those registered, in the order in which they came."""
+    return [part for part in _PLUGINS.values() if issubclass(part, kind) and not inspect.isabstract(part)]
 
 
 def _arguments(part: type) -> list[inspect.Parameter]:

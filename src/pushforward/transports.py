@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.couplings import Source
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.denoiser import trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
@@ -132,7 +132,7 @@ class Transport(nn.Module, ABC):
     def facts(self) -> dict[str, str]:
         """What it makes and how, in a few words each, for `repr` and notebooks."""
         shape, classes = "x".join(map(str, self.space.shape)), len(self.space.classes)
-        data = f"{shape} {self.space.kind}s" + (f", {classes} classes" if classes else "")
+        data = f"{shape} {self.space.noun}s" + (f", {classes} classes" if classes else "")
         return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
 
     def __repr__(self) -> str:
@@ -590,7 +590,8 @@ class Latent(Transport):
         super().__init__()
         self.inner, self.autoencoder = inner, autoencoder
         own = inner.space
-        self.space = dataclasses.replace(autoencoder.space, classes=own.classes, frequencies=own.frequencies, target=own.target)
+        labels: dict[str, Any] = {"classes": own.classes, "frequencies": own.frequencies, "target": own.target}
+        self.space = dataclasses.replace(autoencoder.space, **labels)  # type: ignore[type-var]
         self.noise_shape, self.conditioned_on = inner.noise_shape, inner.conditioned_on
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:

@@ -65,14 +65,14 @@ def load(name):
     shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     classes = tuple(map(str, range(int(stored["space/classes"]))))
     ends = {} if name == "emoji" else {"low": (0.0,), "high": (1.0,)}
-    space = pf.data.Space(shape, **units, **ends, classes=classes, frequencies=(1 / len(classes),) * len(classes))
+    space = pf.data.ImageSpace(shape, **units, **ends, classes=classes, frequencies=(1 / len(classes),) * len(classes))
     _fill(net, stored, "network")
     model = denoiser(name, net, space).eval()
     if name != "emoji":
         return model, None
     encoder, decoder = coders()
     _fill(decoder, stored, "decoder")
-    image = pf.data.Space((4, 32, 32), (0.5,) * 4, (0.25,) * 4, (0.0,) * 4, (1.0,) * 4)
+    image = pf.data.ImageSpace((4, 32, 32), (0.5,) * 4, (0.25,) * 4, (0.0,) * 4, (1.0,) * 4)
     return model, Autoencoder(encoder, decoder, image, standard=False).eval()
 
 

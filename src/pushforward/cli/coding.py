@@ -42,8 +42,8 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
             f"--show {what}: {run.folder} holds a {run.spec['recipe']}, which has no codes. Runs of autoencoder, vae, hvae and "
             "vqvae have some, and models in their latent spaces."
         )
-    if what != "map" and run.space.kind != "image":
-        raise UsageError(f"--show {what} draws images; this is a model of vectors. Its codes are drawn by --show map.")
+    if what != "map" and not run.space.has_pixels:
+        raise UsageError(f"--show {what} draws images; this is a model of {run.space.noun}s. Its codes are drawn by --show map.")
     data, zoom = labelled(data_of(run)), placing.zoom
     if what == "map" and zoom is not None:
         raise UsageError("--zoom enlarges images; a map of codes is drawn at its size: leave it out.")

@@ -25,7 +25,7 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.options import words
-from pushforward.cli.sampling import condition_of, enlarged, image_of, loaded_run, precision_of, target_of
+from pushforward.cli.sampling import check_images, condition_of, enlarged, image_of, loaded_run, precision_of, target_of
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
 
@@ -91,8 +91,7 @@ def _images(run: Run, files: Sequence[str], resize: bool, out: str | None, placi
     import torch
 
     _check_one_call(run, "its `interpolate` and `vary` solve from an image to its noise, which needs no search")
-    if run.space.kind != "image":
-        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+    check_images(run)
     if not files:
         raise UsageError(f"Name the images: pushforward invert {run.folder} a.png b.png")
     stem, endings = f"invert-{Path(files[0]).stem}", (".png", ".npz")
@@ -159,12 +158,12 @@ def _check_one_call(run: Run, advice: str) -> None:
 
 def _curve_target(path: Path, overwrite: bool) -> Path:
     """The place of a chart, refused by the same rules as that of a picture of samples."""
-    from pushforward.data import Space
+    from pushforward.data import ImageSpace
     from pushforward.outputs import check_target
 
     if path.suffix.lower() != ".png":
         raise UsageError(f'The curve is drawn as a .png, not "{path}"; choose another --out. --json prints its numbers.')
-    check_target(path, Space((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
+    check_target(path, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
     return path
 
 

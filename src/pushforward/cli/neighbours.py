@@ -82,9 +82,9 @@ def nearest(
 
 def _nearest_target(run: Run, out: str | None, n: int, k: int, seed: int, placing: Placing) -> Path:
     """Where the picture or table goes, with the numbers of samples and neighbours checked."""
-    from pushforward.outputs import LARGEST_GRID
+    from pushforward.outputs import LARGEST_GRID, usual_ending
 
-    ending = ".png" if run.space.kind == "image" else ".csv"
+    ending = usual_ending(run.space)
     if n < 1 or k < 1:
         raise UsageError(f"--n and --k must be at least 1, got {n} and {k}.")
     if ending == ".png" and n * (k + 1) > LARGEST_GRID:
@@ -107,8 +107,9 @@ def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Im
     from PIL import Image
 
     k = near.rows.shape[1]
-    left = enlarged(data.space.quantise(near.x), 1, zoom)
-    right = enlarged(data.space.quantise(data.train.data_units(near.rows.ravel())), k, zoom)
+    left = enlarged(data.space.drawing(data.space.quantise(near.x)), 1, zoom)
+    neighbours = data.space.quantise(data.train.data_units(near.rows.ravel()))
+    right = enlarged(data.space.drawing(neighbours), k, zoom)
     sheet = Image.new(left.mode, (left.width + left.width // 4 + right.width, left.height), "white")
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + left.width // 4, 0))

@@ -97,7 +97,9 @@ def condition_of(run: Run, label: str | None) -> dict[str, int] | None:
 
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
     """A file in the run's ``samples`` folder whose name is not taken."""
-    ending, number = ending or ("png" if run.space.kind == "image" else "csv"), 1
+    from pushforward.outputs import usual_ending
+
+    ending, number = ending or usual_ending(run.space)[1:], 1
     path = run.folder / "samples" / f"{stem}.{ending}"
     while path.exists():
         number += 1
@@ -129,7 +131,7 @@ def target_of(
 
     target = Path(out) if out else free_name(run, stem)
     if endings is not None and target.suffix.lower() not in endings:
-        raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.kind}s, not "{target}"; choose another --out.')
+        raise UsageError(f'This verb writes {" or ".join(endings)} for {run.space.noun}s, not "{target}"; choose another --out.')
     check_target(target, run.space, tiles, overwrite, zoom)
     return target
 
@@ -165,9 +167,9 @@ def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) 
 
 
 def check_images(run: Run) -> None:
-    """Refuse a model of vectors where image files are given."""
-    if run.space.kind != "image":
-        raise UsageError(f"{run.folder} holds a model of vectors; image files are for models of images.")
+    """Refuse a model of other data where image files are given."""
+    if not run.space.has_pixels:
+        raise UsageError(f"{run.folder} holds a model of {run.space.noun}s; image files are for models of images.")
 
 
 def draw_edited(

@@ -172,6 +172,7 @@ def _done(run: Run, as_json: bool) -> None:
 def _next(run: Run) -> str:
     """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
     from pushforward.methods.perceptual import PerceptualAutoencoder
+    from pushforward.outputs import usual_ending
 
     folder = shlex.quote(str(run.folder))
     if isinstance(run.method, PerceptualAutoencoder):
@@ -180,7 +181,7 @@ def _next(run: Run) -> str:
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
         return f"train flow {options} --latent {folder}"
-    return f"sample {folder} --n 64 --out samples.{'png' if run.space.kind == 'image' else 'csv'}"
+    return f"sample {folder} --n 64 --out samples{usual_ending(run.space)}"
 
 
 @app.command(group=TRAIN, sort_key=2)

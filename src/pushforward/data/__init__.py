@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.sources import check, listing, load, names
-    from pushforward.data.space import Space
+    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace, kinds, measure
 
 __all__ = [
     "Batch",
     "Dataset",
+    "ImageSpace",
     "PreparedSampler",
     "Sampler",
+    "ScaledSpace",
     "Space",
     "Split",
+    "VectorSpace",
     "check",
     "dataset_of",
     "from_arrays",
+    "kinds",
     "listing",
     "load",
+    "measure",
     "names",
 ]
 
@@ -38,6 +43,6 @@ __getattr__ = exports(
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
         "sources": ("check", "listing", "load", "names"),
-        "space": ("Space",),
+        "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"),
     },
 )

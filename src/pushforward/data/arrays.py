@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pushforward.data.dataset import Split
 from pushforward.data.header import has_header
+from pushforward.data.spaces.registry import kinds
 from pushforward.errors import DataError, UsageError, did_you_mean
 
 __all__ = ["Arrays", "label_numbers", "read_csv", "read_numpy", "rows_of"]
@@ -222,15 +223,18 @@ def label_numbers(
 
 
 def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Images to uint8 NCHW, vectors to float32, and the whole-number columns.
+    """Images to uint8 NCHW, vectors to float32, what the space of a plug-in accepts unchanged, and the whole-number columns.
 
     Raises:
         DataError: arrays of another shape, type or range.
     """
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {x.dtype}: expected numbers.")
-    if x.ndim not in (2, 3, 4):
-        raise DataError(f"{name} has shape {x.shape}: expected vectors (n, d) or images (n, H, W), (n, H, W, C) or (n, C, H, W).")
+    if x.ndim not in (2, 3, 4) and not any(kind.accepts(x) for kind in kinds()):
+        others = "".join(f", or {kind.stores()}" for kind in kinds()[2:])
+        raise DataError(
+            f"{name} has shape {x.shape}: expected vectors (n, d) or images (n, H, W), (n, H, W, C) or (n, C, H, W){others}."
+        )
     if not x.size:
         raise DataError(f"{name} is empty: its shape is {x.shape}.")
     with np.errstate(over="ignore"):
@@ -246,7 +250,7 @@ def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
         for column in integer:
             _refuse_rounding(x[:, column], f"{name}, column {column}")
         return np.ascontiguousarray(x, dtype=np.float32), integer
-    return _pixels(_channels_first(x, name), name), ()
+    return (_pixels(_channels_first(x, name), name) if x.ndim < 5 else np.ascontiguousarray(x)), ()
 
 
 def _refuse_rounding(values: NDArray[Any], place: str) -> None:

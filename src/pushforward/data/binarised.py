@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
-from pushforward.data.space import Space
+from pushforward.data.spaces.registry import measure
 from pushforward.errors import DataError
 
 __all__ = ["bits", "drawn"]
@@ -56,10 +56,10 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
     Raises:
         DataError: For vectors.
     """
-    if data.space.kind != "image":
+    if not data.space.has_pixels:
         raise DataError(f"{data.name} holds vectors: only images are drawn as zeros and ones.")
     train, held_out = (_drawn(split, part, seed) for part, split in enumerate((data.train, data.held_out)))
-    space = Space.measure(train.x, train.labels, classes=data.space.classes, target=data.space.target)
+    space = measure(train.x, train.labels, classes=data.space.classes, target=data.space.target)
     return dataclasses.replace(
         data, name=name, space=space, train=train, held_out=held_out, truth=None, probabilities=data.train.x
     )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pushforward.data.keys import permutation
 from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
+from pushforward.data.spaces.registry import kind_of, measure
 from pushforward.data.toy import Truth
 from pushforward.errors import DataError, UsageError
 
@@ -34,7 +35,7 @@ class Split:
     """Rows of data as they are stored.
 
     Args:
-        x: images uint8 (n, C, H, W), or vectors float32 (n, d) in data units.
+        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
         labels: int64 (n,), or None.
         source_hashes: the hash of each row as its source holds it, before it was scaled or binarised; None: that of ``x``.
     """
@@ -49,11 +50,7 @@ class Split:
         Raises:
             DataError: If it is not so.
         """
-        if self.x.ndim not in (2, 4) or self.x.dtype != (np.uint8 if self.x.ndim == 4 else np.float32):
-            raise DataError(
-                f"Rows of type {self.x.dtype} and shape {self.x.shape}: expected float32 vectors (n, d), as x.astype(np.float32) "
-                "makes them, or uint8 images (n, C, H, W), 0 to 255."
-            )
+        kind_of(self.x)
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
                 f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
@@ -131,7 +128,8 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes and shape; not the rows."""
         shape = self.space.shape
-        what = f"{'x'.join(map(str, shape))} images" if len(shape) == 3 else f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
+        columns = f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
+        what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"
         classes = f", {len(self.space.classes)} classes" if self.space.classes else ""
         return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
 
@@ -165,7 +163,7 @@ class Dataset:
         """A plain dict for manifests and reports: name, kind, shape, rows, classes, columns, fingerprint, files."""
         return {
             "name": self.name,
-            "kind": self.space.kind,
+            "kind": self.space.noun,
             "shape": list(self.space.shape),
             "train": len(self.train),
             "held_out": len(self.held_out),
@@ -244,7 +242,7 @@ def build(
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if not classes:
         train, held_out = train.without_labels(), held_out.without_labels()
-    space = Space.measure(train.x, train.labels, classes=classes, columns=columns, integer=integer, target=target)
+    space = measure(train.x, train.labels, classes=classes, columns=columns, integer=integer, target=target)
     return Dataset(name, space, train, held_out, removed=removed, **extra)
 
 

@@ -19,14 +19,14 @@ COLUMNS = 12
 
 def notebook(data: Dataset) -> str:
     """A line of text over the first training examples: images as one picture, vectors as a table."""
-    body = _images(data) if data.train.x.ndim == 4 else _table(data)
+    body = _table(data) if data.space.as_points else _images(data)
     return f"<p>{escape(repr(data))}</p>{body}"
 
 
 def _images(data: Dataset) -> str:
     from pushforward.pictures import grid_picture
 
-    x = data.train.x[:IMAGES].transpose(0, 2, 3, 1)
+    x = data.space.drawing(data.space.quantise(data.train.data_units(slice(IMAGES))))
     buffer = io.BytesIO()
     grid_picture(x, IMAGES // 2, scale=max(1, 64 // max(x.shape[1:3])), gap=2).save(buffer, "PNG")
     return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="Training examples">'

@@ -45,7 +45,7 @@ def row_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
 
 
 def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
-    if x.ndim == 2 or x.shape[1] not in (3, 4):
+    if x.ndim != 4 or x.shape[1] not in (3, 4):
         return _folded(x)
     needed, hashes = _channels(x), np.empty(len(x), dtype=np.uint64)
     for channels in np.unique(needed):

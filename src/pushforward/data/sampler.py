@@ -82,8 +82,9 @@ class Sampler:
             if name not in AUGMENTATIONS:
                 known = ", ".join(AUGMENTATIONS)
                 raise UsageError(f'Unknown augmentation "{name}".{did_you_mean(name, AUGMENTATIONS)} Known: {known}.')
-        if self.augment and dataset.space.kind != "image":
-            raise UsageError(f"Augmentation ({', '.join(self.augment)}) is for images, but {dataset.name} holds vectors.")
+        if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
+            noun = dataset.space.noun
+            raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
         self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
@@ -185,7 +186,7 @@ class Sampler:
         """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
         words = mix(_LEVEL, self.seed, epochs[:, None], rows[:, None], np.arange(u[0].numel()))
         uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
-        std = torch.tensor(self.dataset.space.std, dtype=u.dtype, device=u.device).view(-1, 1, 1)
+        std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
         return u + uniform.view(u.shape).to(u) / (255 * std)
 
     def _integers(self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:

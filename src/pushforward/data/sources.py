@@ -431,13 +431,13 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     labels = data.train.labels if data.train.labels is not None else np.zeros(0, dtype=np.int64)
     counts = np.bincount(labels, minlength=len(space.classes))[: len(space.classes)]
     flat, hashes, held_out = x.reshape(len(x), -1), row_hashes(x), row_hashes(data.held_out.x)
-    constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if space.kind == "vector" else []
+    constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if len(space.shape) == 1 else []
     return {
         **data.describe(),
         "classes": dict(zip(space.classes, (int(c) for c in counts), strict=True)),
         "range": [float(x.min()) / scale, float(x.max()) / scale],
-        "mean": list(space.mean),
-        "std": list(space.std),
+        "mean": list(space.units.get("mean", ())),
+        "std": list(space.units.get("std", ())),
         "constant": [_column(space.columns, i) for i in constant],
         "integer": [_column(space.columns, i) for i in space.integer],
         "header": data.header,

@@ -91,7 +91,7 @@ def stack(
         UsageError: a limit below 1.
     """
     space = base.space
-    if space.kind != "image" or space.shape[0] != 1 or len(space.classes) < 2:
+    if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
         raise DataError(
             f"{base.name} has rows of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
             "(1, height, width), with labels of two classes or more."

@@ -59,8 +59,8 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
 
 def _factor(flow: Flow, low: Tensor) -> int:
     shape, small = tuple(flow.space.shape), tuple(low.shape)
-    if len(shape) != 3:
-        raise UsageError("Super-resolution needs a model of images; this one makes vectors.")
+    if not flow.space.has_pixels:
+        raise UsageError(f"Super-resolution needs a model of images; this one makes {flow.space.noun}s.")
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.data.dataset import Dataset
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.draws import Draws
 from pushforward.evaluation.features import strongest
 from pushforward.transports import Transport

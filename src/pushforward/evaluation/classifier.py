@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
+from pushforward.devices import laid_out
 
 __all__ = ["ROWS", "Classifier", "accuracy", "apart", "train_classifier"]
 
@@ -39,7 +41,7 @@ class Classifier(nn.Module):
             )
             inside = 64 * coarse[0] * coarse[1]
         else:
-            self.body = nn.Sequential(nn.Linear(shape[0], width), nn.BatchNorm1d(width), nn.SiLU())
+            self.body = nn.Sequential(nn.Linear(math.prod(shape), width), nn.BatchNorm1d(width), nn.SiLU())
             inside = width
         self.last = nn.Linear(inside, width)
         self.head = nn.Linear(width, classes)
@@ -50,6 +52,8 @@ class Classifier(nn.Module):
             if x.shape[2:] != self.sides:
                 x = functional.interpolate(x, size=self.sides, mode="bilinear", antialias=True, align_corners=False)
             x = x.contiguous(memory_format=torch.channels_last)
+        else:
+            x = x.flatten(1)
         return functional.silu(self.last(functional.dropout(self.body(x), 0.2, self.training)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +93,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
     with apart():
         torch.default_generator.manual_seed(seed)
         network = Classifier(dataset.space.shape, len(dataset.space.classes))
-        network = network.to(memory_format=torch.channels_last) if network.image else network  # type: ignore[call-overload]
+        network = laid_out(network, dataset.space.memory_format)
         rows, batch = len(labels), min(128, len(labels))
         epochs = min(40, max(2, round(SEEN / rows)))
         order = np.random.Generator(np.random.Philox(seed))

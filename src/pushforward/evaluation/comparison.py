@@ -67,7 +67,8 @@ def compare(
     baseline = judge.baseline()
     comparison = judge.comparison(results, baseline)
     shared = tuple(tuple(group) for group in _sharing_noise(models))
-    shown = data.space.quantise(data.held_out.data_units(permutation(len(data.held_out), 0)[: SHOWN[data.space.kind]]))
+    picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
+    shown = data.space.drawing(data.space.quantise(data.held_out.data_units(picked)))
     comparison = replace(
         comparison,
         title=f"{', '.join(models)} on {data.name}",

@@ -67,10 +67,10 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
     """
     if not has_levels(transport) or not seconds:
         return None
-    most, steps = TRACED[transport.space.kind]
+    most, steps = TRACED[transport.space.as_points]
     affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
     n = max(16, min(most, round(affordable / steps)))
-    few = transport.space.kind == "vector" and transport.space.size <= FEW_COLUMNS
+    few = transport.space.as_points and transport.space.size <= FEW_COLUMNS
     levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
     return Trajectory(
         n=n,

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from pushforward.data.dataset import Dataset
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.data.stacked import Stack, numbered
+from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.evaluation.classifier import ROWS, Classifier, accuracy, apart, train_classifier
 from pushforward.evaluation.halves import Halves, Kind, halves, kind_of, labelled, restacked
@@ -60,13 +61,11 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
     rows = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
     if tuple(rows.shape[1:]) != tuple(space.shape) or len(rows) == 0:
         raise DataError(f"Expected at least one row of shape {tuple(space.shape)}, got {tuple(rows.shape)}.")
-    if rows.dtype == torch.uint8 and space.kind == "image":
-        return rows.float() / 255
+    if rows.dtype == torch.uint8 and space.levels is not None:
+        return rows.float() / (space.levels - 1)
     rows = rows.float()
     check_finite("generated", rows.numpy())
-    if space.kind == "image":
-        return (rows.clamp(0, 1) * 255).round() / 255
-    return torch.from_numpy(space.quantise(rows)) if space.integer else rows
+    return space.rounded(rows)
 
 
 class Features:
@@ -94,8 +93,7 @@ class Features:
                 self._network = Classifier(space.shape, len(space.classes))
             self._network.load_state_dict(weights, assign=True)
             self._network.eval().requires_grad_(False)
-            if self._network.image:
-                self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            laid_out(self._network, space.memory_format)
 
     @property
     def classifies(self) -> bool:

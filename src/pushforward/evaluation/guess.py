@@ -29,7 +29,7 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = Fal
         A name and the score "bpd", bits per dimension with its standard error over rows (None for a uniform guess, which is
         the same for all rows); None for vectors whose covariance is singular.
     """
-    if data.space.kind == "image" or (discrete and data.space.binary):
+    if data.space.levels is not None or (discrete and data.space.binary):
         levels = levels_of(data)
         return ModelResult(f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)})
     known = data if labelled else data.without_labels()

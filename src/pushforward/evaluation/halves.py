@@ -81,7 +81,7 @@ def _with_every_class(
 def kind_of(dataset: Dataset) -> Kind:
     """Which features a data set has: "raw" for toys, "classifier" where there are labels, "pca" for the rest."""
     space = dataset.space
-    if space.kind == "vector" and (space.size <= 3 or dataset.truth is not None):
+    if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"
     return "classifier" if labelled(dataset) else "pca"
 

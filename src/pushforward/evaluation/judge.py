@@ -39,8 +39,8 @@ from pushforward.transports import BATCH, Transport
 
 __all__ = ["SHOWN", "Judge", "Sampler", "evaluate"]
 
-AT_ONCE = {"image": 64, "vector": 1000}
-"""Samples generated at a time, at most, where time and memory are measured."""
+AT_ONCE = {False: 64, True: 1000}
+"""Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
 NEIGHBOURS = 5
 """Of precision, recall, density and coverage."""
 
@@ -136,7 +136,7 @@ class Judge:
         data = DataInfo(
             self.data.name,
             tuple(space.shape),
-            space.kind,
+            space.noun,
             tuple(space.classes),
             tuple(space.columns),
             len(self.data.train),
@@ -206,7 +206,7 @@ class Judge:
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
-        return cost.sampling_costs(models, AT_ONCE[self.data.space.kind])
+        return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 
 def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:

@@ -99,7 +99,7 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes))
     decoded = reconstructed(autoencoder, x, condition)
     difference = features(x, len(x)) - features(decoded, len(x))
-    image = data.space.kind == "image"
+    image = data.space.has_pixels
     return Reconstruction(
         n=len(x),
         explained=float(explained(data.space.to_model(x), data.space.to_model(decoded))),

@@ -104,7 +104,7 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
         return None
     autoencoder, data = pair[0], labelled(pair[1])
     points = code_map(autoencoder, data)
-    if data.space.kind != "image":
+    if not data.space.has_pixels:
         return LatentPictures(points)
     both = strip(autoencoder, data, STRIP)
     moved = None if autoencoder.space.classes else _moved(autoencoder, data)

@@ -71,17 +71,17 @@ def bits(
     count = min(len(held_out), 10_000) if n is None else n
     if not 1 <= count <= len(held_out):
         raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out rows; got {count}.")
-    image = data.space.kind == "image"
-    spread = _spread(transport, data.train, labelled) if image else 1.0
+    discrete = data.space.levels is not None
+    spread = _spread(transport, data.train, labelled) if discrete else 1.0
     parts = []
     for start in range(0, count, batch):
         x, condition = _rows(held_out, np.arange(start, min(start + batch, count)), transport, labelled)
-        if image:
+        if discrete:
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
-    how = f"variational bound, {times} noise levels a row" if image else "density of the probability-flow ODE"
+    how = f"variational bound, {times} noise levels a row" if discrete else "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, labelled)
 
 
@@ -133,12 +133,12 @@ def coded_bits(
             f"bpd: this model learned p(x | label), and {data.name} has no labels. Take the data with its labels, or a model "
             "trained without them."
         )
-    device, image = next(method.parameters()).device, data.space.kind == "image"
+    device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
         rows = slice(start, min(start + batch, count))
         x = data.held_out.data_units(rows).to(device)
-        x = dequantise(x, seed=seed + start) if image and not method.discrete else x
+        x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
         labels = data.held_out.labels if labelled else None
         condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
         nats = _weighed(method, space.to_model(x), condition, codes, seed + start)

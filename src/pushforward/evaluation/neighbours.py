@@ -58,17 +58,11 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     """
     if not 1 <= k <= len(data.train):
         raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training rows; got {k}.")
-    made, scale = quantised(x, data.space), _scale(data)
+    made, scale = quantised(x, data.space), data.space.scale
     training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
     copies, threshold = near_copies(made.flatten(1).numpy(), training, held_out, scale)
     rows, distances = _search(made.flatten(1) / torch.from_numpy(scale), data, k, scale)
     return Nearest(made, rows, distances, copies, threshold)
-
-
-def _scale(data: Dataset) -> np.ndarray:
-    """The standard deviation of each column, (d,) float32."""
-    space = data.space
-    return np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
 
 
 def _search(made: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

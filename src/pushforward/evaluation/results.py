@@ -43,7 +43,7 @@ class DataInfo(Record):
     Args:
         name: Of the data set.
         shape: Of one example.
-        kind: "image" or "vector".
+        kind: What one example is, in a word: "image", "vector" or the word of a plug-in's space.
         classes: Names of the classes.
         columns: Names of a vector's columns.
         train: Training examples.

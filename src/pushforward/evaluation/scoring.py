@@ -235,9 +235,8 @@ def _flat(x: Tensor) -> np.ndarray:
 
 def _known(dataset: Dataset, features: Features) -> dict[str, Any]:
     space = dataset.space
-    scale = np.repeat(np.asarray(space.std, dtype=np.float32), space.size // len(space.std))
     truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
-    return {"shape": tuple(space.shape), "scale": scale, "truth": truth}
+    return {"shape": tuple(space.shape), "scale": space.scale, "truth": truth}
 
 
 @dataclass(frozen=True)

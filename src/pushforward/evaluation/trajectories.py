@@ -32,8 +32,8 @@ from pushforward.transports import BATCH, Flow
 
 __all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "transport_cost"]
 
-TRACED = {"image": (256, 32), "vector": (1000, 64)}
-"""Examples and steps of the trajectories that are measured."""
+TRACED = {False: (256, 32), True: (1000, 64)}
+"""Examples and steps of the trajectories that are measured, by whether samples are points."""
 MOST_ASSIGNED = 2_000
 """Rows that one exact assignment takes at most; its time grows with their third power."""
 FURTHEST = 9.0

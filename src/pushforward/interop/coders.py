@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.space import Space
+from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.interop.folders import from_config, library, load_network
@@ -110,5 +110,5 @@ def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEnc
             f"{shape[1]} x {shape[2]}. Bring the images to such a size: `resize=N`."
         )
     half = (0.5,) * channels
-    space = Space(shape, half, half, (0.0,) * channels, (1.0,) * channels)
+    space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)
     return DiffusersEncoder(made), DiffusersDecoder(made), space

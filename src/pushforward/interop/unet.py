@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.space import Space
+from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Condition, Denoiser, Preconditioning
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.interop.folders import from_config, library, load_network, read_json
@@ -202,7 +202,7 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
         half = (0.5,) * channels
         names, shares = tuple(str(i) for i in range(classes)), (1 / classes,) * classes if classes else ()
         low, high = (0.0,) * channels, (1.0,) * channels
-        return Space((channels, height, width), half, half, low, high, classes=names, frequencies=shares)
+        return ImageSpace((channels, height, width), half, half, low, high, classes=names, frequencies=shares)
     _check_units(given)
     if given.shape[0] != channels:
         raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")
@@ -212,10 +212,11 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
 
 
 def _check_units(space: Space) -> None:
-    if space.kind != "image" or any(value != 0.5 for value in (*space.mean, *space.std)):
+    mean, std = (space.units.get(name, ()) for name in ("mean", "std"))
+    if not space.has_pixels or any(value != 0.5 for value in (*mean, *std)):
         raise UsageError(
             "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
-            f"channel; got {space.mean} and {space.std} for rows of shape {space.shape}. Before training: space = "
+            f"channel; got {mean} and {std} for rows of shape {space.shape}. Before training: space = "
             "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
         )
 

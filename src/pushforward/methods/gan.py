@@ -75,7 +75,7 @@ class GAN(Method):
             raise UsageError(f'Unknown loss "{loss}"; known: {", ".join(OBJECTIVES)}.{did_you_mean(loss, OBJECTIVES)}')
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
-        if augment is not None and space.kind != "image":
+        if augment is not None and not space.grid:
             raise UsageError("Colour, translation and cutout are for images; leave augment out for vectors.")
         self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)

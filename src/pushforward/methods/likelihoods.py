@@ -133,7 +133,7 @@ class LogisticMixture(Likelihood):
 
     def __init__(self, space: Space, components: int = 5) -> None:
         super().__init__(space)
-        if space.kind != "image" or space.low is None:
+        if space.levels != LEVELS or space.bounds is None:
             raise UsageError("The logistic mixture is for images of 256 levels; use the Gaussian likelihood for vectors.")
         if components < 1:
             raise UsageError(f"A mixture has at least one component, got {components}.")

@@ -148,8 +148,8 @@ class PerceptualAutoencoder(Method):
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
-        if space.kind != "image":
-            raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+        if not space.has_pixels:
+            raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
         if looking is None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pushforward.data.space import Space
+from pushforward.data.spaces import Space
 from pushforward.networks.embedding import Condition
 
 __all__ = ["LevelPosterior"]

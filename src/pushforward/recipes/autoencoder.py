@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import ImageSpace, Space
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
 from pushforward.methods.perceptual import LossWeights
@@ -58,8 +58,8 @@ def autoencoder(
     References:
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`.
     """
-    if space.kind != "image":
-        raise UsageError("An autoencoder for latents squeezes images; for vectors train a vae and build on that.")
+    if not isinstance(space, ImageSpace):
+        raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
     if perceptual_loss not in FEATURES:
         raise UsageError(f'Unknown perceptual loss "{perceptual_loss}"; choose {", ".join(FEATURES)}.')
     if perceptual_loss == "pretrained" and space.low is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.data import Space
+from pushforward.data import ImageSpace, Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks import (
     MLP,
@@ -74,8 +74,8 @@ def check_size(size: str) -> str:
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
-    """Whether MLPs suit this space: vectors, and images of at most ``most`` numbers."""
-    return space.kind == "vector" or space.size <= most
+    """Whether MLPs suit this space: where convolutions do not, and for images of at most ``most`` numbers."""
+    return not space.grid or space.size <= most
 
 
 def denoising_training(space: Space, network: nn.Module) -> Training:
@@ -97,13 +97,13 @@ def batch_size(space: Space) -> int:
 
 def precision(space: Space) -> str:
     """Float32 for the narrow MLPs of short vectors: casting costs them more than bfloat16 saves."""
-    return "float32" if space.kind == "vector" else "auto"
+    return "float32" if len(space.shape) == 1 else "auto"
 
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     classes, count = len(space.classes), math.prod(outputs)
     made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
-    return made if tuple(outputs) == (count,) and space.kind == "vector" else Reshaped(made, outputs)
+    return made if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(made, outputs)
 
 
 def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
@@ -112,11 +112,11 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
     about["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
-    if space.kind == "vector" and longest <= width:
+    if len(space.shape) == 1 and longest <= width:
         made = MLP(inputs, results, width=width, depth=depth, **about)
     else:
         made = MLP.sized(size, shape=(inputs,), outputs=results, **about)
-    return made if tuple(outputs) == (results,) and space.kind == "vector" else Reshaped(made, outputs)
+    return made if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(made, outputs)
 
 
 def code_length(space: Space, asked: int | None, image: int, vector: int) -> int:
@@ -125,7 +125,7 @@ def code_length(space: Space, asked: int | None, image: int, vector: int) -> int
     Raises:
         UsageError: If it is less than one.
     """
-    size = asked if asked is not None else (image if space.kind == "image" else vector)
+    size = asked if asked is not None else (vector if len(space.shape) == 1 else image)
     if size < 1:
         raise UsageError(f"A code needs at least one number, got latent_size={size}.")
     return size
@@ -149,8 +149,8 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if chosen == "mlp":
         return _mlp(space, size, space.size, space.shape, times=1)
-    if space.kind == "vector":
-        raise UsageError(f'The network "{chosen}" needs images; rows of shape {space.shape} take an mlp (choose auto).')
+    if not space.grid:
+        raise UsageError(f'The network "{chosen}" needs images; {space.noun}s of shape {space.shape} take an mlp (choose auto).')
     return kinds[chosen].sized(check_size(size), shape=space.shape, classes=len(space.classes))  # type: ignore[attr-defined]
 
 
@@ -197,13 +197,12 @@ def critic(
     """
     chosen, classes = _pair(space, kind), len(space.classes)
     count(fourier_features=fourier_features)
-    if fourier_features and (chosen != "mlp" or space.kind != "vector"):
+    if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     if pack > 1:
-        shape = Packed.shape(space.shape, pack, classes)
-        space = Space(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+        space = space.with_labels(False).unscaled(Packed.shape(space.shape, pack, classes))
     if chosen == "mlp":
         made = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
         made = Fourier(made, space.size, fourier_features) if fourier_features else made
@@ -218,7 +217,7 @@ def critic(
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
         raise UsageError("A projected critic judges one row at a time; leave pack and minibatch_std out.")
-    if space.low is None:
+    if not isinstance(space, ImageSpace) or space.low is None:
         raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
@@ -237,8 +236,9 @@ def _pair(space: Space, kind: str) -> str:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if kind == "auto":
         return "mlp" if flat(space) else "dcgan"
-    if space.kind == "vector" and kind != "textbook" and kind != "mlp":
-        raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
+    others = ("mlp", "textbook") if len(space.shape) == 1 else ("mlp",)
+    if not space.grid and kind not in others:
+        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take {" or ".join(others)}.')
     return kind
 
 
@@ -277,6 +277,6 @@ def _coder(space: Space, kind: str) -> str:
     known = ("auto", "mlp", "convolutional", "textbook")
     if kind not in known:
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
-    if kind == "convolutional" and space.kind == "vector":
-        raise UsageError(f'The network "{kind}" needs images; rows of shape {space.shape} take mlp or textbook.')
+    if kind == "convolutional" and not space.grid:
+        raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take mlp or textbook.')
     return ("mlp" if flat(space) else "convolutional") if kind == "auto" else kind

@@ -52,6 +52,6 @@ def ddpm(
         solver=DPM(order=2),
         steps=25,
         # equal times spend more steps where images take shape; vectors may have structure that is finer than the last of them
-        grid="log_snr" if space.kind == "vector" else "time",
+        grid="log_snr" if len(space.shape) == 1 else "time",
     )
     return Recipe(method, denoising_training(space, made), "ddpm", "diffusion")

@@ -86,7 +86,7 @@ def gan(
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
     latent = code_length(space, latent_size, image=64, vector=16)
-    convolutional, vector = not flat(space), space.kind == "vector"
+    convolutional, vector = not flat(space), len(space.shape) == 1
     sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
     fourier_features = (
         (32 if vector and network in ("auto", "mlp") and not spectral else 0) if fourier_features is None else fourier_features
@@ -131,7 +131,7 @@ def gan(
 
 
 def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
-    vector = space.kind == "vector"
+    vector = len(space.shape) == 1
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice

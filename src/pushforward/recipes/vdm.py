@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 from torch import nn
@@ -50,10 +49,8 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
 
 
 def _network(space: Space, size: str, kind: str) -> nn.Module:
-    if space.kind == "vector":
+    if not space.grid:
         return denoising_network(space, size, kind)
     channels = PARTS * space.shape[0]
-    wide = dataclasses.replace(
-        space, shape=(channels, *space.shape[1:]), mean=(0.0,) * channels, std=(1.0,) * channels, low=None, high=None
-    )
+    wide = space.unscaled((channels, *space.shape[1:]))
     return LevelPosterior(denoising_network(wide, size, kind), space)

@@ -16,7 +16,7 @@ def title(comparison: Comparison) -> str:
 def subtitle(comparison: Comparison) -> str:
     """Data, size and budget on one line."""
     data, settings = comparison.data, comparison.settings
-    what = {"image": "images", "vector": "vectors"}.get(data.kind, "samples")
+    what = f"{data.kind}s" if data.kind else "samples"
     shape = [str(size) for size in data.shape]
     parts = [data.name] if data.name else []
     if data.train is not None:

@@ -27,6 +27,7 @@ from pushforward.testing.recipes import (
 )
 from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, recipe_for, rows_for, space_data
 from pushforward.testing.solvers import check_calls, check_moments, check_order, check_solver
+from pushforward.testing.spaces import check_space
 
 __all__ = [
     "CASES",
@@ -53,6 +54,7 @@ __all__ = [
     "check_scored",
     "check_seeds",
     "check_solver",
+    "check_space",
     "check_stored",
     "end",
     "error",

@@ -107,7 +107,7 @@ def _check_samples(method: Method, transport: Transport, data: Dataset) -> None:
     with law(method, "samples must be finite, of the shape of the data and within its bounds"):
         assert x.shape == (4, *space.shape)
         assert torch.isfinite(x).all()
-        assert space.kind != "image" or (x.min() >= 0 and x.max() <= 1)
+        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
     with law(method, "sample i must come from seed + i alone"):
         check_seeds(transport)
 

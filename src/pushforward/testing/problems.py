@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.data import Space
+from pushforward.data import Space, VectorSpace
 from pushforward.denoiser import Condition
 from pushforward.draws import BlockDraws
 from pushforward.paths import VE, VP, Cosine, Linear, Path
@@ -58,7 +58,7 @@ class Mixture(nn.Module):
         self.centres: Tensor
         self.register_buffer("centres", torch.as_tensor(centres, dtype=torch.float64))
         d = self.centres.shape[1]
-        self.space = Space(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
+        self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The posterior mean of the data given x_t, read as any prediction."""

@@ -104,7 +104,7 @@ def check_sampled(trained: Trained) -> Tensor:
     with law(trained.run.method, "samples must be finite, of the shape of the data and within its bounds"):
         assert x.shape == (5, *space.shape)
         assert torch.isfinite(x).all()
-        assert space.kind != "image" or (x.min() >= 0 and x.max() <= 1)
+        assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
     return x
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pushforward import recipes
-from pushforward.data import Dataset, Space, Split
+from pushforward.data import Dataset, ImageSpace, Split, VectorSpace
 
 __all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
 
@@ -49,7 +49,7 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
     names: dict[str, Any] = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
     train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
-    return Dataset("made", Space(shape=shape, **measured, **names), train, held_out)
+    return Dataset("made", (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, **measured, **names), train, held_out)
 
 
 def rows_for(name: str) -> tuple[int, ...]:

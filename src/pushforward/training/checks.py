@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pushforward.data import Dataset, Space
+from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Preparing
 from pushforward.recipes.recipe import Recipe
@@ -26,10 +26,10 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     made = recipe.method.space
     space = data.space.with_labels(bool(made.classes))
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
-    units = () if isinstance(recipe.method, Preparing) else ("mean", "std")
+    units = {} if isinstance(recipe.method, Preparing) else space.units
     for name in ("shape", "classes", "columns", *units, "low", "high"):
         mine, theirs = getattr(made, name), getattr(space, name)
-        if not (_close(mine, theirs, space) if name in ("mean", "std") else mine == theirs):
+        if not (_close(mine, theirs, units["std"]) if name in ("mean", "std") else mine == theirs):
             what = "rows of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
                 f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
@@ -47,9 +47,9 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
 
 
-def _close(mine: Sequence[float], theirs: Sequence[float], space: Space) -> bool:
+def _close(mine: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
     """Equal to the rounding of another machine's sums."""
-    return all(abs(a - b) <= 1e-6 * (std + abs(b)) for a, b, std in zip(mine, theirs, space.std, strict=True))
+    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(mine, theirs, std, strict=True))
 
 
 def _shown(value: Any) -> str:

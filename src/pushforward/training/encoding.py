@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
-from pushforward.data import Dataset, Space, dataset_of
+from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
 from pushforward.errors import UsageError
@@ -62,7 +62,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
     centre = mean.mean(axes)
     variance = mean.var(axes, correction=0) + log_variance.exp().mean(axes)
     std = torch.where(variance > 0, variance.sqrt(), 1.0)
-    return Space(
+    return (VectorSpace if mean.dim() == 2 else ImageSpace)(
         shape=tuple(mean.shape[1:]),
         mean=tuple(centre.tolist()),
         std=tuple(std.tolist()),

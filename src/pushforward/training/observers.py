@@ -75,7 +75,7 @@ class Pictures(Observer):
             CheckpointError: If the disk refuses.
         """
         data, folder = moment.data, moment.folder / "samples"
-        x = moment.average.transport().sample(36 if data.space.kind == "image" else 1000, seed=0)
+        x = moment.average.transport().sample(1000 if data.space.as_points else 36, seed=0)
         arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         if moment.writes:
             name = checkpoints.step_name(moment.step)
@@ -89,8 +89,8 @@ class Pictures(Observer):
 def _picture(path: Path, data: Dataset, x: Tensor) -> None:
     from pushforward.pictures import grid_picture, legible, scatter_picture
 
-    if data.space.kind == "image":
-        images = data.space.quantise(x)
+    if not data.space.as_points:
+        images = data.space.drawing(data.space.quantise(x))
         grid_picture(images, scale=legible(images)).save(path)
     elif data.space.shape == (2,):
         scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.data import Dataset
+from pushforward.devices import laid_out
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.recipes.recipe import Recipe
@@ -106,7 +107,7 @@ class Trainer:
 
     def _place(self) -> None:
         """Bring the method to its device and processes, with its players, its average and what computes its steps."""
-        method = self.recipe.method.to(self.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        method = laid_out(self.recipe.method.to(self.device), self.data.space.memory_format).train()
         # sharded weights cannot be copied, so the average begins as a copy of the whole ones
         twin = copy.deepcopy(method) if self.processes.count > 1 else None
         self.method = self.processes.distribute(method)

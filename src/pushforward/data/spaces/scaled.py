@@ -1,44 +1,40 @@
-"""The data contract: shape, units, bounds and names of what a model moves noise onto.
+"""Spaces whose model units are u = (x - mean) / std.
 
-Model units are u = (x - mean) / std, one pair per channel (images) or per column (vectors), so that the data has mean
-0 and standard deviation 1 everywhere.
+There is one pair per channel or per column, so that the data has mean 0 and standard deviation 1 everywhere.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.data.spaces.space import Space
+from pushforward.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Space"]
+__all__ = ["ScaledSpace"]
 
 _CHUNK_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Space:
-    """Where data lives and how it is scaled; it travels with every checkpoint.
+class ScaledSpace(Space):
+    """Data whose model units are u = (x - mean) / std, one pair for each place along one axis of a sample.
 
     Args:
-        shape: shape of one sample, (d,) for vectors or (C, H, W) for images.
+        shape: shape of one sample.
         mean: mean in data units, per column or per channel.
         std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
         low: smallest possible value in data units, per column or per channel; None where there is no bound.
         high: largest possible value in data units; None exactly where ``low`` is None.
         classes: names of the classes, in the order of the label numbers; empty without labels.
         frequencies: share of each class in the training split; they sum to 1.
-        columns: names of the columns (vectors from a table).
-        integer: numbers of the columns that hold whole numbers.
         binary: whether every value is 0 or 1 in data units.
         target: name of the column that became the label (tables); empty where the label has no name.
 
@@ -53,43 +49,50 @@ class Space:
     high: tuple[float, ...] | None = None
     classes: tuple[str, ...] = ()
     frequencies: tuple[float, ...] = ()
-    columns: tuple[str, ...] = ()
-    integer: tuple[int, ...] = ()
     binary: bool = False
     target: str = ""
+
+    sides: ClassVar[tuple[str, ...]]
+    """What the sides of a sample are called."""
+    axis: ClassVar[int] = 0
+    """The side along which units differ."""
 
     def __post_init__(self) -> None:
         """Turn lists (JSON has no tuples) into tuples of plain values, and check that they fit one another."""
         numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float, "frequencies": float}
-        for name, kind in {**numbers, "classes": str, "columns": str, "integer": int}.items():
+        for name, kind in {**numbers, "classes": str}.items():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(kind(v) for v in value))
         object.__setattr__(self, "binary", bool(self.binary))
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise DataError(f"A sample of shape {self.shape} is not supported: expected (d,) or (channels, height, width).")
+        if len(self.shape) != len(self.sides) or min(self.shape) < 1:
+            raise DataError(f"{self.shape} is not the shape of one {self.noun}: expected ({', '.join(self.sides)}).")
         for name in ("mean", "std", "low", "high"):
-            value = getattr(self, name)
-            if value is not None and len(value) != self.shape[0]:
-                raise DataError(f"{name} has {len(value)} values, expected {self.shape[0]}: one per column or channel.")
+            value, count = getattr(self, name), self.shape[self.axis]
+            if value is not None and len(value) != count:
+                raise DataError(f"{name} has {len(value)} values, expected {count}: one per column or channel.")
         if not all(math.isfinite(m) for m in self.mean) or not all(math.isfinite(s) and s > 0 for s in self.std):
             raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
         if (self.low is None) != (self.high is None):
             raise DataError("low and high belong together: give both or neither.")
         if self.frequencies and len(self.frequencies) != len(self.classes):
             raise DataError(f"{len(self.frequencies)} frequencies for {len(self.classes)} classes.")
-        if self.columns and len(self.columns) != self.shape[0]:
-            raise DataError(f"{len(self.columns)} column names for {self.shape[0]} columns.")
-
-    @property
-    def kind(self) -> str:
-        """``"image"`` or ``"vector"``."""
-        return "image" if len(self.shape) == 3 else "vector"
 
     @property
     def size(self) -> int:
         """How many numbers one sample holds."""
         return math.prod(self.shape)
+
+    @property
+    def units(self) -> dict[str, tuple[float, ...]]:
+        """Mean and standard deviation, one pair per channel or per column."""
+        return {"mean": self.mean, "std": self.std}
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """The standard deviation of each number of a sample in data units, (size,)."""
+        std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
+        return np.array(np.broadcast_to(std, self.shape)).reshape(-1)
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor] | None:
@@ -108,7 +111,7 @@ class Space:
 
         ``log p(x) = log p(u) + log_det`` for densities in data and in model units.
         """
-        return -sum(math.log(s) for s in self.std) * (self.size // self.shape[0])
+        return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
 
     def to_model(self, x: Tensor) -> Tensor:
         """Data to model units, u = (x - mean) / std.
@@ -147,100 +150,51 @@ class Space:
             x: data units, (n, *shape).
 
         Returns:
-            Images: uint8 (n, H, W, C), x times 255 rounded. Vectors: float32 (n, d), whole-number columns rounded.
+            (n, *shape), unless a kind says otherwise: levels as uint8, others as float32.
         """
         import torch
 
         values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=np.float32)
-        if self.kind == "image":
-            pixels = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
-            return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-        rounded = values.copy()
-        if self.integer:
-            rounded[:, self.integer] = np.rint(rounded[:, self.integer])
-        return rounded
+        if self.levels is None:
+            return values.copy()
+        return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
 
-    def label_index(self, label: str | int) -> int:
-        """The number of a class.
+    def rounded(self, x: Tensor) -> Tensor:
+        """Data units as a file would give them back: held to the levels, where there are such."""
+        return x if self.levels is None else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
-        Args:
-            label: a class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
-
-        Returns:
-            The label number.
-
-        Raises:
-            UsageError: no such class, or no labels at all.
-        """
-        if not self.classes:
-            raise UsageError(f'There is no label "{label}": this data has no labels. Leave the label out.')
-        if isinstance(label, str) and label in self.classes:
-            return self.classes.index(label)
-        try:
-            number = int(label)
-        except ValueError:
-            number = -1
-        if 0 <= number < len(self.classes):
-            return number
-        shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
-        raise UsageError(
-            f'There is no class "{label}".{did_you_mean(str(label), self.classes)} '
-            f"Expected a number from 0 to {len(self.classes) - 1} or one of: {shown}."
-        )
-
-    def with_labels(self, labels: bool = True) -> Space:
-        """This space as it is (True), or without its classes (False)."""
-        return self if labels else dataclasses.replace(self, classes=(), frequencies=(), target="")
+    def unscaled(self, shape: tuple[int, ...]) -> Self:
+        """A space of this kind and labels for samples of another shape, whose data units are model units, without bounds."""
+        count = shape[self.axis]
+        labels: dict[str, Any] = {"classes": self.classes, "frequencies": self.frequencies, "target": self.target}
+        return type(self)(shape, (0.0,) * count, (1.0,) * count, **labels)
 
     @classmethod
-    def measure(
-        cls,
-        x: NDArray[Any],
-        labels: NDArray[np.int64] | None = None,
-        *,
-        classes: Sequence[str] = (),
-        columns: Sequence[str] = (),
-        integer: Sequence[int] = (),
-        target: str = "",
-    ) -> Space:
-        """Measure a space on a training split, block by block, so that no float copy of the whole is made.
+    def accepts(cls, x: NDArray[Any]) -> bool:
+        """Whether an array has the sides of this kind, as uint8 where values are levels and as float32 where they are not."""
+        return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
 
-        Args:
-            x: images uint8 (n, C, H, W), where 255 means 1, or vectors float (n, d).
-            labels: label numbers (n,), for the class frequencies.
-            classes: class names.
-            columns: column names.
-            integer: numbers of the whole-number columns.
-            target: name of the column that became the label.
+    @classmethod
+    def stores(cls) -> str:
+        """Type, name and sides."""
+        how = ", as x.astype(np.float32) makes them" if cls.levels is None else f", 0 to {cls.levels - 1}"
+        return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
 
-        Returns:
-            The space; the standard deviation is the population's (divided by n).
-        """
-        if x.dtype == np.uint8:
-            mean, std, binary = _pixel_statistics(x)
-        else:
-            mean, std, binary = _column_statistics(x)
+    @classmethod
+    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+        """The space of a training split, measured block by block, so that no float copy of the whole is made."""
+        statistics = _column_statistics if cls.levels is None else _level_statistics
+        mean, std, binary = statistics(x, 1 + cls.axis)
         std = np.where(std > 0, std, 1.0)
-        image = x.ndim == 4
-        frequencies: Sequence[float] = ()
-        if labels is not None and classes:
-            frequencies = tuple(np.bincount(labels, minlength=len(classes)) / len(labels))
-        return cls(
-            shape=x.shape[1:],
-            mean=tuple(mean),
-            std=tuple(std),
-            low=(0.0,) * x.shape[1] if image else None,
-            high=(1.0,) * x.shape[1] if image else None,
-            classes=tuple(classes) if labels is not None else (),
-            frequencies=tuple(frequencies),
-            columns=tuple(columns),
-            integer=tuple(integer),
-            binary=binary,
-            target=target if labels is not None else "",
-        )
+        ends: dict[str, Any] = {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
+        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
+
+    @classmethod
+    def _stored(cls) -> np.dtype[Any]:
+        return np.dtype(np.float32 if cls.levels is None else np.uint8)
 
     def _view(self) -> tuple[int, ...]:
-        return (1, -1) + (1,) * (len(self.shape) - 1)
+        return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
     def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         import torch
@@ -255,12 +209,12 @@ def _blocks(x: NDArray[Any]) -> list[slice]:
     return [slice(start, start + rows) for start in range(0, len(x), rows)]
 
 
-def _pixel_statistics(x: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
-    counts = np.zeros((x.shape[1], 256), dtype=np.int64)
+    counts = np.zeros((x.shape[axis], 256), dtype=np.int64)
     for block in _blocks(x):
-        for channel in range(x.shape[1]):
-            counts[channel] += np.bincount(x[block, channel].ravel(), minlength=256)
+        for channel in range(x.shape[axis]):
+            counts[channel] += np.bincount(x[block].take(channel, axis).ravel(), minlength=256)
     values, total = np.arange(256) / 255, counts.sum(1, keepdims=True)
     mean = (counts * values).sum(1) / total[:, 0]
     variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]
@@ -269,12 +223,12 @@ def _pixel_statistics(x: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArra
     return mean, np.sqrt(variance), used.tolist() == [0, 255]
 
 
-def _column_statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _column_statistics(x: NDArray[Any], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
-    axes = (0, *range(2, x.ndim))
-    entries = x.size // x.shape[1]
+    axes = tuple(other for other in range(x.ndim) if other != axis)
+    entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
-    centre = mean.reshape((1, -1) + (1,) * (x.ndim - 2))
+    centre = np.expand_dims(mean, axes)
     variance = sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x)) / entries
     constant = np.ptp(x, axis=axes) == 0
     binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())

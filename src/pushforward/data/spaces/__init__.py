@@ -1,0 +1,30 @@
+"""Kinds of data: one class in one file for each, found by `pushforward.data.spaces.registry`.
+
+`Space` says what every kind must answer; `ScaledSpace` is the base of those whose model units are u = (x - mean) / std.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.data.spaces.image import ImageSpace
+    from pushforward.data.spaces.registry import kinds, measure
+    from pushforward.data.spaces.scaled import ScaledSpace
+    from pushforward.data.spaces.space import Space
+    from pushforward.data.spaces.vector import VectorSpace
+
+__all__ = ["ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "image": ("ImageSpace",),
+        "registry": ("kinds", "measure"),
+        "scaled": ("ScaledSpace",),
+        "space": ("Space",),
+        "vector": ("VectorSpace",),
+    },
+)

@@ -1,0 +1,49 @@
+"""Images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.spaces.scaled import ScaledSpace
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["ImageSpace"]
+
+
+@dataclass(frozen=True)
+class ImageSpace(ScaledSpace):
+    """Images (C, H, W), stored as uint8, 255 standing for 1; also the maps of codes of a latent space, which have no bounds."""
+
+    noun = "image"
+    sides = ("channels", "height", "width")
+    levels = 256
+    as_points = False
+    has_pixels = True
+    augmentations = ("flip", "shift", "dequantise")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Height and width."""
+        return self.shape[1:]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last, which convolutions compute faster in."""
+        import torch
+
+        return torch.channels_last
+
+    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+        """Values times 255, rounded: uint8 (n, H, W, C)."""
+        return np.ascontiguousarray(super().quantise(x).transpose(0, 2, 3, 1))
+
+    def drawing(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The images themselves."""
+        return rows

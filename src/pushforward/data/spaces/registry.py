@@ -1,0 +1,72 @@
+"""The kinds of data that there are: those of `pushforward.data.spaces`, then those of plug-ins."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward import spec
+from pushforward.data.spaces.space import Space
+from pushforward.errors import DataError
+
+__all__ = ["kind_of", "kinds", "measure"]
+
+
+@functools.cache
+def _own() -> tuple[type[Space], ...]:
+    return tuple(kind for kind in spec.classes("pushforward.data.spaces", Space).values() if hasattr(kind, "noun"))
+
+
+def kinds() -> tuple[type[Space], ...]:
+    """Every kind of data, in the order in which they are asked whether they accept an array."""
+    return (*_own(), *spec.plugins(Space))
+
+
+def kind_of(x: NDArray[Any]) -> type[Space]:
+    """The kind of data that an array (n, *shape) holds: the first that accepts it.
+
+    Raises:
+        DataError: If none does.
+    """
+    for kind in kinds():
+        if kind.accepts(x):
+            return kind
+    known = ", or ".join(kind.stores() for kind in kinds())
+    raise DataError(f"Rows of type {x.dtype} and shape {x.shape}: expected {known}.")
+
+
+def measure(
+    x: NDArray[Any],
+    labels: NDArray[np.int64] | None = None,
+    *,
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    integer: Sequence[int] = (),
+    target: str = "",
+) -> Space:
+    """Measure a space on a training split.
+
+    Args:
+        x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or what a plug-in's space accepts.
+        labels: label numbers (n,), for the class frequencies.
+        classes: class names.
+        columns: column names.
+        integer: numbers of the whole-number columns.
+        target: name of the column that became the label.
+
+    Returns:
+        The space, of the first kind that accepts the array; the standard deviation is the population's (divided by n).
+
+    Raises:
+        DataError: If no kind of data accepts the array.
+    """
+    names: dict[str, Any] = {"columns": tuple(columns)} if columns else {}
+    names |= {"integer": tuple(integer)} if integer else {}
+    if labels is not None:
+        shares = np.bincount(labels, minlength=len(classes)) / len(labels) if classes else ()
+        names |= {"classes": tuple(classes), "frequencies": tuple(shares), "target": target}
+    return kind_of(x).measured(x, **names)

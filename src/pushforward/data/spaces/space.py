@@ -1,0 +1,201 @@
+"""What a kind of data must answer: its shape and units, how it is stored, drawn and written, and what suits it."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["PICTURE_FILES", "Space"]
+
+PICTURE_FILES = {
+    ".png": ".png (a grid)",
+    "": "no ending (a folder of PNGs)",
+    ".npz": ".npz",
+    ".gif": ".gif (noise to data)",
+}
+"""The files that samples which are pictures are written to."""
+
+
+class Space(ABC):
+    """Where data of one kind lives and how it is scaled; it travels with every checkpoint.
+
+    A kind of data is a frozen dataclass below this class. One that is defined in a plug-in file is found like those of the
+    package: data is of the first kind that `accepts` it.
+
+    Attributes:
+        noun: One sample in a word, such as "image".
+        shape: Shape of one sample.
+        size: How many numbers one sample holds.
+        classes: Names of the classes, in the order of the label numbers; empty without labels.
+        frequencies: Share of each class in the training split; they sum to 1.
+        target: Name of the column that became the label (tables); empty where the label has no name.
+        low: Smallest possible values in data units; None where there is no bound.
+        high: Largest possible values in data units; None exactly where ``low`` is None.
+        columns: Names of the numbers of a sample, where they have names.
+        integer: Which of them are whole numbers.
+        binary: Whether every value is 0 or 1 in data units.
+        levels: 256 for numbers i / 255, which are stored as uint8; None for numbers with a density.
+        as_points: Whether samples are drawn as points of one plot, hence many of them, and not each as a picture.
+        has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files hold and metrics of images compare.
+        augmentations: Names of the changes of training examples that suit it (`pushforward.data.sampler.AUGMENTATIONS`).
+    """
+
+    noun: ClassVar[str]
+    levels: ClassVar[int | None] = None
+    as_points: ClassVar[bool] = True
+    has_pixels: ClassVar[bool] = False
+    augmentations: ClassVar[tuple[str, ...]] = ()
+
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    frequencies: tuple[float, ...]
+    target: str
+    binary: bool
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    columns: tuple[str, ...] = ()
+    integer: tuple[int, ...] = ()
+
+    # Arrays and units
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, x: NDArray[Any]) -> bool:
+        """Whether an array (n, *shape) holds data of this kind as a `Split` stores it."""
+
+    @classmethod
+    @abstractmethod
+    def stores(cls) -> str:
+        """What `accepts` accepts, in words."""
+
+    @classmethod
+    @abstractmethod
+    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+        """The space of a training split, its units measured.
+
+        Args:
+            x: What `accepts` accepts.
+            names: Classes, frequencies, columns and the like, where there are such.
+        """
+
+    @abstractmethod
+    def to_model(self, x: Tensor) -> Tensor:
+        """Data to model units, float (n, *shape) on any device, in which the data has mean 0 and standard deviation 1."""
+
+    @abstractmethod
+    def to_data(self, u: Tensor) -> Tensor:
+        """Model to data units, float (n, *shape) on any device, held to the bounds where there are such."""
+
+    @abstractmethod
+    def rounded(self, x: Tensor) -> Tensor:
+        """Data units as a file would give them back, float32 (n, *shape)."""
+
+    @abstractmethod
+    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+        """Data units (n, *shape) as files hold them."""
+
+    @abstractmethod
+    def unscaled(self, shape: tuple[int, ...]) -> Self:
+        """A space of this kind and labels for samples of another shape, whose data units are model units, without bounds."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many numbers one sample holds."""
+
+    @property
+    @abstractmethod
+    def units(self) -> Mapping[str, tuple[float, ...]]:
+        """What was measured of the data, by name: such as "mean" and "std", in data units."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> NDArray[np.float32]:
+        """The standard deviation of each number of a sample in data units, (size,)."""
+
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        """Smallest and largest value in model units, float32, shaped to broadcast over a batch; None without bounds."""
+
+    @property
+    @abstractmethod
+    def log_det(self) -> float:
+        """Logarithm of |det d(model units) / d(data units)| of a whole sample: log p(x) = log p(u) + log_det."""
+
+    # What suits it
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The sides over which two-dimensional convolutions run, (height, width); empty where none suit, hence for vectors."""
+        return ()
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How networks of it are laid out while they are trained."""
+        import torch
+
+        return torch.contiguous_format
+
+    # Pictures and files
+
+    def drawing(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Samples as they are drawn.
+
+        Args:
+            rows: As `quantise` gives them.
+
+        Returns:
+            Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where ``as_points``.
+        """
+        return rows.reshape(len(rows), -1)
+
+    @property
+    def endings(self) -> Mapping[str, str]:
+        """The endings of the files that samples are written to, each with what it stands for."""
+        return {".npz": ".npz"} if self.as_points else PICTURE_FILES
+
+    # Labels
+
+    def label_index(self, label: str | int) -> int:
+        """The number of a class.
+
+        Args:
+            label: a class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
+
+        Returns:
+            The label number.
+
+        Raises:
+            UsageError: no such class, or no labels at all.
+        """
+        if not self.classes:
+            raise UsageError(f'There is no label "{label}": this data has no labels. Leave the label out.')
+        if isinstance(label, str) and label in self.classes:
+            return self.classes.index(label)
+        try:
+            number = int(label)
+        except ValueError:
+            number = -1
+        if 0 <= number < len(self.classes):
+            return number
+        shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
+        raise UsageError(
+            f'There is no class "{label}".{did_you_mean(str(label), self.classes)} '
+            f"Expected a number from 0 to {len(self.classes) - 1} or one of: {shown}."
+        )
+
+    def with_labels(self, labels: bool = True) -> Self:
+        """This space unchanged (True), or without its classes (False)."""
+        return self if labels else dataclasses.replace(self, classes=(), frequencies=(), target="")  # type: ignore[type-var]

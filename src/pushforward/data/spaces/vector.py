@@ -1,0 +1,65 @@
+"""Vectors: rows of tables, points, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.data.spaces.scaled import ScaledSpace
+from pushforward.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["VectorSpace"]
+
+
+@dataclass(frozen=True)
+class VectorSpace(ScaledSpace):
+    """Vectors (d,), stored as float32 in data units.
+
+    Args:
+        columns: names of the columns, where they come from a table.
+        integer: numbers of the columns that hold whole numbers.
+    """
+
+    columns: tuple[str, ...] = ()
+    integer: tuple[int, ...] = ()
+
+    noun = "vector"
+    sides = ("d",)
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples, and check that there is a name for each column.
+
+        Raises:
+            DataError: If there is not.
+        """
+        super().__post_init__()
+        object.__setattr__(self, "columns", tuple(map(str, self.columns)))
+        object.__setattr__(self, "integer", tuple(map(int, self.integer)))
+        if self.columns and len(self.columns) != self.shape[0]:
+            raise DataError(f"{len(self.columns)} column names for {self.shape[0]} columns.")
+
+    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+        """float32 (n, d), whole-number columns rounded."""
+        rounded = super().quantise(x)
+        if self.integer:
+            rounded[:, self.integer] = np.rint(rounded[:, self.integer])
+        return rounded
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """Whole-number columns rounded."""
+        import torch
+
+        return torch.from_numpy(self.quantise(x)) if self.integer else x
+
+    @property
+    def endings(self) -> Mapping[str, str]:
+        """Tables, and pictures of points in the plane."""
+        tables = {".npz": ".npz", ".csv": ".csv"}
+        return tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"} if self.shape == (2,) else tables

@@ -1,0 +1,195 @@
+"""Kinds of data: a plug-in's space from the command line to the report, and what every space must answer."""
+
+import json
+import os
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import pushforward as pf
+from pushforward import recipes, spec
+from pushforward.cli import main
+from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, from_arrays, measure
+from pushforward.data.spaces.registry import kind_of
+from pushforward.devices import laid_out
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.features import fit_features
+from pushforward.testing import Broken, assert_same, check_method, check_space, final_state, recipe_for
+
+FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
+
+
+@pytest.fixture(scope="module")
+def plugin():
+    """The plug-in's classes by name; what it registers is forgotten afterwards."""
+    before = dict(spec._PLUGINS)
+    function, _ = recipes.load_file(FILE)
+    yield {**vars(__import__("sys").modules[function.__module__])}
+    spec._PLUGINS.clear()
+    spec._PLUGINS.update(before)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with the file, the data and two runs: one trained for six steps, one killed after three and resumed."""
+    folder, before, known = tmp_path_factory.mktemp("clips"), os.getcwd(), dict(spec._PLUGINS)
+    shutil.copy(FILE, folder / "clips.py")
+    os.chdir(folder)
+    os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
+    np.savez_compressed("squares.npz", x=runpy.run_path("clips.py")["moving_squares"](240))
+    train = ["train", "./clips.py", "--data", "squares.npz", "--batch", "32", "--width", "8"]
+    assert main([*train, "--steps", "6", "--out", "whole"]) == 0
+    assert main([*train, "--steps", "2", "--out", "cut"]) == 0
+    trainer = pf.training.start.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
+    trainer.advance(1e-9)
+    trainer.save()
+    trainer.advance(1e-9)
+    trainer.close()
+    del trainer  # a kill: the last step was not saved
+    assert main(["resume", "cut", "--plugin", "./clips.py"]) == 0
+    yield folder
+    os.chdir(before)
+    spec._PLUGINS.clear()
+    spec._PLUGINS.update(known)
+
+
+def test_clips_are_trained_and_resumed_bit_for_bit(runs):
+    assert_same(final_state(runs / "whole"), final_state(runs / "cut"))
+    run = pf.load(runs / "whole", plugins=["./clips.py"])
+    assert type(run.space).__name__ == "VideoSpace"
+    assert run.space.shape == (4, 1, 8, 8)
+    content = json.loads((runs / "whole" / "spec.json").read_text())
+    assert content["method"]["denoiser"]["space"]["part"] == "VideoSpace"
+    assert spec.describe(spec.build(content["method"])) == content["method"]
+    assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
+
+
+def test_clips_are_sampled_to_files_and_read_again(runs):
+    sample = ["sample", "whole", "--plugin", "./clips.py", "--n", "5", "--out"]
+    for out in ("x.npz", "x.png", "x", "x.gif"):
+        assert main([*sample, out]) == 0, out
+    with np.load("x.npz") as file:
+        assert file["x"].shape == (5, 4, 1, 8, 8)
+        assert file["x"].dtype == np.uint8
+        again = from_arrays(file["x"])
+    assert type(again.space).__name__ == "VideoSpace"
+    assert [Image.open(file).size for file in sorted((runs / "x").iterdir())] == [(32, 8)] * 5  # frames side by side
+    assert main([*sample, "x.csv"]) == 2
+
+
+def test_clips_are_scored_and_reported(runs, capsys):
+    assert main(["evaluate", "whole", "--plugin", "./clips.py", "--repeats", "1", "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert {"frechet", "coverage", "kid"} <= model["scores"].keys()
+    assert main(["compare", "whole", "--plugin", "./clips.py", "--repeats", "1", "--out", "report"]) == 0
+    page = (runs / "report" / "report.html").read_text()
+    assert "211 training and 29 held-out clips" in page
+    assert all(words in page for words in ("Samples of whole", "Noise to data", "Start to end of training"))
+    assert main(["nearest", "whole", "--plugin", "./clips.py", "--n", "2", "--k", "1", "--out", "near.png"]) == 0
+
+
+def test_what_clips_are_not_is_refused_by_name(plugin):
+    space = measure(plugin["moving_squares"](20))
+    for refused in ("unet", "dit"):
+        with pytest.raises(UsageError, match=rf'"{refused}" needs images; clips of shape \(4, 1, 8, 8\) take an mlp'):
+            pf.recipes.flow(space, network=refused)
+    with pytest.raises(UsageError, match='"dcgan" needs images; clips of shape'):
+        pf.recipes.gan(space, network="dcgan")
+    with pytest.raises(UsageError, match='"convolutional" needs images; clips of shape'):
+        pf.recipes.vae(space, network="convolutional")
+    with pytest.raises(UsageError, match="squeezes images"):
+        pf.recipes.autoencoder(space)
+    split = Split(plugin["moving_squares"](20))
+    with pytest.raises(UsageError, match=r"Augmentation \(flip\) is for images, but squares holds clips"):
+        Sampler(Dataset("squares", space, split, split), 4, augment=("flip",))
+
+
+@pytest.mark.parametrize("recipe", ["gan", "vae", "vqvae"])
+def test_recipes_take_clips_by_an_mlp(plugin, recipe):
+    x = plugin["moving_squares"](90)
+    data = Dataset("squares", measure(x[:66]), Split(x[:66]), Split(x[66:]))
+    check_method(recipe_for(recipe, data), data)
+
+
+def test_labelled_clips_are_told_apart_by_a_classifier(plugin):
+    x, labels = plugin["moving_squares"](60), np.arange(60) % 2
+    x[labels == 1, :, :, :4] = 0
+    data = Dataset(
+        "halves", measure(x, labels, classes=("whole", "lower")), Split(x[10:], labels[10:]), Split(x[:10], labels[:10])
+    )
+    features = fit_features(data, cache=False)
+    assert features.classify(data.held_out.data_units()).shape == (10,)
+    assert features(x[:10], 10).shape == (10, 1)
+
+
+def spaces(plugin):
+    """A split of each kind of data."""
+    random = np.random.default_rng(1)
+    return {
+        "image": random.integers(0, 256, (30, 3, 4, 5)).astype(np.uint8),
+        "vector": (random.normal(size=(30, 6)) * 3 + 1).astype(np.float32),
+        "clip": random.integers(0, 256, (30, 2, 3, 4, 5)).astype(np.uint8),
+    }
+
+
+@pytest.mark.parametrize("noun", ["image", "vector", "clip"])
+def test_what_every_space_answers(plugin, noun):
+    x = spaces(plugin)[noun]
+    check_space(kind_of(x), x)
+    space = measure(x)
+    assert space.noun == noun
+    sides = [side for side in range(x.ndim) if side != 1 + space.axis]
+    unit = space.to_model(Split(x).data_units().double()).std(sides, correction=0)
+    assert torch.allclose(unit, torch.ones_like(unit), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "says"),
+    [
+        ("scale", property(lambda self: np.ones(self.size, np.float32)), "`scale` must be the standard deviations"),
+        ("log_det", property(lambda self: 0.0), "`scale` must be the standard deviations"),
+        ("axis", 0, "mean 0"),
+        ("as_points", True, "drawn as pictures, or as points"),
+        ("accepts", classmethod(lambda cls, x: False), "VideoSpace: no other kind may accept"),
+    ],
+)
+def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch, name, wrong, says):
+    kind, x = plugin["VideoSpace"], spaces(plugin)["clip"]
+    x = (x * np.linspace(0.2, 1, 3)[:, None, None]).astype(np.uint8)  # channels that differ
+    check_space(kind, x)
+    monkeypatch.setattr(kind, name, wrong)
+    if name == "axis":
+        monkeypatch.setattr(kind, "_view", lambda self: (1, -1, 1, 1, 1))
+        monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
+    with pytest.raises(Broken, match=says):
+        check_space(kind, x)
+
+
+def test_arrays_of_no_kind_name_the_kinds_there_are(plugin):
+    with pytest.raises(DataError, match=r"expected uint8 images .* or float32 vectors .* or uint8 clips \(n, frames, channels"):
+        kind_of(np.zeros((3, 2, 2, 2, 2, 2), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"shape \(3, 2, 2, 2, 2\): expected vectors .* or uint8 clips"):
+        from_arrays(np.zeros((3, 2, 2, 2, 2), dtype=np.int64))
+
+
+def test_a_space_of_another_shape_is_refused():
+    with pytest.raises(DataError, match=r"not the shape of one image: expected \(channels, height, width\)"):
+        ImageSpace((3,), (0,) * 3, (1,) * 3)
+    with pytest.raises(DataError, match=r"not the shape of one vector: expected \(d\)"):
+        VectorSpace((3, 2), (0,) * 3, (1,) * 3)
+
+
+def test_kernels_of_other_dimensions_stay_where_they_are():
+    both = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
+    weights = [module.weight.detach().clone() for module in both]
+    for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
+        laid_out(both, memory_format)
+        assert both[changed].weight.is_contiguous(memory_format=memory_format)
+    assert all(torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True))
+    assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()
