@@ -27,11 +27,12 @@ from torch import Tensor
 
 import pushforward as pf
 from pushforward import networks, recipes, solvers
+from pushforward.conditions import Label
 from pushforward.errors import UsageError
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
 
-SPACE = pf.data.Space((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), classes=tuple("0123456789"), frequencies=(0.1,) * 10)
+SPACE = pf.data.Space((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), conditions={"label": Label(tuple("0123456789"), (0.1,) * 10)})
 ITERATIVE, ONE_CALL = ("flow", "ddpm", "edm", "vdm"), ("gan", "vae", "hvae", "vqvae")
 SCANNED = ("dpm", "heun", "unipc", "euler", "ancestral")
 WAYS = ("plain", "guided", "latent", "repathed")

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pushforward import data as pf_data
+from pushforward.conditions import Label
 from pushforward.data import Dataset, Sampler, Space, Split, images, toy
 from pushforward.data.dataset import build
 from pushforward.data.keys import mix, permutation
@@ -116,7 +117,7 @@ def test_quantise_writes_what_files_hold():
 def test_labels_by_name_and_number():
     space = pictures().space
     assert [space.label_index(label) for label in ("dog", 2, "0")] == [1, 2, 0]
-    numbered = Space(shape=(1,), mean=(0,), std=(1,), classes=("2", "0", "1"))
+    numbered = Space(shape=(1,), mean=(0,), std=(1,), conditions={"label": Label(("2", "0", "1"))})
     assert numbered.label_index("2") == 0
     assert numbered.label_index(2) == 2
     with pytest.raises(UsageError, match=r'no class "dgo".*Did you mean "dog"'):
@@ -174,7 +175,7 @@ def test_fingerprint_follows_content_and_nothing_else():
     for changed in (
         dataclasses.replace(data, train=Split(pixel, data.train.labels)),
         dataclasses.replace(data, held_out=Split(data.held_out.x, label)),
-        dataclasses.replace(data, space=dataclasses.replace(data.space, classes=("cat", "dog", "fox"))),
+        dataclasses.replace(data, space=dataclasses.replace(data.space, conditions={"label": Label(("cat", "dog", "fox"))})),
         data.without_labels(),
         dataclasses.replace(data, train=Split(data.train.x.transpose(0, 1, 3, 2).copy(), data.train.labels)),
     ):
@@ -584,7 +585,7 @@ def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
 
 
 def test_a_space_without_a_target_still_loads():
-    space = Space(shape=(2,), mean=(0, 0), std=(1, 1), classes=("a",), frequencies=(1,), target="kind")
+    space = Space(shape=(2,), mean=(0, 0), std=(1, 1), conditions={"label": Label(("a",), (1,), "kind")})
     older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
     assert Space(**older).target == ""
     assert space.with_labels(False).target == ""

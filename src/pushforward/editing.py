@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from pushforward.conditions.kind import mask_of
 from pushforward.denoiser import Condition, trained
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import Diverged, UsageError, did_you_mean
@@ -182,12 +183,14 @@ def asked(flow: Flow, condition: Asked) -> Asked:
     Raises:
         UsageError: For None where the model was trained with labels only.
     """
-    if condition is not None or not flow.space.classes:
+    if condition is not None or not flow.space.conditions:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError("This model was trained with labels only (label_dropout=0): name the label of the data.")
-    return {"null": torch.tensor(True)}
+        raise UsageError(
+            "This model was trained with conditions only (label_dropout=0): name the label, or the values, of the data."
+        )
+    return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
 def iterative(transport: Transport) -> Flow:
@@ -314,5 +317,5 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = No
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
-    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.classes else None
+    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
     return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None], given)[0], strength))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pushforward import editing, latents
+from pushforward.conditions import Request
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.interpolation import WAYS
@@ -31,7 +32,7 @@ def between(
     transport: Transport,
     ends: tuple[Tensor, Tensor],
     frames: int,
-    condition: dict[str, int] | None = None,
+    condition: Asked = None,
     *,
     autoencoder: Autoencoder | None = None,
     interpolation: str = "spherical",
@@ -59,10 +60,10 @@ def between(
     a, b = ends
     if isinstance(inner_of(transport), Flow):
         return editing.interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
-    if autoencoder is not None and (condition is not None or not autoencoder.space.classes):
-        if condition is not None and not autoencoder.space.classes:
+    if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
+        if condition is not None and not autoencoder.space.conditions:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
-        given = None if condition is None else {name: torch.tensor([value]) for name, value in condition.items()}
+        given = None if condition is None else Request(autoencoder.space.conditions).rows(1, condition, 0)
         return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)
     last, condition = _nearest(transport, b, condition, batch, events)
@@ -75,7 +76,7 @@ def variations(
     transport: Transport,
     x: Tensor,
     strength: float,
-    condition: dict[str, int] | None = None,
+    condition: Asked = None,
     *,
     batch: int = BATCH,
     events: Events = _silent,
@@ -107,17 +108,22 @@ def edited_condition(transport: Transport, condition: Asked) -> Asked:
     return editing.asked(inner, condition) if isinstance(inner, Flow) else condition
 
 
-def _nearest(
-    transport: Transport, x: Tensor, condition: dict[str, int] | None, batch: int, events: Events
-) -> tuple[latents.Inversion, dict[str, int] | None]:
+def _nearest(transport: Transport, x: Tensor, condition: Asked, batch: int, events: Events) -> tuple[latents.Inversion, Asked]:
     """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
     nearest = latents.invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
-        condition = {"label": int(nearest.condition["label"][0])}
-        events(f"label {transport.space.classes[condition['label']]} fits best; choose another with `label`")
+        condition = {name: rows[0] for name, rows in nearest.condition.items()}
+        events(f"{_words(transport, nearest.condition)} fits best; choose another with `label` or `given`")
     return nearest, condition
+
+
+def _words(transport: Transport, condition: dict[str, Tensor]) -> str:
+    """The condition of the first of several samples in words."""
+    kinds = transport.space.conditions
+    cells = [cell for name, rows in condition.items() for cell in kinds[name].cells(rows[:1])[0].items()]
+    return ", ".join(f"{name} {value}" for name, value in cells)
 
 
 def walk(
@@ -143,7 +149,7 @@ def walk(
         raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
     space = autoencoder.space
     where = autoencoder.device
-    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
+    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows, *v.shape[1:]) for k, v in condition.items()}  # noqa: E731
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
         share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)

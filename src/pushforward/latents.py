@@ -73,7 +73,7 @@ class Truncated(Transport):
         _one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
-        self.space, self.noise_shape, self.conditioned_on = inner.space, inner.noise_shape, inner.conditioned_on
+        self.space, self.noise_shape = inner.space, inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """inner(truncate(z))."""
@@ -114,7 +114,7 @@ class Nearby(Transport):
         if not 0 < strength <= 1:
             raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
         self.inner, self.strength = inner, float(strength)
-        self.space, self.noise_shape, self.conditioned_on = inner.space, inner.noise_shape, inner.conditioned_on
+        self.space, self.noise_shape = inner.space, inner.noise_shape
         self.register_buffer("z", z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.conditions.kind import ConditionKind, checked
+from pushforward.conditions.label import Label
+from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +37,13 @@ class Space:
         std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
         low: smallest possible value in data units, per column or per channel; None where there is no bound.
         high: largest possible value in data units; None exactly where ``low`` is None.
-        classes: names of the classes, in the order of the label numbers; empty without labels.
-        frequencies: share of each class in the training split; they sum to 1.
+        conditions: what models may be asked for, by name; "label" is a `Label` where examples have classes.
         columns: names of the columns (vectors from a table).
         integer: numbers of the columns that hold whole numbers.
         binary: whether every value is 0 or 1 in data units.
-        target: name of the column that became the label (tables); empty where the label has no name.
 
     Raises:
+        UsageError: a condition whose name or kind cannot be.
         DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
     """
 
@@ -51,21 +52,20 @@ class Space:
     std: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    classes: tuple[str, ...] = ()
-    frequencies: tuple[float, ...] = ()
+    conditions: Mapping[str, ConditionKind] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     binary: bool = False
-    target: str = ""
 
     def __post_init__(self) -> None:
         """Turn lists (JSON has no tuples) into tuples of plain values, and check that they fit one another."""
-        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float, "frequencies": float}
-        for name, kind in {**numbers, "classes": str, "columns": str, "integer": int}.items():
+        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
+        for name, kind in {**numbers, "columns": str, "integer": int}.items():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(kind(v) for v in value))
         object.__setattr__(self, "binary", bool(self.binary))
+        object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
             raise DataError(f"A sample of shape {self.shape} is not supported: expected (d,) or (channels, height, width).")
         for name in ("mean", "std", "low", "high"):
@@ -76,8 +76,6 @@ class Space:
             raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
         if (self.low is None) != (self.high is None):
             raise DataError("low and high belong together: give both or neither.")
-        if self.frequencies and len(self.frequencies) != len(self.classes):
-            raise DataError(f"{len(self.frequencies)} frequencies for {len(self.classes)} classes.")
         if self.columns and len(self.columns) != self.shape[0]:
             raise DataError(f"{len(self.columns)} column names for {self.shape[0]} columns.")
 
@@ -85,6 +83,17 @@ class Space:
     def kind(self) -> str:
         """``"image"`` or ``"vector"``."""
         return "image" if len(self.shape) == 3 else "vector"
+
+    @property
+    def label(self) -> Label | None:
+        """The classes of examples; None without labels."""
+        label = self.conditions.get("label")
+        return label if isinstance(label, Label) else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the label numbers; empty without labels."""
+        return () if self.label is None else self.label.names
 
     @property
     def size(self) -> int:
@@ -161,57 +170,39 @@ class Space:
         return rounded
 
     def label_index(self, label: str | int) -> int:
-        """The number of a class.
-
-        Args:
-            label: a class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
-
-        Returns:
-            The label number.
+        """The number of a class, see `Label.index`.
 
         Raises:
             UsageError: no such class, or no labels at all.
         """
-        if not self.classes:
+        if self.label is None:
             raise UsageError(f'There is no label "{label}": this data has no labels. Leave the label out.')
-        if isinstance(label, str) and label in self.classes:
-            return self.classes.index(label)
-        try:
-            number = int(label)
-        except ValueError:
-            number = -1
-        if 0 <= number < len(self.classes):
-            return number
-        shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
-        raise UsageError(
-            f'There is no class "{label}".{did_you_mean(str(label), self.classes)} '
-            f"Expected a number from 0 to {len(self.classes) - 1} or one of: {shown}."
-        )
+        return self.label.index(label)
+
+    def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Space:
+        """This space with other conditions, or without any."""
+        return dataclasses.replace(self, conditions=conditions or {})
 
     def with_labels(self, labels: bool = True) -> Space:
-        """This space as it is (True), or without its classes (False)."""
-        return self if labels else dataclasses.replace(self, classes=(), frequencies=(), target="")
+        """This space unchanged (True), or without its classes (False)."""
+        return self if labels else self.with_conditions({k: v for k, v in self.conditions.items() if k != "label"})
 
     @classmethod
     def measure(
         cls,
         x: NDArray[Any],
-        labels: NDArray[np.int64] | None = None,
+        conditions: Mapping[str, ConditionKind] | None = None,
         *,
-        classes: Sequence[str] = (),
         columns: Sequence[str] = (),
         integer: Sequence[int] = (),
-        target: str = "",
     ) -> Space:
         """Measure a space on a training split, block by block, so that no float copy of the whole is made.
 
         Args:
             x: images uint8 (n, C, H, W), where 255 means 1, or vectors float (n, d).
-            labels: label numbers (n,), for the class frequencies.
-            classes: class names.
+            conditions: what models may be asked for, by name.
             columns: column names.
             integer: numbers of the whole-number columns.
-            target: name of the column that became the label.
 
         Returns:
             The space; the standard deviation is the population's (divided by n).
@@ -222,21 +213,16 @@ class Space:
             mean, std, binary = _column_statistics(x)
         std = np.where(std > 0, std, 1.0)
         image = x.ndim == 4
-        frequencies: Sequence[float] = ()
-        if labels is not None and classes:
-            frequencies = tuple(np.bincount(labels, minlength=len(classes)) / len(labels))
         return cls(
             shape=x.shape[1:],
             mean=tuple(mean),
             std=tuple(std),
             low=(0.0,) * x.shape[1] if image else None,
             high=(1.0,) * x.shape[1] if image else None,
-            classes=tuple(classes) if labels is not None else (),
-            frequencies=tuple(frequencies),
+            conditions=conditions or {},
             columns=tuple(columns),
             integer=tuple(integer),
             binary=binary,
-            target=target if labels is not None else "",
         )
 
     def _view(self) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     paper's log-normal law has mean -1.2 for data of standard deviation 0.5, which is -1.2 + log 2 for data of unit variance.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
+from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, PreparedSampler, Sampler, Space, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
@@ -84,9 +85,7 @@ def _part(method: Preparing, data: Dataset, start: int, device: torch.device | s
     rows = slice(start, start + ROWS)
     space = method.space
     x = space.to_model(data.train.data_units(rows).to(device))
-    labels = data.train.labels if space.classes else None
-    condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
-    return method.prepared(x, condition).float().cpu()
+    return method.prepared(x, data.train.condition(space.conditions, rows, device)).float().cpu()
 
 
 def _weights(method: Preparing) -> str:
@@ -103,7 +102,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
     Args:
         moments: (n, 2 c, ...).
-        data: The data's space; its classes become the codes'.
+        data: The data's space; its conditions become the codes'.
     """
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
@@ -114,9 +113,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
         shape=tuple(mean.shape[1:]),
         mean=tuple(centre.tolist()),
         std=tuple(std.tolist()),
-        classes=data.classes,
-        frequencies=data.frequencies,
-        target=data.target,
+        conditions=data.conditions,
     )
 
 
@@ -146,7 +143,7 @@ def in_latent(
         A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
 
     Raises:
-        UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
+        UsageError: If the autoencoder takes other rows, or receives conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
     data, device = dataset_of(data), device_named(device)
@@ -188,10 +185,10 @@ def _check(space: Space, data: Dataset) -> None:
             f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
             "this data, or bring the images to its size: `resize=N`."
         )
-    if space.classes and space.classes != data.space.classes:
+    if not met(space.conditions, data.space.conditions):
         raise UsageError(
-            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without "
-            "labels: `labelled=False`."
+            f"The autoencoder receives {described(space.conditions)}; {data.name} has {described(data.space.conditions)}. Train "
+            "one without labels: `labelled=False`."
         )
 
 
@@ -206,16 +203,16 @@ def sampler_of(
         UsageError: For augmentations of data that is encoded once.
         CheckpointError: If the disk refuses, or something prepared is not finite.
     """
-    labelled = bool(method.space.classes)
+    names = tuple(method.space.conditions)
     if not isinstance(method, Preparing):
-        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, condition=labelled)
+        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
             f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it "
             "out; the autoencoder, or a model of pixels, can be trained with it."
         )
     once = _kept(method, data, folder, torch.device(settings.device), keep)
-    return PreparedSampler(data, once, batch, seed=settings.seed, condition=labelled)
+    return PreparedSampler(data, once, batch, seed=settings.seed, conditions=names)
 
 
 def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:

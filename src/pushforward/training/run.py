@@ -40,7 +40,7 @@ from pushforward.transports import BATCH, Asked, Transport, inner_of
 
 __all__ = ["Run", "checkpoint_in", "load", "machine", "transport_of"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Run:

@@ -21,7 +21,7 @@ class Autoencoder(nn.Module):
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
         decoder: ``decoder(latent, None, condition) -> x``.
-        space: The data's shape and units, with classes where both are told labels.
+        space: The data's shape and units, with the conditions that both receive.
         standard: Whether codes of all rows together are meant to lie as N(0, 1) does, as those of a VAE are.
     """
 
@@ -31,7 +31,7 @@ class Autoencoder(nn.Module):
 
     def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Means and log-variances of the codes (n, 2 c, ...) of data in model units."""
-        return call(self.encoder, x, None, self._told(condition))
+        return call(self.encoder, x, None, self._own(condition))
 
     @property
     def device(self) -> torch.device:
@@ -45,12 +45,13 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Tensor, condition: Condition = None) -> Tensor:
         """Data in model units from codes."""
-        return call(self.decoder, latent, None, self._told(condition))
+        return call(self.decoder, latent, None, self._own(condition))
 
-    def _told(self, condition: Condition) -> Condition:
-        """Labels, for an autoencoder that knows any; the models in its latent space may know more than it."""
-        if not self.space.classes:
-            return None
-        if condition is None or "label" not in condition:
-            raise UsageError("This autoencoder was told labels, so data has a code only together with its label: name one.")
-        return {"label": condition["label"]}
+    def _own(self, condition: Condition) -> Condition:
+        """The conditions that the autoencoder receives; the models in its latent space may know more than it."""
+        names = self.space.conditions
+        missing = [name for name in names if condition is None or name not in condition]
+        if missing:
+            what = " and ".join(missing)
+            raise UsageError(f"This autoencoder receives {what}, so data has a code only together with its {what}: name it.")
+        return {name: condition[name] for name in names} if condition and names else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -29,9 +28,8 @@ class Latent(Transport):
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
         super().__init__()
         self.inner, self.autoencoder = inner, autoencoder
-        own = inner.space
-        self.space = dataclasses.replace(autoencoder.space, classes=own.classes, frequencies=own.frequencies, target=own.target)
-        self.noise_shape, self.conditioned_on = inner.noise_shape, inner.conditioned_on
+        self.space = autoencoder.space.with_conditions(inner.space.conditions)
+        self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """decode(inner(z))."""

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
+from pushforward.conditions.requests import Request
 from pushforward.data.space import Space
 from pushforward.draws import Draws, RowDraws
-from pushforward.errors import Diverged, UsageError, did_you_mean
+from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
 
@@ -23,8 +23,8 @@ __all__ = ["BATCH", "Asked", "Transport", "check_transport", "finite", "rows_in"
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
 
-Asked = Mapping[str, int | str | Sequence[int] | Sequence[str] | Tensor] | None
-"""A condition as a caller gives it: a number or a class's name for all samples, or one for each."""
+Asked = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
+"""Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
 
 
 class Transport(nn.Module, ABC):
@@ -32,8 +32,6 @@ class Transport(nn.Module, ABC):
 
     space: Space
     noise_shape: tuple[int, ...]
-    conditioned_on: tuple[str, ...] = ("label", "null")
-    """The names that a condition may hold; a model of other conditions names its own."""
 
     @abstractmethod
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -56,8 +54,8 @@ class Transport(nn.Module, ABC):
 
     def facts(self) -> dict[str, str]:
         """What it makes and how, in a few words each, for `repr` and notebooks."""
-        shape, classes = "x".join(map(str, self.space.shape)), len(self.space.classes)
-        data = f"{shape} {self.space.kind}s" + (f", {classes} classes" if classes else "")
+        kinds = (kind.describe() for kind in self.space.conditions.values())
+        data = ", ".join([f"{'x'.join(map(str, self.space.shape))} {self.space.kind}s", *kinds])
         return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
 
     def __repr__(self) -> str:
@@ -75,65 +73,25 @@ class Transport(nn.Module, ABC):
         held = next(itertools.chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if held is None else held.device
 
-    def labels(self, n: int, seed: int) -> Condition:
-        """Labels drawn with the training data's frequencies, row i from ``seed + i`` alone; None for unlabelled data."""
-        if not self.space.classes:
-            return None
-        edges = torch.tensor(np.cumsum(self.space.frequencies)[:-1], dtype=torch.float32)
-        return {"label": torch.bucketize(RowDraws(seed, n, "label").uniform(), edges, right=True)}
-
     def conditions(self, n: int, condition: Asked, seed: int) -> Condition:
-        """A condition with n rows on the transport's device: a number stands for n equal rows, None for `labels`.
+        """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
+
+        Sample i depends on what is asked for it and on ``seed + i`` alone. What is not asked for is drawn as it occurs in the
+        training data; see `pushforward.conditions.Request`.
 
         Raises:
-            UsageError: For names that the model does not know, a number of rows other than n, or labels that do not exist.
+            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
         """
-        rows = self.labels(n, seed) if condition is None else self._rows(n, condition)
+        rows = Request(self.space.conditions).rows(n, condition, seed)
         return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
-
-    def _rows(self, n: int, condition: Mapping[str, Any]) -> dict[str, Tensor]:
-        if not isinstance(condition, Mapping):
-            raise UsageError(
-                f'A condition is a dict, such as {{"label": 3}}; got {condition!r}. A seed is named: sample({n}, seed=3).'
-            )
-        for name in condition:
-            if name not in self.conditioned_on:
-                known = ", ".join(f'"{one}"' for one in self.conditioned_on if one != "null")
-                hint = did_you_mean(str(name), self.conditioned_on)
-                raise UsageError(f'Unknown condition "{name}"; this model knows {known}.{hint}')
-        rows = {name: _tensor(name, self._numbered(value) if name == "label" else value) for name, value in condition.items()}
-        for name, value in rows.items():
-            if value.dim() and len(value) != n:
-                raise UsageError(
-                    f'The condition "{name}" has {len(value)} rows: expected one number, or a row for each of {n} samples.'
-                )
-        if "label" in rows:
-            self._check_labels(rows["label"])
-        return {name: value.expand(n) if value.dim() == 0 else value for name, value in rows.items()}
-
-    def _numbered(self, label: Any) -> Any:
-        """Labels with class names replaced by their numbers, as `Space.label_index` finds them."""
-        if isinstance(label, str):
-            return self.space.label_index(label)
-        if isinstance(label, (list, tuple, np.ndarray)) and any(isinstance(one, str) for one in label):
-            return [self.space.label_index(one) for one in label]
-        return label
-
-    def _check_labels(self, label: Tensor) -> None:
-        if not self.space.classes:
-            raise UsageError("This model was trained without labels, so none can be asked for.")
-        if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
-            raise UsageError(f"Labels are whole numbers, one for each sample; got {label.dtype} of shape {tuple(label.shape)}.")
-        if not bool(((label >= 0) & (label < len(self.space.classes))).all()):
-            raise UsageError(f"Labels run from 0 to {len(self.space.classes) - 1}; got {label.unique().tolist()}.")
 
     def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, or n labels in a list or tensor; None draws labels with
-                the training data's frequencies where the model was trained with labels.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor. What
+                is not asked for is drawn as it occurs in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Rows that are computed at a time.
 
@@ -155,7 +113,7 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
-        asked = None if condition is None else self._rows(n, condition)
+        asked = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
         return self._stream(n, asked, seed, batch)
 
     def _stream(self, n: int, asked: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
@@ -168,13 +126,6 @@ class Transport(nn.Module, ABC):
                 x = finite(self(self.noise(draws), given, draws))
                 made = self.space.to_data(x).float().cpu()
             yield made, given
-
-
-def _tensor(name: str, value: Any) -> Tensor:
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise UsageError(f'The condition "{name}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
 
 
 def rows_in(space: Space, x: Any) -> Tensor:
