@@ -81,7 +81,7 @@ def distance(transport: Transport) -> float:
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport(z, {"label": label}, None if noise is None else GivenNoise(noise))
-        drawn: Tensor = exported(transport).module()(z, label, noise)
+        drawn: Tensor = exported(transport).module()(z, {"label": label}, noise)
         return float((drawn - transport.space.to_data(x)).abs().max())
 
 
@@ -97,7 +97,7 @@ def scan_distances(solver: str, counts: tuple[int, ...]) -> Iterator[tuple[int, 
         drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
-            yield steps, float((program(z, inputs, label, noise) - x).abs().max())
+            yield steps, float((program(z, inputs, {"label": label}, noise) - x).abs().max())
 
 
 def fixed_solvers() -> list[str]:

@@ -94,7 +94,7 @@ def test_space_is_plain_and_survives_json():
     assert hash(again) == hash(space)
     assert space.with_labels(False).classes == ()
     assert space.with_labels(True) is space
-    assert space.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
+    assert space.label.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
 
 
 def test_space_refuses_what_does_not_fit():
@@ -518,7 +518,7 @@ def test_batch_rows_and_condition_off():
     part = batch.rows(slice(2, 5))
     assert torch.equal(part.x, batch.x[2:5])
     assert torch.equal(part.condition["label"], batch.condition["label"][2:5])
-    assert Sampler(pictures(), 7, condition=False).batch(2).condition is None
+    assert Sampler(pictures(), 7, conditions=()).batch(2).condition is None
     assert batch.x.dtype == torch.float32
     whole = torch.cat([Sampler(pictures(), 33).batch(0).x])
     assert whole.mean((0, 2, 3)).abs().max() < 1e-5
@@ -582,13 +582,6 @@ def test_the_only_row_of_a_class_is_never_held_out():
 def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
     with pytest.raises(DataError, match=says):
         Split(x, labels)
-
-
-def test_a_space_without_a_target_still_loads():
-    space = Space(shape=(2,), mean=(0, 0), std=(1, 1), conditions={"label": Label(("a",), (1,), "kind")})
-    older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
-    assert Space(**older).target == ""
-    assert space.with_labels(False).target == ""
 
 
 def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_place():

@@ -323,7 +323,7 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
         assert (inpaint(flow, x, mask, 5, condition=condition)[:, 1] == wanted).all()
         assert (interpolate(flow, x, x + 1, 3, condition) == wanted).all()
     for seed in range(6):
-        labels = flow.labels(1, seed)["label"]
+        labels = flow.conditions(1, None, seed)["label"]
         assert (interpolate_seeds(flow, seed, 99, 3) == float(labels)).all()
     denoiser.unconditional = False
     for made in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):

@@ -245,7 +245,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
         lambda condition: pf.editing.interpolate(transport, x[0], x[1], 3, condition=condition),
     ):
-        with pytest.raises(UsageError, match="name one"):
+        with pytest.raises(UsageError, match="name it"):
             edit(None)
         told.clear()
         edit({"label": 1})
@@ -257,7 +257,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3
     report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), n=20, repeats=1)
     assert report.models[0].latent is None
-    with pytest.raises(UsageError, match="name one"):
+    with pytest.raises(UsageError, match="name it"):
         transport.sample(2, {"label_null": torch.tensor(True)})
 
 

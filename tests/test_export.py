@@ -112,7 +112,7 @@ def test_a_whole_sampler_is_a_program(name):
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
-        torch.testing.assert_close(program_module(z, label, noise), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(program_module(z, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
 def test_one_program_serves_any_number_of_steps():
@@ -126,7 +126,7 @@ def test_one_program_serves_any_number_of_steps():
         z = torch.randn(5, *SMALL)
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}))
-            torch.testing.assert_close(program_module(z, inputs, label, noise), x, rtol=0, atol=1e-5)
+            torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
 def plain_scan(row, state, given):

@@ -107,10 +107,10 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
     for name, values in (condition or {}).items():
         own = name.removesuffix("_null")
         if own not in kinds:
-            known = ", ".join(kinds) or "none"
+            known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
             raise UsageError(
-                f'Got the condition "{name}", and this network was built with {known}. '
-                "Pass condition=None, or build it with the conditions of the data."
+                f'Got the condition "{name}", but this network was built {known}. '
+                "Leave it out, or build the network with the conditions of the data."
             )
         if own == name:
             kinds[name].check(values, n)
