@@ -27,11 +27,12 @@ from torch import Tensor
 
 import pushforward as pf
 from pushforward import networks, recipes, solvers
+from pushforward.conditions import Label
 from pushforward.errors import UsageError
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
 
-SPACE = pf.data.ImageSpace((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), classes=tuple("0123456789"), frequencies=(0.1,) * 10)
+SPACE = pf.data.ImageSpace((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), {"label": Label(tuple("0123456789"), (0.1,) * 10)})
 ITERATIVE, ONE_CALL = ("flow", "ddpm", "edm", "vdm"), ("gan", "vae", "hvae", "vqvae")
 SCANNED = ("dpm", "heun", "unipc", "euler", "ancestral")
 WAYS = ("plain", "guided", "latent", "repathed")
@@ -80,7 +81,7 @@ def distance(transport: Transport) -> float:
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport(z, {"label": label}, None if noise is None else GivenNoise(noise))
-        drawn: Tensor = exported(transport).module()(z, label, noise)
+        drawn: Tensor = exported(transport).module()(z, {"label": label}, noise)
         return float((drawn - transport.space.to_data(x)).abs().max())
 
 
@@ -96,7 +97,7 @@ def scan_distances(solver: str, counts: tuple[int, ...]) -> Iterator[tuple[int, 
         drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
-            yield steps, float((program(z, inputs, label, noise) - x).abs().max())
+            yield steps, float((program(z, inputs, {"label": label}, noise) - x).abs().max())
 
 
 def fixed_solvers() -> list[str]:

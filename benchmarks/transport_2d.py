@@ -45,7 +45,7 @@ FLOORS = {"8gaussians": "W2 .56", "8gaussians independent": "W2 .56", "moons": "
 
 
 def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = False) -> Recipe:
-    network = MLP(2, 2, width=128, depth=3, classes=len(space.classes))
+    network = MLP(2, 2, width=128, depth=3, conditions=space.conditions)
     couple = Independent(source) if independent else OptimalTransport(group, reuse, source)
     method = pf.Denoising(
         pf.Denoiser(network, pf.Linear(), "velocity", space, unconditional=False, source=source),

@@ -5,13 +5,14 @@ import torch
 from torch import distributions, nn
 
 import pushforward as pf
+from pushforward.conditions import Label
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws, RowDraws
 from pushforward.methods import EvidenceBound, Now
 from pushforward.methods.bounds import active_units, divergences
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 
-LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}
 
 
@@ -48,9 +49,9 @@ def test_decoders_receive_the_code_that_encoders_gave():
 def test_unlabelled_examples_have_the_standard_prior():
     part = prior()
     assert all(bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4))
-    some = {**LABELS, "null": torch.tensor([True, False, True, False, False])}
+    some = {**LABELS, "label_null": torch.tensor([True, False, True, False, False])}
     for moment, labelled in zip(part.moments(some, 5), part.moments(LABELS, 5), strict=True):
-        torch.testing.assert_close(moment, torch.where(some["null"][:, None], 0.0, labelled))
+        torch.testing.assert_close(moment, torch.where(some["label_null"][:, None], 0.0, labelled))
 
 
 class Spread(nn.Module):

@@ -332,7 +332,7 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     files = ["own/0-3.png", "own/1-3.png"]
     said = done(capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
     assert [one["file"] for one in said["images"]] == files
-    assert all(one["label"] == "3" and one["error"] < one["error_of_random_z"] / 2 for one in said["images"])
+    assert all(one["condition"] == {"label": "3"} and one["error"] < one["error_of_random_z"] / 2 for one in said["images"])
     held = np.load("found.npz")
     assert held["files"].tolist() == files
     np.testing.assert_allclose(held["error"], [one["error"] for one in said["images"]], rtol=1e-6)

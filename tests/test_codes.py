@@ -10,6 +10,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.conditions import Label
 from pushforward.data import Split, VectorSpace
 from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError
@@ -125,7 +126,7 @@ def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_pat
     images = 3 * random.normal(size=(5, 8))
     x = (images[label] + 0.1 * random.normal(size=(600, 8))).astype(np.float32)
     shares = tuple(np.bincount(label) / len(label))
-    space = VectorSpace((8,), tuple(x.mean(0)), tuple(x.std(0)), classes=tuple("abcde"), frequencies=shares)
+    space = VectorSpace((8,), tuple(x.mean(0)), tuple(x.std(0)), conditions={"label": Label(tuple("abcde"), shares)})
     data = Dataset("prototypes", space, Split(x[:540], label[:540]), Split(x[540:], label[540:]))
     known = Knowing(space.to_model(torch.from_numpy(images)).float(), 4)
     recipe = pf.recipes.vae(space, "tiny", decoder=known, latent_size=4)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import pushforward as pf
+from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
@@ -234,7 +235,7 @@ def test_the_guess_for_vectors_is_a_gaussian():
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 400)
     rows = (rng.normal(size=(800, 3)) * [1, 5, 0.2] + 4 * labels[:, None]).astype(np.float32)
-    space = VectorSpace((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), classes=("a", "b"), frequencies=(0.5, 0.5))
+    space = VectorSpace((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train, held = rows[::2].astype(float), rows[1::2].astype(float)
     alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pushforward import data as pf_data
+from pushforward.conditions import Label
 from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, images, measure, toy
 from pushforward.data.dataset import build
 from pushforward.data.keys import mix, permutation
@@ -93,7 +94,7 @@ def test_space_is_plain_and_survives_json():
     assert hash(again) == hash(space)
     assert space.with_labels(False).classes == ()
     assert space.with_labels(True) is space
-    assert space.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
+    assert space.label.frequencies == pytest.approx(np.bincount(pictures().train.labels) / len(pictures().train))
 
 
 def test_space_refuses_what_does_not_fit():
@@ -116,7 +117,7 @@ def test_quantise_writes_what_files_hold():
 def test_labels_by_name_and_number():
     space = pictures().space
     assert [space.label_index(label) for label in ("dog", 2, "0")] == [1, 2, 0]
-    numbered = VectorSpace(shape=(1,), mean=(0,), std=(1,), classes=("2", "0", "1"))
+    numbered = VectorSpace(shape=(1,), mean=(0,), std=(1,), conditions={"label": Label(("2", "0", "1"))})
     assert numbered.label_index("2") == 0
     assert numbered.label_index(2) == 2
     with pytest.raises(UsageError, match=r'no class "dgo".*Did you mean "dog"'):
@@ -174,7 +175,7 @@ def test_fingerprint_follows_content_and_nothing_else():
     for changed in (
         dataclasses.replace(data, train=Split(pixel, data.train.labels)),
         dataclasses.replace(data, held_out=Split(data.held_out.x, label)),
-        dataclasses.replace(data, space=dataclasses.replace(data.space, classes=("cat", "dog", "fox"))),
+        dataclasses.replace(data, space=dataclasses.replace(data.space, conditions={"label": Label(("cat", "dog", "fox"))})),
         data.without_labels(),
         dataclasses.replace(data, train=Split(data.train.x.transpose(0, 1, 3, 2).copy(), data.train.labels)),
     ):
@@ -517,7 +518,7 @@ def test_batch_rows_and_condition_off():
     part = batch.rows(slice(2, 5))
     assert torch.equal(part.x, batch.x[2:5])
     assert torch.equal(part.condition["label"], batch.condition["label"][2:5])
-    assert Sampler(pictures(), 7, condition=False).batch(2).condition is None
+    assert Sampler(pictures(), 7, conditions=()).batch(2).condition is None
     assert batch.x.dtype == torch.float32
     whole = torch.cat([Sampler(pictures(), 33).batch(0).x])
     assert whole.mean((0, 2, 3)).abs().max() < 1e-5
@@ -581,13 +582,6 @@ def test_the_only_row_of_a_class_is_never_held_out():
 def test_a_split_of_other_arrays_says_what_it_takes(x, labels, says):
     with pytest.raises(DataError, match=says):
         Split(x, labels)
-
-
-def test_a_space_without_a_target_still_loads():
-    space = VectorSpace(shape=(2,), mean=(0, 0), std=(1, 1), classes=("a",), frequencies=(1,), target="kind")
-    older = {name: value for name, value in dataclasses.asdict(space).items() if name != "target"}
-    assert VectorSpace(**older).target == ""
-    assert space.with_labels(False).target == ""
 
 
 def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_place():

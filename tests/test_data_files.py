@@ -73,7 +73,7 @@ def test_class_folders_are_the_classes(tmp_path):
     (tmp_path / "empty").mkdir()
     data = load(tmp_path)
     assert data.space.classes == ("ape", "zebra")
-    assert data.space.frequencies == tuple(np.bincount(data.train.labels) / len(data.train))
+    assert data.space.label.frequencies == tuple(np.bincount(data.train.labels) / len(data.train))
     assert (np.bincount(data.train.labels) + np.bincount(data.held_out.labels, minlength=2)).tolist() == [10, 20]
     apes = [picture(i).transpose(2, 0, 1) for i in range(20, 30)]
     for row, label in zip(rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True):
@@ -549,7 +549,7 @@ def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
 def test_the_targets_name_is_kept(tmp_path):
     (tmp_path / "t.csv").write_text("size,kind\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(20)))
     data = load(tmp_path / "t.csv", target="kind")
-    assert data.space.target == "kind"
+    assert data.space.label.target == "kind"
     write_samples(tmp_path / "out.csv", data.space, 2, [(torch.zeros(2, 1), {"label": torch.tensor([0, 1])})])
     assert (tmp_path / "out.csv").read_text().split() == ["size,kind", "0.0,a", "0.0,b"]
 

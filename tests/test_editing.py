@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pushforward import solvers
+from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
@@ -319,13 +320,13 @@ class Labelled(nn.Module):
         label = torch.full((len(x),), -1.0)
         if condition is not None and "label" in condition:
             label = condition["label"].float()
-        if condition is not None and "null" in condition:
-            label = torch.where(condition["null"], -1.0, label)
+        if condition is not None and "label_null" in condition:
+            label = torch.where(condition["label_null"], -1.0, label)
         return label[:, None].expand(x.shape)
 
 
 def test_without_a_label_given_data_meet_the_unconditional_model():
-    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, conditions={"label": Label(tuple("abc"), (0.2, 0.3, 0.5))})
     denoiser = Denoiser(Labelled(), Linear(), "data", space)
     flow, x, mask = Flow(denoiser, solvers.DDIM(), 4), torch.zeros(2), torch.tensor([False, True])
     for condition, wanted in ((None, -1.0), ({"label": 2}, 2.0)):
@@ -333,7 +334,7 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
         assert (inpaint(flow, x, mask, 5, condition=condition)[:, 1] == wanted).all()
         assert (interpolate(flow, x, x + 1, 3, condition) == wanted).all()
     for seed in range(6):
-        labels = flow.labels(1, seed)["label"]
+        labels = flow.conditions(1, None, seed)["label"]
         assert (interpolate_seeds(flow, seed, 99, 3) == float(labels)).all()
     denoiser.unconditional = False
     for made in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):

@@ -247,20 +247,20 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
         lambda condition: pf.editing.interpolate(transport, x[0], x[1], 3, condition=condition),
     ):
-        with pytest.raises(UsageError, match="name one"):
+        with pytest.raises(UsageError, match="name it"):
             edit(None)
         told.clear()
         edit({"label": 1})
         assert [set(one["label"].tolist()) for one in told] == [{1}]
     sure = {"label": torch.tensor([1, 1])}
     z = transport.noise(RowDraws(0, 2))
-    assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"null": torch.tensor([True, True])}))
+    assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"label_null": torch.tensor([True, True])}))
     plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3
     report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), n=20, repeats=1)
     assert report.models[0].latent is None
-    with pytest.raises(UsageError, match="name one"):
-        transport.sample(2, {"null": torch.tensor(True)})
+    with pytest.raises(UsageError, match="name it"):
+        transport.sample(2, {"label_null": torch.tensor(True)})
 
 
 def test_health_reads_samples_in_the_autoencoder_s_units():

@@ -6,18 +6,20 @@ from torch.export import Dim
 
 import pushforward as pf
 from pushforward import networks, solvers
+from pushforward.conditions import Label
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
 from pushforward.networks import MLP, Reshaped, UNet
 from pushforward.solvers.dense import dense, run
+from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
-SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), classes=CLASSES, frequencies=(0.5, 0.5))
+SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"label": Label(CLASSES, (0.5, 0.5))})
 TIMED = {
-    "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, classes=2, zero_output=False), SMALL),
-    "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, classes=2, heads=2, zero_output=False),
-    "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, classes=2, zero_output=False),
+    "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), zero_output=False), SMALL),
+    "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, conditions=class_labels(2), heads=2, zero_output=False),
+    "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2), zero_output=False),
 }
 
 
@@ -49,18 +51,18 @@ def test_a_denoisers_network_exports_with_any_number_of_rows(name):
 
 
 OTHERS = {
-    "dcgan": lambda: networks.DCGANCritic.sized("tiny", shape=(1, 16, 16), classes=2),
-    "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), classes=2),
-    "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), classes=2),
+    "dcgan": lambda: networks.DCGANCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
+    "residual": lambda: networks.Critic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
+    "textbook": lambda: networks.TextbookCritic.sized("tiny", shape=(1, 16, 16), conditions=class_labels(2)),
     "patch": lambda: networks.PatchCritic.sized("tiny", shape=(1, 16, 16)),
-    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
-    "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, classes=2),
+    "encoder": lambda: networks.Encoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
+    "compressor": lambda: networks.Compressor((1, 16, 16), outputs=4, factor=2, width=8, conditions=class_labels(2)),
 }
 MAKERS = {
-    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
-    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
-    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
-    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, classes=2),
+    "dcgan": lambda: networks.DCGANGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
+    "residual": lambda: networks.Generator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
+    "textbook": lambda: networks.TextbookGenerator.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
+    "decoder": lambda: networks.Decoder.sized("tiny", shape=(1, 16, 16), latent=4, conditions=class_labels(2)),
     "perceptron": lambda: networks.Perceptron(4, 6, width=8, depth=1),
 }
 
@@ -98,7 +100,7 @@ SAMPLERS = {
     ),
     "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 2)),
     "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser(path=pf.VP())), "churn", 2),
-    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, classes=2), SPACE, (4,)),
+    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, conditions=class_labels(2)), SPACE, (4,)),
 }
 
 
@@ -110,7 +112,7 @@ def test_a_whole_sampler_is_a_program(name):
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
-        torch.testing.assert_close(program_module(z, label, noise), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(program_module(z, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
 def test_one_program_serves_any_number_of_steps():
@@ -124,7 +126,7 @@ def test_one_program_serves_any_number_of_steps():
         z = torch.randn(5, *SMALL)
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}))
-            torch.testing.assert_close(program_module(z, inputs, label, noise), x, rtol=0, atol=1e-5)
+            torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
 def plain_scan(row, state, given):

@@ -287,7 +287,7 @@ def test_the_baseline_draws_labels_with_the_training_frequencies():
     data = dataset(x, labels)
     made = GaussianBaseline.fit(data).sample(3000).numpy()
     share = np.bincount(np.rint(made.mean(1) / 10).astype(int), minlength=3) / 3000
-    np.testing.assert_allclose(share, data.space.frequencies, atol=0.03)
+    np.testing.assert_allclose(share, data.space.label.frequencies, atol=0.03)
 
 
 def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():

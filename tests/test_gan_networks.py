@@ -30,6 +30,7 @@ from pushforward.networks import (
 )
 from pushforward.networks.deviation import minibatch_deviation
 from pushforward.spec import build, describe
+from pushforward.testing import class_labels
 from pushforward.training.ema import Average
 
 CLASSES = 3
@@ -155,9 +156,9 @@ def cut(weight: Tensor, shape: torch.Size) -> Tensor:
 
 def test_without_deviation_the_residual_critic_is_what_it_was():
     torch.manual_seed(3)
-    without = residual((2, 6, 9), classes=CLASSES).state_dict()
+    without = residual((2, 6, 9), conditions=class_labels(CLASSES)).state_dict()
     torch.manual_seed(3)
-    with_it = residual((2, 6, 9), classes=CLASSES, minibatch_std=4).state_dict()
+    with_it = residual((2, 6, 9), conditions=class_labels(CLASSES), minibatch_std=4).state_dict()
     assert list(without) == list(with_it)
     changed = [name for name in without if without[name].shape != with_it[name].shape]
     assert changed == ["basis", "leave.weight"]
@@ -188,9 +189,9 @@ def test_packs_are_rows_joined_by_hand(shape):
 
 @pytest.mark.parametrize("shape", [(2, 5, 3), (4,)])
 def test_labels_stay_with_their_rows(shape):
-    assert Packed.shape(shape, 2, CLASSES) == (2 * (shape[0] + CLASSES), *shape[1:])
-    inner = awaken(TextbookCritic(Packed.shape(shape, 2, CLASSES), width=8))
-    packed = Packed(inner, 2, CLASSES)
+    assert Packed.shape(shape, 2, class_labels(CLASSES)) == (2 * (shape[0] + CLASSES), *shape[1:])
+    inner = awaken(TextbookCritic(Packed.shape(shape, 2, class_labels(CLASSES)), width=8))
+    packed = Packed(inner, 2, class_labels(CLASSES))
     x, chosen = torch.randn(4, *shape), [2, 0, 1, 2]
     null = torch.tensor([False, True, False, False])
     told = []
@@ -200,9 +201,9 @@ def test_labels_stay_with_their_rows(shape):
             hot[chosen[i]] = 1
         told.append(torch.cat([x[i], hot]))
     joined = torch.stack([torch.cat(told[:2]), torch.cat(told[2:])])
-    condition = {"label": torch.tensor(chosen), "null": null}
+    condition = {"label": torch.tensor(chosen), "label_null": null}
     torch.testing.assert_close(packed(x, None, condition), inner(joined))
-    torch.testing.assert_close(packed(x), packed(x, None, {"label": torch.tensor(chosen), "null": torch.ones(4) > 0}))
+    torch.testing.assert_close(packed(x), packed(x, None, {"label": torch.tensor(chosen), "label_null": torch.ones(4) > 0}))
     torch.testing.assert_close(packed(x, None, {}), packed(x))
     exchanged = packed(x, None, {"label": torch.tensor([0, 2, 1, 2])}) - packed(x, None, {"label": torch.tensor(chosen)})
     assert exchanged[0].abs() > 1e-4
@@ -212,8 +213,8 @@ def test_labels_stay_with_their_rows(shape):
 def test_packs_take_critics_of_one_column_and_of_flattened_images():
     vectors = Packed(MLP(*Packed.shape((4,), 2), 1, width=8, depth=2, times=0), 2)
     assert vectors(torch.randn(6, 4)).shape == (3,)
-    shape = Packed.shape((2, 3, 5), 2, CLASSES)
-    images = Packed(Reshaped(MLP(int(np.prod(shape)), 1, width=8, depth=2, times=0), ()), 2, CLASSES)
+    shape = Packed.shape((2, 3, 5), 2, class_labels(CLASSES))
+    images = Packed(Reshaped(MLP(int(np.prod(shape)), 1, width=8, depth=2, times=0), ()), 2, class_labels(CLASSES))
     assert images(torch.randn(6, 2, 3, 5), None, labels(6)).shape == (3,)
 
 
@@ -221,14 +222,13 @@ def test_packs_take_critics_of_one_column_and_of_flattened_images():
     "call",
     [
         lambda: Packed(textbook((4,)), 0),
-        lambda: Packed(textbook((4,)), 2, -1),
         lambda: Packed.shape((4,), 0),
         lambda: Packed(textbook((8,)), 2)(torch.zeros(5, 4)),
         lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 3)),
         lambda: Packed(textbook((8,)), 2)(torch.zeros(4)),
         lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 4), torch.zeros(4)),
         lambda: Packed(textbook((8,)), 2)(torch.zeros(4, 4), None, labels(4)),
-        lambda: Packed(textbook((14,)), 2, CLASSES)(torch.zeros(4, 4), None, labels(2)),
+        lambda: Packed(textbook((14,)), 2, class_labels(CLASSES))(torch.zeros(4, 4), None, labels(2)),
     ],
 )
 def test_what_cannot_be_packed_is_refused(call):
@@ -256,7 +256,7 @@ def generator(shape, **options):
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual, generator])
 def test_spectral_layers_have_norm_one(make):
-    plain = awaken(make((2, 6, 9), classes=CLASSES), 0.2)
+    plain = awaken(make((2, 6, 9), conditions=class_labels(CLASSES)), 0.2)
     before = [largest(layer) for layer in layers(plain)]
     network = Spectral(plain)
     x = torch.randn(4, *((5,) if make is generator else (2, 6, 9)))
@@ -299,7 +299,7 @@ def test_spectral_layers_that_start_at_zero_are_drawn_anew():
 
 
 def spectral_critic() -> Spectral:
-    return Spectral(residual((2, 6, 9), classes=CLASSES))
+    return Spectral(residual((2, 6, 9), conditions=class_labels(CLASSES)))
 
 
 def test_spectral_networks_are_copied_saved_and_rebuilt():
@@ -309,7 +309,7 @@ def test_spectral_networks_are_copied_saved_and_rebuilt():
         network(x, None, condition)
     twin = copy.deepcopy(network).eval()
     spec = json.loads(json.dumps(describe(network)))
-    assert spec == {"part": "Spectral", "network": describe(residual((2, 6, 9), classes=CLASSES))}
+    assert spec == {"part": "Spectral", "network": describe(residual((2, 6, 9), conditions=class_labels(CLASSES)))}
     rebuilt = build(spec).to(memory_format=torch.channels_last).eval()
     saved = safetensors.torch.save({name: value.contiguous() for name, value in network.state_dict().items()})
     rebuilt.load_state_dict(safetensors.torch.load(saved))
@@ -360,19 +360,19 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
 
 
 def test_labels_speak_by_projection():
-    head = ProjectionHead(6, CLASSES).double()
+    head = ProjectionHead(6, class_labels(CLASSES)).double()
     features, condition = torch.randn(5, 6, dtype=torch.float64), labels(5)
     table = head.conditioning.label.table.weight
     told, free = head(features, None, condition), head(features)
     torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
     torch.testing.assert_close(told - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
-    torch.testing.assert_close(head(features, None, {**condition, "null": torch.ones(5) > 0}), free)
+    torch.testing.assert_close(head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free)
     torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
 
 
 @pytest.mark.parametrize("make", [textbook, unnormalised])
 def test_what_a_label_adds_is_linear_in_the_features(make):
-    network = awaken(make((2, 6, 9), classes=CLASSES)).double()
+    network = awaken(make((2, 6, 9), conditions=class_labels(CLASSES))).double()
     seen = []
     network.leave.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = torch.randn(40, 2, 6, 9).double()
@@ -390,7 +390,7 @@ def test_what_a_label_adds_is_linear_in_the_features(make):
 @pytest.mark.parametrize(("make", "shape"), CASES)
 def test_gradient_penalty_equals_difference(make, shape, deviation):
     """The derivative of sum |grad score|^2 along a direction of the weights, in training mode."""
-    network = awaken(make(shape, classes=CLASSES, minibatch_std=deviation), 0.05).double()
+    network = awaken(make(shape, conditions=class_labels(CLASSES), minibatch_std=deviation), 0.05).double()
     x, condition = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True), labels(5)
     weights = list(network.parameters())
     direction = [torch.randn_like(weight) for weight in weights]
@@ -482,12 +482,12 @@ def test_parameter_counts_are_as_stated(kind, stated):
 @pytest.mark.parametrize(
     "network",
     [
-        TextbookGenerator((2, 3, 5), latent=4, width=6, classes=CLASSES),
-        TextbookCritic((7,), width=6, classes=CLASSES, minibatch_std=2),
-        DCGANGenerator((2, 3, 5), latent=4, width=6, classes=CLASSES),
-        DCGANCritic((2, 3, 5), width=6, classes=CLASSES, minibatch_std=2, normalise=False),
+        TextbookGenerator((2, 3, 5), latent=4, width=6, conditions=class_labels(CLASSES)),
+        TextbookCritic((7,), width=6, conditions=class_labels(CLASSES), minibatch_std=2),
+        DCGANGenerator((2, 3, 5), latent=4, width=6, conditions=class_labels(CLASSES)),
+        DCGANCritic((2, 3, 5), width=6, conditions=class_labels(CLASSES), minibatch_std=2, normalise=False),
         Critic((2, 3, 5), width=6, blocks=1, minibatch_std=2),
-        Spectral(Packed(TextbookCritic(Packed.shape((7,), 2, CLASSES), width=6), 2, CLASSES)),
+        Spectral(Packed(TextbookCritic(Packed.shape((7,), 2, class_labels(CLASSES)), width=6), 2, class_labels(CLASSES))),
         Packed(Spectral(DCGANCritic(Packed.shape((2, 3, 5), 2), width=6, normalise=False)), 2),
     ],
     ids=lambda network: type(network).__name__,

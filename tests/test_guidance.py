@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pushforward import solvers, spec
+from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser, Repathed
 from pushforward.draws import RowDraws
@@ -16,12 +17,12 @@ from pushforward.methods import Denoising
 from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
 from pushforward.predictions import ROWS
-from pushforward.testing import ring
+from pushforward.testing import class_labels, ring
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
 OTHERS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 400), "cosine": Cosine(), "shifted": Shifted(Linear(), 3.0)}
-SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"), frequencies=(0.5, 0.5))
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
 PICTURES = ImageSpace(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), high=(1.0,))
 
 
@@ -36,7 +37,7 @@ class Labelled(nn.Module):
         self.rows += len(x)
         code = torch.zeros(len(x), dtype=x.dtype)
         if condition is not None:
-            code = torch.where(condition.get("null", torch.zeros(len(x), dtype=torch.bool)), 0, condition["label"] + 1).to(
+            code = torch.where(condition.get("label_null", torch.zeros(len(x), dtype=torch.bool)), 0, condition["label"] + 1).to(
                 x.dtype
             )
         return torch.sin(self.weight * x + t[:, None] + 2 * code[:, None])
@@ -47,7 +48,7 @@ def model(prediction="velocity", path=None, weight=0.3):
 
 
 def labels_only():
-    network = MLP(3, 3, width=8, depth=1, classes=2)
+    network = MLP(3, 3, width=8, depth=1, conditions=class_labels(2))
     return Denoising(Denoiser(network, Linear(), "velocity", SPACE, unconditional=False)).denoiser
 
 
@@ -86,7 +87,7 @@ def test_rows_marked_null_stay_unconditional():
     x, t, label = inputs()
     null = torch.arange(len(x)) % 3 == 0
     denoiser = model()
-    found = Guided(denoiser, 3.0).predict("data", x, t, {**label, "null": null})
+    found = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
     torch.testing.assert_close(found[null], denoiser.predict("data", x, t, None)[null])
     torch.testing.assert_close(found[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null])
 

@@ -473,7 +473,7 @@ def test_labels(tmp_path):
     with pytest.raises(UsageError, match="label for every row"):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label_dropout=0"):
-        denoiser(x, t, {"label": label, "null": label > 2})
+        denoiser(x, t, {"label": label, "label_null": label > 2})
 
 
 def test_a_class_for_no_label(tmp_path):

@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from pushforward import solvers
+from pushforward.conditions import Label
 from pushforward.data import VectorSpace, load
 from pushforward.data.dataset import Split, build
 from pushforward.denoiser import Denoiser
@@ -260,7 +261,7 @@ def test_the_prior_pulls_z_to_the_length_of_noise():
 
 def test_without_a_label_projection_keeps_the_one_that_fits():
     maps = seeded(lambda: torch.randn(3, 7, 2))
-    labelled = Map(ByLabel(maps), space(classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5)), (2,))
+    labelled = Map(ByLabel(maps), space(conditions={"label": Label(("a", "b", "c"), (0.2, 0.3, 0.5))}), (2,))
     x = torch.cat([labelled.sample(2, {"label": label}, seed=50 + label) for label in (2, 0, 1)])
     free = invert(labelled, x, search=Search(prior=0, steps=200))
     assert free.condition["label"].tolist() == [2, 2, 0, 0, 1, 1]

@@ -173,7 +173,7 @@ def test_labels_and_their_absence_matter(name):
     draws = lambda: RowDraws(0, 4)  # noqa: E731
     first = transport(z, {"label": label}, draws())
     assert (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min() > 1e-4
-    null = transport(z, {"label": label, "null": torch.ones(4, dtype=torch.bool)}, draws())
+    null = transport(z, {"label": label, "label_null": torch.ones(4, dtype=torch.bool)}, draws())
     torch.testing.assert_close(null, transport(z, None, draws()))
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import pushforward as pf
 from pushforward import spec
+from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
@@ -179,12 +180,12 @@ def test_label_dropout_hides_its_share_of_labels():
 
         w = nn.Parameter(torch.ones(()))
 
-    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b"), frequencies=(0.5, 0.5))
+    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
     method = pf.Denoising(pf.Denoiser(Spy(), pf.Linear(), "velocity", space), label_dropout=0.25)
     label = torch.arange(2000) % 2
     list(method.losses(Batch(torch.randn(2000, 2), {"label": label}), now(2000)))
     assert torch.equal(seen[0]["label"], label)
-    assert 0.2 < float(seen[0]["null"].float().mean()) < 0.3
+    assert 0.2 < float(seen[0]["label_null"].float().mean()) < 0.3
 
 
 def test_latent_is_the_decoder_after_the_inner_transport():
@@ -204,7 +205,7 @@ def test_image_shaped_codes_are_not_clamped():
     assert bounded.to_data(torch.tensor([[-9.0, 9.0], [9.0, -9.0]])).tolist() == [[-1.0, 3.0], [1.0, 0.0]]
 
 
-LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), classes=("a", "b", "c"), frequencies=(0.2, 0.3, 0.5))
+LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={"label": Label(("a", "b", "c"), (0.2, 0.3, 0.5))})
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.conditions import Label
 from pushforward.errors import UsageError
 from pushforward.networks import (
     MLP,
     Compressor,
-    ConditionEmbedding,
     Critic,
     DCGANCritic,
     DCGANGenerator,
@@ -36,6 +36,7 @@ from pushforward.networks.embedding import Modulation, films_of, modulate
 from pushforward.networks.resnet import Resample, doubling, halving
 from pushforward.networks.unet import attend, pad_to
 from pushforward.precision import call, network_precision
+from pushforward.testing import class_labels
 
 VECTORS = [(2,), (17,)]
 IMAGES = [(1, 8, 8), (3, 13, 21), (4, 32, 32), (2, 5, 3), (1, 1, 2)]
@@ -46,56 +47,65 @@ Build = Callable[..., nn.Module]
 
 
 def mlp(shape, classes=0, times=1, **options):
-    return MLP(shape[0], shape[0], width=12, depth=2, classes=classes, times=times, **options)
+    return MLP(shape[0], shape[0], width=12, depth=2, conditions=class_labels(classes), times=times, **options)
 
 
 def unet(shape, classes=0, times=1, **options):
     stem = 2 if shape[1] > 12 else 1
-    return UNet(shape, width=8, blocks=1, heads=2, stem=stem, classes=classes, times=times, **options)
+    return UNet(shape, width=8, blocks=1, heads=2, stem=stem, conditions=class_labels(classes), times=times, **options)
 
 
 def dit(shape, classes=0, times=1, **options):
-    return DiT(shape, patch=4 if shape[1] > 12 else 2, width=16, depth=2, heads=2, classes=classes, times=times, **options)
+    return DiT(
+        shape,
+        patch=4 if shape[1] > 12 else 2,
+        width=16,
+        depth=2,
+        heads=2,
+        conditions=class_labels(classes),
+        times=times,
+        **options,
+    )
 
 
 def generator(shape, classes=0):
-    return Generator(shape, latent=LATENT, width=8, blocks=1, classes=classes, stem=2 if shape[1] > 12 else 1)
+    return Generator(shape, latent=LATENT, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
 
 
 def critic(shape, classes=0):
-    return Critic(shape, width=8, blocks=1, classes=classes, stem=2 if shape[1] > 12 else 1)
+    return Critic(shape, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
 
 
 def encoder(shape, classes=0):
-    return Encoder(shape, latent=LATENT, width=8, classes=classes, stem=2 if shape[1] > 12 else 1)
+    return Encoder(shape, latent=LATENT, width=8, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
 
 
 def decoder(shape, classes=0):
-    return Decoder(shape, latent=LATENT, width=8, classes=classes, stem=2 if shape[1] > 12 else 1)
+    return Decoder(shape, latent=LATENT, width=8, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
 
 
 def textbook_generator(shape, classes=0):
-    return TextbookGenerator(shape, latent=LATENT, width=8, classes=classes)
+    return TextbookGenerator(shape, latent=LATENT, width=8, conditions=class_labels(classes))
 
 
 def textbook_critic(shape, classes=0):
-    return TextbookCritic(shape, width=8, classes=classes)
+    return TextbookCritic(shape, width=8, conditions=class_labels(classes))
 
 
 def dcgan_generator(shape, classes=0):
-    return DCGANGenerator(shape, latent=LATENT, width=8, classes=classes).eval()
+    return DCGANGenerator(shape, latent=LATENT, width=8, conditions=class_labels(classes)).eval()
 
 
 def dcgan_critic(shape, classes=0):
-    return DCGANCritic(shape, width=8, classes=classes).eval()
+    return DCGANCritic(shape, width=8, conditions=class_labels(classes)).eval()
 
 
 def compressor(shape, classes=0):
-    return Compressor(shape, outputs=4, factor=2, width=8, classes=classes)
+    return Compressor(shape, outputs=4, factor=2, width=8, conditions=class_labels(classes))
 
 
 def expander(shape, classes=0):
-    return Expander(shape, inputs=3, factor=2, width=8, classes=classes)
+    return Expander(shape, inputs=3, factor=2, width=8, conditions=class_labels(classes))
 
 
 def patch(shape, classes=0):
@@ -103,7 +113,7 @@ def patch(shape, classes=0):
 
 
 def perceptron(shape, classes=0):
-    return Perceptron(shape[0], shape[0], width=12, classes=classes)
+    return Perceptron(shape[0], shape[0], width=12, conditions=class_labels(classes))
 
 
 DENOISERS: dict[Build, list] = {mlp: VECTORS, unet: IMAGES, dit: IMAGES}
@@ -207,7 +217,7 @@ def test_null_rows_read_as_unconditional(build):
     x, t, condition = arguments(build, shape, CLASSES, 5)
     null = torch.tensor([True, False, True, False, False])
     free, told = network(x, t, None), network(x, t, condition)
-    mixed = network(x, t, {**condition, "null": null})
+    mixed = network(x, t, {**condition, "label_null": null})
     torch.testing.assert_close(mixed[null], free[null], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(mixed[~null], told[~null], rtol=1e-12, atol=1e-12)
     difference = (free - told).reshape(5, -1).abs().amax(1)
@@ -283,7 +293,7 @@ def test_every_parameter_learns(build, shape, classes):
     network = awaken(build(shape, classes))
     x, t, condition = arguments(build, shape, classes, 5, torch.float32)
     if condition is not None:
-        condition["null"] = torch.tensor([False, False, False, True, False])
+        condition["label_null"] = torch.tensor([False, False, False, True, False])
     network(x, t, condition).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -294,7 +304,7 @@ def test_every_parameter_learns(build, shape, classes):
 @pytest.mark.parametrize("build", [critic, mlp])
 def test_gradient_penalty_reaches_every_parameter(build, classes):
     if build is mlp:
-        network, x = MLP(5, 1, width=12, depth=2, classes=classes, times=0), torch.randn(6, 5)
+        network, x = MLP(5, 1, width=12, depth=2, conditions=class_labels(classes), times=0), torch.randn(6, 5)
     else:
         network, x = critic((3, 13, 11), classes), torch.randn(6, 3, 13, 11)
     network = awaken(network).double()
@@ -452,11 +462,10 @@ def test_time_and_label_matter(build):
 
 
 def test_embeddings():
-    embedding = ConditionEmbedding(4, 6)
-    labels = {"label": torch.tensor([3, 0]), "null": torch.tensor([False, True])}
-    assert torch.equal(embedding(labels, 2, "cpu"), embedding.table.weight[[3, 4]])
-    assert torch.equal(embedding(None, 2, "cpu"), embedding.table.weight[[4, 4]])
-    assert torch.equal(ConditionEmbedding(0, 6)(None, 2, "cpu").std(0), torch.zeros(6))
+    embedding = Label.numbered(4).embedding(6)
+    labels, hidden = torch.tensor([3, 0]), torch.tensor([False, True])
+    assert torch.equal(embedding(labels, hidden), embedding.table.weight[[3, 4]])
+    assert torch.equal(embedding(labels), embedding.table.weight[[3, 0]])
     time = TimeEmbedding(16).double()
     assert time.frequencies.min() == 1
     assert time.frequencies.max() == pytest.approx(1000)
@@ -487,7 +496,7 @@ def test_embeddings():
 )
 def test_parameter_budgets(kind, shape, budgets):
     for size, (low, high) in budgets.items():
-        network = kind.sized(size, shape=shape, classes=10)
+        network = kind.sized(size, shape=shape, conditions=class_labels(10))
         assert low <= parameter_count(network) <= high, (size, parameter_count(network))
     with pytest.raises(UsageError, match='Did you mean "small"'):
         kind.sized("smal", shape=shape)
@@ -496,21 +505,21 @@ def test_parameter_budgets(kind, shape, budgets):
 def test_constructor_arguments_are_attributes():
     shape = (3, 9, 12)
     networks = [
-        MLP(3, 4, width=5, depth=2, classes=2, times=2, zero_output=False),
-        UNet(shape, width=4, multipliers=[1, 3], blocks=2, classes=2, times=2, stem=2, heads=3, dropout=0.1),
-        DiT(shape, patch=3, width=8, depth=1, heads=2, classes=2, times=0),
-        Generator(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
-        Critic(shape, width=4, blocks=2, classes=2, stem=2, minibatch_std=3),
-        TextbookGenerator(shape, latent=3, width=4, classes=2),
-        TextbookCritic(shape, width=4, classes=2, minibatch_std=3),
-        DCGANGenerator(shape, latent=3, width=4, classes=2),
-        DCGANCritic(shape, width=4, classes=2, minibatch_std=3, normalise=False),
-        Encoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
-        Decoder(shape, latent=3, width=4, blocks=2, classes=2, stem=2),
-        Compressor(shape, outputs=3, factor=4, width=4, blocks=2, classes=2),
-        Expander(shape, inputs=3, factor=8, width=4, blocks=2, classes=2),
+        MLP(3, 4, width=5, depth=2, conditions=class_labels(2), times=2, zero_output=False),
+        UNet(shape, width=4, multipliers=[1, 3], blocks=2, conditions=class_labels(2), times=2, stem=2, heads=3, dropout=0.1),
+        DiT(shape, patch=3, width=8, depth=1, heads=2, conditions=class_labels(2), times=0),
+        Generator(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Critic(shape, width=4, blocks=2, conditions=class_labels(2), stem=2, minibatch_std=3),
+        TextbookGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
+        TextbookCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3),
+        DCGANGenerator(shape, latent=3, width=4, conditions=class_labels(2)),
+        DCGANCritic(shape, width=4, conditions=class_labels(2), minibatch_std=3, normalise=False),
+        Encoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Decoder(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
+        Compressor(shape, outputs=3, factor=4, width=4, blocks=2, conditions=class_labels(2)),
+        Expander(shape, inputs=3, factor=8, width=4, blocks=2, conditions=class_labels(2)),
         PatchCritic(shape, width=4, depth=3),
-        Perceptron(5, 3, width=4, depth=3, classes=2),
+        Perceptron(5, 3, width=4, depth=3, conditions=class_labels(2)),
     ]
     import inspect
 
@@ -529,7 +538,6 @@ def test_constructor_arguments_are_attributes():
         lambda: UNet((1, 8, 8), width=9, heads=4),
         lambda: UNet((1, 8, 8), width=8, multipliers=()),
         lambda: UNet((1, 8, 8), width=8, dropout=1.0),
-        lambda: UNet((1, 8, 8), width=8, classes=-1),
         lambda: DiT((1, 8, 8), patch=2, width=10, depth=1, heads=4),
         lambda: DiT((1, 8, 8), patch=0, width=8, depth=1, heads=4),
         lambda: Generator((1, 8, 8), latent=0, width=8, blocks=1),
@@ -550,7 +558,6 @@ def test_constructor_arguments_are_attributes():
         lambda: TextbookCritic((5,))(torch.zeros(3, 5), torch.zeros(3)),
         lambda: TextbookCritic((5,))(torch.zeros(3, 5), None, {"label": torch.zeros(3).long()}),
         lambda: DCGANGenerator((5,)),
-        lambda: DCGANCritic((1, 8, 8), classes=-1),
         lambda: DCGANCritic((1, 8, 8))(torch.zeros(3, 1, 8, 9)),
         lambda: MLP(0, 1, width=8, depth=1),
         lambda: MLP.sized("tiny", shape=(1, 8, 8)),

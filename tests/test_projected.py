@@ -25,7 +25,7 @@ from pushforward.networks import Generator, parameter_count, perceptual, pretrai
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projected import ProjectedCritic
 from pushforward.spec import build, describe
-from pushforward.testing import space_data
+from pushforward.testing import class_labels, space_data
 from pushforward.training.ema import Average
 
 CLASSES = 3
@@ -260,7 +260,7 @@ def test_features_keep_their_precision_under_autocast():
 
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
 def test_small_critics_score_every_place_and_take_the_mean(side, last):
-    small, x = projected.ScaleCritic(7, side, 5, CLASSES), torch.randn(2, 7, side, side)
+    small, x = projected.ScaleCritic(7, side, 5, class_labels(CLASSES)), torch.randn(2, 7, side, side)
     label = {"label": torch.tensor([2, 0])}
     h = x
     for convolution in small.convolutions:
@@ -272,7 +272,7 @@ def test_small_critics_score_every_place_and_take_the_mean(side, last):
 
 @needs_extra
 def test_labels_speak_in_every_small_critic():
-    network, x = critic(classes=CLASSES).eval(), images(4)
+    network, x = critic(conditions=class_labels(CLASSES)).eval(), images(4)
     said = network(x, None, {"label": torch.tensor([0, 1, 2, 1])})
     other = network(x, None, {"label": torch.tensor([0, 2, 2, 1])})
     assert torch.equal(said[[0, 2, 3]], other[[0, 2, 3]])
@@ -285,7 +285,7 @@ def test_labels_speak_in_every_small_critic():
 
 @needs_extra
 def test_checkpoints_and_averages_hold_what_learns_alone():
-    network = critic(classes=CLASSES, seed=7)
+    network = critic(conditions=class_labels(CLASSES), seed=7)
     state = network.state_dict()
     vectors = sum(value.numel() for name, value in state.items() if name.endswith(("._u", "._v")))
     assert sum(value.numel() for value in state.values()) == parameter_count(network) + vectors
@@ -298,14 +298,14 @@ def test_checkpoints_and_averages_hold_what_learns_alone():
     wanted = network.eval()(x, None, condition)
     assert torch.equal(twin.eval()(x, None, condition), wanted)
     assert torch.equal(copied.eval()(x, None, condition), wanted)
-    moved = critic(classes=CLASSES, seed=8)
+    moved = critic(conditions=class_labels(CLASSES), seed=8)
     moved.load_state_dict(state)
     assert (moved.eval()(x, None, condition) - wanted).abs().min() > 1e-4
 
 
 def recipe(space, **settings):
     units = {"mean": space.mean, "std": space.std, "side": 32, "width": 6, "hidden": 5, "classes": len(space.classes)}
-    maker = Generator(space.shape, latent=4, width=4, blocks=1, classes=len(space.classes))
+    maker = Generator(space.shape, latent=4, width=4, blocks=1, conditions=space.conditions)
     game = pf.GAN(maker, ProjectedCritic(space.shape, **units), space, latent=4, loss="hinge", penalties=Penalties("none"))
     return pf.Recipe(game, dataclasses.replace(pf.Recipe(game).training, batch=8), **settings)
 

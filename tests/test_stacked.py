@@ -12,6 +12,7 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.conditions import Label
 from pushforward.data import Dataset, Split, measure
 from pushforward.data.stacked import numbered, stack
 from pushforward.errors import DataError, UsageError
@@ -132,7 +133,7 @@ def base_of(shape=(1, 5, 7), classes=("a", "b", "c"), n=40):
     labels = random.integers(0, max(1, len(classes)), n) if classes else None
     half = n // 2
     parts = [Split(x[rows], None if labels is None else labels[rows]) for rows in (slice(half), slice(half, None))]
-    return Dataset("base", measure(parts[0].x, parts[0].labels, classes=classes), *parts)
+    return Dataset("base", measure(parts[0].x, {"label": Label.of(parts[0].labels, classes)}), *parts)
 
 
 def test_any_labelled_images_of_one_channel_can_be_stacked():

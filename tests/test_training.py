@@ -20,6 +20,7 @@ import torch
 import pushforward as pf
 from pushforward import pictures
 from pushforward.cli import main
+from pushforward.conditions import Label
 from pushforward.denoiser import Denoiser
 from pushforward.draws import BLOCK
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
@@ -822,7 +823,9 @@ def test_training_settings_are_checked(given, says):
 def test_a_label_may_be_called_opaque(tmp_path):
     """Weights are drawn from the seed whatever the words in the spec."""
     data = space_data((2,), labels=True)
-    data = dataclasses.replace(data, space=other(data.space, classes=("opaque", "b", "c")))
+    data = dataclasses.replace(
+        data, space=other(data.space, conditions={"label": Label(("opaque", "b", "c"), (0.5, 0.25, 0.25))})
+    )
     weights = []
     for seed in (0, 1):
         trainer = prepare(recipe_for("flow", data), data, steps=1, out=tmp_path / str(seed), seed=seed)

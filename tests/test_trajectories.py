@@ -10,6 +10,7 @@ import torch
 from scipy.integrate import quad
 from torch import nn
 
+from pushforward.conditions import Label
 from pushforward.couplings import assign
 from pushforward.data import VectorSpace
 from pushforward.data.dataset import Dataset, Split
@@ -123,11 +124,12 @@ class Points(nn.Module):
         super().__init__()
         self.path, self.points = path, torch.as_tensor(points, dtype=torch.float32)
         n, d = self.points.shape
-        self.space = VectorSpace((d,), (0.0,) * d, (1.0,) * d, classes=[str(i) for i in range(n)], frequencies=[1 / n] * n)
+        label = Label([str(i) for i in range(n)], [1 / n] * n)
+        self.space = VectorSpace((d,), (0.0,) * d, (1.0,) * d, conditions={"label": label})
 
     def predict(self, kind, x_t, t, condition=None):
         label = condition["label"] if condition else torch.zeros(len(x_t), dtype=torch.long)
-        null = (condition or {}).get("null", torch.zeros(len(x_t), dtype=torch.bool))
+        null = (condition or {}).get("label_null", torch.zeros(len(x_t), dtype=torch.bool))
         data = self.points[label.masked_fill(null, 0)]
         return convert("data", kind, data.to(x_t), x_t, self.path.at(t).over(x_t))
 

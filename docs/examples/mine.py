@@ -54,7 +54,7 @@ def mine(space: Space, size: str = "small", *, latent_size: int = 16) -> Recipe:
         size: tiny, small or base.
         latent_size: Numbers in one row of noise.
     """
-    network = MLP.sized(size, shape=(latent_size,), outputs=space.size, classes=len(space.classes), times=0)
+    network = MLP.sized(size, shape=(latent_size,), outputs=space.size, conditions=space.conditions, times=0)
     return Recipe(
         Energy(Reshaped(network, space.shape), space, latent=latent_size), Training(batch=256), "mine", "energy distance"
     )

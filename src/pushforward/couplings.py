@@ -197,6 +197,8 @@ class OptimalTransport(Coupling):
         """(x, z) with z permuted within each group."""
         z = _drawn(self.source, x, draws.stream("coupling", every=self.reuse))
         labels = None if condition is None else condition.get("label")
+        if condition and labels is None:
+            raise UsageError(f"OptimalTransport pairs within classes, and cannot within values of {', '.join(condition)}.")
         if self.reuse == 1:
             return x, z[self._plan(x, z, labels)]
         # a memory of a pure function of the pairs: losing it changes nothing but the time it takes

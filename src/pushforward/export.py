@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
@@ -50,7 +51,7 @@ class GivenNoise(Draws):
 
 
 class Sampler(nn.Module):
-    """A transport as a function of tensors: (z, label, noise) -> data in data units.
+    """A transport as a function of tensors: (z, condition, noise) -> data in data units.
 
     Args:
         transport: Any; its flows' solvers have tables.
@@ -63,17 +64,21 @@ class Sampler(nn.Module):
             if isinstance(part, Flow):
                 _ = part.table  # compiled before tensors are stand-ins
 
-    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, condition: dict[str, Tensor] | None = None, noise: Tensor | None = None) -> Tensor:
         """Samples (n, *shape), data units.
 
         Args:
             z: (n, *noise_shape), standard normal.
-            label: int64 (n,), or None for a model without labels or the unconditional model.
+            condition: Values by name, n rows each, such as {"label": int64 (n,)}; None for a model without conditions.
             noise: (`noise_rows`, n, *noise_shape), standard normal, for a stochastic solver.
         """
-        condition = None if label is None else {"label": label}
         x = self.transport(z, condition, None if noise is None else GivenNoise(noise))
         return self.transport.space.to_data(x)
+
+
+def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
+    """That a condition may have any number of rows."""
+    return None if condition is None else {name: {0: n} for name in condition}
 
 
 def noise_rows(transport: Transport) -> int:
@@ -89,22 +94,26 @@ def exported(transport: Transport) -> ExportedProgram:
         transport: Any; a flow under a solver that has a table.
 
     Returns:
-        ``program.module()(z, label, noise)``, with None for what the model does without.
+        ``program.module()(z, condition, noise)``, with None for what the model does without.
 
     Raises:
         UsageError: For an adaptive solver or one whose steps are not affine.
     """
     device, n, draws = transport.device, Dim("n", min=1), noise_rows(transport)
     z = torch.randn(ROWS, *transport.noise_shape, device=device)
-    label = torch.zeros(ROWS, dtype=torch.int64, device=device) if transport.space.classes else None
+    condition = transport.conditions(ROWS, None, 0)
     noise = torch.randn(draws, *z.shape, device=device) if draws else None
-    dynamic = {"z": {0: n}, "label": None if label is None else {0: n}, "noise": None if noise is None else {1: n}}
+    dynamic = {
+        "z": {0: n},
+        "condition": _free(condition, n),
+        "noise": None if noise is None else {1: n},
+    }
     with torch.no_grad():
-        return torch.export.export(Sampler(transport).eval(), (z, label, noise), dynamic_shapes=dynamic)
+        return torch.export.export(Sampler(transport).eval(), (z, condition, noise), dynamic_shapes=dynamic)
 
 
 class ScanSampler(nn.Module):
-    """A flow with its table as an input: (z, inputs, label, noise) -> data in data units, by a scan over the rows.
+    """A flow with its table as an input: (z, inputs, condition, noise) -> data in data units, by a scan over the rows.
 
     Args:
         transport: A flow under a solver that has a table, or one in a latent space.
@@ -120,18 +129,19 @@ class ScanSampler(nn.Module):
             raise UsageError(f"A {type(flow).__name__} has no steps to scan over; export it whole.")
         self.flow, self.transport, self.kind = flow, with_inner(transport, _Ended(flow)), dense(flow.table).kind
 
-    def forward(self, z: Tensor, inputs: dict[str, Any], label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, inputs: dict[str, Any], condition: dict[str, Tensor] | None = None, noise: Tensor | None = None
+    ) -> Tensor:
         """Samples (n, *shape), data units.
 
         Args:
             z: (n, *noise_shape), standard normal.
             inputs: Of `scan_inputs`, for any number of steps.
-            label: int64 (n,), or None.
+            condition: Values by name, n rows each, or None.
             noise: (rows + 1, M, n, *noise_shape), standard normal.
         """
         from torch._higher_order_ops import scan
 
-        condition = None if label is None else {"label": label}
         assert noise is not None
         x = run(self.flow.denoiser, self.kind, inputs, z * inputs["width"], condition, noise, scan)
         return self.transport.space.to_data(self.transport(x, condition))
@@ -179,7 +189,7 @@ def exported_scan(transport: Transport) -> ExportedProgram:
     n, rows = Dim("n", min=1), Dim("rows", min=1)
     inputs, arrays = scan_inputs(transport)
     z = torch.randn(ROWS, *transport.noise_shape)
-    label = torch.zeros(ROWS, dtype=torch.int64) if transport.space.classes else None
+    condition = transport.conditions(ROWS, None, 0)
     noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
     fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
     free: dict[str, Any] = pytree.tree_map(
@@ -188,8 +198,8 @@ def exported_scan(transport: Transport) -> ExportedProgram:
     dynamic: dict[str, Any] = {
         "z": {0: n},
         "inputs": {**free, **fixed},
-        "label": None if label is None else {0: n},
+        "condition": _free(condition, n),
         "noise": {0: rows + 1, 2: n},
     }
     with torch.no_grad():
-        return torch.export.export(ScanSampler(transport).eval(), (z, inputs, label, noise), dynamic_shapes=dynamic)
+        return torch.export.export(ScanSampler(transport).eval(), (z, inputs, condition, noise), dynamic_shapes=dynamic)

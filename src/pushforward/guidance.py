@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import number
+from pushforward.conditions.kind import hidden as hide
+from pushforward.conditions.kind import known_to
 from pushforward.denoiser import Repathed, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
@@ -83,8 +85,7 @@ def _with_null(asked: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, a
     """The condition of the rows x, and after them of the rows that come again and are to see the null."""
     both = {name: torch.cat([part, hidden[name]]) for name, part in asked.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
-    both["null"] = null | both["null"] if "null" in both else null
-    return both
+    return hide(both, null)
 
 
 def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
@@ -99,12 +100,12 @@ class Guided(Wrapped):
     the conditional model is used alone, which costs one call.
 
     Args:
-        denoiser: A denoiser trained with labels and label dropout.
+        denoiser: A denoiser trained with conditions and label dropout.
         scale: How far to go beyond the unconditional estimate.
         interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
 
     Raises:
-        UsageError: For a model without labels or without an unconditional branch, or an interval that is none.
+        UsageError: For a model without conditions or without an unconditional branch, or an interval that is none.
 
     References:
         Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying Guidance in a Limited Interval
@@ -113,8 +114,8 @@ class Guided(Wrapped):
 
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__(denoiser)
-        if not denoiser.space.classes:
-            raise UsageError("Guidance needs a model trained with labels; this one was trained without.")
+        if not denoiser.space.conditions:
+            raise UsageError("Guidance needs a model trained with labels or other conditions; this one was trained without.")
         inner = trained(denoiser)
         if inner is not None and not inner.unconditional:
             raise UsageError(
@@ -203,15 +204,13 @@ class Autoguided(Wrapped):
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
-        known = self.weaker.space.classes
+        known = known_to(self.weaker.space.conditions, condition)
         if not _rowwise(scale):
-            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], condition if known else None), y, scale)
+            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
         rows = _guided_rows(scale)
         if not len(rows):
             return y
-        weak = self._matched.evaluate(
-            kind, x_t[rows], _some(columns["weaker"], rows), rows_of(condition, rows) if known else None
-        )
+        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), rows_of(known, rows))
         return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pushforward.conditions.kind import cells_of
 from pushforward.data import Space
 from pushforward.errors import CheckpointError, UsageError
 
@@ -155,13 +156,14 @@ def _replace_folder(path: Path, temporary: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _labels(condition: dict[str, Tensor] | None) -> np.ndarray | None:
-    return None if condition is None or "label" not in condition else condition["label"].cpu().numpy()
+def _known(space: Space, condition: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """The values of conditions, without masks."""
+    return {name: condition[name].cpu() for name in space.conditions if condition is not None and name in condition}
 
 
 def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
     """Array by array into the zip, the samples part by part; np.savez would need them whole."""
-    labels: list[np.ndarray] = []
+    conditions: dict[str, list[np.ndarray]] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
             for number, (x, condition) in enumerate(parts):
@@ -169,14 +171,18 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
                 if number == 0:
                     _header(file, (n, *rows.shape[1:]), rows.dtype)
                 file.write(rows.tobytes())
-                label = _labels(condition)
-                if label is not None:
-                    labels.append(label)
-        if labels:
-            joined = np.concatenate(labels).astype(np.int64)
-            with archive.open("label.npy", "w") as file:
-                _header(file, joined.shape, joined.dtype)
-                file.write(joined.tobytes())
+                for name, values in _known(space, condition).items():
+                    conditions.setdefault(name, []).append(values.numpy())
+        for name, chunks in conditions.items():
+            _write(archive, name, np.concatenate(chunks).astype(np.int64 if name == "label" else np.float32))
+            if space.conditions[name].entries:
+                _write(archive, f"{name}_names", np.array(space.conditions[name].entries))
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w") as file:
+        _header(file, array.shape, array.dtype)
+        file.write(np.ascontiguousarray(array).tobytes())
 
 
 def _header(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -190,17 +196,12 @@ def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         for number, (x, condition) in enumerate(parts):
-            label = _labels(condition)
+            known = cells_of(space.conditions, condition, len(x))
             if number == 0:
-                writer.writerow(names if label is None else [*names, _label_column(space, names)])
-            for i, row in enumerate(space.quantise(x)):
+                writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
+            for row, more in zip(space.quantise(x), known, strict=True):
                 cells = [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
-                writer.writerow(cells if label is None else [*cells, space.classes[label[i]]])
-
-
-def _label_column(space: Space, names: list[str]) -> str:
-    name = space.target or "label"
-    return name if name not in names else f"{name}_"
+                writer.writerow([*cells, *more.values()])
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
@@ -209,11 +210,16 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     path.mkdir()
     width, at = len(str(n - 1)), 0
     for x, condition in parts:
-        label = _labels(condition)
+        known = cells_of(space.conditions, condition, len(x))
         for i, picture in enumerate(space.drawing(space.quantise(x))):
-            tail = "" if label is None else f"-{_safe(space.classes[label[i]])}"
+            tail = "".join(f"-{_safe(_word(name, value))}" for name, value in known[i].items())
             grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
+
+
+def _word(name: str, value: Any) -> str:
+    """A value in a file's name: a class by its name alone, a number with the name of its column."""
+    return f"{name} {value:g}" if isinstance(value, float) else str(value)
 
 
 def _safe(name: str) -> str:

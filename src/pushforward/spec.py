@@ -26,6 +26,7 @@ _FOLDERS = (
     "solvers",
     "transports",
     "augmentation",
+    "conditions",
     "networks",
     "methods",
     "data.spaces",

@@ -1,6 +1,6 @@
 """Three small models whose weights are kept beside this file, and the ways in which they are sampled.
 
-The file runs under the reference commit as well (`record.py`), so it uses only what both have: networks, denoisers, flows.
+It uses only what the reference commit (`record.py`) has too: networks, denoisers, flows; conditions were class numbers there.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 import pushforward as pf
+from pushforward.conditions import Label
 from pushforward.draws import RowDraws
 from pushforward.editing import vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
+from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent
 
 try:
@@ -36,10 +38,10 @@ FEW = ("dpm:2", "heun", "unipc:2", "ancestral", "euler", "singlestep:3", "predic
 def network(name, classes):
     """The denoiser's network; all are built here, so that the stored weights fit."""
     if name == "digits":
-        return Reshaped(MLP(64, 64, width=48, depth=2, classes=classes), (1, 8, 8))
+        return Reshaped(MLP(64, 64, width=48, depth=2, conditions=class_labels(classes)), (1, 8, 8))
     shape = {"mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     stem = 4 if name == "mnist" else 1
-    return UNet(shape, width=16, multipliers=(1, 2), blocks=1, classes=classes, stem=stem, heads=2)
+    return UNet(shape, width=16, multipliers=(1, 2), blocks=1, conditions=class_labels(classes), stem=stem, heads=2)
 
 
 def coders():
@@ -65,7 +67,7 @@ def load(name):
     shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     classes = tuple(map(str, range(int(stored["space/classes"]))))
     ends = {} if name == "emoji" else {"low": (0.0,), "high": (1.0,)}
-    space = pf.data.ImageSpace(shape, **units, **ends, classes=classes, frequencies=(1 / len(classes),) * len(classes))
+    space = pf.data.ImageSpace(shape, **units, **ends, conditions={"label": Label(classes, (1 / len(classes),) * len(classes))})
     _fill(net, stored, "network")
     model = denoiser(name, net, space).eval()
     if name != "emoji":
@@ -77,7 +79,9 @@ def load(name):
 
 
 def _fill(module, stored, prefix):
-    state = {key: torch.from_numpy(stored[f"{prefix}/{key}"]).float() for key in module.state_dict()}
+    # the weights were stored when labels alone had an embedding
+    names = {key: key.replace("conditioning.embeddings.label", "conditioning.label") for key in module.state_dict()}
+    state = {key: torch.from_numpy(stored[f"{prefix}/{name}"]).float() for key, name in names.items()}
     module.load_state_dict(state)
 
 

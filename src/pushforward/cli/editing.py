@@ -18,6 +18,7 @@ from pushforward.cli.groups import (
     SAMPLES,
     UNGUIDED,
     USE,
+    Given,
     Guiding,
     Image,
     Json,
@@ -68,6 +69,7 @@ def interpolate(
     ] = "between",
     groups: Annotated[str | None, Parameter(group=SAMPLES)] = None,
     label: Label = None,
+    given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
@@ -98,14 +100,14 @@ def interpolate(
     from pushforward.samples import frames_to
 
     files, pair = _ends(start, end, seeds, frames)
-    _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label})
+    _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label, "--given": given})
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
         looked(loaded, show_, groups, frames, out, placing, json)
         return
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
-    condition = asked_condition(loaded, label, guiding, needed=files is not None)
+    condition = asked_condition(loaded, label, given, guiding, needed=files is not None)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     with precision_of(loading):
         x, result = _frames(loaded, files, pair, resize, frames, condition, options)
@@ -123,6 +125,7 @@ def vary(
     n: N = 16,
     seed: Seed = 0,
     label: Label = None,
+    given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Annotated[str | None, _OUT] = None,
@@ -146,11 +149,11 @@ def vary(
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
     target = edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = asked_condition(loaded, label, guiding)
+    condition = asked_condition(loaded, label, given, guiding)
     x = image_of(loaded.space, image, resize)
     with precision_of(loading):
-        varied, given = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
-        result = draw_edited(varied, given, n, seed, loading.batch, target, placing)
+        varied, used = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)
+        result = draw_edited(varied, used, n, seed, loading.batch, target, placing)
     show(result | {"strength": strength}, json, lambda r: r["out"])
 
 
@@ -182,7 +185,7 @@ def _frames(
     pair: tuple[int, int],
     resize: bool,
     frames: int,
-    condition: dict[str, int] | None,
+    condition: dict[str, float] | None,
     options: dict[str, Any],
 ) -> tuple[Tensor, dict[str, Any]]:
     """The frames between two images or two seeds, and what is reported of them."""

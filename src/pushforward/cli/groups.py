@@ -33,6 +33,7 @@ __all__ = [
     "Device",
     "Flag",
     "Frozen",
+    "Given",
     "Guiding",
     "Header",
     "Image",
@@ -85,6 +86,14 @@ Json = Annotated[bool, Parameter(group=OUTPUT, negative=(), show_default=False, 
 N = Annotated[int, Parameter(group=SAMPLES, help="Number of samples.")]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Sample i comes from seed + i alone.")]
 Label = Annotated[str | None, Parameter(group=SAMPLES)]
+Given = Annotated[
+    str | None,
+    Parameter(
+        group=SAMPLES,
+        help="Values of columns that the model receives: age=40,income=2. Columns that are not named are drawn together from "
+        "the training examples, whatever is asked of the others.",
+    ),
+]
 Resize = Annotated[
     bool,
     Parameter(
@@ -119,6 +128,7 @@ class Reading:
 
     Args:
         target: The .csv column that becomes the label.
+        given: The .csv columns that the model receives and does not make: age,income. NAME:KIND names a kind of condition.
         header: Whether the first line of a .csv holds column names; default: decided from its content.
         resize: Make images this wide and high.
         limit: Use at most this many training examples.
@@ -126,6 +136,7 @@ class Reading:
     """
 
     target: str | None = None
+    given: str | None = None
     header: Header | None = None
     resize: int | None = None
     limit: int | None = None

@@ -17,6 +17,7 @@ from pushforward.cli.groups import (
     SAMPLES,
     USE,
     Flag,
+    Given,
     Json,
     Label,
     Loading,
@@ -53,6 +54,7 @@ def invert(
     starts: Annotated[int, Parameter(group=SAMPLES)] = 8,
     seed: Annotated[int, Parameter(group=SAMPLES)] = 0,
     label: Label = None,
+    given: Given = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     placing: Placing = PLACED,
     json: Json = False,
@@ -75,7 +77,7 @@ def invert(
 
     loaded = loaded_run(run, loading)
     x, target = _images(loaded, images, resize, out, placing)
-    condition = condition_of(loaded, label)
+    condition = condition_of(loaded, label, given)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
     search = editing.Search(steps, starts)
     with precision_of(loading):
@@ -197,24 +199,25 @@ def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, 
 
 
 def _inverted(space: Space, files: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:
-    labels = None if inversion.condition is None else inversion.condition["label"].tolist()
+    from pushforward.conditions.kind import cells_of
+
+    cells = cells_of(space.conditions, inversion.condition, len(files))
     return [
         {
             "file": file,
             "error": float(inversion.error[i]),
             "error_of_random_z": float(inversion.first[i]),
-            "label": None if labels is None else space.classes[labels[i]],
+            "condition": cells[i],
         }
         for i, file in enumerate(files)
     ]
 
 
 def _inversion_table(r: dict[str, Any]) -> str:
-    labelled = r["images"][0]["label"] is not None
-    rows = [["image", "difference", "best random z", *(["label"] if labelled else [])]]
+    rows = [["image", "difference", "best random z", *r["images"][0]["condition"]]]
     for one in r["images"]:
         numbers = [f"{one['error']:.3f}", f"{one['error_of_random_z']:.3f}"]
-        rows.append([one["file"], *numbers, *([one["label"]] if labelled else [])])
+        rows.append([one["file"], *numbers, *map(str, one["condition"].values())])
     return f"{columns(rows)}\ndifferences: RMS, in standard deviations of the data\n{r['out']}"
 
 

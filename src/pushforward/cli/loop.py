@@ -87,10 +87,10 @@ def announce(trainer: Trainer) -> None:
 
     counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
     sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    labels = f"{len(trainer.method.space.classes)} classes" if trainer.method.space.classes else "no labels"
+    known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     say(
         f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} rows of "
-        f"{'x'.join(map(str, trainer.data.space.shape))}, {labels}); parameters: {sizes}; {trainer.precision}"
+        f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {sizes}; {trainer.precision}"
     )
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")

@@ -38,7 +38,13 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
     from pushforward.data import load
 
     header = reading.header
-    options = {"target": reading.target, "header": named(header), "resize": reading.resize, "limit": reading.limit}
+    options: dict[str, Any] = {
+        "target": reading.target,
+        "header": named(header),
+        "resize": reading.resize,
+        "limit": reading.limit,
+    }
+    options["given"] = words(reading.given or "") or None
     given = {name: value for name, value in options.items() if value is not None}
     labelled = None if condition is None else condition == "label"
     loaded = load(data, **given, download=reading.download, labelled=labelled)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from pushforward.cli.groups import (
     SAMPLES,
     UNGUIDED,
     USE,
+    Given,
     Guiding,
     Image,
     Json,
@@ -66,6 +67,7 @@ def inpaint(
     seed: Seed = 0,
     rounds: Rounds = None,
     label: Label = None,
+    given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Annotated[str | None, _OUT] = None,
@@ -90,7 +92,7 @@ def inpaint(
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
     target = edit_target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, asked_condition(loaded, label, guiding))
+    condition = edited_condition(loaded.transport, asked_condition(loaded, label, given, guiding))
     x = image_of(loaded.space, image, resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
     filling = inpainting(loaded.transport, x, holes, **_choices(loaded.transport, solving, rounds))
@@ -108,6 +110,7 @@ def upscale(
     seed: Seed = 0,
     rounds: Rounds = None,
     label: Label = None,
+    given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Annotated[str | None, _OUT] = None,
@@ -129,7 +132,7 @@ def upscale(
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
     target = edit_target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, asked_condition(loaded, label, guiding))
+    condition = edited_condition(loaded.transport, asked_condition(loaded, label, given, guiding))
     low = _small(loaded.space, image)
     enlarging = super_resolution(loaded.transport, low, **_choices(loaded.transport, solving, rounds))
     with precision_of(loading):

@@ -90,9 +90,20 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
 
-def condition_of(run: Run, label: str | None) -> dict[str, int] | None:
-    """A label by number or name as a condition."""
-    return None if label is None else {"label": run.space.label_index(label)}
+def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, float] | None:
+    """A label by number or name, and columns by name such as age=40,income=2, as a condition.
+
+    Raises:
+        UsageError: For a class or column that the model does not know, or a value that is no number.
+    """
+    asked: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
+    for word in [] if given is None else given.split(","):
+        name, _, value = (part.strip() for part in word.partition("="))
+        try:
+            asked[name] = float(value)
+        except ValueError:
+            raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+    return asked or None
 
 
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:
@@ -152,11 +163,13 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     return torch.from_numpy(pixels).float() / 255
 
 
-def asked_condition(run: Run, label: str | None, guiding: Guiding, needed: bool = True) -> dict[str, int] | None:
-    """The condition for editing, where guidance needs a label."""
-    if label is None and guiding.scale is not None and needed:
-        raise UsageError("--scale guides towards a label: give --label as well.")
-    return condition_of(run, label)
+def asked_condition(
+    run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
+) -> dict[str, float] | None:
+    """The condition for editing, where guidance needs one."""
+    if label is None and given is None and guiding.scale is not None and needed:
+        raise UsageError("--scale guides towards a label: give --label as well (or --given).")
+    return condition_of(run, label, given)
 
 
 def edit_target(run: Run, out: str | None, stem: str, n: int, placing: Placing) -> Path:

@@ -15,6 +15,7 @@ from pushforward.cli.groups import (
     PLACED,
     UNGUIDED,
     USE,
+    Given,
     Guiding,
     Json,
     Label,
@@ -39,6 +40,7 @@ def sample(
     n: N = 64,
     seed: Seed = 0,
     label: Label = None,
+    given: Given = None,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
@@ -58,11 +60,11 @@ def sample(
 
     loaded = configured_run(run, loading, solving, guiding)
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
-    asked = condition_of(loaded, label)
+    asked = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
     with precision_of(loading):
         draw_to(target, loaded.transport, n, asked, seed=seed, batch=loading.batch, **to)
-    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls}
+    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": asked}
     show(result, json, lambda r: r["out"])
 
 

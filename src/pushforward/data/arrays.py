@@ -6,26 +6,30 @@ import csv
 import io
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.numbers import Numbers
 from pushforward.data.dataset import Split
 from pushforward.data.header import has_header
 from pushforward.data.spaces.registry import kinds
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["Arrays", "label_numbers", "read_csv", "read_numpy", "rows_of"]
+__all__ = ["Arrays", "attributes", "label_numbers", "read_csv", "read_numpy", "rows_of"]
 
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200
 SMALL_BYTES = 64 * 2**20
 MAX_CHANNELS = 4
 _NAMES = {"x": ("x",), "label": ("label", "y"), "x_test": ("x_test",), "label_test": ("label_test", "y_test")}
+_NAMES |= {name: (name,) for name in ("given", "given_test", "given_names")}
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Arrays:
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         header: whether the first line of a table was taken as column names; None for other files.
+        kinds: what makes the kind of each further condition of its training values.
     """
 
     train: Split
@@ -47,10 +52,14 @@ class Arrays:
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     header: bool | None = None
+    kinds: Mapping[str, Callable[[NDArray[Any]], ConditionKind]] | None = None
 
 
 def read_numpy(path: Path) -> Arrays:
-    """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``x_test``, ``label_test``).
+    """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``given``, ``x_test``, ...).
+
+    ``given`` holds continuous attributes (n, k) that models receive as conditions, and ``given_names`` their names; the arrays of
+    held-out rows are called ``x_test``, ``label_test`` and ``given_test``.
 
     ``x`` is one of: uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W), 0 to 255 (0 and 1 alone are read as black
     and white); float images in [0, 1], which are rounded to 256 levels; vectors (n, d) of any numbers. Where both
@@ -74,14 +83,53 @@ def read_numpy(path: Path) -> Arrays:
         raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
     label, label_test = found.get("label"), found.get("label_test")
     _check_label_arrays(path, found)
+    given, given_test, kinds = _given_arrays(path, found, len(train), None if held is None else len(held))
     if label is None:
-        return Arrays(Split(train), None if held is None else Split(held), integer=integer)
+        splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
+        return Arrays(*splits, integer=integer, kinds=kinds)
     both = [_label_values(label, len(train), f"{path.name}: label")]
     if held is not None and label_test is not None:
         both.append(_label_values(label_test, len(held), f"{path.name}: label_test"))
     numbers, classes = _numbered(np.concatenate(both), str(path), "label")
     n = len(train)
-    return Arrays(Split(train, numbers[:n]), None if held is None else Split(held, numbers[n:]), classes, integer=integer)
+    splits = Split(train, numbers[:n], given=given), None if held is None else Split(held, numbers[n:], given=given_test)
+    return Arrays(*splits, classes, integer=integer, kinds=kinds)
+
+
+def _given_arrays(
+    path: Path, found: dict[str, NDArray[Any]], n: int, held: int | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, Callable[[NDArray[Any]], ConditionKind]]]:
+    """The condition ``given`` of the training and the held-out rows, and what makes its kind."""
+    if "given" not in found:
+        if "given_test" in found or "given_names" in found:
+            raise DataError(f"{path} has names or held-out values of given attributes but no array given: add it.")
+        return {}, {}, {}
+    if (held is None) == ("given_test" in found):
+        raise DataError(f"{path}: expected both x_test and given_test beside given, or neither.")
+    values = attributes(found["given"], n, f"{path.name}: given")
+    names = [str(name) for name in found.get("given_names", [f"given_{i}" for i in range(values.shape[1])])]
+    if len(names) != values.shape[1] or len(set(names)) < len(names):
+        raise DataError(f"{path}: given_names holds {', '.join(names)}; expected {values.shape[1]} different names.")
+    test = {} if held is None else {"given": attributes(found["given_test"], held, f"{path.name}: given_test")}
+    if test and test["given"].shape[1] != values.shape[1]:
+        raise DataError(f"{path}: given_test has {test['given'].shape[1]} columns, given {values.shape[1]}: expected as many.")
+    return {"given": values}, test, {"given": partial(Numbers.measure, columns=names)}
+
+
+def attributes(values: NDArray[Any], n: int, name: str) -> NDArray[np.float32]:
+    """Continuous attributes of n rows as float32 (n, k).
+
+    Raises:
+        DataError: arrays of another shape or type, or that are not finite in float32.
+    """
+    table = values[:, None] if values.ndim == 1 else values
+    if table.ndim != 2 or len(table) != n or not table.shape[1] or table.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {values.dtype} of shape {values.shape}: expected numbers ({n},) or ({n}, k).")
+    with np.errstate(over="ignore"):
+        table = np.ascontiguousarray(table, dtype=np.float32)
+    if not np.isfinite(table).all():
+        raise DataError(f"{name} is not finite in row {np.flatnonzero(~np.isfinite(table).all(1))[0]}: fill it in.")
+    return table
 
 
 def _check_label_arrays(path: Path, found: dict[str, NDArray[Any]]) -> None:

@@ -59,7 +59,7 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
     if not data.space.has_pixels:
         raise DataError(f"{data.name} holds vectors: only images are drawn as zeros and ones.")
     train, held_out = (_drawn(split, part, seed) for part, split in enumerate((data.train, data.held_out)))
-    space = measure(train.x, train.labels, classes=data.space.classes, target=data.space.target)
+    space = measure(train.x, data.space.conditions)
     return dataclasses.replace(
         data, name=name, space=space, train=train, held_out=held_out, truth=None, probabilities=data.train.x
     )
@@ -68,4 +68,4 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
 def _drawn(split: Split, part: int, seed: int) -> Split:
     starts = range(0, len(split), _CHUNK)
     made = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
-    return Split(np.concatenate(made), split.labels, split.hashes)
+    return Split(np.concatenate(made), split.labels, split.hashes, split.given)

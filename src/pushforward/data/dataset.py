@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.label import Label
 from pushforward.data.keys import permutation
 from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
 from pushforward.data.spaces import Space
@@ -38,11 +40,13 @@ class Split:
         x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
         labels: int64 (n,), or None.
         source_hashes: the hash of each row as its source holds it, before it was scaled or binarised; None: that of ``x``.
+        given: values of further conditions by name, (n, ...).
     """
 
     x: NDArray[Any]
     labels: NDArray[np.int64] | None = None
     source_hashes: Hashes | None = None
+    given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what the rest of the library relies on.
@@ -56,6 +60,9 @@ class Split:
                 f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
                 f"{len(self.x)} rows, as labels.astype(np.int64) makes them."
             )
+        for name, values in self.given.items():
+            if len(values) != len(self.x):
+                raise DataError(f"The condition {name} has {len(values)} values for {len(self.x)} examples: expected as many.")
 
     def __len__(self) -> int:
         """How many rows."""
@@ -77,10 +84,33 @@ class Split:
             return torch.from_numpy(np.ascontiguousarray(rows)).to(torch.float32).div_(255)
         return torch.from_numpy(np.array(rows, dtype=np.float32))
 
+    @property
+    def values(self) -> dict[str, NDArray[Any]]:
+        """The values of all conditions by name, labels among them."""
+        return {**({} if self.labels is None else {"label": self.labels}), **self.given}
+
+    def condition(self, names: Iterable[str], index: Any = None, device: Any = "cpu") -> dict[str, Tensor] | None:
+        """The values of conditions as tensors.
+
+        Args:
+            names: which conditions; those that the rows lack are left out.
+            index: which rows (slice, integer or boolean array); None for all.
+            device: where the tensors go.
+
+        Returns:
+            Tensors with n rows by name; None without any.
+        """
+        import torch
+
+        values, rows = self.values, slice(None) if index is None else index
+        tensors = {name: torch.from_numpy(np.array(values[name][rows])).to(device) for name in names if name in values}
+        return tensors or None
+
     def take(self, index: Any) -> Split:
         """The rows of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
-        return Split(np.ascontiguousarray(self.x[index]), labels, self.hashes[index])
+        given = {name: values[index] for name, values in self.given.items()}
+        return Split(np.ascontiguousarray(self.x[index]), labels, self.hashes[index], given)
 
     @cached_property
     def hashes(self) -> Hashes:
@@ -89,7 +119,7 @@ class Split:
 
     def without_labels(self) -> Split:
         """The same rows without labels."""
-        return Split(self.x, None, self.source_hashes)
+        return Split(self.x, None, self.source_hashes, self.given)
 
 
 @dataclass(frozen=True)
@@ -130,8 +160,8 @@ class Dataset:
         shape = self.space.shape
         columns = f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
         what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"
-        classes = f", {len(self.space.classes)} classes" if self.space.classes else ""
-        return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{classes})'
+        known = "".join(f", {kind.describe()}" for kind in self.space.conditions.values())
+        return f'Dataset("{self.name}", {len(self.train):,} train, {len(self.held_out):,} held out, {what}{known})'
 
     def _repr_html_(self) -> str:
         from pushforward.data.notebook import notebook
@@ -140,12 +170,14 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the rows, labels, class and column names and shape of both splits; not of the name."""
+        """sha256 (hex) of the rows, conditions, class and column names and shape of both splits; not of the name."""
         digest = hashlib.sha256()
         names = {"shape": self.space.shape, "classes": self.space.classes, "columns": self.space.columns}
         digest.update(json.dumps(names).encode())
         for split in (self.train, self.held_out):
-            for array in (split.x, split.labels):
+            for name, array in {"x": split.x, "label": split.labels, **split.given}.items():
+                if name in split.given:
+                    digest.update(json.dumps([name, list(self.space.conditions[name].entries)]).encode())
                 if array is None:
                     digest.update(b"none")
                     continue
@@ -169,6 +201,7 @@ class Dataset:
             "held_out": len(self.held_out),
             "classes": list(self.space.classes),
             "columns": list(self.space.columns),
+            "given": [entry for name in self.train.given for entry in self.space.conditions[name].entries],
             "binary": self.space.binary,
             "truth": self.truth is not None,
             "skipped": len(self.skipped),
@@ -197,6 +230,7 @@ def build(
     columns: tuple[str, ...] = (),
     integer: tuple[int, ...] = (),
     target: str = "",
+    kinds: Mapping[str, Callable[[NDArray[Any]], ConditionKind]] | None = None,
     held_out_count: int | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -214,6 +248,7 @@ def build(
         columns: column names.
         integer: numbers of the whole-number columns.
         target: name of the column that became the label.
+        kinds: what makes the kind of each further condition (``given`` of the rows) of its training values.
         held_out_count: exactly how many rows to hold out; None for about a tenth, see `held_out_rows`.
         limit: at most so many training rows, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
@@ -242,7 +277,10 @@ def build(
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if not classes:
         train, held_out = train.without_labels(), held_out.without_labels()
-    space = measure(train.x, train.labels, classes=classes, columns=columns, integer=integer, target=target)
+    conditions: dict[str, ConditionKind] = {name: kind(train.given[name]) for name, kind in (kinds or {}).items()}
+    if train.labels is not None:
+        conditions = {"label": Label.of(train.labels, classes, target), **conditions}
+    space = measure(train.x, conditions, columns=columns, integer=integer)
     return Dataset(name, space, train, held_out, removed=removed, **extra)
 
 

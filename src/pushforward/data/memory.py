@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.arrays import label_numbers, rows_of
+from pushforward.conditions.numbers import Numbers
+from pushforward.data.arrays import attributes, label_numbers, rows_of
 from pushforward.data.dataset import Dataset, Split, build
 from pushforward.data.sources import load
 from pushforward.errors import DataError, UsageError
@@ -47,6 +49,8 @@ def from_arrays(
     classes: Sequence[str] = (),
     columns: Sequence[str] = (),
     limit: int | None = None,
+    given: Mapping[str, Any] | None = None,
+    held_out_given: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Make a data set of arrays or tensors.
 
@@ -62,6 +66,8 @@ def from_arrays(
         classes: Names of the classes, where labels are numbers from 0.
         columns: Names of the columns of vectors.
         limit: At most so many training rows.
+        given: Continuous attributes that models receive, (n,) each, by name: together the condition ``given``.
+        held_out_given: Those of the rows of ``held_out``, where ``given`` are given.
 
     Returns:
         The data set.
@@ -76,15 +82,24 @@ def from_arrays(
     if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):
         raise DataError(f"{len(columns)} names in columns for rows of shape {rows.shape[1:]}: expected one for each column.")
     numbers, names, test_numbers = _labels(labels, held_out_labels, len(rows), None if test is None else len(test), classes)
+    expected = None if test is None or given is None else list(given)
+    if (None if held_out_given is None else list(held_out_given)) != expected:
+        raise DataError("given and held_out_given belong together where held_out is given: the same names in the same order.")
     return build(
         name,
-        Split(rows, numbers),
-        None if test is None else Split(test, test_numbers),
+        Split(rows, numbers, given=_given(given, len(rows))),
+        None if test is None else Split(test, test_numbers, given=_given(held_out_given, len(test))),
+        kinds={"given": partial(Numbers.measure, columns=list(given))} if given else None,
         classes=names,
         columns=tuple(columns),
         integer=integer,
         limit=limit,
     )
+
+
+def _given(given: Mapping[str, Any] | None, n: int) -> dict[str, NDArray[Any]]:
+    columns = [attributes(_array(values), n, name) for name, values in (given or {}).items()]
+    return {"given": np.concatenate(columns, axis=1)} if columns else {}
 
 
 def _array(values: Any) -> NDArray[Any]:

@@ -8,7 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pushforward.data.dataset import Dataset
+    from pushforward.conditions.kind import cells_of
+from pushforward.data.dataset import Dataset
 
 __all__ = ["notebook"]
 
@@ -35,10 +36,12 @@ def _images(data: Dataset) -> str:
 def _table(data: Dataset) -> str:
     count, split = data.train.x.shape[1], data.train
     names = list(data.space.columns or [f"x{number}" for number in range(count)])[:COLUMNS]
-    labels = None if split.labels is None else [data.space.classes[label] for label in split.labels[:ROWS]]
-    rows = [[f"{value:.4g}" for value in row[:COLUMNS]] for row in split.x[:ROWS].tolist()]
-    if labels is not None:
-        names, rows = [*names, data.space.target or "label"], [[*row, label] for row, label in zip(rows, labels, strict=True)]
+    known = cells_of(data.space.conditions, split.condition(data.space.conditions, slice(ROWS)), len(split.x[:ROWS]))
+    names += known[0] if known else []
+    rows = [
+        [*(f"{value:.4g}" for value in row[:COLUMNS]), *map(str, more.values())]
+        for row, more in zip(split.x[:ROWS].tolist(), known, strict=True)
+    ]
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"

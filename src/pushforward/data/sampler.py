@@ -38,7 +38,7 @@ class Batch:
 
     Args:
         x: float32 (n, *shape), model units.
-        condition: None, or a dict from name to a tensor with n rows, such as ``{"label": int64 (n,)}``.
+        condition: None, or the conditions' values by name, each with n rows, such as ``{"label": int64 (n,)}``.
     """
 
     x: Tensor
@@ -65,17 +65,24 @@ class Sampler:
         batch: rows per batch, at least 1; may exceed the number of rows.
         seed: keys order and augmentation.
         augment: any of `AUGMENTATIONS`; images only.
-        condition: whether batches carry labels, where the dataset has them.
+        conditions: names of the conditions that batches carry; None for all that the dataset has.
 
     Raises:
         UsageError: a batch below 1, an unknown augmentation, or augmentation of vectors.
     """
 
     def __init__(
-        self, dataset: Dataset, batch: int, *, seed: int = 0, augment: Iterable[str] = (), condition: bool = True
+        self,
+        dataset: Dataset,
+        batch: int,
+        *,
+        seed: int = 0,
+        augment: Iterable[str] = (),
+        conditions: Iterable[str] | None = None,
     ) -> None:
         self.dataset, self.batch_size = dataset, int(batch)
-        self.seed, self.augment, self.condition = int(seed), tuple(augment), bool(condition)
+        self.seed, self.augment = int(seed), tuple(augment)
+        self.conditions = tuple(dataset.train.values if conditions is None else conditions)
         if self.batch_size < 1:
             raise UsageError(f"A batch of {batch} rows is empty: give at least 1.")
         for name in self.augment:
@@ -88,7 +95,7 @@ class Sampler:
         self._small = dataset.train.x.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
-        self._stores: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self._stores: dict[str, tuple[Tensor, dict[str, Tensor] | None]] = {}
 
     @property
     def rows_per_epoch(self) -> int:
@@ -140,27 +147,27 @@ class Sampler:
         return self._made(epochs, numbers, device)
 
     def _made(self, epochs: NDArray[np.int64], rows: NDArray[np.int64], device: str | torch.device) -> Batch:
-        values, labels = self._store(device)
+        values, conditions = self._store(device)
         index = torch.from_numpy(rows).to(values.device)
         x = values.index_select(0, index)
         if self.dataset.probabilities is not None:
             x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, rows)).to(x.device)
         if self.augment:
             x = self._augmented(x, epochs, rows)
-        condition = None if labels is None else {"label": labels.index_select(0, index).to(device)}
+        condition = _rows_of(conditions, index, device)
         x = x.to(device)
         u = x if self._converted else self._model_units(x)
         return Batch(self._dequantised(u, epochs, rows) if "dequantise" in self.augment else u, condition)
 
-    def _store(self, device: str | torch.device) -> tuple[Tensor, Tensor | None]:
+    def _store(self, device: str | torch.device) -> tuple[Tensor, dict[str, Tensor] | None]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not."""
         split = self.dataset.train
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
             probabilities = self.dataset.probabilities
             values = torch.from_numpy(np.ascontiguousarray(split.x if probabilities is None else probabilities)).to(key)
-            labels = None if split.labels is None or not self.condition else torch.from_numpy(split.labels).to(key)
-            self._stores[key] = (self._model_units(values) if self._converted else values, labels)
+            conditions = split.condition(self.conditions, device=key)
+            self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
         return self._stores[key]
 
     def _model_units(self, x: Tensor) -> Tensor:
@@ -195,6 +202,10 @@ class Sampler:
         return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
+def _rows_of(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
+    return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
+
+
 def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
     """Where the wanted rows of a batch begin and end in the endless row of epochs.
 
@@ -215,21 +226,22 @@ class PreparedSampler:
         prepared: what was made of its training rows, float32 (n, ...), in their order.
         batch: rows per batch, at least 1.
         seed: keys the order.
-        condition: whether batches carry labels, where the dataset has them.
+        conditions: names of the conditions that batches carry; None for all that the dataset has.
 
     Raises:
         UsageError: a batch below 1, or another number of rows.
     """
 
-    def __init__(self, dataset: Dataset, prepared: Tensor, batch: int, *, seed: int = 0, condition: bool = True) -> None:
+    def __init__(
+        self, dataset: Dataset, prepared: Tensor, batch: int, *, seed: int = 0, conditions: Iterable[str] | None = None
+    ) -> None:
         if len(prepared) != len(dataset.train):
             raise UsageError(f"{len(prepared)} rows were prepared of {len(dataset.train)} training rows.")
-        self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, condition=condition)
-        self.labels = None if dataset.train.labels is None or not condition else torch.from_numpy(dataset.train.labels)
+        self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, conditions=conditions)
+        self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
         """Batch number 0, 1, 2, ...; ``x`` holds what was prepared of the rows that `Sampler.batch` would hand out."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
         index = torch.from_numpy(positions)
-        condition = None if self.labels is None else {"label": self.labels.index_select(0, index).to(device)}
-        return Batch(self.prepared.index_select(0, index).to(device), condition)
+        return Batch(self.prepared.index_select(0, index).to(device), _rows_of(self.condition, index, device))

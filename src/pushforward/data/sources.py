@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from pushforward.arguments import whole
 from pushforward.data import arrays, binarised, images, stacked, toy
 from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.given import given_columns
 from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import shared_examples
 from pushforward.errors import DataError, MissingExtra, UsageError, did_you_mean
@@ -234,6 +235,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     labelled: bool | None = None,
+    given: Sequence[str] = (),
     download: bool = False,
 ) -> Dataset:
     """Read data and split it; which rows are held out is a function of their content (`held_out_rows`).
@@ -250,6 +252,7 @@ def load(
         seed: chooses the rows that ``limit`` keeps.
         labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
             models), and all other sources carry theirs where they have any.
+        given: columns of a ``.csv`` that models receive as conditions in the place of making them; see `given_columns`.
         download: fetch a named set that is not there.
 
     Returns:
@@ -276,8 +279,16 @@ def load(
         raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in SOURCES else str(Path(text).expanduser().resolve())
-    asked = {"target": target, "header": header, "resize": list(size) if size else None, "limit": limit, "labelled": labelled}
+    asked: dict[str, Any] = {
+        "target": target,
+        "header": header,
+        "resize": list(size) if size else None,
+        "limit": limit,
+        "labelled": labelled,
+    }
+    asked["given"] = list(given) or None
     origin = {key: value for key, value in asked.items() if value is not None}
+    data = given_columns(data, given) if given else data
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
     if labelled is None:
         labelled = text not in SOURCES or SOURCES[text].labelled
@@ -331,7 +342,7 @@ def _load_named(
 
 
 def _resized(split: Split, size: tuple[int, int]) -> Split:
-    return Split(images.resized(split.x, size), split.labels, split.hashes)
+    return Split(images.resized(split.x, size), split.labels, split.hashes, split.given)
 
 
 def _refuse_header(text: str, header: bool | None) -> None:
@@ -389,6 +400,7 @@ def _load_file(
         columns=read.columns,
         integer=read.integer,
         target=target or "",
+        kinds=read.kinds,
         header=read.header,
         limit=limit,
         seed=seed,

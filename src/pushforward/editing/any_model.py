@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
+from pushforward.conditions import Request
 from pushforward.editing.checks import asked
 from pushforward.editing.interpolation import interpolate, interpolate_noise, walk
 from pushforward.editing.inversion import Inversion, invert
@@ -32,7 +32,7 @@ def between(
     transport: Transport,
     ends: tuple[Tensor, Tensor],
     frames: int,
-    condition: dict[str, int] | None = None,
+    condition: Asked = None,
     *,
     autoencoder: Autoencoder | None = None,
     interpolation: str = "spherical",
@@ -60,10 +60,10 @@ def between(
     a, b = ends
     if has_steps(inner_of(transport)):
         return interpolate(transport, a, b, frames, condition, interpolation=interpolation, batch=batch)
-    if autoencoder is not None and (condition is not None or not autoencoder.space.classes):
-        if condition is not None and not autoencoder.space.classes:
+    if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
+        if condition is not None and not autoencoder.space.conditions:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
-        given = None if condition is None else {name: torch.tensor([value]) for name, value in condition.items()}
+        given = None if condition is None else Request(autoencoder.space.conditions).rows(1, condition, 0)
         return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)
     last, condition = _nearest(transport, b, condition, batch, events)
@@ -74,7 +74,7 @@ def variations(
     transport: Transport,
     x: Tensor,
     strength: float,
-    condition: dict[str, int] | None = None,
+    condition: Asked = None,
     *,
     batch: int = BATCH,
     events: Events = _silent,
@@ -106,14 +106,19 @@ def edited_condition(transport: Transport, condition: Asked) -> Asked:
     return asked(inner, condition) if has_steps(inner) else condition
 
 
-def _nearest(
-    transport: Transport, x: Tensor, condition: dict[str, int] | None, batch: int, events: Events
-) -> tuple[Inversion, dict[str, int] | None]:
+def _nearest(transport: Transport, x: Tensor, condition: Asked, batch: int, events: Events) -> tuple[Inversion, Asked]:
     """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
     nearest = invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
-        condition = {"label": int(nearest.condition["label"][0])}
-        events(f"label {transport.space.classes[condition['label']]} fits best; choose another with `label`")
+        condition = {name: rows[0] for name, rows in nearest.condition.items()}
+        events(f"{_words(transport, nearest.condition)} fits best; choose another with `label` or `given`")
     return nearest, condition
+
+
+def _words(transport: Transport, condition: dict[str, Tensor]) -> str:
+    """The condition of the first of several samples in words."""
+    kinds = transport.space.conditions
+    cells = [cell for name, rows in condition.items() for cell in kinds[name].cells(rows[:1])[0].items()]
+    return ", ".join(f"{name} {value}" for name, value in cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.conditions.kind import mask_of
 from pushforward.denoiser import trained
 from pushforward.errors import UsageError
 from pushforward.transports import Asked, Flow, Transport, check_transport, has_steps, inner_of
@@ -20,12 +21,14 @@ def asked(flow: Flow, condition: Asked) -> Asked:
     Raises:
         UsageError: For None where the model was trained with labels only.
     """
-    if condition is not None or not flow.space.classes:
+    if condition is not None or not flow.space.conditions:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError("This model was trained with labels only (label_dropout=0): name the label of the data.")
-    return {"null": torch.tensor(True)}
+        raise UsageError(
+            "This model was trained with labels or other conditions only (label_dropout=0): name the label of the data."
+        )
+    return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
 def iterative(transport: Transport) -> Flow:

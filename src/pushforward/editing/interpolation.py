@@ -257,7 +257,7 @@ def walk(
         raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
     space = autoencoder.space
     where = autoencoder.device
-    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows) for k, v in condition.items()}  # noqa: E731
+    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows, *v.shape[1:]) for k, v in condition.items()}  # noqa: E731
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
         share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)

@@ -71,7 +71,7 @@ class Truncated(Transport):
         check_one_call(inner, "Truncation", "Guidance makes its samples truer and less varied.")
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
-        self.space, self.noise_shape, self.conditioned_on = inner.space, inner.noise_shape, inner.conditioned_on
+        self.space, self.noise_shape = inner.space, inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """inner(truncate(z))."""

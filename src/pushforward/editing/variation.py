@@ -104,7 +104,7 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = No
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
-    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.classes else None
+    given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
     return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None], given)[0], strength))
 
 
@@ -133,7 +133,7 @@ class Nearby(Transport):
         if not 0 < strength <= 1:
             raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
         self.inner, self.strength = inner, float(strength)
-        self.space, self.noise_shape, self.conditioned_on = inner.space, inner.noise_shape, inner.conditioned_on
+        self.space, self.noise_shape = inner.space, inner.noise_shape
         self.register_buffer("z", z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:

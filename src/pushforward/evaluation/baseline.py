@@ -75,7 +75,7 @@ class GaussianBaseline(Transport):
 
         Each row is computed by itself: a matrix product over a batch rounds differently at different batch sizes.
         """
-        labels = condition["label"].tolist() if condition is not None and len(self.factors) > 1 else [0] * len(z)
+        labels = condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
         out = self.means[labels] + z[:, self._rank :] * self.residuals[labels]
         for row, label in enumerate(labels):
             factor = self.factors[label]

@@ -47,7 +47,8 @@ def reading_options(source: Mapping[str, Any]) -> list[str]:
     condition = {True: "label", False: "none", None: None}[source.get("labelled")]
     resize = source["resize"][0] if "resize" in source else None
     header = {True: "yes", False: "no", None: None}[source.get("header")]
-    reading = {"target": source.get("target"), "header": header, "resize": resize}
+    reading = {"target": source.get("target"), "given": ",".join(source.get("given") or ()) or None}
+    reading |= {"header": header, "resize": resize}
     return _options({**reading, "limit": source.get("limit"), "condition": condition})
 
 

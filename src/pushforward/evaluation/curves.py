@@ -70,7 +70,8 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
     most, steps = TRACED[transport.space.as_points]
     affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
     n = max(16, min(most, round(affordable / steps)))
-    few = transport.space.as_points and transport.space.size <= FEW_COLUMNS
+    comparable = set(transport.space.conditions) <= {"label"}  # the least distance is found within classes
+    few = comparable and transport.space.as_points and transport.space.size <= FEW_COLUMNS
     levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
     return Trajectory(
         n=n,

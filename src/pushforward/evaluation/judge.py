@@ -105,7 +105,7 @@ class Judge:
         """As many samples as are compared, in data units, with their labels; the first repeat has the seed `REPEAT_SEEDS`."""
         parts = list(sampler.stream(self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
-        if parts[0][1] is None:
+        if "label" not in (parts[0][1] or {}):
             return x, None
         return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
 
@@ -142,6 +142,7 @@ class Judge:
             len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
+            tuple(entry for kind in space.conditions.values() for entry in kind.entries),
         )
         settings = Settings(
             n=self.n,
@@ -180,7 +181,7 @@ class Judge:
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
-            conditioned=bool(transport.space.classes),
+            conditioned=bool(transport.space.conditions),
             parameters=cost.parameters(transport),
             sampling=sampling,
             scores=scores,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
 from pushforward.data.keys import permutation
@@ -40,11 +43,10 @@ CERTAIN = -30.0
 """Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones."""
 
 
-def chosen(split: Split, n: int, labelled: bool, seed: int = 0) -> tuple[Tensor, Condition]:
-    """Some rows of a split in data units, the same ones for the same n, with their labels where asked for."""
+def chosen(split: Split, n: int, names: Iterable[str], seed: int = 0) -> tuple[Tensor, Condition]:
+    """Some rows of a split in data units, the same ones for the same n, with the conditions of these names."""
     rows = permutation(len(split), seed)[:n]
-    labels = split.labels if labelled else None
-    return split.data_units(rows), None if labels is None else {"label": torch.from_numpy(labels[rows])}
+    return split.data_units(rows), split.condition(names, rows)
 
 
 def mean_codes(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
@@ -96,7 +98,7 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     Returns:
         Means over examples; ``psnr`` and ``ssim`` for images.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes))
+    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
     decoded = reconstructed(autoencoder, x, condition)
     difference = features(x, len(x)) - features(decoded, len(x))
     image = data.space.has_pixels
@@ -128,11 +130,11 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> C
     References:
         Burda et al. (2016), section 5.2, for active units; Hoffman and Johnson, ELBO Surgery (2016), for the gap.
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes))
+    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions)
     mean, log_variance = (half.flatten(1) for half in _moments(autoencoder, x, condition).chunk(2, dim=1))
     if float(log_variance.max()) < CERTAIN:
         return None
-    label = None if condition is None else condition["label"]
+    label = None if condition is None else condition.get("label")
     units, active = mean.shape[1], int(active_units(mean, label))
     if not autoencoder.standard:
         return CodeStatistics(len(x), units, active)
@@ -160,12 +162,12 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
 
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
-    """A run's autoencoder, and the data with labels where it needs some; None without an encoder, or where labels are missing."""
+    """A run's autoencoder, and the data with labels where it needs some; None without an encoder or its conditions."""
     if not isinstance(run.method, Coding):
         return None
     autoencoder = run.method.autoencoder().eval()
     data = labelled(data) if autoencoder.space.classes else data
-    return None if autoencoder.space.classes and not data.space.classes else (autoencoder, data)
+    return (autoencoder, data) if met(autoencoder.space.conditions, data.space.conditions) else None
 
 
 def labelled(data: Dataset) -> Dataset:

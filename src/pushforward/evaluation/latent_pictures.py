@@ -33,7 +33,7 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -
     Returns:
         Data units, float32 (2, n, *shape).
     """
-    x, condition = chosen(data.held_out, min(n, len(data.held_out)), bool(autoencoder.space.classes), seed)
+    x, condition = chosen(data.held_out, min(n, len(data.held_out)), autoencoder.space.conditions, seed)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
 
@@ -58,7 +58,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
     """
     if data.held_out.labels is None or data.train.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
-    if autoencoder.space.classes:
+    if autoencoder.space.conditions:
         raise UsageError(
             "This autoencoder is told the labels, so its codes need not hold what tells the groups apart. Train one without "
             "labels: `labelled=False`."
@@ -84,8 +84,8 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
 
 def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D | None:
     """Where held-out rows lie in the latent space; None for codes of a single number, which span no plane."""
-    x, labels = chosen(data.held_out, min(n, len(data.held_out)), labelled=True)
-    codes = mean_codes(autoencoder, x, labels if autoencoder.space.classes else None).flatten(1).numpy()
+    x, condition = chosen(data.held_out, min(n, len(data.held_out)), data.space.conditions)
+    codes = mean_codes(autoencoder, x, condition).flatten(1).numpy()
     if codes.shape[1] < 2:
         return None
     centred = codes - codes.mean(0)
@@ -94,7 +94,8 @@ def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D 
         _, size, axes = np.linalg.svd(centred, full_matrices=False)
         points = centred @ axes[:2].T
         share = float((size[:2] ** 2).sum() / max(float((size**2).sum()), 1e-300))
-    return Map2D(points, None if labels is None else labels["label"].numpy(), share)
+    labels = (condition or {}).get("label")
+    return Map2D(points, None if labels is None else labels.numpy(), share)
 
 
 def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
@@ -107,7 +108,7 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
     if not data.space.has_pixels:
         return LatentPictures(points)
     both = strip(autoencoder, data, STRIP)
-    moved = None if autoencoder.space.classes else _moved(autoencoder, data)
+    moved = None if autoencoder.space.conditions else _moved(autoencoder, data)
     return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
 
 

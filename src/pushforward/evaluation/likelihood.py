@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
 from pushforward.denoiser import Condition
@@ -67,30 +69,38 @@ def bits(
             f"bpd: a {type(transport).__name__} moves noise in one call and has no likelihood. Take an iterative model "
             "(flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
         )
-    held_out, labelled = data.held_out, bool(transport.space.classes) and data.held_out.labels is not None
+    held_out, conditions = data.held_out, transport.space.conditions
     count = min(len(held_out), 10_000) if n is None else n
     if not 1 <= count <= len(held_out):
         raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out rows; got {count}.")
+    if conditions and not met(conditions, data.space.conditions):
+        conditions = {}
     discrete = data.space.levels is not None
-    spread = _spread(transport, data.train, labelled) if discrete else 1.0
+    spread = _spread(transport, data.train, conditions) if discrete else 1.0
     parts = []
     for start in range(0, count, batch):
-        x, condition = _rows(held_out, np.arange(start, min(start + batch, count)), transport, labelled)
+        x, condition = _rows(held_out, np.arange(start, min(start + batch, count)), transport, conditions)
         if discrete:
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
             parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
     how = f"variational bound, {times} noise levels a row" if discrete else "density of the probability-flow ODE"
-    return _score(torch.cat(parts), data, how, labelled)
+    return _score(torch.cat(parts), data, how, conditions)
 
 
-def _score(bits: Tensor, data: Dataset, how: str, labelled: bool) -> Score:
+def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
     """Mean, standard error, and how it was computed."""
     mean, count = float(bits.mean()), len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
-    extra = {"nats": mean * data.space.size * math.log(2), "how": how + (", given the labels" if labelled else "")}
+    extra = {"nats": mean * data.space.size * math.log(2), "how": how + given_text(conditions)}
     return Score(mean, error, error, (mean,), count, extra=extra)
+
+
+def given_text(conditions: Mapping[str, ConditionKind]) -> str:
+    """Which conditions a probability is given, as the end of a sentence."""
+    words = ["given the labels" if name == "label" else kind.describe() for name, kind in conditions.items()]
+    return f", {' and '.join(words)}" if words else ""
 
 
 def coded_bits(
@@ -127,11 +137,11 @@ def coded_bits(
         raise UsageError(
             f"bpd: n must be from 1 to {len(data.held_out)} held-out rows, codes at least 1; got {count} and {codes}."
         )
-    space, labelled = method.space, bool(method.space.classes)
-    if labelled and data.held_out.labels is None:
+    space, conditions = method.space, method.space.conditions
+    if not met(conditions, data.space.conditions):
         raise UsageError(
-            f"bpd: this model learned p(x | label), and {data.name} has no labels. Take the data with its labels, or a model "
-            "trained without them."
+            f"bpd: this model learned p(x | condition) with {described(conditions)}; {data.name} has "
+            f"{described(data.space.conditions)}. Take the data with its labels, or a model trained without them."
         )
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
@@ -139,11 +149,10 @@ def coded_bits(
         rows = slice(start, min(start + batch, count))
         x = data.held_out.data_units(rows).to(device)
         x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
-        labels = data.held_out.labels if labelled else None
-        condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
+        condition = data.held_out.condition(conditions, rows, device)
         nats = _weighed(method, space.to_model(x), condition, codes, seed + start)
         parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
-    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", labelled)
+    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", conditions)
 
 
 def _weighed(method: Weighing, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
@@ -157,13 +166,10 @@ def _weighed(method: Weighing, x: Tensor, condition: Condition, codes: int, seed
     return importance_bound(torch.cat(weights, 1))
 
 
-def _spread(flow: Flow, train: Split, labelled: bool) -> float:
-    x, condition = _rows(train, np.arange(min(FITTED, len(train))), flow, labelled)
+def _spread(flow: Flow, train: Split, conditions: Mapping[str, ConditionKind]) -> float:
+    x, condition = _rows(train, np.arange(min(FITTED, len(train))), flow, conditions)
     return decoder_spread(flow, x, condition)
 
 
-def _rows(split: Split, index: np.ndarray, flow: Flow, labelled: bool) -> tuple[Tensor, Condition]:
-    x = split.data_units(index).to(flow.device)
-    if not labelled or split.labels is None:
-        return x, None
-    return x, {"label": torch.from_numpy(split.labels[index]).to(flow.device)}
+def _rows(split: Split, index: np.ndarray, flow: Flow, conditions: Mapping[str, ConditionKind]) -> tuple[Tensor, Condition]:
+    return split.data_units(index).to(flow.device), split.condition(conditions, index, flow.device)

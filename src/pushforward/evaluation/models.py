@@ -65,9 +65,9 @@ def _with_names(models: Sequence[Any]) -> dict[str, Any]:
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
-    """The model whose data says most: the first run with labels, else the first model."""
-    labelled = [model for model in models.values() if isinstance(model, Run) and model.space.classes]
-    return labelled[0] if labelled else next(iter(models.values()))
+    """The model whose data says most: the first run with labels or other conditions, else the first model."""
+    conditioned = [model for model in models.values() if isinstance(model, Run) and model.space.conditions]
+    return conditioned[0] if conditioned else next(iter(models.values()))
 
 
 def check_model(name: str, model: Run | Transport, data: Dataset) -> None:

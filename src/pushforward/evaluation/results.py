@@ -59,6 +59,7 @@ class DataInfo(Record):
     train: int | None = None
     held_out: int | None = None
     fingerprint: str = ""
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ModelResult(Record):
         name: Unique within a comparison.
         family: In words; chooses the caption of the losses.
         method: The class of its method.
-        conditioned: Whether it is given class labels.
+        conditioned: Whether it is given class labels or other conditions.
         run: Its folder.
         seed: Of its training, or of its trainings.
         parameters: Of what samples.

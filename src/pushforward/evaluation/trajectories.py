@@ -174,7 +174,7 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
 
 def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
     """The rows of each class; all rows where there are no labels."""
-    if condition is None:
+    if condition is None or "label" not in condition:
         return iter([torch.arange(n)])
     label = condition["label"].cpu()
     return ((label == value).nonzero().flatten() for value in torch.unique(label))  # type: ignore[no-untyped-call]
@@ -233,12 +233,10 @@ def _device(denoiser: Predictor) -> torch.device:
 
 
 def _held_out(denoiser: Predictor, data: Dataset, rows: int, device: torch.device) -> tuple[Tensor, Condition]:
-    """Some held-out rows in model units, the same for every model, and their labels where the denoiser takes them."""
+    """Some held-out rows in model units, the same for every model, and the conditions that the denoiser takes."""
     index = permutation(len(data.held_out), 0)[:rows]
     x = denoiser.space.to_model(data.held_out.data_units(index).to(device))
-    if not denoiser.space.classes or data.held_out.labels is None:
-        return x, None
-    return x, {"label": torch.from_numpy(data.held_out.labels[index]).to(device)}
+    return x, data.held_out.condition(denoiser.space.conditions, index, device)
 
 
 def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, level: float) -> Tensor:

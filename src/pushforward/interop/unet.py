@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoiser import Condition, Denoiser, Preconditioning
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.interop.folders import from_config, library, load_network, read_json
 from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
-from pushforward.networks.embedding import check_label
+from pushforward.networks.embedding import check_condition
 from pushforward.outputs import replacing
 from pushforward.paths import Linear, Tabulated
 
@@ -73,7 +74,7 @@ class DiffusersUNet(nn.Module):
         Args:
             x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
             t: (n,), in [0, 1].
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or {"label": int64 (n,), optionally "label_null": bool (n,)}.
 
         Returns:
             A tensor shaped like x.
@@ -99,11 +100,11 @@ class DiffusersUNet(nn.Module):
             raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each row.")
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
-        check_label(condition, self.embedded, n)
+        check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
         if not self.embedded:
             return None
         label = None if condition is None else condition.get("label")
-        masked = None if condition is None else condition.get("null")
+        masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
                 "This UNet2DModel was trained with labels and has no class that stands for none: hand it a label for every row, "
@@ -200,9 +201,9 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
             raise UsageError("This UNet2DModel names no sample_size; give the shape: from_diffusers(..., space=...).")
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
-        names, shares = tuple(str(i) for i in range(classes)), (1 / classes,) * classes if classes else ()
         low, high = (0.0,) * channels, (1.0,) * channels
-        return ImageSpace((channels, height, width), half, half, low, high, classes=names, frequencies=shares)
+        conditions = {"label": Label.numbered(classes)} if classes else {}
+        return ImageSpace((channels, height, width), half, half, low, high, conditions)
     _check_units(given)
     if given.shape[0] != channels:
         raise UsageError(f"The space has {given.shape[0]} channels, the UNet2DModel {channels}; they must agree.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pushforward.conditions.kind import mask_of
 from pushforward.denoiser import Condition
 from pushforward.methods.likelihoods import SPEED
 
@@ -44,7 +45,7 @@ class ClassPrior(nn.Module):
         if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
             return standard, standard
-        label, null = condition["label"], condition.get("null")
+        label, null = condition["label"], condition.get(mask_of("label"))
         label = label if null is None else torch.where(null, self.classes, label)
         mean, log_std = (self._by_label(part)[label] for part in (self.mean, self.log_std))
         return mean, log_std

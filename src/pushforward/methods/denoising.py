@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
+from pushforward.conditions.kind import hidden
 from pushforward.couplings import Coupling, Independent
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, Denoiser
@@ -32,8 +33,8 @@ class Denoising(Method):
         couple: How data meets noise.
         times: The law of training times.
         weight: What each time counts.
-        label_dropout: The share of samples that are trained without their label, for classifier-free guidance; None is .1, or 0
-            where the denoiser says that it has no unconditional branch.
+        label_dropout: The share of samples trained without their conditions, for classifier-free guidance; None is .1, or 0 where
+            the denoiser says that it has no unconditional branch.
         solver: The default solver of the transport.
         steps: Its default number of steps.
         grid: Its default grid; None is the solver's own.
@@ -67,7 +68,7 @@ class Denoising(Method):
 
     def _check(self) -> None:
         """What the denoiser says of itself must be true of how it is trained: a stored one is rebuilt from its arguments."""
-        if self.space.classes and self.denoiser.unconditional != (self.label_dropout > 0):
+        if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
             branch = "an" if self.label_dropout else "no"
             raise UsageError(
                 f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, and the denoiser says otherwise: "
@@ -109,7 +110,7 @@ class Denoising(Method):
     def _drop(self, condition: Condition, draws: Draws) -> Condition:
         if condition is None or not self.label_dropout:
             return condition
-        return {**condition, "null": draws.stream("label dropout").uniform() < self.label_dropout}
+        return hidden(condition, draws.stream("label dropout").uniform() < self.label_dropout)
 
     def transport(self) -> Flow:
         """The denoiser under its default solver."""

@@ -25,17 +25,19 @@ class Encoded(Method):
         frozen: Between data and codes.
 
     Raises:
-        UsageError: If the method is made for codes of another shape, or has no labels where the decoder needs them.
+        UsageError: If the method is made for codes of another shape, or lacks conditions that the decoder needs.
     """
 
     def __init__(self, method: Method, frozen: Autoencoder) -> None:
         super().__init__()
         self.method = method
         self.freeze("autoencoder", frozen)
-        if frozen.space.classes and not method.space.classes:
+        missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
+        if missing:
             raise UsageError(
-                "This autoencoder is told labels, so the model in its latent space has to know them as well: train it with "
-                "labels, `labelled=True`, or train an autoencoder without, `labelled=False`."
+                f"This autoencoder receives {' and '.join(missing)}, so the model in its latent space has to know it as well: "
+                "train it with labels, `labelled=True` (columns: `given=[...]`), or train an autoencoder without, "
+                "`labelled=False`."
             )
         self.space = Latent(method.transport(), frozen).space
 

@@ -234,12 +234,12 @@ class PerceptualAutoencoder(Method):
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        return Autoencoder(self.encoder, self.decoder, self.space.with_labels(False), standard=False)
+        return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
 
     def transport(self) -> Map:
         """The decoder, at normal codes of the measured mean and spread."""
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
-        return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_labels(False), self.latent)
+        return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
 
 
 def _moments(z: Tensor) -> dict[str, Tensor]:

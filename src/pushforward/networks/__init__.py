@@ -13,7 +13,7 @@ from pushforward.networks.autoencoder import Decoder, Encoder
 from pushforward.networks.compression import Compressor, Expander
 from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
-from pushforward.networks.embedding import ConditionEmbedding, TimeEmbedding
+from pushforward.networks.embedding import Conditioning, TimeEmbedding
 from pushforward.networks.fourier import Fourier
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
@@ -34,7 +34,7 @@ __all__ = [
     "MLP",
     "Codebook",
     "Compressor",
-    "ConditionEmbedding",
+    "Conditioning",
     "Critic",
     "DCGANCritic",
     "DCGANGenerator",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
-from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.resnet import grids
 from pushforward.networks.unet import Level, Norm, fold, pad_to
 
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         latent: Length of the code.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         stem: Pixels per side of the patches that the first layer folds into channels.
 
     Raises:
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, classes: int = 0, stem: int = 1
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
     ) -> None:
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
@@ -57,13 +57,13 @@ class Encoder(nn.Module):
         self.latent = latent
         self.width = width
         self.blocks = blocks
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.stem = stem
         sizes = grids(*self.shape[1:], stem)
         channels = level_widths(width, len(sizes))
         order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
-        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
+        self.modulation = Modulation.films(2 * width, order) if conditions else None
         self.enter = nn.Conv2d(self.shape[0] * stem**2, channels[0], 3, padding=1)
         self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
@@ -71,14 +71,14 @@ class Encoder(nn.Module):
         self.leave = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], 2 * latent)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, classes: int = 0) -> Encoder:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Encoder:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.2, 0.6 and 4 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of the code.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         Args:
             x: (n, channels, height, width), in model units.
             t: None: an encoder knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, 2 latent), the mean then the log-variance, in the type of ``x``.
@@ -122,7 +122,7 @@ class Decoder(nn.Module):
         latent: Length of the code.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         stem: Pixels per side of the patches that the last layer unfolds.
 
     Raises:
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, classes: int = 0, stem: int = 1
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
     ) -> None:
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
@@ -141,13 +141,13 @@ class Decoder(nn.Module):
         self.latent = latent
         self.width = width
         self.blocks = blocks
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)[::-1]
         channels = level_widths(width, len(self.grids))[::-1]
         order = [w for w in channels for _ in range(blocks)]
-        self.conditioning = Conditioning(2 * width, classes=classes, times=0)
-        self.modulation = Modulation.films(2 * width, order) if classes else None
+        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
+        self.modulation = Modulation.films(2 * width, order) if conditions else None
         self.enter = nn.Linear(latent, channels[0] * self.grids[0][0] * self.grids[0][1])
         self.levels = nn.ModuleList([Level(w, blocks) for w in channels])
         self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
@@ -155,14 +155,14 @@ class Decoder(nn.Module):
         self.leave = nn.Conv2d(channels[-1], self.shape[0] * stem**2, 3, padding=1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, classes: int = 0) -> Decoder:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Decoder:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.1, 0.5 and 4 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of the code.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -171,7 +171,7 @@ class Decoder(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -179,7 +179,7 @@ class Decoder(nn.Module):
         Args:
             x: Codes z, (n, latent).
             t: None: a decoder knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, channels, height, width), in the type of ``x``.

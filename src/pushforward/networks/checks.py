@@ -29,7 +29,7 @@ def positive(**sizes: int) -> None:
 
 
 def count(**sizes: int) -> None:
-    """Refuse sizes below zero (``classes`` and ``times`` may be 0: none).
+    """Refuse sizes below zero (``times`` may be 0: none).
 
     Args:
         **sizes: Named whole numbers, each expected to be at least 0.

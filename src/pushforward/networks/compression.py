@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
-from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
-from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of
+from pushforward.networks.checks import check_input, image_shape, positive, size_choice
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
 from pushforward.networks.unet import Level, Norm, fold, pad_to
 
 __all__ = ["FACTORS", "Compressor", "Expander", "map_shape"]
@@ -52,16 +52,15 @@ class _Trunk(NamedTuple):
     levels: nn.ModuleList
 
 
-def _trunk(width: int, blocks: int, factor: int, classes: int, rising: bool = False) -> _Trunk:
+def _trunk(width: int, blocks: int, factor: int, conditions: Kinds, rising: bool = False) -> _Trunk:
     """The side of the patches that are folded, and levels in their order: finest first, or coarsest first where sides rise."""
     positive(width=width, blocks=blocks)
-    count(classes=classes)
     stem = min(factor, 2)
     number = (factor // stem).bit_length()
     channels = [width if level == 0 else 2 * width for level in range(number)][:: -1 if rising else 1]
     order = [w for w in channels for _ in range(blocks)]
-    conditioning = Conditioning(2 * width, classes=classes, times=0)
-    modulation = Modulation.films(2 * width, order) if classes else None
+    conditioning = Conditioning(2 * width, conditions=conditions, times=0)
+    modulation = Modulation.films(2 * width, order) if conditions else None
     return _Trunk(stem, channels, conditioning, modulation, nn.ModuleList([Level(w, blocks) for w in channels]))
 
 
@@ -76,7 +75,7 @@ class Compressor(nn.Module):
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
 
     Raises:
         UsageError: A size is out of range.
@@ -85,13 +84,16 @@ class Compressor(nn.Module):
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
     """
 
-    def __init__(self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+    ) -> None:
         super().__init__()
         positive(outputs=outputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, outputs, factor)
-        self.outputs, self.factor, self.width, self.blocks, self.classes = outputs, factor, width, blocks, classes
-        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, classes)
+        self.outputs, self.factor, self.width, self.blocks = outputs, factor, width, blocks
+        self.conditions = kinds_of(conditions)
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, self.conditions)
         self.enter = nn.Conv2d(self.shape[0] * self.stem**2, channels[0], 3, padding=1)
         self.levels = levels
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)])
@@ -99,7 +101,7 @@ class Compressor(nn.Module):
         self.leave = nn.Conv2d(channels[-1], outputs, 3, padding=1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, classes: int = 0) -> Compressor:
+    def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, conditions: Kinds = None) -> Compressor:
         """Build one of three sizes.
 
         Args:
@@ -107,7 +109,7 @@ class Compressor(nn.Module):
             shape: (channels, height, width) of one image.
             outputs: Channels of the map.
             factor: 1, 2, 4 or 8.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -116,7 +118,7 @@ class Compressor(nn.Module):
             UsageError: No such size, or an argument is out of range.
         """
         width, blocks = size_choice(size, SIZES)
-        return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, classes=classes)
+        return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -124,7 +126,7 @@ class Compressor(nn.Module):
         Args:
             x: (n, channels, height, width), in model units.
             t: None: an encoder knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, outputs, height / factor, width / factor), sides rounded up, in the type of ``x``.
@@ -152,7 +154,7 @@ class Expander(nn.Module):
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
 
     Raises:
         UsageError: A size is out of range.
@@ -161,13 +163,18 @@ class Expander(nn.Module):
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
     """
 
-    def __init__(self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, classes: int = 0) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+    ) -> None:
         super().__init__()
         positive(inputs=inputs)
         self.shape = image_shape(shape)
         self.map = map_shape(shape, inputs, factor)
-        self.inputs, self.factor, self.width, self.blocks, self.classes = inputs, factor, width, blocks, classes
-        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(width, blocks, factor, classes, rising=True)
+        self.inputs, self.factor, self.width, self.blocks = inputs, factor, width, blocks
+        self.conditions = kinds_of(conditions)
+        self.stem, channels, self.conditioning, self.modulation, levels = _trunk(
+            width, blocks, factor, self.conditions, rising=True
+        )
         self.enter = nn.Conv2d(inputs, channels[0], 3, padding=1)
         self.levels = levels
         self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(channels)])
@@ -175,7 +182,7 @@ class Expander(nn.Module):
         self.leave = nn.Conv2d(channels[-1], self.shape[0] * self.stem**2, 3, padding=1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, classes: int = 0) -> Expander:
+    def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, conditions: Kinds = None) -> Expander:
         """Build one of three sizes.
 
         Args:
@@ -183,7 +190,7 @@ class Expander(nn.Module):
             shape: (channels, height, width) of what comes out.
             inputs: Channels of the map.
             factor: 1, 2, 4 or 8.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -192,7 +199,7 @@ class Expander(nn.Module):
             UsageError: No such size, or an argument is out of range.
         """
         width, blocks = size_choice(size, SIZES)
-        return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, classes=classes)
+        return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -200,7 +207,7 @@ class Expander(nn.Module):
         Args:
             x: Maps z, (n, inputs, height / factor, width / factor), sides rounded up.
             t: None: a decoder knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, channels, height, width), in the type of ``x``.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
 from pushforward.networks.deviation import minibatch_deviation
-from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.unet import pad_to
 
@@ -78,7 +78,7 @@ class DCGANGenerator(nn.Module):
         shape: (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Channels before the last layer; each coarser grid has twice as many, up to eight times.
-        classes: Number of classes; 0 for none. The label's embedding, as long as z, is joined to z.
+        conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
 
     Raises:
         UsageError: A size is out of range.
@@ -87,34 +87,33 @@ class DCGANGenerator(nn.Module):
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016.
     """
 
-    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 64, classes: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 64, conditions: Kinds = None) -> None:
         super().__init__()
         positive(latent=latent, width=width)
-        count(classes=classes)
         self.shape = image_shape(shape)
         self.latent = latent
         self.width = width
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number)[::-1]
         height, breadth = (-(-side // 2**number) for side in self.shape[1:])
         self.grid = (channels[0], height, breadth)
-        self.conditioning = Conditioning(latent, classes=classes, times=0)
-        self.enter = nn.Linear(latent * (2 if classes else 1), channels[0] * height * breadth, bias=False)
+        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.enter = nn.Linear(latent * (2 if conditions else 1), channels[0] * height * breadth, bias=False)
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) for w in channels])
         self.grow = nn.ModuleList([nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(channels)])
         self.leave = nn.ConvTranspose2d(channels[-1], self.shape[0], 4, stride=2, padding=1)
         start(self)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, classes: int = 0) -> DCGANGenerator:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> DCGANGenerator:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart.
             shape: (channels, height, width) of one image.
             latent: Length of z.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -122,7 +121,7 @@ class DCGANGenerator(nn.Module):
         Raises:
             UsageError: No such size, or ``shape`` is no image.
         """
-        return cls(shape, latent=latent, width=width_of(size, shape), classes=classes)
+        return cls(shape, latent=latent, width=width_of(size, shape), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -130,7 +129,7 @@ class DCGANGenerator(nn.Module):
         Args:
             x: Noise z, (n, latent), standard normal; n at least 2 in training mode.
             t: None: a generator knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, channels, height, width), in model units and in the type of ``x``.
@@ -157,7 +156,7 @@ class DCGANCritic(nn.Module):
     Args:
         shape: (channels, height, width) of one image.
         width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
         normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
             of one sample's score, and beside `Spectral`, whose bound it breaks.
@@ -171,14 +170,14 @@ class DCGANCritic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int = 64, classes: int = 0, minibatch_std: int = 0, normalise: bool = True
+        self, shape: Sequence[int], *, width: int = 64, conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
     ) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes, minibatch_std=minibatch_std)
+        count(minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width = width
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std
         self.normalise = normalise
         number = halvings(*self.shape[1:])
@@ -188,19 +187,19 @@ class DCGANCritic(nn.Module):
         self.enter = nn.Conv2d(self.shape[0], channels[0], 4, stride=2, padding=1)
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not normalise) for a, b in pairwise(channels)])
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) if normalise else nn.Identity() for w in channels[1:]])
-        self.leave = ProjectionHead((channels[-1] + (1 if minibatch_std else 0)) * area, classes)
+        self.leave = ProjectionHead((channels[-1] + (1 if minibatch_std else 0)) * area, conditions)
         start(self)
 
     @classmethod
     def sized(
-        cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0, normalise: bool = True
+        cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
     ) -> DCGANCritic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
             normalise: Whether there is batch normalisation.
 
@@ -211,7 +210,7 @@ class DCGANCritic(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width = width_of(size, shape)
-        return cls(shape, width=width, classes=classes, minibatch_std=minibatch_std, normalise=normalise)
+        return cls(shape, width=width, conditions=conditions, minibatch_std=minibatch_std, normalise=normalise)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -219,7 +218,7 @@ class DCGANCritic(nn.Module):
         Args:
             x: (n, channels, height, width); n at least 2 in training mode with batch normalisation.
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n,), in the type of ``x``.

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
-from pushforward.networks.embedding import Condition, Conditioning, Modulation
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
 from pushforward.networks.unet import attend, pad_to
 
 __all__ = ["DiT"]
@@ -88,7 +88,7 @@ class DiT(nn.Module):
         width: Length of a token.
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
         zero_output: Whether the network gives zero at the start. None: yes with time, no without.
 
@@ -107,7 +107,7 @@ class DiT(nn.Module):
         width: int,
         depth: int,
         heads: int,
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         zero_output: bool | None = None,
     ) -> None:
@@ -120,7 +120,7 @@ class DiT(nn.Module):
         self.width = width
         self.depth = depth
         self.heads = heads
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.times = times
         self.zero_output = times > 0 if zero_output is None else zero_output
         pixels = self.shape[0] * patch**2
@@ -132,7 +132,7 @@ class DiT(nn.Module):
         if self.zero_output:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
-        self.conditioning = Conditioning(width, classes=classes, times=times)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
         # Scale, shift and gate of attention and of the perceptron in each block; scale and shift at the end.
         starts = [1, 0, 0] * 2 * depth + [1, 0]
         self.modulation = None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
@@ -143,7 +143,7 @@ class DiT(nn.Module):
         size: str,
         *,
         shape: Sequence[int],
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         zero_output: bool | None = None,
     ) -> DiT:
@@ -152,7 +152,7 @@ class DiT(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
             shape: (channels, height, width) of one image.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             times: Number of times per row; 0 for none.
             zero_output: See the class.
 
@@ -176,7 +176,7 @@ class DiT(nn.Module):
             width=width,
             depth=depth,
             heads=heads,
-            classes=classes,
+            conditions=conditions,
             times=times,
             zero_output=zero_output,
         )
@@ -187,7 +187,7 @@ class DiT(nn.Module):
         Args:
             x: (n, channels, height, width).
             t: (n,), or (n, times); None where ``times`` is 0.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             A tensor shaped and typed like ``x``.

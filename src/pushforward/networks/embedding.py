@@ -1,4 +1,4 @@
-"""Time and label as vectors, and what they do to features: scale and shift."""
+"""Time and conditions as vectors, and what they do to features: scale and shift."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask_of
 from pushforward.errors import UsageError
 from pushforward.networks.checks import count, positive
 
-__all__ = ["ConditionEmbedding", "Conditioning", "Film", "Modulation", "TimeEmbedding", "films_of", "modulate"]
+__all__ = [
+    "Condition",
+    "Conditioning",
+    "Film",
+    "Kinds",
+    "Modulation",
+    "TimeEmbedding",
+    "check_condition",
+    "films_of",
+    "kinds_of",
+    "modulate",
+    "values_of",
+]
 
 Condition = Mapping[str, Tensor]
+Kinds = Mapping[str, ConditionKind] | None
 Film = tuple[Tensor, Tensor] | None
 
 
@@ -70,107 +84,69 @@ class TimeEmbedding(nn.Module):
         return self.outer(F.silu(self.inner(torch.cat([angles.sin(), angles.cos()], dim=1))))
 
 
-class ConditionEmbedding(nn.Module):
-    """Labels as vectors: a table with one row per class and, last, a learned null for rows without a label.
-
-    Args:
-        classes: Number of classes; 0 where there are no labels (every row is then the null).
-        width: Length of the result, at least 1.
+def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
+    """Kinds of condition by name as networks hold them: without what only drawing needs.
 
     Raises:
-        UsageError: ``classes`` is negative or ``width`` is below 1.
+        UsageError: A name that cannot be, or what is no kind of condition.
     """
-
-    def __init__(self, classes: int, width: int) -> None:
-        super().__init__()
-        count(classes=classes)
-        positive(width=width)
-        self.classes = classes
-        self.width = width
-        self.table = nn.Embedding(classes + 1, width)
-        nn.init.normal_(self.table.weight, std=1 / math.sqrt(width))
-
-    def forward(self, condition: Condition | None, n: int, device: torch.device | str) -> Tensor:
-        """Embed.
-
-        Args:
-            condition: None, or a mapping with "label" (int64 (n,)) and optionally "null" (bool (n,)); rows whose
-                "null" is True read as unconditional. None makes every row unconditional.
-            n: Number of rows.
-            device: Where the result lies.
-
-        Returns:
-            (n, width).
-
-        Raises:
-            UsageError: A label for a network without classes, or a label or mask of the wrong shape or type.
-        """
-        label = None if condition is None else condition.get("label")
-        if label is None:
-            return self.table(torch.full((n,), self.classes, dtype=torch.int64, device=device))
-        check_label(condition, self.classes, n)
-        label = label.to(torch.int64)
-        null = None if condition is None else condition.get("null")
-        if null is not None:
-            label = torch.where(null, self.classes, label)
-        return self.table(label)
+    return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
 
-def check_label(condition: Condition | None, classes: int, n: int) -> None:
-    """Refuse labels that the network cannot take.
+def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int) -> None:
+    """Refuse conditions that the network cannot take.
 
     Args:
         condition: As networks take it.
-        classes: Number of classes that the network knows; 0 for none.
+        kinds: What the network was built with.
         n: Number of rows.
 
     Raises:
-        UsageError: A label for a network without classes, or a label or mask of the wrong shape or type.
+        UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
     """
-    label = None if condition is None else condition.get("label")
-    if condition is None or label is None:
-        return
-    if classes == 0:
-        raise UsageError(
-            "Got a label, but this network was built without labels (classes=0). "
-            "Pass condition=None, or build it with the number of classes."
-        )
-    if label.is_floating_point() or label.dtype == torch.bool or label.ndim != 1 or label.shape[0] != n:
-        raise UsageError(f"Got labels of shape {tuple(label.shape)} and {label.dtype}; expected int64 of shape ({n},).")
-    null = condition.get("null")
-    if null is not None and (null.dtype != torch.bool or null.ndim != 1 or null.shape[0] != n):
-        raise UsageError(f'Got a mask "null" of shape {tuple(null.shape)} {null.dtype}; expected bool of shape ({n},).')
+    for name, values in (condition or {}).items():
+        own = name.removesuffix("_null")
+        if own not in kinds:
+            known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
+            raise UsageError(
+                f'Got the condition "{name}", but this network was built {known}. '
+                "Leave it out, or build the network with the conditions of the data."
+            )
+        if own == name:
+            kinds[name].check(values, n)
+        else:
+            check_mask(own, values, n)
 
 
 class Conditioning(nn.Module):
-    """Everything a network is told besides x, as one vector per row: time embedding plus label embedding.
+    """Everything a network is told besides x, as one vector per row: the sum of the embeddings of time and conditions.
 
-    Labels come from a table of vectors of length 1, here scaled to entries of variance 1: at length 1 they would be faint beside
-    the time, and be learned ten times more slowly.
+    Embeddings of conditions have about length 1; here they are scaled to entries of variance 1: at length 1 they would be faint
+    beside the time, and be learned ten times more slowly.
 
     Args:
         width: Length of the vector, at least 1.
-        classes: Number of classes; 0 for none.
+        conditions: Kinds of condition by name; None for nothing.
         times: Number of times per row; 0 for none.
 
     Raises:
         UsageError: A size is out of range.
     """
 
-    def __init__(self, width: int, *, classes: int, times: int) -> None:
+    def __init__(self, width: int, *, conditions: Kinds = None, times: int) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes, times=times)
+        count(times=times)
         self.width = width
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.times = times
         self.time = TimeEmbedding(width, times) if times else None
-        self.label = ConditionEmbedding(classes, width) if classes else None
+        self.embeddings = nn.ModuleDict({name: kind.embedding(width) for name, kind in self.conditions.items()})
 
     @property
     def silent(self) -> bool:
-        """Whether there is neither time nor label, so that ``forward`` gives None."""
-        return self.time is None and self.label is None
+        """Whether there is neither time nor condition, so that ``forward`` gives None."""
+        return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:
         """Embed.
@@ -179,16 +155,16 @@ class Conditioning(nn.Module):
             n: Number of rows.
             device: Where x lies.
             t: (n,), or (n, times); None where ``times`` is 0.
-            condition: See `ConditionEmbedding`.
+            condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
+                (n,)), whose rows read as unconditional. A condition that is absent reads as unconditional in every row.
 
         Returns:
-            (n, width), or None where the network knows neither time nor label.
+            (n, width), or None where the network knows neither time nor condition.
 
         Raises:
-            UsageError: A time or label is missing, unexpected or of the wrong shape.
+            UsageError: A time or condition is missing, unexpected or of the wrong shape.
         """
-        if self.label is None:
-            check_label(condition, 0, n)
+        check_condition(condition, self.conditions, n)
         parts = []
         if self.time is None:
             if t is not None:
@@ -199,9 +175,20 @@ class Conditioning(nn.Module):
                 got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
                 raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")
             parts.append(self.time(t))
-        if self.label is not None:
-            parts.append(self.label(condition, n, device) * math.sqrt(self.width))
+        for name, kind in self.conditions.items():
+            values, null = values_of(name, kind, n, device, condition)
+            parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
         return sum(parts[1:], parts[0]) if parts else None
+
+
+def values_of(
+    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
+) -> tuple[Tensor, Tensor | None]:
+    """The values of one condition and its mask; blank and hidden in every row where it is absent."""
+    values = None if condition is None else condition.get(name)
+    if values is None:
+        return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
+    return values, None if condition is None else condition.get(mask_of(name))
 
 
 class Modulation(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
 from pushforward.networks.deviation import minibatch_deviation
-from pushforward.networks.embedding import Condition, Conditioning, Modulation, films_of, modulate
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate
 
 __all__ = ["MLP", "Reshaped"]
 
@@ -27,7 +27,7 @@ class MLP(nn.Module):
         outputs: Length of the result.
         width: Length of the hidden vectors.
         depth: Number of hidden layers.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
         zero_output: Whether the network gives zero at the start. None: yes with time (denoisers), no without
             (a generator or critic must not start at zero).
@@ -46,7 +46,7 @@ class MLP(nn.Module):
         *,
         width: int,
         depth: int,
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         zero_output: bool | None = None,
         minibatch_std: int = 0,
@@ -64,11 +64,11 @@ class MLP(nn.Module):
         self.outputs = outputs
         self.width = width
         self.depth = depth
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.times = times
         self.zero_output = times > 0 if zero_output is None else zero_output
         vector = max(16, width // 4)
-        self.conditioning = Conditioning(vector, classes=classes, times=times)
+        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
         self.enter = nn.Linear(inputs, width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
@@ -83,7 +83,7 @@ class MLP(nn.Module):
         size: str,
         *,
         shape: Sequence[int],
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         outputs: int | None = None,
         zero_output: bool | None = None,
@@ -96,7 +96,7 @@ class MLP(nn.Module):
             size: "tiny" (width 48, depth 3), "small" (96, 3) or "base" (512, 6); without time (64, 3), (128, 4) and
                 (512, 6). Long vectors get more: 2, 4 or 8 times their length, up to 256.
             shape: Shape of x, (d,).
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             times: Number of times per row; 0 for none.
             outputs: Length of the result; None for d.
             zero_output: See the class.
@@ -124,7 +124,7 @@ class MLP(nn.Module):
             outputs,
             width=width,
             depth=depth,
-            classes=classes,
+            conditions=conditions,
             times=times,
             zero_output=zero_output,
             minibatch_std=minibatch_std,
@@ -137,7 +137,7 @@ class MLP(nn.Module):
         Args:
             x: (n, inputs).
             t: (n,), or (n, times); None where ``times`` is 0.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, outputs), in the type of ``x``.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import UsageError
-from pushforward.networks.checks import count, positive
-from pushforward.networks.embedding import Condition, check_label
+from pushforward.networks.checks import positive
+from pushforward.networks.embedding import Condition, Kinds, check_condition, kinds_of, values_of
 
 __all__ = ["Packed"]
 
@@ -18,51 +18,47 @@ __all__ = ["Packed"]
 class Packed(nn.Module):
     """A critic of packs: each ``pack`` consecutive rows are joined on the channel (or feature) axis and get one score.
 
-    With labels every row first gets its own as one-hot channels, all zero where there is none, so that labels stay with
-    their rows; the inner network is then built without classes.
+    Conditions join their rows first, as channels: labels one-hot, numbers standardised, all zero where there are none. So they
+    stay with their rows; the inner network is then built without conditions.
 
     Args:
-        network: A critic built for rows of `Packed.shape` and without classes: ``network(x, None, None)`` gives one number
+        network: A critic built for rows of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
             per row.
         pack: Rows in a pack, at least 1.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
 
     Raises:
-        UsageError: A number is out of range.
+        UsageError: A number is out of range, or a condition that no channels can stand for.
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
     """
 
-    one_hot: Tensor
-
-    def __init__(self, network: nn.Module, pack: int, classes: int = 0) -> None:
+    def __init__(self, network: nn.Module, pack: int, conditions: Kinds = None) -> None:
         super().__init__()
         positive(pack=pack)
-        count(classes=classes)
         self.network = network
         self.pack = pack
-        self.classes = classes
-        self.register_buffer("one_hot", torch.eye(classes + 1, classes), persistent=False)
+        self.conditions = kinds_of(conditions)
+        _channels(self.conditions)
 
     @staticmethod
-    def shape(shape: Sequence[int], pack: int, classes: int = 0) -> tuple[int, ...]:
+    def shape(shape: Sequence[int], pack: int, conditions: Kinds = None) -> tuple[int, ...]:
         """The shape of one row that the inner network must be built for.
 
         Args:
             shape: Shape of one row of the data: (d,), or (channels, height, width).
             pack: Rows in a pack.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
-            (pack (d + classes),), or (pack (channels + classes), height, width).
+            (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
 
         Raises:
             UsageError: A number is out of range.
         """
         positive(pack=pack)
-        count(classes=classes)
-        return (pack * (int(shape[0]) + classes), *(int(side) for side in shape[1:]))
+        return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -70,7 +66,7 @@ class Packed(nn.Module):
         Args:
             x: (n, channels, height, width) or (n, d), n a multiple of ``pack``.
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n / pack,), one score for each pack.
@@ -86,18 +82,23 @@ class Packed(nn.Module):
                 f"Got x of shape {tuple(x.shape)}; expected (n, channels, ...) with n a multiple of pack={self.pack}. "
                 "Choose a batch, and parts of it, that packs divide."
             )
-        check_label(condition, self.classes, n)
-        if self.classes:
-            x = torch.cat([x, self._labels(x, condition)], dim=1)
+        check_condition(condition, self.conditions, n)
+        for name, kind in self.conditions.items():
+            values, null = values_of(name, kind, n, x.device, condition)
+            channels = kind.as_channels(values).to(x.dtype)
+            channels = channels if null is None else torch.where(null[:, None], 0.0, channels)
+            x = torch.cat([x, channels.unflatten(1, (-1, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])], dim=1)
         packs = x.reshape(n // self.pack, self.pack * x.shape[1], *x.shape[2:])
         return self.network(packs, None, None).reshape(n // self.pack)
 
-    def _labels(self, x: Tensor, condition: Condition | None) -> Tensor:
-        """One-hot channels for rows like those of ``x``."""
-        none = torch.full((x.shape[0],), self.classes, dtype=torch.int64, device=x.device)
-        label = none if condition is None else condition.get("label", none).to(torch.int64)
-        null = None if condition is None else condition.get("null")
-        if null is not None:
-            label = torch.where(null, self.classes, label)
-        hot = F.embedding(label, self.one_hot).to(x.dtype)
-        return hot.unflatten(1, (self.classes, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])
+
+def _channels(kinds: Mapping[str, ConditionKind]) -> int:
+    """How many channels stand for all conditions.
+
+    Raises:
+        UsageError: Naming a condition that none can stand for.
+    """
+    for name, kind in kinds.items():
+        if not kind.channels:
+            raise UsageError(f'A packed critic cannot take the condition "{name}" ({type(kind).__name__}); leave pack out.')
+    return sum(kind.channels for kind in kinds.values())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
-from pushforward.networks.embedding import Condition, check_label
+from pushforward.networks.embedding import Condition, check_condition
 from pushforward.networks.spectral import Spectral
 from pushforward.networks.unet import fold, pad_to
 
@@ -105,5 +105,5 @@ class PatchCritic(nn.Module):
         Raises:
             UsageError: A shape does not fit, or a label is unexpected.
         """
-        check_label(condition, 0, x.shape[0])
+        check_condition(condition, {}, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
-from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.checks import check_input, positive, size_choice, vector_shape
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 
 __all__ = ["Perceptron"]
 
@@ -23,7 +23,7 @@ class Perceptron(nn.Module):
         outputs: Length of the result.
         width: Hidden units of each layer.
         depth: Hidden layers.
-        classes: Number of classes; 0 for none. The label's embedding, of length ``width``, joins the first layer's sum.
+        conditions: What it is told, by name; None for nothing. The embedding, of length ``width``, joins the first layer's sum.
 
     Raises:
         UsageError: A size is out of range.
@@ -32,29 +32,28 @@ class Perceptron(nn.Module):
         Burda et al., Importance Weighted Autoencoders, 2016, section 5.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, classes: int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, conditions: Kinds = None) -> None:
         super().__init__()
         positive(inputs=inputs, outputs=outputs, width=width, depth=depth)
-        count(classes=classes)
         self.inputs = inputs
         self.outputs = outputs
         self.width = width
         self.depth = depth
-        self.classes = classes
-        self.conditioning = Conditioning(width, classes=classes, times=0)
+        self.conditions = kinds_of(conditions)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
         sizes = [inputs, *[width] * depth]
         self.hidden = nn.ModuleList([nn.Linear(a, width) for a in sizes[:-1]])
         self.leave = nn.Linear(width, outputs)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, classes: int = 0) -> Perceptron:
+    def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, conditions: Kinds = None) -> Perceptron:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": width 64, 200 or 512.
             shape: Shape of x, (d,).
             outputs: Length of the result; None for d.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network, of two hidden layers.
@@ -64,7 +63,7 @@ class Perceptron(nn.Module):
         """
         inputs = vector_shape(shape)
         width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})
-        return cls(inputs, inputs if outputs is None else outputs, width=width, classes=classes)
+        return cls(inputs, inputs if outputs is None else outputs, width=width, conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -72,7 +71,7 @@ class Perceptron(nn.Module):
         Args:
             x: (n, inputs).
             t: None: this network knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, outputs), in the type of ``x``.

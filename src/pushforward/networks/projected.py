@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pushforward.draws import RowDraws
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
-from pushforward.networks.embedding import Condition
+from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.perceptual import PretrainedFeatures, bilinear
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projection import ProjectionHead
@@ -82,10 +82,10 @@ class ScaleCritic(nn.Module):
         features: Channels that go in.
         side: Of the features.
         width: Channels after each convolution.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
     """
 
-    def __init__(self, features: int, side: int, width: int, classes: int) -> None:
+    def __init__(self, features: int, side: int, width: int, conditions: Kinds) -> None:
         super().__init__()
         number = 0
         while side > 4:
@@ -93,7 +93,7 @@ class ScaleCritic(nn.Module):
         sizes = [features, *[width] * number]
         halve = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(sizes)]
         self.convolutions = nn.ModuleList(halve or [nn.Conv2d(features, width, 3, padding=1)])
-        self.leave = ProjectionHead(width, classes)
+        self.leave = ProjectionHead(width, conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -101,7 +101,7 @@ class ScaleCritic(nn.Module):
         Args:
             x: (n, features, side, side).
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n,), in float32 at least.
@@ -137,7 +137,7 @@ class ProjectedCritic(nn.Module):
             grows with its square.
         width: Channels of the finest mixed features; the coarsest have eight times as many. At least 40 lose nothing.
         hidden: Channels inside the small critics.
-        classes: Number of classes; 0 for none. Labels enter each small critic by projection (`ProjectionHead`).
+        conditions: What it is told, by name; None for nothing. They enter each small critic by projection (`ProjectionHead`).
         seed: Of the mixing.
         backgrounds: What images with transparency are laid on, from 0 (black) to 1 (white); four scores for each.
 
@@ -161,21 +161,22 @@ class ProjectedCritic(nn.Module):
         side: int = 128,
         width: int = 64,
         hidden: int = 128,
-        classes: int = 0,
+        conditions: Kinds = None,
         seed: int = 0,
         backgrounds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
         positive(side=side, width=width, hidden=hidden)
-        count(classes=classes, seed=seed)
+        count(seed=seed)
         self.shape = image_shape(shape)
         self.eyes = PretrainedFeatures(shape, mean=mean, std=std, side=side, backgrounds=backgrounds)
         self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
-        self.side, self.width, self.hidden, self.classes, self.seed = side, width, hidden, classes, seed
+        self.side, self.width, self.hidden, self.seed = side, width, hidden, seed
+        self.conditions = kinds_of(conditions)
         self.mixing = Mixing(side, width, seed)
         self.critics = nn.ModuleList(
             [
-                Spectral(ScaleCritic(channels, side // stride, hidden, classes))
+                Spectral(ScaleCritic(channels, side // stride, hidden, conditions))
                 for channels, stride in zip(self.mixing.widths, STRIDES, strict=True)
             ]
         )
@@ -188,7 +189,7 @@ class ProjectedCritic(nn.Module):
         shape: Sequence[int],
         mean: Sequence[float],
         std: Sequence[float],
-        classes: int = 0,
+        conditions: Kinds = None,
         seed: int = 0,
         backgrounds: Sequence[float] = (1.0,),
     ) -> ProjectedCritic:
@@ -199,7 +200,7 @@ class ProjectedCritic(nn.Module):
             shape: (channels, height, width) of one image.
             mean: Of each channel.
             std: Of each channel.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             seed: Of the mixing.
             backgrounds: What images with transparency are laid on.
 
@@ -213,7 +214,9 @@ class ProjectedCritic(nn.Module):
         """
         side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
         units = {"mean": mean, "std": std}
-        return cls(shape, **units, side=side, width=width, hidden=hidden, classes=classes, seed=seed, backgrounds=backgrounds)
+        return cls(
+            shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, seed=seed, backgrounds=backgrounds
+        )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -221,7 +224,7 @@ class ProjectedCritic(nn.Module):
         Args:
             x: (n, channels, height, width), model units.
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, 4), in the type of ``x``: finest depth first. With transparency (n, 4 * backgrounds), by background.

@@ -7,21 +7,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pushforward.networks.checks import count, positive
-from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.checks import positive
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 
 __all__ = ["ProjectionHead"]
 
 
 class ProjectionHead(nn.Module):
-    """Features phi to the score <w, phi> + b, and with labels <w, phi> + b + <e(label), phi>.
+    """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
 
-    The label speaks through the projection of the features onto its embedding e alone; rows without a label have a learned
-    null embedding.
+    Conditions speak through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
+    several); rows without have a learned null embedding.
 
     Args:
         width: Number of features.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
 
     Raises:
         UsageError: A size is out of range.
@@ -30,14 +30,13 @@ class ProjectionHead(nn.Module):
         Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
     """
 
-    def __init__(self, width: int, classes: int = 0) -> None:
+    def __init__(self, width: int, conditions: Kinds = None) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes)
         self.width = width
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.linear = nn.Linear(width, 1)
-        self.conditioning = Conditioning(width, classes=classes, times=0)
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
 
     def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -45,7 +44,7 @@ class ProjectionHead(nn.Module):
         Args:
             features: (n, width).
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n,), in float32 at least.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, stem_of
 from pushforward.networks.deviation import minibatch_deviation
-from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.unet import fold, pad_to
 
 __all__ = ["Critic", "Generator"]
@@ -203,7 +203,7 @@ class Generator(nn.Module):
         latent: Length of the noise vector z.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none. The label's embedding is joined to z.
+        conditions: What it is told, by name; None for nothing. The embedding is joined to z.
         stem: Pixels per side of the patches that the last layer unfolds.
 
     Raises:
@@ -213,22 +213,23 @@ class Generator(nn.Module):
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
     """
 
-    def __init__(self, shape: Sequence[int], *, latent: int, width: int, blocks: int, classes: int = 0, stem: int = 1) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, latent: int, width: int, blocks: int, conditions: Kinds = None, stem: int = 1
+    ) -> None:
         super().__init__()
         positive(latent=latent, width=width, blocks=blocks, stem=stem)
-        count(classes=classes)
         self.shape = image_shape(shape)
         self.latent = latent
         self.width = width
         self.blocks = blocks
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)
         channels = widths(width, len(self.grids))
         total = blocks * len(channels)
-        self.conditioning = Conditioning(latent, classes=classes, times=0)
+        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
-        self.enter = linear(latent * (2 if classes else 1), channels[-1])
+        self.enter = linear(latent * (2 if conditions else 1), channels[-1])
         self.levels = nn.ModuleList(
             [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in reversed(channels)]
         )
@@ -240,14 +241,14 @@ class Generator(nn.Module):
         self.leave = convolution(channels[0], self.shape[0] * stem**2, 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 64, classes: int = 0) -> Generator:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 64, conditions: Kinds = None) -> Generator:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.07, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of z.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -256,7 +257,7 @@ class Generator(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, latent=latent, width=width, blocks=blocks, classes=classes, stem=stem)
+        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -264,7 +265,7 @@ class Generator(nn.Module):
         Args:
             x: Noise z, (n, latent), standard normal.
             t: None: a generator knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, channels, height, width), in model units and in the type of ``x``.
@@ -295,7 +296,7 @@ class Critic(nn.Module):
         shape: (channels, height, width) of one image.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         stem: Pixels per side of the patches that the first layer folds into channels.
         minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
 
@@ -308,15 +309,15 @@ class Critic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int, blocks: int, classes: int = 0, stem: int = 1, minibatch_std: int = 0
+        self, shape: Sequence[int], *, width: int, blocks: int, conditions: Kinds = None, stem: int = 1, minibatch_std: int = 0
     ) -> None:
         super().__init__()
         positive(width=width, blocks=blocks, stem=stem)
-        count(classes=classes, minibatch_std=minibatch_std)
+        count(minibatch_std=minibatch_std)
         self.shape = image_shape(shape)
         self.width = width
         self.blocks = blocks
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.stem = stem
         self.minibatch_std = minibatch_std
         sizes = grids(*self.shape[1:], stem)
@@ -331,17 +332,17 @@ class Critic(nn.Module):
         area = sizes[-1][0] * sizes[-1][1]
         features = channels[-1] + (1 if minibatch_std else 0)
         self.basis = nn.Parameter(torch.randn(features, *sizes[-1]) / math.sqrt(area))
-        self.conditioning = Conditioning(channels[-1], classes=classes, times=0)
-        self.leave = linear(features, channels[-1] if classes else 1)
+        self.conditioning = Conditioning(channels[-1], conditions=self.conditions, times=0)
+        self.leave = linear(features, channels[-1] if conditions else 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0) -> Critic:
+    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> Critic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
 
         Returns:
@@ -351,7 +352,7 @@ class Critic(nn.Module):
             UsageError: No such size, or ``shape`` is no image.
         """
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, width=width, blocks=blocks, classes=classes, stem=stem, minibatch_std=minibatch_std)
+        return cls(shape, width=width, blocks=blocks, conditions=conditions, stem=stem, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -359,7 +360,7 @@ class Critic(nn.Module):
         Args:
             x: (n, channels, height, width).
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n,), in the type of ``x``.

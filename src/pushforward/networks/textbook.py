@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, vector_shape
 from pushforward.networks.deviation import minibatch_deviation
-from pushforward.networks.embedding import Condition, Conditioning
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.projection import ProjectionHead
 
 __all__ = ["TextbookCritic", "TextbookGenerator"]
@@ -42,7 +42,7 @@ class TextbookGenerator(nn.Module):
         shape: Shape of one row: (d,), or (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Hidden units.
-        classes: Number of classes; 0 for none. The label's embedding, as long as z, is joined to z.
+        conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
 
     Raises:
         UsageError: A size is out of range.
@@ -51,27 +51,26 @@ class TextbookGenerator(nn.Module):
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
 
-    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, classes: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None) -> None:
         super().__init__()
         positive(latent=latent, width=width)
-        count(classes=classes)
         self.shape = row_shape(shape)
         self.latent = latent
         self.width = width
-        self.classes = classes
-        self.conditioning = Conditioning(latent, classes=classes, times=0)
-        self.enter = nn.Linear(latent * (2 if classes else 1), width)
+        self.conditions = kinds_of(conditions)
+        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.enter = nn.Linear(latent * (2 if conditions else 1), width)
         self.leave = nn.Linear(width, math.prod(self.shape))
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, classes: int = 0) -> TextbookGenerator:
+    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> TextbookGenerator:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28.
             shape: Shape of one row.
             latent: Length of z.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
 
         Returns:
             The network.
@@ -79,7 +78,7 @@ class TextbookGenerator(nn.Module):
         Raises:
             UsageError: No such size, or ``shape`` is neither a vector nor an image.
         """
-        return cls(shape, latent=latent, width=size_choice(size, WIDTHS), classes=classes)
+        return cls(shape, latent=latent, width=size_choice(size, WIDTHS), conditions=conditions)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -87,7 +86,7 @@ class TextbookGenerator(nn.Module):
         Args:
             x: Noise z, (n, latent), standard normal.
             t: None: a generator knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n, *shape), in model units and in the type of ``x``.
@@ -109,7 +108,7 @@ class TextbookCritic(nn.Module):
     Args:
         shape: Shape of one row: (d,), or (channels, height, width) of one image.
         width: Hidden units.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         minibatch_std: Rows in a group whose deviation joins the hidden units (`minibatch_deviation`); 0 leaves it out.
 
     Raises:
@@ -119,25 +118,25 @@ class TextbookCritic(nn.Module):
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int = 256, classes: int = 0, minibatch_std: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], *, width: int = 256, conditions: Kinds = None, minibatch_std: int = 0) -> None:
         super().__init__()
         positive(width=width)
-        count(classes=classes, minibatch_std=minibatch_std)
+        count(minibatch_std=minibatch_std)
         self.shape = row_shape(shape)
         self.width = width
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std
         self.enter = nn.Linear(math.prod(self.shape), width)
-        self.leave = ProjectionHead(width + (1 if minibatch_std else 0), classes)
+        self.leave = ProjectionHead(width + (1 if minibatch_std else 0), conditions)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], classes: int = 0, minibatch_std: int = 0) -> TextbookCritic:
+    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> TextbookCritic:
         """Build one of three sizes.
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
             shape: Shape of one row.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
 
         Returns:
@@ -146,7 +145,7 @@ class TextbookCritic(nn.Module):
         Raises:
             UsageError: No such size, or ``shape`` is neither a vector nor an image.
         """
-        return cls(shape, width=size_choice(size, WIDTHS), classes=classes, minibatch_std=minibatch_std)
+        return cls(shape, width=size_choice(size, WIDTHS), conditions=conditions, minibatch_std=minibatch_std)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.
@@ -154,7 +153,7 @@ class TextbookCritic(nn.Module):
         Args:
             x: (n, *shape).
             t: None: a critic knows no time.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             (n,), in the type of ``x``.

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
-from pushforward.networks.embedding import Condition, Conditioning, Film, Modulation, films_of, modulate
+from pushforward.networks.embedding import Condition, Conditioning, Film, Kinds, Modulation, films_of, kinds_of, modulate
 
 __all__ = ["Attention", "Level", "Norm", "ResidualBlock", "UNet", "attend", "fold", "pad_to"]
 
@@ -211,7 +211,7 @@ class UNet(nn.Module):
         width: Channels at the finest level.
         multipliers: Channels of each level over ``width``; their number is the number of levels.
         blocks: Residual blocks per level and direction.
-        classes: Number of classes; 0 for none.
+        conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
         stem: Pixels per side of the patches that the first layer folds into channels.
         heads: Attention heads at the coarsest level; 0 for no attention.
@@ -234,7 +234,7 @@ class UNet(nn.Module):
         width: int,
         multipliers: Sequence[int] = (1, 2),
         blocks: int = 2,
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         stem: int = 1,
         heads: int = 4,
@@ -253,7 +253,7 @@ class UNet(nn.Module):
         self.width = width
         self.multipliers = tuple(multipliers)
         self.blocks = blocks
-        self.classes = classes
+        self.conditions = kinds_of(conditions)
         self.times = times
         self.stem = stem
         self.heads = heads
@@ -276,7 +276,7 @@ class UNet(nn.Module):
             zeroed(self.leave)
 
         vector = max(64, 2 * width)
-        self.conditioning = Conditioning(vector, classes=classes, times=times)
+        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
         order = [w for w in widths[:-1] for _ in range(blocks)]
         channels = [*order, *[widths[-1]] * blocks, *reversed(order)]
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, channels)
@@ -288,7 +288,7 @@ class UNet(nn.Module):
         size: str,
         *,
         shape: Sequence[int],
-        classes: int = 0,
+        conditions: Kinds = None,
         times: int = 1,
         dropout: float = 0.0,
         zero_output: bool | None = None,
@@ -298,7 +298,7 @@ class UNet(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.2, 1.2 and 6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            classes: Number of classes; 0 for none.
+            conditions: What it is told, by name; None for nothing.
             times: Number of times per row; 0 for none.
             dropout: See the class.
             zero_output: See the class.
@@ -320,7 +320,7 @@ class UNet(nn.Module):
             width=width,
             multipliers=levels,
             blocks=blocks,
-            classes=classes,
+            conditions=conditions,
             times=times,
             stem=stem,
             dropout=dropout,
@@ -333,7 +333,7 @@ class UNet(nn.Module):
         Args:
             x: (n, channels, height, width).
             t: (n,), or (n, times); None where ``times`` is 0.
-            condition: None, or {"label": int64 (n,), optionally "null": bool (n,)}.
+            condition: None, or values and masks by name; see `Conditioning`.
 
         Returns:
             A tensor shaped and typed like ``x``.

@@ -68,7 +68,7 @@ def autoencoder(
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
     channels = min(8 if factor == 8 else 4, most) if channels is None else channels
-    latent, plain = map_shape(space.shape, channels, factor), space.with_labels(False)
+    latent, plain = map_shape(space.shape, channels, factor), space.with_conditions()
     judge = _critic(plain, size, critic)
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(

@@ -101,14 +101,14 @@ def precision(space: Space) -> str:
 
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
-    classes, count = len(space.classes), math.prod(outputs)
-    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, classes=classes, times=times)
+    count = math.prod(outputs)
+    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
     return made if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(made, outputs)
 
 
 def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
     """A game's perceptron. Its critic is told how steep it may be, which a piecewise linear one answers at less cost."""
-    about: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "classes": len(space.classes)}
+    about: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "conditions": space.conditions}
     about["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
@@ -135,7 +135,7 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
     """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT where asked for.
 
     Args:
-        space: The data's shape and classes.
+        space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         kind: "auto", "mlp", "unet" or "dit".
 
@@ -151,14 +151,14 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
         return _mlp(space, size, space.size, space.shape, times=1)
     if not space.grid:
         raise UsageError(f'The network "{chosen}" needs images; {space.noun}s of shape {space.shape} take an mlp (choose auto).')
-    return kinds[chosen].sized(check_size(size), shape=space.shape, classes=len(space.classes))  # type: ignore[attr-defined]
+    return kinds[chosen].sized(check_size(size), shape=space.shape, conditions=space.conditions)  # type: ignore[attr-defined]
 
 
 def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
     """A network from noise to data.
 
     Args:
-        space: The data's shape and classes.
+        space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         latent: Numbers in one row of noise.
         kind: A name of `PAIRS`, or "auto".
@@ -168,7 +168,7 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_cod
     if chosen == "mlp":
         made = _player(space, size, inputs, space.shape)
     else:
-        made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, classes=len(space.classes))
+        made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, conditions=space.conditions)
     return Signs(made, latent, sign_codes) if sign_codes else made
 
 
@@ -186,7 +186,7 @@ def critic(
     """A network from data to one number, or from packs of rows to one number each.
 
     Args:
-        space: The data's shape and classes.
+        space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         kind: A name of `PAIRS`, or "auto".
         pack: Rows that are judged together.
@@ -195,22 +195,22 @@ def critic(
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
     """
-    chosen, classes = _pair(space, kind), len(space.classes)
+    chosen, conditions = _pair(space, kind), space.conditions
     count(fourier_features=fourier_features)
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     if pack > 1:
-        space = space.with_labels(False).unscaled(Packed.shape(space.shape, pack, classes))
+        space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
         made = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
         made = Fourier(made, space.size, fourier_features) if fourier_features else made
     else:
         own = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {"shape": space.shape, "classes": len(space.classes), "minibatch_std": minibatch_std, **own}
+        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **own}
         made = PAIRS[chosen][1].sized(check_size(size), **kinds)
-    made = Packed(made, pack, classes) if pack > 1 else made
+    made = Packed(made, pack, conditions) if pack > 1 else made
     return Spectral(made) if spectral else made
 
 
@@ -219,7 +219,7 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
         raise UsageError("A projected critic judges one row at a time; leave pack and minibatch_std out.")
     if not isinstance(space, ImageSpace) or space.low is None:
         raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
-    of = {"shape": space.shape, "mean": space.mean, "std": space.std, "classes": len(space.classes)}
+    of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)
     return ProjectedCritic.sized(check_size(size), **of)  # type: ignore[arg-type]
@@ -246,14 +246,14 @@ def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Modu
     """A network from data to the means and log-variances of a code.
 
     Args:
-        space: The data's shape and classes.
+        space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         latent: Numbers in one code.
         kind: "auto", "mlp", "convolutional" or "textbook".
     """
     chosen = _coder(space, kind)
     if chosen == "convolutional":
-        return Encoder.sized(check_size(size), shape=space.shape, latent=latent, classes=len(space.classes))
+        return Encoder.sized(check_size(size), shape=space.shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, space.size, (2 * latent,), chosen)
 
 
@@ -261,7 +261,7 @@ def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: S
     """A network from a code to data, or to ``outputs`` that describe it; see `encoder`."""
     chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
     if chosen == "convolutional":
-        return Decoder.sized(check_size(size), shape=shape, latent=latent, classes=len(space.classes))
+        return Decoder.sized(check_size(size), shape=shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, latent, shape, chosen)
 
 
@@ -269,7 +269,7 @@ def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kin
     """A perceptron that knows no time: residual ("mlp"), or the "textbook"'s, with tanh."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
-    made = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), classes=len(space.classes))
+    made = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
     return Reshaped(made, outputs)
 
 

@@ -32,7 +32,7 @@ def ddpm(
     The paper's own sampler is there as well: ``--solver ancestral --steps 1000``.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
         levels: T, the number of noise levels.

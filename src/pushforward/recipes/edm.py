@@ -31,7 +31,7 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     -1.2 + log 2 in model units. Larger images are trained at noisier levels, the same as the flow's.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
 

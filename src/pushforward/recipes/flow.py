@@ -33,7 +33,7 @@ def flow(
     """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
         coupling: independent, or ot for minibatch optimal transport.
@@ -47,6 +47,11 @@ def flow(
     """
     if coupling not in ("independent", "ot"):
         raise UsageError(f'Unknown coupling "{coupling}"; choose independent or ot.')
+    if coupling == "ot" and any(name != "label" for name in space.conditions):
+        raise UsageError(
+            "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
+            "Leave coupling out."
+        )
     start = Source(source, space) if isinstance(source, str) else source
     if start is not None and start.space.shape != space.shape:
         raise UsageError(

@@ -52,7 +52,7 @@ def gan(
     """R3GAN's game: relativistic pairs, R1 and R2; one network call per sample.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The networks' size: tiny, small or base.
         generator: A module ``generator(z, None, condition)`` in place of the default.
         critic: A module ``critic(x, None, condition)`` in place of the default.

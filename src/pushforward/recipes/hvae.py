@@ -39,7 +39,7 @@ def hvae(
     """A VAE of two layers: a code of a code, by the importance-weighted bound; one network call per sample.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The networks' size: tiny, small or base.
         encoder: A module ``encoder(x, None, condition)`` of the lower code's means and log-variances, in place of the default.
         decoder: A module ``decoder(h, None, condition)`` in place of the default.

@@ -36,11 +36,11 @@ def vae(
 ) -> Recipe:
     """A VAE: the evidence lower bound with a learned decoder variance; one network call per sample.
 
-    Where there are labels, encoder and decoder receive them, and the prior over codes is learned for each class (a conditional
-    VAE).
+    Encoder and decoder receive the data's conditions; where there are labels, the prior over codes is learned for each class (a
+    conditional VAE).
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: The networks' size: tiny, small or base.
         encoder: A module ``encoder(x, None, condition)`` in place of the default.
         decoder: A module ``decoder(z, None, condition)`` in place of the default.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from torch import nn
 
@@ -53,7 +53,7 @@ def vqvae(
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
     made = _book(codebook, codes, dim)
-    told, classes = likelihood_of(likelihood, space), len(space.classes)
+    told = likelihood_of(likelihood, space)
     if flat(space):
         if factor is not None:
             raise UsageError(
@@ -66,9 +66,9 @@ def vqvae(
     else:
         factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
         places = map_shape(space.shape, made.dim, factor)[1:]
-        about = {"factor": factor, "classes": classes}
-        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=made.dim, **about)
-        decoder = Expander.sized(size, shape=(told.outputs[0], *space.shape[1:]), inputs=made.dim, **about)
+        options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
+        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=made.dim, **options)
+        decoder = Expander.sized(size, shape=(told.outputs[0], *space.shape[1:]), inputs=made.dim, **options)
     weight = commitment if isinstance(made, Codebook) else 0.0
     method = QuantisedAutoencoder(encoder, decoder, made, space, places=places, likelihood=told, commitment=weight)
     return Recipe(method, coding_training(space), "vqvae", "VAE")

@@ -47,6 +47,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     rows: list[tuple[str, object]] = [
         ("Data", data.name),
         ("Classes", classes),
+        ("Given to models", ", ".join(data.given)),
         ("Data fingerprint", data.fingerprint),
         ("Samples on either side", settings.n),
         ("Samplings of each model", settings.repeats),

@@ -119,8 +119,14 @@ def _labels(comparison: Comparison) -> Iterator[Sentence]:
     if len({model.conditioned for model in comparison.models if model.conditioned is not None}) > 1:
         given = [model.name for model in comparison.models if model.conditioned]
         yield from _warning(
-            f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given class labels, the others were not."
+            f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given {_what(comparison)}, the others were not."
         )
+
+
+def _what(comparison: Comparison) -> str:
+    """What conditional models were given."""
+    words = [*(["class labels"] if comparison.data.classes else []), *comparison.data.given]
+    return " and ".join(words) or "conditions"
 
 
 def _unlike(agreement: float, real: float | None, n: float | None) -> bool:

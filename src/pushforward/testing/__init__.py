@@ -25,7 +25,7 @@ from pushforward.testing.recipes import (
     final_state,
     train_twice,
 )
-from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, recipe_for, rows_for, space_data
+from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, class_labels, recipe_for, rows_for, space_data
 from pushforward.testing.solvers import check_calls, check_moments, check_order, check_solver
 from pushforward.testing.spaces import check_space
 
@@ -56,6 +56,7 @@ __all__ = [
     "check_solver",
     "check_space",
     "check_stored",
+    "class_labels",
     "end",
     "error",
     "final_state",

@@ -83,9 +83,8 @@ def _check_turns(method: Method, data: Dataset, rows: int) -> None:
 
 
 def _batch(data: Dataset, rows: int) -> Batch:
-    labels = data.train.labels if data.space.classes else None
-    condition = None if labels is None else {"label": torch.from_numpy(labels[:rows])}
-    return Batch(data.space.to_model(data.train.data_units(slice(rows))), condition)
+    first = slice(rows)
+    return Batch(data.space.to_model(data.train.data_units(first)), data.train.condition(data.space.conditions, first))
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pushforward import recipes
+from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Dataset, ImageSpace, Split, VectorSpace
 
 __all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
@@ -46,10 +47,16 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
             "low": [0.0] * shape[0],
             "high": [1.0] * shape[0],
         }
-    names: dict[str, Any] = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
+    conditions = {"label": Label(("a", "b", "c"), (0.5, 0.25, 0.25))} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
     train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
-    return Dataset("made", (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, **measured, **names), train, held_out)
+    kind = VectorSpace if len(shape) == 1 else ImageSpace
+    return Dataset("made", kind(shape=shape, **measured, conditions=conditions), train, held_out)
+
+
+def class_labels(classes: int) -> dict[str, ConditionKind]:
+    """The conditions of a space or a network with this many equally frequent classes; none for 0."""
+    return {"label": Label.numbered(classes)} if classes else {}
 
 
 def rows_for(name: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Preparing
@@ -24,10 +25,15 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         UsageError: Saying what does not fit.
     """
     made = recipe.method.space
-    space = data.space.with_labels(bool(made.classes))
+    space = data.space
+    if not met(made.conditions, space.conditions):
+        raise UsageError(
+            f"The method is made for data with {described(made.conditions)}; {data.name} has {described(space.conditions)}. "
+            "Make the recipe from data.space."
+        )
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, Preparing) else space.units
-    for name in ("shape", "classes", "columns", *units, "low", "high"):
+    for name in ("shape", "columns", *units, "low", "high"):
         mine, theirs = getattr(made, name), getattr(space, name)
         if not (_close(mine, theirs, units["std"]) if name in ("mean", "std") else mine == theirs):
             what = "rows of shape" if name == "shape" else f"data whose {name} is"

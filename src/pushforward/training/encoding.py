@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes
+from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
@@ -55,7 +56,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
 
     Args:
         moments: (n, 2 c, ...).
-        data: The data's space; its classes become the codes'.
+        data: The data's space; its conditions become the codes'.
     """
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
@@ -66,9 +67,7 @@ def code_space(moments: Tensor, data: Space) -> Space:
         shape=tuple(mean.shape[1:]),
         mean=tuple(centre.tolist()),
         std=tuple(std.tolist()),
-        classes=data.classes,
-        frequencies=data.frequencies,
-        target=data.target,
+        conditions=data.conditions,
     )
 
 
@@ -98,7 +97,7 @@ def in_latent(
         A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
 
     Raises:
-        UsageError: If the autoencoder takes other rows, or has labels that the data lacks.
+        UsageError: If the autoencoder takes other rows, or receives conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
     data, device = dataset_of(data), device_named(device)
@@ -140,8 +139,8 @@ def _check(space: Space, data: Dataset) -> None:
             f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
             "this data, or bring the images to its size: `resize=N`."
         )
-    if space.classes and space.classes != data.space.classes:
+    if not met(space.conditions, data.space.conditions):
         raise UsageError(
-            f"The autoencoder is told labels ({len(space.classes)} classes), which {data.name} does not have. Train one without "
-            "labels: `labelled=False`."
+            f"The autoencoder receives {described(space.conditions)}; {data.name} has {described(data.space.conditions)}. Train "
+            "one without labels: `labelled=False`."
         )

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from pushforward import recipes
+from pushforward.conditions.kind import described, met
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Coding
@@ -84,10 +85,10 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         part = getattr(transport, "denoiser", None) if "Denoiser" in kinds else transport  # type: ignore[assignment]
         if part is None:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
-    if (tuple(own.shape), own.classes) != (tuple(space.shape), space.classes if own.classes else ()):
+    if tuple(own.shape) != tuple(space.shape) or not met(own.conditions, space.conditions):
         raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {len(own.classes)} classes; "
-            f"here the shape is {tuple(space.shape)}, with {len(space.classes)}. Give a run of the same data."
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {described(own.conditions)}; "
+            f"here the shape is {tuple(space.shape)}, with {described(space.conditions)}. Give a run of the same data."
         )
     return part
 

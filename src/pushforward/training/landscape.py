@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pushforward.data import Dataset
+from pushforward.conditions import Request
+from pushforward.data import Dataset, Space
 from pushforward.methods.method import Method, Scoring
 from pushforward.training.health import ROWS, as_sampled
 
@@ -22,7 +24,8 @@ CLASSES = 32
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
 
-    A critic of labelled data is asked for every class (the first 32), and the highest value counts: how real a point is at best.
+    A critic of labelled data is asked for every class (the first 32), one of other conditions for 32 values that occur. The
+    highest value counts: how real a point is at best.
 
     Args:
         method: The present weights, not their average: the players as they play.
@@ -42,15 +45,20 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     with as_sampled(method):
         transport = method.transport()
         x = method.space.to_model(points).to(transport.device)
-        if method.space.classes:
-            labels = range(min(CLASSES, len(method.space.classes)))
-            asked = [method.scores(x, {"label": torch.full((len(x),), label, device=x.device)}) for label in labels]
-            scores = torch.stack(asked).amax(0)
-        else:
-            scores = method.scores(x, None)
+        scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
         raw = transport.sample(min(ROWS, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
         "limits": np.array([low[0], high[0], low[1], high[1]]),
         "raw": data.space.quantise(raw),
     }
+
+
+def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
+    """The conditions that each point is judged under."""
+    if not space.conditions:
+        return [None]
+    count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
+    labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
+    rows = Request(space.conditions).rows(count, labels, 0) or {}
+    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in rows.items()} for i in range(count)]

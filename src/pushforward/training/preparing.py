@@ -49,9 +49,7 @@ def _part(method: Preparing, data: Dataset, start: int, device: torch.device | s
     rows = slice(start, start + ROWS)
     space = method.space
     x = space.to_model(data.train.data_units(rows).to(device))
-    labels = data.train.labels if space.classes else None
-    condition = None if labels is None else {"label": torch.from_numpy(labels[rows]).to(device)}
-    return method.prepared(x, condition).float().cpu()
+    return method.prepared(x, data.train.condition(space.conditions, rows, device)).float().cpu()
 
 
 def _weights(method: Preparing) -> str:
@@ -74,16 +72,16 @@ def sampler_of(
         UsageError: For augmentations of data that is encoded once.
         CheckpointError: If the disk refuses, or something prepared is not finite.
     """
-    labelled = bool(method.space.classes)
+    names = tuple(method.space.conditions)
     if not isinstance(method, Preparing):
-        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, condition=labelled)
+        return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
             f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed anew in every epoch. Leave it "
             "out; the autoencoder, or a model of pixels, can be trained with it."
         )
     once = _kept(method, data, folder, torch.device(settings.device), keep)
-    return PreparedSampler(data, once, batch, seed=settings.seed, condition=labelled)
+    return PreparedSampler(data, once, batch, seed=settings.seed, conditions=names)
 
 
 def _kept(method: Preparing, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pushforward import spec
+from pushforward.conditions.kind import ConditionKind
 from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
 
@@ -41,22 +41,18 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
 
 def measure(
     x: NDArray[Any],
-    labels: NDArray[np.int64] | None = None,
+    conditions: Mapping[str, ConditionKind] | None = None,
     *,
-    classes: Sequence[str] = (),
     columns: Sequence[str] = (),
     integer: Sequence[int] = (),
-    target: str = "",
 ) -> Space:
     """Measure a space on a training split.
 
     Args:
         x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or what a plug-in's space accepts.
-        labels: label numbers (n,), for the class frequencies.
-        classes: class names.
+        conditions: what models may be asked for, by name.
         columns: column names.
         integer: numbers of the whole-number columns.
-        target: name of the column that became the label.
 
     Returns:
         The space, of the first kind that accepts the array; the standard deviation is the population's (divided by n).
@@ -66,7 +62,4 @@ def measure(
     """
     names: dict[str, Any] = {"columns": tuple(columns)} if columns else {}
     names |= {"integer": tuple(integer)} if integer else {}
-    if labels is not None:
-        shares = np.bincount(labels, minlength=len(classes)) / len(labels) if classes else ()
-        names |= {"classes": tuple(classes), "frequencies": tuple(shares), "target": target}
-    return kind_of(x).measured(x, **names)
+    return kind_of(x).measured(x, conditions=conditions or {}, **names)

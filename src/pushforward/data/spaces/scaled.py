@@ -6,12 +6,14 @@ There is one pair per channel or per column, so that the data has mean 0 and sta
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
 
@@ -33,12 +35,11 @@ class ScaledSpace(Space):
         std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
         low: smallest possible value in data units, per column or per channel; None where there is no bound.
         high: largest possible value in data units; None exactly where ``low`` is None.
-        classes: names of the classes, in the order of the label numbers; empty without labels.
-        frequencies: share of each class in the training split; they sum to 1.
+        conditions: what models may be asked for, by name; "label" is a `Label` where examples have classes.
         binary: whether every value is 0 or 1 in data units.
-        target: name of the column that became the label (tables); empty where the label has no name.
 
     Raises:
+        UsageError: a condition whose name or kind cannot be.
         DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
     """
 
@@ -47,10 +48,8 @@ class ScaledSpace(Space):
     std: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    classes: tuple[str, ...] = ()
-    frequencies: tuple[float, ...] = ()
+    conditions: Mapping[str, ConditionKind] = field(default_factory=dict)
     binary: bool = False
-    target: str = ""
 
     sides: ClassVar[tuple[str, ...]]
     """What the sides of a sample are called."""
@@ -59,12 +58,13 @@ class ScaledSpace(Space):
 
     def __post_init__(self) -> None:
         """Turn lists (JSON has no tuples) into tuples of plain values, and check that they fit one another."""
-        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float, "frequencies": float}
-        for name, kind in {**numbers, "classes": str}.items():
+        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
+        for name, kind in numbers.items():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(kind(v) for v in value))
         object.__setattr__(self, "binary", bool(self.binary))
+        object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) != len(self.sides) or min(self.shape) < 1:
             raise DataError(f"{self.shape} is not the shape of one {self.noun}: expected ({', '.join(self.sides)}).")
         for name in ("mean", "std", "low", "high"):
@@ -75,8 +75,6 @@ class ScaledSpace(Space):
             raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
         if (self.low is None) != (self.high is None):
             raise DataError("low and high belong together: give both or neither.")
-        if self.frequencies and len(self.frequencies) != len(self.classes):
-            raise DataError(f"{len(self.frequencies)} frequencies for {len(self.classes)} classes.")
 
     @property
     def size(self) -> int:
@@ -164,10 +162,9 @@ class ScaledSpace(Space):
         return x if self.levels is None else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def unscaled(self, shape: tuple[int, ...]) -> Self:
-        """A space of this kind and labels for samples of another shape, whose data units are model units, without bounds."""
+        """A space of this kind and conditions for samples of another shape, whose data units are model units, without bounds."""
         count = shape[self.axis]
-        labels: dict[str, Any] = {"classes": self.classes, "frequencies": self.frequencies, "target": self.target}
-        return type(self)(shape, (0.0,) * count, (1.0,) * count, **labels)
+        return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
 
     @classmethod
     def accepts(cls, x: NDArray[Any]) -> bool:

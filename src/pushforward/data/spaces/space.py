@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.label import Label
+from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +39,7 @@ class Space(ABC):
         noun: One sample in a word, such as "image".
         shape: Shape of one sample.
         size: How many numbers one sample holds.
-        classes: Names of the classes, in the order of the label numbers; empty without labels.
-        frequencies: Share of each class in the training split; they sum to 1.
-        target: Name of the column that became the label (tables); empty where the label has no name.
+        conditions: What models may be asked for, by name; "label" is a `Label` where examples have classes.
         low: Smallest possible values in data units; None where there is no bound.
         high: Largest possible values in data units; None exactly where ``low`` is None.
         columns: Names of the numbers of a sample, where they have names.
@@ -58,9 +58,7 @@ class Space(ABC):
     augmentations: ClassVar[tuple[str, ...]] = ()
 
     shape: tuple[int, ...]
-    classes: tuple[str, ...]
-    frequencies: tuple[float, ...]
-    target: str
+    conditions: Mapping[str, ConditionKind]
     binary: bool
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
@@ -86,7 +84,7 @@ class Space(ABC):
 
         Args:
             x: What `accepts` accepts.
-            names: Classes, frequencies, columns and the like, where there are such.
+            names: Conditions, columns and the like, where there are such.
         """
 
     @abstractmethod
@@ -107,7 +105,7 @@ class Space(ABC):
 
     @abstractmethod
     def unscaled(self, shape: tuple[int, ...]) -> Self:
-        """A space of this kind and labels for samples of another shape, whose data units are model units, without bounds."""
+        """A space of this kind and conditions for samples of another shape, whose data units are model units, without bounds."""
 
     @property
     @abstractmethod
@@ -166,36 +164,33 @@ class Space(ABC):
         """The endings of the files that samples are written to, each with what it stands for."""
         return {".npz": ".npz"} if self.as_points else PICTURE_FILES
 
-    # Labels
+    # Conditions
+
+    @property
+    def label(self) -> Label | None:
+        """The classes of examples; None without labels."""
+        label = self.conditions.get("label")
+        return label if isinstance(label, Label) else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the label numbers; empty without labels."""
+        return () if self.label is None else self.label.names
 
     def label_index(self, label: str | int) -> int:
-        """The number of a class.
-
-        Args:
-            label: a class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
-
-        Returns:
-            The label number.
+        """The number of a class, see `Label.index`.
 
         Raises:
             UsageError: no such class, or no labels at all.
         """
-        if not self.classes:
+        if self.label is None:
             raise UsageError(f'There is no label "{label}": this data has no labels. Leave the label out.')
-        if isinstance(label, str) and label in self.classes:
-            return self.classes.index(label)
-        try:
-            number = int(label)
-        except ValueError:
-            number = -1
-        if 0 <= number < len(self.classes):
-            return number
-        shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
-        raise UsageError(
-            f'There is no class "{label}".{did_you_mean(str(label), self.classes)} '
-            f"Expected a number from 0 to {len(self.classes) - 1} or one of: {shown}."
-        )
+        return self.label.index(label)
+
+    def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
+        """This space with other conditions, or without any."""
+        return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
     def with_labels(self, labels: bool = True) -> Self:
         """This space unchanged (True), or without its classes (False)."""
-        return self if labels else dataclasses.replace(self, classes=(), frequencies=(), target="")  # type: ignore[type-var]
+        return self if labels else self.with_conditions({k: v for k, v in self.conditions.items() if k != "label"})

@@ -1,0 +1,39 @@
+"""Conditions: what a model may be asked for. A space declares them by name, and each has a kind (`ConditionKind`).
+
+Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.conditions.columns import Columns
+    from pushforward.conditions.kind import ConditionKind, hidden, mask_of, registry
+    from pushforward.conditions.label import Label
+    from pushforward.conditions.numbers import Numbers
+    from pushforward.conditions.requests import Request
+
+__all__ = [
+    "Columns",
+    "ConditionKind",
+    "Label",
+    "Numbers",
+    "Request",
+    "hidden",
+    "mask_of",
+    "registry",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "columns": ("Columns",),
+        "kind": ("ConditionKind", "hidden", "mask_of", "registry"),
+        "label": ("Label",),
+        "numbers": ("Numbers",),
+        "requests": ("Request",),
+    },
+)

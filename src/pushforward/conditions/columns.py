@@ -1,0 +1,104 @@
+"""Conditions made of columns of numbers: what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.conditions.kind import ConditionKind
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pushforward.draws import Draws
+
+__all__ = ["Columns"]
+
+EXAMPLES = 1024
+"""How many training examples a condition holds to draw from."""
+
+
+class Columns(ConditionKind):
+    """k numbers that belong together, (k,), such as columns of a table; values are drawn as whole training examples.
+
+    A class of this kind has at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
+    """
+
+    columns: tuple[str, ...]
+    """Their names."""
+    examples: tuple[tuple[float, ...], ...]
+    """Values of training examples, k numbers each; empty where nothing is drawn."""
+
+    @staticmethod
+    def examples_of(values: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
+        """Values (n, k) of training examples to draw from: all, or evenly spaced ones in the order of the first column.
+
+        The law of the first column is then met to within 1 / `EXAMPLES`; numbers are as short as float32 allows.
+        """
+        if len(values) > EXAMPLES:
+            order = np.lexsort(values.T[::-1])
+            values = values[order[((np.arange(EXAMPLES) + 0.5) * len(values) / EXAMPLES).astype(np.int64)]]
+        return tuple(tuple(float(str(number)) for number in row) for row in np.asarray(values, dtype=np.float32))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The columns."""
+        return self.columns
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(k,)."""
+        return (len(self.columns),)
+
+    def read(self, request: Any) -> Tensor:
+        """Numbers: k of them for all examples, (n, k), or where k is 1 also a single one, or one for each example."""
+        import torch
+
+        names, k = ", ".join(self.columns), len(self.columns)
+        try:
+            values = torch.as_tensor(request).to(torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(f"Expected numbers for {names}, got {request!r}.") from None
+        if k == 1 and values.dim() < 2:
+            values = values.unsqueeze(-1)
+        if values.dim() not in (1, 2) or values.shape[-1] != k:
+            raise UsageError(f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k}).")
+        if not bool(values.isfinite().all()):
+            raise UsageError(f"Expected finite numbers for {names}, got {request!r}.")
+        return values
+
+    def draw(self, draws: Draws) -> Tensor:
+        """Whole training examples, each chosen by one uniform number."""
+        import torch
+
+        table = torch.tensor(self.examples, dtype=torch.float32)
+        return table[(draws.uniform().cpu() * len(table)).long().clamp(max=len(table) - 1)]
+
+    def check(self, values: Tensor, n: int) -> None:
+        """Floating-point numbers, k for each example."""
+        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
+            raise UsageError(
+                f"Got values of shape {tuple(values.shape)} and {values.dtype} for {', '.join(self.columns)}; "
+                f"expected float32 of shape ({n}, {len(self.columns)})."
+            )
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        """Numbers by column, as short as float32 allows."""
+        return [{name: float(str(v)) for name, v in zip(self.columns, row, strict=True)} for row in values.float().numpy()]
+
+    def blank(self, n: int, device: Any) -> Tensor:
+        """Zeros."""
+        import torch
+
+        return torch.zeros(n, *self.shape, device=device)
+
+    def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
+        """Tuples of plain values, as JSON's lists are not; for the constructors of kinds, which are frozen."""
+        object.__setattr__(self, "columns", tuple(str(name) for name in columns))
+        object.__setattr__(self, "examples", tuple(tuple(float(number) for number in row) for row in examples))
+        if not self.columns or any(len(row) != len(self.columns) for row in self.examples):
+            raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")

@@ -1,0 +1,186 @@
+"""What every kind of condition knows, and the masks that hide conditions from a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pushforward.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from pushforward.draws import Draws
+
+__all__ = ["ConditionKind", "cells_of", "check_mask", "checked", "described", "hidden", "known_to", "mask_of", "met", "registry"]
+
+_NULL = "_null"
+
+
+class ConditionKind(ABC):
+    """One kind of condition: how requests are read, values drawn and embedded, and what stands for no value.
+
+    A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
+    space stores its kinds as class name and arguments. Equal arguments make equal kinds.
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example's value: () for a label, (k,) for k numbers."""
+
+    @abstractmethod
+    def read(self, request: Any) -> Tensor:
+        """A request as a tensor: of `shape`, one value for all examples, or (n, *shape), one for each.
+
+        Args:
+            request: What a person asks for: a number, a name, a list, an array or a tensor.
+
+        Raises:
+            UsageError: For a value that this kind does not have.
+        """
+
+    @abstractmethod
+    def draw(self, draws: Draws) -> Tensor:
+        """Values as frequent as in the training data, (rows, *shape), one for each row of the draws, from it alone."""
+
+    @abstractmethod
+    def embedding(self, width: int) -> nn.Module:
+        """A module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
+
+        Where the mask is True the vector is one learned null, whatever the value.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What it is in a few words, such as "10 classes"."""
+
+    @abstractmethod
+    def check(self, values: Tensor, n: int) -> None:
+        """Refuse values that a network cannot take.
+
+        Raises:
+            UsageError: For another shape than (n, *shape), or another type.
+        """
+
+    @abstractmethod
+    def blank(self, n: int, device: Any) -> Tensor:
+        """Values (n, *shape) that stand where there are none; a mask hides them."""
+
+    @classmethod
+    def measure(cls, values: NDArray[np.float32], columns: Sequence[str]) -> ConditionKind:
+        """The kind of the condition that training values have.
+
+        Args:
+            values: Columns of a table, float32 (n, k).
+            columns: Their names.
+
+        Raises:
+            UsageError: Where this kind is not made of columns.
+        """
+        raise UsageError(f"A condition of the kind {cls.__name__} is not made of columns of numbers.")
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names by which single entries of a value are asked for, one for each entry; empty where there are none."""
+        return ()
+
+    @property
+    def channels(self) -> int:
+        """How many plain numbers stand for a value in `as_channels`; 0 where none can."""
+        return 0
+
+    def fits(self, other: ConditionKind) -> bool:
+        """Whether a network that was built for this kind can take values of another."""
+        return self.for_networks() == other.for_networks()
+
+    def for_networks(self) -> ConditionKind:
+        """This kind without what only drawing needs; networks hold it."""
+        return self
+
+    def as_channels(self, values: Tensor) -> Tensor:
+        """Values as plain numbers without parameters, (n, channels), for what joins them to data."""
+        raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        """Values as text and numbers, a dict by column for each of n rows, for files and JSON; {} where it has no entries."""
+        return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
+
+
+def mask_of(name: str) -> str:
+    """The name of a condition's mask: bool (n,), True for examples whose network receives the learned null."""
+    return f"{name}{_NULL}"
+
+
+def hidden(condition: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """A condition whose values are all hidden in some rows, and those that were hidden before as well.
+
+    Args:
+        condition: Values and masks by name, each with n rows.
+        rows: bool (n,).
+    """
+    masks = [mask_of(name) for name in condition if not name.endswith(_NULL)]
+    return {**condition, **{mask: rows | condition[mask] if mask in condition else rows for mask in masks}}
+
+
+def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+    """The values and masks of a condition whose names are declared; None without any."""
+    return {name: rows for name, rows in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
+
+
+def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
+    """Whether data that offers some conditions has all that are wanted."""
+    return all(name in offered and kind.fits(offered[name]) for name, kind in wanted.items())
+
+
+def described(conditions: Mapping[str, ConditionKind]) -> str:
+    """Conditions in a few words, such as "10 classes, given age"."""
+    return ", ".join(kind.describe() for kind in conditions.values()) or "no labels or other conditions"
+
+
+def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
+    """Each of n examples' values as text and numbers by column, see `ConditionKind.cells`."""
+    cells: list[dict[str, Any]] = [{} for _ in range(n)]
+    for name in conditions:
+        values = (condition or {}).get(name)
+        for row, more in zip(cells, [] if values is None else conditions[name].cells(values.cpu()), strict=values is not None):
+            row |= more
+    return cells
+
+
+def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
+    """Kinds by name, as a space or a network declares them.
+
+    Raises:
+        UsageError: For a name that stands for something else, or what is no kind of condition.
+    """
+    for name, kind in conditions.items():
+        if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
+            raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
+        if not isinstance(kind, ConditionKind):
+            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+    return dict(conditions)
+
+
+def check_mask(name: str, mask: Tensor | None, n: int) -> None:
+    """Refuse a mask of another type or shape than bool (n,).
+
+    Raises:
+        UsageError: Naming it.
+    """
+    import torch
+
+    if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
+        raise UsageError(
+            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} {mask.dtype}; expected bool of shape ({n},).'
+        )
+
+
+def registry() -> dict[str, type[ConditionKind]]:
+    """Every kind of condition by its class name: the package's and those of plugins."""
+    from pushforward import spec
+
+    return {name: part for name, part in spec.registered().items() if issubclass(part, ConditionKind)}

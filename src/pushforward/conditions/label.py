@@ -1,0 +1,161 @@
+"""Class labels as a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.conditions.kind import ConditionKind
+from pushforward.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pushforward.draws import Draws
+
+__all__ = ["Label"]
+
+
+@dataclass(frozen=True)
+class Label(ConditionKind):
+    """One of several classes; a value is its number, int64.
+
+    Args:
+        names: Names of the classes, in the order of their numbers.
+        frequencies: Share of each class in the training split; they sum to 1. Empty where nothing is drawn.
+        target: Name of the column that became the label (tables); empty where it has none.
+
+    Raises:
+        DataError: For frequencies that do not fit the names.
+    """
+
+    names: tuple[str, ...]
+    frequencies: tuple[float, ...] = ()
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        """Turn lists (JSON has no tuples) into tuples, and check that they fit each other."""
+        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
+        if not self.names:
+            raise DataError("A label needs at least one class; leave the condition out where there are none.")
+        if self.frequencies and len(self.frequencies) != len(self.names):
+            raise DataError(f"{len(self.frequencies)} frequencies for {len(self.names)} classes.")
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
+        """The label of training examples, with their frequencies.
+
+        Args:
+            labels: Label numbers (n,).
+            names: Names of the classes.
+            target: Name of the column that became the label.
+        """
+        shares = np.bincount(labels, minlength=len(names)) / len(labels)
+        return cls(tuple(names), tuple(shares.tolist()), target)
+
+    @classmethod
+    def numbered(cls, classes: int) -> Label:
+        """Equally frequent classes that are called 0, 1, 2, ..."""
+        return cls(tuple(map(str, range(classes))), (1 / classes,) * classes if classes else ())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A label is a single number."""
+        return ()
+
+    @property
+    def channels(self) -> int:
+        """One for each class."""
+        return len(self.names)
+
+    def index(self, label: str | int) -> int:
+        """The number of a class.
+
+        Args:
+            label: A class name, or a number from 0 to the number of classes - 1. As text, a name wins over a number.
+
+        Raises:
+            UsageError: No such class.
+        """
+        if isinstance(label, str) and label in self.names:
+            return self.names.index(label)
+        try:
+            number = int(label)
+        except ValueError:
+            number = -1
+        if 0 <= number < len(self.names):
+            return number
+        listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
+        raise UsageError(
+            f'There is no class "{label}".{did_you_mean(str(label), self.names)} '
+            f"Expected a number from 0 to {len(self.names) - 1} or one of: {listed}."
+        )
+
+    def read(self, request: Any) -> Tensor:
+        """Class names and numbers as label numbers; a tensor's own type of whole numbers stays."""
+        import torch
+
+        if isinstance(request, str):
+            request = self.index(request)
+        elif isinstance(request, (list, tuple, np.ndarray)) and any(isinstance(label, str) for label in request):
+            request = [self.index(label) for label in request]
+        try:
+            label = torch.as_tensor(request)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(
+                f'The condition "label" must be a number, or a list or tensor of numbers; got {request!r}.'
+            ) from None
+        if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
+            raise UsageError(f"Labels are whole numbers, one for each sample; got {label.dtype} of shape {tuple(label.shape)}.")
+        if not bool(((label >= 0) & (label < len(self.names))).all()):
+            raise UsageError(f"Labels run from 0 to {len(self.names) - 1}; got {label.unique().tolist()}.")
+        return label
+
+    def draw(self, draws: Draws) -> Tensor:
+        """Label numbers with the training data's frequencies, from one uniform number each."""
+        import torch
+
+        edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
+        return torch.bucketize(draws.uniform(), edges, right=True)
+
+    def embedding(self, width: int) -> nn.Module:
+        """A table of vectors, one for each class and one for none."""
+        from pushforward.conditions.embeddings import LabelEmbedding
+
+        return LabelEmbedding(len(self.names), width)
+
+    def describe(self) -> str:
+        """The number of classes."""
+        return f"{len(self.names)} classes"
+
+    def check(self, values: Tensor, n: int) -> None:
+        """Whole numbers, one for each example."""
+        import torch
+
+        if values.is_floating_point() or values.dtype == torch.bool or values.ndim != 1 or values.shape[0] != n:
+            raise UsageError(f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of shape ({n},).")
+
+    def blank(self, n: int, device: Any) -> Tensor:
+        """Zeros."""
+        import torch
+
+        return torch.zeros(n, dtype=torch.int64, device=device)
+
+    def for_networks(self) -> Label:
+        """The names of the classes alone."""
+        return replace(self, frequencies=(), target="")
+
+    def as_channels(self, values: Tensor) -> Tensor:
+        """One-hot, (n, classes)."""
+        from torch.nn import functional as F
+
+        return F.one_hot(values.long(), len(self.names))
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        """The names of the classes, under the name of the table's column."""
+        return [{self.target or "label": self.names[number]} for number in values.tolist()]

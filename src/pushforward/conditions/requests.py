@@ -1,0 +1,108 @@
+"""From what a caller asks for to the conditions of n samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pushforward.conditions.kind import ConditionKind, mask_of
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Request"]
+
+
+class Request:
+    """Reads requests by the kinds of condition that a space declares.
+
+    Args:
+        kinds: By name.
+    """
+
+    def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
+        self.kinds = kinds
+
+    def rows(self, n: int, asked: Any, seed: int) -> dict[str, Tensor] | None:
+        """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
+
+        A condition that is not asked for is drawn as it occurs in the training data. Where some of its columns are asked for, the
+        others are those of a training example. One that is hidden for all samples is left out.
+
+        Args:
+            n: How many.
+            asked: By name: conditions, columns of conditions, and masks; None draws all.
+            seed: Of the first sample.
+
+        Raises:
+            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+        """
+        asked = {} if asked is None else asked
+        self._check(n, asked)
+        rows: dict[str, Tensor] = {}
+        for name, kind in self.kinds.items():
+            mask = mask_of(name)
+            if mask in asked:
+                rows[mask] = self._mask(name, asked[mask], n)
+            if name in asked:
+                rows[name] = self._expanded(name, kind.read(asked[name]), n, len(kind.shape))
+                continue
+            columns = [column for column in kind.entries if column in asked]
+            if columns or mask not in asked or not bool(rows[mask].all()):
+                rows[name] = kind.draw(RowDraws(seed, n, name))
+            for column in columns:
+                rows[name][:, kind.entries.index(column)] = self._column(column, asked[column], n)
+            if columns:
+                rows[name] = kind.read(rows[name])
+        return rows or None
+
+    def _check(self, n: int, asked: Any) -> None:
+        if not isinstance(asked, Mapping):
+            raise UsageError(
+                f'A condition is a dict, such as {{"label": 3}}; got {asked!r}. A seed is named: sample({n}, seed=3).'
+            )
+        names = [name for own, kind in self.kinds.items() for name in dict.fromkeys((own, *kind.entries))]
+        for name in asked:
+            if name in names or name in map(mask_of, self.kinds):
+                continue
+            if not self.kinds:
+                raise UsageError(
+                    f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
+                    f'so none can be asked for; got "{name}".'
+                )
+            known = ", ".join(f'"{known_name}"' for known_name in names)
+            raise UsageError(f'Unknown condition "{name}"; this model knows {known}.{did_you_mean(str(name), names)}')
+        for own, kind in self.kinds.items():
+            twice = [column for column in kind.entries if column in asked and column != own]
+            if own in asked and twice:
+                raise UsageError(f'"{own}" holds "{twice[0]}": ask for one of them.')
+
+    def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
+        if value.dim() == dims:
+            return value.expand(n, *value.shape)
+        if len(value) != n:
+            raise UsageError(
+                f'The condition "{name}" has {len(value)} rows: expected one value, or a row for each of {n} samples.'
+            )
+        return value
+
+    def _mask(self, name: str, value: Any, n: int) -> Tensor:
+        import torch
+
+        mask = torch.as_tensor(value)
+        if mask.dtype != torch.bool or mask.dim() > 1:
+            raise UsageError(f'The mask "{mask_of(name)}" is True or False for each sample; got {value!r}.')
+        return self._expanded(mask_of(name), mask, n, 0)
+
+    def _column(self, column: str, value: Any, n: int) -> Tensor:
+        import torch
+
+        try:
+            numbers = torch.as_tensor(value).to(torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
+        if numbers.dim() > 1:
+            raise UsageError(f'"{column}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
+        return self._expanded(column, numbers, n, 0)

@@ -1,0 +1,71 @@
+"""Columns of a table that become conditions: what a model is given, in the place of what it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pushforward.conditions.kind import ConditionKind, registry
+from pushforward.conditions.numbers import Numbers
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.spaces import measure
+from pushforward.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["given_columns"]
+
+
+def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
+    """The data set with some of its columns as conditions, which models receive and do not make.
+
+    Columns that are named alone are together one condition, ``given``, of the kind `Numbers`. A column that names a kind, such as
+    ``angle:Cyclic``, is a condition of its own, called as the column. The held-out examples stay the same.
+
+    Args:
+        data: Vectors whose columns have names.
+        columns: Names of columns, each alone or as NAME:KIND.
+
+    Raises:
+        UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
+    """
+    own, chosen = data.space.columns, _chosen(columns)
+    if not own:
+        raise UsageError(f"`given` names columns of a table, and {data.name} has none that are named.")
+    wanted = [column for _, names in chosen.values() for column in names]
+    for column in wanted:
+        if column not in own:
+            raise UsageError(f'{data.name} has no column "{column}".{did_you_mean(column, own)} Columns: {", ".join(own)}.')
+    kept = [i for i, column in enumerate(own) if column not in wanted]
+    if len(set(wanted)) < len(wanted):
+        raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
+    if not kept:
+        raise UsageError(f"`given` names every column of {data.name}, so that nothing is left to make.")
+    places = {name: [own.index(column) for column in names] for name, (_, names) in chosen.items()}
+    train, held_out = (_moved(split, kept, places) for split in (data.train, data.held_out))
+    kinds = {name: kind.measure(train.given[name], names) for name, (kind, names) in chosen.items()}
+    integer = [kept.index(i) for i in data.space.integer if i in kept]
+    names = [own[i] for i in kept]
+    space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
+    return dataclasses.replace(data, space=space, train=train, held_out=held_out)
+
+
+def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list[str]]]:
+    """The kind and the columns of each condition by its name."""
+    plain = [column for column in columns if ":" not in column]
+    chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
+    for column, _, kind in (column.partition(":") for column in columns if ":" in column):
+        known = registry()
+        if kind not in known:
+            raise UsageError(f'There is no kind of condition "{kind}".{did_you_mean(kind, known)} Known: {", ".join(known)}.')
+        if column in chosen:
+            raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
+        chosen[column] = known[kind], [column]
+    return chosen
+
+
+def _moved(split: Split, kept: list[int], places: Mapping[str, list[int]]) -> Split:
+    given = {name: split.x[:, columns].copy() for name, columns in places.items()}
+    return Split(split.x[:, kept].copy(), split.labels, split.hashes, {**split.given, **given})

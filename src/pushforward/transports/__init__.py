@@ -1,0 +1,48 @@
+"""Transports: z -> x, all that sampling, evaluation, comparison and export ever see.
+
+Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushforward.lazy import exports
+
+if TYPE_CHECKING:
+    from pushforward.transports.autoencoder import Autoencoder
+    from pushforward.transports.flow import Flow
+    from pushforward.transports.latent import Latent, inner_of, with_inner
+    from pushforward.transports.map import Map
+    from pushforward.transports.protocols import Invertible, Stepped, has_levels, has_steps
+    from pushforward.transports.transport import BATCH, Asked, Transport, check_transport, rows_in
+
+__all__ = [
+    "BATCH",
+    "Asked",
+    "Autoencoder",
+    "Flow",
+    "Invertible",
+    "Latent",
+    "Map",
+    "Stepped",
+    "Transport",
+    "check_transport",
+    "has_levels",
+    "has_steps",
+    "inner_of",
+    "rows_in",
+    "with_inner",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "autoencoder": ("Autoencoder",),
+        "flow": ("Flow",),
+        "latent": ("Latent", "inner_of", "with_inner"),
+        "map": ("Map",),
+        "protocols": ("Invertible", "Stepped", "has_levels", "has_steps"),
+        "transport": ("BATCH", "Asked", "Transport", "check_transport", "rows_in"),
+    },
+)

@@ -1,0 +1,255 @@
+"""A transport in steps: a denoiser, moved from noise to data by a solver."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward import spec
+from pushforward.arguments import whole
+from pushforward.couplings import Source
+from pushforward.denoiser import trained
+from pushforward.draws import Draws, RowDraws
+from pushforward.errors import UsageError
+from pushforward.paths import Coefficients
+from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
+from pushforward.solvers import Solver, as_solver, grids
+from pushforward.solvers.symbols import NotAffine
+from pushforward.solvers.table import Table
+from pushforward.solvers.walking import Walks, stepped
+from pushforward.transports.transport import Asked, Transport, finite, rows_in
+
+__all__ = ["Flow"]
+
+
+class Flow(Transport):
+    """A denoiser, moved from noise to data by a solver in a fixed number of steps.
+
+    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction, so N steps of a one-call solver cost N
+    calls.
+
+    Args:
+        denoiser: A `Denoiser` or what guidance makes of one.
+        solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
+        steps: How many.
+        grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
+            N + 1 falling times themselves, the last of them 0 (a learned grid).
+
+    Raises:
+        UsageError: For a grid that cannot be, or an adaptive solver in one step.
+    """
+
+    def __init__(self, denoiser: Predictor, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> None:
+        super().__init__()
+        check_predictor(denoiser)
+        solver = as_solver(solver)
+        self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
+        self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
+        self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
+        self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        self._walks = Walks(solver)
+        self._width_at_start = float(self._edge().sigma)
+        if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
+            raise UsageError(
+                f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
+                "euler, heun, midpoint or rk4 on the grid time."
+            )
+        if solver.jumps and not has_jump(denoiser):
+            raise UsageError(
+                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), and this model predicts at one time. "
+                "Sample it with dpm, heun or another solver."
+            )
+        if solver.adaptive and self.steps < 2:
+            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+
+    def facts(self) -> dict[str, str]:
+        """Data, parameters, prediction and path, solver, steps and grid."""
+        arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        grid = self.grid or self.solver.grid
+        where = grid if isinstance(grid, str) else "given times"
+        inner = trained(self.denoiser)
+        model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
+        guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
+        solver = f"{self.steps} steps of {type(self.solver).__name__}({given}) on {where}"
+        return super().facts() | {"model": model + guided, "solver": solver}
+
+    @property
+    def source(self) -> Source | None:
+        """What it starts from in the place of standard normal noise."""
+        inner = trained(self.denoiser)
+        return None if inner is None else inner.source
+
+    def noise(self, draws: Draws) -> Tensor:
+        """Standard normal noise, or held-out examples of the model's source."""
+        return super().noise(draws) if self.source is None else self.source.starts(draws)
+
+    @property
+    def times(self) -> np.ndarray:
+        """The N + 1 falling times of the solve, float64; the last is 0."""
+        return self._times
+
+    @property
+    def calls(self) -> int:
+        """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
+        table = self._walks.table(self.denoiser, self._times)
+        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
+
+    def _counted(self) -> int:
+        counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
+        shape = self.noise_shape if self.solver.adaptive else (1,)
+        with torch.no_grad():
+            draws = RowDraws(0, 1, device=self.device)
+            state = self._at_start(draws.normal(shape))
+            self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
+        return counted.count
+
+    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
+        """The same denoiser under another solver."""
+        return Flow(self.denoiser, solver, steps, grid)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Solve from noise to data."""
+        return self._last(self.walk(self._at_start(z), self._times, condition, draws))
+
+    @staticmethod
+    def _last(states: Iterator[tuple[float, Tensor]]) -> Tensor:
+        return deque(states, maxlen=1).pop()[1]
+
+    def _at_start(self, z: Tensor) -> Tensor:
+        return z * self._width_at_start
+
+    def _edge(self, t: float | None = None) -> Coefficients:
+        return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
+
+    def _beyond(self, t: float) -> bool:
+        """Whether there is only noise at a time, so that its log-SNR is infinite.
+
+        Raises:
+            UsageError: If the path does not reach so far.
+        """
+        path = self.denoiser.path
+        log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
+        if t <= path.ends[1] or math.isfinite(log_snr):
+            return False
+        if log_snr != -math.inf:
+            raise UsageError(f"The path {type(path).__name__} ends at t = 1, where there is only noise; got {t}.")
+        return True
+
+    def _width(self, t: float, s: float) -> float:
+        return float(self._edge(t).sigma / self._edge(s).sigma)
+
+    def walk(
+        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Iterator[tuple[float, Tensor]]:
+        """Solve along ``times`` from the state x at the first of them; yields (time, state) after each step, model units.
+
+        Times given as a tensor are differentiated through.
+        """
+        yield from self._walks.along(self.denoiser, x, times, condition, draws)
+
+    @property
+    def table(self) -> Table:
+        """What the solver does on the flow's times, as numbers.
+
+        Raises:
+            UsageError: For a solver that chooses its own steps, or whose step is not affine.
+        """
+        table = self._walks.table(self.denoiser, self._times)
+        if isinstance(table, NotAffine):
+            raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
+        return table
+
+    def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Solve from one time to another, on the flow's number of steps, at equal steps in log-SNR.
+
+        At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last step, by the data
+        prediction, as sampling does; a solve from 0 starts at alpha x at t_min, as `encode` does. Where the log-SNR is
+        infinite at t = 1, the state there is noise, whose width alone changes on the way to t_max.
+
+        Args:
+            x: The state at ``start``, (n, *shape), model units.
+            start: A time, 0 at data and 1 at noise.
+            stop: Another one; it may be the later one, towards noise.
+            condition: None or a dict of tensors with n rows.
+            draws: One row of randomness per sample, for stochastic solvers.
+
+        Returns:
+            The state at ``stop``.
+
+        Raises:
+            UsageError: For a time below 0, or beyond the end of the path.
+        """
+        path = self.denoiser.path
+        low, high = path.ends
+        if not (start >= 0 and stop >= 0):
+            raise UsageError(f"The times of a solve must be at least 0, where data is; got {start} and {stop}.")
+        if start == stop:
+            return x
+        if self._beyond(start):
+            return self.solve(x * self._width(high, start), high, stop, condition, draws)
+        if self._beyond(stop):
+            return self.solve(x, start, high, condition, draws) * self._width(stop, high)
+        if start == 0:
+            x, start = x * float(self._edge(low).alpha), low
+        if stop == 0 and (start <= low or self.steps == 1):
+            return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
+        end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)
+        ends = path.log_snr(torch.tensor([start, end], dtype=torch.float64))
+        times = path.time(torch.linspace(float(ends[0]), float(ends[1]), steps + 1, dtype=torch.float64)).numpy()
+        times[0], times[-1] = start, end
+        return self._last(self.walk(x, np.append(times, last), condition, draws))
+
+    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+        """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
+        n, seed = whole("n", n, 1), whole("seed", seed)
+        with torch.no_grad():
+            given = self.conditions(n, condition, seed)
+            draws = RowDraws(seed, n, device=self.device)
+            x = self._at_start(self.noise(draws))
+            yield float(self._times[0]), self.space.to_data(x).cpu()
+        steps = self.walk(x, self._times, given, draws)
+        while True:
+            with torch.no_grad():
+                following = next(steps, None)
+            if following is None:
+                return
+            yield following[0], self.space.to_data(finite(following[1])).cpu()
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The noise that this flow moves to x: the ODE solved from t_min to t_max.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+
+        Raises:
+            UsageError: For a stochastic solver, which has no inverse.
+        """
+        if self.solver.stochastic:
+            raise UsageError("A stochastic solver has no inverse; encode with Heun, DDIM or another deterministic one.")
+        with torch.no_grad():
+            low = self.denoiser.path.ends[0]
+            times = np.append(self._times[self._times > low], low)
+            start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
+            state = self._last(self.walk(start, times[::-1], condition))
+            return state / self._width_at_start
+
+
+class _Counted:
+    """A denoiser that counts network evaluations of one row; a dry one asks no network."""
+
+    def __init__(self, denoiser: Predictor, dry: bool) -> None:
+        self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0
+
+    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
+        self.count += self.denoiser.calls(float(t[0]))
+        return torch.zeros_like(x_t) if self.dry else self.denoiser.predict(kind, x_t, t, condition)
+
+    def calls(self, t: float = 0.5) -> int:
+        return self.denoiser.calls(t)

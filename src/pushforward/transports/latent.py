@@ -1,0 +1,105 @@
+"""A transport to the codes of an autoencoder, and how it is taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.predictor import Condition
+from pushforward.transports.autoencoder import Autoencoder
+from pushforward.transports.protocols import Invertible, has_steps
+from pushforward.transports.transport import Asked, Transport, finite, rows_in
+
+__all__ = ["Latent", "inner_of", "with_inner"]
+
+
+class Latent(Transport):
+    """A transport to codes, followed by a decoder.
+
+    Args:
+        inner: A transport whose space is the codes'.
+        autoencoder: What turns codes into data.
+    """
+
+    def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.inner, self.autoencoder = inner, autoencoder
+        self.space = autoencoder.space.with_conditions(inner.space.conditions)
+        self.noise_shape = inner.noise_shape
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """decode(inner(z))."""
+        return self.decode(self.inner(z, condition, draws), condition)
+
+    def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
+        """Data in model units from codes in their own model units."""
+        return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
+
+    def noise(self, draws: Draws) -> Tensor:
+        """The inner transport's."""
+        return self.inner.noise(draws)
+
+    def on(self, inner: Transport) -> Latent:
+        """The same decoder after another transport to its codes, such as one of other steps."""
+        return Latent(inner, self.autoencoder)
+
+    def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The mean codes of data, in the codes' data units.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+        """
+        with torch.no_grad():
+            return self.autoencoder.encode(self.space.to_model(rows_in(self.space, x).to(self.device)), condition)
+
+    def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The noise that is moved to x, through its mean code.
+
+        Args:
+            x: Data units, (n, *shape).
+            condition: None or a dict of tensors with n rows.
+
+        Raises:
+            UsageError: For an inner transport that cannot be inverted.
+        """
+        if not isinstance(self.inner, Invertible):
+            raise UsageError(
+                f"The model in this latent space ({type(self.inner).__name__}) moves noise in one call and has no inverse."
+            )
+        return self.inner.encode(self.codes(x, condition), condition)
+
+    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+        """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
+
+        Raises:
+            UsageError: For an inner transport without steps.
+        """
+        if not has_steps(self.inner):
+            raise UsageError("A one-call model has no steps to show.")
+        with torch.no_grad():
+            given = self.conditions(n, condition, seed)
+        for t, codes in self.inner.trajectory(n, given, seed=seed):
+            with torch.no_grad():
+                x = self.autoencoder.decode(codes.to(self.device), given)
+                made = self.space.to_data(finite(x)).cpu()
+            yield t, made
+
+    @property
+    def calls(self) -> int:
+        """The inner transport's and one of the decoder."""
+        return self.inner.calls + 1
+
+
+def inner_of(transport: Transport) -> Transport:
+    """What moves the noise: the transport itself, or the one in the latent space of a `Latent`."""
+    return transport.inner if isinstance(transport, Latent) else transport
+
+
+def with_inner(transport: Transport, inner: Transport) -> Transport:
+    """``inner`` in the place of what moves the noise; see `inner_of`."""
+    return transport.on(inner) if isinstance(transport, Latent) else inner

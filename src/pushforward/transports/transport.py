@@ -1,0 +1,167 @@
+"""The interface of all transports, and how samples are drawn from one."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import whole
+from pushforward.conditions.requests import Request
+from pushforward.data.spaces import Space
+from pushforward.draws import Draws, RowDraws
+from pushforward.errors import Diverged, UsageError
+from pushforward.notebooks import facts as facts_table
+from pushforward.predictor import Condition
+
+__all__ = ["BATCH", "Asked", "Transport", "check_transport", "finite", "rows_in"]
+
+BATCH = 256
+"""Rows that one call of `Transport.sample` holds at a time."""
+
+Asked = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
+"""Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
+
+
+class Transport(nn.Module, ABC):
+    """Moves standard normal noise of shape (n, *noise_shape) to data."""
+
+    space: Space
+    noise_shape: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Data in model units, (n, *shape), from noise; differentiable.
+
+        Args:
+            z: Standard normal noise (n, *noise_shape).
+            condition: None or a dict of tensors with n rows.
+            draws: One row of randomness per sample, for stochastic solvers.
+        """
+
+    @property
+    @abstractmethod
+    def calls(self) -> int:
+        """Network evaluations per sample."""
+
+    def noise(self, draws: Draws) -> Tensor:
+        """What samples start from, one row for each of the draws' rows: standard normal, unless the model has another source."""
+        return draws.normal(self.noise_shape)
+
+    def facts(self) -> dict[str, str]:
+        """What it makes and how, in a few words each, for `repr` and notebooks."""
+        kinds = (kind.describe() for kind in self.space.conditions.values())
+        data = ", ".join([f"{'x'.join(map(str, self.space.shape))} {self.space.noun}s", *kinds])
+        return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
+
+    def __repr__(self) -> str:
+        facts = self.facts()
+        rest = (f"{value} {name}" if name == "parameters" else value for name, value in facts.items())
+        return f"{type(self).__name__}({', '.join(rest)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows below a cell."""
+        return facts_table(type(self).__name__, self.facts())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        held = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if held is None else held.device
+
+    def conditions(self, n: int, condition: Asked, seed: int) -> Condition:
+        """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
+
+        Sample i depends on what is asked for it and on ``seed + i`` alone. What is not asked for is drawn as it occurs in the
+        training data; see `pushforward.conditions.Request`.
+
+        Raises:
+            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+        """
+        rows = Request(self.space.conditions).rows(n, condition, seed)
+        return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
+
+    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
+        """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
+
+        Args:
+            n: How many.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor. What
+                is not asked for is drawn as it occurs in the training data.
+            seed: The seed of the first sample, any whole number.
+            batch: Rows that are computed at a time.
+
+        Returns:
+            float32, (n, *shape): images in [0, 1], vectors in the data's own units.
+
+        Raises:
+            UsageError: For numbers or conditions that cannot be.
+            Diverged: If a sample is not finite.
+        """
+        parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
+        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
+
+    def stream(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
+        """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded.
+
+        Raises:
+            UsageError: At once, for numbers or conditions that cannot be.
+            Diverged: If a sample is not finite.
+        """
+        n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
+        asked = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
+        return self._stream(n, asked, seed, batch)
+
+    def _stream(self, n: int, asked: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
+        for start in range(0, n, batch):
+            rows = min(batch, n - start)
+            mine = None if asked is None else {name: value[start : start + rows] for name, value in asked.items()}
+            with torch.no_grad():
+                given = self.conditions(rows, mine, seed + start)
+                draws = RowDraws(seed + start, rows, device=self.device)
+                x = finite(self(self.noise(draws), given, draws))
+                made = self.space.to_data(x).float().cpu()
+            yield made, given
+
+
+def rows_in(space: Space, x: Any) -> Tensor:
+    """Rows of data as a float tensor (n, *shape).
+
+    Raises:
+        UsageError: For rows of another shape.
+    """
+    rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
+    if tuple(rows.shape[1:]) != tuple(space.shape):
+        one = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
+        raise UsageError(f"Expected rows of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{one}")
+    return rows if rows.is_floating_point() else rows.float()
+
+
+def check_transport(model: Any) -> None:
+    """Refuse what is no transport.
+
+    Raises:
+        UsageError: Saying how to get one from a run.
+    """
+    if not isinstance(model, Transport):
+        hint = " A run's is run.transport." if type(model).__name__ == "Run" else ""
+        raise UsageError(f"Expected a transport, got a {type(model).__name__}.{hint}")
+
+
+def finite(x: Tensor) -> Tensor:
+    """The samples themselves.
+
+    Raises:
+        Diverged: If one is not finite.
+    """
+    if not bool(x.isfinite().all()):
+        bad = int((~x.isfinite().flatten(1).all(1)).sum())
+        raise Diverged(
+            f"{bad} of {len(x)} samples are not finite: the weights have diverged, or the solver overshoots. Use an earlier "
+            "checkpoint, more steps, less guidance, or float32."
+        )
+    return x
