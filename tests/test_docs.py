@@ -17,7 +17,7 @@ from PIL import Image
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
 from pushforward.cli import main
-from pushforward.data import Split, sources
+from pushforward.data import Split, sets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -95,11 +95,10 @@ def here(tmp_path_factory):
 def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-    few = {name: dataclasses.replace(sources.SOURCES["digits"], held_out=40, read=digits(8)) for name in ("digits", "mnist")}
-    few["mnist"] = dataclasses.replace(few["mnist"], shape=(1, 28, 28), read=digits(28))
-    few["stacked-digits"] = dataclasses.replace(sources.SOURCES["stacked-digits"], rows=(300, 60))
-    for name, source in few.items():
-        patch.setitem(sources.SOURCES, name, source)
+    few = dataclasses.replace(sets.own()["digits"], held_out=40, read=digits(8))
+    stacked = dataclasses.replace(sets.own()["stacked-digits"], rows=(300, 60))
+    for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), stacked):
+        patch.setitem(sets.own(), source.name, source)
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(40):

@@ -28,7 +28,7 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
 )
-from pushforward.cli.options import amounts, check_plugins, device_of, recipe_of, settings_of, source, words
+from pushforward.cli.options import amounts, data_file, device_of, lasting, load_plugins, recipe_of, settings_of, source, words
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.cli.training import announce, asked_for, nothing_left, train_all
 from pushforward.errors import UsageError, did_you_mean
@@ -69,7 +69,6 @@ def compare(
     Args:
         entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
         size: Size of the networks: tiny, small or base; default small.
-        plugin: Python files that finished runs were trained with.
         data: The data set; default that of the runs that are named, else digits.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
@@ -82,14 +81,16 @@ def compare(
     from pushforward.evaluation.scoring import compared
     from pushforward.report import Report
 
+    load_plugins(plugin, _folders(entrants))
+    data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished = _sorted(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
-    check_plugins(plugin)
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
-    runs = _loaded_runs(finished, plugin, out)
+    runs = _loaded_runs(finished, files, out)
+    plan.files = lasting(files, [run for _, run in runs], (*fresh, data or ""))
     loaded = _shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)
@@ -102,13 +103,14 @@ def compare(
 
 @dataclass(frozen=True)
 class _Planned:
-    """One training: the recipe's name as it was typed, its seed, its folder, and what was asked for."""
+    """One training: the recipe's name as it was typed, its seed, its folder, what was asked for, and its plug-ins."""
 
     name: str
     seed: int
     folder: str
     recipe: Recipe
     asked: dict[str, Any]
+    plugins: list[str]
 
 
 class _Plan:
@@ -117,16 +119,19 @@ class _Plan:
     def __init__(self, changes: Changes, sizes: Mapping[str, str], trainings: int, first: int) -> None:
         self.changes, self.sizes, self.seeds = changes, sizes, range(first, first + trainings)
         self.values = {name: settings_of(name, {}) for name in sizes}
+        self.files: list[str] = []
 
     def recipes(self, data: Dataset) -> list[_Planned]:
         """One entry for each recipe and seed."""
         planned = []
         for name, size in self.sizes.items():
-            asked = asked_for(size, self.changes, self.values[name])
+            others = [file for file in self.files if Path(file) != Path(name)]
+            asked = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
+            plugins = [name, *others] if name.endswith(".py") else others
             for seed in self.seeds:
                 recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
                 folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
-                planned.append(_Planned(name, seed, folder, recipe, asked))
+                planned.append(_Planned(name, seed, folder, recipe, asked, plugins))
         return planned
 
 
@@ -169,8 +174,7 @@ def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, optio
     with nothing_left(folder):
         trainers = []
         for one in planned:
-            plugins = [one.name] if one.name.endswith(".py") else []
-            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": plugins, "asked": one.asked}
+            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": one.plugins, "asked": one.asked}
             trainers.append(prepare(one.recipe, data, **options, **own))
     for trainer in trainers:
         announce(trainer)
@@ -205,6 +209,13 @@ def _spent(fresh: Sequence[str], budgeting: Budgeting) -> str | None:
     """The budget of each recipe as an option; None where nothing is trained."""
     given = ((f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples"))
     return next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
+
+
+def _folders(entrants: Sequence[str]) -> list[str]:
+    """The entrants that are no recipes of this package, and may be runs."""
+    from pushforward import recipes
+
+    return [name for name in entrants if name not in recipes.registry()]
 
 
 def _sorted(entrants: Sequence[str]) -> tuple[list[str], list[str]]:

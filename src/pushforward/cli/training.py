@@ -36,7 +36,10 @@ from pushforward.cli.options import (
     FrozenRuns,
     amounts,
     check_plugins,
+    data_file,
     device_of,
+    lasting,
+    load_plugins,
     options_of,
     plugin_options,
     recipe_of,
@@ -150,8 +153,7 @@ def train(
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        plugin: The Python file that the run of --init, --latent, --teacher or --frozen was trained with.
-        data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
+        data: A name (`pushforward data list`), an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
@@ -160,9 +162,11 @@ def train(
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
-    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    plugins, others, start = _files(recipe, plugin, init, runs)
+    load_plugins(plugin, [init, *runs.values()], _recipe_file(recipe))
+    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
+    data, files = data_file(data, plugin)
+    plugins, others, start = _files(recipe, data, files, init, runs)
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
@@ -185,20 +189,26 @@ def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
 
 
 def _files(
-    recipe: str, plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
+    recipe: str, data: str, plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
 ) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those of them that its frozen parts need, and the run to start from."""
-    own = [recipe] if recipe.endswith(".py") else []
-    start = None if init is None else _start(init, [*own, *plugin])
-    check_plugins(plugin)
-    others = [file for file in plugin if Path(file) not in map(Path, own)] if frozen else []
+    """The Python files that the new run needs, those of them that hold not its recipe, and the run to start from."""
+    from pushforward.training import load
+
+    own = _recipe_file(recipe)
+    start = None if init is None else load(init, plugins=[*own, *plugin])
+    others = [file for file in plugin if Path(file) not in map(Path, own)]
+    others = others if start is None or frozen else lasting(others, [start], (recipe, data))
     return [*own, *others], others, start
 
 
+def _recipe_file(recipe: str) -> list[str]:
+    return [recipe] if recipe.endswith(".py") else []
+
+
 def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]:
-    """What was asked for of frozen parts, by option."""
+    """What was asked for of frozen parts and plug-ins, by option."""
     if not runs:
-        return {}
+        return {"plugin": list(plugins)} if plugins else {}
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
     return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
 
@@ -214,13 +224,6 @@ def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, 
     """What was asked for beside the data, by option."""
     given = {**changes.of_training(), **values}
     return {"size": size, **{name.replace("_", "-"): value for name, value in given.items()}}
-
-
-def _start(init: str, plugins: Sequence[str]) -> Run:
-    from pushforward.training import load
-
-    check_plugins(plugins)
-    return load(init, plugins=plugins)
 
 
 def announce(trainer: Trainer) -> None:
@@ -286,7 +289,6 @@ def resume(
 
     Args:
         start: A checkpoint's name, such as step_000500; default the newest.
-        plugin: The Python file that the run was trained with.
     """
     from pushforward.training import Progress
     from pushforward.training.start import reopen

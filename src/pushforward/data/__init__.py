@@ -10,25 +10,34 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
+    from pushforward.data.checking import check
     from pushforward.data.dataset import Dataset, Split
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
-    from pushforward.data.sources import check, listing, load, names
+    from pushforward.data.sets import register
+    from pushforward.data.source import Derived, Reading, Source
+    from pushforward.data.sources import listing, load, names
     from pushforward.data.space import Space
+    from pushforward.data.truth import Truth
 
 __all__ = [
     "Batch",
     "Dataset",
+    "Derived",
     "PreparedSampler",
+    "Reading",
     "Sampler",
+    "Source",
     "Space",
     "Split",
+    "Truth",
     "check",
     "dataset_of",
     "from_arrays",
     "listing",
     "load",
     "names",
+    "register",
 ]
 
 __getattr__ = exports(
@@ -37,7 +46,11 @@ __getattr__ = exports(
         "dataset": ("Dataset", "Split"),
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
-        "sources": ("check", "listing", "load", "names"),
+        "checking": ("check",),
+        "sets": ("register",),
+        "source": ("Derived", "Reading", "Source"),
+        "sources": ("listing", "load", "names"),
         "space": ("Space",),
+        "truth": ("Truth",),
     },
 )

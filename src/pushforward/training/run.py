@@ -18,13 +18,14 @@ from typing import Any, Unpack
 
 import torch
 
-from pushforward import recipes, spec, waiting
+from pushforward import spec, waiting
 from pushforward.data import Dataset, Space
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Method
 from pushforward.notebooks import facts
+from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes import Recipe, Training
 from pushforward.samples import Samples
 from pushforward.sampling import Sampling, configure, given_options
@@ -255,7 +256,7 @@ def _commit() -> str | None:
 
 
 def described(
-    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], plugins: Sequence[Path]
+    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], files: Sequence[Path]
 ) -> dict[str, Any]:
     """What a new run's ``spec.json`` holds."""
     return {
@@ -267,7 +268,7 @@ def described(
         "fingerprint": data.fingerprint,
         "rows_fingerprint": data.rows_fingerprint,
         "budget": asdict(budget),
-        "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
+        "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in files],
         **settings,
     }
 
@@ -335,7 +336,8 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     """The spec of a run, after the plugins that it needs have been named and checked.
 
     Raises:
-        CheckpointError: If the folder is no run, or a plugin is missing or has changed.
+        CheckpointError: If the folder is no run, or a plugin is not named or has changed.
+        UsageError: If a file that is named is not there, or cannot be loaded.
     """
     folder = Path(folder)
     if not (folder / "spec.json").is_file():
@@ -344,16 +346,7 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     if not isinstance(content, dict) or content.get("format_version") != FORMAT:
         raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
     _check_kinds(folder, content)
-    given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
-    for needed in content["plugins"]:
-        if needed["sha256"] not in given:
-            changed = " The file given has changed since." if given else ""
-            raise CheckpointError(
-                f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
-                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
-            )
-    for path in plugins:
-        recipes.load_file(path)
+    load_needed(content["plugins"], plugins)
     return content
 
 

@@ -16,6 +16,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.methods import Method
+from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
@@ -130,6 +131,8 @@ def prepare(
     overwrite: bool = False,
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``."""
+    for path in plugins:
+        load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed = whole("seed", seed)
     check_budget(steps, samples, seconds)
@@ -206,7 +209,7 @@ def fit(
         overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. What is no run is never replaced.
         init: A run of the same method, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        plugins: Python files that the recipe came from.
+        plugins: Python files that define the recipe, the data or other parts; the run is read only with them.
         unknown: Refused, with a hint.
 
     Returns:
