@@ -22,6 +22,8 @@ from pushforward.data import Split, sets
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PLUGIN = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+"""Code that a page's commands read from a file."""
 SMALL = {
     "train": {"--steps": "2", "--size": "tiny", "--batch": "16"},
     "resume": {"--steps": "3"},
@@ -106,6 +108,8 @@ def _prepared(folder, patch):
     Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
+    for name, code in PLUGIN.findall((ROOT / "docs" / "one-new-file.md").read_text()):
+        (folder / name).write_text(code)
     for out, recipe in BEFORE.items():
         pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
     briefly(patch)

@@ -28,7 +28,18 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
 )
-from pushforward.cli.options import amounts, data_file, device_of, lasting, load_plugins, recipe_of, settings_of, source, words
+from pushforward.cli.options import (
+    amounts,
+    data_file,
+    device_of,
+    lasting,
+    load_plugins,
+    python_files,
+    recipe_of,
+    settings_of,
+    source,
+    words,
+)
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.cli.training import announce, asked_for, nothing_left, train_all
 from pushforward.errors import UsageError, did_you_mean
@@ -81,7 +92,7 @@ def compare(
     from pushforward.evaluation.scoring import compared
     from pushforward.report import Report
 
-    load_plugins(plugin, _folders(entrants))
+    load_plugins(plugin, _folders(entrants), python_files(*entrants, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished = _sorted(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}

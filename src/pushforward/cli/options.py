@@ -27,6 +27,7 @@ __all__ = [
     "named",
     "options_of",
     "plugin_options",
+    "python_files",
     "recipe_of",
     "settings_of",
     "source",
@@ -83,13 +84,18 @@ def check_plugins(files: Iterable[str]) -> None:
             )
 
 
-def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), recipes: Sequence[str] = ()) -> None:
+def python_files(*names: str) -> list[str]:
+    """The names that stand for Python files."""
+    return [name for name in names if name.endswith(".py")]
+
+
+def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()) -> None:
     """Register the parts that plug-ins define.
 
     Args:
         files: The plug-ins. None is run before the runs are known to be read with them.
         runs: Folders of runs that are to be read; None and what is no run are passed over.
-        recipes: Further Python files that are named, which runs may need.
+        others: Further Python files that are named, such as that of the recipe, which runs may need.
     """
     from pushforward import plugins
 
@@ -98,7 +104,7 @@ def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), recipes:
         if run is not None and (Path(run) / "spec.json").is_file():
             from pushforward.training.run import read_spec
 
-            read_spec(run, [*recipes, *files])
+            read_spec(run, [*others, *files])
     for file in files:
         plugins.load(file)
 

@@ -42,6 +42,7 @@ from pushforward.cli.options import (
     load_plugins,
     options_of,
     plugin_options,
+    python_files,
     recipe_of,
     settings_of,
     source,
@@ -163,7 +164,7 @@ def train(
     from pushforward.training.start import prepare
 
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    load_plugins(plugin, [init, *runs.values()], _recipe_file(recipe))
+    load_plugins(plugin, [init, *runs.values()], [*python_files(recipe, data)])
     ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, data, files, init, runs)
@@ -194,15 +195,11 @@ def _files(
     """The Python files that the new run needs, those of them that hold not its recipe, and the run to start from."""
     from pushforward.training import load
 
-    own = _recipe_file(recipe)
+    own = python_files(recipe)
     start = None if init is None else load(init, plugins=[*own, *plugin])
     others = [file for file in plugin if Path(file) not in map(Path, own)]
     others = others if start is None or frozen else lasting(others, [start], (recipe, data))
     return [*own, *others], others, start
-
-
-def _recipe_file(recipe: str) -> list[str]:
-    return [recipe] if recipe.endswith(".py") else []
 
 
 def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]:
