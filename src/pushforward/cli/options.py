@@ -125,7 +125,7 @@ def lasting(files: Sequence[str], runs: Iterable[Run], parts: Iterable[str]) -> 
     Args:
         files: All plug-ins.
         runs: Runs that start it, or are compared with it.
-        parts: The names of its recipe and its data.
+        parts: The names of its recipe, its data, and what else may be a plug-in's.
     """
     from pushforward import plugins
 

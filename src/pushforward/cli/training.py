@@ -164,10 +164,10 @@ def train(
     from pushforward.training.start import prepare
 
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    load_plugins(plugin, [init, *runs.values()], [*python_files(recipe, data)])
+    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
     ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
-    plugins, others, start = _files(recipe, data, files, init, runs)
+    plugins, others, start = _files([recipe, data, *settings.values()], files, init, runs)
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
@@ -190,15 +190,18 @@ def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
 
 
 def _files(
-    recipe: str, data: str, plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
+    parts: Sequence[str], plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
 ) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those of them that hold not its recipe, and the run to start from."""
+    """The Python files that the new run needs, those beside that of its recipe, and the run to start from.
+
+    ``parts`` are the names of its recipe, its data and what else may be a plug-in's.
+    """
     from pushforward.training import load
 
-    own = python_files(recipe)
+    own = python_files(parts[0])
     start = None if init is None else load(init, plugins=[*own, *plugin])
     others = [file for file in plugin if Path(file) not in map(Path, own)]
-    others = others if start is None or frozen else lasting(others, [start], (recipe, data))
+    others = others if start is None or frozen else lasting(others, [start], parts)
     return [*own, *others], others, start
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pushforward.data.dataset import Dataset
-from pushforward.data.images import ENDINGS
+from pushforward.data.image_files import ENDINGS
 from pushforward.data.readers.reader import FOLDER, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import DataError, UsageError
