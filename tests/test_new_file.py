@@ -252,4 +252,6 @@ def test_python_trains_and_scores_with_plugins(here, forget):
     comparison = pf.evaluate("python", n=40, repeats=1, plugins=["corners.py", "balance.py"])
     assert {"balance", "modes_held"} <= comparison.models[0].scores.keys()
     assert trained.spec["plugins"][0]["sha256"] == plugins.file_hash("corners.py")
+    assert commands(trained)[0].startswith("pushforward train flow --data corners ")
+    assert commands(trained)[0].count("--plugin corners.py") == 1
     shutil.rmtree("python")

@@ -138,7 +138,8 @@ def prepare(
     check_budget(steps, samples, seconds)
     made, from_seed = _recipe(recipe, rows, size, seed)
     if asked is None and name_of(recipe) is not None:
-        asked = {"size": size}
+        others = [str(path) for path in plugins if str(path) != recipe]
+        asked = {"size": size} | ({"plugin": others} if others else {})
     init_step = None
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
