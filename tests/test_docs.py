@@ -17,11 +17,13 @@ from PIL import Image
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
 from pushforward.cli import main
-from pushforward.data import Split, sources
+from pushforward.data import Split, sets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PLUGIN = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+"""Code that a page's commands read from a file."""
 SMALL = {
     "train": {"--steps": "2", "--size": "tiny", "--batch": "16"},
     "resume": {"--steps": "3"},
@@ -95,11 +97,10 @@ def here(tmp_path_factory):
 def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-    few = {name: dataclasses.replace(sources.SOURCES["digits"], held_out=40, read=digits(8)) for name in ("digits", "mnist")}
-    few["mnist"] = dataclasses.replace(few["mnist"], shape=(1, 28, 28), read=digits(28))
-    few["stacked-digits"] = dataclasses.replace(sources.SOURCES["stacked-digits"], rows=(300, 60))
-    for name, source in few.items():
-        patch.setitem(sources.SOURCES, name, source)
+    few = dataclasses.replace(sets.own()["digits"], held_out=40, read=digits(8))
+    stacked = dataclasses.replace(sets.own()["stacked-digits"], rows=(300, 60))
+    for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), stacked):
+        patch.setitem(sets.own(), source.name, source)
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(40):
@@ -107,6 +108,8 @@ def _prepared(folder, patch):
     Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
+    for name, code in PLUGIN.findall((ROOT / "docs" / "one-new-file.md").read_text()):
+        (folder / name).write_text(code)
     for out, recipe in BEFORE.items():
         pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
     briefly(patch)

@@ -13,7 +13,7 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.toy import Truth
+from pushforward.data.truth import Truth
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation import features as module

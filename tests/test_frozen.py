@@ -126,7 +126,7 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
     data = space_data((2,), labels=False)
     with pytest.raises(UsageError, match='The recipe flow has no frozen part "teacher"; it takes none'):
         with_frozen("flow", {"teacher": teacher})
-    function = pf.recipes.load_file(FILE)[0]
+    function = pf.recipes.load_file(FILE)
     with pytest.raises(UsageError, match=r'no frozen part "techer"; it takes teacher\. Did you mean "teacher"'):
         with_frozen(function, {"techer": teacher})
     with pytest.raises(UsageError, match=r"is for data of shape \(2,\)"):

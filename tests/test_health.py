@@ -15,7 +15,7 @@ from torch import nn
 import pushforward as pf
 from pushforward import pictures
 from pushforward.cli import main
-from pushforward.data.toy import Truth
+from pushforward.data.truth import Truth
 from pushforward.evaluation import run_results
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.methods import Method

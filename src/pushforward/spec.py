@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from types import ModuleType
 from typing import Any
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["build", "classes", "describe", "plugins", "register", "registered"]
+__all__ = ["adopt", "build", "classes", "classes_of", "describe", "plugins", "register", "registered"]
 
 _FOLDERS = (
     "paths",
@@ -46,13 +47,17 @@ def _modules(package: str) -> list[Any]:
 
 def classes(package: str, kind: type) -> dict[str, Any]:
     """The concrete public classes of ``kind`` that the modules of a package define, by name in alphabetical order."""
-    found = {}
-    for module in _modules(package):
-        for name, value in vars(module).items():
-            mine = inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
-            if mine and issubclass(value, kind) and not inspect.isabstract(value):
-                found[name] = value
-    return dict(sorted(found.items()))
+    return dict(sorted((name, part) for module in _modules(package) for name, part in classes_of(module, kind).items()))
+
+
+def classes_of(module: ModuleType, kind: type) -> dict[str, Any]:
+    """The concrete public classes of ``kind`` that a module itself defines, by name in its order."""
+    own = {name: value for name, value in vars(module).items() if _defines(module, value) and not name.startswith("_")}
+    return {name: value for name, value in own.items() if issubclass(value, kind) and not inspect.isabstract(value)}
+
+
+def _defines(module: ModuleType, value: Any) -> bool:
+    return inspect.isclass(value) and value.__module__ == module.__name__
 
 
 def registered() -> dict[str, type]:
@@ -78,6 +83,13 @@ def register(*parts: type) -> None:
 def plugins(kind: type) -> list[type]:
     """The concrete classes of ``kind`` among those registered, in the order in which they came."""
     return [part for part in _PLUGINS.values() if issubclass(part, kind) and not inspect.isabstract(part)]
+
+
+def adopt(module: ModuleType) -> list[str]:
+    """Register all classes that a module defines, so that specs may name them; their names."""
+    parts = [value for value in vars(module).values() if _defines(module, value)]
+    register(*parts)
+    return [part.__name__ for part in parts]
 
 
 def _arguments(part: type) -> list[inspect.Parameter]:

@@ -8,6 +8,7 @@ after saving), 143 another verb stopped by SIGTERM.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from cyclopts import CycloptsError
 
 from pushforward.cli import comparing, editing, latents, listing, neighbours, restoring, training, tuning, using
 from pushforward.cli.advice import as_options
+from pushforward.cli.options import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
@@ -74,6 +76,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _run(words: list[str]) -> int:
     try:
         if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
+            load_plugins([file for option, file in itertools.pairwise(words) if option == "--plugin"])
             print_recipe_help(training.train, words[1])
         elif words:
             app(words, exit_on_error=False)

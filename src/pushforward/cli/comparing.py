@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.entrants import named_runs, shared_data, sorted_entrants
+from pushforward.cli.entrants import named_runs, possible_runs, shared_data, sorted_entrants
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -30,7 +30,19 @@ from pushforward.cli.groups import (
     Reading,
 )
 from pushforward.cli.loop import announce, nothing_left, train_all
-from pushforward.cli.options import amounts, asked_for, check_plugins, device_of, recipe_of, settings_of, source, words
+from pushforward.cli.options import (
+    amounts,
+    asked_for,
+    data_file,
+    device_of,
+    lasting,
+    load_plugins,
+    python_files,
+    recipe_of,
+    settings_of,
+    source,
+    words,
+)
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import UsageError
 
@@ -70,7 +82,6 @@ def compare(
     Args:
         entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
         size: Size of the networks: tiny, small or base; default small.
-        plugin: Python files that finished runs were trained with.
         data: The data set; default that of the runs that are named, else digits.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
@@ -83,14 +94,16 @@ def compare(
     from pushforward.evaluation.scoring import compared
     from pushforward.report import Report
 
+    load_plugins(plugin, possible_runs(entrants), python_files(*entrants, data or ""))
+    data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished = sorted_entrants(entrants)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
-    check_plugins(plugin)
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
-    runs = _loaded_runs(finished, plugin, out)
+    runs = _loaded_runs(finished, files, out)
+    plan.files = lasting(files, [run for _, run in runs], (*fresh, data or ""))
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)
@@ -103,13 +116,14 @@ def compare(
 
 @dataclass(frozen=True)
 class _Planned:
-    """One training: the recipe's name as it was typed, its seed, its folder, and what was asked for."""
+    """One training: the recipe's name as it was typed, its seed, its folder, what was asked for, and its plug-ins."""
 
     name: str
     seed: int
     folder: str
     recipe: Recipe
     asked: dict[str, Any]
+    plugins: list[str]
 
 
 class _Plan:
@@ -118,16 +132,19 @@ class _Plan:
     def __init__(self, changes: Changes, sizes: Mapping[str, str], trainings: int, first: int) -> None:
         self.changes, self.sizes, self.seeds = changes, sizes, range(first, first + trainings)
         self.values = {name: settings_of(name, {}) for name in sizes}
+        self.files: list[str] = []
 
     def recipes(self, data: Dataset) -> list[_Planned]:
         """One entry for each recipe and seed."""
         planned = []
         for name, size in self.sizes.items():
-            asked = asked_for(size, self.changes, self.values[name])
+            others = [file for file in self.files if Path(file) != Path(name)]
+            asked = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
+            plugins = [name, *others] if name.endswith(".py") else others
             for seed in self.seeds:
                 recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
                 folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
-                planned.append(_Planned(name, seed, folder, recipe, asked))
+                planned.append(_Planned(name, seed, folder, recipe, asked, plugins))
         return planned
 
 
@@ -170,8 +187,7 @@ def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, optio
     with nothing_left(folder):
         trainers = []
         for one in planned:
-            plugins = [one.name] if one.name.endswith(".py") else []
-            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": plugins, "asked": one.asked}
+            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": one.plugins, "asked": one.asked}
             trainers.append(prepare(one.recipe, data, **options, **own))
     for trainer in trainers:
         announce(trainer)

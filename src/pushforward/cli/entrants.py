@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.training import Run
 
-__all__ = ["named_runs", "shared_data", "sorted_entrants"]
+__all__ = ["named_runs", "possible_runs", "shared_data", "sorted_entrants"]
+
+
+def possible_runs(entrants: Sequence[str]) -> list[str]:
+    """The entrants that are no recipes of this package, and may be runs."""
+    from pushforward import recipes
+
+    return [name for name in entrants if name not in recipes.registry()]
 
 
 def sorted_entrants(entrants: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -69,7 +69,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Plugins = Annotated[
     tuple[str, ...],
-    Parameter(name="--plugin", group=COMPUTE, negative_iterable=(), consume_multiple=False, show_default=False),
+    Parameter(
+        name="--plugin",
+        group=COMPUTE,
+        negative_iterable=(),
+        consume_multiple=False,
+        show_default=False,
+        help="A Python file with parts of your own, or one that a run was trained with; may be repeated.",
+    ),
 ]
 Frozen = Annotated[
     tuple[str, ...],
@@ -216,7 +223,6 @@ class Loading:
     Args:
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
-        plugin: The Python file that the run was trained with.
         batch: Samples computed at a time.
         device: auto, cpu, cuda or cuda:1.
         precision: Precision of the network calls.

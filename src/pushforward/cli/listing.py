@@ -9,19 +9,23 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
-from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Reading
-from pushforward.cli.options import device_of, named
+from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Plugins, Reading
+from pushforward.cli.options import data_file, device_of, load_plugins, named
 from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
 __all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
+Listed = Annotated[Plugins, Parameter(group=DATA)]
+"""Plug-ins whose parts are listed as well."""
+
 
 @data_app.command(name="list")
-def data_list(*, json: Json = False) -> None:
-    """Name the data sources that are built in."""
+def data_list(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the data sets that are built in, and those of plug-ins."""
     from pushforward.data import listing
 
+    load_plugins(plugin)
     show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
 
 
@@ -30,15 +34,18 @@ def data_check(
     data: Annotated[str, Parameter(group=DATA)],
     *,
     reading: Reading = ALL_DATA,
+    plugin: Listed = (),
     json: Json = False,
 ) -> None:
     """Read a data source as training would and say what is in it.
 
     Args:
-        data: A name, an image folder, or a .npz, .npy or .csv file.
+        data: A name, an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
     """
     from pushforward.data import check
 
+    load_plugins(plugin)
+    data, _ = data_file(data, plugin)
     try:
         options = {"target": reading.target, "header": named(reading.header), "download": reading.download}
         found = check(data, **options, resize=reading.resize, limit=reading.limit)
@@ -76,10 +83,11 @@ def _words(value: Any) -> str:
 
 
 @list_app.command(name="recipes")
-def list_recipes(*, json: Json = False) -> None:
+def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the recipes and their settings."""
     from pushforward import recipes
 
+    load_plugins(plugin)
     rows = {
         name: {"what": first_line(function), "settings": list(recipes.settings(function))}
         for name, function in recipes.registry().items()
@@ -88,12 +96,13 @@ def list_recipes(*, json: Json = False) -> None:
 
 
 @list_app.command(name="solvers")
-def list_solvers(*, json: Json = False) -> None:
+def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
     import inspect
 
     from pushforward import solvers
 
+    load_plugins(plugin)
     rows = {}
     for name, part in solvers.registry().items():
         made, arguments = part(), list(inspect.signature(part).parameters)
@@ -116,11 +125,12 @@ def _solver(name: str, row: dict[str, Any]) -> list[str]:
 
 
 @list_app.command(name="metrics")
-def list_metrics(*, json: Json = False) -> None:
+def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the metrics."""
     from pushforward import metrics
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
+    load_plugins(plugin)
     rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
     rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
     show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))

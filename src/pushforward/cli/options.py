@@ -14,16 +14,21 @@ from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
+    from pushforward.training import Run
 
 __all__ = [
     "FrozenRuns",
     "amounts",
     "asked_for",
     "check_plugins",
+    "data_file",
     "device_of",
+    "lasting",
+    "load_plugins",
     "named",
     "options_of",
     "plugin_options",
+    "python_files",
     "recipe_of",
     "settings_of",
     "source",
@@ -77,11 +82,63 @@ def options_of(verb: str) -> set[str]:
     return {name.lstrip("-").replace("-", "_") for name in names}
 
 
-def check_plugins(plugins: Iterable[str]) -> None:
-    """Refuse plugin files that are not there."""
-    for path in plugins:
+def check_plugins(files: Iterable[str]) -> None:
+    """Refuse plug-ins that are not there."""
+    for path in files:
         if not Path(path).is_file():
-            raise UsageError(f"There is no file {path}; --plugin takes the Python file that a run was trained with.")
+            raise UsageError(
+                f"There is no file {path}; --plugin takes a Python file with parts of your own, or one that a run needs."
+            )
+
+
+def python_files(*names: str) -> list[str]:
+    """The names that stand for Python files."""
+    return [name for name in names if name.endswith(".py")]
+
+
+def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()) -> None:
+    """Register the parts that plug-ins define.
+
+    Args:
+        files: The plug-ins. None is run before the runs are known to be read with them.
+        runs: Folders of runs that are to be read; None and what is no run are passed over.
+        others: Further Python files that are named, such as that of the recipe, which runs may need.
+    """
+    from pushforward import plugins
+
+    check_plugins(files)
+    for run in runs:
+        if run is not None and (Path(run) / "spec.json").is_file():
+            from pushforward.training.run import read_spec
+
+            read_spec(run, [*others, *files])
+    for file in files:
+        plugins.load(file)
+
+
+def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The name of the data, and the plug-ins: a Python file that defines one data set stands for it."""
+    from pushforward import plugins
+
+    if not data.endswith(".py") or not Path(data).is_file():
+        return data, tuple(files)
+    same = any(Path(file) == Path(data) for file in files)
+    return plugins.only(data, "data set", "a Source"), (*files, *(() if same else (data,)))
+
+
+def lasting(files: Sequence[str], runs: Iterable[Run], parts: Iterable[str]) -> list[str]:
+    """The plug-ins that a new run needs from now on: all but those that only the runs beside it need.
+
+    Args:
+        files: All plug-ins.
+        runs: Runs that start it, or are compared with it.
+        parts: The names of its recipe, its data, and what else may be a plug-in's.
+    """
+    from pushforward import plugins
+
+    theirs, parts = {plugin["sha256"] for run in runs for plugin in run.spec["plugins"]}, set(parts)
+    loaded = {file: plugins.load(file) for file in files}
+    return [file for file, p in loaded.items() if p.sha256 not in theirs or parts & {*p.names["recipe"], *p.names["data set"]}]
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:

@@ -35,9 +35,13 @@ from pushforward.cli.options import (
     amounts,
     asked_for,
     check_plugins,
+    data_file,
     device_of,
+    lasting,
+    load_plugins,
     options_of,
     plugin_options,
+    python_files,
     recipe_of,
     settings_of,
     source,
@@ -88,8 +92,7 @@ def train(
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        plugin: The Python file that the run of --init, --latent, --teacher or --frozen was trained with.
-        data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
+        data: A name (`pushforward data list`), an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
@@ -98,9 +101,11 @@ def train(
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
-    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
-    plugins, others, start = _files(recipe, plugin, init, runs)
+    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
+    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
+    data, files = data_file(data, plugin)
+    plugins, others, start = _files([recipe, data, *settings.values()], files, init, runs)
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
@@ -123,20 +128,25 @@ def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
 
 
 def _files(
-    recipe: str, plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
+    parts: Sequence[str], plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
 ) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those of them that its frozen parts need, and the run to start from."""
-    own = [recipe] if recipe.endswith(".py") else []
-    start = None if init is None else _start(init, [*own, *plugin])
-    check_plugins(plugin)
-    others = [file for file in plugin if Path(file) not in map(Path, own)] if frozen else []
+    """The Python files that the new run needs, those beside that of its recipe, and the run to start from.
+
+    ``parts`` are the names of its recipe, its data and what else may be a plug-in's.
+    """
+    from pushforward.training import load
+
+    own = python_files(parts[0])
+    start = None if init is None else load(init, plugins=[*own, *plugin])
+    others = [file for file in plugin if Path(file) not in map(Path, own)]
+    others = others if start is None or frozen else lasting(others, [start], parts)
     return [*own, *others], others, start
 
 
 def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]:
-    """What was asked for of frozen parts, by option."""
+    """What was asked for of frozen parts and plug-ins, by option."""
     if not runs:
-        return {}
+        return {"plugin": list(plugins)} if plugins else {}
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
     return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
 
@@ -146,13 +156,6 @@ def _check_free(out: str) -> None:
     from pushforward.training.folders import free_folder
 
     free_folder(out, "", "")
-
-
-def _start(init: str, plugins: Sequence[str]) -> Run:
-    from pushforward.training import load
-
-    check_plugins(plugins)
-    return load(init, plugins=plugins)
 
 
 def _done(run: Run, as_json: bool) -> None:
@@ -200,7 +203,6 @@ def resume(
 
     Args:
         start: A checkpoint's name, such as step_000500; default the newest.
-        plugin: The Python file that the run was trained with.
     """
     from pushforward.training import Progress
     from pushforward.training.resuming import reopen

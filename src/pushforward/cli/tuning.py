@@ -57,7 +57,6 @@ def tune(
         rounds: Updates of the times.
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
-        plugin: The Python file that the run was trained with.
         precision: Precision of the network calls.
     """
     from pushforward.grid_learning import learn_grid

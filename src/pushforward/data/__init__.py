@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING
 from pushforward.lazy import exports
 
 if TYPE_CHECKING:
+    from pushforward.data.checking import check
     from pushforward.data.dataset import Dataset, Split
     from pushforward.data.memory import dataset_of, from_arrays
     from pushforward.data.sampler import Batch, PreparedSampler, Sampler
-    from pushforward.data.sources import check, listing, load, names
+    from pushforward.data.sets import register
+    from pushforward.data.source import Derived, Reading, Source
+    from pushforward.data.sources import listing, load, names
     from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, VectorSpace, kinds, measure
+    from pushforward.data.truth import Truth
 
 __all__ = [
     "Batch",
     "Dataset",
+    "Derived",
     "ImageSpace",
     "PreparedSampler",
+    "Reading",
     "Sampler",
     "ScaledSpace",
+    "Source",
     "Space",
     "Split",
+    "Truth",
     "VectorSpace",
     "check",
     "dataset_of",
@@ -34,6 +42,7 @@ __all__ = [
     "load",
     "measure",
     "names",
+    "register",
 ]
 
 __getattr__ = exports(
@@ -42,7 +51,11 @@ __getattr__ = exports(
         "dataset": ("Dataset", "Split"),
         "memory": ("dataset_of", "from_arrays"),
         "sampler": ("Batch", "PreparedSampler", "Sampler"),
-        "sources": ("check", "listing", "load", "names"),
+        "checking": ("check",),
+        "sets": ("register",),
+        "source": ("Derived", "Reading", "Source"),
+        "sources": ("listing", "load", "names"),
         "spaces": ("ImageSpace", "ScaledSpace", "Space", "VectorSpace", "kinds", "measure"),
+        "truth": ("Truth",),
     },
 )

@@ -19,13 +19,11 @@ from pushforward.data.keys import permutation
 from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of, measure
-from pushforward.data.toy import Truth
+from pushforward.data.truth import Composed, Truth
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pushforward.data.stacked import Stack
 
 __all__ = ["Dataset", "Split", "build"]
 
@@ -146,7 +144,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | Stack | None = None
+    truth: Truth | Composed | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0

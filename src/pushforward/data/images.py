@@ -7,29 +7,21 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import Hashes, row_hashes
+from pushforward.data.image_files import ENDINGS, ImageFile, fit, read_file, size_of
+from pushforward.data.row_hashes import Hashes
 from pushforward.errors import DataError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+__all__ = ["Folder", "read_folder", "read_image", "resized"]
 
-__all__ = ["ENDINGS", "Folder", "read_folder", "read_image", "resized"]
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-MAX_PIXELS = 64_000_000
 MAX_BYTES = 16 * 2**30
 MAX_SKIPPED = 0.1
-# Decoders that are tried whatever the ending says; of the others, some start programs (EPS).
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_ROTATED = frozenset(range(2, 9))
-_ORIENTATION = 0x0112
 _SHOWN = 5
 
 
@@ -54,20 +46,6 @@ class Folder:
     converted: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     hashes: Hashes | None = None
-
-
-class _UnusableError(Exception):
-    """A file that is left out; the message is the reason."""
-
-
-@dataclass
-class _Read:
-    file: str
-    label: str
-    pixels: NDArray[np.uint8] | None = None
-    notes: list[str] = field(default_factory=list)
-    reason: str = ""
-    hash: Hashes | None = None
 
 
 def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
@@ -149,7 +127,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None = None) -
         raise DataError(f"There is no image file {path}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        read = _read(path.parent, path.name, size)
+        read = read_file(path.parent, path.name, size)
     pixels = read.pixels
     if pixels is None:
         raise DataError(f"{path} cannot be used: {read.reason}.")
@@ -181,10 +159,10 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     out = np.empty((*x.shape[:2], *size), dtype=np.uint8)
     for target, image in zip(out, x, strict=True):
         if len(image) == 4:
-            target[:] = np.asarray(_fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)).transpose(2, 0, 1)
+            target[:] = np.asarray(fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)).transpose(2, 0, 1)
         else:
             for channel in range(len(image)):
-                target[channel] = np.asarray(_fit(Image.fromarray(image[channel]), size))
+                target[channel] = np.asarray(fit(Image.fromarray(image[channel]), size))
     return out
 
 
@@ -220,134 +198,15 @@ def _classes(path: Path, files: list[str]) -> bool:
     return len(tops) > 1
 
 
-def _decode_all(path: Path, files: list[str], size: tuple[int, int] | None) -> Iterator[_Read]:
-    def decode(file: str) -> _Read:
-        return _read(path, file, size)
+def _decode_all(path: Path, files: list[str], size: tuple[int, int] | None) -> Iterator[ImageFile]:
+    def decode(file: str) -> ImageFile:
+        return read_file(path, file, size)
 
     block = 256
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
         for start in range(0, len(files), block):  # blocks, so that a reader that stops early has not decoded everything
             yield from pool.map(decode, files[start : start + block])
-
-
-def _read(path: Path, file: str, size: tuple[int, int] | None) -> _Read:
-    from PIL import Image
-
-    read = _Read(file, file.split("/", 1)[0])
-    try:
-        read.pixels = _decode(path / file, size, read)
-    except _UnusableError as error:
-        read.reason = str(error)
-    except Image.DecompressionBombError:
-        read.reason = f"more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-    except MemoryError:
-        read.reason = "too large for the memory"
-    except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        read.reason = f"damaged: {str(error) or type(error).__name__}"
-    return read
-
-
-def _formats() -> tuple[str, ...]:
-    """The decoders that may be tried and are installed; the imports register those not there from the start."""
-    from PIL import Image, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
-
-    Image.preinit()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-def _decode(path: Path, size: tuple[int, int] | None, read: _Read) -> NDArray[np.uint8]:
-    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of what it was before is noted."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    notes = read.notes
-
-    if not path.stat().st_size:
-        raise _UnusableError("empty file")
-    try:
-        opened = Image.open(path, formats=_formats())
-    except UnidentifiedImageError:
-        raise _UnusableError("no image that can be read") from None
-    with opened:
-        width, height = opened.size
-        if width * height > MAX_PIXELS:
-            raise _UnusableError(
-                f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels: taken for a decompression bomb"
-            )
-        if getattr(opened, "is_animated", False):
-            notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
-            opened.seek(0)
-        if _deep_png(path, opened.format, opened.mode):
-            notes.append("16-bit to 8-bit")
-        turned = opened.getexif().get(_ORIENTATION) in _ROTATED
-        opened.load()
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        if turned:
-            notes.append("rotated as its EXIF says")
-        image = _plain(image, notes)
-        pixels = _pixels(image)
-        if size is None:
-            return pixels
-        read.hash = row_hashes(pixels.transpose(2, 0, 1)[None])
-        return pixels if image.size == size[::-1] else _pixels(_fit(image, size))
-
-
-def _deep_png(path: Path, kind: str | None, mode: str) -> bool:
-    """Whether a colour PNG has 16 bits per channel (byte 24), which the decoder cuts to 8 without a word."""
-    if kind != "PNG" or mode.startswith("I"):
-        return False
-    with open(path, "rb") as file:
-        return file.read(25)[24:] == b"\x10"
-
-
-def _plain(image: Image, notes: list[str]) -> Image:
-    """Any mode to L, RGB or RGBA."""
-    if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        return _eight_bits(image, notes)
-    if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
-        transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
-        return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
-    notes.append({"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB"))
-    return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-
-
-def _eight_bits(image: Image, notes: list[str]) -> Image:
-    from PIL import Image as Images
-
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
-        raise _UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to 65535")
-    if image.mode.startswith("F"):
-        if values.max() > 255:
-            raise _UnusableError(f"float pixels up to {values.max():g}: expected 0 to 1 or 0 to 255")
-        notes.append("float to 8-bit")
-        scale = 255.0 if values.max() <= 1 else 1.0
-    else:
-        notes.append("16-bit to 8-bit")
-        scale = 255 / 65535
-    return Images.fromarray(np.rint(values * scale).astype(np.uint8))
-
-
-def _fit(image: Image, size: tuple[int, int]) -> Image:
-    """Scale to cover (height, width), antialiased, and crop in the middle."""
-    from PIL import Image as Images
-    from PIL import ImageOps
-
-    return ImageOps.fit(image, size[::-1], method=Images.Resampling.BICUBIC)
-
-
-def _pixels(image: Image) -> NDArray[np.uint8]:
-    """uint8 (H, W, C) with as few channels as lose nothing: opaque alpha and equal colours are dropped."""
-    pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        return pixels[:, :, None].copy()
-    if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
-        return pixels.copy()
-    colours = pixels[:, :, :3]
-    gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (colours[:, :, 1] == colours[:, :, 2]).all()
-    return colours[:, :, :1].copy() if gray else colours.copy()
 
 
 def _stack(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -364,17 +223,12 @@ def _stack(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def _uneven(path: Path, files: list[str], found: Counter[tuple[int, int]]) -> DataError:
     """Name the sizes as the files' headers give them."""
-    from PIL import Image
-
     sizes: Counter[Any] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in files:
             try:
-                with Image.open(path / file, formats=_formats()) as image:
-                    width, height = image.size
-                    sideways = image.getexif().get(_ORIENTATION, 1) > 4
-                    sizes[(width, height) if sideways else (height, width)] += 1
+                sizes[size_of(path / file)] += 1
             except Exception:  # a file that cannot be opened has no size to name
                 continue
     common = (sizes or found).most_common(4)

@@ -25,7 +25,7 @@ __all__ = ["CHANNELS", "HELD_OUT_ROWS", "TRAIN_ROWS", "Stack", "numbered", "stac
 
 CHANNELS = 3
 TRAIN_ROWS, HELD_OUT_ROWS = 128_000, 26_000
-_KEY = 0x57AC_3ED
+_KEY, _ANEW = 0x57AC_3ED, 0xF1_7ED
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,26 @@ class Stack:
     def modes(self) -> int:
         """How many modes there are, classes to the power of channels; all are about equally frequent."""
         return len(self.base.space.classes) ** self.channels
+
+    def composed(self, images: NDArray[np.int64], rows: int, *key: int) -> Split:
+        """New examples, made of some of the training images alone, in the classes' proportions among all of them.
+
+        Args:
+            images: numbers of the images, examples of ``base.train``.
+            rows: how many examples to make.
+            key: words on which depends which images meet.
+        """
+        train = self.base.train
+        assert train.labels is not None
+        places = np.arange(rows * self.channels)
+        wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
+        picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
+        for label in np.unique(wanted):
+            own, here = images[train.labels[images] == label], wanted == label
+            own = own if len(own) else np.flatnonzero(train.labels == label)
+            picked[here] = own[(which[here] % np.uint64(len(own))).astype(np.int64)]
+        x = train.x[picked, 0]
+        return Split(x.reshape(rows, self.channels, *x.shape[1:]))
 
 
 def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:

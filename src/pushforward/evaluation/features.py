@@ -26,11 +26,12 @@ from torch import Tensor
 
 from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import Space
-from pushforward.data.stacked import Stack, numbered
+from pushforward.data.stacked import numbered
+from pushforward.data.truth import Composed
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.evaluation.classifier import ROWS, Classifier, accuracy, apart, train_classifier
-from pushforward.evaluation.halves import Halves, Kind, halves, kind_of, labelled, restacked
+from pushforward.evaluation.halves import Halves, Kind, halves, kind_of, labelled
 from pushforward.metrics.score import check_finite
 
 __all__ = ["Cache", "Features", "cache_folder", "fit_features", "quantised", "strongest", "write_whole"]
@@ -178,7 +179,7 @@ def fit_features(dataset: Dataset, *, seed: int = 0, cache: Cache = None) -> Fea
         cache: A folder; None means `cache_folder`, False none. A damaged entry is made anew.
     """
     kind = kind_of(dataset)
-    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if isinstance(dataset.truth, Stack) else None
+    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if isinstance(dataset.truth, Composed) else None
     named = (VERSION, dataset.fingerprint, seed, kind, dataset.space.shape, dataset.space.classes)
     key = hashlib.sha256(repr(named if channels is None else (*named, channels.key)).encode()).hexdigest()[:32]
     folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
@@ -211,8 +212,8 @@ def fit_on(dataset: Dataset, rows: Halves, kind: Kind, key: str, seed: int = 0) 
 def _statistics(dataset: Dataset, rows: Halves, network: Classifier | None) -> np.ndarray:
     """The rows that mean, scale and axes are measured on, before any of it."""
     split, index = dataset.train, rows.fitted
-    if isinstance(dataset.truth, Stack):
-        split = restacked(dataset.truth, rows.fitted, STATISTICS, 0)
+    if isinstance(dataset.truth, Composed):
+        split = dataset.truth.composed(rows.fitted, STATISTICS, 0)
         index = np.arange(len(split))
     if len(index) > STATISTICS:
         index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]

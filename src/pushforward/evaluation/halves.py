@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.dataset import Dataset, Split
+from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
-from pushforward.data.stacked import Stack
+from pushforward.data.truth import Composed
 
-__all__ = ["Halves", "Kind", "halves", "kind_of", "labelled", "restacked"]
+__all__ = ["Halves", "Kind", "halves", "kind_of", "labelled"]
 
 Kind = Literal["raw", "classifier", "pca"]
 
@@ -46,7 +46,7 @@ def halves(dataset: Dataset) -> Halves:
     if kind_of(dataset) == "raw":
         rows = np.arange(len(dataset.train))
         return Halves(rows, rows)
-    split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
+    split = dataset.truth.base.train if isinstance(dataset.truth, Composed) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
     count = _between_copies(keys[order], max(1, len(split) // 2))
@@ -89,25 +89,3 @@ def kind_of(dataset: Dataset) -> Kind:
 def labelled(dataset: Dataset) -> bool:
     """Whether there is a classifier: from two classes, and two rows in each half."""
     return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
-
-
-def restacked(truth: Stack, images: NDArray[np.int64], rows: int, *key: int) -> Split:
-    """New rows of stacked images, made of some of the training images alone, in the classes' proportions among all of them.
-
-    Args:
-        truth: Of the stacked data.
-        images: Numbers of the images, rows of ``truth.base.train``.
-        rows: How many rows to make.
-        key: Words on which depends which images meet.
-    """
-    train = truth.base.train
-    assert train.labels is not None
-    places = np.arange(rows * truth.channels)
-    wanted = train.labels[(mix(_KEY, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
-    picked, which = np.empty(len(places), np.int64), mix(_KEY, *key, 1, places)
-    for label in np.unique(wanted):
-        own, here = images[train.labels[images] == label], wanted == label
-        own = own if len(own) else np.flatnonzero(train.labels == label)
-        picked[here] = own[(which[here] % np.uint64(len(own))).astype(np.int64)]
-    x = train.x[picked, 0]
-    return Split(x.reshape(rows, truth.channels, *x.shape[1:]))

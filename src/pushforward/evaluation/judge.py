@@ -31,6 +31,7 @@ from pushforward.evaluation.scoring import compared, deviation, floors, ratio, s
 from pushforward.evaluation.starts import fitting, starts, starts_warnings
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.metrics import Score, describe, registry
+from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, load
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
@@ -251,7 +252,7 @@ def evaluate(
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
             but that.
-        plugins: Python files that the run needs.
+        plugins: Python files that the run needs, or that define further metrics.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
 
@@ -264,9 +265,11 @@ def evaluate(
         DataError: If the run's data has changed since.
     """
     metrics = [metrics] if isinstance(metrics, str) else metrics
-    check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
+    for path in plugins:
+        load_plugin(path)
+    check_metrics(metrics)
     check_model_kind(model)
     data = data_of(model) if data is None else dataset_of(data)
     name = model.name if isinstance(model, Run) else "model"

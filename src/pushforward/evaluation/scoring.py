@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.stacked import Stack
+from pushforward.data.stacked import numbered
+from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
-from pushforward.evaluation.halves import halves, restacked
+from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
@@ -42,7 +43,7 @@ def compared(dataset: Dataset, n: int | None = None) -> int:
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
-    drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset).drawn)
+    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset).drawn)
     most = min(held_out, drawn - 1)
     if most < 2:
         least = 3 if drawn == train else 5
@@ -169,8 +170,8 @@ class _Redraws:
     def __init__(self, dataset: Dataset, features: Features, n: int, redraws: int) -> None:
         self.dataset, self.features, self.n = dataset, features, n
         self.split, rows = dataset.train, features.halves.drawn
-        if isinstance(dataset.truth, Stack):
-            self.split, rows = restacked(dataset.truth, rows, 2 * n, 1), np.arange(2 * n)
+        if isinstance(dataset.truth, Composed):
+            self.split, rows = dataset.truth.composed(rows, 2 * n, 1), np.arange(2 * n)
         self.share = n / len(rows)
         self.picks = [rows[_shuffled(len(rows), redraw)[:n]] for redraw in range(redraws)]
         self.references = [_some(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
@@ -235,7 +236,7 @@ def _flat(x: Tensor) -> np.ndarray:
 
 def _known(dataset: Dataset, features: Features) -> dict[str, Any]:
     space = dataset.space
-    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Stack) else dataset.truth
+    truth = _Read(dataset.truth.modes, features) if isinstance(dataset.truth, Composed) else dataset.truth
     return {"shape": tuple(space.shape), "scale": space.scale, "truth": truth}
 
 
@@ -266,7 +267,7 @@ def _source(chosen: Choice) -> bytes:
     files = {inspect.getfile(type(metric)) for metric, _ in chosen}
     files |= {
         inspect.getfile(module)
-        for module in (sys.modules[__name__], sys.modules[copied.__module__], sys.modules[halves.__module__])
+        for module in (sys.modules[part] for part in (__name__, copied.__module__, halves.__module__, numbered.__module__))
     }
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 

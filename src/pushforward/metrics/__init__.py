@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from types import ModuleType
 
 from pushforward.errors import UsageError
 from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric
 
-__all__ = ["Metric", "MetricInfo", "Samples", "Score", "describe", "register", "registry"]
+__all__ = ["Metric", "MetricInfo", "Samples", "Score", "adopt", "describe", "register", "registry"]
 
 _ADDED: dict[str, type[Metric]] = {}
 
@@ -23,10 +24,15 @@ def registry() -> dict[str, type[Metric]]:
     metrics: dict[str, type[Metric]] = {}
     for entry in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{entry.name}")
-        for part in vars(module).values():
-            if inspect.isclass(part) and part.__module__ == module.__name__ and is_metric(part):
-                metrics[entry.name] = part
+        for part in _defined(module):
+            metrics[entry.name] = part
     return metrics | _ADDED
+
+
+def _defined(module: ModuleType) -> list[type[Metric]]:
+    return [
+        part for part in vars(module).values() if inspect.isclass(part) and part.__module__ == module.__name__ and is_metric(part)
+    ]
 
 
 def register(name: str, metric: type[Metric]) -> None:
@@ -46,6 +52,14 @@ def register(name: str, metric: type[Metric]) -> None:
     if taken or name in registry().keys() - _ADDED.keys():
         raise UsageError(f"The name {taken[0] if taken else name!r} belongs to another metric. Choose another name.")
     _ADDED[name] = metric
+
+
+def adopt(module: ModuleType) -> list[str]:
+    """Register the metrics that a module defines, by the lower-case names of their classes; these names."""
+    metrics = {part.__name__.lower(): part for part in _defined(module)}
+    for name, metric in metrics.items():
+        register(name, metric)
+    return list(metrics)
 
 
 def describe() -> dict[str, MetricInfo]:

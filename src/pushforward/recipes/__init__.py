@@ -7,17 +7,15 @@ package can hold one as well (`load_file`).
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import re
-import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pushforward import spec
+from pushforward import plugins
 from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.options import Option, options_of
@@ -39,6 +37,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "Training",
+    "adopt",
     "autoencoder",
     "ddpm",
     "edm",
@@ -71,11 +70,12 @@ for _info in pkgutil.iter_modules(__path__):
     if inspect.isfunction(_function):
         _FOUND[_info.name] = _on_space(_function)
 globals().update(_FOUND)
+_ADDED: dict[str, RecipeFunction] = {}
 
 
 def registry() -> dict[str, RecipeFunction]:
-    """Every recipe of this folder by name."""
-    return dict(sorted(_FOUND.items()))
+    """Every recipe by name: those of this folder in alphabetical order, then those that plug-ins added."""
+    return dict(sorted(_FOUND.items())) | _ADDED
 
 
 def named(name: str) -> RecipeFunction:
@@ -84,59 +84,39 @@ def named(name: str) -> RecipeFunction:
     Raises:
         UsageError: For an unknown name or a file without exactly one recipe.
     """
-    if name in _FOUND:
-        return _FOUND[name]
+    known = registry()
+    if name in known:
+        return known[name]
     if name.endswith(".py"):
-        return load_file(name)[0]
-    raise UsageError(f'Unknown recipe "{name}"; known: {", ".join(registry())}.{did_you_mean(name, _FOUND)}')
+        return load_file(name)
+    raise UsageError(f'Unknown recipe "{name}"; known: {", ".join(known)}.{did_you_mean(name, known)}')
 
 
-def file_hash(path: str | Path) -> str:
-    """The sha256 of a plugin file, which runs store and check."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def load_file(path: str | Path) -> tuple[RecipeFunction, str]:
-    """Run a user's Python file, register its classes and return its recipe with the file's sha256.
+def load_file(path: str | Path) -> RecipeFunction:
+    """Run a user's Python file, register its parts (`pushforward.plugins.load`) and return its recipe.
 
     The recipe is the public function that is annotated to return `Recipe`.
 
     Raises:
         UsageError: If the file is missing, fails, or holds no or several recipes.
     """
-    file = Path(path)
-    if not file.is_file():
+    if not Path(path).is_file():
         raise UsageError(f"There is no file {path}; a recipe is a name ({', '.join(registry())}) or a Python file.")
-    digest = file_hash(file)
-    module = _run(file, f"pushforward_plugin_{digest[:12]}")
-    spec.register(*(part for part in vars(module).values() if _is_part(part, module.__name__)))
-    found = [value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"]
-    if len(found) != 1:
-        raise UsageError(
-            f"{path} must hold exactly one recipe, a function annotated `-> Recipe`; it has {len(found)}. "
-            "See docs/add-a-method.md."
-        )
-    return found[0], digest
+    return _ADDED[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
-def _run(file: Path, name: str) -> Any:
-    if name in sys.modules:
-        return sys.modules[name]
-    source = importlib.util.spec_from_file_location(name, file)
-    assert source is not None
-    assert source.loader is not None
-    module = importlib.util.module_from_spec(source)
-    sys.modules[name] = module
-    try:
-        source.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UsageError(f"{file} could not be run: {type(error).__name__}: {error}.") from error
-    return module
+def adopt(module: ModuleType) -> list[str]:
+    """Register the recipes that a module defines; their names.
 
-
-def _is_part(value: Any, module: str) -> bool:
-    return inspect.isclass(value) and value.__module__ == module
+    Raises:
+        UsageError: For a name that belongs to one of the package's own.
+    """
+    own = {name: value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"}
+    for name in own:
+        if name in _FOUND:
+            raise UsageError(f'The name "{name}" belongs to another recipe. Choose another name.')
+    _ADDED.update(own)
+    return list(own)
 
 
 def _is_recipe(value: Any, module: str) -> bool:

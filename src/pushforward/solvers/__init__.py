@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from pushforward.errors import UsageError, did_you_mean
@@ -15,7 +16,7 @@ from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
 from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
-from pushforward.spec import classes
+from pushforward.spec import classes, classes_of
 
 __all__ = [
     "DDIM",
@@ -36,15 +37,42 @@ __all__ = [
     "SingleStep",
     "Solver",
     "UniPC",
+    "adopt",
     "as_solver",
     "named",
+    "register",
     "registry",
 ]
 
+_ADDED: dict[str, type[Solver]] = {}
+
+
+def _own() -> dict[str, type[Solver]]:
+    return {name.lower(): part for name, part in classes("pushforward.solvers", Solver).items()}
+
 
 def registry() -> dict[str, type[Solver]]:
-    """Every solver of this folder by its lower-case name."""
-    return {name.lower(): part for name, part in classes("pushforward.solvers", Solver).items()}
+    """Every solver by its lower-case name: those of this folder, then those that `register` added."""
+    return _own() | _ADDED
+
+
+def register(*solvers: type[Solver]) -> None:
+    """Let sampling and the command line find further solvers by their lower-case names; one added before is replaced.
+
+    Raises:
+        UsageError: For a name that belongs to one of the package's own.
+    """
+    for solver in solvers:
+        if solver.__name__.lower() in _own():
+            raise UsageError(f'The name "{solver.__name__}" belongs to another solver. Choose another name.')
+        _ADDED[solver.__name__.lower()] = solver
+
+
+def adopt(module: ModuleType) -> list[str]:
+    """Register the solvers that a module defines; their names."""
+    solvers = classes_of(module, Solver)
+    register(*solvers.values())
+    return [name.lower() for name in solvers]
 
 
 def named(name: str) -> Solver:

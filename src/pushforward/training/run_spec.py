@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pushforward import recipes, spec
+from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
+from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
@@ -26,7 +27,7 @@ FORMAT = 3
 
 
 def described(
-    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], plugins: Sequence[Path]
+    recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], files: Sequence[Path]
 ) -> dict[str, Any]:
     """What a new run's ``spec.json`` holds."""
     return {
@@ -38,7 +39,7 @@ def described(
         "fingerprint": data.fingerprint,
         "rows_fingerprint": data.rows_fingerprint,
         "budget": asdict(budget),
-        "plugins": [{"file": str(path), "sha256": recipes.file_hash(path)} for path in plugins],
+        "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in files],
         **settings,
     }
 
@@ -99,7 +100,8 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     """The spec of a run, after the plugins that it needs have been named and checked.
 
     Raises:
-        CheckpointError: If the folder is no run, or a plugin is missing or has changed.
+        CheckpointError: If the folder is no run, or a plugin is not named or has changed.
+        UsageError: If a file that is named is not there, or cannot be loaded.
     """
     folder = Path(folder)
     if not (folder / "spec.json").is_file():
@@ -108,16 +110,7 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     if not isinstance(content, dict) or content.get("format_version") != FORMAT:
         raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
     _check_kinds(folder, content)
-    given = {recipes.file_hash(path): path for path in plugins if Path(path).is_file()}
-    for needed in content["plugins"]:
-        if needed["sha256"] not in given:
-            changed = " The file given has changed since." if given else ""
-            raise CheckpointError(
-                f"This run was trained with {needed['file']} (sha256 {needed['sha256'][:12]}...), which is run only "
-                f"when you name it: `plugins=[{needed['file']}]`.{changed}"
-            )
-    for path in plugins:
-        recipes.load_file(path)
+    load_needed(content["plugins"], plugins)
     return content
 
 

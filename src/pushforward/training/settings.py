@@ -22,7 +22,7 @@ class Settings:
         augment: Augmentations by name ("flip", "shift").
         checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
             The first and the last step are always saved.
-        plugins: Python files that the recipe came from; their hashes are stored.
+        plugins: Python files that define parts of the run; their hashes are stored.
         asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.

@@ -13,6 +13,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
+from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
@@ -86,13 +87,16 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit")
+    for path in options.get("plugins", ()):
+        load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     plugins = [Path(path) for path in options.get("plugins", ())]
     budget = budget_in(options) or Budget(steps=5000)
     made, from_seed = _recipe(recipe, rows, size, seed)
     if asked is None and name_of(recipe) is not None:
-        asked = {"size": size}
+        others = [str(path) for path in plugins if str(path) != recipe]
+        asked = {"size": size} | ({"plugin": others} if others else {})
     init_step = None
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)

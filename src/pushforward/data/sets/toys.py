@@ -15,47 +15,16 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-__all__ = ["TOYS", "Toy", "Truth"]
+from pushforward.data.dataset import Split
+from pushforward.data.source import Source
+from pushforward.data.truth import Truth
+
+__all__ = ["SETS", "TOYS", "Toy"]
 
 Floats = NDArray[np.float64]
 Rows = tuple[Floats, NDArray[np.int64] | None]
 
 TRAIN_ROWS, HELD_OUT_ROWS = 100_000, 10_000
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is known about a toy's distribution.
-
-    Args:
-        centres: centres of the modes, (k, d); k = 0 where there are no such modes.
-        std: standard deviation of each (round, Gaussian) mode; 0 where there are no modes.
-        weights: probability of each mode, (k,).
-        log_pdf: log density of rows (n, d) -> (n,) for a distribution that is no mixture of Gaussians.
-    """
-
-    centres: Floats
-    std: float
-    weights: Floats
-    log_pdf: Callable[[Floats], Floats] | None = None
-
-    def log_density(self, x: NDArray[np.floating]) -> Floats:
-        """Log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
-
-        Args:
-            x: data units, (n, d).
-
-        Returns:
-            float64 (n,); minus infinity outside the support.
-        """
-        rows = np.asarray(x, dtype=np.float64)
-        if self.log_pdf is not None:
-            return self.log_pdf(rows)
-        squares = np.stack([((rows - c) ** 2).sum(1) for c in self.centres], axis=1)
-        variance, d = self.std**2, rows.shape[1]
-        terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
-        top = terms.max(axis=1, keepdims=True)
-        return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -108,10 +77,7 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
     t = (edges[:-1, None] + (NODES + 1) / 2 * np.diff(edges)[:, None]).ravel()
     points = np.concatenate([curve(t) for curve in curves])
     weights = np.tile(WEIGHTS / 2 / panels, panels * len(curves)) / len(curves)
-    return Truth(*_NO_MODES, _in_blocks(Truth(points, std, weights).log_density, len(points)))
-
-
-_NO_MODES = (np.zeros((0, 2)), 0.0, np.zeros(0))
+    return Truth(log_pdf=_in_blocks(Truth(points, std, weights).log_density, len(points)))
 
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
@@ -249,7 +215,7 @@ TOYS: dict[str, Toy] = {
     "checkerboard": Toy(
         "uniform on 8 of the 16 squares of [-4, 4]^2",
         _checkerboard,
-        truth=Truth(*_NO_MODES, _checkerboard_log_pdf),
+        truth=Truth(log_pdf=_checkerboard_log_pdf),
     ),
     "swissroll": Toy(
         "a spiral, noise 0.2",
@@ -257,6 +223,29 @@ TOYS: dict[str, Toy] = {
         truth=_blurred([lambda t: _spiral(t) / 5], (1.5 * np.pi, 4.5 * np.pi), 140, 0.2),
     ),
     "pinwheel": Toy(
-        "5 curved arms", _pinwheel, tuple(str(k) for k in range(5)), Truth(*_NO_MODES, _in_blocks(_pinwheel_log_pdf, 5 * 513))
+        "5 curved arms", _pinwheel, tuple(str(k) for k in range(5)), Truth(log_pdf=_in_blocks(_pinwheel_log_pdf, 5 * 513))
     ),
 }
+
+
+def _set(name: str, toy: Toy) -> Source:
+    def read(download: bool) -> tuple[Split, Split]:
+        x, labels = toy.rows(name)
+        n = TRAIN_ROWS
+        if labels is None:
+            return Split(x[:n]), Split(x[n:])
+        return Split(x[:n], labels[:n]), Split(x[n:], labels[n:])
+
+    return Source(
+        name=name,
+        what=toy.what,
+        shape=(2,),
+        rows=(TRAIN_ROWS, HELD_OUT_ROWS),
+        read=read,
+        classes=toy.classes,
+        labelled=False,
+        truth=toy.truth,
+    )
+
+
+SETS = tuple(_set(name, toy) for name, toy in TOYS.items())

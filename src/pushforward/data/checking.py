@@ -1,0 +1,61 @@
+"""What data holds, as a plain report: `check`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from pushforward.data.row_hashes import row_hashes
+from pushforward.data.seen import shared_examples
+from pushforward.data.sources import load
+
+__all__ = ["check"]
+
+
+def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """Read data as training would, and say what was found.
+
+    Args:
+        name_or_path: as for `load`.
+        options: as for `load`.
+
+    Returns:
+        A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
+        value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
+        ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
+        are also training rows, which only rows of many copies are), ``repeats`` (rows of both splits that are copies of an
+        earlier row), ``removed`` (training rows left out because they equal a held-out row), ``warnings`` (sentences, where most
+        held-out rows are training rows), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
+
+    Raises:
+        UsageError, DataError: as for `load`.
+    """
+    data = load(name_or_path, **options)
+    space, x = data.space, data.train.x
+    scale = 255 if x.dtype == np.uint8 else 1
+    labels = data.train.labels if data.train.labels is not None else np.zeros(0, dtype=np.int64)
+    counts = np.bincount(labels, minlength=len(space.classes))[: len(space.classes)]
+    flat, hashes, held_out = x.reshape(len(x), -1), row_hashes(x), row_hashes(data.held_out.x)
+    constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if len(space.shape) == 1 else []
+    return {
+        **data.describe(),
+        "classes": dict(zip(space.classes, (int(c) for c in counts), strict=True)),
+        "range": [float(x.min()) / scale, float(x.max()) / scale],
+        "mean": list(space.units.get("mean", ())),
+        "std": list(space.units.get("std", ())),
+        "constant": [_column(space.columns, i) for i in constant],
+        "integer": [_column(space.columns, i) for i in space.integer],
+        "header": data.header,
+        "repeated": int(np.isin(held_out, hashes).sum()),
+        "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
+        "warnings": list(shared_examples(data)),
+        "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
+        "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
+        "ignored": data.ignored,
+    }
+
+
+def _column(columns: tuple[str, ...], index: int) -> str:
+    return columns[index] if columns else str(index)

@@ -1,0 +1,76 @@
+"""Readers of files and folders, discovered from the files of this folder: a format is one file, which defines a `Reader`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.image_files import ENDINGS
+from pushforward.data.readers.reader import FOLDER, Reader
+from pushforward.data.source import Reading
+from pushforward.errors import DataError, UsageError
+from pushforward.plugins import parts_of
+
+__all__ = ["FOLDER", "Reader", "adopt", "read", "register", "registry"]
+
+_ADDED: dict[str, Reader] = {}
+
+
+@functools.cache
+def _own() -> dict[str, Reader]:
+    modules = [importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)]
+    readers = [part for module in modules for part in parts_of(module, Reader)]
+    return {ending: reader for reader in readers for ending in reader.endings}
+
+
+def registry() -> dict[str, Reader]:
+    """Every reader by the ending of the files that it reads, such as ".csv"; `FOLDER` is that of folders."""
+    return _own() | _ADDED
+
+
+def register(*readers: Reader) -> None:
+    """Read further kinds of files; a reader that was added before is replaced.
+
+    Raises:
+        UsageError: For an ending that belongs to one of the package's own readers, or that is none.
+    """
+    for reader in readers:
+        for ending in reader.endings:
+            if ending in _own():
+                raise UsageError(f'Files that end in "{ending}" have a reader. Choose another ending.')
+            if not ending.startswith(".") or ending != ending.lower():
+                raise UsageError(f'"{ending}" is no ending of files: expected one such as ".parquet", in lower case.')
+            _ADDED[ending] = reader
+
+
+def adopt(module: ModuleType) -> list[str]:
+    """Register the readers that a module defines; their endings."""
+    readers = parts_of(module, Reader)
+    register(*readers)
+    return [ending for reader in readers for ending in reader.endings]
+
+
+def read(path: Path, reading: Reading) -> Dataset:
+    """Read a file or a folder that exists, by its ending.
+
+    Raises:
+        UsageError: An option that does not apply to the format.
+        DataError: A file of another format, or one that cannot be read.
+    """
+    known, ending = registry(), FOLDER if path.is_dir() else path.suffix.lower()
+    if ending not in known:
+        reading.refuse_header(str(path))
+        hint = " For images give the folder that holds them." if ending in ENDINGS else ""
+        hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint
+        raise DataError(f"{path} cannot be read as data: expected {described()}.{hint}")
+    return known[ending].read(path, reading)
+
+
+def described() -> str:
+    """What can be read, in words."""
+    *first, last = [ending for ending in registry() if ending != FOLDER]
+    return f"an image folder, {', '.join(first)} or {last}"

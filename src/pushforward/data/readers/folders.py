@@ -1,0 +1,33 @@
+"""Folders of images, whose subfolders are the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.images import read_folder
+from pushforward.data.readers.reader import FOLDER, Reader
+from pushforward.data.source import Reading
+from pushforward.errors import UsageError
+
+__all__ = ["FOLDERS"]
+
+
+def _read(path: Path, reading: Reading) -> Dataset:
+    reading.refuse_header(str(path))
+    if reading.target is not None:
+        raise UsageError(f'`target="{reading.target}"` is for .csv files; the classes of an image folder are its subfolders.')
+    content = read_folder(path, reading.size)
+    return build(
+        path.resolve().name or "images",
+        Split(content.x, content.labels, content.hashes),
+        classes=content.classes,
+        limit=reading.limit,
+        seed=reading.seed,
+        skipped=content.skipped,
+        converted=content.converted,
+        ignored=content.ignored,
+    )
+
+
+FOLDERS = Reader((FOLDER,), _read)

@@ -1,0 +1,31 @@
+"""Images drawn as zeros and ones (`pushforward.data.binarised`)."""
+
+from __future__ import annotations
+
+from pushforward.data.binarised import drawn
+from pushforward.data.dataset import Dataset
+from pushforward.data.sets.digits import DIGITS
+from pushforward.data.sets.torchvision import MNIST
+from pushforward.data.source import Derived, Reading, Source
+
+__all__ = ["SETS"]
+
+
+def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
+    return drawn(base, own.name)
+
+
+def _binary(base: Source) -> Derived:
+    return Derived(
+        name=f"binary-{base.name}",
+        what=f"{base.name} drawn as zeros and ones, anew in every epoch (likelihoods)",
+        shape=base.shape,
+        rows=base.rows,
+        classes=base.classes,
+        needs_download=base.needs_download,
+        base=base.name,
+        derive=_derive,
+    )
+
+
+SETS = (_binary(DIGITS), _binary(MNIST))

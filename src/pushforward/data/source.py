@@ -1,0 +1,157 @@
+"""Named data sets: what each says of itself without being read, and how it is read."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pushforward.data import images
+from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.truth import Truth
+from pushforward.errors import DataError, UsageError
+
+__all__ = ["Derived", "Named", "Reading", "Source", "folder", "resized"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How data is to be read. Each source and each reader of files refuses what does not apply to it.
+
+    Args:
+        target: the column of a table that becomes the label.
+        header: whether the first line of a table holds column names; None decides from its content.
+        size: (height, width) that images are scaled and cropped to; None leaves them.
+        limit: at most so many training examples, chosen by ``seed``.
+        seed: chooses the examples that ``limit`` keeps.
+        download: fetch a set that is not there.
+    """
+
+    target: str | None = None
+    header: bool | None = None
+    size: tuple[int, int] | None = None
+    limit: int | None = None
+    seed: int = 0
+    download: bool = False
+
+    def refuse_header(self, text: str) -> None:
+        """Refuse ``header`` for data that is no table.
+
+        Raises:
+            UsageError: where it was given.
+        """
+        if self.header is not None:
+            raise UsageError(f"`header={self.header}` is for .csv files, and {text} is none: leave it out.")
+
+
+def folder() -> Path:
+    """The folder of downloaded sets: ``PUSHFORWARD_DATA``, else ``pushforward`` in the user's cache folder."""
+    named = os.environ.get("PUSHFORWARD_DATA")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushforward"
+
+
+def resized(split: Split, size: tuple[int, int]) -> Split:
+    """Images of another size, which keep the hashes of the images that they come from."""
+    return Split(images.resized(split.x, size), split.labels, split.hashes, split.given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(ABC):
+    """A data set with a name. What it says of itself is known without reading it, so that sets are listed at once.
+
+    Args:
+        name: under which `pushforward.data.load` reads it.
+        what: one line on what it is.
+        shape: shape of one example.
+        rows: numbers of training and held-out examples.
+        classes: class names; empty without labels.
+        needs_download: whether the data is fetched over the network once.
+        labelled: whether labels are used unless asked otherwise.
+        package: the optional package that holds the data; empty where none is needed.
+        extra: the extra of pushforward that installs this package.
+    """
+
+    name: str
+    what: str
+    shape: tuple[int, ...]
+    rows: tuple[int, int]
+    classes: tuple[str, ...] = ()
+    needs_download: bool = False
+    labelled: bool = True
+    package: str = ""
+    extra: str = ""
+
+    def dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        """Read the data and split it.
+
+        Args:
+            reading: how.
+            others: all named data sets.
+
+        Raises:
+            UsageError: an option that does not apply.
+            DataError: data that cannot be found or read.
+        """
+        reading.refuse_header(self.name)
+        if reading.target is not None:
+            own = "has its own" if self.classes else "has no"
+            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {own} labels.')
+        if reading.size and len(self.shape) == 1:
+            raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
+        return self._dataset(reading, others)
+
+    @abstractmethod
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Named):
+    """A data set that a function reads or draws.
+
+    Args:
+        read: (download) -> training and held-out examples; None in the place of the latter holds some out.
+        held_out: how many examples to hold out where ``read`` gives one split; None for a tenth.
+        truth: what is known about the distribution; metrics of modes need it.
+    """
+
+    read: Callable[[bool], tuple[Split, Split | None]]
+    held_out: int | None = None
+    truth: Truth | None = None
+
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        splits = self.read(reading.download)
+        train, held_out = splits if isinstance(splits, tuple) else (splits, None)
+        for split in (train, held_out):
+            if split is not None and split.x.shape[1:] != self.shape:
+                raise DataError(f"{self.name} has examples of shape {split.x.shape[1:]}, and says that they have {self.shape}.")
+        if reading.size:
+            train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
+        options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
+        return build(self.name, train, held_out, classes=self.classes, held_out_count=self.held_out, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(Named):
+    """A data set that is made of another one.
+
+    Args:
+        base: the other one's name.
+        derive: (the other one, this one, reading) -> the data.
+        whole: whether ``derive`` receives all of the other one, and applies ``reading.limit`` itself.
+    """
+
+    base: str
+    derive: Callable[[Dataset, Derived, Reading], Dataset]
+    whole: bool = False
+
+    def _dataset(self, reading: Reading, others: Mapping[str, Named]) -> Dataset:
+        limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
+        if self.base not in others:
+            raise UsageError(f"{self.name} is made of {self.base}, which is not there.")
+        base = others[self.base].dataset(Reading(None, None, reading.size, limit, seed, reading.download), others)
+        return self.derive(base, self, reading)

@@ -1,0 +1,148 @@
+"""Plug-ins: Python files of the user's own, whose recipes, solvers, metrics, data sets and other parts are found by name.
+
+A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
+after the same files have been named again (`pushforward.training.run.read_spec`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pushforward.errors import CheckpointError, UsageError
+
+__all__ = ["KINDS", "Plugin", "file_hash", "load", "load_needed", "only", "parts_of"]
+
+KINDS = {
+    "class": "pushforward.spec",
+    "solver": "pushforward.solvers",
+    "metric": "pushforward.metrics",
+    "data set": "pushforward.data.sets",
+    "reader": "pushforward.data.readers",
+    "recipe": "pushforward.recipes",
+}
+"""Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
+that a module defines and returns their names."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in that has been loaded.
+
+    Args:
+        file: Where it is.
+        sha256: Of its content.
+        names: The names of the parts that it defines, by their kind (`KINDS`).
+    """
+
+    file: Path
+    sha256: str
+    names: Mapping[str, list[str]]
+
+
+def load(path: str | Path) -> Plugin:
+    """Run a Python file, once for each content, and register the parts that it defines.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: If the file is missing, fails, defines no part, or one whose name is taken.
+    """
+    plugin = _load(path)
+    if not any(plugin.names.values()):
+        raise UsageError(
+            f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
+            "metric (a class whose scores declare a MetricInfo), or a data set (a Source). See docs/one-new-file.md."
+        )
+    return plugin
+
+
+def _load(path: str | Path) -> Plugin:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
+    content = file.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    module = _run(file, content, f"pushforward_plugin_{sha256[:12]}")
+    return Plugin(file, sha256, {kind: importlib.import_module(package).adopt(module) for kind, package in KINDS.items()})
+
+
+def only(path: str | Path, kind: str, hint: str) -> str:
+    """The name of the one part of a kind that a file defines; the file is run, and its parts are registered (`load`).
+
+    Args:
+        path: The file.
+        kind: A key of `KINDS`.
+        hint: How such a part is written, and where to read on.
+
+    Raises:
+        UsageError: If it has none, or several, or the file cannot be loaded.
+    """
+    names = _load(path).names[kind]
+    if len(names) != 1:
+        listed = f" ({', '.join(names)})" if names else ""
+        raise UsageError(f"{path} must hold exactly one {kind}, {hint}; it has {len(names)}{listed}. See docs/one-new-file.md.")
+    return names[0]
+
+
+def load_needed(needed: Iterable[Mapping[str, str]], files: Iterable[str | Path]) -> None:
+    """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
+
+    Args:
+        needed: What the run stores of each: its ``file`` and ``sha256``.
+        files: The files that are named. None of them is run before all that are needed are there.
+
+    Raises:
+        CheckpointError: If one that is needed is not named, or has changed.
+        UsageError: If a file that is named is not there, or cannot be loaded.
+    """
+    files = list(files)
+    named = {file_hash(path) for path in files if Path(path).expanduser().is_file()}
+    for plugin in needed:
+        if plugin["sha256"] not in named:
+            file = plugin["file"]
+            gone = "" if Path(file).expanduser().is_file() else " There is no such file here now: give the path where it is."
+            changed = " No file that was named has this content: it has changed since." if named else gone
+            raise CheckpointError(
+                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is run only when you name it: "
+                f"`plugins=[{file}]`.{changed}"
+            )
+    for path in files:
+        load(path)
+
+
+def file_hash(path: str | Path) -> str:
+    """The sha256 of a file, which runs store and check."""
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+
+
+def _run(file: Path, content: bytes, name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(file.resolve())
+    sys.modules[name] = module
+    try:
+        exec(compile(content, module.__file__, "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"{file} could not be run: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def parts_of(module: ModuleType, kind: type) -> list[Any]:
+    """The objects of a kind that are variables of a module, by themselves or in a tuple or list; each once, in its order.
+
+    Where a module has ``__all__``, only its names count, so that a file can use the parts of another one.
+    """
+    public = getattr(module, "__all__", None)
+    values = [value for name, value in vars(module).items() if public is None or name in public]
+    flat = [part for value in values for part in (value if isinstance(value, (tuple, list)) else [value])]
+    return list({id(part): part for part in flat if isinstance(part, kind)}.values())

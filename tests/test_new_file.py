@@ -1,0 +1,257 @@
+"""A part of each kind in a file of its own, outside of the package: named, trained with, killed, resumed, scored, reported.
+
+The files are those of `docs/one-new-file.md`. Plug-ins are forgotten before each command, as in a new process.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward import plugins
+from pushforward.cli import main
+from pushforward.data import Source, Split
+from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.evaluation.commands import commands
+from pushforward.training import checkpoint
+from pushforward.training.trainer import Trainer
+
+PAGE = Path(__file__).parents[1] / "docs" / "one-new-file.md"
+FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+SHORT = ["--size", "tiny", "--batch", "16", "--steps", "3", "--checkpoint-every", "1"]
+FEW = ["--n", "40", "--repeats", "1"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with the files, in which commands cost little."""
+    from pushforward.evaluation import cost, curves
+
+    folder = tmp_path_factory.mktemp("new")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
+        patch.setattr(cost, "TURN_SECONDS", 0.01)
+        patch.setattr(curves, "CURVE_STEPS", (2,))
+        patch.setattr(curves, "TRACED_SECONDS", 0.01)
+        yield folder
+
+
+@pytest.fixture
+def run(here, forget, capsys):
+    """Runs a command as a new process does: its exit code, stdout and stderr."""
+
+    def command(*words):
+        forget()
+        code = main(list(words))
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def corners(here, forget):
+    """A run on the data set of a file."""
+    forget()
+    assert main(["train", "flow", "--data", "./corners.py", *SHORT, "--out", "corners"]) == 0
+    return "corners"
+
+
+def killed_and_resumed(run, monkeypatch, out, train, plugins):
+    """Train to the end, and again with a kill in the third step; both end in the same bits."""
+    code, _, err = run(*train, *SHORT, "--out", out)
+    assert code == 0, err
+    step = Trainer.step
+
+    def deadly(trainer):
+        if trainer.clock.step == 2:
+            raise Killed
+        return step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", deadly)
+        with pytest.raises(Killed):
+            run(*train, *SHORT, "--out", f"{out}-cut")
+    named = [word for file in plugins for word in ("--plugin", file)]
+    code, _, err = run("resume", f"{out}-cut")
+    assert code == 4
+    assert f"--plugin {Path(plugins[0]).name}" in err
+    code, _, err = run("resume", f"{out}-cut", *named)
+    assert code == 0, err
+    whole, cut = (checkpoint.load(checkpoint.latest(Path(folder) / "checkpoints")) for folder in (out, f"{out}-cut"))
+    assert whole.state["step"] == cut.state["step"] == 3
+    for group, tensors in whole.tensors.items():
+        assert tensors
+        assert all(torch.equal(tensor, cut.tensors[group][name]) for name, tensor in tensors.items())
+    return named
+
+
+def test_a_data_set_is_one_file(run, corners, monkeypatch):
+    listed = json.loads(run("data", "list", "--json", "--plugin", "./corners.py")[1])
+    assert [entry["train"] for entry in listed if entry["name"] == "corners"] == [500]
+    assert run("data", "check", "./corners.py")[1].startswith("name")
+    named = killed_and_resumed(run, monkeypatch, "data", ["train", "flow", "--data", "./corners.py"], ["./corners.py"])
+    spec = json.loads(Path("data/spec.json").read_text())
+    assert spec["data"]["name_or_path"] == "corners", "a name, since no path in a run is executed"
+    assert run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0] == 0
+    content = json.loads(run("evaluate", "data", *FEW, "--json", *named)[1])
+    assert {"modes_held", "bridges"} <= content["models"][0]["scores"].keys(), "its truth is known"
+    assert run("compare", "data", *FEW, "--out", "data-report", *named)[0] == 0
+    assert "corners" in Path("data-report/report.html").read_text()
+    assert commands(pf.load("data", plugins=["corners.py"]))[0].startswith("pushforward train flow --data corners --steps 3")
+    assert "--plugin ./corners.py" in commands(pf.load("data", plugins=["corners.py"]))[0]
+
+
+def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
+    assert json.loads(run("list", "metrics", "--json", "--plugin", "./balance.py")[1])["balance"]["scores"] == ["balance"]
+    assert "balance" not in json.loads(run("list", "metrics", "--json")[1])
+    named = ["--plugin", "./balance.py", "--plugin", "./corners.py"]
+    content = json.loads(run("evaluate", corners, *FEW, "--metrics", "balance", "--json", *named)[1])
+    assert content["models"][0]["scores"].keys() == {"balance"}
+    code, out, err = run("compare", corners, *FEW, "--out", "balance-report", *named)
+    assert code == 0, err
+    page, report = Path("balance-report/report.html").read_text(), json.loads(Path("balance-report/report.json").read_text())
+    assert "<h3>Balance</h3>" in page
+    assert 0 <= report["floors"]["balance"]["value"] <= 0.5
+    assert "imbalance of" in out, "its role is quality, and its priority comes first"
+
+
+def test_a_metric_of_training_is_named_with_the_run(run, monkeypatch):
+    named = killed_and_resumed(
+        run,
+        monkeypatch,
+        "scored",
+        ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./balance.py"],
+        ["./balance.py"],
+    )
+    assert "balance" in json.loads(run("evaluate", "scored", *FEW, "--json", *named)[1])["models"][0]["scores"]
+    assert run("sample", "scored", "--n", "3", "--out", "scored.csv", *named)[0] == 0
+
+
+def test_a_solver_is_one_file(run, monkeypatch):
+    assert json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"]["calls_per_step"] == 2
+    train = ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./ralston.py"]
+    named = killed_and_resumed(run, monkeypatch, "solved", train, ["./ralston.py"])
+    code, out, _ = run(
+        "sample", "solved", "--n", "5", "--solver", "ralston", "--steps", "2", "--json", "--out", "solved.csv", *named
+    )
+    assert (code, json.loads(out)["calls_per_sample"]) == (0, 3), "two calls a step, and one for the last"
+    content = json.loads(run("evaluate", "solved", *FEW, "--solver", "ralston", "--steps", "2", "--json", *named)[1])
+    assert content["models"][0]["scores"]["frechet"]["value"] is not None
+    assert run("compare", "solved", *FEW, "--out", "solved-report", *named)[0] == 0
+
+
+def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monkeypatch):
+    train = ["train", "follower", "--plugin", "./follower.py", "--data", "./corners.py", "--teacher", corners]
+    assert "[required]" not in run("train", "follower", "--help", "--plugin", "./follower.py")[1]
+    named = killed_and_resumed(run, monkeypatch, "taught", train, ["./follower.py", "./corners.py"])
+    assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
+    assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0
+    assert json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"]["frechet"]["value"] > 0
+    code, _, err = run("compare", "taught", corners, *FEW, "--out", "taught-report", *named)
+    assert code == 0, err
+    assert "follower" in Path("taught-report/report.md").read_text()
+
+
+def test_a_comparison_trains_with_plugins_and_records_them(run, here):
+    words = ["compare", "flow", "--data", "./corners.py", "--plugin", "./balance.py", "--size", "tiny", "--steps", "2", *FEW]
+    code, _, err = run(*words, "--out", "fresh")
+    assert code == 0, err
+    assert "<h3>Balance</h3>" in Path("fresh/report.html").read_text()
+    spec = json.loads(Path("fresh/flow/spec.json").read_text())
+    assert [Path(plugin["file"]).name for plugin in spec["plugins"]] == ["balance.py", "corners.py"]
+    assert spec["asked"]["plugin"] == ["./balance.py", "./corners.py"]
+
+
+def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
+    (here / "gone.py").write_text(FILES["corners.py"] + "print('ran')\n")
+    assert run("resume", corners, "--plugin", "./nowhere.py")[::2] == (
+        2,
+        "error: There is no file ./nowhere.py; --plugin takes a Python file with parts of your own, or one that a run needs.\n",
+    )
+    code, out, err = run("resume", corners, "--plugin", "./gone.py")
+    assert (code, out) == (4, "")
+    assert "it has changed since" in err
+    code, out, _ = run("compare", corners, "--plugin", "./gone.py")
+    assert (code, out) == (4, ""), "nothing is run before the run's own file has been found"
+    with pytest.raises(CheckpointError, match="give the path where it is"):
+        plugins.load_needed([{"file": "elsewhere.py", "sha256": "0" * 64}], [])
+
+
+def test_a_format_is_one_file(run, here):
+    np.savetxt(here / "some.dat", np.random.RandomState(0).standard_normal((30, 3)))
+    code, _, err = run("data", "check", "./some.dat")
+    assert code == 3
+    assert "expected an image folder, .npz, .npy or .csv." in err
+    assert json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])["shape"] == [3]
+    assert pf.data.load("some.dat", limit=7).train.x.shape == (7, 3)
+
+
+def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
+    forget()
+    (here / "loud.py").write_text("raise SystemExit(1)\n")
+    with pytest.raises(DataError, match="is a plug-in"):
+        pf.data.load("./loud.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\n", "defines nothing"),
+        (
+            "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), rows=(1, 1), read=None)\n",
+            "another",
+        ),
+        ("from pushforward.data import Source\na = Source(name='a/b', what='', shape=(2,), rows=(1, 1), read=None)\n", "a path"),
+        ("from pushforward.solvers import Solver\nclass Heun(Solver):\n    def step(self): ...\n", "another solver"),
+        ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "another recipe"),
+        ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "have a reader"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused(tmp_path, forget, text, says):
+    file = tmp_path / "file.py"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        plugins.load(file)
+    forget()
+
+
+def test_two_data_sets_in_a_file_are_named(run, here):
+    twice = FILES["corners.py"] + "import dataclasses\n\nboth = (dataclasses.replace(corners, name='second'), corners)\n"
+    (here / "twice.py").write_text(twice)
+    code, _, err = run("data", "check", "./twice.py")
+    assert code == 2
+    assert "exactly one data set, a Source; it has 2 (corners, second)" in err
+    assert json.loads(run("data", "check", "second", "--json", "--plugin", "./twice.py")[1])["name"] == "second"
+
+
+def test_a_source_whose_examples_have_another_shape_is_refused():
+    source = Source(
+        name="odd", what="", shape=(3,), rows=(2, 2), read=lambda download: (Split(np.zeros((9, 2), np.float32)), None)
+    )
+    pf.data.register(source)
+    with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
+        pf.data.load("odd")
+
+
+def test_python_trains_and_scores_with_plugins(here, forget):
+    forget()
+    trained = pf.fit("flow", "corners", size="tiny", steps=1, out="python", plugins=["corners.py"])
+    forget()
+    comparison = pf.evaluate("python", n=40, repeats=1, plugins=["corners.py", "balance.py"])
+    assert {"balance", "modes_held"} <= comparison.models[0].scores.keys()
+    assert trained.spec["plugins"][0]["sha256"] == plugins.file_hash("corners.py")
+    assert commands(trained)[0].startswith("pushforward train flow --data corners ")
+    assert commands(trained)[0].count("--plugin corners.py") == 1
+    shutil.rmtree("python")
