@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +43,8 @@ from pushforward.training.run_spec import digest
 from pushforward.training.start import prepare
 
 RESULTS = Path(__file__).parent / "results"
+BEFORE = "8eb11c4"
+"""The commit that the second foundation started from."""
 SMOKE_ROWS = 120
 """Examples of either split in a smoke run."""
 STAND_INS = {"mnist": "digits", "binary-mnist": "binary-digits", "stacked-mnist": "stacked-digits"}
@@ -214,6 +218,25 @@ def commit() -> str:
     run = lambda *words: subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()  # noqa: E731
     changed = run("status", "--porcelain", "--untracked-files=no", "--", "../src", "*.py")
     return run("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+@contextlib.contextmanager
+def source_of(commit: str) -> Iterator[Path]:
+    """A temporary folder with the package of an earlier commit; in a smoke run, which needs no history, this package.
+
+    Raises:
+        SystemExit: If the repository's history does not go back so far.
+    """
+    if _smoking:
+        yield Path(pf.__file__).parents[1]
+        return
+    done = subprocess.run(["git", "archive", commit, "src"], cwd=RESULTS.parents[1], capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"The history does not hold commit {commit}: fetch all of it. {done.stderr.decode().strip()}")
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+        yield Path(folder) / "src"
 
 
 def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **about: Any) -> None:

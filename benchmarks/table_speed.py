@@ -1,131 +1,135 @@
-"""What does a solve cost above its network calls, by the solver's table and by its steps?
+"""What does a solve cost above its network calls, by tables and by the code before them?
 
 Protocol, on untrained networks, whose calls cost as much as trained ones, on one thread:
 
-(a) Batch 1, the small MLP of the digits, 25 steps: a solve by the table and one by the steps, each against as many bare calls of
-the network. The bar: the table's overhead is at most half of the steps'.
+(a) Batch 1, the small MLP of the digits, 25 steps, by this package and by that of commit 8eb11c4, which is taken from the
+repository's history. Each has a process, and they are asked in turns. The bar: this package's overhead is at most half of that
+of before.
 
-(b) Batch 64, the small U-Net on 1 x 28 x 28, 10 steps, by the table. The bar is an overhead of at most 3 %. Where other work
-makes calls differ by more than that, the second number helps: the processor time of a solve around a network that computes
-nothing, over that of the network's calls.
+(b) Batch 64, the small U-Net on 1 x 28 x 28, 10 steps, by this package. The bar is an overhead of at most 3 %. Beside it stands
+the processor time of a solve around a network that computes nothing, over that of the bare calls, which other work on the machine
+changes little.
 
-Everything runs in one process in turns; one turn warms up. Reported are medians over turns.
+A solve and as many bare calls of the network are timed directly after each other, in alternating order; the overhead is the
+median of their ratios, less 1, and the interval holds the middle half of the ratios.
 
-    python benchmarks/table_speed.py [--repeats 9] [--smoke]
+    python benchmarks/table_speed.py [--turns 15] [--smoke]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
 import statistics
-import time
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, parsed, table, write
+from protocol import BEFORE, benchmark, parsed, source_of, table, write
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 import pushforward as pf
-from pushforward.networks import MLP, Reshaped, UNet
-from pushforward.solvers import walking
 
 SOLVERS = ("dpm", "unipc", "ddim", "heun", "deis")
-Work = Callable[[], object]
+PROGRAM = Path(__file__).parent / "programs" / "solve_speed.py"
+Case = dict[str, Any]
 
 
-class Idle(nn.Module):
-    """A network that computes nothing."""
-
-    def __init__(self, output: Tensor) -> None:
-        super().__init__()
-        self.output = output
-
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Any = None) -> Tensor:
-        """What it was given."""
-        return self.output
-
-
-def network_of(side: int) -> nn.Module:
-    """The small network of the digits or of MNIST."""
-    torch.manual_seed(0)
-    if side == 8:
-        return Reshaped(MLP.sized("small", shape=(64,)), (1, 8, 8)).eval()
-    return UNet.sized("small", shape=(1, 28, 28)).to(memory_format=torch.channels_last).eval()
+@contextlib.contextmanager
+def process(source: Path) -> Iterator[Process]:
+    """A process of the package in a folder, which answers with times."""
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    command, here = [sys.executable, str(PROGRAM)], tempfile.gettempdir()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=here
+    ) as started:
+        yield Process(started, source)
+        started.communicate()
 
 
-def works(side: int, solver: str, steps: int, z: Tensor) -> dict[str, Work]:
-    """A solve by the table, one by the steps, one around an idle network, and the bare calls."""
-    network, space = network_of(side), pf.data.ImageSpace((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
-    flow, idle = (
-        pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solver, steps) for net in (network, Idle(torch.randn_like(z)))
-    )
-    t, calls = torch.full((len(z),), 0.5), flow.calls
-    return {
-        "table": lambda: flow(z),
-        "steps": lambda: list(walking.stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None)),
-        "idle": lambda: idle(z),
-        "bare": lambda: [network(z, t, None) for _ in range(calls)],
-    }
+class Process:
+    """A running ``solve_speed.py``.
+
+    Args:
+        started: The process.
+        source: The folder of its package.
+    """
+
+    def __init__(self, started: subprocess.Popen[str], source: Path) -> None:
+        self.started, self.source = started, source
+
+    def times(self, case: Case) -> dict[str, Any]:
+        """What it answers.
+
+        Raises:
+            SystemExit: If it has ended.
+        """
+        print(json.dumps(case), file=self.started.stdin, flush=True)
+        line = self.started.stdout.readline() if self.started.stdout else ""
+        if not line:
+            raise SystemExit(f"{PROGRAM.name} has ended.")
+        answer: dict[str, Any] = json.loads(line)
+        assert Path(answer["package"]).is_relative_to(self.source), answer["package"]
+        return answer
 
 
-def seconds(parts: dict[str, Work], repeats: int, clock: Callable[[], float]) -> dict[str, float]:
-    """The median seconds of each piece of work, made in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in parts}
-    with torch.no_grad():
-        for turn in range(repeats + 1):
-            for name in sorted(parts, reverse=bool(turn % 2)):
-                began = clock()
-                parts[name]()
-                if turn:
-                    taken[name].append(clock() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def measured(repeats: int, steps: tuple[int, int], batch: int) -> list[dict[str, Any]]:
-    """A row for each solver and network."""
-    rows = []
-    for side, rows_at_once, count in ((8, 1, steps[0]), (28, batch, steps[1])):
-        for solver in SOLVERS:
-            z = torch.randn(rows_at_once, 1, side, side)
-            parts = works(side, solver, count, z)
-            if side == 28:
-                del parts["steps"]
-            wall, used = seconds(parts, repeats, time.perf_counter), seconds(parts, repeats, time.process_time)
-            over = {name: wall[name] / wall["bare"] - 1 for name in parts if name in ("table", "steps")}
-            rows.append({"side": side, "batch": rows_at_once, "solver": solver, **over, "idle": used["idle"] / used["bare"]})
+def measured(processes: dict[str, Process], cases: list[Case], turns: int) -> list[dict[str, Any]]:
+    """A row for each case and process, from so many turns of all of them."""
+    rows = [{**case, "code": name, "ratios": [], "idle": []} for case in cases for name in processes]
+    for turn in range(turns):
+        for row in rows[:: -1 if turn % 2 else 1]:
+            answer = processes[row["code"]].times({name: row[name] for name in cases[0]})
+            row["ratios"] += [solve / bare for solve, bare in zip(answer["solve"], answer["bare"], strict=True)]
+            row["idle"].append(answer["idle"] / statistics.median(answer["bare"]))
+    for row in rows:
+        low, middle, high = np.percentile(row["ratios"], [25, 50, 75]) - 1
+        row |= {"overhead": middle, "low": low, "high": high, "idle": statistics.median(row["idle"])}
     return rows
 
 
 def text_of(rows: list[dict[str, Any]]) -> str:
     """Both tables."""
+
+    def words(row: dict[str, Any]) -> str:
+        return f"{100 * row['overhead']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+    of = {(row["side"], row["solver"], row["code"]): row for row in rows}
     few = [
-        [row["solver"], f"{100 * row['steps']:.0f} %", f"{100 * row['table']:.0f} %", f"{row['table'] / row['steps']:.2f}"]
-        for row in rows
-        if "steps" in row
+        [solver, words(row), words(now := of[side, solver, "now"]), f"{now['overhead'] / row['overhead']:.2f}"]
+        for (side, solver, code), row in of.items()
+        if code == "before"
     ]
-    many = [[row["solver"], f"{100 * row['table']:+.1f} %", f"{100 * row['idle']:.2f} %"] for row in rows if "steps" not in row]
+    many = [[row["solver"], words(row), f"{100 * row['idle']:.2f} %"] for row in rows if row["side"] == 28]
     return (
-        "Overhead above the bare calls of the small MLP of the digits, batch 1; the bar is half of the steps'.\n\n"
-        f"{table(['solver', 'by steps', 'by table', 'ratio'], few)}\n\n"
+        f"Overhead above the bare calls of the small MLP of the digits, batch 1; the bar is half of that of commit {BEFORE}.\n\n"
+        f"{table(['solver', 'before', 'now', 'ratio'], few)}\n\n"
         "Overhead above the bare calls of the small U-Net; the bar is 3 %.\n\n"
-        f"{table(['solver', 'by table', 'around an idle network, processor time'], many)}"
+        f"{table(['solver', 'overhead', 'around an idle network'], many)}"
     )
 
 
 @benchmark
 def main(words: list[str]) -> None:
-    """Measure, write the table and print."""
+    """Measure, write the tables and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9, help="turns that count (default 9)")
-    given = parsed(parser, words, repeats=1)
-    if given.repeats < 1:
-        parser.error("expected at least 1 repeat")
-    torch.set_num_threads(1)
-    steps, batch = ((2, 2), 1) if given.smoke else ((25, 10), 64)
-    rows = measured(given.repeats, steps, batch)
-    write("table_speed", "Solves by tables", text_of(rows), rows, repeats=given.repeats)
+    parser.add_argument("--turns", type=int, default=15, help="turns of (a); (b) has half as many, of two pairs (default 15)")
+    given = parsed(parser, words, turns=1)
+    if given.turns < 1:
+        parser.error("expected at least 1 turn")
+    names = SOLVERS[:1] if given.smoke else SOLVERS
+    steps, batch, pairs = ((2, 2), 1, 1) if given.smoke else ((25, 10), 64, 10)
+    few = [{"side": 8, "solver": name, "steps": steps[0], "batch": 1, "pairs": pairs} for name in names]
+    many = [{"side": 28, "solver": name, "steps": steps[1], "batch": batch, "pairs": 2} for name in names]
+    with source_of(BEFORE) as source, process(source) as before, process(Path(pf.__file__).parents[1]) as now:
+        rows = measured({"before": before, "now": now}, few, given.turns)
+        rows += measured({"now": now}, many, given.turns // 2 + 1)
+    write("table_speed", "Solves by tables", text_of(rows), rows, turns=given.turns)
 
 
 if __name__ == "__main__":

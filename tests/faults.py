@@ -45,6 +45,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
+    "solvers/walking.py": [
+        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
+        ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
+        ("*chain(*map(_settings, inner))", "", "tables"),
+        ('if name != "training"', "", "tables"),
+    ],
     "solvers/jump.py": [
         ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "tables"),
     ],
@@ -278,6 +284,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if used > threshold", "if used < threshold", "codes"),
     ],
     "networks/level_posterior.py": [
+        ("and not torch.compiler.is_compiling()", "", "export"),
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),
@@ -627,6 +634,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("return Sums(sum(part.rows for part in sums)", "return Sums(sums[0].rows", "splitting"),
     ],
     "training/processes.py": [
+        ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
+        ("            network.reshard()\n", "            pass\n", "processes"),
+        ("player.network if isinstance(player, Denoiser) else player", 'getattr(player, "network", player)', "processes"),
         ("network.set_gradient_divide_factor(1.0)", "pass", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),

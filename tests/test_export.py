@@ -8,10 +8,10 @@ import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
-from pushforward.networks import MLP, Reshaped, UNet
+from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.solvers.dense import dense, run
 from pushforward.testing import class_labels
-from pushforward.transports import Autoencoder, Flow, Latent, Map
+from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
@@ -19,6 +19,9 @@ SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"l
 TIMED = {
     "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), zero_output=False), SMALL),
     "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, conditions=class_labels(2), heads=2, zero_output=False),
+    "levels": lambda: LevelPosterior(
+        Reshaped(MLP(512, 512, width=8, depth=1, conditions=class_labels(2)), (8, *SMALL[1:])), SPACE
+    ),
     "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2), zero_output=False),
 }
 
@@ -92,40 +95,87 @@ def latent(flow):
     return Latent(flow, coded)
 
 
-SAMPLERS = {
-    "flow, dpm": lambda: Flow(denoiser("dit"), "dpm", 2),
-    "unet, heun, guided": lambda: Flow(pf.Guided(denoiser("unet"), 2.0), "heun", 2),
-    "ddpm, ancestral, guided, thresholded": lambda: Flow(
-        pf.Thresholded(pf.Guided(denoiser(path=pf.VP(), prediction="noise"), 2.0, (0.1, 3.0)), 0.9), "ancestral", 2
-    ),
-    "flow, unipc, latent, repathed": lambda: latent(Flow(denoiser().on(pf.VP()), "unipc", 2)),
-    "flow, churn, autoguided": lambda: Flow(pf.Autoguided(denoiser(), denoiser(path=pf.VP())), "churn", 2),
-    "gan": lambda: Map(networks.Generator.sized("tiny", shape=SMALL, latent=4, conditions=class_labels(2)), SPACE, (4,)),
-}
+def model(recipe, solver, way="plain"):
+    """A recipe's sampler in three steps, with a small network."""
+    torch.manual_seed(0)
+    part = pf.recipes.named(recipe)(SPACE, "tiny", network=TIMED["mlp"]()).method.denoiser
+    if solver == "jump":
+        network = Reshaped(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), times=2, zero_output=False), SMALL)
+        part = pf.FlowMap(network, part.path, part.prediction, SPACE)
+    if way == "repathed":
+        part = part.on(pf.Linear() if recipe == "ddpm" else pf.VP())
+    if "guided" in way:
+        part = pf.Autoguided(part, denoiser(path=pf.VP())) if way == "autoguided" else pf.Guided(part, 2.0, (0.1, 3.0))
+    flow = Flow(pf.Thresholded(part, 0.9) if way == "guided and thresholded" else part, solver, 3)
+    return (latent(flow) if way == "latent" else flow).eval()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_whole_sampler_is_a_program(name):
-    transport, n = SAMPLERS[name]().eval(), 5
-    program_module = exported(transport).module()
-    z, label, draws = torch.randn(n, *transport.noise_shape), torch.arange(n) % 2, noise_rows(transport)
+PAIRS = [
+    ("flow", "euler", "latent"),
+    ("flow", "heun", "guided"),
+    ("flow", "midpoint", "repathed"),
+    ("flow", "rk4", "plain"),
+    ("flow", "jump", "plain"),
+    ("ddpm", "ancestral", "guided and thresholded"),
+    ("ddpm", "ddim", "repathed"),
+    ("ddpm", "ipndm", "latent"),
+    ("ddpm", "predictorcorrector", "plain"),
+    ("edm", "churn", "autoguided"),
+    ("edm", "deis", "repathed"),
+    ("edm", "dpmsde", "guided"),
+    ("edm", "singlestep", "latent"),
+    ("vdm", "dpm", "guided"),
+    ("vdm", "eulermaruyama", "latent"),
+    ("vdm", "unipc", "plain"),
+]
+"""Each recipe in steps and each solver with fixed steps occurs; all pairs are in benchmarks/export.py."""
+ONE_CALL = ("gan", "hvae", "vae", "vqvae")
+
+
+def agrees(transport):
+    """The program made with 3 rows draws what the sampler draws with 5."""
+    z, label, draws = torch.randn(5, *transport.noise_shape), torch.arange(5) % 2, noise_rows(transport)
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))
-        torch.testing.assert_close(program_module(z, {"label": label}, noise), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(exported(transport).module()(z, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 
-def test_one_program_serves_any_number_of_steps():
-    """A scan over a table that is an input, in a latent space and guided."""
-    flow = lambda steps: latent(Flow(pf.Guided(denoiser(), 2.0), "dpm", steps))  # noqa: E731
-    program_module, label = exported_scan(flow(4)).module(), torch.tensor([0, 1, 1, 0, 1])
-    for steps in (2, 9):
-        transport = flow(steps)
-        inputs, arrays = scan_inputs(transport, *scan_inputs(flow(4))[1].first.shape)
-        noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], 5, *SMALL)
-        z = torch.randn(5, *SMALL)
+def test_every_recipe_and_every_solver_is_exported():
+    fixed = {name for name, part in solvers.registry().items() if not part.adaptive}
+    assert {solver for _, solver, _ in PAIRS} == fixed
+    assert {recipe for recipe, _, _ in PAIRS} | set(ONE_CALL) == pf.recipes.registry().keys() - {"autoencoder"}
+
+
+@pytest.mark.parametrize(("recipe", "solver", "way"), PAIRS)
+def test_a_sampler_in_steps_is_a_program(recipe, solver, way):
+    agrees(model(recipe, solver, way))
+
+
+@pytest.mark.parametrize("recipe", ONE_CALL)
+def test_a_sampler_of_one_call_is_a_program(recipe):
+    torch.manual_seed(0)
+    agrees(pf.recipes.named(recipe)(SPACE, "tiny").method.transport().eval())
+
+
+SCANNED = {"dpm": "latent", "heun": "guided", "unipc": "plain", "euler": "plain", "ancestral": "repathed"}
+
+
+@pytest.mark.parametrize("solver", SCANNED)
+def test_one_program_serves_any_number_of_steps(solver):
+    """A scan over a table that is an input; noise is one, too."""
+    program_module, label = None, torch.tensor([0, 1, 1, 0, 1])
+    made = model("ddpm", solver, SCANNED[solver])
+    for steps in (4, 2, 9):
+        flow = inner_of(made).with_solver(solver, steps)
+        transport = with_inner(made, flow)
+        if program_module is None:
+            program_module, (slots, noises) = exported_scan(transport).module(), scan_inputs(transport)[1].first.shape
+        inputs, arrays = scan_inputs(transport, slots, noises)
+        noise, z = torch.randn(len(arrays.point) + 1, noises, 5, *SMALL), torch.randn(5, *SMALL)
+        drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
         with torch.no_grad():
-            x = transport.space.to_data(transport(z, {"label": label}))
+            x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
             torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
 
 

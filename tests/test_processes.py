@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from programs.distributed import trained
+from programs.distributed import SHARDED, STEPS, trained
 
 import pushforward as pf
+from pushforward.errors import UsageError
 from pushforward.training import checkpoint
-from pushforward.training.processes import Processes
+from pushforward.training.processes import Processes, called
 from pushforward.training.resuming import reopen
 
 SCRIPT = os.path.join(os.path.dirname(__file__), "programs", "distributed.py")
@@ -29,9 +30,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process trained, by name: the folder and the first gradients of each player."""
+    """What one process trained, by name: the folder, the first gradients of each player, and the players' parameters."""
     where = tmp_path_factory.mktemp("one")
-    return {name: (where / name, trained(name, where / name, Processes())[1]) for name in ("flow", "gan", "vqvae")}
+    runs = {name: (where / name, *trained(name, where / name, Processes())) for name in STEPS}
+    return {
+        name: (path, gradients, [p for player in trainer.method.players.values() for p in player.parameters()])
+        for name, (path, trainer, gradients) in runs.items()
+    }
 
 
 def tensors_of(folder):
@@ -56,11 +61,11 @@ def test_a_flow_ends_where_one_process_ends(kind, folder, alone):
     assert [row.get("health") is None for row in pf.load(folder / f"flow-{kind}").losses()].count(False) > 0
 
 
-def test_each_process_holds_a_share_of_sharded_weights(folder, alone):
-    shares = [json.loads((folder / f"shards-{rank}.json").read_text()) for rank in (0, 1)]
+@pytest.mark.parametrize("name", SHARDED)
+def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
+    shares = [json.loads((folder / f"{name}-shards-{rank}.json").read_text()) for rank in (0, 1)]
     held = [sum(int(np.prod(shape)) for shape in shapes) for shapes in shares]
-    network = [t for name, t in tensors_of(alone["flow"][0])["method"].items() if name.startswith("denoiser.network")]
-    assert sum(held) == sum(t.numel() for t in network)
+    assert sum(held) == sum(parameter.numel() for parameter in alone[name][2])
     assert max(held) < 0.6 * sum(held)
 
 
@@ -76,16 +81,33 @@ def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
     torch.testing.assert_close(trainer.journal.losses, whole.journal.losses, rtol=1e-4, atol=0)
 
 
-def test_a_game_agrees_as_far_as_rounding_allows(folder, alone, tmp_path):
-    """The first gradients to 1e-5; later losses within three times the drift of weights that are scaled by one rounding."""
-    gradients = torch.load(folder / "gan-reduced.gradients")
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """The losses of the game with weights that are scaled by one rounding."""
+    where = tmp_path_factory.mktemp("control") / "gan"
+    trained("gan", where, Processes(), scale=1 + 1.2e-7)
+    return losses_of(where)
+
+
+@pytest.mark.parametrize("kind", ["reduced", "sharded"])
+def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
+    """The first gradients to 1e-5; later losses within three times the drift of the control."""
+    gradients = torch.load(folder / f"gan-{kind}.gradients")
     for player, wanted in alone["gan"][1].items():
         assert float((gradients[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
-    trained("gan", tmp_path / "control", Processes(), scale=1 + 1.2e-7)
-    single, shared, control = (losses_of(run) for run in (alone["gan"][0], folder / "gan-reduced", tmp_path / "control"))
+    single, shared = losses_of(alone["gan"][0]), losses_of(folder / f"gan-{kind}")
     for player, wanted in single.items():
         drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
         assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
+
+
+def test_a_player_of_several_networks_is_not_sharded():
+    """Nothing calls it as a whole, so its weights would never be gathered."""
+    from pushforward.testing import space_data
+
+    vae = pf.recipes.vae(space_data((17,), labels=True, rows=300).space, "tiny").method
+    with pytest.raises(UsageError, match='"autoencoder" has several networks'):
+        called("autoencoder", vae.players["autoencoder"])
 
 
 def test_a_book_of_codes_follows_the_whole_batch(folder, alone):

@@ -1,6 +1,7 @@
 """Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is not affine."""
 
 import copy
+import dataclasses
 import warnings
 
 import pytest
@@ -13,6 +14,7 @@ from pushforward.denoiser import FlowMap, Preconditioning
 from pushforward.draws import RowDraws
 from pushforward.editing import Resampled
 from pushforward.errors import UsageError
+from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Linear
 from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
@@ -200,6 +202,37 @@ def test_another_denoiser_has_another_table():
     flow.denoiser = ring(VP(), radius=5.0)
     torch.testing.assert_close(flow(z), Flow(ring(VP(), radius=5.0), DPM(), 3)(z))
     assert copy.deepcopy(flow)(z).equal(flow(z))
+
+
+def test_a_setting_that_is_changed_in_place_has_another_table():
+    """Of guidance, of what is inside of it, and of the solver."""
+    space = dataclasses.replace(ring(VP()).space, classes=("a", "b"), frequencies=(0.5, 0.5))
+    network = lambda: MLP(2, 2, width=8, depth=1, classes=2, zero_output=False)  # noqa: E731
+    model, weaker = (pf.Denoiser(network(), VP(), "noise", space) for _ in range(2))
+
+    def made(scale=2.0, interval=None, weaker_scale=2.0, eta=0.5):
+        guided = pf.Guided(pf.Autoguided(model, weaker, weaker_scale), scale, interval)
+        return Flow(guided, solvers.DDIM(eta), 6)
+
+    flow, z, given = made(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
+    seen = [flow(z, given, RowDraws(0, 2))]
+    calls = [flow.calls]
+    for part, name, value in (
+        (flow.denoiser, "scale", 3.0),
+        (flow.denoiser, "interval", (0.1, 2.0)),
+        (flow.denoiser.denoiser, "scale", 1.0),
+        (flow.solver, "eta", 0.2),
+    ):
+        setattr(part, name, value)
+        inner = flow.denoiser.denoiser
+        wanted = made(flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta)
+        seen.append(flow(z, given, RowDraws(0, 2)))
+        assert seen[-1].equal(wanted(z, given, RowDraws(0, 2))), name
+        assert not seen[-1].equal(seen[-2]), name
+        assert flow.calls == wanted.calls, name
+        calls.append(flow.calls)
+    assert calls[0] == calls[1] > calls[2] > calls[3] == calls[4]
+    assert flow.eval().table is flow.train().table
 
 
 class Exact(nn.Module):

@@ -23,19 +23,20 @@ from pushforward.training.processes import Group
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import whole
 
-CASES = {"flow": ("flow", 20), "gan": ("gan", 20), "vqvae": ("vqvae", 5)}
-"""By name: the recipe and how many steps it is trained for."""
+STEPS = {"flow": 20, "gan": 20, "vqvae": 5}
+"""How many steps each recipe is trained for."""
+SHARDED = ("flow", "gan")
+"""Recipes that are trained with sharded weights as well."""
 
 
 def trained(name, folder, processes, scale=1.0):
     """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
-    recipe, steps = CASES[name]
     data = space_data((17,), labels=True, rows=300)
-    scaled = recipe_for(recipe, data, batch=128, precision="float32")
+    scaled = recipe_for(name, data, batch=128, precision="float32")
     with torch.no_grad():
         for parameter in scaled.method.parameters():
             parameter.mul_(scale)
-    trainer = Trainer(scaled, data, Budget(steps=steps), out=Path(folder), settings=Settings(seed=4), processes=processes)
+    trainer = Trainer(scaled, data, Budget(steps=STEPS[name]), out=Path(folder), settings=Settings(seed=4), processes=processes)
     gradients, step = {}, trainer.processes.add_gradients
 
     def noted(parameters):
@@ -51,14 +52,14 @@ def trained(name, folder, processes, scale=1.0):
 
 def work(rank, folder):
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    for name in CASES:
-        for kind in ("reduced", "sharded")[: 2 if name == "flow" else 1]:
+    for name in STEPS:
+        for kind in ("reduced", "sharded") if name in SHARDED else ("reduced",):
             trainer, gradients = trained(name, folder / f"{name}-{kind}", Group(sharded=kind == "sharded"))
             if rank == 0:
                 torch.save(gradients, folder / f"{name}-{kind}.gradients")
             shards = [tuple(p.to_local().shape) for p in trainer.method.parameters() if hasattr(p, "to_local")]
             if kind == "sharded":
-                (folder / f"shards-{rank}.json").write_text(json.dumps(shards))
+                (folder / f"{name}-shards-{rank}.json").write_text(json.dumps(shards))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

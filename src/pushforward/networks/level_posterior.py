@@ -96,7 +96,7 @@ def _waves(seen: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
     """The mean of a Gaussian that lives on levels low + i gap, i = 0 to 255; where it spans many of them, its middle."""
     narrow = width < WIDE * gap
-    if narrow.device.type == "cpu" and not narrow.any():
+    if narrow.device.type == "cpu" and not torch.compiler.is_compiling() and not narrow.any():
         return middle  # most steps of sampling; elsewhere asking would cost more than it spares
     place = (middle - low) / gap
     nearest = place.detach().round().clamp(0, 255)

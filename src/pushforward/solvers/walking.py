@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.draws import Draws
-from pushforward.predictor import Condition, Predictor
+from pushforward.predictor import Condition, Predicting, Predictor
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
@@ -25,9 +27,10 @@ States = Iterator[tuple[float, Tensor]]
 
 
 class Walks:
-    """The walks of one solver, which compiles a table once for the same denoiser and times.
+    """The walks of one solver, which compiles a table once for the same times, denoiser and settings of both.
 
-    A denoiser's settings, such as the scale of its guidance, are read when a table is compiled: to change them, make another.
+    An attribute of the solver or the denoiser that is replaced, such as the scale of guidance, makes another table. What is
+    changed inside an attribute, such as a path's own attributes, is not noticed.
 
     Args:
         solver: Any.
@@ -35,7 +38,7 @@ class Walks:
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self._tables: dict[bytes, tuple[Predictor, Table | NotAffine]] = {}
+        self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def along(self, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:
         """(time, state) after each step from the state x (n, *shape) at the first time, model units."""
@@ -50,12 +53,12 @@ class Walks:
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
-        key = along.tobytes()
-        if key in self._tables and _same(self._tables[key][0], denoiser):
+        key, settings = along.tobytes(), [*_settings(self.solver), *_settings(denoiser)]
+        if key in self._tables and _same(self._tables[key][0], settings):
             return self._tables[key][1]
         while len(self._tables) >= TABLES:
             self._tables.pop(next(iter(self._tables)))
-        self._tables[key] = denoiser, self._compiled(denoiser, torch.from_numpy(along))
+        self._tables[key] = settings, self._compiled(denoiser, torch.from_numpy(along))
         return self._tables[key][1]
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
@@ -68,9 +71,21 @@ class Walks:
             return reason
 
 
-def _same(a: Predictor, b: Predictor) -> bool:
-    """Whether two are one object, or one is what torch.export puts in the place of a module that is used twice."""
-    return a is b or getattr(a, "__dict__", a) is getattr(b, "__dict__", b)
+def _settings(part: object) -> list[Any]:
+    """What a part is and holds: its attributes by name, and those of the predictors inside.
+
+    A module is known by the dicts that it holds, which it shares with what torch.export puts in the place of a module that is
+    used twice.
+    """
+    held = {name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"}
+    inner = [value for value in (*held.values(), *held.get("_modules", {}).values()) if isinstance(value, Predicting)]
+    own = [] if isinstance(part, nn.Module) else [part]
+    return [*own, *chain(*held.items()), *chain(*map(_settings, inner))]
+
+
+def _same(a: list[Any], b: list[Any]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(a) == len(b) and all(one is other for one, other in zip(a, b, strict=True))
 
 
 def stepped(solver: Solver, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:

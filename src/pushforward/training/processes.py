@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.denoiser import Denoiser
+from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 
 __all__ = ["Group", "Processes"]
@@ -54,6 +56,7 @@ class Group(Processes):
     def __init__(self, sharded: bool = False, device: str = "cpu") -> None:
         self.sharded, self.device = sharded, device
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self._networks: list[Any] = []
 
     def distribute(self, method: Method) -> Method:
         """Shard the network of each player, or take the weights of the first process for all."""
@@ -65,12 +68,15 @@ class Group(Processes):
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device, (self.count,))
-        for player in method.players.values():
-            network: Any = getattr(player, "network", player)
+        for name, player in method.players.items():
+            network: Any = called(name, player)
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
             network.set_gradient_divide_factor(1.0)
             network.set_force_sum_reduction_for_comms(True)
+            # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
+            network.set_reshard_after_backward(False)
+            self._networks.append(network)
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -81,7 +87,9 @@ class Group(Processes):
         return sums
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up gradients; those of sharded weights are added up as they are computed."""
+        """Add up gradients; those of sharded weights are added up as they are computed, and their whole weights are dropped."""
+        for network in self._networks:
+            network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
 
     def agreed(self, wanted: bool) -> bool:
@@ -97,3 +105,18 @@ def _add(tensors: Sequence[Tensor]) -> None:
     torch.distributed.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(total.view(tensor.shape))
+
+
+def called(name: str, player: nn.Module) -> nn.Module:
+    """The module of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+
+    Raises:
+        UsageError: For a player of several networks.
+    """
+    network = player.network if isinstance(player, Denoiser) else player
+    if type(network).forward is nn.Module.forward:
+        raise UsageError(
+            f'The player "{name}" has several networks and no forward pass of its own, so its weights cannot be sharded. '
+            "Train it with whole weights in every process: Group(sharded=False)."
+        )
+    return network
