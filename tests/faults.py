@@ -377,7 +377,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "gan"),
     ],
     "methods/class_prior.py": [
-        ("by_class - by_class.mean(0)", "by_class", "class_prior codes"),
+        ("by_class - by_class[present].mean(0)", "by_class", "class_prior codes"),
+        ("by_class[present].mean(0)", "by_class.mean(0)", "class_prior"),
+        ("if self.absent:", "if False:", "class_prior"),
         ("(mean - centre) * torch.exp(-log_std)", "(mean - centre) * torch.exp(log_std)", "class_prior"),
         ("log_variance - 2 * log_std", "log_variance - log_std", "class_prior"),
         ("mean + torch.exp(log_std) * w", "mean + w", "class_prior"),

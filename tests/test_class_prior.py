@@ -54,6 +54,19 @@ def test_unlabelled_examples_have_the_standard_prior():
         torch.testing.assert_close(moment, torch.where(some["label_null"][:, None], 0.0, labelled))
 
 
+def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
+    full, part = prior(), ClassPrior(3, (3,), absent=(1,))
+    with torch.no_grad():
+        for name in ("mean", "log_std"):
+            getattr(part, name).view(3, 3)[[0, 2]] = getattr(full, name).view(2, 3)
+            getattr(part, name).view(3, 3)[1] = 5.0
+    labels = {"label": torch.tensor([0, 2, 1])}
+    for moment, other in zip(part.moments(labels, 3), full.moments({"label": torch.tensor([0, 1])}, 2), strict=True):
+        torch.testing.assert_close(moment, torch.cat([other, torch.zeros(1, 3)]))
+    three = LINE.with_conditions({"label": Label(("a", "b", "c"), (0.5, 0.0, 0.5))})
+    assert pf.recipes.vae(three, "tiny").method.prior.absent == (1,)
+
+
 class Spread(nn.Module):
     """An encoder without parameters: the code is x, nearly without noise."""
 

@@ -23,20 +23,22 @@ class ClassPrior(nn.Module):
     as a change of variables, ``z = mean + std * w`` with ``w ~ N(0, I)``, so that everything outside sees the standard code w.
 
     Over the classes, means and log standard deviations average 0: encoder and decoder can shift and scale the codes of all
-    classes together, and without a fixed scale a code that carries nothing would shrink. Examples without a label have N(0, I).
+    classes together, and without a fixed scale a code that carries nothing would shrink. Examples without a label have N(0, I),
+    and so have classes without training examples, which count in no average.
 
     Args:
         classes: Number of classes, at least 1.
         code: Shape of one code.
+        absent: Numbers of the classes without training examples.
 
     References:
         Sohn et al., Learning Structured Output Representation using Deep Conditional Generative Models (2015), section 4.1: the
         conditional prior p(z | x).
     """
 
-    def __init__(self, classes: int, code: Sequence[int]) -> None:
+    def __init__(self, classes: int, code: Sequence[int], absent: Sequence[int] = ()) -> None:
         super().__init__()
-        self.classes, self.code = classes, tuple(code)
+        self.classes, self.code, self.absent = classes, tuple(code), tuple(absent)
         self.mean = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
         self.log_std = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
 
@@ -53,7 +55,11 @@ class ClassPrior(nn.Module):
     def _by_label(self, part: Tensor) -> Tensor:
         """One entry for each class, centred over the classes, and last that of no label."""
         by_class = SPEED * part.view(self.classes, *self.code)
-        return torch.cat([by_class - by_class.mean(0), torch.zeros_like(by_class[:1])])
+        present = [label for label in range(self.classes) if label not in self.absent]
+        centred = by_class - by_class[present].mean(0)
+        if self.absent:
+            centred = centred.index_fill(0, torch.tensor(self.absent, device=part.device), 0.0)
+        return torch.cat([centred, torch.zeros_like(by_class[:1])])
 
 
 class ToPrior(nn.Module):

@@ -87,7 +87,8 @@ class VAE(Method):
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         self.bound, self.classes = bound or EvidenceBound(), classes
-        self.prior = ClassPrior(classes, self.code) if classes and self.bound.beta else None
+        absent = tuple(number for number, share in enumerate(space.frequencies) if share == 0)
+        self.prior = ClassPrior(classes, self.code, absent) if classes and self.bound.beta else None
 
     @property
     def players(self) -> Mapping[str, nn.Module]:

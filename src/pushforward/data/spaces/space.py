@@ -177,6 +177,11 @@ class Space(ABC):
         """Names of the classes, in the order of the label numbers; empty without labels."""
         return () if self.label is None else self.label.names
 
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """Share of each class in the training split; empty without labels."""
+        return () if self.label is None else self.label.frequencies
+
     def label_index(self, label: str | int) -> int:
         """The number of a class, see `Label.index`.
 
