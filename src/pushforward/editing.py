@@ -188,7 +188,7 @@ def asked(flow: Flow, condition: Asked) -> Asked:
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
         raise UsageError(
-            "This model was trained with conditions only (label_dropout=0): name the label, or the values, of the data."
+            "This model was trained with labels or other conditions only (label_dropout=0): name the label of the data."
         )
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
