@@ -50,7 +50,7 @@ def test_columns_of_a_table_are_given(tmp_path):
     assert pf.data.load(**data.origin).fingerprint == data.fingerprint
     batch = Sampler(data, 50).batch(3)
     row = int((torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7]).all(1).nonzero())
-    torch.testing.assert_close(data.space.to_data(batch.x[7]), torch.from_numpy(data.train.x[row]))
+    torch.testing.assert_close(data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1]))
     for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "nothing is left"), (["age", "age"], "twice")):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
@@ -205,6 +205,7 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     first, last = run.transport(z, turned)
     torch.testing.assert_close(first, last)
     assert torch.isfinite(x).all()
+    capsys.readouterr()
     assert main(["sample", "whole", "--n", "3", "--given", "angle=90,age=30", "--out", "x.csv", "--json", *plugin]) == 0
     assert json.loads(capsys.readouterr().out)["condition"] == {"angle": 90.0, "age": 30.0}
     with open("x.csv") as file:
