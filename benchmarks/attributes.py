@@ -1,6 +1,6 @@
 """Continuous attributes as conditions: are a flow, a GAN and a VAE as right at a given value as they are without any?
 
-    python benchmarks/attributes.py [--entrants flow gan vae] [--seconds 120] [--seeds 3] [--n 10000]
+    python benchmarks/attributes.py [--entrants flow gan vae] [--seconds 120] [--seeds 3] [--n 10000] [--examples 20000]
 
 Table: an age uniform in [-1, 1] and x = (2 age + e1, s + age + e2) with s = +-1 at random and e of standard deviation .3: a
 mixture of two Gaussians whose means move with the attribute. At each of five ages the mean and the standard deviation of n
@@ -62,7 +62,7 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
     """Train a recipe with the attribute and without, and compare both with the truth."""
     runs = {}
     for attribute in (True, False):
-        data = drawn(given.rows, attribute)
+        data = drawn(given.examples, attribute)
         runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
     worst, within = 0.0, True
@@ -118,8 +118,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--rows", type=int, default=20_000, help="examples of the table")
-    given = parsed(parser, words, seconds=0.1, seeds=1, n=50, rows=200)
+    parser.add_argument("--examples", type=int, default=20_000, help="examples of the table")
+    given = parsed(parser, words, seconds=0.1, seeds=1, n=50, examples=200)
     rows = [work(name, seed, given) for name in given.entrants for seed in range(given.seeds) for work in (on_table, on_digits)]
     write("attributes", "Continuous attributes as conditions", report(rows, given), rows, **vars(given))
 

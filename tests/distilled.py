@@ -47,12 +47,11 @@ def distilled(space: Space, size: str = "small", *, teacher: Flow, width: int = 
     """A student of one step, matched to a teacher.
 
     Args:
-        space: The data's shape, units and classes.
+        space: The data's shape, units and conditions.
         size: tiny, small or base.
         teacher: A flow that has learned the data.
         width: Not used.
     """
-    classes = len(space.classes)
-    student = Reshaped(MLP.sized(size, shape=space.shape, outputs=space.size, classes=classes, times=0), space.shape)
-    second = Denoiser(MLP.sized(size, shape=space.shape, classes=classes), Linear(), "velocity", space)
+    student = Reshaped(MLP.sized(size, shape=space.shape, outputs=space.size, conditions=space.conditions, times=0), space.shape)
+    second = Denoiser(MLP.sized(size, shape=space.shape, conditions=space.conditions), Linear(), "velocity", space)
     return Recipe(Matched(student, second, teacher, space), Training(batch=64), "distilled", "distribution matching")

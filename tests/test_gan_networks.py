@@ -362,7 +362,7 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
 def test_labels_speak_by_projection():
     head = ProjectionHead(6, class_labels(CLASSES)).double()
     features, condition = torch.randn(5, 6, dtype=torch.float64), labels(5)
-    table = head.conditioning.label.table.weight
+    table = head.conditioning.embeddings.label.table.weight
     told, free = head(features, None, condition), head(features)
     torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
     torch.testing.assert_close(told - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
@@ -378,7 +378,7 @@ def test_what_a_label_adds_is_linear_in_the_features(make):
     x = torch.randn(40, 2, 6, 9).double()
     one = {"label": torch.ones(40, dtype=torch.int64)}
     gain = network(x, None, one) - network(x)
-    table = network.leave.conditioning.label.table.weight
+    table = network.leave.conditioning.embeddings.label.table.weight
     torch.testing.assert_close(gain, seen[0] @ (table[1] - table[CLASSES]))
     assert gain.std() > 1e-3
 

@@ -197,8 +197,9 @@ class OptimalTransport(Coupling):
         """(x, z) with z permuted within each group."""
         z = _drawn(self.source, x, draws.stream("coupling", every=self.reuse))
         labels = None if condition is None else condition.get("label")
-        if condition and labels is None:
-            raise UsageError(f"OptimalTransport pairs within classes, and cannot within values of {', '.join(condition)}.")
+        others = [name for name in condition or () if name != "label"]
+        if others:
+            raise UsageError(f"OptimalTransport pairs within classes, and cannot within values of {', '.join(others)}.")
         if self.reuse == 1:
             return x, z[self._plan(x, z, labels)]
         # a memory of a pure function of the pairs: losing it changes nothing but the time it takes

@@ -114,14 +114,14 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     """From the first image of the strip to the second; to the next of its class for an autoencoder with labels."""
-    split, condition = data.held_out, None
+    split, conditions = data.held_out, autoencoder.space.conditions
     rows = permutation(len(split), 0)
-    if autoencoder.space.classes and split.labels is not None:
+    if "label" in conditions and split.labels is not None:
         rows = rows[split.labels[rows] == split.labels[rows[0]]]
-        condition = {"label": torch.from_numpy(split.labels[rows[:1]])}
     if len(rows) < 2:
         return {}
     a, b = split.data_units(rows[:2])
+    condition = split.condition(conditions, rows[:1])
     return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in WAYS}
 
 

@@ -36,8 +36,7 @@ class Encoded(Method):
         if missing:
             raise UsageError(
                 f"This autoencoder receives {' and '.join(missing)}, so the model in its latent space has to know it as well: "
-                "train it with labels, `labelled=True` (columns: `given=[...]`), or train an autoencoder without, "
-                "`labelled=False`."
+                "train it with them, `labelled=True`, or train an autoencoder without labels, `labelled=False`."
             )
         self.space = Latent(method.transport(), frozen).space
 

@@ -94,8 +94,8 @@ class Run:
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}`` or ``{"label": "cat"}``, or n labels in a list or tensor; None draws labels
-                with the training data's frequencies where the model was trained with labels.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
+                What is not asked for is drawn as it occurs in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Rows computed at a time.
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
