@@ -1134,7 +1134,7 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
     from pushforward.evaluation.baseline import GaussianBaseline
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-    monkeypatch.setitem(module.SHOWN, "vector", 30)
+    monkeypatch.setitem(module.SHOWN, True, 30)
     rng = np.random.default_rng(6)
     rows = np.sort(rng.normal(size=(300, 1)), axis=0) + 0.1 * rng.normal(size=(300, 2))
     held_out = rows[::3].astype(np.float32)

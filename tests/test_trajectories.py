@@ -225,7 +225,7 @@ def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     monkeypatch.setattr(curves, "CURVE_STEPS", (1,))
-    monkeypatch.setitem(trajectories.TRACED, "vector", (50, 20))
+    monkeypatch.setitem(trajectories.TRACED, True, (50, 20))
     flow = gaussian(Linear(), (0.6, -0.2), 0.5)
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
