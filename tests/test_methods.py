@@ -1,6 +1,5 @@
 """Losses against closed forms, games in their order, and what training finds where the answer is known."""
 
-import json
 import math
 import subprocess
 import sys
@@ -11,15 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import pushforward as pf
-from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
-from pushforward.denoiser import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import CriticInput, Encoded, EvidenceBound, Now, Penalties, registry
+from pushforward.methods import Encoded, EvidenceBound, Now, Penalties, registry
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
-from pushforward.methods.perceptual import LossWeights
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
 from pushforward.testing import recipe_for, rows_for, space_data
@@ -244,7 +240,6 @@ def test_a_condition_may_be_a_number_a_list_or_a_tensor():
         lambda: likelihood_of("logistic", PLANE),
         lambda: pf.VAE(Scale(), Scale(), PLANE, bound=EvidenceBound(beta=-1)),
         lambda: pf.Denoiser(Scale(), pf.Linear(), "velocty", PLANE),
-        lambda: pf.Denoiser(Scale(), pf.Linear(), "v", PLANE, preconditioning=Preconditioning(clock="sundial")),
         lambda: pf.Denoising(pf.Denoiser(Scale(), pf.Linear(), "v", PLANE), label_dropout=2),
         lambda: pf.Map(Scale(), PLANE, (2,)).sample(3, {"label": 1}),
     ],
@@ -272,23 +267,6 @@ def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
     space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
     made = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
     assert tuple(type(network).__name__ for network in made) == (denoiser, generator)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Penalties("r1+gradient", 2.0, 0.5, 700, 4),
-        CriticInput(2, 4, None, 0.3, 0.6),
-        EvidenceBound(0.5, 0.2, 0.1),
-        EvidenceBound(samples=3, dreg=True),
-        LossWeights(0.3, 0.2, 0.7, 0.1),
-        Preconditioning(False, "log_snr", "v"),
-    ],
-    ids=lambda settings: type(settings).__name__,
-)
-def test_groups_of_settings_are_stored_with_the_run(settings):
-    assert settings != type(settings)()
-    assert spec.build(json.loads(json.dumps(spec.describe(settings)))) == settings
 
 
 def test_lazy_penalties_come_with_dcgan_alone():
