@@ -124,7 +124,7 @@ def images_per_second(transports: dict[str, Any], rows: int = 64, repeats: int =
         for turn in range(repeats + 1):
             for name, transport in transports.items():
                 start = time.perf_counter()
-                transport.sample(rows, transport.labels(rows, 0), batch=rows)
+                transport.sample(rows, transport.conditions(rows, None, 0), batch=rows)
                 if turn:
                     taken[name].append(time.perf_counter() - start)
     return {name: rows / float(np.median(seconds)) for name, seconds in taken.items()}
@@ -175,7 +175,7 @@ def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
         return "-"
     network = transport.denoiser.network
     z, t = torch.randn(rows, *transport.noise_shape), torch.full((rows,), 0.5)
-    condition = transport.labels(rows, 0)
+    condition = transport.conditions(rows, None, 0)
     ratios = []
     with torch.no_grad(), network_precision(resolve_precision("auto", "cpu")):
         for _ in range(repeats):

@@ -304,7 +304,7 @@ def test_checkpoints_and_averages_hold_what_learns_alone():
 
 
 def recipe(space, **settings):
-    units = {"mean": space.mean, "std": space.std, "side": 32, "width": 6, "hidden": 5, "classes": len(space.classes)}
+    units = {"mean": space.mean, "std": space.std, "side": 32, "width": 6, "hidden": 5, "conditions": space.conditions}
     maker = Generator(space.shape, latent=4, width=4, blocks=1, conditions=space.conditions)
     game = pf.GAN(maker, ProjectedCritic(space.shape, **units), space, latent=4, loss="hinge", penalties=Penalties("none"))
     return pf.Recipe(game, dataclasses.replace(pf.Recipe(game).training, batch=8), **settings)

@@ -11,12 +11,13 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import pushforward as pf
-from pushforward.data import Dataset, Space, Split
+from pushforward.data import Dataset, Split
 from pushforward.training.start import prepare
 
 SHAPES = {"image": (1, 8, 8), "vector": (17,)}
@@ -33,9 +34,19 @@ def data_of(kind: str, labels: bool) -> Dataset:
         x = random.integers(0, 256, size=(324, *shape), dtype=np.uint8)
         measured = {"mean": (0.5,), "std": (0.29,), "low": (0.0,), "high": (1.0,)}
     label = random.integers(0, 3, size=324) if labels else None
-    names = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
     train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(300), slice(300, None)))
-    return Dataset("made", Space(shape=shape, **measured, **names), train, held_out)
+    return Dataset("made", space_of(kind, measured, ("a", "b", "c") if labels else ()), train, held_out)
+
+
+def space_of(kind: str, measured: dict[str, Any], classes: tuple[str, ...]) -> Any:
+    """The space, in which commit 8eb11c4 has the classes themselves."""
+    frequencies = (0.5, 0.25, 0.25) if classes else ()
+    if hasattr(pf.data, "ImageSpace"):
+        from pushforward.conditions import Label
+
+        conditions = {"label": Label(classes, frequencies)} if classes else {}
+        return (pf.data.ImageSpace if kind == "image" else pf.data.VectorSpace)(SHAPES[kind], **measured, conditions=conditions)
+    return pf.data.Space(SHAPES[kind], **measured, classes=classes, frequencies=frequencies)
 
 
 def losses(name: str, steps: int) -> dict[str, list[float]]:

@@ -45,7 +45,8 @@ def network_of(side):
 @functools.cache
 def works(side, solver, steps, batch):
     """A solve, one around an idle network, and the bare calls, warmed up."""
-    network, space = network_of(side), pf.data.Space((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
+    kind = pf.data.ImageSpace if hasattr(pf.data, "ImageSpace") else pf.data.Space
+    network, space = network_of(side), kind((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
     z = torch.randn(batch, 1, side, side)
     flow, idle = (
         pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solver, steps) for net in (network, Idle(torch.randn_like(z)))

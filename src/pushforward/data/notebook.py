@@ -7,9 +7,10 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
+from pushforward.conditions.kind import cells_of
+
 if TYPE_CHECKING:
-    from pushforward.conditions.kind import cells_of
-from pushforward.data.dataset import Dataset
+    from pushforward.data.dataset import Dataset
 
 __all__ = ["notebook"]
 

@@ -265,6 +265,8 @@ def evaluate(
         DataError: If the run's data has changed since.
     """
     metrics = [metrics] if isinstance(metrics, str) else metrics
+    if not plugins:
+        check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     for path in plugins:
