@@ -106,7 +106,7 @@ FAULTS: dict[str, list[Fault]] = {
     "data/dataset.py": [
         ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
-        ("labels, self.hashes[index])", "labels)", "held_out"),
+        ("labels, self.hashes[index], given)", "labels, None, given)", "held_out"),
     ],
     "data/images.py": [
         ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(_fit(image, size))", "held_out"),
@@ -207,7 +207,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.lerp(y[n:], y[rows], scale[rows])", "torch.lerp(y[rows], y[n:], scale[rows])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
-        ('null | both["null"]', "null", "guidance"),
         ("else 2)", "else 1)", "guidance"),
         ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
         ("not inner.unconditional", "False", "guidance"),
@@ -299,28 +298,44 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "solvers"),
         ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
-    "transports.py": [
+    "transports/flow.py": [
         ("self.source.starts(draws)", "self.source(draws)", "couplings_times"),
-        ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
-        ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
         ("z * self._width_at_start", "z", "solvers methods"),
         ("return state / self._width_at_start", "return state", "solvers methods"),
         ("times[::-1]", "times", "solvers methods"),
+    ],
+    "transports/transport.py": [
+        ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
+        ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
-        (
-            "np.cumsum(self.space.frequencies)[:-1]",
-            "np.arange(1, len(self.space.classes)) / len(self.space.classes)",
-            "solvers methods laws cli",
-        ),
+    ],
+    "transports/latent.py": [
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
+    ],
+    "conditions/label.py": [
+        ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
+    ],
+    "conditions/kind.py": [
+        ("rows | condition[mask]", "rows", "guidance conditions"),
+    ],
+    "conditions/requests.py": [
+        ("RowDraws(seed, n, name)", "RowDraws(0, n, name)", "conditions"),
+        ("kind.entries.index(column)", "0", "conditions"),
+    ],
+    "conditions/embeddings.py": [
+        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
+    ],
+    "data/given.py": [
+        ("kind.measure(train.given[name], names)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
     ],
     "methods/denoising.py": [
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("< self.label_dropout", "> self.label_dropout", "methods"),
         ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods"),
-        ("if self.space.classes and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
+        ("if self.space.conditions and self.denoiser.unconditional", "if False and self.denoiser.unconditional", "guidance"),
     ],
     "methods/gan.py": [
         ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
@@ -472,7 +487,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/frozen.py": [
         ("(*made.builds_on, *ancestors)", "made.builds_on", "frozen"),
-        ("if (tuple(own.shape), own.classes) != (", "if () == (", "frozen"),
+        ("if tuple(own.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
         ("if _versions(method, average) != before:", "if False:", "observers"),
@@ -504,7 +519,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("weights.append(method.log_weights(x, few", "weights.append(method.log_weights(x, 1", "vae"),
     ],
     "evaluation/latent.py": [
-        ("None if autoencoder.space.classes and not data.space.classes else", "", "codes"),
+        ("if met(autoencoder.space.conditions, data.space.conditions) else None", "", "codes"),
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),
         ("centre.square().sum() - len(centre)", "centre.square().sum()", "vae"),
@@ -512,7 +527,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/latent_pictures.py": [
         ("rows[split.labels[rows] == split.labels[rows[0]]]", "rows", "codes"),
-        ("split.labels[rows[:1]]", "split.labels[rows[1:2]] * 0", "codes"),
+        ("split.condition(conditions, rows[:1])", "split.condition(conditions, rows[-1:])", "codes"),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
     ],
@@ -730,11 +745,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        (
-            "label = _labels(condition)\n                if label is not None:\n                    labels.append(label)",
-            "pass",
-            "cli",
-        ),
+        ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
     "sampling.py": [
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
