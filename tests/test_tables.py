@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -61,6 +62,22 @@ def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
             held |= set() if row.call is None else {row.call.estimate}
             assert len(held) <= 8, name
             held -= set(row.dropped)
+
+
+def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
+    model, estimates, alive = ring(VP()), [], []
+    predict = model.predict
+
+    def watched(*given):
+        estimates.append(weakref.ref(estimate := predict(*given)))
+        return estimate
+
+    monkeypatch.setattr(model, "predict", watched)
+    flow = Flow(model, DPM(), 20)
+    for _ in flow.walk(torch.randn(3, 2), flow.times):
+        alive.append(sum(estimate() is not None for estimate in estimates))
+    assert len(estimates) == 20
+    assert max(alive) <= 3
 
 
 class Norms(Solver):
