@@ -35,7 +35,7 @@ def data_of(kind: str, labels: bool) -> Dataset:
     label = random.integers(0, 3, size=324) if labels else None
     names = {"classes": ("a", "b", "c"), "frequencies": (0.5, 0.25, 0.25)} if labels else {}
     train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(300), slice(300, None)))
-    return Dataset("made", Space(shape=shape, **measured, **names), train, held_out)
+    return Dataset("random", Space(shape=shape, **measured, **names), train, held_out)
 
 
 def losses(name: str, steps: int) -> dict[str, list[float]]:
