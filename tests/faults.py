@@ -52,10 +52,10 @@ FAULTS: dict[str, list[Fault]] = {
         ('if name != "training"', "", "tables"),
     ],
     "solvers/jump.py": [
-        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "tables"),
+        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "jumps"),
     ],
     "predictor.py": [
-        ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "tables"),
+        ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "jumps"),
         ('and "predict" not in vars(denoiser)', "", "tables"),
         ("return (y * output).add(x_t, alpha=state)", "return (y * output).add(x_t)", "golden"),
     ],

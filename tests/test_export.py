@@ -165,10 +165,10 @@ SCANNED = {"dpm": "latent", "heun": "guided", "unipc": "plain", "euler": "plain"
 def test_one_program_serves_any_number_of_steps(solver):
     """A scan over a table that is an input; noise is one, too."""
     program_module, label = None, torch.tensor([0, 1, 1, 0, 1])
-    made = model("ddpm", solver, SCANNED[solver])
+    sampler = model("ddpm", solver, SCANNED[solver])
     for steps in (4, 2, 9):
-        flow = inner_of(made).with_solver(solver, steps)
-        transport = with_inner(made, flow)
+        flow = inner_of(sampler).with_solver(solver, steps)
+        transport = with_inner(sampler, flow)
         if program_module is None:
             program_module, (slots, noises) = exported_scan(transport).module(), scan_inputs(transport)[1].first.shape
         inputs, arrays = scan_inputs(transport, slots, noises)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.denoiser import FlowMap, Preconditioning
 from pushforward.draws import RowDraws
 from pushforward.editing import Resampled
 from pushforward.errors import UsageError
@@ -18,7 +18,7 @@ from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Linear
 from pushforward.solvers import DPM, Euler, Heun, Solver, walking
 from pushforward.solvers.solver import noise_of
-from pushforward.testing import Mixture, ring
+from pushforward.testing import ring
 from pushforward.transports import Flow
 
 NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
@@ -61,6 +61,22 @@ def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
             held |= set() if row.call is None else {row.call.estimate}
             assert len(held) <= 8, name
             held -= set(row.dropped)
+
+
+def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
+    model, estimates, alive = ring(VP()), [], []
+    predict = model.predict
+
+    def watched(*given):
+        estimates.append(weakref.ref(estimate := predict(*given)))
+        return estimate
+
+    monkeypatch.setattr(model, "predict", watched)
+    flow = Flow(model, DPM(), 20)
+    for _ in flow.walk(torch.randn(3, 2), flow.times):
+        alive.append(sum(estimate() is not None for estimate in estimates))
+    assert len(estimates) == 20
+    assert max(alive) <= 3
 
 
 class Norms(Solver):
@@ -210,11 +226,11 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
     network = lambda: MLP(2, 2, width=8, depth=1, classes=2, zero_output=False)  # noqa: E731
     model, weaker = (pf.Denoiser(network(), VP(), "noise", space) for _ in range(2))
 
-    def made(scale=2.0, interval=None, weaker_scale=2.0, eta=0.5):
+    def guided_flow(scale=2.0, interval=None, weaker_scale=2.0, eta=0.5):
         guided = pf.Guided(pf.Autoguided(model, weaker, weaker_scale), scale, interval)
         return Flow(guided, solvers.DDIM(eta), 6)
 
-    flow, z, given = made(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
+    flow, z, given = guided_flow(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
     seen = [flow(z, given, RowDraws(0, 2))]
     calls = [flow.calls]
     for part, name, value in (
@@ -225,7 +241,7 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
     ):
         setattr(part, name, value)
         inner = flow.denoiser.denoiser
-        wanted = made(flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta)
+        wanted = guided_flow(flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta)
         seen.append(flow(z, given, RowDraws(0, 2)))
         assert seen[-1].equal(wanted(z, given, RowDraws(0, 2))), name
         assert not seen[-1].equal(seen[-2]), name
@@ -233,72 +249,3 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         calls.append(flow.calls)
     assert calls[0] == calls[1] > calls[2] > calls[3] == calls[4]
     assert flow.eval().table is flow.train().table
-
-
-class Exact(nn.Module):
-    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
-
-    def __init__(self, mean, std):
-        super().__init__()
-        self.mean, self.std = mean, std
-
-    def forward(self, x, t, condition=None):
-        t, s = t[:, :1], t[:, 1:]
-        s = torch.where(s == t, t - 1e-6, s)
-        return (self.to(x, t, s) - x) / (s - t)
-
-    def to(self, x, t, s):
-        here, there = (torch.sqrt((1 - at) ** 2 * self.std**2 + at**2) for at in (t, s))
-        return (1 - s) * self.mean + there / here * (x - (1 - t) * self.mean)
-
-
-def exact(**options):
-    return FlowMap(
-        Exact(0.7, 0.4), Linear(), "velocity", ring(Linear()).space, preconditioning=Preconditioning(scale_input=False), **options
-    )
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5])
-def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
-    flow = Flow(exact(), "jump", steps)
-    z = torch.randn(6, 2, dtype=torch.float64)
-    start = torch.tensor([[float(flow.times[0])]], dtype=torch.float64)
-    wanted = Exact(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
-    torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
-    assert flow.calls == steps
-    states = stepped(flow, flow._at_start(z), None)
-    torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
-
-
-def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
-    z = torch.randn(6, 2, dtype=torch.float64)
-    jumped = Flow(exact(), "jump", 1)(z)
-    for name in ("heun", "dpm:3"):
-        torch.testing.assert_close(Flow(exact(), name, 200)(z), jumped, rtol=0, atol=1e-3)
-
-
-def test_a_flow_map_jumps_on_another_path():
-    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
-    repathed, t = exact().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
-    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
-    old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
-    widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
-    wanted = Exact(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
-    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
-
-
-def test_jumps_need_a_map_between_two_times():
-    with pytest.raises(UsageError, match="Jump needs a map between two times"):
-        Flow(ring(Linear()), "jump", 2)
-
-
-class Gaussian(Mixture):
-    """Knows its jumps in closed form and no columns, as somebody's own predictor may."""
-
-    def jump(self, x_t, t, s, condition=None):
-        return Exact(float(self.centres[0, 0]), self.std).to(x_t, t[:, None], s[:, None])
-
-
-def test_somebodys_own_map_jumps():
-    z, flow = torch.randn(6, 2, dtype=torch.float64), Flow(Gaussian(Linear(), [[0.7, 0.7]], 0.4), "jump", 3)
-    torch.testing.assert_close(flow(z), Flow(exact(), "jump", 1)(z), rtol=1e-9, atol=1e-9)

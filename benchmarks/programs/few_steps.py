@@ -35,7 +35,7 @@ def data_of(kind: str, labels: bool) -> Dataset:
         measured = {"mean": (0.5,), "std": (0.29,), "low": (0.0,), "high": (1.0,)}
     label = random.integers(0, 3, size=324) if labels else None
     train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(300), slice(300, None)))
-    return Dataset("made", space_of(kind, measured, ("a", "b", "c") if labels else ()), train, held_out)
+    return Dataset("random", space_of(kind, measured, ("a", "b", "c") if labels else ()), train, held_out)
 
 
 def space_of(kind: str, measured: dict[str, Any], classes: tuple[str, ...]) -> Any:

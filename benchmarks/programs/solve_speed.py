@@ -18,6 +18,7 @@ import pushforward as pf  # before torch: chooses how its threads wait
 import torch
 from torch import nn
 
+from pushforward import solvers
 from pushforward.networks import MLP, Reshaped, UNet
 
 
@@ -49,7 +50,8 @@ def works(side, solver, steps, batch):
     network, space = network_of(side), kind((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
     z = torch.randn(batch, 1, side, side)
     flow, idle = (
-        pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solver, steps) for net in (network, Idle(torch.randn_like(z)))
+        pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solvers.named(solver), steps)
+        for net in (network, Idle(torch.randn_like(z)))
     )
     t, calls = torch.full((batch,), 0.5), flow.calls
     done = (lambda: flow(z)), (lambda: idle(z)), (lambda: [network(z, t, None) for _ in range(calls)])

@@ -85,7 +85,7 @@ def _settings(part: object) -> list[Any]:
 
 def _same(a: list[Any], b: list[Any]) -> bool:
     """Whether two lists hold the same objects."""
-    return len(a) == len(b) and all(one is other for one, other in zip(a, b, strict=True))
+    return len(a) == len(b) and all(left is right for left, right in zip(a, b, strict=True))
 
 
 def stepped(solver: Solver, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:

@@ -1,0 +1,81 @@
+"""Maps between two times, and the solver that uses them, against an exact map."""
+
+import pytest
+import torch
+from torch import nn
+
+from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.errors import UsageError
+from pushforward.paths import VP, Linear
+from pushforward.solvers import walking
+from pushforward.testing import Mixture, ring
+from pushforward.transports import Flow
+
+
+class Exact(nn.Module):
+    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], t[:, 1:]
+        s = torch.where(s == t, t - 1e-6, s)
+        return (self.to(x, t, s) - x) / (s - t)
+
+    def to(self, x, t, s):
+        here, there = (torch.sqrt((1 - at) ** 2 * self.std**2 + at**2) for at in (t, s))
+        return (1 - s) * self.mean + there / here * (x - (1 - t) * self.mean)
+
+
+def exact(**options):
+    return FlowMap(
+        Exact(0.7, 0.4), Linear(), "velocity", ring(Linear()).space, preconditioning=Preconditioning(scale_input=False), **options
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
+    flow = Flow(exact(), "jump", steps)
+    z = torch.randn(6, 2, dtype=torch.float64)
+    start = torch.tensor([[float(flow.times[0])]], dtype=torch.float64)
+    wanted = Exact(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
+    torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
+    assert flow.calls == steps
+    states = list(walking.stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None))
+    torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
+    z = torch.randn(6, 2, dtype=torch.float64)
+    jumped = Flow(exact(), "jump", 1)(z)
+    for name in ("heun", "dpm:3"):
+        torch.testing.assert_close(Flow(exact(), name, 200)(z), jumped, rtol=0, atol=1e-3)
+
+
+def test_a_flow_map_jumps_on_another_path():
+    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
+    repathed, t = exact().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
+    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
+    old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
+    widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
+    wanted = Exact(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
+    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_jumps_need_a_map_between_two_times():
+    with pytest.raises(UsageError, match="Jump needs a map between two times"):
+        Flow(ring(Linear()), "jump", 2)
+
+
+class Gaussian(Mixture):
+    """Knows its jumps in closed form and no columns, as somebody's own predictor may."""
+
+    def jump(self, x_t, t, s, condition=None):
+        return Exact(float(self.centres[0, 0]), self.std).to(x_t, t[:, None], s[:, None])
+
+
+def test_somebodys_own_map_jumps():
+    z, flow = torch.randn(6, 2, dtype=torch.float64), Flow(Gaussian(Linear(), [[0.7, 0.7]], 0.4), "jump", 3)
+    torch.testing.assert_close(flow(z), Flow(exact(), "jump", 1)(z), rtol=1e-9, atol=1e-9)
