@@ -83,6 +83,22 @@ def test_a_slow_first_step_and_a_stall_do_not_end_the_warm_up():
     assert max(rates) <= 13 * 0.1 / 6
 
 
+@pytest.mark.parametrize("base", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize(
+    ("at", "pause"), [(10, 30), (30, 20), (3, 40), (25, 10), (39, 1.5), (41, 15), (50, 5), (52, 2), (15, 43)]
+)
+def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, pause, base):
+    """A single step takes the pause. The rate falls to its end all the same, over the steps for which there is time."""
+    pauses = [pause / base]
+    clock, path = simulate(60.0, base, lambda used: pauses.pop() if pauses and 60 * used >= at else 1.0, warmup=1)
+    assert clock.seconds == pytest.approx(60, rel=0.03)
+    progress, rate = path.T
+    assert (np.diff(progress) >= 0).all()
+    fall = min(1, 5 * base / min(20, 60 - at - pause))
+    assert np.diff(rate).min() >= -fall
+    assert rate[-1] <= 0.01 + fall
+
+
 def test_on_a_steady_machine_the_number_of_steps_is_fixed_once():
     clock, _ = simulate(600.0, 0.05, SPEEDS["steady"], jitter=0.2)
     assert {stage.total for stage in clock.stages} == {clock.total}

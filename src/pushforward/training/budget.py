@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from pushforward.errors import UsageError
@@ -20,6 +22,12 @@ CHECKS = 48
 """From there on the forecast is repeated whenever another 1 / CHECKS of the budget is used."""
 TOLERANCE = 0.02
 """The share of a seconds budget by which training may miss it before the number of steps is corrected."""
+LATEST = 15
+"""The usual time of a step is the median of so many latest ones."""
+FEWEST = 5
+"""A forecast counts at least so many steps."""
+LONGEST = 4
+"""A forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones."""
 WARMUP = 0.1
 """The share of training in which the learning rate has risen, whatever the number of warm-up steps."""
 
@@ -122,8 +130,9 @@ class Clock:
 
     With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
     fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
-    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps. Progress goes on from
-    where it is, so neither it nor the learning rate jumps.
+    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last
+    step. Progress goes on from where it is, and the first stage from `SETTLE` even after a step that took more of the budget,
+    so that the learning rate does not jump.
 
     Args:
         budget: The end.
@@ -138,6 +147,8 @@ class Clock:
         self._fixed = budget.total_steps(batch)
         self._recorded: list[Stage] = []
         self._marks = [(0, 0.0)]
+        self._latest: deque[float] = deque(maxlen=LATEST)
+        self._marked = self._paced = 0.0
 
     def tick(self, seconds: float) -> Stage | None:
         """Count one step that took so long.
@@ -156,8 +167,9 @@ class Clock:
             if self.step >= self._recorded[0].step:
                 self.stages.append(self._recorded.pop(0))
             return None
-        due = self._place >= round(SETTLE * CHECKS) and (not self.stages or self._place > place)
-        stage = self._forecast() if due else None
+        due = self.total is None or self._place > place or self.step >= self.total - 1
+        start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))
+        stage = self._forecast(start) if due and self._place >= round(SETTLE * CHECKS) else None
         if stage is None and self.stages and self.done:
             stage = Stage(self.step, 1.0, self.step)  # ends the record: whoever replays it forecasts nothing
         if stage is not None:
@@ -191,10 +203,20 @@ class Clock:
         self._recorded = [stage for stage in stages if stage.step > self.step]
 
     def mark(self, step: int, seconds: float) -> None:
-        """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept."""
+        """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
+
+        Args:
+            step: The step.
+            seconds: Of all steps up to it; forecasts count a step that took unusually long as `LONGEST` usual ones.
+        """
         limit = self.budget.seconds
-        if limit is not None and int(CHECKS * seconds / limit) > int(CHECKS * self._marks[-1][1] / limit):
-            self._marks.append((step, seconds))
+        if limit is None:
+            return
+        self._latest.append(max(0.0, seconds - self._marked))
+        self._marked = seconds
+        self._paced += min(self._latest[-1], LONGEST * median(self._latest))
+        if int(CHECKS * self._paced / limit) > int(CHECKS * self._marks[-1][1] / limit):
+            self._marks.append((step, self._paced))
 
     @property
     def total(self) -> int | None:
@@ -231,21 +253,25 @@ class Clock:
             usual = self.warmed / (self.step - 2) if self.step > 2 else share
             self.warmed += min(share, 2 * usual)
 
-    def _forecast(self) -> Stage | None:
+    def _forecast(self, start: float) -> Stage | None:
         """The stage that is due if training would miss the budget; the first one is always due.
 
-        The pace is that of the latest steps, over as much time as is left.
+        The pace is that of the latest steps, over as much time as is left, without what single steps took too long.
+
+        Args:
+            start: The progress from which it goes on.
         """
         limit = self.budget.seconds
         assert limit is not None
         left = limit - self.seconds
-        since = self.seconds - max(left, limit / CHECKS)
-        earlier = [mark for mark in self._marks if mark[0] < self.step]
-        step, seconds = next((mark for mark in reversed(earlier) if mark[1] <= since), earlier[0])
-        pace = (self.seconds - seconds) / (self.step - step)
+        since = self._paced - max(left, limit / CHECKS)
+        step, paced = next(
+            (mark for mark in reversed(self._marks) if mark[0] <= self.step - FEWEST and mark[1] <= since), (0, 0.0)
+        )
+        pace = (self._paced - paced) / (self.step - step)
         if self.total is not None and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit:
             return None
-        return Stage(self.step, self.progress, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
+        return Stage(self.step, start, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
 
     def rate(self, warmup: int, decay: float, end: float) -> float:
         """The share of the learning rate for the next step: a linear rise, a plateau, a cosine fall to ``end``.
