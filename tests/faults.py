@@ -108,8 +108,21 @@ FAULTS: dict[str, list[Fault]] = {
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
         ("labels, self.hashes[index], given)", "labels, None, given)", "held_out"),
     ],
-    "data/images.py": [
-        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(_fit(image, size))", "held_out"),
+    "data/image_files.py": [
+        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(fit(image, size))", "held_out"),
+    ],
+    "data/sets/__init__.py": [
+        ("if part.name in own():", "if False:", "new_file"),
+        ("isinstance(part, Derived)))", "0))", "data"),
+    ],
+    "data/source.py": [
+        ("if split is not None and", "if False and", "new_file"),
+        ("(None, 0) if self.whole", "(reading.limit, 0) if self.whole", "stacked"),
+    ],
+    "plugins.py": [
+        ('if plugin["sha256"] not in named:', "if False:", "new_file plugin training"),
+        ("if len(names) != 1:", "if False:", "new_file plugin"),
+        ("any(plugin.names.values())", "True", "new_file"),
     ],
     "data/seen.py": [
         ("+ ([] if other.own is None else [np.setdiff1d(other.own, other.shared)])", "", "lineage"),
@@ -721,9 +734,6 @@ FAULTS: dict[str, list[Fault]] = {
         ("found.weights(raw)", "found.weights(not raw)", "training"),
         ("    check_spec(folder, content, found.state)\n", "", "training"),
     ],
-    "training/run_spec.py": [
-        ('if needed["sha256"] not in given', "if False", "plugin training"),
-    ],
     "data/sampler.py": [
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],
@@ -781,9 +791,6 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "cli/options.py": [
         ("if key not in known:", "if False:", "cli"),
-    ],
-    "recipes/__init__.py": [
-        ("if len(found) != 1", "if False", "plugin"),
     ],
     "testing/laws.py": [
         ('assert known is own or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
