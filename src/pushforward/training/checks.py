@@ -27,8 +27,9 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     made = recipe.method.space
     space = data.space
     if not met(made.conditions, space.conditions):
+        mine, theirs = described(made.conditions), described(space.conditions)
         raise UsageError(
-            f"The method is made for data with {described(made.conditions)}; {data.name} has {described(space.conditions)}. "
+            f"The method is made for data with {mine}; {data.name} has {theirs}{', but other ones' * (mine == theirs)}. "
             "Make the recipe from data.space."
         )
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
