@@ -20,7 +20,7 @@ from pushforward.recipes import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.budget import Budget
-from pushforward.training.folders import claim, hold
+from pushforward.training.folders import claim, hold, put_back
 from pushforward.training.generators import seeded
 from pushforward.training.given import Given, check_budget, check_size, folder_of, name_of, names_of, recipe_from, refuse_unknown
 from pushforward.training.holding import Holding
@@ -283,6 +283,7 @@ def reopen(
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     folder, plugins = folder_of(folder), list(plugins)
     check_budget(steps, samples, seconds)
+    put_back(folder)
     content = read_spec(folder, plugins)
     asked = steps is not None or samples is not None or seconds is not None
     budget = _budget(steps, samples, seconds) if asked else budget_of(content)
@@ -290,7 +291,10 @@ def reopen(
     try:
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
-            check_spec(folder, content, checkpoints.read_state(where))
+            state = checkpoints.read_state(where)
+            check_spec(folder, content, state)
+            if asked and asdict(budget) != content["budget"]:
+                budget.check_beyond(folder, state["seconds"])
         data = _data_of(folder, content, data)
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
         settings = Settings(
@@ -303,8 +307,6 @@ def reopen(
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(progress))
         if where is not None:
             trainer.restore(where)
-        if asked and asdict(budget) != content["budget"]:
-            budget.check_beyond(folder, trainer.clock.seconds)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:
