@@ -33,6 +33,7 @@ __all__ = [
     "step_name",
     "verify",
     "write_json",
+    "write_latest",
     "write_text",
 ]
 
@@ -130,7 +131,7 @@ def save(
     state: Mapping[str, Any],
     keep: int = 2,
     after: int | None = None,
-) -> Path:
+) -> None:
     """Write ``folder/step_NNNNNN`` and prune older checkpoints.
 
     Args:
@@ -141,9 +142,6 @@ def save(
         keep: How many checkpoints stay.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
             (``resume --from``) and are removed; None leaves them.
-
-    Returns:
-        The new checkpoint's folder.
 
     Raises:
         CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
@@ -160,14 +158,18 @@ def save(
             os.rename(temporary, final)
             _flush(folder)
         verify(final)
-        write_json(folder / _LATEST, {"checkpoint": final.name, "format_version": FORMAT})
+        write_latest(folder, final.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
     kept = [path for path in _all(folder) if path not in given_up]
     for old in (*given_up, *kept[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
-    return final
+
+
+def write_latest(folder: Path, name: str) -> None:
+    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`)."""
+    write_json(folder / _LATEST, {"checkpoint": name, "format_version": FORMAT})
 
 
 def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -20,18 +21,22 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder"]
+__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder", "put_back"]
 
 _FILE = ".lock"
 _WAIT = 5.0
 """Seconds that a training waits for its lock: whoever asks whether a folder is in use holds it for a moment."""
 _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
+_OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
+"""What a folder holds while its training is set up, before ``spec.json``."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
     """A folder for a new run that does not exist: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
+
+    What a training left in ``wanted`` that was killed before it was set up is removed.
 
     Raises:
         UsageError: If ``wanted`` exists.
@@ -39,6 +44,7 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
     """
     if wanted is not None:
         folder = Path(wanted)
+        _clear(folder)
         if folder.exists():
             raise _taken(folder)
         return folder
@@ -114,6 +120,8 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         UsageError: If ``wanted`` exists and does not give way.
         CheckpointError: If a training is writing to it, or the disk refuses.
     """
+    if wanted is not None:
+        put_back(Path(wanted))
     replaced = _moved_aside(Path(wanted)) if overwrite and wanted is not None else None
     above = free_folder(wanted, data, recipe).parents
     missing = tuple(parent for parent in above if not parent.exists())
@@ -127,10 +135,47 @@ def _moved_aside(folder: Path) -> Path | None:
         return None
     if _locked(folder):
         raise _busy(folder)
+    for old in _set_aside(folder):  # its replacement was set up and then killed
+        shutil.rmtree(old, ignore_errors=True)
     aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
     with checkpoints._disk(folder):
         folder.rename(aside)
     return aside
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    """The runs that were moved out of a folder to be replaced."""
+    if not folder.parent.is_dir():
+        return []
+    return [path for path in folder.parent.iterdir() if re.fullmatch(rf"\.replaced-\d+-{re.escape(folder.name)}", path.name)]
+
+
+def put_back(folder: Path) -> None:
+    """Put a run back into its folder where a training that was to replace it was killed before it was set up.
+
+    Raises:
+        CheckpointError: If the disk refuses.
+    """
+    waiting = _set_aside(folder)
+    if waiting and not (folder / "spec.json").exists():
+        _clear(folder)
+        if not folder.exists():
+            with checkpoints._disk(folder):
+                waiting[0].rename(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a training left that was killed before it was set up; nothing else, and nothing while it lives."""
+    if _unfinished(folder) and not _in_use(folder):
+        Claim(folder, hold(folder), ()).discard()
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a training writes before ``spec.json``."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".tmp-")}
+    return names <= _OWN and (_FILE in names or not names)
 
 
 def hold(folder: Path) -> BaseFileLock | None:
@@ -170,16 +215,21 @@ def _writable(folder: Path) -> bool:
 
 def _taken(folder: Path) -> UsageError | CheckpointError:
     """Why an existing folder cannot be taken for a new run."""
-    ends = time.monotonic() + _CLAIM
-    while True:
-        if _locked(folder):
-            return _busy(folder)
-        if not _young(folder) or time.monotonic() > ends:
-            break
-        time.sleep(0.02)
+    if _in_use(folder):
+        return _busy(folder)
     run = (folder / "spec.json").is_file()
     advice = f", replace the run with `overwrite=True`, or go on with it: pushforward resume {folder}" if run else "."
     return UsageError(f"{folder} exists already. Choose another `out`{advice}")
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a training holds a folder, or has just made it and is about to."""
+    ends = time.monotonic() + _CLAIM
+    while not _locked(folder):
+        if not _young(folder) or time.monotonic() > ends:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _young(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.health import in_numbers
 from pushforward.training.observing import Observer
@@ -35,6 +36,8 @@ class Journal:
         self.path, self.observers, self.writes = path, observers, writes
         self.losses: dict[str, float] = {}
         self._held: list[dict[str, Any]] = []
+        self._from: int | None = None
+        self._waiting: list[Mapping[str, Any]] = []
 
     @property
     def held(self) -> bool:
@@ -78,18 +81,41 @@ class Journal:
         return None
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows and self.writes:
+        if self._from is not None:
+            self._waiting.extend(rows)
+        elif rows and self.writes:
             log.append(self.path, rows)
 
-    def cut(self, step: int) -> list[dict[str, Any]]:
-        """Drop later rows of the log, and let the observers read those that stay."""
-        if self.writes:
+    def cut(self, step: int, wait: bool = False) -> list[dict[str, Any]]:
+        """Drop later rows of the log, and let the observers read those that stay.
+
+        Args:
+            step: The last step that stays.
+            wait: Leave the file as it is until `settle`.
+        """
+        if wait and self.writes:
+            self._from = step
+        elif self.writes:
             log.cut(self.path, step)
         rows = [row for row in log.read(self.path) if row["step"] <= step]
         for row in rows:
             for observer in self.observers:
                 observer.row(row, again=True)
         return rows
+
+    def settle(self) -> None:
+        """Give up what followed the checkpoint of a `cut` that waits: it becomes the newest, and the log goes on from it.
+
+        After a kill in between, the run stands at that checkpoint.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        if self._from is not None:
+            checkpoints.write_latest(self.path.parent / "checkpoints", checkpoints.step_name(self._from))
+            log.cut(self.path, self._from)
+            log.append(self.path, self._waiting)
+            self._from, self._waiting = None, []
 
 
 def _ends(row: Mapping[str, Any]) -> Mapping[str, Any] | None:

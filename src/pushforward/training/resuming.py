@@ -15,7 +15,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
-from pushforward.training.folders import hold
+from pushforward.training.folders import hold, put_back
 from pushforward.training.given import folder_of
 from pushforward.training.holding import Holding
 from pushforward.training.lineage import earlier_split
@@ -36,13 +36,18 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     refuse_unknown(options, ResumeOptions, "resume")
     folder, plugins = folder_of(folder), list(options.get("plugins", ()))
     checkpoint, method = options.get("checkpoint"), options.get("method")
-    given, content = budget_in(options), read_spec(folder, plugins)
+    given = budget_in(options)
+    put_back(folder)
+    content = read_spec(folder, plugins)
     budget = given or budget_of(content)
     lock = hold(folder)
     try:
         where = _newest(folder) if checkpoint is None else pick(folder, checkpoint)
         if where is not None:
-            check_spec(folder, content, checkpoints.read_state(where))
+            state = checkpoints.read_state(where)
+            check_spec(folder, content, state)
+            if given and asdict(budget) != content["budget"]:
+                budget.check_beyond(folder, state["seconds"])
         data = _data_of(folder, content, options.get("data"))
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
         settings = Settings(
@@ -55,8 +60,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher_of(options.get("progress")))
         if where is not None:
             trainer.restore(where)
-        if given and asdict(budget) != content["budget"]:
-            budget.check_beyond(folder, trainer.clock.seconds)
         extend(folder, content, budget, trainer.clock.step)
     except BaseException:
         if lock is not None:

@@ -258,6 +258,7 @@ class Trainer:
         tensors = {name: gathered(group) for name, group in groups.items()}
         try:
             if self.holding.writes:
+                self.journal.settle()
                 checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, self._state(), after=self._saved_at)
         except CheckpointError as error:
             if self._saved_at >= 0:
@@ -283,7 +284,7 @@ class Trainer:
     def restore(self, folder: Path) -> None:
         """Take up a checkpoint: weights, averages, optimisers and counters.
 
-        Later rows of the log are dropped, and the observers read the earlier ones again.
+        Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         found = checkpoints.load(folder, self.device)
         restore(self.method, found.tensors["method"], folder)
@@ -296,5 +297,5 @@ class Trainer:
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
         self.threads.resume(state["step"])
-        for row in self.journal.cut(state["step"]):
+        for row in self.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
             self.clock.mark(row["step"], row.get("seconds", 0.0))
