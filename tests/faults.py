@@ -573,7 +573,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/budget.py": [
         ("round(left / pace)", "1", "budgets"),
-        ("self.progress, self.step + (max", "self._used, self.step + (max", "budgets"),
+        ("start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))", "start = self._used", "budgets"),
+        ("or self.step >= self.total - 1", "", "budgets"),
         ("max(left, limit / CHECKS)", "self.seconds", "budgets"),
         ("self.warmed += progress", "self.warmed += share", "budgets"),
         ("min(share, 2 * usual)", "share", "budgets"),
@@ -588,7 +589,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
-        ("        if _locked(folder):", "        if False:", "run_folders"),
+        ("    while not _locked(folder):", "    while False:", "run_folders"),
+        ("    if waiting and not", "    if False and not", "run_folders sampling interrupted"),
     ],
     "training/stages.py": [
         ("return recorded if recorded[: len(own)] == own else own", "return own", "budgets"),
@@ -685,7 +687,8 @@ FAULTS: dict[str, list[Fault]] = {
     "training/resuming.py": [
         ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
-        ("check_spec(folder, content, checkpoints.read_state(where))", "pass", "training"),
+        ("check_spec(folder, content, state)", "pass", "training"),
+        ('budget.check_beyond(folder, state["seconds"])', "pass", "training budgets interrupted"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
