@@ -171,11 +171,11 @@ def _clear(folder: Path) -> None:
 
 
 def _unfinished(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a training writes before ``spec.json``."""
+    """Whether a folder holds a lock and nothing but what a training writes before ``spec.json``."""
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".tmp-")}
-    return names <= _OWN and (_FILE in names or not names)
+    return {_FILE} <= names <= _OWN
 
 
 def hold(folder: Path) -> BaseFileLock | None:
