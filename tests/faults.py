@@ -573,8 +573,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/budget.py": [
         ("round(left / pace)", "1", "budgets"),
-        ("start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))", "start = self._used", "budgets"),
-        ("or self.step >= self.total - 1", "", "budgets"),
+        ("start, self.step + (max", "self._used, self.step + (max", "budgets"),
+        ("LONGEST * median(self._latest)", "math.inf", "budgets"),
+        ("max(progress, SETTLE))", "self.progress)", "budgets"),
         ("max(left, limit / CHECKS)", "self.seconds", "budgets"),
         ("self.warmed += progress", "self.warmed += share", "budgets"),
         ("min(share, 2 * usual)", "share", "budgets"),
@@ -589,8 +590,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ("folder.mkdir()\n", "folder.mkdir(exist_ok=True)\n", "run_folders"),
         ("raise _busy(folder) from None", "return None", "run_folders"),
-        ("    while not _locked(folder):", "    while False:", "run_folders"),
-        ("    if waiting and not", "    if False and not", "run_folders sampling interrupted"),
+        ("while not _locked(folder):", "while True:", "run_folders"),
+        ("    put_back(Path(wanted))", "    pass", "interrupted"),
     ],
     "training/stages.py": [
         ("return recorded if recorded[: len(own)] == own else own", "return own", "budgets"),
@@ -642,6 +643,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("if self._closed_at != self._standing()", "if False and self._standing()", "budgets run_folders"),
     ],
     "training/journal.py": [
+        ("if wait and self.writes:", "if False:", "interrupted"),
+        ("            checkpoints.write_latest(", "            str(", "interrupted"),
         ("self._append(rows[:count])", "pass", "budgets run_folders"),
         ("log.cut(self.path, step)", "pass", "training"),
         ("            if bad:", "            if False:", "training"),
@@ -688,7 +691,8 @@ FAULTS: dict[str, list[Fault]] = {
         ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
         ("    extend(folder, content, budget, trainer.clock.step)\n", "", "training"),
         ("check_spec(folder, content, state)", "pass", "training"),
-        ('budget.check_beyond(folder, state["seconds"])', "pass", "training budgets interrupted"),
+        ('budget.check_beyond(folder, state["seconds"])', "pass", "training interrupted"),
+        ("    put_back(folder)\n", "", "interrupted"),
     ],
     "evaluation/cost.py": [
         ("float(np.quantile(self.values, 0.25))", "max(self.values)", "cost"),
