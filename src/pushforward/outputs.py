@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ __all__ = ["check_target", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
+PICTURES = (".png", ".gif")
 _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
@@ -44,7 +46,9 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         )
     _check_place(path, overwrite)
     if path.suffix.lower() not in known:
-        raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.')
+        drawn = path.suffix.lower() in PICTURES and space.kind == "vector"
+        why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
+        raise UsageError(f'Cannot write {space.kind}s to "{path}"; choose a name that ends in {_listing(known)}.{why}')
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:

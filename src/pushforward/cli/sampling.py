@@ -89,6 +89,8 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
 
 def condition_of(run: Run, label: str | None) -> dict[str, int] | None:
     """A label by number or name as a condition."""
+    if label is not None and "," in label and run.space.classes and label not in run.space.classes:
+        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
     return None if label is None else {"label": run.space.label_index(label)}
 
 

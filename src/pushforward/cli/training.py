@@ -19,6 +19,7 @@ from pushforward.cli.groups import (
     NO_BUDGET,
     NO_CHANGES,
     OUTPUT,
+    STARTING,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -86,7 +87,7 @@ def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
-    if got:
+    if got and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
@@ -120,11 +121,11 @@ def train(
     recipe: Annotated[str, Parameter(group=MODEL)],
     *,
     size: Annotated[str, Parameter(group=MODEL)] = "small",
-    init: Annotated[str | None, Parameter(group=MODEL)] = None,
-    latent: Annotated[str | None, Parameter(group=MODEL)] = None,
-    teacher: Annotated[str | None, Parameter(group=MODEL)] = None,
+    init: Annotated[str | None, Parameter(group=STARTING)] = None,
+    latent: Annotated[str | None, Parameter(group=STARTING)] = None,
+    teacher: Annotated[str | None, Parameter(group=STARTING)] = None,
     frozen: Frozen = (),
-    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    plugin: Annotated[Plugins, Parameter(group=STARTING)] = (),
     data: Annotated[str, Parameter(group=DATA)] = "digits",
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
@@ -151,7 +152,8 @@ def train(
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
         plugin: The Python file that the run of --init, --latent, --teacher or --frozen was trained with.
-        data: A name (`pushforward data list`), an image folder, or a .npz, .npy or .csv file.
+        data: A name (`pushforward data list`), an image folder, or a .npy, .csv or .npz file. A .npz holds x, and where there
+            are any label (or y), x_test and label_test.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
@@ -174,7 +176,7 @@ def train(
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
-    _done(run, json)
+    _done(run, json, len(loaded.train))
 
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
@@ -225,6 +227,7 @@ def _start(init: str, plugins: Sequence[str]) -> Run:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
+    from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.training.lineage import leaks
 
@@ -238,11 +241,13 @@ def announce(trainer: Trainer) -> None:
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
-    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data)):
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
         say(f"{trainer.folder}: warning: {warning}")
 
 
-def _done(run: Run, as_json: bool) -> None:
+def _done(run: Run, as_json: bool, examples: int) -> None:
+    from pushforward.training.closing import closing_notes
+
     state = run.state
     summary = {
         "run": str(run.folder),
@@ -253,6 +258,8 @@ def _done(run: Run, as_json: bool) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
+    for note in closing_notes(run, examples):
+        say(f"{run.folder}: {note}")
     say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
 
 
@@ -296,13 +303,14 @@ def resume(
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
-    _done(result, json)
+    _done(result, json, len(trainer.data.train))
 
 
 def _standing(run: str, trainer: Trainer) -> str:
     """Where a run stands before it continues."""
     if trainer.done:
-        return f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N"
+        budget = str(trainer.clock.budget)
+        return f"{run} is finished at step {trainer.clock.step:,} ({budget}); extend it with a larger {budget.split()[0]}"
     if not trainer.saved:
         return f"{run} was never saved: starting it from its first step"
     total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""
