@@ -119,3 +119,24 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
     Done.done = False
     with pytest.raises(SystemExit):
         training.train_all([Done()])
+
+
+def test_points_are_drawn_over_axes_of_the_data_in_the_colours_of_their_classes():
+    """The frame is the data's, whatever the samples are: a collapsed model's samples stay a small spot in it."""
+    from pushforward.scatter import columns_picture
+
+    rng = np.random.default_rng(0)
+    space = from_arrays(rng.normal(size=(200, 2)), np.arange(200) % 2).space
+    tight = np.concatenate([np.full((20, 2), -0.5), np.full((20, 2), 0.5)]) + 0.01 * rng.normal(size=(40, 2))
+    picture = np.asarray(columns_picture(tight, space, np.repeat([0, 1], 20))).astype(int)
+    blue, orange = (np.argwhere(np.abs(picture - colour).sum(2) < 60) for colour in ((31, 119, 180), (255, 127, 14)))
+    spot = blue[blue[:, 0] > 200]
+    assert 0 < np.ptp(spot, axis=0).max() < 40, "a spot, not the whole frame"
+    assert len(orange)
+    assert (picture[-60:].min(axis=2) < 100).any(), "ticks and names below"
+
+
+def test_charts_say_their_natural_width():
+    from pushforward.report.charts import svg_open
+
+    assert 'style="--w:480px"' in svg_open(480, 200, "label")

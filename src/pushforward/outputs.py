@@ -237,11 +237,13 @@ def _safe(name: str) -> str:
 
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    from pushforward.pictures import grid_picture, legible, scatter_picture
+    from pushforward.pictures import grid_picture, legible
+    from pushforward.scatter import columns_picture
 
-    rows = np.concatenate([space.quantise(x) for x, _ in parts])
+    drawn = [(space.quantise(x), _labels(condition)) for x, condition in parts]
+    rows, labels = np.concatenate([x for x, _ in drawn]), [label for _, label in drawn if label is not None]
     if space.kind == "image":
         made = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
     else:
-        made = scatter_picture(rows)
+        made = columns_picture(rows, space, np.concatenate(labels) if labels else None)
     made.save(path, format="PNG")
