@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ __all__ = ["check_target", "usual_ending", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
+PICTURES = (".png", ".gif")
 _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
@@ -45,7 +47,9 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
         )
     _check_place(path, overwrite)
     if path.suffix.lower() not in known:
-        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.')
+        drawn = path.suffix.lower() in PICTURES and space.as_points
+        why = f" Only data of 2 columns can be drawn, and this has {math.prod(space.shape)}." if drawn else ""
+        raise UsageError(f'Cannot write {space.noun}s to "{path}"; choose a name that ends in {", ".join(known.values())}.{why}')
     if path.suffix.lower() in (".png", ".gif") and n > LARGEST_GRID:
         raise UsageError(f"A picture holds at most {LARGEST_GRID:,} samples; write {n:,} to an .npz file instead.")
     if not n >= 1:
@@ -227,11 +231,13 @@ def _safe(name: str) -> str:
 
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    from pushforward.pictures import grid_picture, legible, scatter_picture
+    from pushforward.pictures import grid_picture, legible
+    from pushforward.scatter import columns_picture
 
-    rows = space.drawing(np.concatenate([space.quantise(x) for x, _ in parts]))
+    drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
+    rows, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
     if space.as_points:
-        picture = scatter_picture(rows)
+        picture = columns_picture(rows, space, np.concatenate([label.numpy() for label in labels]) if labels else None)
     else:
         picture = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
     picture.save(path, format="PNG")

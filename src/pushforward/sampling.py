@@ -87,7 +87,10 @@ def configure(
     flow = inner_of(transport)
     if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
-        raise UsageError(f"{listed}: {name} holds a one-call model ({type(flow).__name__}), which has no solver.")
+        raise UsageError(
+            f"{listed}: {name} holds a model that makes a sample in one call, such as a VAE or a GAN. It takes no steps, so "
+            "solvers, grids and guidance do not apply: leave these options out."
+        )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
     grid = _grid(flow, given, solver, steps, grids, name)

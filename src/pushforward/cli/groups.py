@@ -23,6 +23,7 @@ __all__ = [
     "PLACED",
     "SAMPLES",
     "SOLVER",
+    "STARTING",
     "TRAIN",
     "TRAINING",
     "UNGUIDED",
@@ -56,6 +57,7 @@ TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train"
 MODEL = Group("Model", sort_key=10)
 DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
+STARTING = Group("Other models", sort_key=35)
 TRAINING = Group("Training", sort_key=40)
 SAMPLES = Group("Samples", sort_key=50)
 SOLVER = Group("Solver", sort_key=60)
@@ -80,7 +82,7 @@ Plugins = Annotated[
 ]
 Frozen = Annotated[
     tuple[str, ...],
-    Parameter(name="--frozen", group=MODEL, negative_iterable=(), consume_multiple=False, show_default=False),
+    Parameter(name="--frozen", group=STARTING, negative_iterable=(), consume_multiple=False, show_default=False),
 ]
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[

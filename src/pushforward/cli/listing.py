@@ -55,7 +55,7 @@ def data_check(
             show(
                 {"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}"
             )
-        raise
+        raise DataError(str(error).replace("; `pushforward data check` lists them all", ""), error.skipped) from None
     show(
         found,
         json,
@@ -67,7 +67,10 @@ def _shown(report: dict[str, Any]) -> dict[str, Any]:
     """What a person is shown of a report: what there is, and what was taken as a table's header."""
     header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
     repeats = f"{report['repeats']:,} row{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
-    shown = {**report, "header": header, "repeats": repeats}
+    sides = {name: f"{train}/{report['held_out_classes'][name]}" for name, train in report["classes"].items()}
+    labels = {"classes": "classes (train/held out)"} if sides else {}
+    shown = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name != "held_out_classes"}
+    shown |= {"header": header, "repeats": repeats}
     return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
 
 
@@ -160,8 +163,23 @@ def _run_row(path: Path) -> dict[str, Any]:
         content, newest = read_json(path), latest(path.parent / "checkpoints")
         recipe, source = content["recipe"], (content.get("data") or {}).get("name_or_path")
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
-        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None}
-    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None}
+        return {"run": run, "recipe": "cannot be read", "data": None, "checkpoint": None, "unfinished": None}
+    progress = None if newest is None else _unfinished(newest, content.get("budget") or {})
+    return {"run": run, "recipe": recipe, "data": source, "checkpoint": newest.name if newest else None, "unfinished": progress}
+
+
+def _unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
+    """How far an unfinished run is, such as "26 of 200 steps"; None where its budget is used up or not known."""
+    from pushforward.training.checkpoint import read_json
+
+    try:
+        state = read_json(checkpoint / "state.json")
+        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
+        if total:
+            return f"{step:,} of {total:,} steps" if step < total else None
+        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
+    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
+        return None
 
 
 @app.command(group=INSPECT, sort_key=9)

@@ -51,7 +51,7 @@ def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
-    if got:
+    if got and not all(trainer.done for trainer in trainers):
         for trainer in trainers:
             again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
             say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
@@ -82,6 +82,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 def announce(trainer: Trainer) -> None:
     """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
+    from pushforward.data.class_counts import rare_classes
     from pushforward.data.seen import seen_in_training, shared_examples
     from pushforward.training.lineage import leaks
 
@@ -95,5 +96,5 @@ def announce(trainer: Trainer) -> None:
     if trainer.content.get("init") is not None:
         say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
     seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
-    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data)):
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
         say(f"{trainer.folder}: warning: {warning}")

@@ -94,8 +94,10 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     """A label by number or name, and columns by name such as age=40,income=2, as a condition.
 
     Raises:
-        UsageError: For a class or column that the model does not know, or a value that is no number.
+        UsageError: For a class or column that the model does not know, several classes, or a value that is no number.
     """
+    if label is not None and "," in label and run.space.classes and label not in run.space.classes:
+        raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
     asked: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
     for word in [] if given is None else given.split(","):
         name, _, value = (part.strip() for part in word.partition("="))

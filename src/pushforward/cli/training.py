@@ -16,6 +16,7 @@ from pushforward.cli.groups import (
     NO_BUDGET,
     NO_CHANGES,
     OUTPUT,
+    STARTING,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -62,11 +63,11 @@ def train(
     recipe: Annotated[str, Parameter(group=MODEL)],
     *,
     size: Annotated[str, Parameter(group=MODEL)] = "small",
-    init: Annotated[str | None, Parameter(group=MODEL)] = None,
-    latent: Annotated[str | None, Parameter(group=MODEL)] = None,
-    teacher: Annotated[str | None, Parameter(group=MODEL)] = None,
+    init: Annotated[str | None, Parameter(group=STARTING)] = None,
+    latent: Annotated[str | None, Parameter(group=STARTING)] = None,
+    teacher: Annotated[str | None, Parameter(group=STARTING)] = None,
     frozen: Frozen = (),
-    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    plugin: Annotated[Plugins, Parameter(group=STARTING)] = (),
     data: Annotated[str, Parameter(group=DATA)] = "digits",
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
@@ -92,7 +93,8 @@ def train(
         latent: Train in the latent space of this run of autoencoder, vae, hvae or vqvae, or folder of diffusers' AutoencoderKL.
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
-        data: A name (`pushforward data list`), an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
+        data: A name (`pushforward data list`), an image folder, a .npy, .csv or .npz file, or a Python file that defines data. A
+            .npz holds x, and where there are any label (or y), given, x_test, label_test and given_test.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
@@ -117,7 +119,7 @@ def train(
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
-    _done(run, json)
+    _done(run, json, len(loaded.train))
 
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
@@ -158,7 +160,9 @@ def _check_free(out: str) -> None:
     free_folder(out, "", "")
 
 
-def _done(run: Run, as_json: bool) -> None:
+def _done(run: Run, as_json: bool, examples: int) -> None:
+    from pushforward.training.closing import closing_notes
+
     state = run.state
     summary = {
         "run": str(run.folder),
@@ -169,6 +173,8 @@ def _done(run: Run, as_json: bool) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
+    for note in closing_notes(run, examples):
+        say(f"{run.folder}: {note}")
     say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
 
 
@@ -212,13 +218,14 @@ def resume(
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
-    _done(result, json)
+    _done(result, json, len(trainer.data.train))
 
 
 def _standing(run: str, trainer: Trainer) -> str:
     """Where a run stands before it continues."""
     if trainer.done:
-        return f"{run} is finished at step {trainer.clock.step:,}; extend it with --steps N"
+        budget = str(trainer.clock.budget)
+        return f"{run} is finished at step {trainer.clock.step:,} ({budget}); extend it with a larger {budget.split()[0]}"
     if not trainer.saved:
         return f"{run} was never saved: starting it from its first step"
     total = f" of {trainer.clock.total:,}" if trainer.clock.total else ""

@@ -50,7 +50,8 @@ def sample(
 ) -> None:
     """Draw new samples from a run.
 
-    Example: `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
+    A VAE gives the means of its decoder, without the noise that it has learned around them. Example:
+    `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
 
     Args:
         label: A class by number or name; default: drawn as often as in the training data.

@@ -44,6 +44,7 @@ class Arrays:
         integer: numbers of its whole-number columns.
         header: whether the first line of a table was taken as column names; None for other files.
         kinds: what makes the kind of each further condition of its training values.
+        unused: (array, reason) of each array that is not read.
     """
 
     train: Split
@@ -53,6 +54,7 @@ class Arrays:
     integer: tuple[int, ...] = ()
     header: bool | None = None
     kinds: Mapping[str, Callable[[NDArray[Any]], ConditionKind]] | None = None
+    unused: tuple[tuple[str, str], ...] = ()
 
 
 def read_numpy(path: Path) -> Arrays:
@@ -75,7 +77,7 @@ def read_numpy(path: Path) -> Arrays:
         DataError: pickled objects, arrays that are empty, of the wrong shape, not finite, out of range, damaged, or
             far too large.
     """
-    found = _members(path)
+    found, unused = _members(path)
     train, integer = rows_of(found["x"], f"{path.name}: x")
     test = found.get("x_test")
     held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
@@ -86,14 +88,14 @@ def read_numpy(path: Path) -> Arrays:
     given, given_test, kinds = _given_arrays(path, found, len(train), None if held is None else len(held))
     if label is None:
         splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
-        return Arrays(*splits, integer=integer, kinds=kinds)
+        return Arrays(*splits, integer=integer, kinds=kinds, unused=unused)
     both = [_label_values(label, len(train), f"{path.name}: label")]
     if held is not None and label_test is not None:
         both.append(_label_values(label_test, len(held), f"{path.name}: label_test"))
     numbers, classes = _numbered(np.concatenate(both), str(path), "label")
     n = len(train)
     splits = Split(train, numbers[:n], given=given), None if held is None else Split(held, numbers[n:], given=given_test)
-    return Arrays(*splits, classes, integer=integer, kinds=kinds)
+    return Arrays(*splits, classes, integer=integer, kinds=kinds, unused=unused)
 
 
 def _given_arrays(
@@ -175,27 +177,31 @@ def read_csv(path: Path, target: str | None = None, header: bool | None = None) 
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
     columns = [[row[i] for row in rows] for i in keep]
     kept = tuple(names[i] for i in keep)
-    x = np.stack([_column(path, name, cells, lines) for name, cells in zip(kept, columns, strict=True)], axis=1)
+    table = dict(zip(kept, columns, strict=True))
+    try:
+        x = np.stack([_column(path, name, cells, lines) for name, cells in table.items()], axis=1)
+    except _TextColumn as error:
+        raise DataError(f"{error} {_without_text(table, target)}") from None
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
         _refuse_rounding(x[:, i], f'{path}, column "{kept[i]}"')
     return Arrays(Split(x.astype(np.float32), labels), classes=classes, columns=kept, integer=integer, header=named)
 
 
-def _members(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file under the names of this module; sizes are checked before anything is unpacked."""
+def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[tuple[str, str], ...]]:
+    """The arrays of a file under the names of this module, sizes checked before anything is unpacked, and those not used."""
     try:
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as file:
-                return {"x": _array(file, path.stat().st_size, path.name)}
+                return {"x": _array(file, path.stat().st_size, path.name)}, ()
         with zipfile.ZipFile(path) as archive:
             inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if "x" not in inside and list(inside) == ["arr_0"]:
                 inside = {"x": inside["arr_0"]}
             if "x" not in inside:
                 raise DataError(
-                    f'{path} has no array "x"; it holds: {", ".join(list(inside)[:12]) or "nothing"}. '
-                    f"Save it as np.savez(file, x=...)."
+                    f'{path} has no array "x"; it holds: {", ".join(_shapes(archive, inside)) or "nothing"}. Rename the array of '
+                    f"examples to x, and labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
                 )
             found = {}
             for name, spellings in _NAMES.items():
@@ -204,13 +210,39 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
                     with archive.open(info) as member:
                         found[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
                     break
-            return found
+            return found, _unused(archive, inside, found)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
         raise DataError(
             f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
         ) from error
+
+
+def _unused(
+    archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], found: dict[str, NDArray[Any]]
+) -> tuple[tuple[str, str], ...]:
+    """The arrays of other names, and a second one of the same meaning, with what they may have been meant to be."""
+    read = {next(s for s in _NAMES[name] if s in inside) for name in found}
+    others = {name: info for name, info in inside.items() if name not in read}
+    label = "" if "label" in found else "; if it holds the labels, rename it to label"
+    known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
+    reason = f"not used: the arrays that are read are {known}{label}"
+    return tuple((shown, reason) for shown in _shapes(archive, others))
+
+
+def _shapes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> list[str]:
+    """Such as ``images (100, 8, 8)``, from headers alone, of at most 12 arrays."""
+    shown = []
+    for name, info in list(members.items())[:12]:
+        try:
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shown.append(f"{name} {header(member)[0]}")
+        except Exception:  # an array that is not read may be anything
+            shown.append(name)
+    return shown
 
 
 def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:
@@ -445,12 +477,25 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArra
     cell = cells[row].strip()
     what = "is missing" if not cell else "is not finite in float32" if _number(cell) is not None else "is not a number"
     many = f" ({len(bad)} such cells in this column)" if len(bad) > 1 else ""
-    mend = (
-        f'Drop the column, or make it the label: `target="{name}"`.'
-        if what == "is not a number"
-        else "Fill it in or remove the row."
-    )
-    raise DataError(f'{path}, column "{name}", row {row + 1} (line {lines[row]}): "{cell[:40]}" {what}{many}. {mend}')
+    where = f'{path}, column "{name}", row {row + 1} (line {lines[row]}): "{cell[:40]}" {what}{many}.'
+    if what == "is not a number":
+        raise _TextColumn(where)
+    raise DataError(f"{where} Fill it in or remove the row.")
+
+
+class _TextColumn(DataError):
+    """A column that holds text where numbers were expected."""
+
+
+def _without_text(table: dict[str, list[str]], target: str | None) -> str:
+    """What to do about the columns that hold text: all at once, and the label only where none is given."""
+    texts = [name for name, cells in table.items() if any(cell.strip() and _number(cell) is None for cell in cells)]
+    labels = [name for name in texts if len({cell.strip() for cell in table[name]}) <= max(10, len(table[name]) // 2)]
+    several = f"Columns with text: {', '.join(texts)}. " if len(texts) > 1 else ""
+    drop = f"{several}Drop {'them' if several else 'the column'}"
+    if target or not labels:
+        return f"{drop}."
+    return f'{drop}, or make {"one" if several else "it"} the label: `target="{labels[0]}"`.'
 
 
 def _whole(values: NDArray[np.float64], cells: list[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import load
@@ -22,12 +23,13 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         options: as for `load`.
 
     Returns:
-        A plain dict: that of `Dataset.describe`, with ``classes`` as {name: training rows}, ``range`` (lowest, highest
-        value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns, ``integer`` columns,
-        ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated`` (held-out rows that
-        are also training rows, which only rows of many copies are), ``repeats`` (rows of both splits that are copies of an
-        earlier row), ``removed`` (training rows left out because they equal a held-out row), ``warnings`` (sentences, where most
-        held-out rows are training rows), ``skipped`` and ``converted`` as lists of {file, reason}, and ``ignored``.
+        A plain dict: that of `Dataset.describe`, with ``classes`` and ``held_out_classes`` as {name: number of examples},
+        ``range`` (lowest, highest value in data units), ``mean`` and ``std`` per channel or column, ``constant`` columns,
+        ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
+        (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
+        splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
+        ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
+        as lists of {file, reason}, and ``ignored``.
 
     Raises:
         UsageError, DataError: as for `load`.
@@ -35,13 +37,13 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
     data = load(name_or_path, **options)
     space, x = data.space, data.train.x
     scale = 255 if x.dtype == np.uint8 else 1
-    labels = data.train.labels if data.train.labels is not None else np.zeros(0, dtype=np.int64)
-    counts = np.bincount(labels, minlength=len(space.classes))[: len(space.classes)]
+    counts = class_counts(data)
     flat, hashes, held_out = x.reshape(len(x), -1), row_hashes(x), row_hashes(data.held_out.x)
     constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if len(space.shape) == 1 else []
     return {
         **data.describe(),
-        "classes": dict(zip(space.classes, (int(c) for c in counts), strict=True)),
+        "classes": {name: train for name, (train, _) in counts.items()},
+        "held_out_classes": {name: held_out for name, (_, held_out) in counts.items()},
         "range": [float(x.min()) / scale, float(x.max()) / scale],
         "mean": list(space.units.get("mean", ())),
         "std": list(space.units.get("std", ())),
@@ -50,7 +52,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any
         "header": data.header,
         "repeated": int(np.isin(held_out, hashes).sum()),
         "repeats": len(x) + len(held_out) - len(np.unique(np.concatenate([hashes, held_out]))),
-        "warnings": list(shared_examples(data)),
+        "warnings": [*shared_examples(data), *rare_classes(data)],
         "skipped": [{"file": file, "reason": reason} for file, reason in data.skipped],
         "converted": [{"file": file, "reason": reason} for file, reason in data.converted],
         "ignored": data.ignored,

@@ -246,6 +246,6 @@ def _too_many(path: Path, skipped: tuple[tuple[str, str], ...], total: int) -> D
     rest = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return DataError(
         f"{len(skipped)} of {total} image files in {path} cannot be used, more than {MAX_SKIPPED:.0%}:{lines}{rest}\n"
-        f"Mend or remove them; `pushforward data check` lists them all.",
+        f"Fix or remove them; `pushforward data check` lists them all.",
         skipped,
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import ModelResult
+from pushforward.numbers import count
 
-__all__ = ["alarm_periods"]
+__all__ = ["alarm_periods", "unused_code"]
+
+EARLY = 500
+"""Steps for which the alarm of an unused code waits."""
 
 
 def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
@@ -23,3 +27,17 @@ def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:
             at = begun.pop(key)
             periods[at] = periods[at][0], alarm
     return periods
+
+
+def unused_code(model: ModelResult) -> str:
+    """What to say of a model whose code has no active unit at the end of training; empty for any other model."""
+    code = None if model.latent is None else model.latent.code
+    if code is None or code.active is None or not code.units or code.active > 0:
+        return ""
+    steps = model.training.steps
+    early = "" if steps is None or steps >= EARLY else f"; after {count(steps)} steps this may be too early to call collapse"
+    which = "samples of a class are" if model.conditioned else "samples are"
+    return (
+        f"at the end no unit of the code is active (0 of {count(code.units)}): {which} nearly the same{early}. Train longer, or "
+        "with --warmup 0.3."
+    )

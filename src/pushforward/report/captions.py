@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside, marked, unmarked, verb
-from pushforward.report.statistics import THRESHOLDS, at_n, floor_of, floor_statistic, statistics
+from pushforward.report.statistics import THRESHOLDS, at_n, blind, floor_of, floor_statistic, statistics
 
 __all__ = [
     "CODE_NOTES",
@@ -17,6 +17,7 @@ __all__ = [
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
+    "MEANS_NOTE",
     "PATHS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
@@ -51,12 +52,25 @@ def _enough(comparison: Comparison, model: ModelResult, metric: str) -> str:
     margin = THRESHOLDS["enough"] * floor_of(comparison, metric)[1]
     beyond = [at for at, (_, value, _) in enumerate(points) if value - best[1] > margin]
     first = beyond[-1] + 1 if beyond else 0
+    if blind(comparison, metric):
+        return _unseen(comparison, model, metric, points[first:])
     if first == len(points):
         return f"For {name}, {_point(best)} are best; with {_point(points[-1])} it is worse."
     if first == len(points) - 1 and best == points[-1]:
         return f"{name} still improves at {count(best[0])} calls ({plain(best[1])})."
     near = "the best of its curve" if points[first] == best else f"within two spreads ({plain(margin, 2)}) of {_point(best)}"
     return f"For {name}, {_point(points[first])} {'is' if points[first][0] == 1 else 'are'} enough, {near}; more only cost time."
+
+
+def _unseen(comparison: Comparison, model: ModelResult, metric: str, level: Sequence[tuple[float, float, float | None]]) -> str:
+    """Of a score that even a Gaussian passes: that it can rule out numbers of calls, and not say that one is enough."""
+    if len(level) < 2:
+        return ""
+    least, most = count(level[0][0]), count(level[-1][0])
+    return (
+        f"{inside(comparison.info(metric).label)}{at_n(comparison)} cannot tell {least} call{'' if level[0][0] == 1 else 's'} of "
+        f"{marked(model.name)} from {most}: even the no-network row is within noise of real data."
+    )
 
 
 def _point(point: tuple[float, float, float | None]) -> str:
@@ -103,11 +117,15 @@ HEALTH_NOTE = (
     "sampled above: up to 500 samples from noise that stays the same, beside as many training rows. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
+MEANS_NOTE = (
+    "Vectors from {} are means of its decoder: the noise that it has learned around them is left out, so they vary less than its "
+    "model of the data does."
+)
 CODE_NOTES = {
     "table": "Models with an encoder code a row and decode it again. Reconstructions say what the code keeps; the KL term says "
     "what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from it, so a large "
     "one means places from which samples are drawn and to which no data is coded. Active units are those that the decoder has "
-    "any use for: none is posterior collapse.",
+    "any use for. Without any, samples hardly differ: posterior collapse, or a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
     "walks": "Walks lead from the code of the first image above to that of the second, or, where the model is told classes, to "

@@ -138,8 +138,9 @@ def smooth(values: Sequence[float | None], width: int = 15) -> list[float]:
 
 
 def svg_open(width: int, height: int, label: str, kind: str = "") -> str:
-    """The opening tag of a chart, with its label for readers who do not see it."""
-    return f'<svg class="chart {kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
+    """The opening tag of a chart, with its natural width for the style sheet and its label for readers who do not see it."""
+    size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
+    return f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">'
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str, width: int, height: int) -> list[str]:

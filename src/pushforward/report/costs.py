@@ -11,7 +11,7 @@ __all__ = ["costs"]
 
 COLUMNS = (
     Column("Parameters", "Of the network that samples."),
-    Column("Beside", "Networks that only training needs."),
+    Column("Training only", "Parameters of networks that only training needs."),
     Column("Training", "Time inside training steps."),
     Column("Steps"),
     Column("Samples seen"),

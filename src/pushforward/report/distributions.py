@@ -24,7 +24,7 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     """
     if not rows:
         return ""
-    width, step, left = 480, 30, 130
+    width, step, left = 440, 30, 130
     height = 40 + step * len(rows) + 26
     ends = [v for row in rows for v in (row.mean - row.half, row.mean + row.half)]
     ends += [floor[0] - floor[1], floor[0] + floor[1]] if floor else []

@@ -9,7 +9,7 @@ from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.measurements import Series as Recorded
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
-from pushforward.report.alarms import alarm_periods
+from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.captions import HEALTH_CAPTIONS, HEALTH_NOTE, LANDSCAPE_NOTE
 from pushforward.report.charts import Plot, Series, Span, line_chart, smooth
 from pushforward.report.markup import panel, prose, side_by_side, titled
@@ -99,7 +99,10 @@ def _listed(model: ModelResult) -> str:
         over = "It lasted to the end." if end is None else f"It was over at step {count(end.step)}."
         text = f"{where} {count(begin.step)}: {unmarked(begin.sentence)}{advice}. {over}"
         items.append(f"<li>{prose(text)}</li>")
-    return f'<ul class="plain note">{"".join(items)}</ul>' if items else '<p class="note">No alarm was raised.</p>'
+    if items:
+        return f'<ul class="plain note">{"".join(items)}</ul>'
+    unused = unused_code(model)
+    return f'<p class="note">{escape(f"No alarm was raised, but {unused}" if unused else "No alarm was raised.")}</p>'
 
 
 def _landscapes(index: int, model: ModelResult, look: Look) -> str:

@@ -12,6 +12,8 @@ from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES"]
 
+OF_REAL = "Shares are of what real data scores."
+
 Rule = Callable[[Comparison], Iterator[Sentence]]
 
 
@@ -46,15 +48,22 @@ def _precision_and_recall(comparison: Comparison) -> Iterator[Sentence]:
         if precision is None or recall is None:
             continue
         apart = density is not None and density < THRESHOLDS["density_right"]
-        numbers = f"precision {plain(precision, 2)}, recall {plain(recall, 2)} of real data's"
+        numbers = f"precision {_share_of_real(precision)}, recall {_share_of_real(recall)}"
         if not apart and precision >= THRESHOLDS["precision_right"] and recall < THRESHOLDS["recall_poor"]:
             repeat[model.name] = numbers
         if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
-            wrong[model.name] = numbers if density is None else f"density {plain(density, 2)}, {numbers}"
+            wrong[model.name] = numbers if density is None else f"density {_share_of_real(density)}, {numbers}"
     if repeat:
-        yield from _warning(f"Samples of {_by_name(repeat)} look right but repeat themselves.")
+        yield from _warning(
+            f"Samples of {_by_name(repeat)} look like real examples but vary too little: each looks right, and much of the data "
+            f"is never produced. {OF_REAL}"
+        )
     if wrong:
-        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong.")
+        yield from _warning(f"Samples of {_by_name(wrong)} cover the data, but many look wrong. {OF_REAL}")
+
+
+def _share_of_real(ratio: float) -> str:
+    return f"{round(100 * ratio)} %"
 
 
 def _modes(comparison: Comparison) -> Iterator[Sentence]:

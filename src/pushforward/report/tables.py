@@ -97,10 +97,15 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
     beside = f"; {ratio}, the ratio to what real data scores" if ratio else ""
-    over = "trainings" if any(len(model.trainings) > 1 for model in comparison.models) else "samplings"
+    if any(len(model.trainings) > 1 for model in comparison.models):
+        what = "Mean ± spread over repeated trainings"
+    elif comparison.settings.repeats == 1:
+        what = "Each model was sampled once; ± is the spread of real data over several samplings"
+    else:
+        what = "Mean ± spread over repeated samplings"
     return (
-        f"Mean ± spread over repeated {over}{beside}. A best value is marked only where "
-        "it is ahead of every other by more than two spreads of the difference, no spread counted as less than real data's."
+        f"{what}{beside}. “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: "
+        "more than twice the spread of the difference. Real data's spread is the least that is assumed of any model."
     )
 
 
@@ -128,12 +133,13 @@ def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
-    """The number of the model that is ahead of all others."""
+    """The number of the model that is measurably ahead of all others and of the no-network row."""
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]
+    base = statistic(comparison, comparison.baseline, metric)
     if len(lead) != 1 or sum(score is not None for score in scores) < 2:
         return None
-    return scores.index(lead[0])
+    return scores.index(lead[0]) if base is None or lead[0].better_than(base) else None
 
 
 def _column(comparison: Comparison, metric: str) -> Column:

@@ -33,7 +33,7 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     cards = tables.scorecards(comparison)
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
-        parts.append("* best, by more than two spreads")
+        parts.append("* best, by more than noise")
     if cards:
         parts.append("\n".join(textwrap.wrap(tables.score_note(comparison), width)))
     return "\n\n".join(part for part in parts if part.strip())

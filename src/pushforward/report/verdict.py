@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
-from pushforward.numbers import count, duration, plain
+from pushforward.numbers import count, duration, listing, plain
 from pushforward.report.sentences import Sentence, inside, named
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
@@ -15,8 +15,10 @@ from pushforward.report.statistics import (
     at_floor,
     at_n,
     floor_of,
+    floor_statistic,
     leaders,
     metric_for,
+    statistic,
     statistics,
     values_of,
     with_spread,
@@ -48,17 +50,35 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
         text = f"{named([ranked[0].name])} has a {label} of {ranked[0].text}"
     elif len(lead) == 1:
         second = f"next {named([ranked[1].name])} with {ranked[1].text}"
-        text = f"{named([lead[0].name])} has the best {role}: {label} {lead[0].text}, {second}"
+        text = f"{named([lead[0].name])} has the best {label}: {lead[0].text}, {second}"
+        base = statistic(comparison, comparison.baseline, metric)
+        if base is not None and not lead[0].better_than(base):
+            text = f"{named([lead[0].name])} is ahead of other models in {label}, though not of no network ({base.text}): "
+            text += f"{lead[0].text}, {second}"
     elif len(lead) == len(ranked):
-        between = named([score.name for score in lead])
-        text = f"No measurable difference in {role} between {between}{at_n(comparison)}: {label} {values_of(lead)}"
+        between, values = named([score.name for score in lead]), values_of(lead)
+        text = f"No measurable difference in {label} between {between}{at_n(comparison)}: {values}"
+        clauses = [] if role == "diversity" else _differences(comparison, metric)
+        if clauses:
+            text = f"{between} differ measurably in {listing(clauses)}, though not in {label}{at_n(comparison)}: {values}"
     else:
         text = (
-            f"{named([score.name for score in lead])} lead in {role}, with no measurable difference between them"
-            f"{at_n(comparison)}: {label} {values_of(lead)}, next {named([ranked[len(lead)].name])} with "
-            f"{ranked[len(lead)].text}"
+            f"{named([score.name for score in lead])} lead in {label}, with no measurable difference between them"
+            f"{at_n(comparison)}: {values_of(lead)}, next {named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
         )
     return Sentence(role, text + _beside_floor(comparison, metric, lead), "scorecard")
+
+
+def _differences(comparison: Comparison, metric: str) -> list[str]:
+    """The scores of samples, besides the one compared, in which the best model is measurably ahead of the worst."""
+    clauses = []
+    for other in ("coverage", "recall", "density"):
+        ranked = statistics(comparison, other) if other != metric else []
+        if len(ranked) > 1 and ranked[0].better_than(ranked[-1]):
+            first, last = ranked[0], ranked[-1]
+            values = f"{first.text} for {named([first.name])}, {last.text} for {named([last.name])}"
+            clauses.append(f"{inside(comparison.info(other).label)} ({values})")
+    return clauses
 
 
 def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]) -> str:
@@ -66,7 +86,13 @@ def _beside_floor(comparison: Comparison, metric: str, lead: Sequence[Statistic]
     if value is None:
         return "."
     text = f"; real data scores {with_spread(value, spread or None)}"
-    return text + (" (no measurable difference)." if all(at_floor(comparison, metric, score) for score in lead) else ".")
+    if not all(at_floor(comparison, metric, score) for score in lead):
+        return f"{text}."
+    floor = floor_statistic(comparison, metric)
+    ranked = statistics(comparison, metric)
+    if floor is not None and all(score.loss < floor.loss and not score.better_than(floor) for score in ranked):
+        return f"{text}, which is no better: these values all lie within noise."
+    return f"{text}, which is not measurably better."
 
 
 def _positive(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
-from pushforward.report.alarms import alarm_periods
+from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
 from pushforward.report.statistics import (
@@ -147,6 +147,15 @@ def _alarms(comparison: Comparison) -> Iterator[Sentence]:
             )
 
 
+def _unused_codes(comparison: Comparison) -> Iterator[Sentence]:
+    """Codes that nothing uses, where no alarm that stands to the end says so."""
+    for model in comparison.models:
+        standing = any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
+        text = "" if standing else unused_code(model)
+        if text:
+            yield from _warning(f"Of {named([model.name])}, {text}", "codes")
+
+
 def _sizes(comparison: Comparison) -> Iterator[Sentence]:
     sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
     if len(sizes) < 2:
@@ -171,8 +180,8 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
     if labels:
         yield from _warning(
-            f"On this data {listing(labels)} cannot tell a good model from none: the no-network row itself is within "
-            "noise of real data."
+            f"On this data {listing(labels)} can show that a model is bad, but not that it is good: the no-network row itself is "
+            "within noise of real data."
         )
 
 
@@ -184,6 +193,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _against_guess,
     *SAMPLE_RULES,
     _alarms,
+    _unused_codes,
     *DETAIL_RULES,
     _sizes,
     _blind,

@@ -72,7 +72,7 @@ def _text(path: Path) -> str:
         return ""
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}. Mend the disk, or move the file away."
+            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file away."
         ) from error
 
 

@@ -30,6 +30,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
         classes=content.classes,
         integer=content.integer,
         kinds=content.kinds,
+        skipped=tuple((f"{path.name}: {name}", reason) for name, reason in content.unused),
         limit=reading.limit,
         seed=reading.seed,
     )

@@ -1,0 +1,64 @@
+"""What has to be said of a run where its training ends: that it was short, or that its code is not in use."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pushforward.training.latent_alarms import CODED, SILENT
+
+if TYPE_CHECKING:
+    from pushforward.training.run import Run
+
+__all__ = ["closing_notes", "extension"]
+
+STEPS, PASSES = 500, 5
+"""Training steps, and passes over the data, below which samples are poor."""
+LONGER = 4
+"""How many times the budget is advised where training was short."""
+
+
+def closing_notes(run: Run, examples: int) -> list[str]:
+    """Sentences, each with what helps; none for a training of a sensible length whose code, if it has one, is in use.
+
+    Args:
+        run: The finished run.
+        examples: How many training examples its data has.
+    """
+    return [*_unused_code(run), *_short(run, examples)]
+
+
+def _short(run: Run, examples: int) -> list[str]:
+    step, passes = run.state["step"], run.state["samples"] / max(1, examples)
+    if step >= STEPS and passes >= PASSES:
+        return []
+    return [f"{step:,} steps and {passes:.2g} passes over the data are few: samples will be poor. Go on with: {extension(run)}"]
+
+
+def extension(run: Run) -> str:
+    """The command that continues a run with a larger budget of the kind that it has."""
+    seconds, samples = run.spec["budget"].get("seconds"), run.spec["budget"].get("samples")
+    if seconds is not None:
+        more = f"--budget {math.ceil(LONGER * seconds)}s"
+    elif samples is not None:
+        more = f"--samples {LONGER * samples}"
+    else:
+        more = f"--steps {max(LONGER * STEPS, LONGER * run.state['step'])}"
+    return f"pushforward resume {shlex.quote(str(run.folder))} {more}"
+
+
+def _unused_code(run: Run) -> list[str]:
+    rows = [row.get("health") or {} for row in run.losses()]
+    last: Mapping[str, float] = next((health for health in reversed(rows) if health.get("units")), {})
+    active, units = last.get("active_units"), last.get("units")
+    if active is None or units is None or active > SILENT * units:
+        return []
+    which = "no unit of the code is active" if active < 1 else "hardly a unit of the code is active"
+    early = f"; after {run.state['step']:,} steps this may be too early to call collapse" if run.state["step"] < CODED else ""
+    warmup = ", or with --warmup 0.3" if last.get("beta") else ""
+    return [
+        f"at the end {which} ({active:.0f} of {units:.0f}): samples{' of a class' if run.space.classes else ''} are nearly the "
+        f"same{early}: train longer{warmup}."
+    ]

@@ -1,0 +1,142 @@
+"""What a new user reads: nothing is used silently, nothing is claimed that was not measured, and messages say what helps."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pushforward.data import check, from_arrays, load
+from pushforward.data.arrays import read_csv, read_numpy
+from pushforward.errors import DataError, UsageError
+from pushforward.training.closing import closing_notes
+
+
+def vae_run(step, active, samples=None, budget=None):
+    rows = [{"step": step, "health": {"active_units": active, "units": 2.0, "beta": 1.0}}, {"step": step}]
+    return SimpleNamespace(
+        folder="runs/v",
+        losses=lambda: rows,
+        state={"step": step, "samples": 10_000 if samples is None else samples},
+        spec={"budget": budget or {"steps": None, "samples": None, "seconds": 15.0}},
+        space=SimpleNamespace(classes=("a", "b")),
+    )
+
+
+def test_a_vae_without_active_units_says_so_before_the_alarm_can():
+    (unused, short) = closing_notes(vae_run(159, 0.0), 1000)
+    assert unused == (
+        "at the end no unit of the code is active (0 of 2): samples of a class are nearly the same; after 159 steps this may be "
+        "too early to call collapse: train longer, or with --warmup 0.3."
+    )
+    assert "samples will be poor. Go on with: pushforward resume runs/v --budget 60s" in short
+    assert closing_notes(vae_run(600, 2.0), 1000) == []
+    assert "too early" not in closing_notes(vae_run(600, 0.0), 1000)[0]
+
+
+def test_a_short_training_says_how_to_go_on():
+    steps = {"steps": 26, "samples": None, "seconds": None}
+    assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith("pushforward resume runs/v --steps 2000")
+    (note,) = closing_notes(vae_run(900, 2.0, samples=4_900), 1000)
+    assert note.startswith("900 steps and 4.9 passes over the data are few")
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path):
+    file = tmp_path / "a.npz"
+    np.savez(file, x=np.random.default_rng(0).normal(size=(90, 2)), labels=np.arange(90) % 3)
+    ((name, reason),) = load(file).skipped
+    assert name == "a.npz: labels (90,)"
+    assert "label (or y)" in reason
+    assert "rename it to label" in reason
+    np.savez(file, x=np.ones((9, 2)), label=np.zeros(9, int), y=np.zeros(9, int))
+    assert [name for name, _ in read_numpy(file).unused] == ["y (9,)"]
+    np.savez(file, images=np.ones((9, 2)), digits=np.zeros(9))
+    with pytest.raises(DataError, match=r"images \(9, 2\), digits \(9,\)\. Rename .* np.savez\(file, x=images, label=\.\.\.\)"):
+        read_numpy(file)
+
+
+def test_all_columns_of_text_are_named_at_once(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a,kind,note\n" + "".join(f"{i},{'uv'[i % 2]},word {i}\n" for i in range(40)))
+    with pytest.raises(DataError, match=r'Columns with text: kind, note\. Drop them, or make one the label: `target="kind"`'):
+        read_csv(file)
+    with pytest.raises(DataError, match=r"is not a number \(40 such cells in this column\)\. Drop the column\.$"):
+        read_csv(file, "kind")
+
+
+def test_classes_are_counted_on_both_sides_and_small_ones_named(tmp_path):
+    rng, label = np.random.default_rng(0), np.repeat([0, 1], [100, 3])
+    file = tmp_path / "a.npz"
+    np.savez(file, x=rng.normal(size=(103, 2)), label=label, x_test=rng.normal(size=(12, 2)), label_test=np.zeros(12, dtype=int))
+    report = check(file)
+    assert (report["classes"], report["held_out_classes"]) == ({"0": 100, "1": 3}, {"0": 12, "1": 0})
+    assert any("fewer than 20 training examples of 1 (3)" in warning for warning in report["warnings"])
+    assert any("no held-out examples of 1" in warning for warning in report["warnings"])
+
+
+def test_one_label_at_a_time_and_no_picture_of_three_columns(tmp_path):
+    from pushforward.cli.sampling import condition_of
+    from pushforward.outputs import check_target
+
+    data = from_arrays(np.random.default_rng(0).normal(size=(99, 3)), np.arange(99) % 3)
+    with pytest.raises(UsageError, match='takes one class at a time, got "0,1"'):
+        condition_of(SimpleNamespace(space=data.space), "0,1")
+    with pytest.raises(UsageError, match="Only data of 2 columns can be drawn, and this has 3"):
+        check_target(tmp_path / "a.png", data.space, 4)
+
+
+def test_unfinished_runs_say_how_far_they_are(tmp_path):
+    from pushforward.cli.listing import _unfinished
+
+    for state, budget, words in (
+        ({"step": 26, "total": 200, "seconds": 1.0}, {}, "26 of 200 steps"),
+        ({"step": 200, "total": 200, "seconds": 1.0}, {}, None),
+        ({"step": 26, "total": None, "seconds": 3.0}, {"seconds": 60.0}, "3 of 60 s"),
+        ({"step": 26}, {}, None),
+    ):
+        (tmp_path / "state.json").write_text(json.dumps(state))
+        assert _unfinished(tmp_path, budget) == words
+
+
+def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
+    import os
+    import signal
+
+    from pushforward.cli import training
+    from pushforward.training import start
+
+    class Done:
+        folder, content, done, stop = "runs/a", {}, True, False
+        clock, progress = SimpleNamespace(step=9), SimpleNamespace(close=lambda: None)
+
+        def advance(self):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(start, "finished", lambda trainer: "run")
+    assert training.train_all([Done()]) == ["run"]
+    Done.done = False
+    with pytest.raises(SystemExit):
+        training.train_all([Done()])
+
+
+def test_points_are_drawn_over_axes_of_the_data_in_the_colours_of_their_classes():
+    """The frame is the data's, whatever the samples are: a collapsed model's samples stay a small spot in it."""
+    from pushforward.scatter import columns_picture
+
+    rng = np.random.default_rng(0)
+    space = from_arrays(rng.normal(size=(200, 2)), np.arange(200) % 2).space
+    tight = np.concatenate([np.full((20, 2), -0.5), np.full((20, 2), 0.5)]) + 0.01 * rng.normal(size=(40, 2))
+    picture = np.asarray(columns_picture(tight, space, np.repeat([0, 1], 20))).astype(int)
+    blue, orange = (np.argwhere(np.abs(picture - colour).sum(2) < 60) for colour in ((31, 119, 180), (255, 127, 14)))
+    spot = blue[blue[:, 0] > 200]
+    assert 0 < np.ptp(spot, axis=0).max() < 40, "a spot, not the whole frame"
+    assert len(orange)
+    assert (picture[-60:].min(axis=2) < 100).any(), "ticks and names below"
+
+
+def test_charts_say_their_natural_width():
+    from pushforward.report.charts import svg_open
+
+    assert 'style="--w:480px"' in svg_open(480, 200, "label")
