@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pushforward import data as pf_data
+from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import Dataset, ImageSpace, Sampler, Split, Truth, VectorSpace, images, measure
 from pushforward.data.dataset import build
@@ -90,7 +91,7 @@ def test_binary_only_when_there_is_nothing_but_black_and_white():
 
 def test_space_is_plain_and_survives_json():
     space = pictures().space
-    again = ImageSpace(**json.loads(json.dumps(dataclasses.asdict(space))))
+    again = spec.build(json.loads(json.dumps(spec.describe(space))))
     assert again == space
     assert hash(again) == hash(space)
     assert space.with_labels(False).classes == ()

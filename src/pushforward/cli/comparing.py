@@ -49,6 +49,7 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.recipes import Recipe
+    from pushforward.report import Report
     from pushforward.training import Run, Trainer
 
 __all__ = ["compare", "demo"]
@@ -90,9 +91,7 @@ def compare(
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
-    from pushforward.evaluation.comparison import compare as judge
     from pushforward.evaluation.scoring import compared
-    from pushforward.report import Report
 
     load_plugins(plugin, possible_runs(entrants), python_files(*entrants, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
@@ -107,11 +106,20 @@ def compare(
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)
-    say("measuring: features, floors, scores, cost")
-    about: dict[str, Any] = {"budget": _spent(fresh, budgeting), "commands": [command()]}
-    report = Report(judge(models, loaded, n=n, repeats=repeats, seeds=trainings, **about))
-    report.save_all(folder)
+    about = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
+    report = _reported(models, loaded, folder, about)
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
+
+
+def _reported(models: Mapping[str, Run], data: Dataset, folder: Path, about: dict[str, Any]) -> Report:
+    """The report, which is written into the folder."""
+    from pushforward.evaluation.comparison import compare as judge
+    from pushforward.report import Report
+
+    say("measuring: features, floors, scores, cost")
+    report = Report(judge(models, data, **about))
+    report.save_all(folder)
+    return report
 
 
 @dataclass(frozen=True)
