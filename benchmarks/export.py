@@ -84,8 +84,10 @@ def flow_map() -> FlowMap:
 
 
 def mlp(times: int = 1) -> Reshaped:
-    """A small network of the images' pixels."""
-    return Reshaped(MLP(64, 64, width=64, depth=2, conditions=SPACE.conditions, times=times, zero_output=False), SPACE.shape)
+    """A small network of the images' pixels, whose output is not zero."""
+    network = MLP(64, 64, width=64, depth=2, conditions=SPACE.conditions, times=times)
+    network.leave.reset_parameters()
+    return Reshaped(network, SPACE.shape)
 
 
 def distance(transport: Transport) -> float:

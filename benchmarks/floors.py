@@ -21,7 +21,8 @@ from protocol import benchmark, load, mean_and_spread, parsed, table, write
 import numpy as np
 from sklearn.datasets import load_digits
 
-from pushforward.data.dataset import Split, build
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Split
 from pushforward.evaluation.features import fit_on
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.scoring import deviation, floors, score
@@ -63,7 +64,7 @@ def one(case: str, seed: int, rule: str) -> dict[str, Any]:
     train, n = SIZES[case]
     rows, classes = rows_of(case, train + 2 * n, seed)
     parts = [rows.take(slice(*ends)) for ends in ((0, train), (train, train + n), (train + n, train + 2 * n))]
-    data = build(case, parts[0], parts[1], classes=classes)
+    data = build(case, parts[0], parts[1], schema=Schema(classes))
     everything = np.arange(train)
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
     features = fit_on(data, chosen, kind_of(data), f"{case}-{seed}-{rule}")

@@ -28,7 +28,7 @@ import torch
 
 import pushforward as pf
 from pushforward.data import Batch, Dataset, Split
-from pushforward.data.dataset import build
+from pushforward.data.building import Schema, build
 from pushforward.draws import BlockDraws
 from pushforward.evaluation import Judge, cost
 from pushforward.evaluation.latent import reconstruction
@@ -100,7 +100,7 @@ def swapped(data: Dataset, seed: int) -> Dataset:
         for rows in (np.sort(order[:n]), np.sort(order[n:]))
     )
     labels = None if stay.labels is None else np.concatenate([stay.labels, data.held_out.labels])
-    return build(data.name, Split(np.concatenate([stay.x, data.held_out.x]), labels), out, classes=data.space.classes)
+    return build(data.name, Split(np.concatenate([stay.x, data.held_out.x]), labels), out, schema=Schema(data.space.classes))
 
 
 def kept(path: Path, work: Any) -> Any:

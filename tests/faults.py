@@ -104,12 +104,20 @@ FAULTS: dict[str, list[Fault]] = {
         ("trained[_highest(ranks, labels)] = True", "pass", "held_out data"),
     ],
     "data/dataset.py": [
-        ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
-        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
         ("labels, self.hashes[index], given)", "labels, None, given)", "held_out"),
     ],
+    "data/sources.py": [
+        ('    refuse_unknown(options, LoadOptions, "data.load")\n', "", "newcomers"),
+    ],
+    "data/memory.py": [
+        ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
+    ],
+    "data/building.py": [
+        ("    train, removed = _without_copies(train, held_out, scaled)\n", "    removed = 0\n", "held_out"),
+        ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
+    ],
     "data/image_files.py": [
-        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(fit(image, size))", "held_out"),
+        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
     "data/sets/__init__.py": [
         ("if part.name in own():", "if False:", "new_file"),
@@ -145,9 +153,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "couplings.py": [
-        ("if dataset.rows_fingerprint != self.fingerprint:", "if False:", "couplings_times"),
-        ('"limit": self.limit', '"limit": None', "couplings_times"),
-        ("_order(n, int(period))", "_order(n, 0)", "couplings_times"),
+        ("if dataset.rows_fingerprint != self.fingerprint:", "if False:", "flow_source"),
+        ('"limit": self.limit', '"limit": None', "flow_source"),
+        ("_order(n, int(period))", "_order(n, 0)", "flow_source"),
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
         ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
@@ -175,7 +183,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('{"scale": 1 / k.r}', '{"scale": k.r}', "predictions golden"),
         ('"until": self.time(second)', '"until": self.time(t)', "tables"),
         ("known.time(self.path.log_snr(t))", "t", "guidance"),
-        ('kind in ("noise", "score")', "False", "couplings_times"),
+        ('kind in ("noise", "score")', "False", "flow_source"),
     ],
     "solvers/ddim.py": [
         ("there.alpha * data + there.sigma * noise", "there.alpha * data + here.sigma * noise", "solvers"),
@@ -239,7 +247,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("- 0.5).to(x)", ").to(x)", "likelihood"),
     ],
     "grid_learning.py": [
-        ("if flow.source is None else flow.source(draws)", "", "couplings_times"),
+        ("if flow.source is None else flow.source(draws)", "", "flow_source"),
         ("if found < least and", "if found > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
@@ -293,7 +301,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self._stands = self._stands or second > first", "self._stands = self._stands or second < first", "health"),
     ],
     "training/latent_alarms.py": [
-        ("if used > threshold", "if used < threshold", "codes"),
+        ("if used > threshold", "if used < threshold", "collapse"),
     ],
     "networks/level_posterior.py": [
         ("and not torch.compiler.is_compiling()", "", "export"),
@@ -312,7 +320,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
     "transports/flow.py": [
-        ("self.source.starts(draws)", "self.source(draws)", "couplings_times"),
+        ("self.source.starts(draws)", "self.source(draws)", "flow_source"),
         ("z * self._width_at_start", "z", "solvers methods"),
         ("return state / self._width_at_start", "return state", "solvers methods"),
         ("times[::-1]", "times", "solvers methods"),
@@ -405,7 +413,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "gan"),
     ],
     "methods/class_prior.py": [
-        ("by_class - by_class[present].mean(0)", "by_class", "class_prior codes"),
+        ("by_class - by_class[present].mean(0)", "by_class", "class_prior collapse"),
         ("by_class[present].mean(0)", "by_class.mean(0)", "class_prior"),
         ("if self.absent:", "if False:", "class_prior"),
         ("(mean - centre) * torch.exp(-log_std)", "(mean - centre) * torch.exp(log_std)", "class_prior"),

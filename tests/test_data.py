@@ -15,7 +15,7 @@ from pushforward import data as pf_data
 from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import Dataset, ImageSpace, Sampler, Split, Truth, VectorSpace, images, measure
-from pushforward.data.dataset import build
+from pushforward.data.building import Schema, build
 from pushforward.data.keys import mix, permutation
 from pushforward.data.row_hashes import held_out_rows
 from pushforward.data.sets import toys
@@ -28,7 +28,7 @@ def pictures(n=37, shape=(3, 5, 4), labelled=True, seed=0) -> Dataset:
     random = np.random.RandomState(seed)
     x = random.randint(0, 256, (n, *shape)).astype(np.uint8)
     labels = np.arange(n) % 3 if labelled else None
-    return build("pictures", Split(x, labels), classes=("cat", "dog", "emu") if labelled else ())
+    return build("pictures", Split(x, labels), schema=Schema(("cat", "dog", "emu") if labelled else ()))
 
 
 # Space

@@ -16,13 +16,21 @@ from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inn
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
 SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"label": Label(CLASSES, (0.5, 0.5))})
+
+
+def speaking(network):
+    """A network whose output is not zero at the start."""
+    network.leave.reset_parameters()
+    return network
+
+
 TIMED = {
-    "mlp": lambda: Reshaped(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), zero_output=False), SMALL),
-    "unet": lambda: UNet(SMALL, width=8, multipliers=(1,), blocks=1, conditions=class_labels(2), heads=2, zero_output=False),
+    "mlp": lambda: Reshaped(speaking(MLP(64, 64, width=16, depth=1, conditions=class_labels(2))), SMALL),
+    "unet": lambda: speaking(UNet(SMALL, widths=(8,), blocks=1, conditions=class_labels(2), heads=2)),
     "levels": lambda: LevelPosterior(
         Reshaped(MLP(512, 512, width=8, depth=1, conditions=class_labels(2)), (8, *SMALL[1:])), SPACE
     ),
-    "dit": lambda: networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2), zero_output=False),
+    "dit": lambda: speaking(networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2))),
 }
 
 
@@ -100,7 +108,7 @@ def model(recipe, solver, way="plain"):
     torch.manual_seed(0)
     part = pf.recipes.named(recipe)(SPACE, "tiny", network=TIMED["mlp"]()).method.denoiser
     if solver == "jump":
-        network = Reshaped(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), times=2, zero_output=False), SMALL)
+        network = Reshaped(speaking(MLP(64, 64, width=16, depth=1, conditions=class_labels(2), times=2)), SMALL)
         part = pf.FlowMap(network, part.path, part.prediction, SPACE)
     if way == "repathed":
         part = part.on(pf.Linear() if recipe == "ddpm" else pf.VP())

@@ -18,7 +18,8 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import cost
 from pushforward.evaluation import features as module
 from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
-from pushforward.evaluation.features import cache_folder, fit_features, quantised
+from pushforward.evaluation.cache import cache_folder
+from pushforward.evaluation.features import fit_features, quantised
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.metrics import MetricInfo, Score

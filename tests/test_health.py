@@ -312,7 +312,7 @@ def test_measures_are_those_of_the_metrics(monkeypatch):
     truth = Truth(np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]]), 0.3, np.full(3, 1 / 3))
     rng = np.random.default_rng(0)
     rows = truth.centres[rng.integers(3, size=120)] + 0.3 * rng.normal(size=(120, 2))
-    data = pf.data.dataset.build("three", pf.data.dataset.Split(rows.astype(np.float32)), truth=truth)
+    data = pf.data.building.build("three", pf.data.dataset.Split(rows.astype(np.float32)), truth=truth)
     made = truth.centres[rng.integers(2, size=120)] + 0.5 * rng.normal(size=(120, 2))
     made = torch.tensor(made[: len(data.train)], dtype=torch.float32)
     found = measures_of(data, made)

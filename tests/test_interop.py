@@ -654,7 +654,7 @@ def from_other_data():
 
 REFUSED = {
     "source": (from_other_data, "from other data in the place of noise"),
-    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, width=16)), "which diffusers does not have"),
+    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
     "noise on the straight path": (lambda: refused(path=pf.Linear()), '"noise" on the path Linear'),

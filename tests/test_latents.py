@@ -12,7 +12,8 @@ from torch import nn
 from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import VectorSpace, load
-from pushforward.data.dataset import Split, build
+from pushforward.data.building import build
+from pushforward.data.dataset import Split
 from pushforward.denoiser import Denoiser
 from pushforward.draws import RowDraws
 from pushforward.editing import (

@@ -56,7 +56,8 @@ def test_a_learned_density_integrates_to_one(path):
     from pushforward.networks import MLP
 
     torch.manual_seed(3)
-    network = MLP.sized("tiny", shape=(2,), outputs=2, zero_output=False)
+    network = MLP.sized("tiny", shape=(2,), outputs=2)
+    network.leave.reset_parameters()
     denoiser = Denoiser(network, path, "velocity", VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
     side = torch.linspace(-6, 6, 41, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)

@@ -9,7 +9,7 @@ import torch
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Split
-from pushforward.data.dataset import build
+from pushforward.data.building import build
 from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError

@@ -31,10 +31,11 @@ from pushforward.networks import (
     UNet,
     parameter_count,
 )
+from pushforward.networks.blocks import attend
 from pushforward.networks.compression import map_shape
 from pushforward.networks.embedding import Modulation, films_of, modulate
-from pushforward.networks.resnet import Resample, doubling, halving
-from pushforward.networks.unet import attend, pad_to
+from pushforward.networks.folding import pad_to
+from pushforward.networks.resampling import Resample, doubling, halving
 from pushforward.precision import call, network_precision
 from pushforward.testing import class_labels
 
@@ -52,7 +53,7 @@ def mlp(shape, classes=0, times=1, **options):
 
 def unet(shape, classes=0, times=1, **options):
     stem = 2 if shape[1] > 12 else 1
-    return UNet(shape, width=8, blocks=1, heads=2, stem=stem, conditions=class_labels(classes), times=times, **options)
+    return UNet(shape, widths=(8, 16), blocks=1, heads=2, stem=stem, conditions=class_labels(classes), times=times, **options)
 
 
 def dit(shape, classes=0, times=1, **options):
@@ -283,7 +284,6 @@ def test_denoisers_start_at_zero_and_others_do_not(build):
     x, t, _ = arguments(build, shape, 0, 4, torch.float32)
     assert build(shape)(x, t).abs().max() == 0
     assert build(shape, times=0)(x).abs().max() > 0
-    assert build(shape, zero_output=False)(x, t).abs().max() > 0
     for timeless in TIMELESS:
         assert timeless((2, 7, 9))(arguments(timeless, (2, 7, 9), 0, 4, torch.float32)[0]).abs().max() > 0
 
@@ -353,7 +353,7 @@ def test_odd_sizes_equal_hand_padded_even_sizes(build):
     else:
         options = {"stem": 4} if build is unet else {"patch": 4, "depth": 2}
         kind = UNet if build is unet else DiT
-        options |= {"width": 8, "heads": 2} | ({"blocks": 1, "multipliers": (1,)} if build is unet else {})
+        options |= {"heads": 2} | ({"blocks": 1, "widths": (8,)} if build is unet else {"width": 8})
         small, large = kind(odd, **options), kind(even, **options)
         x, t = torch.randn(4, *odd), torch.rand(4)
     awaken(small)
@@ -378,7 +378,8 @@ def test_pad_keeps_the_image_in_the_top_left_corner():
 def test_a_pixel_acts_at_its_own_place(build):
     """Residual branches start at zero, so a new network looks nearby; a transposed or shifted crop would show."""
     shape = (1, 13, 10)
-    network = build(shape, zero_output=False).double()
+    network = build(shape).double()
+    network.leave.reset_parameters()
     x, t = torch.zeros(1, *shape, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
     for row, column in [(0, 0), (12, 9), (12, 0), (4, 7)]:
         moved = x.clone()
@@ -505,8 +506,8 @@ def test_parameter_budgets(kind, shape, budgets):
 def test_constructor_arguments_are_attributes():
     shape = (3, 9, 12)
     networks = [
-        MLP(3, 4, width=5, depth=2, conditions=class_labels(2), times=2, zero_output=False),
-        UNet(shape, width=4, multipliers=[1, 3], blocks=2, conditions=class_labels(2), times=2, stem=2, heads=3, dropout=0.1),
+        MLP(3, 4, width=5, depth=2, conditions=class_labels(2), times=2),
+        UNet(shape, widths=[4, 12], blocks=2, conditions=class_labels(2), times=2, stem=2, heads=3, dropout=0.1),
         DiT(shape, patch=3, width=8, depth=1, heads=2, conditions=class_labels(2), times=0),
         Generator(shape, latent=3, width=4, blocks=2, conditions=class_labels(2), stem=2),
         Critic(shape, width=4, blocks=2, conditions=class_labels(2), stem=2, minibatch_std=3),
@@ -532,12 +533,12 @@ def test_constructor_arguments_are_attributes():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: UNet((8, 8), width=8),
-        lambda: UNet((1, 0, 8), width=8),
-        lambda: UNet((1, 8, 8), width=0),
-        lambda: UNet((1, 8, 8), width=9, heads=4),
-        lambda: UNet((1, 8, 8), width=8, multipliers=()),
-        lambda: UNet((1, 8, 8), width=8, dropout=1.0),
+        lambda: UNet((8, 8), widths=(8, 16)),
+        lambda: UNet((1, 0, 8), widths=(8, 16)),
+        lambda: UNet((1, 8, 8), widths=(8, 0)),
+        lambda: UNet((1, 8, 8), widths=(9, 18), heads=4),
+        lambda: UNet((1, 8, 8), widths=()),
+        lambda: UNet((1, 8, 8), widths=(8, 16), dropout=1.0),
         lambda: DiT((1, 8, 8), patch=2, width=10, depth=1, heads=4),
         lambda: DiT((1, 8, 8), patch=0, width=8, depth=1, heads=4),
         lambda: Generator((1, 8, 8), latent=0, width=8, blocks=1),

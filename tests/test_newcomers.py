@@ -1,5 +1,6 @@
 """What a new Python user tries: it works, or the error says what was expected."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 import pushforward as pf
+from pushforward.data.memory import ArrayOptions
+from pushforward.data.sources import LoadOptions
 from pushforward.errors import DataError, UsageError
 from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions
 
@@ -56,6 +59,16 @@ def test_every_option_of_training_is_described(function, options):
         assert f"``{name}``" in function.__doc__, name
         described = (part.__doc__ for part in (BudgetOptions, options))
         assert any(f"        {name}: " in text for text in described), name
+
+
+@pytest.mark.parametrize(("function", "options"), [(pf.data.load, LoadOptions), (pf.data.from_arrays, ArrayOptions)])
+def test_every_option_of_data_is_described_and_others_are_refused(function, options):
+    given = "moons" if function is pf.data.load else np.zeros((40, 2), np.float32)
+    for name in options.__annotations__:
+        assert re.search(rf"\b{name}\b", function.__doc__), name
+        assert f"        {name}: " in options.__doc__, name
+        with pytest.raises(UsageError, match=f'data.{function.__name__} has no argument "{name}s"; .* Did you mean "{name}"'):
+            function(given, **{f"{name}s": None})
 
 
 def test_runs_folders_and_names_are_judged(run):

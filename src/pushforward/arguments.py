@@ -1,14 +1,15 @@
-"""Checks of arguments: whole numbers and numbers, with errors that name the argument."""
+"""Checks of arguments: whole numbers, numbers and names of options, with errors that name the argument."""
 
 from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pushforward.errors import UsageError
+from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["number", "whole"]
+__all__ = ["number", "refuse_unknown", "whole"]
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -44,3 +45,22 @@ def number(name: str, value: Any) -> float:
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
     return float(value)
+
+
+def refuse_unknown(names: Iterable[str], options: type, function: str, meant: Mapping[str, str] | None = None) -> None:
+    """Refuse options that a function does not have.
+
+    Args:
+        names: What was given.
+        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
+        function: Its name.
+        meant: Hints for names of other libraries that are too far from ours to be recognised.
+
+    Raises:
+        UsageError: With the option that was meant, where that can be told.
+    """
+    known = sorted(options.__annotations__)
+    for name in names:
+        if name not in known:
+            hint = (meant or {}).get(name) or did_you_mean(name, known)
+            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')

@@ -41,7 +41,7 @@ def network(name, classes):
         return Reshaped(MLP(64, 64, width=48, depth=2, conditions=class_labels(classes)), (1, 8, 8))
     shape = {"mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     stem = 4 if name == "mnist" else 1
-    return UNet(shape, width=16, multipliers=(1, 2), blocks=1, conditions=class_labels(classes), stem=stem, heads=2)
+    return UNet(shape, widths=(16, 32), blocks=1, conditions=class_labels(classes), stem=stem, heads=2)
 
 
 def coders():

@@ -47,8 +47,8 @@ def data_check(
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
     try:
-        options = {"target": reading.target, "header": named(reading.header), "download": reading.download}
-        found = check(data, **options, resize=reading.resize, limit=reading.limit)
+        header, resize = named(reading.header), reading.resize
+        found = check(data, target=reading.target, header=header, resize=resize, limit=reading.limit, download=reading.download)
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from pushforward.data.class_counts import class_counts, rare_classes
 from pushforward.data.row_hashes import row_hashes
 from pushforward.data.seen import shared_examples
-from pushforward.data.sources import load
+from pushforward.data.sources import LoadOptions, load
 
 __all__ = ["check"]
 
 
-def check(name_or_path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> dict[str, Any]:
     """Read data as training would, and say what was found.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,21 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind
-from pushforward.conditions.label import Label
-from pushforward.data.keys import permutation
-from pushforward.data.row_hashes import ATOM, Hashes, held_out_rows, repeated, row_hashes
+from pushforward.data.row_hashes import Hashes, row_hashes
 from pushforward.data.spaces import Space
-from pushforward.data.spaces.registry import kind_of, measure
+from pushforward.data.spaces.registry import kind_of
 from pushforward.data.truth import Composed, Truth
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Dataset", "Split", "build"]
-
-_LIMIT_KEY = 0x5EED_0F_5711
+__all__ = ["Dataset", "Split"]
 
 
 @dataclass(frozen=True)
@@ -217,87 +212,3 @@ class Dataset:
             held_out=self.held_out.without_labels(),
             origin=self.origin and {**self.origin, "labelled": False},
         )
-
-
-def build(
-    name: str,
-    train: Split,
-    held_out: Split | None = None,
-    *,
-    classes: tuple[str, ...] = (),
-    columns: tuple[str, ...] = (),
-    integer: tuple[int, ...] = (),
-    target: str = "",
-    kinds: Mapping[str, Callable[[NDArray[Any]], ConditionKind]] | None = None,
-    held_out_count: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    **extra: Any,
-) -> Dataset:
-    """Make a dataset: hold rows out where the source has no split of its own, shorten, measure the space.
-
-    Training rows that equal a held-out row are left out, unless there are more than `ATOM` copies of them.
-
-    Args:
-        name: the dataset's name.
-        train: training rows, or all rows if ``held_out`` is None.
-        held_out: the source's own held-out rows.
-        classes: class names; labels are dropped when empty.
-        columns: column names.
-        integer: numbers of the whole-number columns.
-        target: name of the column that became the label.
-        kinds: what makes the kind of each further condition (``given`` of the rows) of its training values.
-        held_out_count: exactly how many rows to hold out; None for about a tenth, see `held_out_rows`.
-        limit: at most so many training rows, chosen by ``seed``.
-        seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
-        extra: truth, skipped, converted, ignored and header of `Dataset`.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: fewer than two rows.
-        UsageError: a limit below 1.
-    """
-    scaled = train.source_hashes is not None
-    if held_out is None:
-        held = held_out_rows(train.hashes, train.labels, held_out_count)
-        keep = np.ones(len(train), dtype=bool)
-        keep[held] = False
-        train, held_out = train.take(keep), train.take(held)
-    if not len(train) or not len(held_out):
-        raise DataError(f"{len(train)} training and {len(held_out)} held-out rows: both splits need at least one.")
-    train, removed = _without_copies(train, held_out, scaled)
-    if limit is not None:
-        if limit < 1:
-            raise UsageError(f"`limit={limit}` leaves nothing to train on: give at least 1.")
-        if limit < len(train):
-            train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
-    if not classes:
-        train, held_out = train.without_labels(), held_out.without_labels()
-    conditions: dict[str, ConditionKind] = {name: kind(train.given[name]) for name, kind in (kinds or {}).items()}
-    if train.labels is not None:
-        conditions = {"label": Label.of(train.labels, classes, target), **conditions}
-    space = measure(train.x, conditions, columns=columns, integer=integer)
-    return Dataset(name, space, train, held_out, removed=removed, **extra)
-
-
-def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
-    """The training rows that equal no held-out row, and how many did; atoms of the distribution stay.
-
-    Scaled rows are compared as they are now, others by the hashes that are known.
-
-    Raises:
-        DataError: none is left.
-    """
-    here, there = (row_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
-    copies = np.isin(here, there)
-    if not copies.any():
-        return train, 0
-    copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
-    if copies.all():
-        raise DataError(
-            f"All {len(train)} training rows are also held-out rows, so nothing is left to train on: give other held-out rows, "
-            "or a single set of rows, of which a tenth is then held out."
-        )
-    return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)

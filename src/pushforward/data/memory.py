@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.arguments import refuse_unknown
 from pushforward.conditions.numbers import Numbers
 from pushforward.data.arrays import attributes, label_numbers, rows_of
-from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.sources import load
 from pushforward.errors import DataError, UsageError
 
-__all__ = ["dataset_of", "from_arrays"]
+__all__ = ["ArrayOptions", "dataset_of", "from_arrays"]
 
 
 def dataset_of(data: Any) -> Dataset:
@@ -39,19 +41,31 @@ def dataset_of(data: Any) -> Dataset:
     )
 
 
-def from_arrays(
-    x: Any,
-    labels: Any = None,
-    *,
-    held_out: Any = None,
-    held_out_labels: Any = None,
-    name: str = "arrays",
-    classes: Sequence[str] = (),
-    columns: Sequence[str] = (),
-    limit: int | None = None,
-    given: Mapping[str, Any] | None = None,
-    held_out_given: Mapping[str, Any] | None = None,
-) -> Dataset:
+class ArrayOptions(TypedDict, total=False):
+    """The options of `from_arrays`.
+
+    Args:
+        held_out: Rows to judge models by, of the same kind as the others; by default a tenth of those is held out.
+        held_out_labels: Their classes, where labels are given.
+        name: A short name, used for run folders; "arrays" by default.
+        classes: Names of the classes, where labels are numbers from 0.
+        columns: Names of the columns of vectors.
+        limit: At most so many training rows.
+        given: Continuous attributes that models receive, (n,) each, by name: together the condition ``given``.
+        held_out_given: Those of the rows of ``held_out``, where ``given`` are given.
+    """
+
+    held_out: Any
+    held_out_labels: Any
+    name: str
+    classes: Sequence[str]
+    columns: Sequence[str]
+    limit: int | None
+    given: Mapping[str, Any] | None
+    held_out_given: Mapping[str, Any] | None
+
+
+def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> Dataset:
     """Make a data set of arrays or tensors.
 
     A run that is trained on it needs it again to be resumed: ``pf.resume(run, data=...)``.
@@ -60,40 +74,36 @@ def from_arrays(
         x: Vectors (n, d) in their own units; or images (n, C, H, W), (n, H, W, C) or (n, H, W), uint8 from 0 to 255 or floats
             from 0 to 1. Where both layouts are possible, channels are first in tensors and last in arrays.
         labels: One class for each row: whole numbers or text, (n,); None for data without labels.
-        held_out: Rows to judge models by, of the same kind as ``x``; None holds a tenth of ``x`` out.
-        held_out_labels: Their classes, where ``labels`` are given.
-        name: A short name, used for run folders.
-        classes: Names of the classes, where labels are numbers from 0.
-        columns: Names of the columns of vectors.
-        limit: At most so many training rows.
-        given: Continuous attributes that models receive, (n,) each, by name: together the condition ``given``.
-        held_out_given: Those of the rows of ``held_out``, where ``given`` are given.
+        options: held_out, held_out_labels, name, classes, columns, limit, given and held_out_given: `ArrayOptions`.
 
     Returns:
         The data set.
 
     Raises:
+        UsageError: For an unknown option.
         DataError: For arrays of another shape, range or type, or labels that do not fit them.
     """
+    refuse_unknown(options, ArrayOptions, "data.from_arrays")
+    held_out, columns = options.get("held_out"), options.get("columns", ())
+    given, held_out_given = options.get("given"), options.get("held_out_given")
     rows, integer = rows_of(_array(x), "x")
     test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise DataError(f"held_out has rows of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
     if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):
         raise DataError(f"{len(columns)} names in columns for rows of shape {rows.shape[1:]}: expected one for each column.")
-    numbers, names, test_numbers = _labels(labels, held_out_labels, len(rows), None if test is None else len(test), classes)
+    others, n_test = options.get("held_out_labels"), None if test is None else len(test)
+    numbers, names, test_numbers = _labels(labels, others, len(rows), n_test, options.get("classes", ()))
     expected = None if test is None or given is None else list(given)
     if (None if held_out_given is None else list(held_out_given)) != expected:
         raise DataError("given and held_out_given belong together where held_out is given: the same names in the same order.")
+    kinds = {"given": partial(Numbers.measure, columns=list(given))} if given else {}
     return build(
-        name,
+        options.get("name", "arrays"),
         Split(rows, numbers, given=_given(given, len(rows))),
         None if test is None else Split(test, test_numbers, given=_given(held_out_given, len(test))),
-        kinds={"given": partial(Numbers.measure, columns=list(given))} if given else None,
-        classes=names,
-        columns=tuple(columns),
-        integer=integer,
-        limit=limit,
+        schema=Schema(names, tuple(columns), integer, kinds=kinds),
+        limit=options.get("limit"),
     )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data import images
-from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.truth import Truth
 from pushforward.errors import DataError, UsageError
 
@@ -132,7 +133,8 @@ class Source(Named):
         if reading.size:
             train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
-        return build(self.name, train, held_out, classes=self.classes, held_out_count=self.held_out, **options)
+        judged = self.held_out if held_out is None else held_out
+        return build(self.name, train, judged, schema=Schema(self.classes), **options)
 
 
 @dataclass(frozen=True, kw_only=True)

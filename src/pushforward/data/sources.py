@@ -7,9 +7,9 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from pushforward.arguments import whole
+from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import readers
 from pushforward.data.dataset import Dataset
 from pushforward.data.given import given_columns
@@ -17,7 +17,7 @@ from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["folder", "installed", "listing", "load", "names"]
+__all__ = ["LoadOptions", "folder", "installed", "listing", "load", "names"]
 
 
 def names() -> list[str]:
@@ -54,42 +54,49 @@ def listing() -> list[dict[str, Any]]:
     ]
 
 
-def load(
-    name_or_path: str | os.PathLike[str],
-    *,
-    target: str | None = None,
-    header: bool | None = None,
-    resize: int | tuple[int, int] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    labelled: bool | None = None,
-    given: Sequence[str] = (),
-    download: bool = False,
-) -> Dataset:
-    """Read data and split it; which rows are held out is a function of their content (`held_out_rows`).
+class LoadOptions(TypedDict, total=False):
+    """The options of `load`.
 
     Args:
-        name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
-            over a path: write ``./digits`` for a folder of that name.
         target: the column of a ``.csv`` that becomes the label.
         header: whether the first line of a ``.csv`` holds column names. By default this is decided by comparing it with the
             rows below (`pushforward.data.header`); `check` and ``Dataset.header`` say how.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
         limit: at most so many training rows, chosen by ``seed``; the held-out rows stay.
-        seed: chooses the rows that ``limit`` keeps.
+        seed: chooses the rows that ``limit`` keeps; 0 by default.
         labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
             models), and all other sources carry theirs where they have any.
         given: columns of a ``.csv`` that models receive as conditions in the place of making them; see `given_columns`.
         download: fetch a named set that is not there.
+    """
+
+    target: str | None
+    header: bool | None
+    resize: int | tuple[int, int] | None
+    limit: int | None
+    seed: int
+    labelled: bool | None
+    given: Sequence[str]
+    download: bool
+
+
+def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
+    """Read data and split it; which rows are held out is a function of their content (`held_out_rows`).
+
+    Args:
+        name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
+            over a path: write ``./digits`` for a folder of that name.
+        options: target, header, resize, limit, seed, labelled, given and download: `LoadOptions`.
 
     Returns:
         The dataset.
 
     Raises:
-        UsageError: an unknown name, or an option that does not apply to the source.
+        UsageError: an unknown name or option, or an option that does not apply to the source.
         DataError: data that cannot be found, read, or trained on.
     """
+    refuse_unknown(options, LoadOptions, "data.load")
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
@@ -97,8 +104,10 @@ def load(
             "pf.data.from_arrays(x, labels)."
         )
     text, known = os.fspath(name_or_path), registry()
+    target, header, limit = options.get("target"), options.get("header"), options.get("limit")
+    seed, given, labelled = options.get("seed", 0), options.get("given", ()), options.get("labelled")
     limit = limit if limit is None else whole("limit", limit)
-    reading = Reading(target, header, _size(resize), limit, seed, download)
+    reading = Reading(target, header, _size(options.get("resize")), limit, seed, options.get("download", False))
     if text in known:
         data = known[text].dataset(reading, known)
     else:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
@@ -118,7 +119,7 @@ def stack(
         )
     splits = [_stacked(base, part, rows[part], channels) for part in (0, 1)]
     modes = tuple(str(number) for number in range(len(space.classes) ** channels))
-    data = build(name, splits[0], splits[1], classes=modes, limit=limit, seed=seed)
+    data = build(name, splits[0], splits[1], schema=Schema(modes), limit=limit, seed=seed)
     assert data.train.labels is not None
     assert data.held_out.labels is not None
     truth = Stack(base, data.train.labels, data.held_out.labels, channels)

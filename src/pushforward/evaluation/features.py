@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +27,12 @@ from pushforward.data.stacked import numbered
 from pushforward.data.truth import Composed
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
+from pushforward.evaluation.cache import Cache, cache_folder, write_whole
 from pushforward.evaluation.classifier import ROWS, Classifier, accuracy, apart, train_classifier
 from pushforward.evaluation.halves import Halves, Kind, halves, kind_of, labelled
 from pushforward.metrics.score import check_finite
 
-__all__ = ["Cache", "Features", "cache_folder", "fit_features", "quantised", "strongest", "write_whole"]
-
-Cache = str | Path | None | Literal[False]
-"""A folder, None for the default one (`cache_folder`), or False for none."""
+__all__ = ["Features", "fit_features", "quantised", "strongest"]
 
 VERSION = 3
 """Part of every cache key: raise it when the same data would give other features."""
@@ -45,7 +40,6 @@ MOST = 64
 """Dimensions that are kept at most."""
 STATISTICS = 20_000
 """Rows from which mean, variance and axes are measured at most."""
-_log = logging.getLogger("pushforward")
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
@@ -249,27 +243,6 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
     _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
     return values, axes @ turned.T
-
-
-def cache_folder() -> Path:
-    """Where fitted features and floors are kept: ``PUSHFORWARD_CACHE``, or ``~/.cache/pushforward``."""
-    given = os.environ.get("PUSHFORWARD_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "pushforward"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a cache file so that a reader sees all of it or nothing; a disk that refuses costs only the cache."""
-    held: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            held = file.name
-            file.write(content)
-        os.replace(held, path)
-    except OSError as error:
-        _log.warning("The cache %s cannot be written (%s); the next evaluation computes it again.", path, error)
-        if held is not None and os.path.exists(held):
-            os.unlink(held)
 
 
 def _write(folder: Path, features: Features) -> None:

@@ -18,8 +18,9 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.stacked import numbered
 from pushforward.data.truth import Composed
 from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.cache import Cache, cache_folder, write_whole
 from pushforward.evaluation.copies import copied
-from pushforward.evaluation.features import Cache, Features, cache_folder, quantised, write_whole
+from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.metrics import Metric, Samples, Score

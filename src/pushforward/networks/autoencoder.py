@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.networks.blocks import Level, Norm
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice, stem_of
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
+from pushforward.networks.folding import fold, pad_to
 from pushforward.networks.resnet import grids
-from pushforward.networks.unet import Level, Norm, fold, pad_to
 
 __all__ = ["Decoder", "Encoder"]
 

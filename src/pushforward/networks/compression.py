@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
+from pushforward.networks.blocks import Level, Norm
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of
-from pushforward.networks.unet import Level, Norm, fold, pad_to
+from pushforward.networks.folding import fold, pad_to
 
 __all__ = ["FACTORS", "Compressor", "Expander", "map_shape"]
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
 from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
+from pushforward.networks.folding import pad_to
 from pushforward.networks.projection import ProjectionHead
-from pushforward.networks.unet import pad_to
 
 __all__ = ["DCGANCritic", "DCGANGenerator"]
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError
+from pushforward.networks.blocks import attend
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, kinds_of
-from pushforward.networks.unet import attend, pad_to
+from pushforward.networks.folding import pad_to
 
 __all__ = ["DiT"]
 
@@ -90,7 +91,6 @@ class DiT(nn.Module):
         heads: Attention heads; divides ``width``.
         conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
-        zero_output: Whether the network gives zero at the start. None: yes with time, no without.
 
     Raises:
         UsageError: A size is out of range, or ``heads`` does not divide ``width``.
@@ -109,7 +109,6 @@ class DiT(nn.Module):
         heads: int,
         conditions: Kinds = None,
         times: int = 1,
-        zero_output: bool | None = None,
     ) -> None:
         super().__init__()
         positive(patch=patch, width=width, depth=depth, heads=heads)
@@ -122,14 +121,13 @@ class DiT(nn.Module):
         self.heads = heads
         self.conditions = kinds_of(conditions)
         self.times = times
-        self.zero_output = times > 0 if zero_output is None else zero_output
         pixels = self.shape[0] * patch**2
         self.grid = (-(-self.shape[1] // patch), -(-self.shape[2] // patch))
         self.enter = nn.Linear(pixels, width)
         self.position = nn.Parameter(0.1 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
         self.leave = nn.Linear(width, pixels)
-        if self.zero_output:
+        if times:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
         self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
@@ -145,7 +143,6 @@ class DiT(nn.Module):
         shape: Sequence[int],
         conditions: Kinds = None,
         times: int = 1,
-        zero_output: bool | None = None,
     ) -> DiT:
         """Build one of three sizes; patches of 2 pixels up to 16 pixels a side, then 4, then 8 above 64.
 
@@ -154,7 +151,6 @@ class DiT(nn.Module):
             shape: (channels, height, width) of one image.
             conditions: What it is told, by name; None for nothing.
             times: Number of times per row; 0 for none.
-            zero_output: See the class.
 
         Returns:
             The network.
@@ -178,7 +174,6 @@ class DiT(nn.Module):
             heads=heads,
             conditions=conditions,
             times=times,
-            zero_output=zero_output,
         )
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:

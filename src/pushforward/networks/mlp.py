@@ -20,7 +20,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_rel
 class MLP(nn.Module):
     """Residual perceptron: h <- h + W act(scale-shift(h)), ``depth`` times, between an input and an output layer.
 
-    Plays every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``).
+    Plays every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``). With times its output
+    is zero at the start; a generator or critic must not start there.
 
     Args:
         inputs: Length of x.
@@ -29,8 +30,6 @@ class MLP(nn.Module):
         depth: Number of hidden layers.
         conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
-        zero_output: Whether the network gives zero at the start. None: yes with time (denoisers), no without
-            (a generator or critic must not start at zero).
         minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 for none.
         activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
             a critic costs less with it.
@@ -48,7 +47,6 @@ class MLP(nn.Module):
         depth: int,
         conditions: Kinds = None,
         times: int = 1,
-        zero_output: bool | None = None,
         minibatch_std: int = 0,
         activation: str = "silu",
     ) -> None:
@@ -66,14 +64,13 @@ class MLP(nn.Module):
         self.depth = depth
         self.conditions = kinds_of(conditions)
         self.times = times
-        self.zero_output = times > 0 if zero_output is None else zero_output
         vector = max(16, width // 4)
         self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
         self.enter = nn.Linear(inputs, width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + (1 if minibatch_std else 0), outputs)
-        if self.zero_output:
+        if times:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
 
@@ -86,7 +83,6 @@ class MLP(nn.Module):
         conditions: Kinds = None,
         times: int = 1,
         outputs: int | None = None,
-        zero_output: bool | None = None,
         minibatch_std: int = 0,
         activation: str = "silu",
     ) -> MLP:
@@ -99,7 +95,6 @@ class MLP(nn.Module):
             conditions: What it is told, by name; None for nothing.
             times: Number of times per row; 0 for none.
             outputs: Length of the result; None for d.
-            zero_output: See the class.
             minibatch_std: See the class.
             activation: See the class.
 
@@ -126,7 +121,6 @@ class MLP(nn.Module):
             depth=depth,
             conditions=conditions,
             times=times,
-            zero_output=zero_output,
             minibatch_std=minibatch_std,
             activation=activation,
         )

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, check_condition
+from pushforward.networks.folding import fold, pad_to
 from pushforward.networks.spectral import Spectral
-from pushforward.networks.unet import fold, pad_to
 
 __all__ = ["PatchCritic"]
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, image_shape, positive
 from pushforward.networks.pretrained import STRIDES, pretrained
-from pushforward.networks.resnet import Resample
+from pushforward.networks.resampling import Resample
 
 __all__ = ["PretrainedFeatures", "bilinear"]
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.draws import RowDraws
-from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
+from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.perceptual import PretrainedFeatures, bilinear
 from pushforward.networks.pretrained import FEATURES, STRIDES
 from pushforward.networks.projection import ProjectionHead
-from pushforward.networks.resnet import Resample
+from pushforward.networks.resampling import Resample
 from pushforward.networks.spectral import Spectral
 
 __all__ = ["ProjectedCritic"]
@@ -41,7 +41,7 @@ class Mixing(nn.Module):
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
     """
 
-    def __init__(self, side: int, width: int, seed: int) -> None:
+    def __init__(self, side: int, width: int, seed: int = 0) -> None:
         super().__init__()
         self.widths = [width * 2**level for level in range(4)]
         for level, (features, out) in enumerate(zip(FEATURES, self.widths, strict=True)):
@@ -138,7 +138,6 @@ class ProjectedCritic(nn.Module):
         width: Channels of the finest mixed features; the coarsest have eight times as many. At least 40 lose nothing.
         hidden: Channels inside the small critics.
         conditions: What it is told, by name; None for nothing. They enter each small critic by projection (`ProjectionHead`).
-        seed: Of the mixing.
         backgrounds: What images with transparency are laid on, from 0 (black) to 1 (white); four scores for each.
 
     Raises:
@@ -162,18 +161,16 @@ class ProjectedCritic(nn.Module):
         width: int = 64,
         hidden: int = 128,
         conditions: Kinds = None,
-        seed: int = 0,
         backgrounds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
         positive(side=side, width=width, hidden=hidden)
-        count(seed=seed)
         self.shape = image_shape(shape)
         self.eyes = PretrainedFeatures(shape, mean=mean, std=std, side=side, backgrounds=backgrounds)
         self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
-        self.side, self.width, self.hidden, self.seed = side, width, hidden, seed
+        self.side, self.width, self.hidden = side, width, hidden
         self.conditions = kinds_of(conditions)
-        self.mixing = Mixing(side, width, seed)
+        self.mixing = Mixing(side, width)
         self.critics = nn.ModuleList(
             [
                 Spectral(ScaleCritic(channels, side // stride, hidden, conditions))
@@ -190,7 +187,6 @@ class ProjectedCritic(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         conditions: Kinds = None,
-        seed: int = 0,
         backgrounds: Sequence[float] = (1.0,),
     ) -> ProjectedCritic:
         """Build one of three sizes.
@@ -201,7 +197,6 @@ class ProjectedCritic(nn.Module):
             mean: Of each channel.
             std: Of each channel.
             conditions: What it is told, by name; None for nothing.
-            seed: Of the mixing.
             backgrounds: What images with transparency are laid on.
 
         Returns:
@@ -214,9 +209,7 @@ class ProjectedCritic(nn.Module):
         """
         side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
         units = {"mean": mean, "std": std}
-        return cls(
-            shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, seed=seed, backgrounds=backgrounds
-        )
+        return cls(shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, backgrounds=backgrounds)
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
         """Apply.

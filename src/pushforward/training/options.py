@@ -10,7 +10,6 @@ import torch
 
 from pushforward.arguments import number, whole
 from pushforward.data import Dataset
-from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import Method
 from pushforward.training.budget import Budget
 from pushforward.training.progress import Watcher
@@ -18,10 +17,10 @@ from pushforward.training.progress import Watcher
 if TYPE_CHECKING:
     from pushforward.training.run import Run
 
-__all__ = ["BudgetOptions", "FitOptions", "ResumeOptions", "budget_in", "refuse_unknown"]
+__all__ = ["MEANT", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
 
 _OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
-_MEANT = {
+MEANT = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
     "batch": f" {_OF_TRAINING}",
@@ -93,24 +92,6 @@ class ResumeOptions(BudgetOptions, total=False):
     method: Method | None
     device: torch.device | str
     progress: Watcher | bool | None
-
-
-def refuse_unknown(names: Iterable[str], options: type, function: str) -> None:
-    """Refuse options that a function does not have.
-
-    Args:
-        names: What was given.
-        options: The function's options, such as `FitOptions`.
-        function: Its name.
-
-    Raises:
-        UsageError: With the option that was meant, where that can be told.
-    """
-    known = sorted(options.__annotations__)
-    for name in names:
-        if name not in known:
-            hint = _MEANT.get(name) or did_you_mean(name, known)
-            raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
+from pushforward.arguments import refuse_unknown
 from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, DataError, UsageError
@@ -20,7 +21,7 @@ from pushforward.training.given import folder_of
 from pushforward.training.holding import Holding
 from pushforward.training.lineage import earlier_split
 from pushforward.training.marks import mark
-from pushforward.training.options import ResumeOptions, budget_in, refuse_unknown
+from pushforward.training.options import MEANT, ResumeOptions, budget_in
 from pushforward.training.progress import watcher_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
@@ -33,7 +34,7 @@ __all__ = ["reopen", "resume"]
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume")
+    refuse_unknown(options, ResumeOptions, "resume", MEANT)
     folder, plugins = folder_of(folder), list(options.get("plugins", ()))
     checkpoint, method = options.get("checkpoint"), options.get("method")
     given = budget_in(options)

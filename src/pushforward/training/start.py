@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pushforward import spec
-from pushforward.arguments import whole
+from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
@@ -24,7 +24,7 @@ from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
-from pushforward.training.options import FitOptions, budget_in, refuse_unknown
+from pushforward.training.options import MEANT, FitOptions, budget_in
 from pushforward.training.parts import adopt
 from pushforward.training.progress import watcher_of
 from pushforward.training.run import Run, load
@@ -86,7 +86,7 @@ def prepare(
     Raises:
         UsageError: As `fit`.
     """
-    refuse_unknown(options, FitOptions, "fit")
+    refuse_unknown(options, FitOptions, "fit", MEANT)
     for path in options.get("plugins", ()):
         load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
@@ -148,7 +148,7 @@ def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
-    refuse_unknown(options, FitOptions, "fit")
+    refuse_unknown(options, FitOptions, "fit", MEANT)
     check_size(recipe, options.get("size"))
     options["progress"] = watcher_of(options.get("progress"))
     return trained(prepare(recipe, data, **options))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pushforward.data.dataset import Dataset, Split, build
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.images import read_folder
 from pushforward.data.readers.reader import FOLDER, Reader
 from pushforward.data.source import Reading
@@ -21,7 +22,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     return build(
         path.resolve().name or "images",
         Split(content.x, content.labels, content.hashes),
-        classes=content.classes,
+        schema=Schema(content.classes),
         limit=reading.limit,
         seed=reading.seed,
         skipped=content.skipped,

@@ -1,39 +1,210 @@
-"""Arrays of numpy: ``.npz`` and ``.npy``, vectors or images."""
+"""Arrays of numpy: ``.npz`` and ``.npy`` (never pickled objects), vectors or images."""
 
 from __future__ import annotations
 
+import math
+import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from pushforward.data.arrays import read_numpy
-from pushforward.data.dataset import Dataset, build
-from pushforward.data.readers.reader import Reader
+import numpy as np
+from numpy.typing import NDArray
+
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.numbers import Numbers
+from pushforward.data.arrays import attributes, label_values, numbered, rows_of
+from pushforward.data.building import Schema, build
+from pushforward.data.dataset import Dataset, Split
+from pushforward.data.readers.reader import MAX_BYTES, Reader
 from pushforward.data.source import Reading, resized
-from pushforward.errors import UsageError
+from pushforward.errors import DataError, UsageError
 
 __all__ = ["NUMPY"]
+
+MAX_RATIO = 200
+SMALL_BYTES = 64 * 2**20
+_NAMES = {"x": ("x",), "label": ("label", "y"), "x_test": ("x_test",), "label_test": ("label_test", "y_test")}
+_NAMES |= {name: (name,) for name in ("given", "given_test", "given_names")}
+
+Unused = tuple[tuple[str, str], ...]
+"""(array, reason) of each array that is not read."""
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_header(str(path))
     if reading.target is not None:
         raise UsageError(f'`target="{reading.target}"` is for .csv files; a .npz holds its labels as "label".')
-    content = read_numpy(path)
-    train, held_out = content.train, content.held_out
+    train, held_out, schema, unused = _contents(path)
     if reading.size:
         if train.x.ndim != 4:
             raise UsageError(f"`resize` is for images, but {path} holds vectors: leave it out.")
         train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
-    return build(
-        path.stem,
-        train,
-        held_out,
-        classes=content.classes,
-        integer=content.integer,
-        kinds=content.kinds,
-        skipped=tuple((f"{path.name}: {name}", reason) for name, reason in content.unused),
-        limit=reading.limit,
-        seed=reading.seed,
-    )
+    skipped = tuple((f"{path.name}: {name}", reason) for name, reason in unused)
+    return build(path.stem, train, held_out, schema=schema, skipped=skipped, limit=reading.limit, seed=reading.seed)
+
+
+def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
+    """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``given``, ``x_test``, ...).
+
+    ``given`` holds continuous attributes (n, k) that models receive as conditions, and ``given_names`` their names; the arrays of
+    held-out rows are called ``x_test``, ``label_test`` and ``given_test``.
+
+    ``x`` is one of: uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W), 0 to 255 (0 and 1 alone are read as black
+    and white); float images in [0, 1], which are rounded to 256 levels; vectors (n, d) of any numbers. Where both
+    layouts are possible, channels are last.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Training rows (all rows where the file has no held-out ones), held-out rows, what is known of them, and the arrays that
+        are not used.
+
+    Raises:
+        DataError: pickled objects, arrays that are empty, of the wrong shape, not finite, out of range, damaged, or
+            far too large.
+    """
+    found, unused = _members(path)
+    train, integer = rows_of(found["x"], f"{path.name}: x")
+    test = found.get("x_test")
+    held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
+    if held is not None and held.shape[1:] != train.shape[1:]:
+        raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
+    label, label_test = found.get("label"), found.get("label_test")
+    _check_label_arrays(path, found)
+    given, given_test, kinds = _given_arrays(path, found, len(train), None if held is None else len(held))
+    if label is None:
+        splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
+        return *splits, Schema(integer=integer, kinds=kinds), unused
+    both = [label_values(label, len(train), f"{path.name}: label")]
+    if held is not None and label_test is not None:
+        both.append(label_values(label_test, len(held), f"{path.name}: label_test"))
+    numbers, classes = numbered(np.concatenate(both), str(path), "label")
+    n = len(train)
+    splits = Split(train, numbers[:n], given=given), None if held is None else Split(held, numbers[n:], given=given_test)
+    return *splits, Schema(classes, integer=integer, kinds=kinds), unused
+
+
+def _given_arrays(
+    path: Path, found: dict[str, NDArray[Any]], n: int, held: int | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, Callable[[NDArray[Any]], ConditionKind]]]:
+    """The condition ``given`` of the training and the held-out rows, and what makes its kind."""
+    if "given" not in found:
+        if "given_test" in found or "given_names" in found:
+            raise DataError(f"{path} has names or held-out values of given attributes but no array given: add it.")
+        return {}, {}, {}
+    if (held is None) == ("given_test" in found):
+        raise DataError(f"{path}: expected both x_test and given_test beside given, or neither.")
+    values = attributes(found["given"], n, f"{path.name}: given")
+    names = [str(name) for name in found.get("given_names", [f"given_{i}" for i in range(values.shape[1])])]
+    if len(names) != values.shape[1] or len(set(names)) < len(names):
+        raise DataError(f"{path}: given_names holds {', '.join(names)}; expected {values.shape[1]} different names.")
+    test = {} if held is None else {"given": attributes(found["given_test"], held, f"{path.name}: given_test")}
+    if test and test["given"].shape[1] != values.shape[1]:
+        raise DataError(f"{path}: given_test has {test['given'].shape[1]} columns, given {values.shape[1]}: expected as many.")
+    return {"given": values}, test, {"given": partial(Numbers.measure, columns=names)}
+
+
+def _check_label_arrays(path: Path, found: dict[str, NDArray[Any]]) -> None:
+    """Labels come for all rows or for none."""
+    needed = {"label": ("label_test",) if "x_test" in found else (), "label_test": ("label", "x_test")}
+    for name, others in needed.items():
+        for other in others:
+            if name in found and other not in found:
+                raise DataError(f"{path} has {name} but no {other}: expected both or neither. Add {other}, or leave {name} out.")
+
+
+def _members(path: Path) -> tuple[dict[str, NDArray[Any]], Unused]:
+    """The arrays of a file under the names of this module, sizes checked before anything is unpacked, and those not used."""
+    try:
+        if path.suffix.lower() == ".npy":
+            with open(path, "rb") as file:
+                return {"x": _array(file, path.stat().st_size, path.name)}, ()
+        with zipfile.ZipFile(path) as archive:
+            inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if "x" not in inside and list(inside) == ["arr_0"]:
+                inside = {"x": inside["arr_0"]}
+            if "x" not in inside:
+                raise DataError(
+                    f'{path} has no array "x"; it holds: {", ".join(_shapes(archive, inside)) or "nothing"}. Rename the array of '
+                    f"examples to x, and labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
+                )
+            found = {}
+            for name, spellings in _NAMES.items():
+                for info in (inside[s] for s in spellings if s in inside):
+                    _refuse_bomb(path, info)
+                    with archive.open(info) as member:
+                        found[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
+                    break
+            return found, _unused(archive, inside, found)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged or hostile file may raise anything
+        raise DataError(
+            f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
+        ) from error
+
+
+def _unused(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], found: dict[str, NDArray[Any]]) -> Unused:
+    """The arrays of other names, and a second one of the same meaning, with what they may have been meant to be."""
+    read = {next(s for s in _NAMES[name] if s in inside) for name in found}
+    others = {name: info for name, info in inside.items() if name not in read}
+    label = "" if "label" in found else "; if it holds the labels, rename it to label"
+    known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
+    reason = f"not used: the arrays that are read are {known}{label}"
+    return tuple((shown, reason) for shown in _shapes(archive, others))
+
+
+def _shapes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> list[str]:
+    """Such as ``images (100, 8, 8)``, from headers alone, of at most 12 arrays."""
+    shown = []
+    for name, info in list(members.items())[:12]:
+        try:
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shown.append(f"{name} {header(member)[0]}")
+        except Exception:  # an array that is not read may be anything
+            shown.append(name)
+    return shown
+
+
+def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:
+    ratio = info.file_size / max(1, info.compress_size)
+    if info.file_size > SMALL_BYTES and ratio > MAX_RATIO:
+        raise DataError(
+            f"{path}: {info.filename} unpacks to {info.file_size / 2**20:,.0f} MB, {ratio:,.0f} times its packed size: "
+            f"taken for a decompression bomb. If the data is real, use np.savez, not np.savez_compressed."
+        )
+
+
+def _array(file: Any, size: int, name: str) -> NDArray[Any]:
+    """One array in numpy's format; refused unread if its header promises objects or too much."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise DataError(f"{name} is in version {version} of numpy's format: expected an array of plain numbers.")
+    if dtype.hasobject:
+        raise DataError(f"{name} holds Python objects (pickled), which are never unpacked: save plain numbers.")
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > MAX_BYTES:
+        raise DataError(
+            f"{name} says it holds {shape} of {dtype}, {needed / 2**30:,.1f} GB: expected at most {MAX_BYTES >> 30} GB."
+        )
+    if needed > size:
+        raise DataError(f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,}: it is cut off or damaged.")
+    content = np.empty(needed, dtype=np.uint8)
+    view, filled = memoryview(content.data), 0
+    while filled < needed and (got := file.readinto(view[filled:])):
+        filled += got
+    if filled < needed:
+        raise DataError(f"{name} ends after {filled:,} of {needed:,} bytes: it is cut off.")
+    return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 NUMPY = Reader((".npz", ".npy"), _read)

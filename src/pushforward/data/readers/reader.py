@@ -9,10 +9,12 @@ from pathlib import Path
 from pushforward.data.dataset import Dataset
 from pushforward.data.source import Reading
 
-__all__ = ["FOLDER", "Reader"]
+__all__ = ["FOLDER", "MAX_BYTES", "Reader"]
 
 FOLDER = "/"
 """The ending of folders."""
+MAX_BYTES = 8 * 2**30
+"""Of one file or array of numbers."""
 
 
 @dataclass(frozen=True)
