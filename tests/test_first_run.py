@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pushforward.cli.closing import closing_notes
 from pushforward.data import check, from_arrays, load
 from pushforward.data.arrays import read_csv, read_numpy
 from pushforward.errors import DataError, UsageError
-from pushforward.training.closing import closing_notes
 
 
 def vae_run(step, active, samples=None, budget=None):

@@ -677,7 +677,7 @@ def test_a_code_without_active_units_is_named_beside_no_alarm(content):
     (worry,) = said(content, "warning")
     assert worry == (
         "Of vae, at the end no unit of the code is active (0 of 2): samples of a class are nearly the same; after 159 steps this "
-        "may be too early to call collapse. Train longer, or with --warmup 0.3."
+        "may be too early to call collapse. Train longer, or set warmup to 0.3."
     )
     text = Reader(report(content).to_html()).text
     assert "No alarm was raised, but at the end no unit" in text

@@ -161,7 +161,7 @@ def _check_free(out: str) -> None:
 
 
 def _done(run: Run, as_json: bool, examples: int) -> None:
-    from pushforward.training.closing import closing_notes
+    from pushforward.cli.closing import closing_notes
 
     state = run.state
     summary = {

@@ -39,5 +39,5 @@ def unused_code(model: ModelResult) -> str:
     which = "samples of a class are" if model.conditioned else "samples are"
     return (
         f"at the end no unit of the code is active (0 of {count(code.units)}): {which} nearly the same{early}. Train longer, or "
-        "with --warmup 0.3."
+        "set warmup to 0.3."
     )
