@@ -62,7 +62,7 @@ def main(words: list[str]) -> None:
         for data in given.data
         for name in rows_of(data, given.rows)
     ]
-    rows = each(one, cases, given.jobs)
+    rows = each(run_case, cases, given.jobs)
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given, judges.get(data))
 
@@ -82,32 +82,32 @@ def judge_of(name: str, n: int) -> Judge:
     return Judge(load(name), 26_000 if n == N else n, 1, NAMES[name])
 
 
-def one(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> dict[str, Any]:
+def run_case(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> dict[str, Any]:
     """Train one row and judge both kinds of weights; or read what was found before."""
     loaded = load(data)
     options = options_of(data, name)
     recipe = seeded(lambda: pf.recipes.gan(loaded.space, **options), seed)
-    about = {"data": data, "row": name, "seed": seed, "options": options}
-    found = remembered(
+    facts = {"data": data, "row": name, "seed": seed, "options": options}
+    scores = remembered(
         runs,
         f"{data}-{name.replace(', ', '-').replace(' ', '_')}-{seed}",
         recipe,
-        {**about, "budget_seconds": seconds, "n": n},
+        {**facts, "budget_seconds": seconds, "n": n},
         lambda: judged(recipe, loaded, seconds, seed, n),
     )
-    print(about, found, sep="\n", flush=True)
-    return {**about, **found}
+    print(facts, scores, sep="\n", flush=True)
+    return {**facts, **scores}
 
 
 def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int) -> dict[str, Any]:
     """Train, and measure both kinds of weights."""
-    trainer, about = watched(recipe, data, seconds, seed)
+    trainer, facts = watched(recipe, data, seconds, seed)
     both = zip(WEIGHTS, (trainer.average.method, trainer.method.eval()), strict=True)
     if data.name == "ring":
-        return {**about, **{weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth) for weights, m in both}}
+        return {**facts, **{weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth) for weights, m in both}}
     judge = judge_of(data.name, n)
-    found = {weights: judge.scores(method.transport())[0] for weights, method in both}
-    return {**about, **{weights: {name: row.value for name, row in scores.items()} for weights, scores in found.items()}}
+    scores = {weights: judge.scores(method.transport())[0] for weights, method in both}
+    return {**facts, **{weights: {name: row.value for name, row in scores.items()} for weights, scores in scores.items()}}
 
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:
@@ -121,10 +121,10 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, jud
         body.append([name, seconds, steps, *values, alarmed])
     if judge is None:
         real = floor(load(data).truth, given.n)
-        found = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
+        floor_values = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
     else:
-        found = list(floors(judge, NAMES[data]).values())
-    body.append(["real data (floor)", "", "", *(value for each_value in found for value in (each_value, "")), ""])
+        floor_values = list(floors(judge, NAMES[data]).values())
+    body.append(["real data (floor)", "", "", *(value for each_value in floor_values for value in (each_value, "")), ""])
     columns = [f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS]
     text = table(["row", "seconds", "steps", *columns, "with alarms"], body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean and standard deviation over them."

@@ -37,19 +37,19 @@ def main(words: list[str]) -> None:
     judge = Judge(data, given.n, given.repeats)
     steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in given.recipes}
     cases = [(name, seed, steps[name], given.n, given.repeats) for name in given.recipes for seed in range(given.seeds)]
-    report(each(one, cases, given.jobs), judge.baseline(), judge, given)
+    report(each(run_case, cases, given.jobs), judge.baseline(), judge, given)
 
 
-def one(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str, Any]:
+def run_case(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str, Any]:
     """Train a recipe and judge it."""
     data = load("digits")
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, steps=steps)
     scores, agreement = Judge(data, n, repeats).scores(run.transport)
     values = {metric: scores[metric].value for metric in NAMES}
-    found = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
-    found |= {"coverage_ratio": scores["coverage"].ratio, "agreement": agreement}
-    print(found, flush=True)
-    return found
+    row = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
+    row |= {"coverage_ratio": scores["coverage"].ratio, "agreement": agreement}
+    print(row, flush=True)
+    return row
 
 
 def report(rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: argparse.Namespace) -> None:

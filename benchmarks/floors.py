@@ -1,10 +1,10 @@
-"""Does real data's floor say what a perfect model would score? Floors beside real rows that nothing has seen.
+"""Does real data's floor say what a perfect model would score? Floors beside real examples that nothing has seen.
 
     python benchmarks/floors.py [--cases digits ...] [--keep FOLDER]
 
-For each split of the data into training, held-out and unseen rows, the unseen rows are scored exactly as samples of a model
-would be, and the floor is drawn as `pushforward.evaluation.scoring.floors` draws it. "Before" is the rule until version 0.2: the
-features are fitted on all training rows, and the floor is drawn from the same. Differences are paired by split.
+For each split of the data into training, held-out and unseen examples, the unseen examples are scored exactly as samples of a
+model would be, and the floor is drawn as `pushforward.evaluation.scoring.floors` draws it. "Before" is the rule until version
+0.2: the features are fitted on all training examples, and the floor is drawn from the same. Differences are paired by split.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pushforward.evaluation.scoring import deviation, floors, score
 COLUMNS, COMPONENTS = 16, 6
 SIZES = {"digits": (1077, 360), "mnist": (10_000, 2000), **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)}}
 SIZES["mixture-720-unlabelled"] = SIZES["mixture-720"]
-"""Training and held-out rows; as many are unseen as are held out."""
+"""Training and held-out examples; as many are unseen as are held out."""
 SPLITS = {"digits": 7, "mnist": 3, "mixture-720": 10, "mixture-2000": 8, "mixture-8000": 8, "mixture-720-unlabelled": 10}
 
 
@@ -59,8 +59,8 @@ def mixture(count: int, draw: np.random.Generator, labelled: bool) -> tuple[Spli
     return Split(x.astype(np.float32), which.astype(np.int64) if labelled else None), names
 
 
-def one(case: str, seed: int, rule: str) -> dict[str, Any]:
-    """Scores of unseen rows and the floors, of one split under one rule."""
+def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
+    """Scores of unseen examples and the floors, of one split under one rule."""
     train, n = SIZES[case]
     rows, classes = rows_of(case, train + 2 * n, seed)
     parts = [rows.take(slice(*ends)) for ends in ((0, train), (train, train + n), (train + n, train + 2 * n))]
@@ -69,8 +69,8 @@ def one(case: str, seed: int, rule: str) -> dict[str, Any]:
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
     features = fit_on(data, chosen, kind_of(data), f"{case}-{seed}-{rule}")
     unseen = score(parts[2].data_units(), data, features, n=n)
-    found = floors(data, features, n=n, cache=False)
-    scores = {name: (found[name].value, unseen[name].value, found[name].spread) for name in unseen if name in found}
+    floor = floors(data, features, n=n, cache=False)
+    scores = {name: (floor[name].value, unseen[name].value, floor[name].spread) for name in unseen if name in floor}
     return {"case": case, "seed": seed, "rule": rule, "accuracy": features.accuracy, "n": n, "scores": scores}
 
 
@@ -85,7 +85,7 @@ def remembered(folder: Path, case: str, seed: int, rule: str, work: Callable[...
 
 
 def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float], float, float]:
-    """Floors, unseen rows, the mean difference over its standard error, and over the spread of one split."""
+    """Floors, unseen examples, the mean difference over its standard error, and over the spread of one split."""
     floor, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
     gaps = np.subtract(floor, unseen).tolist()
     mean, spread = float(np.mean(gaps)), deviation(gaps)
@@ -103,7 +103,7 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, cases=["mixture-720-unlabelled"], splits=2)
     keep = given.keep or Path(tempfile.mkdtemp())
     order = [(case, seed) for seed in range(given.splits) for case in given.cases if seed < SPLITS[case]]
-    rows = [remembered(keep, case, seed, rule, one) for case, seed in order for rule in ("before", "after")]
+    rows = [remembered(keep, case, seed, rule, run_case) for case, seed in order for rule in ("before", "after")]
     report(rows, given.cases)
 
 
@@ -140,10 +140,10 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
     for rule, (total, errors, wide) in counts.items():
         text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
         text += f"{wide} by more than two spreads of the difference in one split."
-    text += f"\n- The spread that a floor states, over that of unseen rows over splits: median {np.median(spreads):.2f}."
+    text += f"\n- The spread that a floor states, over that of unseen examples over splits: median {np.median(spreads):.2f}."
     write(
         "floors",
-        "Floors beside unseen real rows",
+        "Floors beside unseen real examples",
         text,
         rows,
         splits={case: sum(row["case"] == case for row in rows) // 2 for case in cases},

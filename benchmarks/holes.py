@@ -3,9 +3,9 @@
     PUSHFORWARD_DATA=FOLDER python benchmarks/holes.py [--data mnist] [--seconds 300] [--latent-seconds 150]
 
 A plain autoencoder (beta 0) and a VAE of the same network: what do draws from N(0, 1) decode to, and what the midpoints between
-the codes of two training rows? Beside them midpoints of pixels, an autoencoder with an adversarial term (draws of its codes' mean
-and spread) and a flow in the latent space of each of the three. Coverage and density of held-out rows, sharpness over real
-rows'; what is sampled is sampled three times. Trained in turns; a picture in results/holes.png.
+the codes of two training examples? Beside them midpoints of pixels, an autoencoder with an adversarial term (draws of its
+codes' mean and spread) and a flow in the latent space of each of the three. Coverage and density of held-out examples,
+sharpness over real examples'; what is sampled is sampled three times. Trained in turns; a picture in results/holes.png.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import pushforward as pf
-from pushforward.editing import WAYS
+from pushforward.editing import INTERPOLATIONS
 from pushforward.evaluation import Judge, train_in_turns
 from pushforward.evaluation.latent import mean_codes, reconstructed
 from pushforward.pictures import grid_picture
@@ -73,11 +73,11 @@ def main(words: list[str]) -> None:
     train_in_turns(list(priors.values()))
     flows = {name: pf.load(folder / f"{slug(name)}-flow") for name in coders}
     with network_precision(resolve_precision("auto", "cpu")):
-        found = everything(data, runs, flows, given)
+        models = everything(data, runs, flows, given)
     judge = Judge(data, given.n, given.repeats, NAMES)
     with network_precision(resolve_precision("auto", "cpu")):
-        rows = [{"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}} for name, x in found.items()]
-    report(judge, rows, found, data, given)
+        rows = [{"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}} for name, x in models.items()]
+    report(judge, rows, models, data, given)
 
 
 def slug(name: str) -> str:
@@ -89,17 +89,17 @@ def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], giv
     first, second = (
         data.train.data_units(np.random.default_rng(part).permutation(len(data.train))[: given.n]) for part in (0, 1)
     )
-    found: dict[str, Any] = {"midpoints of pixels": Rows((first + second) / 2)}
+    models: dict[str, Any] = {"midpoints of pixels": Rows((first + second) / 2)}
     for name, run in runs.items():
         coder = run.method.autoencoder().eval()
         a, b = mean_codes(coder, first).float(), mean_codes(coder, second).float()
         half = torch.full((given.n,), 0.5)
-        found[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
+        models[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
         for way in ("linear", "spherical"):
-            found[f"{name}: {way} midpoints of codes"] = Rows(decoded(coder, WAYS[way](a, b, half)))
-        found[f"{name}: reconstructions"] = Rows(reconstructed(coder, data.held_out.data_units(slice(given.n))))
-        found[f"{name}: flow in its latent space"] = flows[name].transport
-    return found
+            models[f"{name}: {way} midpoints of codes"] = Rows(decoded(coder, INTERPOLATIONS[way](a, b, half)))
+        models[f"{name}: reconstructions"] = Rows(reconstructed(coder, data.held_out.data_units(slice(given.n))))
+        models[f"{name}: flow in its latent space"] = flows[name].transport
+    return models
 
 
 def decoded(coder: Any, codes: Tensor) -> Tensor:
@@ -107,23 +107,23 @@ def decoded(coder: Any, codes: Tensor) -> Tensor:
         return torch.cat([coder.space.to_data(coder.decode(part)).float() for part in codes.split(250)])
 
 
-def report(judge: Judge, rows: list[dict[str, Any]], found: dict[str, Any], data: Any, given: argparse.Namespace) -> None:
+def report(judge: Judge, rows: list[dict[str, Any]], models: dict[str, Any], data: Any, given: argparse.Namespace) -> None:
     body = [[row["rows"], *(value(row[m]) for m in NAMES)] for row in rows]
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES)])
     text = table(["rows", *NAMES], body)
     mean = {row["rows"]: {m: row[m]["value"] for m in NAMES} for row in rows}
     own = mean["VAE: N(0, 1) decoded"]["coverage"]
-    shares = {way: mean[f"VAE: {way} midpoints of codes"]["coverage"] / own for way in WAYS}
+    shares = {way: mean[f"VAE: {way} midpoints of codes"]["coverage"] / own for way in INTERPOLATIONS}
     text += "\n\nOf the coverage of its samples the VAE's midpoints keep "
     text += ", ".join(f"{share:.2f} ({way})" for way, share in shares.items())
     text += f" (bar: {KEEP}): {'yes' if min(shares.values()) >= KEEP else 'no'}."
     text += f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s each flow, in turns; "
     text += f"n = {given.n:,}, ± over {given.repeats} samplings."
-    about = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
-    tiles = {name: one.x[:SHOWN] if isinstance(one, Rows) else one.sample(SHOWN) for name, one in found.items()}
+    settings = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
+    tiles = {name: model.x[:SHOWN] if isinstance(model, Rows) else model.sample(SHOWN) for name, model in models.items()}
     captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(results() / "holes.png")
-    write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **about)
+    write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **settings)
 
 
 def captioned(tiles: dict[str, np.ndarray], scale: int = 2) -> Image.Image:

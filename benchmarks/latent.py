@@ -51,14 +51,16 @@ def main(words: list[str]) -> None:
     parser.add_argument("--pixel-seconds", type=float, default=3600.0)
     parser.add_argument("--coder-seconds", type=float, default=120.0)
     parser.add_argument("--latent-seconds", type=float, default=600.0)
-    parser.add_argument("--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out rows")
+    parser.add_argument(
+        "--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out examples"
+    )
     parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
     parser.add_argument("--repeats", type=int, default=3, help="samplings of each judgement")
     parser.add_argument("--turns", type=int, default=5, help="in which the time of a sample is measured")
     parser.add_argument("--steps", type=int, nargs="*", default=STEPS, help="steps of sampling that are compared")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--swap", type=int, help="hold out as many of the training rows in place of the usual ones, drawn by this"
+        "--swap", type=int, help="hold out as many of the training examples in place of the usual ones, drawn by this"
     )
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
     small = {"pixel_seconds": 0.02, "coder_seconds": 0.02, "latent_seconds": 0.02, "n": 20, "points": 1, "repeats": 2}
@@ -77,23 +79,23 @@ def main(words: list[str]) -> None:
     began = time.perf_counter()
     make = lambda: pf.in_latent("flow", data, run)  # noqa: E731
     latent = taken_up(make, data, given.latent_seconds, given.seed, folder / "latent")
-    encoding = kept(folder / "encoding.json", lambda: time.perf_counter() - began)
+    encoding = cached(folder / "encoding.json", lambda: time.perf_counter() - began)
     pixel = taken_up(lambda: pf.recipes.flow(data.space), data, given.pixel_seconds, given.seed, folder / "pixel")
-    found = {}
+    flows = {}
     for name, trainer, seconds in (("latent", latent, given.latent_seconds), ("pixel", pixel, given.pixel_seconds)):
         curve = judged(trainer, judge, seconds / given.points)
-        found[name] = {"curve": curve, **kept(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given))}
-        found[name]["steps"] = kept(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
+        flows[name] = {"curve": curve, **cached(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given))}
+        flows[name]["steps"] = cached(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
         picture.save(results() / f"latent-{given.name.replace('_', '-')}-{name}.png")
-    quality = kept(
+    quality = cached(
         folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features).to_plain()
     )
-    report(found, judge, encoding, quality, given)
+    report(flows, judge, encoding, quality, given)
 
 
 def swapped(data: Dataset, seed: int) -> Dataset:
-    """Training rows held out in place of the usual ones, which join the training: nothing was chosen by how they come out."""
+    """Training examples held out in place of the usual ones, which join the training: nothing was chosen by how they come out."""
     order, n = np.random.default_rng(seed).permutation(len(data.train)), len(data.held_out)
     out, stay = (
         Split(*(part if part is None else part[rows] for part in (data.train.x, data.train.labels)))
@@ -103,7 +105,7 @@ def swapped(data: Dataset, seed: int) -> Dataset:
     return build(data.name, Split(np.concatenate([stay.x, data.held_out.x]), labels), out, schema=Schema(data.space.classes))
 
 
-def kept(path: Path, work: Any) -> Any:
+def cached(path: Path, work: Any) -> Any:
     """What was found, from its file where it is there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]
     """
     path = trainer.folder / "curve.json"
     points = json.loads(path.read_text()) if path.exists() else []
-    points = [one for one in points if one["step"] <= trainer.clock.step]
+    points = [point for point in points if point["step"] <= trainer.clock.step]
     while not trainer.done:
         trainer.advance(every - trainer.clock.seconds % every)
         trainer.save() if not trainer.done else trainer.finish()
@@ -156,29 +158,29 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
 def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dict[str, float]]:
     """KID and seconds a sample at fewer and fewer steps."""
     transport, judge = trainer.average.method.transport(), Judge(data, given.n, given.repeats, ["kid"])
-    flow, found = inner_of(transport), []
+    flow, curve = inner_of(transport), []
     for steps in given.steps:
         fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
         with network_precision(resolve_precision("auto", "cpu")):
             kid = judge.scores(fewer)[0]["kid"]
             seconds = cost.seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
-        found.append({"steps": steps, "kid": kid.value, "spread": kid.spread, "seconds": seconds})
-    return found
+        curve.append({"steps": steps, "kid": kid.value, "spread": kid.spread, "seconds": seconds})
+    return curve
 
 
 def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
     """Bytes that a training step keeps for its gradients, weights apart."""
-    weights = {one.untyped_storage().data_ptr() for one in trainer.method.parameters()}
-    found: dict[int, int] = {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in trainer.method.parameters()}
+    storages: dict[int, int] = {}
 
-    def pack(one: torch.Tensor) -> torch.Tensor:
-        found[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
-        return one
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda one: one):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         alive = [loss for _, loss in trainer.method.turns(batch, now)]
     del alive
-    return sum(size for place, size in found.items() if place not in weights)
+    return sum(size for place, size in storages.items() if place not in weights)
 
 
 def reached(curve: list[dict[str, Any]], metric: str, sampling: int, target: float) -> float:
@@ -192,26 +194,26 @@ def interval(values: list[float], digits: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def sooner(metric: str, found: dict[str, Any], before: float) -> str:
+def sooner(metric: str, results: dict[str, Any], before: float) -> str:
     """When each flow reaches the score that the pixel flow ends with, as intervals over all pairs of samplings.
 
     Args:
         metric: The score, lower is better.
-        found: The curve of each flow.
+        results: The curve of each flow.
         before: Seconds of the autoencoder's training and of the encoding.
     """
-    pixel, latent = found["pixel"]["curve"], found["latent"]["curve"]
+    pixel, latent = results["pixel"]["curve"], results["latent"]["curve"]
     targets = pixel[-1][metric]
     samplings = range(len(targets))
-    of_pixel = [reached(pixel, metric, one, target) for one in samplings for target in targets]
-    of_latent = [reached(latent, metric, one, target) for one in samplings for target in targets]
+    of_pixel = [reached(pixel, metric, sampling, target) for sampling in samplings for target in targets]
+    of_latent = [reached(latent, metric, sampling, target) for sampling in samplings for target in targets]
     label = "KID" if metric == "kid" else "Fréchet distance"
     text = f"- {label} of the pixel flow at its end, {interval(targets, '.4g')} over {len(targets)} samplings: "
     text += f"the latent flow reaches it after {interval(of_latent, '.0f')} s of its own training"
     if not all(math.isfinite(seconds) for seconds in of_latent + of_pixel):
         return text + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since some pairs never reach it."
     ratios = [a / (b + before) for a, b in zip(of_pixel, of_latent, strict=True)]
-    text += f" ({interval([one + before for one in of_latent], '.0f')} s with the autoencoder and the encoding), the pixel flow "
+    text += f" ({interval([t + before for t in of_latent], '.0f')} s with the autoencoder and the encoding), the pixel flow "
     return text + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
 
 
@@ -219,13 +221,13 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) 
     """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel flow's quality."""
     target = pixel["steps"][0]["kid"] + pixel["steps"][0]["spread"]
     rows = [
-        [str(p["steps"]), *(f"{q['kid']:.4g} ± {q['spread']:.2g} | {q['seconds'] * 1e3:.3g}" for q in (p, one))]
-        for p, one in zip(pixel["steps"], latent["steps"], strict=True)
+        [str(p["steps"]), *(f"{q['kid']:.4g} ± {q['spread']:.2g} | {q['seconds'] * 1e3:.3g}" for q in (p, latent_point))]
+        for p, latent_point in zip(pixel["steps"], latent["steps"], strict=True)
     ]
     text = table(["steps", "pixels: KID", "ms / sample", "latent: KID", "ms / sample"], rows)
     best = [
-        min((row for row in one["steps"] if row["kid"] <= target), key=lambda row: row["seconds"], default=None)
-        for one in (pixel, latent)
+        min((row for row in flow["steps"] if row["kid"] <= target), key=lambda row: row["seconds"], default=None)
+        for flow in (pixel, latent)
     ]
     if best[0] is None or best[1] is None:
         return text + "\n\nThe latent flow does not keep the pixel flow's KID."
@@ -236,15 +238,15 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) 
     return text + f"as fast; against the pixel flow's own {steps} steps {own:.3g} times."
 
 
-def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
-    pixel, latent = found["pixel"], found["latent"]
+def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
+    pixel, latent = results["pixel"], results["latent"]
     before = given.coder_seconds + encoding
     body = []
-    for name, one in found.items():
-        scores = [f"{one['scores'][m]['mean']:.4g} ± {one['scores'][m]['spread']:.2g}" for m in NAMES]
-        numbers = [f"{one['seconds_per_sample'] * 1e3:.3g}", f"{one['flops_per_sample'] / 1e9:.3g}"]
-        numbers += [f"{one['flops_per_training_sample'] / 1e9:.3g}", f"{one['samples_per_second']:.0f}"]
-        numbers += [f"{one['kept_per_training_sample_mb']:.2g}", f"{one['peak_memory_mb']:.0f}", f"{one['parameters']:,}"]
+    for name, flow in results.items():
+        scores = [f"{flow['scores'][m]['mean']:.4g} ± {flow['scores'][m]['spread']:.2g}" for m in NAMES]
+        numbers = [f"{flow['seconds_per_sample'] * 1e3:.3g}", f"{flow['flops_per_sample'] / 1e9:.3g}"]
+        numbers += [f"{flow['flops_per_training_sample'] / 1e9:.3g}", f"{flow['samples_per_second']:.0f}"]
+        numbers += [f"{flow['kept_per_training_sample_mb']:.2g}", f"{flow['peak_memory_mb']:.0f}", f"{flow['parameters']:,}"]
         body.append([name, *scores, *numbers])
     floor = floors(judge, NAMES)
     body.append(["real data (floor)", *(floor.get(m, "") for m in NAMES), *[""] * 7])
@@ -261,12 +263,12 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
     ]
     text = table(head, body)
     if given.swap is not None:
-        text += f"\n\nHeld out are {given.n:,} of the usual training rows, drawn by {given.swap}; "
-        text += "the usual held-out rows were trained on."
+        text += f"\n\nHeld out are {given.n:,} of the usual training examples, drawn by {given.swap}; "
+        text += "the usual held-out examples were trained on."
     text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
     text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached "
     text += "first? Each interval covers all pairs of a sampling of one flow and a sampling of the pixel flow at its end.\n\n"
-    text += "\n".join(sooner(metric, found, before) for metric in ("kid", "frechet")) + "\n"
+    text += "\n".join(sooner(metric, results, before) for metric in ("kid", "frechet")) + "\n"
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
@@ -279,13 +281,13 @@ def report(found: dict[str, Any], judge: Judge, encoding: float, quality: dict[s
     text += f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the same seeds at every point):\n\n"
     rows = [
         [name, f"{p['seconds']:.0f}", *(mean_and_spread(p[m]) for m in NAMES if m in p)]
-        for name, one in found.items()
-        for p in one["curve"]
+        for name, flow in results.items()
+        for p in flow["curve"]
     ]
     text += table(["flow", "seconds", *NAMES], rows)
-    about = {name: value for name, value in vars(given).items() if name not in ("runs", "data", "name")}
-    content = [{"flow": name, **one} for name, one in found.items()]
-    write(f"latent_{given.name}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **about)
+    settings = {name: value for name, value in vars(given).items() if name not in ("runs", "data", "name")}
+    content = [{"flow": name, **flow} for name, flow in results.items()]
+    write(f"latent_{given.name}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **settings)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ class Kept:
 
 
 def trained_on(data: Any) -> float:
-    """The held-out accuracy of a classifier that all training rows train."""
+    """The held-out accuracy of a classifier that all training examples train."""
     return accuracy(train_classifier(data), data.space, data.held_out)
 
 
@@ -155,10 +155,10 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     """Judge one run on conditional samples."""
     data, run = load("mnist"), pf.load(folder)
     with network_precision(resolve_precision("auto", "cpu")):
-        kept = Kept(run.transport)
-        scores, agreement = Judge(data, n, repeats).scores(kept)
-    x = torch.cat([part for part, _ in kept.parts])
-    labels = torch.cat([condition["label"] for _, condition in kept.parts if condition]).numpy()
+        recorded = Kept(run.transport)
+        scores, agreement = Judge(data, n, repeats).scores(recorded)
+    x = torch.cat([part for part, _ in recorded.parts])
+    labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
     pixels = (x * 255).round().to(torch.uint8).numpy()
     cas = trained_on(dataclasses.replace(data, train=Split(pixels, labels)))
     grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(results() / f"mnist-{name}.png")

@@ -34,9 +34,9 @@ def main(words: list[str]) -> None:
     rows = []
     with network_precision(resolve_precision("auto", "cpu")):
         for seed in (0, 10_000_000):
-            found = bits(run.transport, data, given.n, times=given.times, seed=seed)
+            score = bits(run.transport, data, given.n, times=given.times, seed=seed)
             trained = {"steps": run.state["step"], "seconds": run.state["seconds"]}
-            rows.append({"seed": seed, **found.to_plain(), **found.extra, **trained})
+            rows.append({"seed": seed, **score.to_plain(), **score.extra, **trained})
             print(rows[-1], flush=True)
     head = [
         "noise drawn from seed",

@@ -87,25 +87,25 @@ def main(words: list[str]) -> None:
         else train(lambda: pf.recipes.ddpm(data.space, given.size), data, 0, seconds=given.seconds)
     )
     name = f"mnist_calls_{given.size}"
-    kept = Kept(run, name, given)
-    kept.rows("straight path", lambda: straight(run))
-    judged(run, data, kept, 0)
-    distances(run, kept)
+    cache = Kept(run, name, given)
+    cache.rows("straight path", lambda: straight(run))
+    judged(run, data, cache, 0)
+    distances(run, cache)
     for block in range(1, given.blocks):
-        judged(run, data, kept, block)
+        judged(run, data, cache, block)
     exact = lambda block: quality(data, block, flow_of(run, "unipc:2", given.long), given.count)  # noqa: E731
     ancestral = lambda block: quality(data, block, flow_of(run, "ancestral", given.long, "time"), given.count)  # noqa: E731
     for block in range(given.exact):
-        kept.rows(f"block {block} reference {given.long}", functools.partial(exact, block))
+        cache.rows(f"block {block} reference {given.long}", functools.partial(exact, block))
     for block in range(given.ancestral):
-        kept.rows(f"block {block} ancestral time {given.long}", functools.partial(ancestral, block))
-    text = report(kept, given)
+        cache.rows(f"block {block} ancestral time {given.long}", functools.partial(ancestral, block))
+    text = report(cache, given)
     write(
         name,
         f"MNIST: one DDPM ({given.size}) under all solvers",
         text,
-        kept.content["rows"],
-        **kept.about,
+        cache.content["rows"],
+        **cache.about,
         reference=given.reference,
     )
 
@@ -150,19 +150,19 @@ def ends(flow: Flow, z: torch.Tensor, condition: Any) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def learned(run: pf.Run, kept: Kept, name: str, calls: int) -> Any:
+def learned(run: pf.Run, cache: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            found = learn_grid(flow, rows=kept.given.starts, rounds=kept.given.rounds, batch=min(32, kept.given.starts))
-        return {"times": found.times, "before": found.before, "after": found.after}
+            grid = learn_grid(flow, rows=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
+        return {"times": grid.times, "before": grid.before, "after": grid.after}
 
-    return kept.rows(f"grid {name} {calls}", make)["times"]
+    return cache.rows(f"grid {name} {calls}", make)["times"]
 
 
-def distances(run: pf.Run, kept: Kept) -> None:
+def distances(run: pf.Run, cache: Kept) -> None:
     """RMS distances to the ODE in 1,000 calls."""
-    given = kept.given
+    given = cache.given
     z, condition = starts(run, given.starts, FAR)
 
     @functools.cache
@@ -174,23 +174,23 @@ def distances(run: pf.Run, kept: Kept) -> None:
 
     for name in given.solvers:
         for calls in given.calls:
-            kept.rows(f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c)))
+            cache.rows(f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c)))
     for name in GRIDS:
         for calls in given.calls:
-            kept.rows(f"rms {name} time {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c, "time")))
+            cache.rows(f"rms {name} time {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c, "time")))
     for calls in (n for n in (64, 128) if n <= given.long):
         for grid in ("time", "log_snr"):
-            kept.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
+            cache.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
     for name in GRIDS:
         for calls in (8, 16):
-            times = learned(run, kept, name, calls)
-            kept.rows(f"rms {name} learned {calls}", lambda n=name, c=calls, t=times: distance(flow_of(run, n, c, t)))
+            times = learned(run, cache, name, calls)
+            cache.rows(f"rms {name} learned {calls}", lambda n=name, c=calls, t=times: distance(flow_of(run, n, c, t)))
 
 
 def straight(run: pf.Run) -> dict[str, float]:
     """RMS between the ODE solved adaptively on the model's own path and on the straight one, from matched log-SNR."""
     z, condition = starts(run, 16, FAR)
-    found = {}
+    gaps = {}
     for kind, tolerance in ((torch.float64, 1e-5), (torch.float32, 1e-6)):
         denoiser, solver = copy.deepcopy(run.denoiser).to(kind), Adaptive(tolerance, tolerance)
         own, other = Flow(denoiser, solver, 2), Flow(denoiser.on(Linear()), solver, 2)
@@ -198,31 +198,31 @@ def straight(run: pf.Run) -> dict[str, float]:
         # x on the new path is x on the old one, scaled by the ratio of standard deviations
         scaled = z.to(kind) * float(edges[0].sigma / edges[0].r * edges[1].r / edges[1].sigma)
         gap = ends(own, z.to(kind), condition) - ends(other, scaled, condition)
-        found[f"{str(kind).removeprefix('torch.')}, tolerance {tolerance:g}"] = float(gap.square().mean().sqrt())
-    return found
+        gaps[f"{str(kind).removeprefix('torch.')}, tolerance {tolerance:g}"] = float(gap.square().mean().sqrt())
+    return gaps
 
 
 def quality(data: Any, block: int, flow: Flow, count: int) -> dict[str, float]:
     with network_precision(resolve_precision("auto", "cpu")):
         x = flow.sample(count, seed=(block + 1) * 1_000_000)
-    found = score(x, data, fit_features(data), n=count, metrics=("frechet", "kid"))
-    return {name: one.value for name, one in found.items()} | {"kid_error": found["kid"].error}
+    scores = score(x, data, fit_features(data), n=count, metrics=("frechet", "kid"))
+    return {name: score.value for name, score in scores.items()} | {"kid_error": scores["kid"].error}
 
 
-def judged(run: pf.Run, data: Any, kept: Kept, block: int) -> None:
-    reference, count = kept.given.reference, kept.given.count
-    kept.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference), count))
+def judged(run: pf.Run, data: Any, cache: Kept, block: int) -> None:
+    reference, count = cache.given.reference, cache.given.count
+    cache.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference), count))
     for calls in (8, 16):
         for name, grid in JUDGED:
             if (name, grid) in ONLY_EIGHT and calls != 8:
                 continue
-            times = learned(run, kept, name, calls) if grid == "learned" else grid
-            made = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t), count), name, calls, times)
-            kept.rows(f"block {block} {name} {grid} {calls}", made)
+            times = learned(run, cache, name, calls) if grid == "learned" else grid
+            work = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t), count), name, calls, times)
+            cache.rows(f"block {block} {name} {grid} {calls}", work)
 
 
-def report(kept: Kept, given: Any) -> str:
-    rows = kept.content["rows"]
+def report(cache: Kept, given: Any) -> str:
+    rows = cache.content["rows"]
     text = f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} calls (dpm:2), model units, "
     text += "float32, by the most calls that each solver was allowed:\n\n"
     named = [*((name, "log_snr") for name in given.solvers), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
@@ -239,21 +239,21 @@ def report(kept: Kept, given: Any) -> str:
     whole = dict.fromkeys([("unipc:2", "", given.reference), ("unipc:2", "", given.long), ("ancestral", "time", given.long)])
     for name, grid, calls in [*whole, *((n, g, c) for c in (8, 16) for n, g in JUDGED)]:
         keys = [f"block {b} reference {calls}" if not grid else f"block {b} {name} {grid} {calls}" for b in blocks]
-        found = [rows[key] for key in keys if key in rows]
-        if not found:
+        points = [rows[key] for key in keys if key in rows]
+        if not points:
             continue
-        base = [rows[f"block {b} reference {given.reference}"] for b in blocks][: len(found)]
-        ratio = np.array([one["frechet"] / other["frechet"] for one, other in zip(found, base, strict=True)])
-        kid = np.array([one["kid"] - other["kid"] for one, other in zip(found, base, strict=True)])
+        base = [rows[f"block {b} reference {given.reference}"] for b in blocks][: len(points)]
+        ratio = np.array([point["frechet"] / other["frechet"] for point, other in zip(points, base, strict=True)])
+        kid = np.array([point["kid"] - other["kid"] for point, other in zip(points, base, strict=True)])
         spread = f" ± {ratio.std(ddof=1):.3f}" if len(ratio) > 1 else ""
         body.append(
             [
                 f"{name} {grid or 'log_snr (the ODE)'}",
                 str(calls),
-                ", ".join(f"{one['frechet']:.5f}" for one in found),
+                ", ".join(f"{point['frechet']:.5f}" for point in points),
                 f"{ratio.mean():.3f}{spread}",
-                ", ".join(f"{one['kid']:.5f}" for one in found),
-                f"{kid.mean():+.5f} (standard error of one {found[0]['kid_error']:.5f})",
+                ", ".join(f"{point['kid']:.5f}" for point in points),
+                f"{kid.mean():+.5f} (standard error of one {points[0]['kid_error']:.5f})",
             ]
         )
     text += f"{given.count:,} samples a block against the 10,000 test digits, bfloat16:\n\n"

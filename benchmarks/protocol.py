@@ -34,7 +34,7 @@ from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.evaluation.scoring import deviation
 from pushforward.training import Run, Trainer
-from pushforward.training.ending import kept
+from pushforward.training.ending import salvaged
 from pushforward.training.generators import seeded
 from pushforward.training.log import read
 from pushforward.training.machine import machine
@@ -154,7 +154,7 @@ def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Tr
         trainer.advance()
     except Diverged as error:
         diverged = str(error)
-        kept(trainer, error)
+        salvaged(trainer, error)
     alarms = [alarm for row in read(out / "metrics.jsonl") for alarm in row.get("alarm", []) if not alarm["over"]]
     said = [f"step {alarm['step']:,}: {alarm['sentence']}" for alarm in alarms]
     return trainer, {"steps": trainer.clock.step, "seconds": trainer.clock.seconds, "alarms": said, "diverged": diverged}
@@ -175,9 +175,9 @@ def taken_up(make: Callable[[], pf.Recipe], data: Any, seconds: float, seed: int
     return trainer
 
 
-def remembered(folder: str, name: str, recipe: pf.Recipe, about: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+def remembered(folder: str, name: str, recipe: pf.Recipe, facts: Mapping[str, Any], work: Callable[[], Any]) -> Any:
     """What ``work()`` found, read from ``folder`` where the same recipe was measured under the same settings before."""
-    content = {"method": spec.describe(recipe.method), "training": spec.describe(asdict(recipe.training)), **about}
+    content = {"method": spec.describe(recipe.method), "training": spec.describe(asdict(recipe.training)), **facts}
     path = Path(folder) / f"{name}-{digest(content)[:12]}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,11 +239,11 @@ def source_of(commit: str) -> Iterator[Path]:
         yield Path(folder) / "src"
 
 
-def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **about: Any) -> None:
+def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **settings: Any) -> None:
     """Print, and write results/NAME.md for people and results/NAME.json with every value."""
     print(text)
     here = {key: value for key, value in machine().items() if key != "platform"}
-    stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **about}
+    stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **settings}
     (results() / f"{name}.json").write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
     facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())
     (results() / f"{name}.md").write_text(f"# {title}\n\n{text}\n\n{facts}\n")

@@ -94,32 +94,32 @@ def main(words: list[str]) -> None:
         for name in given.entrants
         if seed < (given.seeds if name == "gan" else given.others)
     ]
-    rows = [row for found in each(one, cases, given.jobs) for row in found]
+    rows = [row for case_rows in each(run_case, cases, given.jobs) for row in case_rows]
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given)
         picture(data, given.entrants, given.runs)
 
 
-def one(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> list[dict[str, Any]]:
+def run_case(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> list[dict[str, Any]]:
     """Train one entrant and judge its averaged and its raw weights; or read what was found before."""
     loaded = load(data)
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
-    about = {"data": data, "entrant": name, "seed": seed}
+    facts = {"data": data, "entrant": name, "seed": seed}
     work = lambda: judged(recipe, loaded, seconds, seed, n, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
-    found = remembered(runs, f"{data}-{name}-{seed}", recipe, {**about, "budget_seconds": seconds, "n": n}, work)
-    print(about, *found, sep="\n", flush=True)
-    return [{**about, **row} for row in found]
+    results = remembered(runs, f"{data}-{name}-{seed}", recipe, {**facts, "budget_seconds": seconds, "n": n}, work)
+    print(facts, *results, sep="\n", flush=True)
+    return [{**facts, **row} for row in results]
 
 
 def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int, keep: Path) -> list[dict[str, Any]]:
     """Train, measure both kinds of weights, and keep some samples of the averaged ones for the picture."""
-    trainer, about = watched(recipe, data, seconds, seed)
+    trainer, facts = watched(recipe, data, seconds, seed)
     both = {"averaged": trainer.average.method, "raw": trainer.method.eval()}
     drawn = {weights: method.transport().sample(n, seed=seed).numpy() for weights, method in both.items()}
     keep.parent.mkdir(parents=True, exist_ok=True)
     np.save(keep, drawn["averaged"][:SHOWN])
-    return [{**about, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()]
+    return [{**facts, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()]
 
 
 def measured(x: np.ndarray, truth: Any) -> dict[str, float]:

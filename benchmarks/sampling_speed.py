@@ -138,7 +138,7 @@ def summary(taken: list[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def overhead_table(found: dict[str, dict[str, float]]) -> str:
+def overhead_table(measured: dict[str, dict[str, float]]) -> str:
     """What each solver costs above its network calls."""
     rows = [
         [
@@ -148,12 +148,12 @@ def overhead_table(found: dict[str, dict[str, float]]) -> str:
             f"{100 * (row['ratio'] - 1):+.1f} %",
             f"{100 * (row['lowest'] - 1):+.1f} to {100 * (row['highest'] - 1):+.1f} %",
         ]
-        for name, row in found.items()
+        for name, row in measured.items()
     ]
     return table(["solver", "solve, s", "bare calls, s", "overhead, median", "range"], rows)
 
 
-def pipeline_table(found: dict[str, dict[str, float]], batch: int) -> str:
+def pipeline_table(measured: dict[str, dict[str, float]], batch: int) -> str:
     """Images per second of both, and how many times as fast ours is."""
     rows = [
         [
@@ -163,7 +163,7 @@ def pipeline_table(found: dict[str, dict[str, float]], batch: int) -> str:
             f"{1 / row['ratio']:.3f}",
             f"{1 / row['highest']:.3f} to {1 / row['lowest']:.3f}",
         ]
-        for name, row in found.items()
+        for name, row in measured.items()
     ]
     return table(["sampler", "ours, images/s", "diffusers, images/s", "ratio, median", "range"], rows)
 
@@ -185,8 +185,11 @@ def main(words: list[str]) -> None:
     read, count = pipeline_pairs(given.steps, given.batch)
     # one run over both questions, so that both see the same machine
     pairs = {f"a {name}": pair for name, pair in own.items()} | {f"b {name}": pair for name, pair in read.items()}
-    found = measure(pairs, given.repeats)
-    parts = {"overhead": {name: found[f"a {name}"] for name in own}, "pipelines": {name: found[f"b {name}"] for name in read}}
+    measured = measure(pairs, given.repeats)
+    parts = {
+        "overhead": {name: measured[f"a {name}"] for name in own},
+        "pipelines": {name: measured[f"b {name}"] for name in read},
+    }
     report(parts, given, count)
 
 
@@ -201,7 +204,7 @@ def report(parts: dict[str, dict[str, dict[str, float]]], given: argparse.Namesp
         f"One UNet2DModel ({count:,} parameters, 1x32x32) under `Flow` and under diffusers' pipelines, each as its library reads "
         f"it; the bar is a ratio of at least 1.\n\n{pipeline_table(parts['pipelines'], given.batch)}"
     )
-    rows = [{"part": part, "name": name, **row} for part, found in parts.items() for name, row in found.items()]
+    rows = [{"part": part, "name": name, **row} for part, measured in parts.items() for name, row in measured.items()]
     settings = {"repeats": given.repeats, "steps": given.steps, "batch": given.batch, "diffusers": diffusers.__version__}
     write("sampling_speed", "Speed of sampling", text, rows, **settings)
 

@@ -39,8 +39,8 @@ def orders(name: str, most: int) -> list[dict[str, Any]]:
         check = float((end(ring(PATHS[path]), solvers.RK4(), min(2000, most)) - truth(path)).abs().max())
         errors = [error(path, solver, n) for n in steps]
         slopes = [math.log2(a / b) / math.log2(n / m) for a, b, m, n in zip(errors, errors[1:], steps, steps[1:], strict=False)]
-        about = {"solver": name, "path": path, "order": solver.order, "truth": check}
-        rows.append({**about, "steps": steps, "errors": errors, "slopes": slopes})
+        facts = {"solver": name, "path": path, "order": solver.order, "truth": check}
+        rows.append({**facts, "steps": steps, "errors": errors, "slopes": slopes})
     return rows
 
 

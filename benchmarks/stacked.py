@@ -25,7 +25,7 @@ import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Judge
 from pushforward.training import Trainer
-from pushforward.training.ending import kept
+from pushforward.training.ending import salvaged
 
 NAMES = ["stacked_modes", "stacked_kl"]
 PUBLISHED = [
@@ -54,11 +54,11 @@ def main(words: list[str]) -> None:
     given.runs = given.runs or f"runs/{given.data}-benchmark"
     judge = Judge(load(given.data), given.n, 1, NAMES)  # the classifier and the floors, which each training finds
     cases = [(name, seed, given) for name in given.entrants for seed in range(given.seeds)]
-    rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
+    rows = each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
     report(rows, judge, given)
 
 
-def one(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Train one entrant to its end, or take it up again, and judge it on the way and at the end."""
     data = load(given.data)
     judge = Judge(data, given.n, 1, NAMES)
@@ -72,12 +72,12 @@ def one(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
                 trainer.save()
                 judged(trainer, judge)
     except Diverged as error:
-        run, diverged = kept(trainer, error), str(error)
+        run, diverged = salvaged(trainer, error), str(error)
         trainer.clock.step, trainer.clock.seconds = run.state["step"], run.state["seconds"]
     points = judged(trainer, judge)
-    found = {"entrant": name, "seed": seed, **points[-1], "calls": trainer.average.method.transport().calls, "curve": points}
-    print({key: value for key, value in found.items() if key != "curve"}, flush=True)
-    return {**found, "diverged": diverged}
+    row = {"entrant": name, "seed": seed, **points[-1], "calls": trainer.average.method.transport().calls, "curve": points}
+    print({key: value for key, value in row.items() if key != "curve"}, flush=True)
+    return {**row, "diverged": diverged}
 
 
 def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
@@ -113,9 +113,9 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     if given.every:
         text += "\n\nModes and KL while training (averaged weights, one line for each training):\n\n" + curve(rows)
     title = "Stacked digits" if given.data == "stacked-digits" else "Stacked MNIST"
-    about = {"seconds": given.seconds, "seeds": given.seeds, "n": given.n, "jobs": given.jobs}
-    about |= {"classifier_accuracy": accuracy, "floor": floor}
-    write(given.data.replace("-", "_"), f"{title}: a thousand modes", text, rows, **about)
+    settings = {"seconds": given.seconds, "seeds": given.seeds, "n": given.n, "jobs": given.jobs}
+    settings |= {"classifier_accuracy": accuracy, "floor": floor}
+    write(given.data.replace("-", "_"), f"{title}: a thousand modes", text, rows, **settings)
 
 
 def passes(name: str, rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> str:
@@ -132,8 +132,8 @@ def curve(rows: list[dict[str, Any]]) -> str:
     body = []
     for row in rows:
         for point in row["curve"]:
-            found = [f"{point['seconds']:.0f}", f"{point['step']:,}", *(f"{point[metric]:.4g}" for metric in NAMES)]
-            body.append([f"{row['entrant']}, seed {row['seed']}", *found])
+            cells = [f"{point['seconds']:.0f}", f"{point['step']:,}", *(f"{point[metric]:.4g}" for metric in NAMES)]
+            body.append([f"{row['entrant']}, seed {row['seed']}", *cells])
     return table(["entrant", "seconds", "steps", "modes", "KL"], body)
 
 

@@ -144,9 +144,9 @@ def measure(scene: str, given: argparse.Namespace) -> list[dict]:
     for name in trainings:
         times = [second for part in turns for second in part[name]["seconds"]]
         ratios = sorted(sum(part["default"]["seconds"]) / sum(part[name]["seconds"]) for part in turns)
-        about = {"scene": scene, "way": name, "batch": batch, "threads": turns[-1][name]["threads"][-1], "bar": bar}
+        facts = {"scene": scene, "way": name, "batch": batch, "threads": turns[-1][name]["threads"][-1], "bar": bar}
         ratio = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
-        rows.append({**about, "images_per_second": batch / statistics.median(times), "ratio": ratio, "seconds": times})
+        rows.append({**facts, "images_per_second": batch / statistics.median(times), "ratio": ratio, "seconds": times})
     return rows
 
 

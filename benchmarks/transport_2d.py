@@ -2,11 +2,11 @@
 
     python benchmarks/transport_2d.py [--seconds 120] [--seeds 5] [--only noise 8gaussians]
 
-From noise: 10,000 training rows, 1,000 samples by 100 Euler steps against 1,000 held-out rows, the mean of ten disjoint pairs; W2
-is the root of the exact assignment's mean squared distance, NPE is from 2,000 rows. Permutations of minibatch optimal
-transport in groups of 512, each reused for 16 draws of times, and independent noise beside them.
-From 8gaussians-c2ot to moons-c2ot: 100,000 training rows on both sides, 10,000 held-out rows moved, W2 squared; one Euler
-step and 100 Heun steps, unconditional and given the class, groups of 1,024 reused for 32 draws.
+From noise: 10,000 training examples, 1,000 samples by 100 Euler steps against 1,000 held-out examples, the mean of ten disjoint
+pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 rows. Permutations of minibatch optimal
+transport in groups of 512, each reused for 16 draws of times, and independent noise beside them. From 8gaussians-c2ot to
+moons-c2ot: 100,000 training examples on both sides, 10,000 held-out examples moved, W2 squared; one Euler step and 100 Heun
+steps, unconditional and given the class, groups of 1,024 reused for 32 draws.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def from_noise(name: str, seconds: float, seed: int, pairs: int, moved: int) -> 
     flow, held_out = run.transport, data.held_out.data_units()
     parts = min(10, len(held_out) // pairs)
     both = [(flow.sample(pairs, seed=(i + 1) * 1_000_000), held_out[i * pairs : (i + 1) * pairs]) for i in range(parts)]
-    found = {"data": name, "seed": seed, "W2": float(np.mean([w2(x, y) ** 0.5 for x, y in both]))}
-    found |= {"NPE": transport_cost(flow, data, moved // 5), "steps": run.state["step"], "seconds": run.state["seconds"]}
-    print(found, flush=True)
-    return found
+    row = {"data": name, "seed": seed, "W2": float(np.mean([w2(x, y) ** 0.5 for x, y in both]))}
+    row |= {"NPE": transport_cost(flow, data, moved // 5), "steps": run.state["step"], "seconds": run.state["seconds"]}
+    print(row, flush=True)
+    return row
 
 
 def from_gaussians(labelled: bool, seconds: float, seed: int, moved: int) -> dict[str, Any]:
@@ -95,17 +95,17 @@ def from_gaussians(labelled: bool, seconds: float, seed: int, moved: int) -> dic
     held_out = data.held_out
     y = held_out.data_units()[:moved]
     condition = None if held_out.labels is None or not labelled else {"label": torch.from_numpy(held_out.labels[:moved])}
-    found: dict[str, Any] = {"data": "c2ot labelled" if labelled else "c2ot", "seed": seed}
+    row: dict[str, Any] = {"data": "c2ot labelled" if labelled else "c2ot", "seed": seed}
     for label, solver, steps in (("one step", Euler(), 1), ("100 Heun steps", Heun(), 100)):
         with torch.no_grad():
             x = space.to_data(Flow(run.denoiser, solver, steps, "time")(start, condition))
-        found[label] = w2(x, y)
-    found |= {"steps": run.state["step"], "seconds": run.state["seconds"]}
-    print(found, flush=True)
-    return found
+        row[label] = w2(x, y)
+    row |= {"steps": run.state["step"], "seconds": run.state["seconds"]}
+    print(row, flush=True)
+    return row
 
 
-def one(name: str, seconds: float, seed: int, pairs: int, moved: int) -> dict[str, Any]:
+def run_case(name: str, seconds: float, seed: int, pairs: int, moved: int) -> dict[str, Any]:
     if name.startswith("c2ot"):
         return from_gaussians(name.endswith("labelled"), seconds, seed, moved)
     return from_noise(name, seconds, seed, pairs, moved)
@@ -124,7 +124,7 @@ def main(words: list[str]) -> None:
     cases = [
         (name, given.seconds, seed, given.pairs, given.moved) for name, seed in itertools.product(given.only, range(given.seeds))
     ]
-    rows = each(one, cases, given.jobs)
+    rows = each(run_case, cases, given.jobs)
     body = []
     for name in given.only:
         mine = [row for row in rows if row["data"] == name]

@@ -44,8 +44,10 @@ class Diffusers(nn.Module):
 
 def theirs(space: pf.data.Space, lr: float) -> pf.Recipe:
     """The recipe with their network, in the precision that it is fastest in."""
-    made = seeded(lambda: pf.recipes.flow(space, network=Diffusers()), 0)
-    return dataclasses.replace(made, training=dataclasses.replace(made.training, precision="float32", lr=lr, optimizer="muon"))
+    recipe = seeded(lambda: pf.recipes.flow(space, network=Diffusers()), 0)
+    return dataclasses.replace(
+        recipe, training=dataclasses.replace(recipe.training, precision="float32", lr=lr, optimizer="muon")
+    )
 
 
 @benchmark
@@ -59,11 +61,11 @@ def main(words: list[str]) -> None:
     rate = ours.training.lr
     entrants = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in (rate, rate / 3)}}
     folder, options = tempfile.mkdtemp(), {"seconds": given.seconds, "progress": pf.Progress(60)}
-    runs = train_in_turns([prepare(made, data, out=f"{folder}/{i}", **options) for i, made in enumerate(entrants.values())])
+    runs = train_in_turns([prepare(recipe, data, out=f"{folder}/{i}", **options) for i, recipe in enumerate(entrants.values())])
     judge = Judge(data, given.n, 1)
     rows, body = [], []
-    for (name, made), run in zip(entrants.items(), runs, strict=True):
-        with network_precision(resolve_precision(made.training.precision, "cpu")):
+    for (name, recipe), run in zip(entrants.items(), runs, strict=True):
+        with network_precision(resolve_precision(recipe.training.precision, "cpu")):
             scores, _ = judge.scores(run.transport)
         rows.append({"network": name, **run.state, **{m: scores[m].value for m in NAMES}})
         body.append([name, f"{run.state['step']:,}", *(f"{scores[m].value:.4g}" for m in NAMES)])

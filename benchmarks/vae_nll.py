@@ -2,7 +2,7 @@
 
     PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--entrants NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
 
-Training digits are drawn as zeros and ones anew in every epoch, the 10,000 test digits once, by seed. Nats by importance
+Training digits are drawn as zeros and ones again in every epoch, the 10,000 test digits once, by seed. Nats by importance
 sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 200 codes on 2,000
 training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
 taken up again, a finished one is only scored. Rows of entrants that are not asked for stay in the results.
@@ -90,11 +90,11 @@ def main(words: list[str]) -> None:
     parser.add_argument("--runs", default="runs/nll-benchmark", help="folder of the runs")
     given = parsed(parser, words, entrants=["textbook-1-k50", "convolutional-2"], seconds=0.02, every=0.01, codes=2, jobs=1)
     cases = [(name, given) for name in given.entrants]
-    rows = each(one, cases, given.jobs) if given.jobs > 1 else [one(*case) for case in cases]
+    rows = each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
     report(measured(rows), given)
 
 
-def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
+def run_case(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Train one entrant to its end, or take it up again, and score the test digits."""
     data = load("binary-mnist", labelled=False)
     folder = Path(given.runs) / name
@@ -124,7 +124,7 @@ def one(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
 def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, float]:
     """Nats of a test digit and their standard error, networks in the precision that they were trained in; parts are kept."""
-    found = []
+    parts = []
     for start in range(0, len(data.held_out), PART):
         path = trainer.folder / f"nll-{codes}-{start}.json"
         if not path.exists():
@@ -134,8 +134,8 @@ def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, 
             part = {"n": score.n, **score.extra, "error": score.error * data.space.size * math.log(2)}
             path.write_text(json.dumps(part) + "\n")
             print(trainer.folder.name, f"digits from {start:,}: {part['nats']:.2f} ± {part['error']:.2f}", flush=True)
-        found.append(json.loads(path.read_text()))
-    counts, means, errors = (np.array([part[key] for part in found]) for key in ("n", "nats", "error"))
+        parts.append(json.loads(path.read_text()))
+    counts, means, errors = (np.array([part[key] for part in parts]) for key in ("n", "nats", "error"))
     mean, total = np.average(means, weights=counts), counts.sum()
     squares = (counts * (counts - 1) * errors**2 + counts * (means - mean) ** 2).sum()
     return float(mean), float(np.sqrt(squares / (total - 1) / total))
@@ -152,11 +152,11 @@ def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
     """One more point of the curve, kept in the run's folder."""
     path, step = trainer.folder / "curve.json", trainer.clock.step
-    points = [one for one in (json.loads(path.read_text()) if path.exists() else []) if one["step"] < step]
+    points = [point for point in (json.loads(path.read_text()) if path.exists() else []) if point["step"] < step]
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
     with network_precision(trainer.precision):
-        found = coded_bits(trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes)
-    points.append({"step": step, "seconds": trainer.clock.seconds, "nats": found.extra["nats"]})
+        score = coded_bits(trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes)
+    points.append({"step": step, "seconds": trainer.clock.seconds, "nats": score.extra["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)
 
@@ -167,17 +167,17 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         bar = BARS[row["entrant"].split("-")[1]]
         reached = "yes" if row["nats"] <= bar else "no"
         cells = [row["entrant"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
-        about = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
-        body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *about])
+        origin = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
+        body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *origin])
     body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 6] for name, nats in PUBLISHED]
     head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "scored in"]
     text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
-    points = [(row["entrant"], one) for row in rows for one in row["curve"]]
+    points = [(row["entrant"], point) for row in rows for point in row["curve"]]
     text += table(
         ["entrant", "seconds", "steps", "nats"],
-        [[name, f"{one['seconds']:.0f}", f"{one['step']:,}", f"{one['nats']:.2f}"] for name, one in points],
+        [[name, f"{point['seconds']:.0f}", f"{point['step']:,}", f"{point['nats']:.2f}"] for name, point in points],
     )
     write("vae_nll", "MNIST, dynamically binarised: nats", text, rows, seconds=given.seconds, codes=given.codes, jobs=given.jobs)
 

@@ -22,7 +22,7 @@ Fault = tuple[str, str, str]
 
 FAULTS: dict[str, list[Fault]] = {
     "editing/variation.py": [
-        ("one_row(flow, x)[None], given)", "one_row(flow, x)[None], None)", "encoded"),
+        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
     ],
     "training/health.py": [
         ("transport.space.to_data(transport(", "self.data.space.to_data(transport(", "encoded"),
@@ -140,7 +140,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("rows = [self.inherited, other.inherited]", "rows = [self.inherited]", "lineage"),
     ],
     "training/lineage.py": [
-        ('checkpoints.sha256(path) != about["sha256"]', "False", "lineage"),
+        ('checkpoints.sha256(path) != record["sha256"]', "False", "lineage"),
         ("    if seen.unknown:\n", "    if False:\n", "lineage"),
     ],
     "evaluation/unseen.py": [
@@ -189,9 +189,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("there.alpha * data + there.sigma * noise", "there.alpha * data + here.sigma * noise", "solvers"),
         ("there.sigma**2 - fresh**2", "there.sigma**2", "solvers"),
         ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
-        ("torch.sqrt(1 - kept)", "torch.sqrt(kept)", "solvers"),
+        ("torch.sqrt(1 - ratio)", "torch.sqrt(ratio)", "solvers"),
     ],
-    "solvers/leap.py": [
+    "solvers/exponential_step.py": [
         ("toward = 1.0 if kind", "toward = -1.0 if kind", "solvers"),
         ("factor = toward * (there.alpha", "factor = (there.alpha", "solvers"),
         ("/ (at - other[:, None])", "/ (other[:, None] - at)", "solvers"),
@@ -204,7 +204,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("new[1] - nodes[0][1]", "nodes[0][1] - new[1]", "solvers"),
         ("[new, *nodes])", "nodes)", "solvers"),
         ("(3 / 2, -1 / 2)", "(3 / 2, 1 / 2)", "solvers"),
-        ("[: self.kept]", "", "solvers"),
+        ("[: self.memory]", "", "solvers"),
         ("and steps > 1 else 0", "else 0", "solvers"),
     ],
     "solvers/single_step.py": [
@@ -248,11 +248,11 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "grid_learning.py": [
         ("if flow.source is None else flow.source(draws)", "", "flow_source"),
-        ("if found < least and", "if found > least and", "grid_learning"),
+        ("if error < least and", "if error > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
     ],
-    "networks/fourier.py": [
+    "networks/fourier_features.py": [
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "gan_networks"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "gan_networks"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "gan_networks"),
@@ -262,7 +262,7 @@ FAULTS: dict[str, list[Fault]] = {
             "gan_networks",
         ),
     ],
-    "networks/signs.py": [
+    "networks/sign_codes.py": [
         ("x[:, : self.sign_codes] > 0", "x[:, -self.sign_codes :] > 0", "gan_networks"),
         ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "gan_networks"),
         ("self.scale * x,", "x,", "gan_networks"),
@@ -429,16 +429,16 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("torch.exp(log_variance / 2) * now.draws", "torch.exp(log_variance) * now.draws", "methods vae"),
         ("if settings.beta == 0 else mean + torch", "if False else mean + torch", "methods"),
-        ("told + ratio", "told - ratio", "vae"),
+        ("log_likelihood + ratio", "log_likelihood - ratio", "vae"),
         ("mean, log_variance = mean.detach(), log_variance.detach()", "pass", "vae"),
-        ("self.code_encoder if self.bound.beta else Certain(self.encoder)", "self.code_encoder", "encoded"),
+        ("self.code_encoder if self.bound.beta else Deterministic(self.encoder)", "self.code_encoder", "encoded"),
         ("rows_of(condition, rows)", "condition", "vae"),
         ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
     ],
     "methods/evidence_bound.py": [
         ("min(1.0, now.progress / self.warmup)", "now.progress / self.warmup", "vae"),
     ],
-    "methods/bounds.py": [
+    "methods/importance_weighting.py": [
         ("(sums / torch.bincount(group, minlength=groups)[:, None])[group]", "mean.mean(0)", "class_prior"),
         ("log_variance.exp() - 1 - log_variance", "log_variance.exp() - 1 + log_variance", "vae methods"),
         ("(1 - beta + beta * weights)", "weights", "vae"),
@@ -460,7 +460,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("places.clamp(-1, 1)", "places", "vae"),
         ("self.space.to_model(torch.sigmoid(decoded))", "torch.sigmoid(decoded)", "vae"),
     ],
-    "methods/hierarchy.py": [
+    "methods/hierarchical_vae.py": [
         ("seen_h, seen_u = h.clone(), u.clone()", "seen_h, seen_u = h, u", "vae"),
         ("call(constant(self.upper_encoder), seen_h", "call(self.upper_encoder, seen_h", "vae"),
         ("gaussian_log_prob(seen_h, *prior) + standard", "standard", "vae"),
@@ -488,7 +488,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(1 + 1e-3) / 2 for", "(1 - 1e-1) / 2 for", "quantised"),
         ("squashed.round()", "squashed.floor()", "quantised"),
     ],
-    "methods/encoded.py": [
+    "methods/latent_method.py": [
         ("torch.exp(log_variance / 2) * now", "torch.exp(log_variance) * now", "encoded"),
         ("self.method.space.to_model(codes)", "codes", "encoded"),
     ],
@@ -500,26 +500,26 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("module.eval().requires_grad_(False)", "module.eval()", "encoded frozen"),
         ("            part._apply(fn, recurse)", "            pass", "frozen"),
-        ("found.setdefault(name, part) is not part", "found.setdefault(name, part) is None", "frozen"),
+        ("parts.setdefault(name, part) is not part", "parts.setdefault(name, part) is None", "frozen"),
     ],
-    "methods/perceptual.py": [
+    "methods/perceptual_autoencoder.py": [
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ('total.values["square"] / count', 'total.values["square"]', "perceptual"),
     ],
     "training/frozen.py": [
-        ("(*made.builds_on, *ancestors)", "made.builds_on", "frozen"),
+        ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
         ("if tuple(own.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
         ("if _versions(method, average) != before:", "if False:", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
-    "training/encoding.py": [
+    "training/latent_data.py": [
         ("mean.var(axes, correction=0) + log_variance.exp().mean(axes)", "mean.var(axes, correction=0)", "encoded"),
     ],
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = key, found", "pass", "encoded"),
+        ("_last = key, tensor", "pass", "encoded"),
     ],
     "training/parts.py": [
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
@@ -575,7 +575,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("part.groups == 1", "True", "optimizers"),
         ("min(len(w), w[0].numel()) >=", "max(len(w), w[0].numel()) >=", "optimizers"),
         ("yield from ((numbers[at], kinds)", "yield from ((at, kinds)", "optimizers"),
-        ("state = {at: found[number]", "state = {number: found[number]", "optimizers"),
+        ("state = {at: by_index[number]", "state = {number: by_index[number]", "optimizers"),
         ("permute(0, 2, 3, 1).view(", "permute(0, 2, 3, 1).clone().view(", "optimizers"),
         ("None if kernel.grad is None else _matrix(kernel.grad)", "_matrix(kernel.grad)", "optimizers"),
     ],
@@ -606,19 +606,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("return recorded if recorded[: len(own)] == own else own", "return recorded", "budgets"),
     ],
     "training/checkpoint.py": [
-        ("(*given_up, *kept[:-keep])", "given_up", "training"),
-        ("(*given_up, *kept[:-keep])", "kept[:-keep]", "training"),
+        ("(*given_up, *remaining[:-keep])", "given_up", "training"),
+        ("(*given_up, *remaining[:-keep])", "remaining[:-keep]", "training"),
         ("shutil.rmtree(temporary, ignore_errors=True)\n    given_up", "pass\n    given_up", "training"),
         ("if named is not None:", "if False:", "training"),
-        ("for path in reversed(found) if _whole(path)", "for path in reversed(found)", "training"),
-        ("for path in reversed(found) if", "for path in found if", "training"),
+        ("for path in reversed(checkpoints) if _whole(path)", "for path in reversed(checkpoints)", "training"),
+        ("for path in reversed(checkpoints) if", "for path in checkpoints if", "training"),
         ('if not (isinstance(entry, dict) and {"size", "sha256"} <= entry.keys()):', "if False:", "training"),
         ("for name, kind in _STATE.items():", "for name, kind in ():", "training"),
     ],
     "training/log.py": [
         ('if row["step"] <= step', "if True", "training"),
         ("except ValueError:\n            continue", "except KeyError:\n            continue", "training"),
-        ("checkpoints.write_text(path, kept)", "path.write_text(kept)", "training"),
+        ("checkpoints.write_text(path, remaining)", "path.write_text(remaining)", "training"),
     ],
     "training/memory.py": [
         ("most = max(most, held)", "most = held", "cost"),
@@ -634,8 +634,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("with generators_kept(self.device):", "if True:", "budgets run_folders"),
         ("or self.clock.stages == [stage]", "", "budgets run_folders"),
         ("            write_stages(self.folder, self.clock.stages)", "            pass", "budgets run_folders"),
-        ('player.restore(found.tensors["optimizer"])', "pass", "training"),
-        ("restore(self.average.method, found.weights(), folder)", "pass", "training"),
+        ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
+        ("restore(self.average.method, stored.weights(), folder)", "pass", "training"),
         ("if self._saved_at < 0:", "if False:", "training"),
         ("        self._check_weights()\n        optimizers", "        optimizers", "training"),
         ("        reset_peak(self.device)\n", "", "training"),
@@ -688,12 +688,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
-        ("restore(made.method, source.method.state_dict(), source.folder)", "pass", "training"),
+        ("restore(built.method, source.method.state_dict(), source.folder)", "pass", "training"),
         ("    _check_untrained(recipe.method)\n        return recipe, False", "    return recipe, False", "budgets run_folders"),
         ("        claimed.discard()\n", "", "budgets run_folders"),
     ],
     "training/ending.py": [
-        ("restore(trainer.average.method, found.weights(), found.folder)", "pass", "training"),
+        ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
     ],
     "training/resuming.py": [
         ('if rows.fingerprint != content["fingerprint"]:', "if False:", "training cli"),
@@ -746,8 +746,8 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/run.py": [
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
-        ("found.weights(raw)", "found.weights(not raw)", "training"),
-        ("    check_spec(folder, content, found.state)\n", "", "training"),
+        ("stored.weights(raw)", "stored.weights(not raw)", "training"),
+        ("    check_spec(folder, content, stored.state)\n", "", "training"),
     ],
     "data/sampler.py": [
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),

@@ -185,7 +185,7 @@ def losses(folder):
 
 
 def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
-    """The resumed process is 2 % slower, so that forecasts made anew would differ, and none need be corrected."""
+    """The resumed process is 2 % slower, so that forecasts made again would differ, and none need be corrected."""
     whole = trained(tmp_path / "whole", seconds_of)
     *recorded, end = stages(tmp_path / "whole")
     assert len(recorded) > 2

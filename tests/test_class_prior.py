@@ -9,8 +9,8 @@ from pushforward.conditions import Label
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws, RowDraws
 from pushforward.methods import EvidenceBound, Now
-from pushforward.methods.bounds import active_units, divergences
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
+from pushforward.methods.importance_weighting import active_units, divergences
 
 LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}
@@ -99,9 +99,9 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     with torch.no_grad():
         vae.prior.mean.view(2, 3).copy_(torch.tensor([[-0.4], [0.4]]).expand(2, 3))
         vae.prior.log_std.view(2, 3).copy_(torch.tensor([[0.1], [-0.1]]).expand(2, 3))
-    made = vae.transport().sample(4000, {"label": 1}, seed=0)
-    assert float(made.mean()) == pytest.approx(4, abs=0.02)
-    assert float(made.std()) == pytest.approx(0.3679, abs=0.01)
+    samples = vae.transport().sample(4000, {"label": 1}, seed=0)
+    assert float(samples.mean()) == pytest.approx(4, abs=0.02)
+    assert float(samples.std()) == pytest.approx(0.3679, abs=0.01)
     x, condition = torch.full((8, 3), 4.0), {"label": torch.ones(8, dtype=torch.int64)}
     exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance starts at 1
     with torch.no_grad():

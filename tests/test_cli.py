@@ -108,11 +108,11 @@ def run(capsys, *words):
         (["evaluate", "flow", "--metrics", "frechett"], 2, "frechet"),
         (["compare"], 2, ""),
         (["compare", "gann"], 2, 'Did you mean "gan"'),
-        (["compare", "./flow", "./rows"], 2, "rows of shape"),
-        (["compare", "vae", "./rows", "--data", "digits"], 2, "rows of shape"),
+        (["compare", "./flow", "./rows"], 2, "examples of shape"),
+        (["compare", "vae", "./rows", "--data", "digits"], 2, "examples of shape"),
         (["compare", "flow", "flow"], 2, "named twice"),
         (["compare", "./flow", "flow/"], 2, "named twice"),
-        (["compare", "vae", "--n", "100000"], 2, "held-out rows"),
+        (["compare", "vae", "--n", "100000"], 2, "held-out examples"),
         (["compare", "vae", "--repeats", "0"], 2, "--repeats"),
         (["compare", "vae", "--seeds", "0"], 2, "--seeds"),
         (["compare", "vae", "--lr", "inf"], 2, "learning rate"),
@@ -148,8 +148,8 @@ def run(capsys, *words):
 )
 def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
     before = sorted(os.listdir(here))
-    found, out, err = run(capsys, *words)
-    assert (found, out) == (code, ""), err
+    exit_code, out, err = run(capsys, *words)
+    assert (exit_code, out) == (code, ""), err
     assert says in err
     assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
 
@@ -320,10 +320,12 @@ def test_a_comparison_that_cannot_start_leaves_no_folder(here, capsys, monkeypat
 
 def test_evaluate_samples_as_it_is_told(here, capsys):
     few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
-    usual, told = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"]))
-    assert (told["sampling"]["solver"], told["sampling"]["calls"]) == ("Heun", 5)
+    usual, with_options = (
+        json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"])
+    )
+    assert (with_options["sampling"]["solver"], with_options["sampling"]["calls"]) == ("Heun", 5)
     same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
-    frechet = [entrant["scores"]["frechet"]["value"] for entrant in (usual, same, told, other)]
+    frechet = [entrant["scores"]["frechet"]["value"] for entrant in (usual, same, with_options, other)]
     assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
     assert abs(frechet[2] / frechet[0] - 1) > 3e-4
     assert abs(frechet[3] / frechet[0] - 1) > 3e-4
@@ -337,8 +339,8 @@ def test_evaluate_warns_as_reports_do(here, capsys):
     assert (
         "- Only 25 samples are compared with 25 real ones: take every score with care." in out.split("what to keep in mind:")[1]
     )
-    found = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
-    assert any(one.startswith("Only 25 samples") for one in found)
+    warnings = json.loads(run(capsys, "evaluate", "flow", "--n", "25", "--repeats", "1", "--json")[1])["warnings"]
+    assert any(warning.startswith("Only 25 samples") for warning in warnings)
 
 
 def test_changed_data_is_refused(here, capsys):
@@ -462,8 +464,8 @@ def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, cod
 
     monkeypatch.setattr("pushforward.training.load", fail)
     monkeypatch.setattr("pushforward.data.listing", fail)
-    found, _, err = run(capsys, "data", "list")
-    assert found == code
+    exit_code, _, err = run(capsys, "data", "list")
+    assert exit_code == code
     assert err.startswith("error: ")
 
 
@@ -605,9 +607,9 @@ def test_lists(here, capsys):
         assert name in out
         assert json.loads(run(capsys, *words, "--json")[1])
     assert run(capsys, "data", "check", "table.csv", "--target", "kind")[0] == 0
-    found = json.loads(run(capsys, "doctor", "--json")[1])
-    assert found["threads"] == torch.get_num_threads()
-    assert found["cores"] == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    facts = json.loads(run(capsys, "doctor", "--json")[1])
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["cores"] == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     assert re.search(r"^cores: \d+\n+threads: \d+$", run(capsys, "doctor")[1], re.MULTILINE)
 
 

@@ -24,8 +24,8 @@ def here(tmp_path_factory):
     os.chdir(folder)
     os.environ["PUSHFORWARD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
-    for name, one in zip(("a.png", "b.png"), pixels, strict=False):
-        Image.fromarray(one).save(name)
+    for name, image in zip(("a.png", "b.png"), pixels, strict=False):
+        Image.fromarray(image).save(name)
     Image.fromarray(pixels[2]).resize((16, 16)).save("large.png")
     Image.fromarray(pixels[0, :4, :4]).save("small.png")
     Image.fromarray(np.stack([pixels[0]] * 2 + [pixels[1]], -1)).save("colours.png")
@@ -122,7 +122,7 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "too few rows"),
         (["nearest", "gan", "--k", "0"], 2, "--k must be at least 1"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096 images"),
-        (["nearest", "moons", "--k", "9999999"], 2, "number of training rows"),
+        (["nearest", "moons", "--k", "9999999"], 2, "number of training examples"),
         (["nearest", "gan", "--out", "near.csv"], 2, "writes .png for images"),
         (["nearest", "moons", "--out", "near.png"], 2, "writes .csv for vectors"),
         (["nearest", "gan", "--out", "a.png"], 2, "exists already"),
@@ -132,7 +132,7 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
         (["sample", "flow", "--weaker-scale", "2"], 2, "--weaker RUN"),
         (["sample", "flow", "--weaker", "nothing"], 4, "no run"),
         (["sample", "flow", "--weaker", "gan"], 2, "one-call"),
-        (["sample", "flow", "--weaker", "moons"], 2, "rows of shape"),
+        (["sample", "flow", "--weaker", "moons"], 2, "examples of shape"),
         (["sample", "flow", "--weaker", "flow@step_9"], 4, "step_9"),
         (["sample", "flow", "--threshold", "2"], 2, "(0, 1]"),
         (["sample", "moons", "--threshold", "0.9"], 2, "bounds"),
@@ -146,8 +146,8 @@ MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]
 )
 def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
     before = sorted(os.listdir(here))
-    found, out, err = run(capsys, *words)
-    assert (found, out) == (code, ""), err
+    exit_code, out, err = run(capsys, *words)
+    assert (exit_code, out) == (code, ""), err
     assert says in " ".join(err.split()), err
     assert sorted(os.listdir(here)) == before, "a refused command leaves nothing behind"
 
@@ -172,8 +172,8 @@ def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family)
     assert said["seeds"] == [5, 7]
     for seed, frame in ((5, 0), (7, 2)):
         assert run(capsys, "sample", family, "--n", "1", "--label", "2", "--seed", str(seed), "--out", f"{family}-{seed}")[0] == 0
-        one = pixels(f"{family}-{seed}/0-2.png").astype(int)
-        assert np.abs(one - pixels(f"{family}-between/{frame}.png")).max() <= 1
+        sample = pixels(f"{family}-{seed}/0-2.png").astype(int)
+        assert np.abs(sample - pixels(f"{family}-between/{frame}.png")).max() <= 1
 
 
 def test_an_interpolation_is_written_by_its_ending(here, capsys):
@@ -231,12 +231,12 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
 
 def test_the_solver_is_ancestral_unless_one_is_named(here, capsys):
     few = ["inpaint", "flow", "a.png", "--box", "0,0,4,8", "--steps", "6", "--grid", "time", "--n", "2", "--rounds", "1"]
-    found = {}
+    samples = {}
     for name, more in (("default", []), ("ancestral", ["--solver", "ancestral"]), ("heun", ["--solver", "heun"])):
         assert run(capsys, *few, *more, "--out", f"{name}.npz")[0] == 0
-        found[name] = np.load(f"{name}.npz")["x"]
-    np.testing.assert_array_equal(found["default"], found["ancestral"])
-    assert (found["default"] != found["heun"]).any()
+        samples[name] = np.load(f"{name}.npz")["x"]
+    np.testing.assert_array_equal(samples["default"], samples["ancestral"])
+    assert (samples["default"] != samples["heun"]).any()
 
 
 def test_upscaling_averages_to_the_image(here, capsys):
@@ -331,15 +331,17 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     assert run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0] == 0
     files = ["own/0-3.png", "own/1-3.png"]
     said = done(capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
-    assert [one["file"] for one in said["images"]] == files
-    assert all(one["condition"] == {"label": "3"} and one["error"] < one["error_of_random_z"] / 2 for one in said["images"])
+    assert [image["file"] for image in said["images"]] == files
+    assert all(
+        image["condition"] == {"label": "3"} and image["error"] < image["error_of_random_z"] / 2 for image in said["images"]
+    )
     held = np.load("found.npz")
     assert held["files"].tolist() == files
-    np.testing.assert_allclose(held["error"], [one["error"] for one in said["images"]], rtol=1e-6)
+    np.testing.assert_allclose(held["error"], [image["error"] for image in said["images"]], rtol=1e-6)
     model = load("gan").transport
     with torch.no_grad():
-        made = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
-    np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(made)))
+        images = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
+    np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(images)))
     again = ["invert", "gan", *files, "--label", "3", "--steps", "2", "--out", "found.png"]
     code, out, _ = run(capsys, *again)
     assert code == 0
@@ -390,12 +392,12 @@ def test_samples_are_shown_beside_their_nearest_training_rows(here, capsys):
     from pushforward.data import load as load_data
 
     said = done(capsys, "nearest", "gan", "--n", "3", "--k", "2", "--seed", "5", "--out", "near.png")
-    assert [one["seed"] for one in said["samples"]] == [5, 6, 7]
-    assert said["near_copies"] == 0 < said["threshold"] < min(one["distances"][0] for one in said["samples"])
+    assert [entry["seed"] for entry in said["samples"]] == [5, 6, 7]
+    assert said["near_copies"] == 0 < said["threshold"] < min(entry["distances"][0] for entry in said["samples"])
     shown, train = pixels("near.png"), load_data("digits").train.x[:, 0]
     assert shown.shape == (3 * 66 - 2, 64 + 16 + 2 * 66 - 2)
-    for i, one in enumerate(said["samples"]):
-        for j, row in enumerate(one["rows"]):
+    for i, entry in enumerate(said["samples"]):
+        for j, row in enumerate(entry["rows"]):
             np.testing.assert_array_equal(shown[66 * i : 66 * i + 64 : 8, 80 + 66 * j : 144 + 66 * j : 8], train[row])
     assert run(capsys, "sample", "gan", "--n", "3", "--seed", "5", "--out", "beside")[0] == 0
     for i, name in enumerate(sorted(os.listdir("beside"))):

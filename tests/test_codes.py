@@ -52,21 +52,21 @@ def test_looking_through_a_coder_that_changes_nothing():
     held = data.held_out.data_units(np.flatnonzero(data.held_out.labels == 0)[:3])
     wanted = held[:, None] + torch.linspace(0, 1.5, 4).reshape(1, 4, 1, 1, 1) * way
     torch.testing.assert_close(moved, wanted.clamp(0, 1), rtol=0, atol=1e-5)
-    found = code_map(coder, data)
+    plane = code_map(coder, data)
     rows = space.to_model(data.held_out.data_units()).flatten(1).double().numpy()
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
-    assert found.share == pytest.approx((values[:2] ** 2).sum() / (values**2).sum())
-    np.testing.assert_allclose(np.sort(found.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6)
-    assert sorted(found.labels.tolist()) == sorted(data.held_out.labels.tolist())
+    assert plane.share == pytest.approx((values[:2] ** 2).sum() / (values**2).sum())
+    np.testing.assert_allclose(np.sort(plane.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6)
+    assert sorted(plane.labels.tolist()) == sorted(data.held_out.labels.tolist())
 
 
 def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
     data = space_data((2,), labels=False)
-    found = code_map(plain_coder(data), data)
-    assert found.share == 1
-    assert found.labels is None
+    plane = code_map(plain_coder(data), data)
+    assert plane.share == 1
+    assert plane.labels is None
     rows = data.space.to_model(data.held_out.data_units()).numpy()
-    np.testing.assert_allclose(np.sort(found.points, 0), np.sort(rows, 0), atol=1e-6)
+    np.testing.assert_allclose(np.sort(plane.points, 0), np.sort(rows, 0), atol=1e-6)
     single = space_data((1,), labels=False)
     assert code_map(plain_coder(single), single) is None
 
@@ -116,9 +116,9 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         assert said in capsys.readouterr().err
     run, data = pf.load("vae"), pf.data.load("digits", limit=200, labelled=False)
     assert labelled(data).space.classes
-    found = latent_pictures(run, data)
-    assert found.arithmetic.x.shape[1:] == (8, 8, 1)
-    assert set(found.walks) == {"linear", "spherical"}
+    pictures = latent_pictures(run, data)
+    assert pictures.arithmetic.x.shape[1:] == (8, 8, 1)
+    assert set(pictures.walks) == {"linear", "spherical"}
     comparison = pf.compare({"vae": run, "gan": pf.load("gan")}, pf.data.load("digits", limit=200), repeats=1)
     page = Report(comparison).to_html()
     assert "Arithmetic adds" in page
@@ -138,7 +138,7 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
 
 @pytest.fixture(scope="module")
 def told_labels(tmp_path_factory):
-    """A run of a VAE that is told labels, with its data."""
+    """A run of a VAE that receives labels, with its data."""
     data = pf.data.load("digits", limit=200)
     folder = tmp_path_factory.mktemp("told") / "vae"
     return pf.fit(pf.recipes.vae(data.space, size="tiny"), data, steps=20, out=folder), data
@@ -146,19 +146,19 @@ def told_labels(tmp_path_factory):
 
 def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     run, data = told_labels
-    found = latent_pictures(run, data)
-    assert found.arithmetic is None
-    first, last = (found.walks["linear"][at].astype(float) for at in (0, -1))
+    pictures = latent_pictures(run, data)
+    assert pictures.arithmetic is None
+    first, last = (pictures.walks["linear"][at].astype(float) for at in (0, -1))
     coder, held = run.method.autoencoder().eval(), data.held_out
     x = held.data_units(np.arange(len(held)))
-    made = reconstructed(coder, x, {"label": torch.from_numpy(held.labels)})
-    made = data.space.quantise(made).astype(float)
-    from_, to = (int(np.abs(made - end).mean((1, 2, 3)).argmin()) for end in (first, last))
+    decoded = reconstructed(coder, x, {"label": torch.from_numpy(held.labels)})
+    decoded = data.space.quantise(decoded).astype(float)
+    from_, to = (int(np.abs(decoded - end).mean((1, 2, 3)).argmin()) for end in (first, last))
     assert held.labels[from_] == held.labels[to]
     assert from_ != to
-    np.testing.assert_allclose(made[from_], first, atol=1)
-    np.testing.assert_allclose(made[to], last, atol=1)
-    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], found.strip[0])
+    np.testing.assert_allclose(decoded[from_], first, atol=1)
+    np.testing.assert_allclose(decoded[to], last, atol=1)
+    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], pictures.strip[0])
     page = Report(pf.compare({"vae": run}, data, repeats=1)).to_html()
     assert "A walk" in page
     assert "Walks lead" in page
@@ -184,15 +184,15 @@ def test_images_are_walked_between_through_codes(tmp_path, monkeypatch, capsys):
     run = pf.load("vae")
     ends = torch.stack([torch.from_numpy(np.array(Image.open(path)))[None].float() / 255 for path in (first, second)])
     coder = run.method.autoencoder()
-    made = coder.space.to_data(coder.decode(coder.encode(coder.space.to_model(ends))))
+    decoded = coder.space.to_data(coder.decode(coder.encode(coder.space.to_model(ends))))
     x = np.load("x.npz")["x"]
-    assert np.abs(x[[0, 2], :, :, 0].astype(float) - 255 * made[:, 0].numpy()).max() <= 0.51
+    assert np.abs(x[[0, 2], :, :, 0].astype(float) - 255 * decoded[:, 0].numpy()).max() <= 0.51
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():
     data = space_data((1, 8, 8), labels=False)
     for name in ("hvae", "autoencoder"):
         coder = pf.recipes.named(name)(data.space, "tiny").method.autoencoder()
-        found = code_statistics(coder, data)
-        assert (found.kl, found.mismatch, found.by_unit) == (None, None, ())
-        assert 0 <= found.active <= found.units
+        statistics = code_statistics(coder, data)
+        assert (statistics.kl, statistics.mismatch, statistics.by_unit) == (None, None, ())
+        assert 0 <= statistics.active <= statistics.units

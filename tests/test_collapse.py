@@ -30,7 +30,7 @@ def used(codes, size, steps=1200):
 
 
 def told(rows):
-    return [(one.kind, one.step, one.over) for one in alarms(rows)]
+    return [(alarm.kind, alarm.step, alarm.over) for alarm in alarms(rows)]
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_when_a_code_is_silent(rows, wanted):
 
 
 def test_what_is_said_of_a_silent_code():
-    (one,) = alarms(history(0, beta=8.0))
-    assert one.sentence == "the posterior has collapsed: 0 of 16 units of the code are active, so the decoder ignores it"
-    assert one.advice.startswith("lower beta, or set warmup to 0.3")
-    (one,) = alarms(history(5, beta=8.0, explained=0.31))
-    assert "at beta 8 only 5 of 16 units of the code are active and reconstructions explain 31% of the variance" in one.text
-    assert "lower beta" in one.advice
-    (one,) = alarms(history(0))
-    assert one.advice.startswith("lower divergence")
-    (one,) = alarms(history(0, beta=0.0))
-    assert "warmup" not in one.advice
-    (one,) = alarms(used(3.2, 256))
-    assert one.sentence == "the book is hardly used: about 3 of 256 codes of the book are in use"
+    (alarm,) = alarms(history(0, beta=8.0))
+    assert alarm.sentence == "the posterior has collapsed: 0 of 16 units of the code are active, so the decoder ignores it"
+    assert alarm.advice.startswith("lower beta, or set warmup to 0.3")
+    (alarm,) = alarms(history(5, beta=8.0, explained=0.31))
+    assert "at beta 8 only 5 of 16 units of the code are active and reconstructions explain 31% of the variance" in alarm.text
+    assert "lower beta" in alarm.advice
+    (alarm,) = alarms(history(0))
+    assert alarm.advice.startswith("lower divergence")
+    (alarm,) = alarms(history(0, beta=0.0))
+    assert "warmup" not in alarm.advice
+    (alarm,) = alarms(used(3.2, 256))
+    assert alarm.sentence == "the codebook is hardly used: about 3 of 256 codes of the codebook are in use"
 
 
 def test_a_plain_autoencoder_s_samples_raise_no_alarm():
@@ -97,7 +97,11 @@ def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path)
     run = trained(data, tmp_path / "high", beta=400.0)
     assert kinds(run) == {"posterior"}
     assert latent_statistics(run, data, fit_features(data, cache=False)).code.active <= 1
-    said = [one.text for one in verdict(pf.compare({"high": run}, data, repeats=1)) if "posterior has collapsed" in one.text]
+    said = [
+        sentence.text
+        for sentence in verdict(pf.compare({"high": run}, data, repeats=1))
+        if "posterior has collapsed" in sentence.text
+    ]
     assert said
 
 

@@ -191,7 +191,7 @@ def test_every_metric_of_the_package_passes(name):
     ("mistake", "says"),
     [
         ({"name": "other"}, "each declared and described"),
-        ({"first": slice(50)}, "the order of generated rows must not matter"),
+        ({"first": slice(50)}, "the order of generated examples must not matter"),
         ({"better": "higher"}, "must not be better for worse rows"),
         ({"sign": 0}, "must leave the arrays"),
     ],

@@ -38,8 +38,8 @@ def vectors(n=330, d=2):
 
 
 def images(x, held_out, **space):
-    made = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
-    return Dataset("images", made, Split(x), Split(held_out))
+    units = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
+    return Dataset("images", units, Split(x), Split(held_out))
 
 
 # Time --------------------------------------------------------------------------------------------------------
@@ -63,9 +63,9 @@ def test_a_busy_moment_does_not_tell_equal_models_apart(monkeypatch, start):
     """One model, timed alone, would have all of its turns inside the busy moment."""
     clock = Clock((start, start + 2.5))
     monkeypatch.setattr(cost, "time", clock)
-    found = cost.time_in_turns({name: lambda n: clock.work(0.001 * n) for name in "ab"}, 64)
-    assert [found[name].seconds for name in "ab"] == pytest.approx([0.001, 0.001])
-    assert all(len(one.values) == 7 and one.low <= one.seconds <= one.high for one in found.values())
+    timings = cost.time_in_turns({name: lambda n: clock.work(0.001 * n) for name in "ab"}, 64)
+    assert [timings[name].seconds for name in "ab"] == pytest.approx([0.001, 0.001])
+    assert all(len(timing.values) == 7 and timing.low <= timing.seconds <= timing.high for timing in timings.values())
 
 
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
@@ -84,7 +84,7 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, tmp_path, busy):
     comparison = compare(models, data, n=30, repeats=1, curve=False)
     first, second = (model.sampling.seconds_per_sample for model in comparison.models)
     assert first == pytest.approx(second, rel=0.01)
-    assert not [one for one in Report(comparison).verdict if "times as long" in one]
+    assert not [sentence for sentence in Report(comparison).verdict if "times as long" in sentence]
 
 
 def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch):
@@ -98,10 +98,10 @@ def test_slow_models_are_timed_in_small_batches_and_fast_ones_often(monkeypatch)
         return sample
 
     monkeypatch.setattr(cost, "time", clock)
-    found = cost.time_in_turns({"slow": sampler(5.0), "fast": sampler(1e-5)}, 64)
-    assert (found["slow"].batch, found["fast"].batch) == (1, 64)
+    timings = cost.time_in_turns({"slow": sampler(5.0), "fast": sampler(1e-5)}, 64)
+    assert (timings["slow"].batch, timings["fast"].batch) == (1, 64)
     assert clock.now < 12 * 5.0
-    assert found["fast"].seconds == pytest.approx(1e-5)
+    assert timings["fast"].seconds == pytest.approx(1e-5)
     assert calls.count(64) > 7 * 10, "a turn of microseconds is no measurement"
 
 
@@ -114,11 +114,11 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     weights = 4 * (3 * 4096 + 4096 + 4096 * 3 + 3)
     hidden = 4 * n * 4096
     ballast = torch.zeros(2**24)
-    found = cost.sampling_memory(transport, n)
-    assert weights + hidden <= found <= weights + 1.02 * hidden
+    measured = cost.sampling_memory(transport, n)
+    assert weights + hidden <= measured <= weights + 1.02 * hidden
     del ballast
-    assert cost.sampling_memory(transport, n) == found, "other tensors in the process do not matter"
-    assert cost.sampling_memory(transport, 2 * n) - found == pytest.approx(hidden, rel=0.02)
+    assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
+    assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
 
 
 def test_memory_of_few_steps_is_that_of_many(monkeypatch):
@@ -133,14 +133,14 @@ def test_memory_of_few_steps_is_that_of_many(monkeypatch):
 
 
 def test_tensors_held_at_once_are_counted_and_no_others():
-    kept = torch.ones(2**18)
+    third_tensor = torch.ones(2**18)
 
     def work():
         first = torch.ones(2**18)
         second = torch.ones(2**19)
         del first
         third = torch.ones(2**16)
-        return float(second[0] + third[0] + kept[0])
+        return float(second[0] + third[0] + third_tensor[0])
 
     assert added_peak(work) == pytest.approx(4 * (2**18 + 2**19), rel=0.001)
     with torch.autograd.profiler.profile():
@@ -157,8 +157,8 @@ def test_measuring_memory_prints_nothing():
     """The profiler's library would print two lines for each measurement."""
     file = Path(memory.__file__)
     code = f"import runpy, torch; peak = runpy.run_path({str(file)!r})['added_peak']; print(peak(lambda: torch.ones(1024)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (found.stdout, found.stderr) == ("4096\n", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("4096\n", "")
 
 
 def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
@@ -169,13 +169,13 @@ def test_training_memory_is_the_runs_own_and_leaves_it_alone(tmp_path):
     run = finished(trainer)
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*"))
     generator = torch.random.get_rng_state()
-    found = training_memory(run, data)
+    measured = training_memory(run, data)
     assert torch.equal(torch.random.get_rng_state(), generator)
     ballast = torch.ones(2**23)
     other = prepare("vae", data, steps=1, out=tmp_path / "vae", size="tiny")
-    assert training_memory(run, data) == found, "neither other tensors nor other trainings matter"
-    assert training_memory(pf.load(tmp_path / "flow"), data) == found
-    assert found > 5 * held_bytes(run.method)
+    assert training_memory(run, data) == measured, "neither other tensors nor other trainings matter"
+    assert training_memory(pf.load(tmp_path / "flow"), data) == measured
+    assert measured > 5 * held_bytes(run.method)
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "flow").rglob("*")) == before
     assert training_memory(run, vectors(340)) is None, "other data"
     del ballast, other
@@ -216,12 +216,16 @@ def test_training_memory_is_unknown_where_the_memory_does_not_suffice(error, tmp
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
     rng = np.random.default_rng(0)
     many = images(rng.integers(0, 256, (40, 1, 9, 8), dtype=np.uint8), rng.integers(0, 256, (5, 1, 9, 8), dtype=np.uint8))
-    found = guess(many, 5)
-    assert (found.name, found.scores["bpd"].value, found.scores["bpd"].spread) == ("uniform guess over 256 levels", 8.0, None)
+    uniform = guess(many, 5)
+    assert (uniform.name, uniform.scores["bpd"].value, uniform.scores["bpd"].spread) == (
+        "uniform guess over 256 levels",
+        8.0,
+        None,
+    )
     few = images(17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8), 17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8))
     assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
-    assert levels_of(few) == 256, "a level that training rows lack has no probability under a guess of theirs"
+    assert levels_of(few) == 256, "a level that training examples lack has no probability under a guess of theirs"
     zeros_and_ones = Dataset(
         "bits", VectorSpace((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2
     )
@@ -239,12 +243,12 @@ def test_the_guess_for_vectors_is_a_gaussian():
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train, held = rows[::2].astype(float), rows[1::2].astype(float)
     alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))
-    found = guess(data, 400).scores["bpd"]
-    assert found.value == pytest.approx(alone.mean(), abs=0.01)
-    assert found.spread == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
-    told = guess(data, 400, labelled=True)
-    assert told.name == "one Gaussian per class"
-    assert told.scores["bpd"].value < found.value - 0.1
+    bpd = guess(data, 400).scores["bpd"]
+    assert bpd.value == pytest.approx(alone.mean(), abs=0.01)
+    assert bpd.spread == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
+    per_class = guess(data, 400, labelled=True)
+    assert per_class.name == "one Gaussian per class"
+    assert per_class.scores["bpd"].value < bpd.value - 0.1
     constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
 

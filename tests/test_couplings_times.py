@@ -65,8 +65,8 @@ def test_parts_are_coupled_as_the_whole():
 
 def test_a_reused_plan_is_that_of_its_first_step():
     x = torch.randn(64, 2)
-    kept, fresh = OptimalTransport(64, reuse=4), OptimalTransport(64, reuse=4)
-    first = [kept(x, None, BlockDraws(0, step, 64))[1] for step in range(8)]
+    reused, fresh = OptimalTransport(64, reuse=4), OptimalTransport(64, reuse=4)
+    first = [reused(x, None, BlockDraws(0, step, 64))[1] for step in range(8)]
     assert torch.equal(first[0], first[3])
     assert not torch.equal(first[3], first[4])
     assert torch.equal(fresh(x, None, BlockDraws(0, 6, 64))[1], first[6]), "a resumed run finds the plan again"
@@ -135,15 +135,15 @@ def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
     x, z, fault = torch.randn(3, 9, 4, dtype=torch.float64)
     k, flat = path.at(t).over(x), path.at(t)
     x_t = k.alpha * x + k.sigma * z
-    found = {}
+    weighted = {}
     for kind in ("data", "noise", "velocity", "v", "score"):
         wrong = convert("data", kind, x + fault, x_t, k)
         error = (wrong - target(kind, x, z, k)).square().mean(1)
-        found[kind] = weight(kind, flat) * error
-    kinds = ("noise",) if isinstance(weight, Flat) and weight.kind is None else found
-    if kinds is found:
+        weighted[kind] = weight(kind, flat) * error
+    kinds = ("noise",) if isinstance(weight, Flat) and weight.kind is None else weighted
+    if kinds is weighted:
         for kind in kinds:
-            torch.testing.assert_close(found[kind], found["data"], rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(weighted[kind], weighted["data"], rtol=1e-8, atol=1e-10)
 
 
 def test_published_weights():

@@ -401,8 +401,8 @@ def test_toys_are_drawn_independently(name):
 
 
 def test_moons_angles_are_not_evenly_spaced():
-    made = toys._moons("", 0.0, 1, (0, 0))
-    x, modes = made.draw(np.random.RandomState(6), 20_000)
+    moons = toys._moons("", 0.0, 1, (0, 0))
+    x, modes = moons.draw(np.random.RandomState(6), 20_000)
     gaps = np.diff(np.sort(np.arctan2(x[modes == 0, 1], x[modes == 0, 0])))
     assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)  # exponential gaps of a Poisson process; 0 if evenly spaced
 
@@ -557,7 +557,7 @@ def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
 
 
 def test_every_toy_knows_its_density():
-    assert all(made.truth is not None for made in toys.TOYS.values())
+    assert all(distribution.truth is not None for distribution in toys.TOYS.values())
 
 
 def test_the_only_row_of_a_class_is_never_held_out():

@@ -167,14 +167,14 @@ def test_hostile_folder(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = load(tmp_path)
-    found = dict(data.skipped)
-    assert set(found) == set(skipped)
+    notes = dict(data.skipped)
+    assert set(notes) == set(skipped)
     for file, reason in skipped.items():
-        assert reason in found[file], (file, found[file])
-    found = dict(data.converted)
-    assert set(found) == set(converted)
+        assert reason in notes[file], (file, notes[file])
+    notes = dict(data.converted)
+    assert set(notes) == set(converted)
     for file, note in converted.items():
-        assert note in found[file], (file, found[file])
+        assert note in notes[file], (file, notes[file])
     assert len(data.train) + len(data.held_out) == 80 + len(converted)
     rgb = load_rgb(data)
     assert any(np.array_equal(row, picture(908)) for row in rgb)

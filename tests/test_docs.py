@@ -36,7 +36,7 @@ SMALL = {
     "truncation": {"--n": "20", "--repeats": "1"},
     "nearest": {"--n": "4"},
 }
-"""What each verb is given, in the place of its budget or besides."""
+"""What each verb is given, instead of its budget or besides."""
 BEFORE = {"runs/mnist-ddpm": "ddpm", "runs/mnist-tiny": "ddpm", "runs/mnist-vdm": "vdm", "runs/mnist-gan": "gan"}
 """Runs that the pages take for granted, with their recipes."""
 

@@ -125,8 +125,8 @@ def test_interpolation_ends_at_its_inputs(path, solver):
     x = interpolate(flow, a, b, 5)
     assert x.shape == (5, 3)
     std = torch.tensor(flow.space.std)
-    for found, wanted in ((x[0], a), (x[-1], b)):
-        assert ((found - wanted) / std).square().mean().sqrt() < 1e-3
+    for end, wanted in ((x[0], a), (x[-1], b)):
+        assert ((end - wanted) / std).square().mean().sqrt() < 1e-3
     # what lies between is not the straight line
     assert ((x[2] - (a + b) / 2) / std).abs().max() > 0.05
 
@@ -168,14 +168,14 @@ def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
     """x_t = alpha x + sigma z, and the ideal ODE scales what deviates from the mean by sqrt(v / (alpha^2 v + sigma^2))."""
     v, mean = 0.6, 0.4
     flow = rows(VP(), [[v]], solvers.RK4(), 60, mean=(mean,))
-    made = Variation(flow, torch.tensor([3.0]), 0.5)
-    assert (len(made.rest.times), made.calls) == (31, 4 * 29 + 1)
-    k = flow.denoiser.path.at(torch.tensor(float(made.rest.times[0]), dtype=torch.float64))
+    variation = Variation(flow, torch.tensor([3.0]), 0.5)
+    assert (len(variation.rest.times), variation.calls) == (31, 4 * 29 + 1)
+    k = flow.denoiser.path.at(torch.tensor(float(variation.rest.times[0]), dtype=torch.float64))
     x = float(flow.space.to_model(torch.tensor([[3.0]])))
     scale = math.sqrt(v / (float(k.alpha) ** 2 * v + float(k.sigma) ** 2))
     z = torch.tensor([[-1.3], [0.0], [0.8]], dtype=torch.float64)
     wanted = mean + scale * (float(k.alpha) * (x - mean) + float(k.sigma) * z)
-    torch.testing.assert_close(made(z), wanted, atol=2e-3, rtol=0)
+    torch.testing.assert_close(variation(z), wanted, atol=2e-3, rtol=0)
 
 
 def test_rows_depend_on_their_seed_alone():
@@ -201,22 +201,22 @@ def test_rows_depend_on_their_seed_alone():
 def test_what_is_known_stays(path, solver, rounds):
     flow, mask = rows(path, steps=8), torch.tensor([False, True, True])
     x = torch.tensor([2.0, -9.0, 100.0])
-    made = inpaint(flow, x, mask, 7, solver=solver, rounds=rounds)
-    torch.testing.assert_close(made[:, 0], torch.full((7,), 2.0), atol=1e-5, rtol=0)
+    filled = inpaint(flow, x, mask, 7, solver=solver, rounds=rounds)
+    torch.testing.assert_close(filled[:, 0], torch.full((7,), 2.0), atol=1e-5, rtol=0)
     other = inpaint(flow, torch.tensor([2.0, 5.0, 0.0]), mask, 7, solver=solver, rounds=rounds)
-    torch.testing.assert_close(made, other, msg="what stands under the mask has no effect")
+    torch.testing.assert_close(filled, other, msg="what stands under the mask has no effect")
 
 
 def test_independent_entries_are_filled_as_if_nothing_were_known():
     flow = rows(covariance=np.diag([0.5, 1.2, 0.8]), steps=60)
-    made = inpaint(flow, torch.tensor([5.0, 0.0, 0.0]), torch.tensor([False, True, True]), 3000, seed=7, rounds=1, batch=3000)
+    filled = inpaint(flow, torch.tensor([5.0, 0.0, 0.0]), torch.tensor([False, True, True]), 3000, seed=7, rounds=1, batch=3000)
     free = Flow(flow.denoiser, solvers.Ancestral(), 60, "log_snr").sample(3000, seed=7, batch=3000)
-    torch.testing.assert_close(made[:, 1:], free[:, 1:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(filled[:, 1:], free[:, 1:], atol=1e-4, rtol=1e-4)
     mean = flow.space.to_data(flow.denoiser.mean[None].float())[0, 1:]
     std = torch.tensor(flow.space.std)[1:] * torch.tensor([1.2, 0.8]).sqrt()
-    assert ((made[:, 1:].mean(0) - mean).abs() < 3.5 * std / math.sqrt(3000)).all()
+    assert ((filled[:, 1:].mean(0) - mean).abs() < 3.5 * std / math.sqrt(3000)).all()
     # ancestral steps of finite length lose some of the spread
-    assert ((made[:, 1:].std(0) / std - 1).abs() < 0.04 + 3.5 / math.sqrt(6000)).all()
+    assert ((filled[:, 1:].std(0) / std - 1).abs() < 0.04 + 3.5 / math.sqrt(6000)).all()
 
 
 def led_mean(correlation, known, times):
@@ -238,9 +238,9 @@ def test_the_led_ode_is_solved_for_what_is_unknown(correlation):
     led = inpainting(flow, torch.tensor([1.5, 0.0]), torch.tensor([False, True]), solver=solvers.Heun(), rounds=1)
     # the noise of the known entry is what its x_t says, so it starts where the observation puts it
     k = flow.denoiser.path.at(torch.tensor(led.times[0]))
-    found = led(torch.tensor([[1.5 * float(k.alpha / k.sigma), 0.0]], dtype=torch.float64))
+    solved = led(torch.tensor([[1.5 * float(k.alpha / k.sigma), 0.0]], dtype=torch.float64))
     wanted = led_mean(correlation, 1.5, led.times)
-    assert float(found[0, 1]) == pytest.approx(wanted, abs=1e-3)
+    assert float(solved[0, 1]) == pytest.approx(wanted, abs=1e-3)
     assert 0.2 < wanted / (1.5 * correlation) < 0.9, "it is biased towards the marginal mean, so that rounds are of use"
 
 
@@ -262,9 +262,9 @@ def test_rounds_bring_the_unknown_to_its_conditional_mean():
 
 def test_multistep_solvers_stay_finite_in_many_rounds():
     flow = rows(steps=12)
-    made = inpaint(flow, torch.tensor([2.0, 0.0, 0.0]), torch.tensor([False, True, True]), 500, solver=solvers.DPM(), rounds=10)
+    filled = inpaint(flow, torch.tensor([2.0, 0.0, 0.0]), torch.tensor([False, True, True]), 500, solver=solvers.DPM(), rounds=10)
     std = torch.tensor(flow.space.std)[1:]
-    assert (made[:, 1:].std(0) < 2 * std).all()
+    assert (filled[:, 1:].std(0) < 2 * std).all()
 
 
 def test_noising_back_gives_the_marginal_of_the_earlier_time():
@@ -294,23 +294,23 @@ def test_super_resolution_averages_to_the_image(path):
     low = flow.space.to_data(seen(4, (1, 2, 2, 3)).reshape(1, 2, 2, 3))[0]
     for solver in (None, solvers.DPM()):
         led = super_resolution(flow, low, solver=solver)
-        made = led.sample(6, seed=1)
-        torch.testing.assert_close(F.avg_pool2d(made, 2), low.expand(6, -1, -1, -1), atol=1e-5, rtol=0)
-        assert made.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, "within a block there is detail"
+        samples = led.sample(6, seed=1)
+        torch.testing.assert_close(F.avg_pool2d(samples, 2), low.expand(6, -1, -1, -1), atol=1e-5, rtol=0)
+        assert samples.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, "within a block there is detail"
     bounded = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
     low = low.clamp(0, 1)
-    made = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, RowDraws(3, 5))
+    samples = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, RowDraws(3, 5))
     wanted = bounded.space.to_model(low[None]).expand(5, -1, -1, -1)
-    torch.testing.assert_close(F.avg_pool2d(made, 2), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(F.avg_pool2d(samples, 2), wanted, atol=1e-5, rtol=0)
 
 
 def test_an_image_mask_covers_all_channels():
     flow = pictures()
     x, mask = flow.space.to_data(seen(2, (1, 2, 4, 6)).reshape(1, 2, 4, 6))[0], torch.zeros(4, 6, dtype=torch.bool)
     mask[1:3, 2:] = True
-    made = inpaint(flow, x, mask, 3)
-    kept = (made - x).abs().amax(dim=(0, 1)) < 1e-5
-    assert torch.equal(kept, ~mask)
+    filled = inpaint(flow, x, mask, 3)
+    unchanged = (filled - x).abs().amax(dim=(0, 1)) < 1e-5
+    assert torch.equal(unchanged, ~mask)
 
 
 class Labelled(nn.Module):
@@ -337,9 +337,9 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
         labels = flow.conditions(1, None, seed)["label"]
         assert (interpolate_seeds(flow, seed, 99, 3) == float(labels)).all()
     denoiser.unconditional = False
-    for made in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):
+    for model in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):
         with pytest.raises(UsageError, match="name the label"):
-            asked(made, None)
+            asked(model, None)
     denoiser.unconditional = True
     guided = Flow(Guided(denoiser, 3.0), solvers.DDIM(), 4)
     assert (vary(guided, x, 0.5, 5, condition={"label": 1}) == -1 + 3 * 2).all()

@@ -13,9 +13,9 @@ from pushforward.cli import main
 from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import encoding
-from pushforward.training.encoding import code_space
+from pushforward.training import latent_data
 from pushforward.training.health import FixedNoise
+from pushforward.training.latent_data import code_space
 from pushforward.training.preparing import prepared
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
@@ -44,10 +44,10 @@ def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
             with pytest.raises(UsageError, match="smaller factor"):
                 pf.recipes.autoencoder(data.space, "tiny", factor=factor)
             continue
-        made = pf.recipes.autoencoder(data.space, "tiny", factor=factor, channels=3).method.autoencoder()
-        codes = made.encode(data.space.to_model(data.train.data_units(slice(5))))
+        autoencoder = pf.recipes.autoencoder(data.space, "tiny", factor=factor, channels=3).method.autoencoder()
+        codes = autoencoder.encode(data.space.to_model(data.train.data_units(slice(5))))
         assert codes.shape == (5, 3, -(-shape[1] // factor), -(-shape[2] // factor))
-        assert made.decode(codes).shape == (5, *shape)
+        assert autoencoder.decode(codes).shape == (5, *shape)
     run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
     x = run.transport.sample(4, seed=3)
     assert x.shape == (4, *shape)
@@ -187,40 +187,40 @@ def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path
 def test_data_is_encoded_once(tmp_path, monkeypatch):
     data, counted = space_data((1, 8, 8), labels=False), []
     run = coder(data, tmp_path)
-    monkeypatch.setattr(encoding, "_last", None)
+    monkeypatch.setattr(latent_data, "_last", None)
     moments = Autoencoder.moments
     monkeypatch.setattr(
         Autoencoder, "moments", lambda self, x, condition=None: counted.append(len(x)) or moments(self, x, condition)
     )
     in_latent("flow", data, run, out=tmp_path / "run")
     assert sum(counted) == len(data.train)
-    monkeypatch.setattr(encoding, "_last", None)
+    monkeypatch.setattr(latent_data, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=6)
     assert sum(counted) == len(data.train)
     path = tmp_path / "run" / "cache" / "prepared.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    monkeypatch.setattr(encoding, "_last", None)
+    monkeypatch.setattr(latent_data, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=7)
     assert sum(counted) == 2 * len(data.train)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    monkeypatch.setattr(encoding, "_last", None)
+    monkeypatch.setattr(latent_data, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=8)
     assert sum(counted) == 3 * len(data.train), "a flipped bit"
     assert path.read_bytes() == whole
-    about = path.with_suffix(".json")
-    about.write_text(about.read_text().replace(data.fingerprint, "0" * len(data.fingerprint)))
-    monkeypatch.setattr(encoding, "_last", None)
+    description = path.with_suffix(".json")
+    description.write_text(description.read_text().replace(data.fingerprint, "0" * len(data.fingerprint)))
+    monkeypatch.setattr(latent_data, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=9)
     assert sum(counted) == 4 * len(data.train), "codes of other data"
 
 
 def test_a_plain_autoencoder_s_codes_are_certain():
     data = space_data((17,), labels=False)
-    made = pf.recipes.vae(data.space, "tiny", beta=0.0).method.autoencoder()
-    mean, log_variance = made.moments(torch.randn(4, 17)).chunk(2, 1)
+    autoencoder = pf.recipes.vae(data.space, "tiny", beta=0.0).method.autoencoder()
+    mean, log_variance = autoencoder.moments(torch.randn(4, 17)).chunk(2, 1)
     assert (log_variance < -30).all()
-    assert torch.equal(made.encode(torch.zeros(4, 17)), mean * 0 + made.encode(torch.zeros(4, 17)))
+    assert torch.equal(autoencoder.encode(torch.zeros(4, 17)), mean * 0 + autoencoder.encode(torch.zeros(4, 17)))
 
 
 def test_labels_that_the_autoencoder_needs_must_be_known(tmp_path):
@@ -230,18 +230,18 @@ def test_labels_that_the_autoencoder_needs_must_be_known(tmp_path):
         pf.in_latent("flow", data.without_labels(), run, "tiny")
     with pytest.raises(UsageError, match="shape"):
         pf.in_latent("flow", space_data((1, 9, 8), labels=True), run, "tiny")
-    made = in_latent("flow", data, run, out=tmp_path / "run")
-    z = torch.zeros(2, *made.transport.noise_shape)
-    first, second = made.transport(z, {"label": torch.tensor([0, 1])})
+    latent_run = in_latent("flow", data, run, out=tmp_path / "run")
+    z = torch.zeros(2, *latent_run.transport.noise_shape)
+    first, second = latent_run.transport(z, {"label": torch.tensor([0, 1])})
     assert not torch.equal(first, second)
 
 
 def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monkeypatch):
     data = space_data((1, 8, 8), labels=True)
     transport = in_latent("flow", data, coder(data, tmp_path, "vae"), out=tmp_path / "run").transport
-    x, told, encode = data.held_out.data_units(slice(2)), [], Autoencoder.encode
+    x, conditions, encode = data.held_out.data_units(slice(2)), [], Autoencoder.encode
     monkeypatch.setattr(
-        Autoencoder, "encode", lambda self, x, condition=None: told.append(condition) or encode(self, x, condition)
+        Autoencoder, "encode", lambda self, x, condition=None: conditions.append(condition) or encode(self, x, condition)
     )
     for edit in (
         lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
@@ -249,9 +249,9 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     ):
         with pytest.raises(UsageError, match="name it"):
             edit(None)
-        told.clear()
+        conditions.clear()
         edit({"label": 1})
-        assert [set(one["label"].tolist()) for one in told] == [{1}]
+        assert [set(condition["label"].tolist()) for condition in conditions] == [{1}]
     sure = {"label": torch.tensor([1, 1])}
     z = transport.noise(RowDraws(0, 2))
     assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"label_null": torch.tensor([True, True])}))
@@ -266,8 +266,8 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
 def test_health_reads_samples_in_the_autoencoder_s_units():
     data = space_data((1, 8, 8), labels=False)
     double = dataclasses.replace(data.space, std=tuple(2 * std for std in data.space.std))
-    made = pf.recipes.vae(double, "tiny").method.autoencoder()
-    method = pf.in_latent("gan", data, made, "tiny").method
+    autoencoder = pf.recipes.vae(double, "tiny").method.autoencoder()
+    method = pf.in_latent("gan", data, autoencoder, "tiny").method
     fixed = FixedNoise(data, 64)
     fixed._prepare(method)
     transport = method.transport()

@@ -41,12 +41,12 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
         share = np.bincount(train.labels) / len(train)
         space |= {"classes": tuple(map(str, range(len(share)))), "frequencies": tuple(share.tolist())}
     mean, std = flat.mean((0, 2)), flat.std((0, 2))
-    made = (VectorSpace if x.ndim == 2 else ImageSpace)(
+    units = (VectorSpace if x.ndim == 2 else ImageSpace)(
         x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
     )
     if x.ndim == 4:
-        made = dataclasses.replace(made, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
-    return Dataset(name, made, train, rest, truth)
+        units = dataclasses.replace(units, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
+    return Dataset(name, units, train, rest, truth)
 
 
 def vectors(n=1200, d=12, classes=3, seed=0):
@@ -85,10 +85,10 @@ def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(d
     x, labels = digits.held_out.data_units(), digits.held_out.labels
     assert (of_digits.classify(x) == labels).mean() == of_digits.accuracy
     assert (of_digits.classify(digits.held_out.x) == of_digits.classify(x)).all(), "uint8 and data units are the same rows"
-    found = of_digits(x, 360)
-    centres = np.stack([found[labels == k].mean(0) for k in range(10)])
+    features = of_digits(x, 360)
+    centres = np.stack([features[labels == k].mean(0) for k in range(10)])
     between = ((centres - centres.mean(0)) ** 2).sum(1).mean()
-    within = np.mean([found[labels == k].var(0).sum() for k in range(10)])
+    within = np.mean([features[labels == k].var(0).sum() for k in range(10)])
     assert between > within, "raw pixels reach about 0.8 of it"
     assert "accuracy" in of_digits.describe(360)
 
@@ -108,19 +108,19 @@ def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
 def test_features_of_unlabelled_data_are_principal_components():
     x, _ = vectors(d=20)
     data = dataset(x)
-    found = fit_features(data, cache=False)
-    assert (found.kind, found.classifies, found.accuracy) == ("pca", False, None)
-    half = found.halves.fitted
+    features = fit_features(data, cache=False)
+    assert (features.kind, features.classifies, features.accuracy) == ("pca", False, None)
+    half = features.halves.fitted
     rows = data.space.to_model(data.train.data_units(half)).double().numpy()
     rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
     _, singular, _ = np.linalg.svd(rows, full_matrices=False)
-    mine = found(data.train.data_units(half), 1000)
+    mine = features(data.train.data_units(half), 1000)
     assert mine.shape[1] == 20
     np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
     gram = rows[:40] @ rows[:40].T
     np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6), "a rotation keeps all inner products"
     with pytest.raises(DataError, match="no labels"):
-        found.classify(x)
+        features.classify(x)
 
 
 def test_the_principal_axes_of_wide_data_are_nearly_exact():
@@ -138,13 +138,15 @@ def test_toys_are_compared_as_they_are(truth, tmp_path):
     d = 2 if truth is None else 7
     x, labels = vectors(d=d)
     data = dataset(x, labels, truth=truth)
-    found = fit_features(data, cache=tmp_path)
-    assert len(found.halves.drawn) == len(data.train) == len(fit_features(data, cache=tmp_path).halves.fitted)
-    assert found.kind == "raw"
-    assert found.dims(10) == d
-    assert found.classifies, "labelled toys still have a classifier"
+    features = fit_features(data, cache=tmp_path)
+    assert len(features.halves.drawn) == len(data.train) == len(fit_features(data, cache=tmp_path).halves.fitted)
+    assert features.kind == "raw"
+    assert features.dims(10) == d
+    assert features.classifies, "labelled toys still have a classifier"
     rows = data.space.to_model(data.train.data_units()).double().numpy()
-    np.testing.assert_allclose(found(data.train.data_units(), 10), (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum()), atol=1e-6)
+    np.testing.assert_allclose(
+        features(data.train.data_units(), 10), (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum()), atol=1e-6
+    )
 
 
 def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):
@@ -191,22 +193,22 @@ def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, m
 @pytest.mark.parametrize("damage", ["cut", "flip", "json", "no json", "other key"])
 def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     fresh = fit_features(labelled, cache=tmp_path)
-    tensors, about = (tmp_path / "features" / f"{fresh.key}{end}" for end in (".safetensors", ".json"))
+    tensors, description = (tmp_path / "features" / f"{fresh.key}{end}" for end in (".safetensors", ".json"))
     content = tensors.read_bytes()
     if damage == "cut":
         tensors.write_bytes(content[:-100])
     elif damage == "flip":
         tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 64]) + content[-8:])
     elif damage == "json":
-        about.write_text(about.read_text()[:20])
+        description.write_text(description.read_text()[:20])
     elif damage == "no json":
-        about.unlink()
+        description.unlink()
     else:
-        about.write_text(json.dumps(json.loads(about.read_text()) | {"key": "0" * 32}))
+        description.write_text(json.dumps(json.loads(description.read_text()) | {"key": "0" * 32}))
     again = fit_features(labelled, cache=tmp_path)
     np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
     assert tensors.read_bytes() == content
-    assert json.loads(about.read_text())["key"] == fresh.key
+    assert json.loads(description.read_text())["key"] == fresh.key
 
 
 def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(labelled, tmp_path, monkeypatch, caplog):
@@ -226,7 +228,7 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
     assert rounded[:, 2].tolist() == [1, 1, 1]
     assert rounded[:, 3].tolist() == pytest.approx([1.4] * 3)
     x[1, 0, 3, 3] = float("nan")
-    with pytest.raises(Diverged, match="1 of 2 generated rows"):
+    with pytest.raises(Diverged, match="1 of 2 generated examples"):
         of_digits(x, 360)
     with pytest.raises(DataError, match="shape"):
         of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
@@ -240,9 +242,9 @@ def test_any_image_shape_has_features(shape):
     labels = r.integers(0, 2, 48)
     x = (r.integers(0, 100, (48, *shape)) + 100 * labels[:, None, None, None]).astype(np.uint8)
     for data in (dataset(x, labels, held_out=16), dataset(x, held_out=16)):
-        found = fit_features(data, cache=False)(data.held_out.x, 16)
-        assert found.shape == (16, 1)
-        assert np.isfinite(found).all()
+        features = fit_features(data, cache=False)(data.held_out.x, 16)
+        assert features.shape == (16, 1)
+        assert np.isfinite(features).all()
 
 
 # --- the no-network row ---
@@ -267,9 +269,9 @@ def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
     model = GaussianBaseline.fit(data)
     rows = data.space.to_model(data.train.data_units()).double().numpy()
     wanted = np.cov(rows.T, bias=True)
-    found = (model.factors[0].T @ model.factors[0]).double().numpy() + np.diag(model.residuals[0].double().numpy() ** 2)
+    covariance = (model.factors[0].T @ model.factors[0]).double().numpy() + np.diag(model.residuals[0].double().numpy() ** 2)
     shrunk = (1 - SHRINKAGE) * wanted + SHRINKAGE * np.diag(np.diag(wanted))
-    np.testing.assert_allclose(found, shrunk, atol=1e-5)
+    np.testing.assert_allclose(covariance, shrunk, atol=1e-5)
 
 
 def test_row_i_of_the_baseline_comes_from_seed_plus_i_alone_bit_for_bit(digits):
@@ -286,8 +288,8 @@ def test_the_baseline_draws_labels_with_the_training_frequencies():
     labels = r.choice(3, 2000, p=[0.6, 0.3, 0.1])
     x = (10 * labels[:, None] + r.standard_normal((2000, 4))).astype(np.float32)
     data = dataset(x, labels)
-    made = GaussianBaseline.fit(data).sample(3000).numpy()
-    share = np.bincount(np.rint(made.mean(1) / 10).astype(int), minlength=3) / 3000
+    samples = GaussianBaseline.fit(data).sample(3000).numpy()
+    share = np.bincount(np.rint(samples.mean(1) / 10).astype(int), minlength=3) / 3000
     np.testing.assert_allclose(share, data.space.label.frequencies, atol=0.03)
 
 
@@ -308,9 +310,9 @@ def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
     own, common = (model(z).flatten(1) - model.means).split(2)
     torch.testing.assert_close(own, z[:2, 256:] * model.residuals)
     torch.testing.assert_close(common, z[2:, :256] @ model.factors[0], atol=1e-4, rtol=1e-4)
-    made = model.sample(30)
-    assert made.shape == (30, 3, 20, 20)
-    assert 0 <= made.min() <= made.max() <= 1
+    samples = model.sample(30)
+    assert samples.shape == (30, 3, 20, 20)
+    assert 0 <= samples.min() <= samples.max() <= 1
 
 
 def test_a_class_without_rows_and_one_with_a_single_row_still_sample():
@@ -327,22 +329,22 @@ def test_a_class_without_rows_and_one_with_a_single_row_still_sample():
 
 
 def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled):
-    found = fit_features(labelled, cache=False)
-    made = GaussianBaseline.fit(labelled).sample(250)
-    mine = score(made, labelled, found, n=200, metrics=["frechet"])
+    features = fit_features(labelled, cache=False)
+    samples = GaussianBaseline.fit(labelled).sample(250)
+    mine = score(samples, labelled, features, n=200, metrics=["frechet"])
     assert set(mine) == {"frechet"}
-    wanted = frechet_distance(found(made[:200], 200), found(labelled.held_out.x, 200))
+    wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
     assert mine["frechet"].value == pytest.approx(wanted, rel=1e-9)
-    assert score(made, labelled, found)["frechet"].value == mine["frechet"].value, "n is the held-out size by default"
-    one, two = (score(made, labelled, found, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
-    assert one != two
-    assert score(made, labelled, found, n=60, redraw_seed=1)["frechet"].value == two
+    assert score(samples, labelled, features)["frechet"].value == mine["frechet"].value, "n is the held-out size by default"
+    first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
+    assert first != second
+    assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
 
 
 def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
-    found, made = fit_features(labelled, cache=False), labelled.train.x[:200]
-    assert list(score(made, labelled, found, metrics=["coverage", "kid"])) == ["coverage", "kid"]
-    assert list(score(made, labelled, found, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
+    features, samples = fit_features(labelled, cache=False), labelled.train.x[:200]
+    assert list(score(samples, labelled, features, metrics=["coverage", "kid"])) == ["coverage", "kid"]
+    assert list(score(samples, labelled, features, metrics=["manifold"])) == ["precision", "recall", "density", "coverage"]
 
     class Mine:
         scores = {"mine": MetricInfo("mine", "higher", "mine")}  # noqa: RUF012
@@ -353,22 +355,22 @@ def test_single_scores_whole_metrics_and_objects_can_be_asked_for(labelled):
         def __call__(self, samples):
             return {"mine": Score(float(len(samples.training)))}
 
-    assert score(made, labelled, found, metrics=[Mine()])["mine"].value == 1000
-    assert floors(labelled, found, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
+    assert score(samples, labelled, features, metrics=[Mine()])["mine"].value == 1000
+    assert floors(labelled, features, metrics=[Mine()], redraws=2, cache=False)["mine"].values == (800.0, 800.0)
     with pytest.raises(UsageError, match='Did you mean "coverage"'):
-        score(made, labelled, found, metrics=["coverge"])
+        score(samples, labelled, features, metrics=["coverge"])
 
 
 def test_memorising_is_seen_and_the_floor_is_clean(labelled):
-    found = fit_features(labelled, cache=False)
-    assert score(labelled.train.x[:200], labelled, found)["near_copies"].value == 1
-    assert score(labelled.held_out.x, labelled, found)["frechet"].value == pytest.approx(0, abs=1e-9)
-    floor = floors(labelled, found, redraws=3, cache=False)
-    assert floor["near_copies"].value == 0, "the generated rows of a floor are no part of its training set"
+    features = fit_features(labelled, cache=False)
+    assert score(labelled.train.x[:200], labelled, features)["near_copies"].value == 1
+    assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(0, abs=1e-9)
+    floor = floors(labelled, features, redraws=3, cache=False)
+    assert floor["near_copies"].value == 0, "the generated examples of a floor are no part of its training set"
 
 
 def test_features_in_a_floor_belong_to_its_rows(labelled):
-    found = fit_features(labelled, cache=False)
+    features = fit_features(labelled, cache=False)
 
     class Paired:
         scores = {"paired": MetricInfo("paired", "lower", "paired")}  # noqa: RUF012
@@ -378,51 +380,51 @@ def test_features_in_a_floor_belong_to_its_rows(labelled):
 
         def __call__(self, samples):
             sides = ((samples.generated, samples.generated_features), (samples.reference, samples.reference_features))
-            return {"paired": Score(max(float(np.abs(found(x, 150) - f).max()) for x, f in sides))}
+            return {"paired": Score(max(float(np.abs(features(x, 150) - f).max()) for x, f in sides))}
 
-    assert max(floors(labelled, found, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
+    assert max(floors(labelled, features, n=150, metrics=[Paired()], redraws=3, cache=False)["paired"].values) < 1e-5
 
 
 def test_cached_floors_know_the_metrics_arguments(labelled, tmp_path):
-    found = fit_features(labelled, cache=False)
+    features = fit_features(labelled, cache=False)
     given = [["coverage"], ["density"], [Manifold(3)], [Manifold(5)]]
-    first = [floors(labelled, found, redraws=2, metrics=one, cache=tmp_path) for one in given]
-    assert first == [floors(labelled, found, redraws=2, metrics=one, cache=False) for one in given]
+    first = [floors(labelled, features, redraws=2, metrics=metrics, cache=tmp_path) for metrics in given]
+    assert first == [floors(labelled, features, redraws=2, metrics=metrics, cache=False) for metrics in given]
 
 
 def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, tmp_path, monkeypatch):
-    found = fit_features(labelled, cache=False)
-    first = floors(labelled, found, n=150, redraws=4, cache=tmp_path)
-    assert first == floors(labelled, found, n=150, redraws=4, cache=False)
+    features = fit_features(labelled, cache=False)
+    first = floors(labelled, features, n=150, redraws=4, cache=tmp_path)
+    assert first == floors(labelled, features, n=150, redraws=4, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
     content = path.read_text()
     import pushforward.evaluation.scoring as scoring
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "_Redraws", None)
-        assert floors(labelled, found, n=150, redraws=4, cache=tmp_path) == first
+        assert floors(labelled, features, n=150, redraws=4, cache=tmp_path) == first
         for other in ({"n": 149, "redraws": 4}, {"n": 150, "redraws": 5}, {"n": 150, "redraws": 4, "metrics": ["kid"]}):
             with pytest.raises(TypeError):
-                floors(labelled, found, cache=tmp_path, **other)
+                floors(labelled, features, cache=tmp_path, **other)
     for damaged in (content[:60], "{}", content.replace(path.stem, "0" * 32)):
         path.write_text(damaged)
-        assert floors(labelled, found, n=150, redraws=4, cache=tmp_path) == first
+        assert floors(labelled, features, n=150, redraws=4, cache=tmp_path) == first
         assert path.read_text() == content
 
 
 def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled):
-    found = fit_features(labelled, cache=False)
-    floor = floors(labelled, found, redraws=6, metrics=["frechet", "coverage"], cache=False)
+    features = fit_features(labelled, cache=False)
+    floor = floors(labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False)
     values = np.array(floor["frechet"].values)
     assert len(set(values)) == 6
     assert floor["frechet"].value == pytest.approx(values.mean())
     assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), "200 of 500 rows overlap"
-    reference = found(labelled.held_out.x, 200)
-    rows = found(labelled.train.x[found.halves.drawn], 200)
+    reference = features(labelled.held_out.x, 200)
+    rows = features(labelled.train.x[features.halves.drawn], 200)
     draws = [frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)]
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
-    assert score(worse, labelled, found)["frechet"].value > floor["frechet"].value + 3 * floor["frechet"].spread
+    assert score(worse, labelled, features)["frechet"].value > floor["frechet"].value + 3 * floor["frechet"].spread
 
 
 def test_modes_of_a_toy_come_with_its_scores():
@@ -430,13 +432,13 @@ def test_modes_of_a_toy_come_with_its_scores():
     centres = np.array([[-2.0, 0], [2, 0], [0, 3]])
     x = (centres[r.integers(0, 3, 1500)] + 0.1 * r.standard_normal((1500, 2))).astype(np.float32)
     data = dataset(x, truth=Truth(centres, 0.1, np.ones(3) / 3), held_out=500)
-    found = fit_features(data, cache=False)
-    floor = floors(data, found, redraws=3, cache=False)
+    features = fit_features(data, cache=False)
+    floor = floors(data, features, redraws=3, cache=False)
     assert floor["modes_held"].values == (3.0, 3.0, 3.0)
-    made = score(GaussianBaseline.fit(data).sample(500), data, found)
-    assert made["bridges"].value > 0.5
-    assert made["modes_held"].value < 3
-    assert "sharpness" not in made
+    scores = score(GaussianBaseline.fit(data).sample(500), data, features)
+    assert scores["bridges"].value > 0.5
+    assert scores["modes_held"].value < 3
+    assert "sharpness" not in scores
 
 
 def test_how_many_rows_are_compared(labelled):
@@ -445,7 +447,7 @@ def test_how_many_rows_are_compared(labelled):
     few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
     assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
     assert compared(few, 44) == 44
-    with pytest.raises(UsageError, match=r"from 2 to 44 .*90 training rows, of which real data's scores take half"):
+    with pytest.raises(UsageError, match=r"from 2 to 44 .*90 training examples, of which real data's scores take half"):
         compared(few, 45)
     toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
     assert compared(toy) == 45, "toys have no features to fit"
@@ -461,7 +463,7 @@ def test_how_many_rows_are_compared(labelled):
             compared(labelled, wrong)
     with pytest.raises(DataError, match="1 held-out"):
         compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))
-    with pytest.raises(UsageError, match="30 rows were generated"):
+    with pytest.raises(UsageError, match="30 examples were generated"):
         score(labelled.train.x[:30], labelled, fit_features(labelled, cache=False))
     spoiled = labelled.train.x[:200].copy()
     spoiled[5:8, 3] = np.inf
@@ -487,37 +489,37 @@ def mixture(rows, seed, d=64):
 
 
 def test_floors_are_what_unseen_real_rows_score():
-    """Floors of the rows that the classifier was trained on have .14 less recall and .1 less coverage than unseen rows."""
+    """Floors of the rows that the classifier was trained on have .14 less recall and .1 less coverage than unseen examples."""
     n, names, gaps = 100, ("recall", "coverage", "precision"), []
     for seed in range(5):
         x, classes = mixture(500 + 2 * n, seed)
         data = dataset(x[n:], classes[n:], held_out=n)
-        found = fit_features(data, cache=False)
-        floor = floors(data, found, n=n, redraws=4, metrics=names, cache=False)
-        unseen = score(x[:n], data, found, n=n, metrics=names)
+        features = fit_features(data, cache=False)
+        floor = floors(data, features, n=n, redraws=4, metrics=names, cache=False)
+        unseen = score(x[:n], data, features, n=n, metrics=names)
         gaps.append([floor[name].value - unseen[name].value for name in names])
     assert np.abs(np.mean(gaps, axis=0)).max() < 0.05
 
 
 def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled):
-    found = fit_features(labelled, cache=False)
-    assert not np.intersect1d(found.halves.fitted, found.halves.drawn).size
+    features = fit_features(labelled, cache=False)
+    assert not np.intersect1d(features.halves.fitted, features.halves.drawn).size
     changed = labelled.train.x.copy()
-    changed[found.halves.drawn] += 1
+    changed[features.halves.drawn] += 1
     hashes = labelled.train.hashes  # by which the halves are chosen, and which stay as they are
     other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
     x = labelled.held_out.x
-    np.testing.assert_array_equal(found(x, 200), fit_features(other, cache=False)(x, 200))
+    np.testing.assert_array_equal(features(x, 200), fit_features(other, cache=False)(x, 200))
     changed = labelled.train.x.copy()
-    changed[found.halves.fitted] += 1
+    changed[features.halves.fitted] += 1
     other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
     how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
-    assert floors(labelled, found, **how) == floors(other, found, **how)
+    assert floors(labelled, features, **how) == floors(other, features, **how)
 
 
 def test_every_class_is_in_the_half_of_the_features():
     x, labels = vectors(700, classes=2)
-    labels[200:240] = np.arange(2, 42)  # forty classes of one training row
+    labels[200:240] = np.arange(2, 42)  # forty classes of one training example
     rows = halves(dataset(x, labels))
     assert set(labels[200:][rows.fitted]) == set(labels[200:])
     assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
@@ -555,8 +557,8 @@ def test_copies_of_a_row_are_in_one_half():
 def test_the_spread_of_a_floor_stays_bounded_at_large_n():
     x, labels = mixture(900, 0)
     data = dataset(x, labels, held_out=400)
-    found = fit_features(data, cache=False)
-    spread = [floors(data, found, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
+    features = fit_features(data, cache=False)
+    spread = [floors(data, features, n=n, metrics=["recall"], cache=False)["recall"].spread for n in (125, 248)]
     assert spread[1] < 2 * spread[0]
 
 

@@ -1,4 +1,4 @@
-"""Flows that start from a source of examples in the place of noise."""
+"""Flows that start from a source of examples instead of noise."""
 
 import math
 

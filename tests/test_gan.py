@@ -70,7 +70,7 @@ def rows(n=64):
 
 
 def parts(n=64):
-    """Scores and squared slopes of n real and generated rows, computed apart from the library."""
+    """Scores and squared slopes of n real and generated examples, computed apart from the library."""
     real, fake = rows(n), B * now(n).draws.normal((2,))
     return [value.square().sum(1) * scale for scale in (A / 2, A**2) for value in (real, fake)]
 
@@ -107,12 +107,12 @@ def parts(n=64):
 def test_every_game_is_its_papers(name, critic, generator):
     real, fake, *_ = parts()
     method = game(loss=name, gamma=0.0)
-    found, _ = turns(method, rows())
-    torch.testing.assert_close(found["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5)
+    losses, _ = turns(method, rows())
+    torch.testing.assert_close(losses["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5)
     b = torch.tensor(B, requires_grad=True)
     generator(real, b**2 / B**2 * fake).mean().backward()
-    (slope_in_b,) = torch.autograd.grad(found["generator"], method.generator.b)
+    (slope_in_b,) = torch.autograd.grad(losses["generator"], method.generator.b)
     torch.testing.assert_close(slope_in_b, b.grad, rtol=1e-4, atol=1e-5)
 
 
@@ -124,10 +124,10 @@ def test_every_known_game_is_tested():
 @pytest.mark.parametrize(("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))])
 def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
     real, fake, real_slope, fake_slope = parts()
-    found, notes = turns(game(loss="non_saturating", kind=penalty, gamma=0.8), rows())
+    losses, notes = turns(game(loss="non_saturating", kind=penalty, gamma=0.8), rows())
     wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
-    torch.testing.assert_close(found["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
+    torch.testing.assert_close(losses["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
 
 
 def test_the_one_centred_penalty_of_a_quadratic_critic():
@@ -153,14 +153,14 @@ def test_penalties_have_the_gradient_of_their_definition():
 
     weight = net[0].weight
     for kind in ("r1", "gradient"):
-        (found,) = torch.autograd.grad(value(kind), weight)
+        (slopes,) = torch.autograd.grad(value(kind), weight)
         with torch.no_grad():
             weight[3, 1] += 1e-6
             high = value_without_graph(value, kind)
             weight[3, 1] -= 2e-6
             low = value_without_graph(value, kind)
             weight[3, 1] += 1e-6
-        assert float(found[3, 1]) == pytest.approx((high - low) / 2e-6, rel=1e-5)
+        assert float(slopes[3, 1]) == pytest.approx((high - low) / 2e-6, rel=1e-5)
     nn.init.zeros_(net[2].weight)
     assert torch.isfinite(torch.autograd.grad(value("gradient"), weight)[0]).all()
 
@@ -173,9 +173,9 @@ def value_without_graph(value, kind):
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
     lazy, always, without = game(gamma=0.5, interval=4), game(gamma=0.5), game(gamma=0.0)
     for step in range(8):
-        (found, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
+        (losses, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
         assert ("penalty" in notes) == (step % 4 == 0)
-        torch.testing.assert_close(found["critic"], bare["critic"] + notes.get("penalty", 0.0))
+        torch.testing.assert_close(losses["critic"], bare["critic"] + notes.get("penalty", 0.0))
         if "penalty" in notes:
             assert notes["penalty"] == pytest.approx(4 * float(turns(always, rows(), now(64, step))[1]["penalty"]))
 
@@ -193,9 +193,9 @@ def test_gamma_moves_by_progress_or_by_samples():
 def test_packs_are_scored_and_penalised_together():
     """With D the sum over a pack, a pair of packs is what the paper's pair of rows is."""
     real, fake, real_slope, fake_slope = (value.reshape(-1, 4).sum(1) for value in parts())
-    found, notes = turns(game(pack=4, gamma=0.6), rows())
+    losses, notes = turns(game(pack=4, gamma=0.6), rows())
     torch.testing.assert_close(notes["penalty"], 0.3 * (real_slope + fake_slope).mean())
-    torch.testing.assert_close(found["critic"], F.softplus(fake - real).mean() + notes["penalty"])
+    torch.testing.assert_close(losses["critic"], F.softplus(fake - real).mean() + notes["penalty"])
     with pytest.raises(UsageError, match="multiple of 4"):
         turns(game(pack=4), rows(62))
     assert game(pack=4, minibatch_std=3).group == 12
@@ -266,8 +266,8 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
 
 
 def test_changes_come_with_their_probability_and_for_each_row_alone():
-    one = images(1).expand(3000, -1, -1, -1)
-    share = float((changed("cutout", x=one, probability=0.3) != one).flatten(1).any(1).float().mean())
+    image = images(1).expand(3000, -1, -1, -1)
+    share = float((changed("cutout", x=image, probability=0.3) != image).flatten(1).any(1).float().mean())
     assert share == pytest.approx(0.3, abs=0.03)
     assert torch.equal(changed("color,translation,cutout", probability=0.0), images())
 
@@ -276,10 +276,10 @@ def test_gradients_pass_through_augmentation():
     """The derivative along a direction equals a finite difference."""
     x, along = images(8).double().requires_grad_(), torch.randn(8, 3, 6, 9).double()
     weights = torch.randn(8, 3, 6, 9).double()
-    made = lambda x: (changed("color,translation,cutout", x=x) * weights).sum()  # noqa: E731
-    (slopes,) = torch.autograd.grad(made(x), x)
+    total = lambda x: (changed("color,translation,cutout", x=x) * weights).sum()  # noqa: E731
+    (slopes,) = torch.autograd.grad(total(x), x)
     step = 1e-5
-    difference = (made(x + step * along) - made(x - step * along)) / (2 * step)
+    difference = (total(x + step * along) - total(x - step * along)) / (2 * step)
     assert float((slopes * along).sum()) == pytest.approx(float(difference.detach()), rel=1e-6)
 
 
@@ -301,10 +301,10 @@ def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     """Even where it moves fast: a batch in two parts has the losses of the whole."""
     monkeypatch.setattr("pushforward.methods.gan.ADAPTATION", 200)
     whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2))
-    (wanted, _), found = turns(whole, images(128), now(128)), split_turns(split, images(128))
+    (wanted, _), losses = turns(whole, images(128), now(128)), split_turns(split, images(128))
     assert abs(float(whole.strength_now) - 0.4) > 0.1
     for player in wanted:
-        torch.testing.assert_close(found[player], wanted[player])
+        torch.testing.assert_close(losses[player], wanted[player])
 
 
 @pytest.mark.parametrize("name", ["relativistic", "hinge"])
@@ -367,29 +367,29 @@ def test_a_described_game_is_rebuilt_with_all_its_settings():
     from pushforward import spec
 
     data = space_data((3, 6, 9), labels=False)
-    made = pf.recipes.gan(data.space, "tiny").method
+    base = pf.recipes.gan(data.space, "tiny").method
     penalties = Penalties("r1", gamma_end=0.5, ramp=500, interval=16)
     given = CriticInput(pack=2, augment=DiffAugment("cutout"), strength=0.2, ada_target=0.5)
-    networks = made.generator, made.critic
-    other = pf.GAN(*networks, data.space, latent=made.latent, loss="hinge", penalties=penalties, critic_input=given)
-    found = spec.build(spec.describe(other))
-    assert (found.loss, found.penalties) == ("hinge", penalties)
-    assert dataclasses.replace(found.critic_input, augment=None) == dataclasses.replace(given, augment=None)
-    assert tuple(found.critic_input.augment.policy) == ("cutout",)
+    networks = base.generator, base.critic
+    other = pf.GAN(*networks, data.space, latent=base.latent, loss="hinge", penalties=penalties, critic_input=given)
+    rebuilt = spec.build(spec.describe(other))
+    assert (rebuilt.loss, rebuilt.penalties) == ("hinge", penalties)
+    assert dataclasses.replace(rebuilt.critic_input, augment=None) == dataclasses.replace(given, augment=None)
+    assert tuple(rebuilt.critic_input.augment.policy) == ("cutout",)
 
 
 def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
-    from pushforward.networks import Fourier, Signs
+    from pushforward.networks import FourierFeatures, SignCodes
 
     vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
-    assert isinstance(vectors.method.generator, Signs)
-    assert isinstance(vectors.method.critic, Fourier)
+    assert isinstance(vectors.method.generator, SignCodes)
+    assert isinstance(vectors.method.critic, FourierFeatures)
     assert (vectors.method.generator.sign_codes, vectors.method.critic.fourier_features) == (10, 32)
-    assert not isinstance(images.method.generator, Signs)
-    assert not isinstance(images.method.critic, Fourier)
+    assert not isinstance(images.method.generator, SignCodes)
+    assert not isinstance(images.method.critic, FourierFeatures)
     held = pf.recipes.gan(space_data((2,), labels=False).space, spectral=True, latent_size=5)
     assert held.method.generator.sign_codes == 5
-    assert not any(isinstance(part, Fourier) for part in held.method.critic.modules())
+    assert not any(isinstance(part, FourierFeatures) for part in held.method.critic.modules())
     for shape, waves in (((1, 8, 8), 4), ((2,), -3)):
         with pytest.raises(UsageError, match=r"fourier_features is -3|leave fourier_features out"):
             pf.recipes.gan(space_data(shape, labels=False).space, fourier_features=waves)
@@ -397,10 +397,10 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
 
 def test_the_recipe_hands_its_schedules_on():
     options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700}
-    made = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
-    assert made.training.schedule == pf.Schedule(**options)
-    assert made.training.ema_share == 0.2
-    assert made.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700)
+    recipe = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
+    assert recipe.training.schedule == pf.Schedule(**options)
+    assert recipe.training.ema_share == 0.2
+    assert recipe.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700)
 
 
 def test_rate_and_beta2_move_by_samples(tmp_path):
@@ -433,25 +433,25 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed in the middle of a period."""
     data = space_data((1, 17, 9), labels=True)
 
-    def made():
+    def with_aids():
         torch.manual_seed(0)
         aids = {"pack": 2, "minibatch_std": 2, "spectral": True, "penalty_interval": 3, "penalty": "r1", "loss": "hinge"}
         aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "sign_codes": 3}
         recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, ada_target=-0.5, **aids)
         return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate))
 
-    whole = prepare(made(), data, steps=8, out=tmp_path / "whole")
+    whole = prepare(with_aids(), data, steps=8, out=tmp_path / "whole")
     whole.advance()
-    broken = prepare(made(), data, steps=8, out=tmp_path / "broken", checkpoint_every=4)
+    broken = prepare(with_aids(), data, steps=8, out=tmp_path / "broken", checkpoint_every=4)
     broken.progress = lambda *_: setattr(broken, "stop", broken.clock.step == 4)
     broken.progress.say = broken.progress.measured = lambda *_: None
     broken.advance()
     assert broken.clock.step == 4
-    taken_up = reopen(tmp_path / "broken", data=data, method=made().method)
+    taken_up = reopen(tmp_path / "broken", data=data, method=with_aids().method)
     taken_up.advance()
     assert float(whole.method.strength_now) > 0.4
-    for one, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
-        for name, value in one.state_dict().items():
+    for mine, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
+        for name, value in mine.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
     for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
         assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())

@@ -18,17 +18,17 @@ from pushforward.networks import (
     Critic,
     DCGANCritic,
     DCGANGenerator,
-    Fourier,
+    FourierFeatures,
     Packed,
     ProjectionHead,
     Reshaped,
-    Signs,
+    SignCodes,
     Spectral,
     TextbookCritic,
     TextbookGenerator,
     parameter_count,
 )
-from pushforward.networks.deviation import minibatch_deviation
+from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.spec import build, describe
 from pushforward.testing import class_labels
 from pushforward.training.ema import Average
@@ -89,7 +89,7 @@ def test_deviation_equals_a_loop(n, group, sides):
     h = torch.randn(n, 5, *sides, dtype=torch.float64) * torch.logspace(-5, 1, 5, dtype=torch.float64).view(
         5, *[1 for _ in sides]
     )
-    result = minibatch_deviation(h, group)
+    result = append_minibatch_std(h, group)
     assert result.shape == (n, 6, *sides)
     assert torch.equal(result[:, :5], h)
     rows = h.numpy().reshape(n, -1)
@@ -105,28 +105,28 @@ def test_deviation_equals_a_loop(n, group, sides):
 def test_deviation_of_known_groups():
     """Rows at +a and -a deviate by a; equal rows, and rows alone, by exactly nothing."""
     h = torch.tensor([3.0, 1.0, 7.0, 7.0, 5.0])[:, None].expand(5, 4) * torch.tensor([1.0, -1.0, 1.0, -1.0])
-    torch.testing.assert_close(minibatch_deviation(h, 2)[:, 4], torch.tensor([1.0, 1, 0, 0, 0]), rtol=0, atol=2e-4)
-    assert torch.equal(minibatch_deviation(h, 2)[2:, 4], torch.zeros(3))
-    assert torch.equal(minibatch_deviation(h, 1)[:, 4], torch.zeros(5))
-    assert minibatch_deviation(h[:0], 2).shape == (0, 5)
+    torch.testing.assert_close(append_minibatch_std(h, 2)[:, 4], torch.tensor([1.0, 1, 0, 0, 0]), rtol=0, atol=2e-4)
+    assert torch.equal(append_minibatch_std(h, 2)[2:, 4], torch.zeros(3))
+    assert torch.equal(append_minibatch_std(h, 1)[:, 4], torch.zeros(5))
+    assert append_minibatch_std(h[:0], 2).shape == (0, 5)
     h = torch.tensor([64, 64.5, 64, 65])[:, None].expand(4, 3)  # exact in bfloat16, their mean is not
-    low = minibatch_deviation(h.bfloat16(), 4)
+    low = append_minibatch_std(h.bfloat16(), 4)
     assert low.dtype == torch.bfloat16
-    torch.testing.assert_close(low.float(), minibatch_deviation(h, 4), rtol=0.005, atol=0)
+    torch.testing.assert_close(low.float(), append_minibatch_std(h, 4), rtol=0.005, atol=0)
 
 
 def test_deviation_has_derivatives_at_zero():
     h = torch.full((5, 2), 0.7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda h: minibatch_deviation(h, 4), h, eps=1e-8, atol=1e-4)
-    (slope,) = torch.autograd.grad(minibatch_deviation(h, 4)[:, 2].square().sum(), h, create_graph=True)
+    assert torch.autograd.gradcheck(lambda h: append_minibatch_std(h, 4), h, eps=1e-8, atol=1e-4)
+    (slope,) = torch.autograd.grad(append_minibatch_std(h, 4)[:, 2].square().sum(), h, create_graph=True)
     (curve,) = torch.autograd.grad((slope * torch.randn_like(slope)).sum(), h)
     assert slope.abs().max() == 0
     assert curve.isfinite().all()
-    assert torch.autograd.gradgradcheck(lambda h: 1e-4 * minibatch_deviation(h, 4), h, eps=1e-8, atol=1e-3)
+    assert torch.autograd.gradgradcheck(lambda h: 1e-4 * append_minibatch_std(h, 4), h, eps=1e-8, atol=1e-3)
     with pytest.raises(UsageError, match="at least 1"):
-        minibatch_deviation(h, 0)
+        append_minibatch_std(h, 0)
     with pytest.raises(UsageError, match="one row per sample"):
-        minibatch_deviation(h[:, 0], 4)
+        append_minibatch_std(h[:, 0], 4)
 
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual])
@@ -194,13 +194,13 @@ def test_labels_stay_with_their_rows(shape):
     packed = Packed(inner, 2, class_labels(CLASSES))
     x, chosen = torch.randn(4, *shape), [2, 0, 1, 2]
     null = torch.tensor([False, True, False, False])
-    told = []
+    labelled = []
     for i in range(4):
         hot = torch.zeros(CLASSES, *shape[1:])
         if not null[i]:
             hot[chosen[i]] = 1
-        told.append(torch.cat([x[i], hot]))
-    joined = torch.stack([torch.cat(told[:2]), torch.cat(told[2:])])
+        labelled.append(torch.cat([x[i], hot]))
+    joined = torch.stack([torch.cat(labelled[:2]), torch.cat(labelled[2:])])
     condition = {"label": torch.tensor(chosen), "label_null": null}
     torch.testing.assert_close(packed(x, None, condition), inner(joined))
     torch.testing.assert_close(packed(x), packed(x, None, {"label": torch.tensor(chosen), "label_null": torch.ones(4) > 0}))
@@ -363,9 +363,9 @@ def test_labels_speak_by_projection():
     head = ProjectionHead(6, class_labels(CLASSES)).double()
     features, condition = torch.randn(5, 6, dtype=torch.float64), labels(5)
     table = head.conditioning.embeddings.label.table.weight
-    told, free = head(features, None, condition), head(features)
+    labelled, free = head(features, None, condition), head(features)
     torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
-    torch.testing.assert_close(told - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
+    torch.testing.assert_close(labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
     torch.testing.assert_close(head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free)
     torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
 
@@ -376,8 +376,8 @@ def test_what_a_label_adds_is_linear_in_the_features(make):
     seen = []
     network.leave.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = torch.randn(40, 2, 6, 9).double()
-    one = {"label": torch.ones(40, dtype=torch.int64)}
-    gain = network(x, None, one) - network(x)
+    first_class = {"label": torch.ones(40, dtype=torch.int64)}
+    gain = network(x, None, first_class) - network(x)
     table = network.leave.conditioning.embeddings.label.table.weight
     torch.testing.assert_close(gain, seen[0] @ (table[1] - table[CLASSES]))
     assert gain.std() > 1e-3
@@ -500,7 +500,7 @@ def test_specs_rebuild_the_network(network):
 
 
 class Sees(nn.Module):
-    """A network that gives back what it is shown."""
+    """A network that gives back what it receives."""
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: object = None) -> Tensor:
         self.given = t, condition
@@ -508,12 +508,12 @@ class Sees(nn.Module):
 
 
 def test_signs_are_shown_after_the_noise():
-    seen = Signs(Sees(), 5, 3, scale=0.5)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
+    seen = SignCodes(Sees(), 5, 3, scale=0.5)(torch.tensor([[0.5, -2.0, -0.25, -7.0, 3.0]]))
     assert seen.tolist() == [[0.25, -1.0, -0.125, -3.5, 1.5, 1.0, -1.0, -1.0]]
 
 
 def test_each_pattern_of_signs_learns_its_own_code():
-    network = Signs(Sees(), 3, 2)
+    network = SignCodes(Sees(), 3, 2)
     z = torch.tensor([[1.0, -1.0, 5.0], [2.0, -0.1, -5.0], [-1.0, -1.0, 5.0]])
     loss = network(z)[:, 3:].sum()
     loss.backward()
@@ -526,7 +526,7 @@ def test_signs_let_a_linear_map_leave_a_gap():
     z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     jump = nn.Linear(3, 1, bias=False)
     jump.weight.data = torch.tensor([[0.01, 0.0, 1.0]])
-    x = Signs(Alone(jump), 2, 1, scale=1.0)(z)
+    x = SignCodes(Alone(jump), 2, 1, scale=1.0)(z)
     assert (x.abs() > 0.95).all()
     assert (x > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
@@ -545,11 +545,11 @@ class Alone(nn.Module):
 @pytest.mark.parametrize(("signs", "scale"), [(0, 1.0), (6, 1.0), (3, 0.0), (3, float("nan")), (17, 1.0)])
 def test_signs_out_of_range_are_refused(signs, scale):
     with pytest.raises(UsageError, match=r"signs|sign|scale is"):
-        Signs(Sees(), 5 if signs < 17 else 20, signs, scale)
+        SignCodes(Sees(), 5 if signs < 17 else 20, signs, scale)
 
 
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
-    network = Fourier(Sees(), 2, 4, low=0.5, high=32.0)
+    network = FourierFeatures(Sees(), 2, 4, low=0.5, high=32.0)
     rates = network.frequencies.norm(dim=1)
     assert rates.tolist() == pytest.approx([0.5, 2.0, 8.0, 32.0], rel=1e-5)
     x = torch.randn(7, 2)
@@ -560,13 +560,13 @@ def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
 
 
 def test_fourier_directions_point_everywhere():
-    rows = nn.functional.normalize(Fourier(Sees(), 3, 2000).frequencies, dim=1)
+    rows = nn.functional.normalize(FourierFeatures(Sees(), 3, 2000).frequencies, dim=1)
     assert rows.mean(0).abs().max() < 0.05
     assert torch.allclose(rows.T @ rows / len(rows), torch.eye(3) / 3, atol=0.04)
 
 
 def test_fourier_directions_are_kept_with_the_weights():
-    first, second = (Fourier(MLP(2 + 8, 1, width=8, depth=1, times=0), 2, 4) for _ in range(2))
+    first, second = (FourierFeatures(MLP(2 + 8, 1, width=8, depth=1, times=0), 2, 4) for _ in range(2))
     assert not torch.equal(first.frequencies, second.frequencies)
     second.load_state_dict(first.state_dict())
     x = torch.randn(5, 2)
@@ -582,7 +582,7 @@ def test_a_critic_with_waves_learns_a_narrow_width_sooner():
     for waves in (0, 32):
         torch.manual_seed(0)
         inner = MLP(2 + 2 * waves, 1, width=32, depth=2, times=0)
-        critic = Fourier(inner, 2, waves) if waves else inner
+        critic = FourierFeatures(inner, 2, waves) if waves else inner
         optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
         for _ in range(150):
             centres = torch.randint(0, 2, (256, 1)) * 2.0 - 1
@@ -598,15 +598,15 @@ def test_a_critic_with_waves_learns_a_narrow_width_sooner():
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])
 def test_fourier_frequencies_out_of_order_are_refused(low, high):
     with pytest.raises(UsageError, match="Frequencies"):
-        Fourier(Sees(), 2, 4, low=low, high=high)
+        FourierFeatures(Sees(), 2, 4, low=low, high=high)
     with pytest.raises(UsageError, match="expected"):
-        Fourier(Sees(), 2, 4)(torch.zeros(3, 5))
+        FourierFeatures(Sees(), 2, 4)(torch.zeros(3, 5))
 
 
 def test_fourier_angles_keep_their_precision():
     from pushforward.precision import call, network_precision
 
-    network, x = Fourier(Sees(), 2, 16), 3 * torch.randn(50, 2)
+    network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):
         seen = call(network, x)
     angles = (x[:, None] * network.frequencies).sum(2)

@@ -17,20 +17,20 @@ from pushforward.transports import Flow
 @pytest.mark.parametrize("path", [VP(), Linear()], ids=["vp", "linear"])
 def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, solver):
     flow = Flow(ring(path), solver, 6, "log_snr")
-    found = learn_grid(flow, rows=128, rounds=30, batch=64)
-    assert found.after < 0.8 * found.before
-    assert len(found.times) == 7
+    learned = learn_grid(flow, rows=128, rounds=30, batch=64)
+    assert learned.after < 0.8 * learned.before
+    assert len(learned.times) == 7
     truth = Flow(ring(path), solver, 200, "log_snr")
-    ours = flow.with_solver(solver, 6, found.times)
-    error = lambda one: float((one.sample(300, seed=9) - truth.sample(300, seed=9)).square().mean().sqrt())  # noqa: E731
+    ours = flow.with_solver(solver, 6, learned.times)
+    error = lambda model: float((model.sample(300, seed=9) - truth.sample(300, seed=9)).square().mean().sqrt())  # noqa: E731
     assert error(ours) < 0.9 * error(flow)
 
 
 def test_a_grid_that_cannot_be_bettered_is_kept():
     flow = Flow(ring(VP()), DPM(2), 5, "log_snr")
-    found = learn_grid(flow, rows=32, rounds=2, batch=16, lr=50.0)
-    assert found.times == flow.times.tolist()
-    assert found.after == found.before
+    learned = learn_grid(flow, rows=32, rounds=2, batch=16, lr=50.0)
+    assert learned.times == flow.times.tolist()
+    assert learned.after == learned.before
 
 
 @pytest.mark.parametrize(

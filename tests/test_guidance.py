@@ -87,9 +87,9 @@ def test_rows_marked_null_stay_unconditional():
     x, t, label = inputs()
     null = torch.arange(len(x)) % 3 == 0
     denoiser = model()
-    found = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
-    torch.testing.assert_close(found[null], denoiser.predict("data", x, t, None)[null])
-    torch.testing.assert_close(found[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null])
+    guided = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
+    torch.testing.assert_close(guided[null], denoiser.predict("data", x, t, None)[null])
+    torch.testing.assert_close(guided[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null])
 
 
 def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
@@ -99,11 +99,11 @@ def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
     inside = (level >= 0.5) & (level <= 2)
     assert 0 < inside.sum() < len(x)
     guided = Guided(denoiser, 2.0, (0.5, 2))
-    found = guided.predict("velocity", x, t, label)
+    velocity = guided.predict("velocity", x, t, label)
     assert denoiser.network.rows == len(x) + int(inside.sum())
-    torch.testing.assert_close(found[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside])
-    torch.testing.assert_close(found[~inside], denoiser.predict("velocity", x, t, label)[~inside])
-    assert [guided.calls(float(at)) for at in t] == [1 + int(one) for one in inside]
+    torch.testing.assert_close(velocity[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside])
+    torch.testing.assert_close(velocity[~inside], denoiser.predict("velocity", x, t, label)[~inside])
+    assert [guided.calls(float(at)) for at in t] == [1 + int(is_inside) for is_inside in inside]
 
 
 @pytest.mark.parametrize("name", ["dpm:3", "unipc", "heun", "ancestral", "singlestep:3", "churn"])
@@ -125,9 +125,9 @@ def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
     x, t, label = inputs()
     strong, weak = model(), model("noise", VP(), 0.9)
     matched = weak.on(Linear())
-    found = Autoguided(strong, weak, 2.0).predict("data", x, t, label)
+    guided = Autoguided(strong, weak, 2.0).predict("data", x, t, label)
     good, bad = strong.predict("data", x, t, label), matched.predict("data", x, t, label)
-    torch.testing.assert_close(found, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
     assert torch.equal(Autoguided(strong, weak, 1.0).predict("data", x, t, label), good)
     both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
     torch.testing.assert_close(both, bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad), rtol=1e-9, atol=1e-9)
@@ -150,16 +150,16 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     inside = Thresholded(Denoiser(Fixed(middle + half * u), Linear(), "data", PICTURES))
     torch.testing.assert_close(inside.predict("data", x, t), (middle + half * u).double())
     far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
-    found = (
+    thresholded = (
         Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("data", x, t) - middle
     ) / half
-    assert found.abs().max() <= 1 + 1e-9
-    for row, wanted in zip(found, far, strict=True):
+    assert thresholded.abs().max() <= 1 + 1e-9
+    for row, wanted in zip(thresholded, far, strict=True):
         reach = max(1.0, float(wanted.abs().flatten().quantile(0.9)))
         torch.testing.assert_close(row, (wanted.clamp(-reach, reach) / reach), rtol=0, atol=1e-6)
     k = Linear().at(t).over(x)
     noise = Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("noise", x, t)
-    torch.testing.assert_close(k.alpha * (middle + half * found) + k.sigma * noise, x)
+    torch.testing.assert_close(k.alpha * (middle + half * thresholded) + k.sigma * noise, x)
 
 
 @pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
@@ -187,13 +187,13 @@ def test_one_model_ends_at_the_same_samples_on_every_path(new, name):
     solver = solvers.Adaptive(1e-8, 1e-8) if name == "adaptive" else solvers.named(name)
     torch.manual_seed(1)
     z = torch.randn(32, 2, dtype=torch.float64)
-    found = []
+    samples = []
     for denoiser in (ring(VP()), Repathed(ring(VP()), new)):
         start, stop = denoiser.path.time(ends).clamp(*denoiser.path.ends).tolist()
         k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
         x = Flow(denoiser, solver, 2 if name == "adaptive" else 300).solve(z * k.r, start, stop)
-        found.append(x / end.alpha)
-    assert (found[0] - found[1]).square().mean().sqrt() < 1e-5
+        samples.append(x / end.alpha)
+    assert (samples[0] - samples[1]).square().mean().sqrt() < 1e-5
 
 
 def test_a_denoiser_is_read_on_another_path_by_name_and_keeps_its_ends():
@@ -230,7 +230,7 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
         (lambda: Guided(model(), math.inf), "finite number"),
         (lambda: Guided(model(), 2.0, (3, 1)), "lower first"),
         (lambda: Guided(model(), 2.0, (-1, 1)), "lower first"),
-        (lambda: Autoguided(model(), ring(VP())), "rows of shape"),
+        (lambda: Autoguided(model(), ring(VP())), "examples of shape"),
         (lambda: Thresholded(model()), "bounds"),
         (lambda: Thresholded(Denoiser(nn.Identity(), Linear(), "data", PICTURES), 0.0), r"in \(0, 1\]"),
         (lambda: Shifted(Linear(), 0.0), "positive"),

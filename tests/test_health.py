@@ -19,7 +19,7 @@ from pushforward.data.truth import Truth
 from pushforward.evaluation import run_results
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.methods import Method
-from pushforward.methods.method import Scoring
+from pushforward.methods.method import HasCritic
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
@@ -44,24 +44,24 @@ def measured(values, every=50, **more):
     """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
     rows = []
     for number, value in enumerate(values, 1):
-        found = {"modes": 8, "modes_held": value, "coverage": value / 10} if isinstance(value, int) else {"coverage": value}
-        rows.append({"step": number * every, "health": {**found, "frechet": 0.1, **more}})
+        measures = {"modes": 8, "modes_held": value, "coverage": value / 10} if isinstance(value, int) else {"coverage": value}
+        rows.append({"step": number * every, "health": {**measures, "frechet": 0.1, **more}})
     return rows
 
 
-def told(history):
-    return [(one.kind, one.step, one.over) for one in alarms(history)]
+def alarms_of(history):
+    return [(alarm.kind, alarm.step, alarm.over) for alarm in alarms(history)]
 
 
 def test_collapse_begins_after_200_steps_and_is_over_at_once():
     history = measured([2, 8, 8, 8, 8, 8, 5, 5, 5, 5, 5, 5, 6, 8], logit_gap=0.3)
-    assert told(history) == [("collapse", 550, False), ("collapse", 650, True)]
+    assert alarms_of(history) == [("collapse", 550, False), ("collapse", 650, True)]
     begin, end = alarms(history)
     assert begin.sentence == "the generator reaches 5 of 8 modes; coverage fell from 0.80 to 0.50 in 250 steps"
     assert begin.advice == "raise gamma, or set pack to 2"
     assert (begin.value, begin.threshold) == (5, 6)
     assert "reaches 6 of 8 modes" in end.text
-    assert told(history[:10]) == [], "150 steps are not enough"
+    assert alarms_of(history[:10]) == [], "150 steps are not enough"
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,23 @@ def test_collapse_begins_after_200_steps_and_is_over_at_once():
     ],
 )
 def test_what_is_a_collapse(values, begins):
-    assert told(measured(values)) == ([] if begins is None else [("collapse", begins, False)])
+    assert alarms_of(measured(values)) == ([] if begins is None else [("collapse", begins, False)])
 
 
 def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
     history = measured([*[0.8] * 5, *[0.1] * 5, 0.8, *[0.1] * 5])
-    assert told(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
+    assert alarms_of(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
     assert alarms(history)[0].text == "coverage fell from 0.80 to 0.10 in 250 steps: lower lr"
 
 
 def test_modes_that_were_never_found_are_told_of_until_one_is():
     history = measured([0, 1, *[3] * 41, 5, *[4] * 50, 7], logit_gap=0.3, penalty=0.2)
-    assert told(history) == [("missing", 2150, False), ("missing", 2200, True), ("missing", 4200, False), ("missing", 4750, True)]
+    assert alarms_of(history) == [
+        ("missing", 2150, False),
+        ("missing", 2200, True),
+        ("missing", 4200, False),
+        ("missing", 4750, True),
+    ]
     begin, *_, end = alarms(history)
     assert begin.text == (
         "the generator has held 3 of 8 modes at best, and no further one for 2,000 steps: raise gamma, or set pack to 2"
@@ -110,9 +115,9 @@ def test_modes_that_were_never_found_are_told_of_until_one_is():
     ],
 )
 def test_which_modes_are_missing(values, more, says):
-    found = alarms(measured(values, **more))
-    assert [one.kind for one in found] == ([] if says is None else ["missing"])
-    assert says is None or says in found[0].advice
+    raised = alarms(measured(values, **more))
+    assert [alarm.kind for alarm in raised] == ([] if says is None else ["missing"])
+    assert says is None or says in raised[0].advice
 
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
@@ -130,7 +135,7 @@ def played(steps, accuracy, gap, distance=lambda step: 0.1, coverage=lambda step
 
 def test_a_critic_that_wins_is_told_until_it_does_no_more():
     history = played(1900, lambda s: 1.0 if s <= 1000 else 0.9, lambda s: s / 100)
-    assert told(history) == [("critic", 550, False), ("critic", 1150, True)]
+    assert alarms_of(history) == [("critic", 550, False), ("critic", 1150, True)]
     begin = alarms(history)[0]
     assert (begin.value, begin.threshold) == (1.0, 0.99)
     assert "ranked 100.0% of the rows of 500 steps right, the logit gap went from 1.75 to 4.25" in begin.sentence
@@ -151,13 +156,13 @@ def test_a_critic_that_wins_is_told_until_it_does_no_more():
     ],
 )
 def test_when_a_critic_wins(history, begins):
-    found = told(history)
-    assert [one for one in found if one[0] == "critic"] == ([] if begins is None else [("critic", begins, False)])
+    raised = alarms_of(history)
+    assert [alarm for alarm in raised if alarm[0] == "critic"] == ([] if begins is None else [("critic", begins, False)])
 
 
 def test_without_samples_a_critic_wins_by_its_scores_alone():
     history = [{"step": s, "health": {"critic_accuracy": 1.0, "logit_gap": s / 10}} for s in range(1, 700)]
-    assert told(history) == [("critic", 500, False)]
+    assert alarms_of(history) == [("critic", 500, False)]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +178,7 @@ def test_without_samples_a_critic_wins_by_its_scores_alone():
 )
 def test_divergence_is_a_gap_above_10000_for_50_steps(gaps, begins):
     history = [{"step": s, "health": {"logit_gap": gap}} for s, gap in enumerate(gaps, 1)]
-    assert told(history) == ([] if begins is None else [("divergence", begins, False)])
+    assert alarms_of(history) == ([] if begins is None else [("divergence", begins, False)])
 
 
 def test_a_suspect_gap_is_known_before_it_is_an_alarm():
@@ -186,7 +191,7 @@ def test_a_suspect_gap_is_known_before_it_is_an_alarm():
 def test_rows_without_health_change_nothing():
     history = measured([*[8] * 5, *[1] * 5])
     bare = [{"step": s, "loss": {"critic": 1.0}} for s in range(1, 500) if s % 50]
-    assert told(sorted(history + bare, key=lambda row: row["step"])) == told(history) == [("collapse", 500, False)]
+    assert alarms_of(sorted(history + bare, key=lambda row: row["step"])) == alarms_of(history) == [("collapse", 500, False)]
 
 
 # What is measured -------------------------------------------------------------------------------------------
@@ -227,11 +232,11 @@ class Game(Method):
     def scores(self, x, condition=None):
         return self.critic(x).flatten()
 
-    def made(self, z):
+    def samples_of(self, z):
         return self.generator(z)
 
     def losses(self, batch, now):
-        fake = self.made(now.draws.normal((3,)))
+        fake = self.samples_of(now.draws.normal((3,)))
         gap = self.scores(batch.x) - self.scores(fake.detach())
         now.notes.update(logit_gap=gap.detach().mean(), critic_accuracy=(gap > 0).float().mean())
         yield "critic", nn.functional.softplus(-gap).mean()
@@ -251,8 +256,8 @@ class Asked(nn.Module):
 
 
 def log_of(folder):
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
@@ -313,16 +318,16 @@ def test_measures_are_those_of_the_metrics(monkeypatch):
     rng = np.random.default_rng(0)
     rows = truth.centres[rng.integers(3, size=120)] + 0.3 * rng.normal(size=(120, 2))
     data = pf.data.building.build("three", pf.data.dataset.Split(rows.astype(np.float32)), truth=truth)
-    made = truth.centres[rng.integers(2, size=120)] + 0.5 * rng.normal(size=(120, 2))
-    made = torch.tensor(made[: len(data.train)], dtype=torch.float32)
-    found = measures_of(data, made)
-    of = count_modes(made.numpy(), truth.centres, truth.std)
-    assert (found["modes"], found["modes_held"]) == (3, 2)
-    assert found["bridges"] == pytest.approx(of.bridges, abs=1e-6)
-    assert found["spread"] == pytest.approx(of.spread, rel=1e-4)
-    mine, real = (data.space.to_model(x).numpy().astype(float) for x in (made, data.train.data_units()))
-    assert found["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
-    assert found["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
+    samples = truth.centres[rng.integers(2, size=120)] + 0.5 * rng.normal(size=(120, 2))
+    samples = torch.tensor(samples[: len(data.train)], dtype=torch.float32)
+    measures = measures_of(data, samples)
+    of = count_modes(samples.numpy(), truth.centres, truth.std)
+    assert (measures["modes"], measures["modes_held"]) == (3, 2)
+    assert measures["bridges"] == pytest.approx(of.bridges, abs=1e-6)
+    assert measures["spread"] == pytest.approx(of.spread, rel=1e-4)
+    mine, real = (data.space.to_model(x).numpy().astype(float) for x in (samples, data.train.data_units()))
+    assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
+    assert measures["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
     near = torch.tensor(
         truth.centres[rng.integers(3, size=len(data.train))] + 0.6 * rng.normal(size=(len(data.train), 2))
     ).float()
@@ -339,13 +344,13 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     monkeypatch.setattr(health, "BATCH", 1000)
     data = space_data((1, 8, 8), labels=False, rows=90)
     train = data.space.to_model(data.train.data_units()).flatten(1).numpy().astype(float)
-    made = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    samples = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     oracle = PCA(32, svd_solver="full").fit(train)
-    mine, real = (oracle.transform(rows) for rows in (data.space.to_model(made).flatten(1).numpy(), train))
-    found = measures_of(data, made)
-    assert found["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
-    assert found["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
-    assert measures_of(data, torch.full_like(made, math.nan)) == {}
+    mine, real = (oracle.transform(rows) for rows in (data.space.to_model(samples).flatten(1).numpy(), train))
+    measures = measures_of(data, samples)
+    assert measures["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
+    assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
+    assert measures_of(data, torch.full_like(samples, math.nan)) == {}
 
 
 def test_only_samples_of_one_call_are_measured(tmp_path, monkeypatch):
@@ -411,8 +416,8 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     run.advance()
     whole, cut = log_of(tmp_path / "whole"), log_of(tmp_path / "cut")
     assert whole == cut
-    told = [(one["kind"], one["over"]) for row in whole for one in row.get("alarm", [])]
-    assert told == [("collapse", False), ("collapse", True)]
+    raised = [(alarm["kind"], alarm["over"]) for row in whole for alarm in row.get("alarm", [])]
+    assert raised == [("collapse", False), ("collapse", True)]
     begin, end = [row["step"] for row in whole if "alarm" in row]
     assert 50 < begin < 75 < 90 < end
     assert heard.lines == [line.replace("cut", "whole", 1) for line in again.lines]
@@ -469,7 +474,7 @@ def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_p
     assert [path.name for path in sorted((run / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
     rows = log_of(run)
     assert rows[-1]["step"] == 83
-    assert [one["kind"] for one in rows[-1]["alarm"]] == ["divergence"]
+    assert [alarm["kind"] for alarm in rows[-1]["alarm"]] == ["divergence"]
     assert main(["sample", "run", "--n", "5", "--out", "x.csv", "--plugin", "./mine.py"]) == 0
     assert len((tmp_path / "x.csv").read_text().splitlines()) in (5, 6)
     assert main(["resume", "run", "--plugin", "./mine.py"]) == 5, "from step 30 it runs away again"
@@ -490,17 +495,17 @@ class Plane(nn.Module):
 def test_a_landscape_is_the_critics_value_at_each_point_in_data_units():
     data = space_data((2,), labels=False)
     game = Game(data.space, critic=Plane([1.0, -3.0]))
-    assert isinstance(game, Scoring)
-    assert isinstance(pf.recipes.named("gan")(data.space, "tiny").method, Scoring)
-    assert not isinstance(pf.recipes.named("flow")(data.space, "tiny").method, Scoring)
-    found = landscape.landscape(game, data)
-    low_x, high_x, low_y, high_y = found["limits"]
+    assert isinstance(game, HasCritic)
+    assert isinstance(pf.recipes.named("gan")(data.space, "tiny").method, HasCritic)
+    assert not isinstance(pf.recipes.named("flow")(data.space, "tiny").method, HasCritic)
+    values = landscape.landscape(game, data)
+    low_x, high_x, low_y, high_y = values["limits"]
     assert low_x < data.train.x[:, 0].min() < data.train.x[:, 0].max() < high_x
     for row, column, point in [(0, 0, (low_x, low_y)), (0, -1, (high_x, low_y)), (-1, 0, (low_x, high_y))]:
         x = (np.array(point) - data.space.mean) / data.space.std
-        assert found["scores"][row, column] == pytest.approx(x[0] - 3 * x[1], rel=1e-4)
-    assert found["scores"].shape == (64, 64)
-    assert found["raw"].shape == (len(data.train.x), 2)
+        assert values["scores"][row, column] == pytest.approx(x[0] - 3 * x[1], rel=1e-4)
+    assert values["scores"].shape == (64, 64)
+    assert values["raw"].shape == (len(data.train.x), 2)
     assert landscape.landscape(game, space_data((17,), labels=False)) == {}
     assert landscape.landscape(pf.recipes.named("flow")(data.space, "tiny").method, data) == {}
 
@@ -585,8 +590,8 @@ def test_alarms_are_warnings_and_shaded(ring):
     comparison = changed(ring, alarms=changes)
     begun = [(begin.kind, end and end.step) for begin, end in alarm_periods(comparison.models[0])]
     assert begun == [("collapse", 100), ("critic", None)]
-    warnings = [one for one in verdict(comparison) if one.kind == "warning" and one.link == "health"]
-    assert [one.text for one in warnings] == [
+    warnings = [sentence for sentence in verdict(comparison) if sentence.kind == "warning" and sentence.link == "health"]
+    assert [sentence.text for sentence in warnings] == [
         "Alarm while gan was trained, at step 50: collapse <b>: raise <gamma>. It was over at step 100.",
         "Alarm while gan was trained, at step 110: critic <b>: raise <gamma>. To the end of training this was not over.",
     ]
@@ -594,9 +599,9 @@ def test_alarms_are_warnings_and_shaded(ring):
     assert page.count('<g class="alarm">') == 2 * 4
     assert "<b>" not in page.split("<body>")[1].split("<script")[0]
     diverged = {"alarms": [alarm("divergence", 80)]}
-    assert any("divergence" in one.text for one in verdict(changed(ring, **diverged)))
+    assert any("divergence" in sentence.text for sentence in verdict(changed(ring, **diverged)))
     broken = changed(ring, **diverged, warnings=["its training broke off."])
-    assert not any("divergence" in one.text for one in verdict(broken)), "said once"
+    assert not any("divergence" in sentence.text for sentence in verdict(broken)), "said once"
 
 
 @pytest.mark.parametrize("wrong", [None, {}, {"series": None}, {"series": {"coverage": None}}, {"series": {"coverage": {}}}])
@@ -608,10 +613,10 @@ def test_health_may_be_missing(ring, wrong):
 
 def test_alarms_of_all_trainings_of_a_recipe_are_kept(ring):
     models = [changed(ring, name=f"gan-{seed}", seed=seed, alarms=[alarm("collapse", 50)] * seed).models[0] for seed in (0, 1)]
-    made = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={}))
-    assert [one.training for one in made.models[0].alarms] == ["gan-1"]
-    assert any("Alarm while gan-1 was trained" in one.text for one in verdict(made))
-    page = Report(made).to_html()
+    pooled = aggregated(dataclasses.replace(ring, models=tuple(models), pictures={}))
+    assert [alarm.training for alarm in pooled.models[0].alarms] == ["gan-1"]
+    assert any("Alarm while gan-1 was trained" in sentence.text for sentence in verdict(pooled))
+    page = Report(pooled).to_html()
     assert '<g class="alarm">' not in page, "the curves are those of gan-0"
     assert "gan-1, step 50" in page
 
@@ -621,11 +626,11 @@ def test_long_series_are_means_of_neighbours():
         def losses(self):
             return [{"step": s, "health": {"logit_gap": float(s), "modes": 4, "bad": None}} for s in range(1, 1201)]
 
-    found, alarms = run_results.health_of(Long())
-    assert (found.modes, alarms) == (4, ())
-    assert found.series.keys() == {"logit_gap"}
-    assert len(found.series["logit_gap"].step) == 300
-    assert found.series["logit_gap"].value[:2] == (2.5, 6.5)
+    health, alarms = run_results.health_of(Long())
+    assert (health.modes, alarms) == (4, ())
+    assert health.series.keys() == {"logit_gap"}
+    assert len(health.series["logit_gap"].step) == 300
+    assert health.series["logit_gap"].value[:2] == (2.5, 6.5)
 
 
 def test_progress_shows_what_was_measured(monkeypatch):

@@ -1,4 +1,4 @@
-"""Held-out rows are chosen by their content: laws on random data, and the leaks that a choice by position has."""
+"""Held-out examples are chosen by their content: laws on random data, and the leaks that a choice by position has."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def content(x):
 
 
 def sides(x, labels=None):
-    """The contents of training and held-out rows."""
+    """The contents of training and held-out examples."""
     data = build("some", Split(x, labels), schema=Schema(() if labels is None else ("a", "b", "c")))
     return content(data.train.x), content(data.held_out.x)
 
@@ -157,7 +157,7 @@ def test_a_class_keeps_its_row_of_the_highest_hash_in_training():
     [
         (vectors(1), None, "at least 2 are needed"),
         (np.ones((7, 3), dtype=np.float32), None, "All 7 rows are the same"),
-        (vectors(3), np.arange(3), "Every label has a single row"),
+        (vectors(3), np.arange(3), "Every label has a single example"),
     ],
 )
 def test_data_that_cannot_be_split_is_refused(x, labels, says):
@@ -210,7 +210,7 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (300, 80, 25, 0)
     assert content(pf_data.load(tmp_path / "own.npz").train.x) == content(x)
     np.savez(tmp_path / "same.npz", x=test[:50], x_test=test)
-    with pytest.raises(DataError, match="All 50 training rows are also held-out rows"):
+    with pytest.raises(DataError, match="All 50 training examples are also held-out examples"):
         pf_data.load(tmp_path / "same.npz")
     atoms = np.repeat(vectors(4), 100, axis=0)
     np.savez(tmp_path / "atoms.npz", x=atoms, x_test=atoms[::5])
@@ -228,7 +228,7 @@ def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_
     said = "Near-copies have no score: more than half of the held-out examples are copies of training examples."
     assert said in report.verdict
     assert "near_copies" not in report.comparison.models[0].scores
-    assert not [one for one in report.verdict if "emorisation" in one]
+    assert not [sentence for sentence in report.verdict if "emorisation" in sentence]
     assert said in scores_text(pf.evaluate(models["it"], data, repeats=1))
     assert pf.evaluate(models["it"], data, repeats=1, metrics=["manifold"]).unscored == {}
 

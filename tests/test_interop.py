@@ -41,16 +41,16 @@ def unet_config(**changes):
 def unet(**changes):
     """A tiny network of random weights whose output has a standard deviation near 1 and changes with time."""
     torch.manual_seed(3)
-    made = diffusers.UNet2DModel(**unet_config(**changes)).eval().requires_grad_(False)
-    made.conv_out.weight.mul_(3)
-    return made
+    network = diffusers.UNet2DModel(**unet_config(**changes)).eval().requires_grad_(False)
+    network.conv_out.weight.mul_(3)
+    return network
 
 
 def saved(folder, scheduler, **changes):
     """A folder as diffusers writes it, and the network in it."""
-    made = unet(**changes)
-    diffusers.DDPMPipeline(made, scheduler).save_pretrained(folder)
-    return folder, made
+    network = unet(**changes)
+    diffusers.DDPMPipeline(network, scheduler).save_pretrained(folder)
+    return folder, network
 
 
 def rewrite(path, **changes):
@@ -158,11 +158,11 @@ def after_the_start(denoiser, kind, solver, times, states):
             (denoiser.path.log_snr(t.double()) / 2, denoiser.predict(kind, x, t))
             for x, t in zip([noise(), states[0]], rows[:2], strict=True)
         ]
-        x, memory, made = states[1], tuple(reversed(nodes)), []
+        x, memory, states_after = states[1], tuple(reversed(nodes)), []
         for i in range(2, len(times) - 2):
             x, memory = solver.step(denoiser, x, rows[i], rows[i + 1], None, None, memory)
-            made.append(x)
-    return made
+            states_after.append(x)
+    return states_after
 
 
 def test_dpm_of_order_3_but_for_the_curvature(tmp_path):
@@ -307,7 +307,7 @@ def test_euler_on_the_straight_path(tmp_path):
 
 
 def test_shifted_euler_on_the_straight_path(tmp_path):
-    """A shift moves the times, which the network is told as they are; the path stays."""
+    """A shift moves the times, which the network is reported as they are; the path stays."""
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(sigmas=[0.99, 0.7, 0.3])
@@ -653,7 +653,7 @@ def from_other_data():
 
 
 REFUSED = {
-    "source": (from_other_data, "from other data in the place of noise"),
+    "source": (from_other_data, "from other data instead of noise"),
     "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "which diffusers does not have"),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
@@ -756,9 +756,9 @@ def kl_autoencoder(folder, **changes):
         "scaling_factor": 0.3,
         **changes,
     }
-    made = diffusers.AutoencoderKL(**config)
-    made.save_pretrained(str(folder), safe_serialization=True)
-    return made.eval()
+    autoencoder = diffusers.AutoencoderKL(**config)
+    autoencoder.save_pretrained(str(folder), safe_serialization=True)
+    return autoencoder.eval()
 
 
 def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):

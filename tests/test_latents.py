@@ -1,4 +1,4 @@
-"""The z of one-call models: truncation, projection and variation, and samples beside their nearest training rows."""
+"""The z of one-call models: truncation, projection and variation, and samples beside their nearest training examples."""
 
 import math
 
@@ -74,10 +74,10 @@ def linear(latent=3, d=7, seed=0):
 
 
 def perceptron(latent=5, d=40):
-    made = seeded(lambda: nn.Sequential(nn.Linear(latent, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, d)))
+    network = seeded(lambda: nn.Sequential(nn.Linear(latent, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, d)))
     with torch.no_grad():
-        made[-1].weight.mul_(1.4 / made(normal(0, 500, latent)).std())
-    return Map(Called(made), space(d), (latent,))
+        network[-1].weight.mul_(1.4 / network(normal(0, 500, latent)).std())
+    return Map(Called(network), space(d), (latent,))
 
 
 def flow():
@@ -185,30 +185,30 @@ def test_a_truncated_sample_depends_on_its_seed_alone_and_follows_it_continuousl
 def test_projection_solves_a_linear_model_as_least_squares_do():
     model = linear()
     x = model.space.to_data(normal(7, 4, 7))
-    found = invert(model, x, search=Search(prior=0, starts=2, steps=400))
+    inverted = invert(model, x, search=Search(prior=0, starts=2, steps=400))
     weight, bias = (part.detach().double() for part in (model.network.inner.weight, model.network.inner.bias))
     target = model.space.to_model(x).double() - bias
     z = torch.linalg.lstsq(weight, target.T).solution.T
-    torch.testing.assert_close(found.z.double(), z, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(inverted.z.double(), z, atol=1e-3, rtol=1e-3)
     rest = (z @ weight.T - target).square().mean(1).sqrt()
-    torch.testing.assert_close(found.error.double(), rest, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(model.space.to_model(found.x).double(), z @ weight.T + bias, atol=3e-3, rtol=1e-3)
-    assert found.condition is None
+    torch.testing.assert_close(inverted.error.double(), rest, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.space.to_model(inverted.x).double(), z @ weight.T + bias, atol=3e-3, rtol=1e-3)
+    assert inverted.condition is None
 
 
 def test_projection_finds_a_generated_row_again():
     model = perceptron()
     x = model.sample(6, seed=0)
     before = [part.clone() for part in model.parameters()]
-    found = invert(model, x)
-    assert found.error.max() < 0.05 * found.first.mean()
-    assert invert(model, x, search=Search(prior=0)).error.max() < 0.01 * found.first.mean(), (
+    inverted = invert(model, x)
+    assert inverted.error.max() < 0.05 * inverted.first.mean()
+    assert invert(model, x, search=Search(prior=0)).error.max() < 0.01 * inverted.first.mean(), (
         "what is left is the pull towards |z| = sqrt(d)"
     )
-    gap = (model.space.to_model(found.x) - model.space.to_model(x)).square().mean(1).sqrt()
-    torch.testing.assert_close(gap, found.error, atol=1e-5, rtol=1e-3)
+    gap = (model.space.to_model(inverted.x) - model.space.to_model(x)).square().mean(1).sqrt()
+    torch.testing.assert_close(gap, inverted.error, atol=1e-5, rtol=1e-3)
     assert all(part.grad is None and torch.equal(part, old) for part, old in zip(model.parameters(), before, strict=True))
-    torch.testing.assert_close(found.x, model.space.to_data(model(found.z)).detach())
+    torch.testing.assert_close(inverted.x, model.space.to_data(model(inverted.z)).detach())
 
 
 def test_projection_is_never_worse_than_the_best_random_z():
@@ -231,11 +231,11 @@ def test_the_best_of_all_steps_is_kept():
     model, x, seen = perceptron(), linear(5, 40, seed=3).sample(1), []
     target = model.space.to_model(x)
     model.network.register_forward_hook(lambda *call: seen.append(float((call[2].detach() - target).square().mean().sqrt())))
-    found = invert(model, x, search=Search(steps=8, starts=1, candidates=1, lr=0.5, prior=0))
+    inverted = invert(model, x, search=Search(steps=8, starts=1, candidates=1, lr=0.5, prior=0))
     way = seen[1:-1]
     assert len(way) == 9
     assert min(way) < way[-1] - 0.01 < way[0], "the rate is such that steps overshoot"
-    assert float(found.error) == pytest.approx(min(way), rel=1e-5)
+    assert float(inverted.error) == pytest.approx(min(way), rel=1e-5)
     assert seen[-1] == pytest.approx(min(way), rel=1e-5), "and its sample is what is handed back"
 
 
@@ -256,8 +256,8 @@ def test_the_prior_pulls_z_to_the_length_of_noise():
     tenth.weight.data = torch.eye(4) / 10
     model = Map(Called(tenth), VectorSpace(shape=(4,), mean=(0.0,) * 4, std=(1.0,) * 4), (4,))
     for prior in (0.0, 0.01, 0.1):
-        found = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
-        assert float(found.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
+        inverted = invert(model, torch.full((1, 4), 1.0), search=Search(prior=prior, steps=400, starts=2))
+        assert float(inverted.z.norm()) == pytest.approx((0.1 + prior) / (0.005 + prior / 2), rel=0.03)
 
 
 def test_without_a_label_projection_keeps_the_one_that_fits():
@@ -279,9 +279,9 @@ def test_what_lies_beyond_the_bounds_is_no_error():
     bounded = VectorSpace(shape=(2,), mean=(0.5,) * 2, std=(0.25,) * 2, low=(0.0,) * 2, high=(1.0,) * 2)
     far = nn.Linear(1, 2)
     far.weight.data, far.bias.data = torch.zeros(2, 1), torch.tensor([40.0, 0.4])
-    found = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))
-    torch.testing.assert_close(found.x, torch.tensor([[1.0, 0.6]]))
-    torch.testing.assert_close(found.error, torch.tensor([0.4 / math.sqrt(2)]))
+    inverted = invert(Map(Called(far), bounded, (1,)), torch.tensor([[1.0, 0.5]]), search=Search(steps=2))
+    torch.testing.assert_close(inverted.x, torch.tensor([[1.0, 0.6]]))
+    torch.testing.assert_close(inverted.error, torch.tensor([0.4 / math.sqrt(2)]))
 
 
 def test_a_projection_that_cannot_be_is_refused():
@@ -319,11 +319,11 @@ def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
     assert gaps == sorted(gaps)
     assert gaps[0] < 0.01
     torch.testing.assert_close(Nearby(model, z, 0.6).sample(5, seed=8)[3:4], Nearby(model, z, 0.6).sample(1, seed=11))
-    around = torch.cat([Nearby(model, one, 0.7).sample(1, seed=i) for i, one in enumerate(normal(0, 800, 3))])
+    around = torch.cat([Nearby(model, centre, 0.7).sample(1, seed=i) for i, centre in enumerate(normal(0, 800, 3))])
     assert stats.ks_2samp(around[:, 0].numpy(), model.sample(4000, seed=10_000)[:, 0].numpy()).pvalue > 0.01
 
 
-# nearest training rows
+# nearest training examples
 
 
 def images(n=300, seed=0):
@@ -336,27 +336,27 @@ def test_nearest_rows_agree_with_all_distances():
     table = (rng.normal(size=(3000, 9)) * np.linspace(0.1, 30, 9)).astype(np.float32)
     for data in (images(), build("table", Split(table[:2500]), Split(table[2500:]))):
         x = data.held_out.data_units(slice(0, 20))
-        found = nearest(x, data, 4)
+        neighbours = nearest(x, data, 4)
         unit = np.repeat(data.space.std, data.space.size // data.space.shape[0])
         rows, train, held = (part.flatten(1).numpy() / unit for part in (x, data.train.data_units(), data.held_out.data_units()))
         gaps = cdist(rows, train)
-        np.testing.assert_array_equal(found.rows, gaps.argsort(1)[:, :4])
-        np.testing.assert_allclose(found.distances, np.sort(gaps, 1)[:, :4], rtol=1e-5)
+        np.testing.assert_array_equal(neighbours.rows, gaps.argsort(1)[:, :4])
+        np.testing.assert_allclose(neighbours.distances, np.sort(gaps, 1)[:, :4], rtol=1e-5)
         judges = np.random.Generator(np.random.Philox(0)).permutation(len(held))[:500]
-        assert found.threshold == pytest.approx(0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5)
-        np.testing.assert_array_equal(found.copies, found.distances[:, 0] < found.threshold)
-        assert not found.copies.any()
+        assert neighbours.threshold == pytest.approx(0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5)
+        np.testing.assert_array_equal(neighbours.copies, neighbours.distances[:, 0] < neighbours.threshold)
+        assert not neighbours.copies.any()
 
 
 def test_planted_copies_are_found_at_distance_zero():
     data = images()
     x = torch.cat([data.held_out.data_units(slice(0, 3)), data.train.data_units([17, 200])])
-    found = nearest(x + 1e-4, data, 2)
-    assert found.copies.tolist() == [False] * 3 + [True] * 2
-    assert found.rows[3:, 0].tolist() == [17, 200]
-    assert (found.distances[3:, 0] == 0).all()
-    assert (found.distances[3:, 1] > 0).all()
-    torch.testing.assert_close(found.x[3:], x[3:], msg="samples are rounded as files hold them")
+    neighbours = nearest(x + 1e-4, data, 2)
+    assert neighbours.copies.tolist() == [False] * 3 + [True] * 2
+    assert neighbours.rows[3:, 0].tolist() == [17, 200]
+    assert (neighbours.distances[3:, 0] == 0).all()
+    assert (neighbours.distances[3:, 1] > 0).all()
+    torch.testing.assert_close(neighbours.x[3:], x[3:], msg="samples are rounded as files hold them")
     noisy = data.train.data_units([5]).add(0.02).clamp(0, 1)
     near = nearest(noisy, data)
     assert (near.rows.shape, near.copies.tolist()) == ((1, 1), [True])

@@ -33,8 +33,8 @@ def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
     # in model units data has mean 0, which the flow's start N(0, sigma^2) takes for granted
     torch.manual_seed(0)
     x = denoiser.centres[torch.arange(40) % len(denoiser.centres)] + denoiser.std * torch.randn(40, 2, dtype=torch.float64)
-    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=60)
-    assert np.abs(found.numpy() - density(denoiser, x.numpy())).max() < 1e-3
+    log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=60)
+    assert np.abs(log_density.numpy() - density(denoiser, x.numpy())).max() < 1e-3
 
 
 def test_a_density_is_one_of_data_units():
@@ -43,11 +43,11 @@ def test_a_density_is_one_of_data_units():
     denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(2.0, 0.5))
     u = torch.tensor([[0.3, 0.2], [1.9, 0.1]], dtype=torch.float64)
     x = u * torch.tensor([2.0, 0.5]) + torch.tensor([3.0, -1.0])
-    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=40)
-    assert np.abs(found.numpy() - density(denoiser, u.numpy())).max() < 1e-3  # 2 x 0.5 = 1
+    log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=40)
+    assert np.abs(log_density.numpy() - density(denoiser, u.numpy())).max() < 1e-3  # 2 x 0.5 = 1
     denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(4.0, 0.5))
     wider = log_prob(Flow(denoiser, Heun(), 5), u * torch.tensor([4.0, 0.5]) + torch.tensor([3.0, -1.0]), steps=40)
-    assert (found - wider - math.log(2)).abs().max() < 1e-6
+    assert (log_density - wider - math.log(2)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("path", [Linear(), Narrowed(Linear(), 1e-3, 0.7)], ids=["linear", "narrowed"])
@@ -61,9 +61,9 @@ def test_a_learned_density_integrates_to_one(path):
     denoiser = Denoiser(network, path, "velocity", VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0)))
     side = torch.linspace(-6, 6, 41, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
-    found = log_prob(Flow(denoiser, Heun(), 5), x, steps=30)
-    print(found.max(), found.min())
-    total = float(found.exp().sum()) * float(side[1] - side[0]) ** 2
+    log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=30)
+    print(log_density.max(), log_density.min())
+    total = float(log_density.exp().sum()) * float(side[1] - side[0]) ** 2
     assert abs(total - 1) < 0.01
 
 
@@ -80,9 +80,9 @@ def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     two = mixture.centres[torch.arange(4)] + 0.3
     flow = Flow(mixture, Heun(), 5)
     rows = [log_prob(flow, two, steps=20, seed=100 * i) for i in range(60)]
-    found, error = torch.stack(rows).mean(0), torch.stack(rows).std(0) / math.sqrt(60)
+    mean, error = torch.stack(rows).mean(0), torch.stack(rows).std(0) / math.sqrt(60)
     assert error.min() > 0
-    assert (np.abs(found.numpy() - density(mixture, two.numpy())) < 4 * error.numpy() + 2e-3).all()
+    assert (np.abs(mean.numpy() - density(mixture, two.numpy())) < 4 * error.numpy() + 2e-3).all()
     torch.testing.assert_close(log_prob(flow, two, steps=5, seed=7)[2:], log_prob(flow, two[2:], steps=5, seed=9))
 
 
@@ -117,12 +117,12 @@ def test_the_bound_of_an_ideal_model_is_the_entropy():
     random = np.random.default_rng(0)
     x = torch.from_numpy(random.choice(levels, size=(rows, 1, 2, 3), p=shares) / 255).float()
     flow = Flow(Pixels(Linear(), levels, shares), DPM(), 5)
-    found = -elbo(flow, x, times=64)
+    bound = -elbo(flow, x, times=64)
     truth = (
         -sum(float((x * 255).round().eq(level).double().mean()) * math.log(p) for level, p in zip(levels, shares, strict=True))
         * 6
     )
-    assert abs(float(found.mean()) - truth) < 4 * float(found.std()) / math.sqrt(rows) + 0.02
+    assert abs(float(bound.mean()) - truth) < 4 * float(bound.std()) / math.sqrt(rows) + 0.02
     torch.testing.assert_close(elbo(flow, x[5:9], times=3, seed=5), elbo(flow, x[:9], times=3)[5:])
 
 
@@ -156,10 +156,10 @@ def test_dequantised_values_are_uniform_in_their_level_and_by_row():
 
 
 def test_a_generator_has_no_likelihood():
-    made = Map(nn.Identity(), PICTURES, (1, 2, 3))
+    generator = Map(nn.Identity(), PICTURES, (1, 2, 3))
     for ask in (log_prob, elbo):
         with pytest.raises(UsageError, match="no likelihood"):
-            ask(made, torch.zeros(2, 1, 2, 3))
+            ask(generator, torch.zeros(2, 1, 2, 3))
     with pytest.raises(UsageError, match="use log_prob"):
         elbo(Flow(ring(VP()), DPM(), 3), torch.zeros(2, 2))
 
@@ -172,8 +172,8 @@ def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     levels = torch.arange(256, dtype=torch.float64)
     share = torch.softmax(-(((levels - middle) / width) ** 2) / 2, 0)
     wanted = low + gap * (share * levels).sum()
-    found = _rounded(low + gap * middle, gap * width, low, gap)
-    assert abs(float(found - wanted)) < 1e-3 * float(gap)
+    mean = _rounded(low + gap * middle, gap * width, low, gap)
+    assert abs(float(mean - wanted)) < 1e-3 * float(gap)
 
 
 def test_rounding_an_entry_does_not_depend_on_the_widths_beside_it():
@@ -205,7 +205,7 @@ def test_the_posterior_of_levels_is_bayes_rule():
         seen = torch.cat([low + 0.5 * ratio * torch.randn(3), torch.tensor([-1.08, 0.11, 0.33])]).double().reshape(1, 1, 2, 3)
         x = seen / math.hypot(1, ratio)
         t = torch.full((1,), math.log(ratio) / 4, dtype=torch.float64)
-        found = LevelPosterior(Prior(), space).double()(x, t)
+        posterior_mean = LevelPosterior(Prior(), space).double()(x, t)
         prior = torch.zeros_like(levels)
         for mean, std, favour in ((0.3, 0.2, 0.2), (-1.1, 0.03, -0.7)):
             std += gap / 4
@@ -214,7 +214,7 @@ def test_the_posterior_of_levels_is_bayes_rule():
         prior[-1] += math.exp(-1.0 - 2)
         prior += math.exp(-5) / 256
         share = torch.softmax(prior.log() - ((seen[..., None] - levels) / ratio) ** 2 / 2, -1)
-        torch.testing.assert_close(found, (share * levels).sum(-1), rtol=0, atol=0.06 * gap + 0.01 * ratio)
+        torch.testing.assert_close(posterior_mean, (share * levels).sum(-1), rtol=0, atol=0.06 * gap + 0.01 * ratio)
 
 
 def test_a_prior_near_the_highest_level_survives_bfloat16():
@@ -228,8 +228,8 @@ def test_a_prior_near_the_highest_level_survives_bfloat16():
             return given.reshape(1, 8, 1, 1).expand(len(x), 8, *x.shape[2:])
 
     blurred = torch.full((1, 1, 2, 3), high - 2.4 * gap)
-    found = LevelPosterior(Sure(), PICTURES)(blurred / math.hypot(1, 3 * gap), torch.full((1,), math.log(3 * gap) / 4))
-    assert float((found - (high - 2 * gap)).abs().max()) < 0.05 * gap
+    posterior_mean = LevelPosterior(Sure(), PICTURES)(blurred / math.hypot(1, 3 * gap), torch.full((1,), math.log(3 * gap) / 4))
+    assert float((posterior_mean - (high - 2 * gap)).abs().max()) < 0.05 * gap
 
 
 def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys):
@@ -263,12 +263,12 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "40"]) == 0
     table = capsys.readouterr().out
     assert table.startswith(" ")
-    assert "standard error over 40 held-out rows; no network: uniform guess over 17 levels" in table
+    assert "standard error over 40 held-out examples; no network: uniform guess over 17 levels" in table
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert "no likelihood" in capsys.readouterr().err
     assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], repeats=1).models[0].scores
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100000"]) == 2
-    assert "held-out rows" in capsys.readouterr().err
+    assert "held-out examples" in capsys.readouterr().err
 
 
 def test_vectors_are_evaluated_by_their_density():
@@ -280,6 +280,6 @@ def test_vectors_are_evaluated_by_their_density():
     angles = [2 * math.pi * i / 8 for i in range(8)]
     denoiser = Mixture(Linear(), [[5 * math.cos(a) / scale, 5 * math.sin(a) / scale] for a in angles], 1 / scale)
     denoiser.space = dataclasses.replace(data.space, mean=(0.0, 0.0), std=(scale, scale))
-    found = bits(Flow(denoiser, Heun(), 5), dataclasses.replace(data, space=denoiser.space), 200)
+    score = bits(Flow(denoiser, Heun(), 5), dataclasses.replace(data, space=denoiser.space), 200)
     truth = -data.truth.log_density(data.held_out.data_units()[:200].numpy()).mean() / (2 * math.log(2))
-    assert found.value == pytest.approx(truth, abs=2e-3)
+    assert score.value == pytest.approx(truth, abs=2e-3)

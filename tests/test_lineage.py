@@ -72,7 +72,7 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
         assert run.seen.overlaps(other) == (0, 5)
         models = {"it": run, "new": fitted(other, tmp_path / f"new-{run.name}")}
         report = pf.Report(pf.compare(models, other, repeats=1, curve=False))
-        (said,) = [one for one in report.verdict if "held-out examples" in one]
+        (said,) = [sentence for sentence in report.verdict if "held-out examples" in sentence]
         assert said.startswith("it: 5 of the 24 held-out examples of swapped")
         for name in names.split(".*"):
             assert str(tmp_path / name) in said
@@ -178,7 +178,7 @@ def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """A file of vectors, and one in which six held-out rows were left out and six training rows are held out."""
+    """A file of vectors, and one in which six held-out examples were left out and six training examples are held out."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
     data = build("x", Split(x))

@@ -52,7 +52,11 @@ def options():
 
 def arguments_of(verb):
     inner = [name for name in verb if not name.startswith("-")]
-    return verb.assemble_argument_collection() if not inner else [one for name in inner for one in arguments_of(verb[name])]
+    return (
+        verb.assemble_argument_collection()
+        if not inner
+        else [argument for name in inner for argument in arguments_of(verb[name])]
+    )
 
 
 def test_every_argument_that_a_message_names_is_an_option():

@@ -14,7 +14,7 @@ from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Encoded, EvidenceBound, Now, Penalties, registry
+from pushforward.methods import EvidenceBound, LatentMethod, Now, Penalties, registry
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
@@ -223,11 +223,11 @@ def test_a_condition_that_cannot_be_is_refused(condition, says):
 
 
 def test_a_condition_may_be_a_number_a_list_or_a_tensor():
-    made = Map(Scale(), LABELLED, (2,))
+    model = Map(Scale(), LABELLED, (2,))
     for asked in ([2, 0, 1, 1, 2], torch.tensor([2, 0, 1, 1, 2])):
-        given = torch.cat([condition["label"] for _, condition in made.stream(5, {"label": asked}, batch=2)])
+        given = torch.cat([condition["label"] for _, condition in model.stream(5, {"label": asked}, batch=2)])
         assert given.tolist() == [2, 0, 1, 1, 2]
-    assert all((condition["label"] == 1).all() for _, condition in made.stream(5, {"label": 1}, batch=2))
+    assert all((condition["label"] == 1).all() for _, condition in model.stream(5, {"label": 1}, batch=2))
 
 
 @pytest.mark.parametrize(
@@ -251,13 +251,13 @@ def test_bad_settings_are_refused(make):
 
 def test_every_method_has_a_recipe():
     kinds = {type(recipe_for(name, space_data(rows_for(name), labels=False)).method) for name in pf.recipes.registry()}
-    assert kinds == set(registry().values()) - {Encoded}, "Encoded is any of them in a latent space"
+    assert kinds == set(registry().values()) - {LatentMethod}, "Encoded is any of them in a latent space"
 
 
 @pytest.mark.parametrize(
     ("shape", "denoiser", "generator"),
     [
-        ((5,), "MLP", "Signs"),
+        ((5,), "MLP", "SignCodes"),
         ((1, 8, 8), "Reshaped", "Reshaped"),
         ((3, 8, 8), "UNet", "Reshaped"),
         ((1, 28, 28), "UNet", "DCGANGenerator"),
@@ -265,8 +265,8 @@ def test_every_method_has_a_recipe():
 )
 def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
     space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-    made = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
-    assert tuple(type(network).__name__ for network in made) == (denoiser, generator)
+    networks = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
+    assert tuple(type(network).__name__ for network in networks) == (denoiser, generator)
 
 
 def test_lazy_penalties_come_with_dcgan_alone():
@@ -274,7 +274,7 @@ def test_lazy_penalties_come_with_dcgan_alone():
     for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
         assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, name
     flat = (kind(shape=shape, mean=(0.0,), std=(1.0,)) for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,))))
-    assert [pf.recipes.gan(one, "tiny").method.penalties.interval for one in flat] == [1, 1]
+    assert [pf.recipes.gan(space, "tiny").method.penalties.interval for space in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)
     assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])

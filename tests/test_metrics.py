@@ -57,17 +57,17 @@ def test_frechet_between_commuting_gaussians_is_the_closed_form():
     r = random(2)
     turn = np.linalg.qr(r.standard_normal((6, 6)))[0]
     a, b, mean = r.uniform(0.1, 4, 6), r.uniform(0.1, 4, 6), r.standard_normal(6)
-    found = gaussian_distance(np.zeros(6), (turn * a) @ turn.T, mean, (turn * b) @ turn.T)
+    distance = gaussian_distance(np.zeros(6), (turn * a) @ turn.T, mean, (turn * b) @ turn.T)
     wanted = (mean**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
-    assert found == pytest.approx(wanted, rel=1e-6)
+    assert distance == pytest.approx(wanted, rel=1e-6)
 
 
 def test_frechet_in_two_dimensions_without_commuting():
     # tr (A B)^.5 of 2 x 2 matrices is sqrt(tr(A B) + 2 sqrt(det A det B)), from the characteristic polynomial
     a, b = np.array([[2.0, 0.9], [0.9, 1.0]]), np.array([[0.5, -0.3], [-0.3, 3.0]])
     overlap = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a) * np.linalg.det(b)))
-    found = gaussian_distance(np.zeros(2), a, np.ones(2), b)
-    assert found == pytest.approx(2 + np.trace(a) + np.trace(b) - 2 * overlap, rel=1e-9)
+    distance = gaussian_distance(np.zeros(2), a, np.ones(2), b)
+    assert distance == pytest.approx(2 + np.trace(a) + np.trace(b) - 2 * overlap, rel=1e-9)
 
 
 def test_frechet_agrees_with_torch_fidelity():
@@ -105,9 +105,9 @@ def test_kid_equals_the_double_loop_and_torch_fidelity():
 
 
 def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
-    found = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4))) for seed in range(300)])
-    assert abs(found[:, 0].mean()) < 4 * found[:, 0].std() / np.sqrt(300)
-    assert 0.35 < (found[:, 0] < 0).mean() < 0.75
+    estimates = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4))) for seed in range(300)])
+    assert abs(estimates[:, 0].mean()) < 4 * estimates[:, 0].std() / np.sqrt(300)
+    assert 0.35 < (estimates[:, 0] < 0).mean() < 0.75
     apart = np.array([[[0.0]], [[1.0]]])
     shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart)) for s in range(300)])
     assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
@@ -147,8 +147,8 @@ def test_kid_in_blocks_is_unbiased_in_any_order():
     (x, _), (y, sort) = by_class(120, 22), by_class(120, 23)
     r = random(24)
     orders = [(r.permutation(120), r.permutation(120)) for _ in range(200)]
-    found = [kernel_distance(x[a], y[sort][b], every_pair=50, block=40)[0] for a, b in orders]
-    assert np.mean(found) == pytest.approx(squared_mmd(x, y)[0], abs=4 * np.std(found) / np.sqrt(200))
+    estimates = [kernel_distance(x[a], y[sort][b], every_pair=50, block=40)[0] for a, b in orders]
+    assert np.mean(estimates) == pytest.approx(squared_mmd(x, y)[0], abs=4 * np.std(estimates) / np.sqrt(200))
 
 
 def test_kid_of_unequal_clouds_draws_from_the_longer_one():
@@ -175,18 +175,18 @@ def test_prdc_is_what_its_authors_package_computes():
     real, fake = r.standard_normal((1203, 5)), r.standard_normal((1203, 5)) * 0.8 + 0.4
     with contextlib.redirect_stdout(io.StringIO()):
         wanted = package.compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
-    found = prdc(fake, real, 5)
-    assert found == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
-    assert len(set(found.values())) == 4
+    ours = prdc(fake, real, 5)
+    assert ours == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-12)
+    assert len(set(ours.values())) == 4
 
 
 def test_prdc_sees_a_missing_half_and_refuses_too_few_rows():
     r = random(7)
     real = r.standard_normal((600, 3)) + 20 * (np.arange(600) % 2)[:, None]
-    found = values(Manifold(), r.standard_normal((600, 3)), real)
-    assert found["precision"].value > 0.9
-    assert found["recall"].value < 0.55
-    assert found["coverage"].value < 0.55
+    scores = values(Manifold(), r.standard_normal((600, 3)), real)
+    assert scores["precision"].value > 0.9
+    assert scores["recall"].value < 0.55
+    assert scores["coverage"].value < 0.55
     with pytest.raises(UsageError, match="more than 5 rows"):
         prdc(real[:5], real[:9], 5)
     assert not Manifold().applies(samples(real[:99], real[:100]))
@@ -207,18 +207,18 @@ def ring(n=8000, seed=8, keep=range(8), spread=1.0, bridges=0.0):
 
 
 def test_modes_of_the_truth():
-    found = count_modes(ring(), CENTRES, STD)
-    assert (found.held, found.found) == (8, 8)
-    assert found.high_quality == pytest.approx(1 - np.exp(-4.5), abs=0.004)
-    assert found.spread == pytest.approx(1, abs=0.02)
-    assert found.bridges < 0.001
-    assert found.divergence < 0.002
-    np.testing.assert_allclose(found.mass, 1 / 8, atol=0.015)
+    count = count_modes(ring(), CENTRES, STD)
+    assert (count.held, count.reached) == (8, 8)
+    assert count.high_quality == pytest.approx(1 - np.exp(-4.5), abs=0.004)
+    assert count.spread == pytest.approx(1, abs=0.02)
+    assert count.bridges < 0.001
+    assert count.divergence < 0.002
+    np.testing.assert_allclose(count.mass, 1 / 8, atol=0.015)
 
 
 def test_modes_see_each_planted_fault_apart_from_the_others():
     dropped = count_modes(ring(keep=(0, 2, 3, 4, 6, 7)), CENTRES, STD)
-    assert (dropped.held, dropped.found) == (6, 6)
+    assert (dropped.held, dropped.reached) == (6, 6)
     assert dropped.divergence == pytest.approx(np.log(8 / 6), abs=0.003)
     assert dropped.mass[[1, 5]].tolist() == [0, 0]
     bridged = count_modes(ring(bridges=0.03), CENTRES, STD)
@@ -233,8 +233,8 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
 
 def test_a_mode_with_a_few_samples_is_found_but_not_held():
     x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(80, seed=9, keep=(7,))])
-    found = count_modes(x, CENTRES, STD)
-    assert (found.held, found.found) == (7, 8)
+    count = count_modes(x, CENTRES, STD)
+    assert (count.held, count.reached) == (7, 8)
     x = np.concatenate([ring(4000, keep=(0, 1, 2, 3, 4, 5, 6)), ring(120, seed=9, keep=(7,))])
     assert count_modes(x, CENTRES, STD).held == 8, "20 % of an eighth is 2.5 %"
 
@@ -244,19 +244,19 @@ def test_modes_with_unequal_masses_and_three_dimensions():
     centres, weights = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]]), np.array([0.7, 0.2, 0.1])
     x = centres[r.choice(3, 20_000, p=weights)] + 0.3 * r.standard_normal((20_000, 3))
     truth = SimpleNamespace(centres=centres, std=0.3, weights=weights)
-    found = values(Modes(), x, x, truth=truth)
-    assert found["mode_kl"].value < 0.001
+    scores = values(Modes(), x, x, truth=truth)
+    assert scores["mode_kl"].value < 0.001
     assert count_modes(x, centres, 0.3).divergence > 0.2, "against equal masses"
-    assert found["spread"].value == pytest.approx(1, abs=0.02)
-    assert found["high_quality"].value == pytest.approx(found["high_quality"].extra["right"], abs=0.003)
-    np.testing.assert_allclose(found["modes_held"].extra["mass"], weights, atol=0.01)
+    assert scores["spread"].value == pytest.approx(1, abs=0.02)
+    assert scores["high_quality"].value == pytest.approx(scores["high_quality"].extra["right"], abs=0.003)
+    np.testing.assert_allclose(scores["modes_held"].extra["mass"], weights, atol=0.01)
 
 
 def test_modes_without_a_single_near_row_are_finite():
-    found = count_modes(np.full((50, 2), 30.0), CENTRES, STD)
-    assert (found.held, found.found, found.bridges, found.high_quality) == (0, 0, 1, 0)
-    assert found.divergence == pytest.approx(np.log(8))
-    assert np.isfinite(found.spread)
+    count = count_modes(np.full((50, 2), 30.0), CENTRES, STD)
+    assert (count.held, count.reached, count.bridges, count.high_quality) == (0, 0, 1, 0)
+    assert count.divergence == pytest.approx(np.log(8))
+    assert np.isfinite(count.spread)
 
 
 def test_modes_need_a_truth_with_centres():
@@ -278,8 +278,8 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
     training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
     generated = fresh.copy()
     generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
-    found = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
-    assert found.value == pytest.approx(0.05, abs=0.002)
+    score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    assert score.value == pytest.approx(0.05, abs=0.002)
     clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))["near_copies"]
     assert clean.value < 0.003
     copies, threshold = near_copies(*(x.astype(np.float32) for x in (generated, training, held_out)), scale)
@@ -312,7 +312,7 @@ def test_the_projection_acquits_no_near_copy():
 
 
 def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_there_is_no_score():
-    """More than half of the held-out rows equal training rows: the threshold is 0, and tells nothing about a model."""
+    """More than half of the held-out examples equal training examples: the threshold is 0, and tells nothing about a model."""
     r = random(28)
     for d in (3, 200):  # found by a search tree, and by a projection
         training = r.standard_normal((500, d)).astype(np.float32)
@@ -329,9 +329,9 @@ def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
     x[5] = y[1234]
     wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
-    found = nearest_distance(x, y, np.full(90, 0.25))
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-12)
-    assert found[5] == 0
+    distances = nearest_distance(x, y, np.full(90, 0.25))
+    np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
+    assert distances[5] == 0
     as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
     np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)
 
@@ -384,12 +384,12 @@ def test_sharpness_is_for_images_with_detail():
 
 def test_the_registry_finds_each_file_and_describes_each_score():
     assert set(registry()) == {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked"}
-    about = describe()
+    infos = describe()
     for metric in registry().values():
         metric()
-        assert set(metric.scores) <= set(about)
-    assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in about.values())
-    roles = {role: [name for name, info in about.items() if info.role == role] for role in ("quality", "diversity")}
+        assert set(metric.scores) <= set(infos)
+    assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in infos.values())
+    roles = {role: [name for name, info in infos.items() if info.role == role] for role in ("quality", "diversity")}
     assert roles == {"quality": ["frechet", "kid"], "diversity": ["recall", "coverage"]}
 
 
@@ -400,9 +400,9 @@ def test_the_declared_scores_are_those_that_come_back():
     truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
     given = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
     for metric in registry().values():
-        found = metric()(given)
-        assert list(found) == list(metric.scores)
-        assert all(np.isfinite(score.value) for score in found.values())
+        scores = metric()(given)
+        assert list(scores) == list(metric.scores)
+        assert all(np.isfinite(score.value) for score in scores.values())
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -410,9 +410,9 @@ def test_wrong_input_is_refused_with_a_number():
     spoiled = x.copy()
     spoiled[[2, 7], 1] = np.nan
     spoiled[3, 0] = np.inf
-    with pytest.raises(Diverged, match="3 of 10 generated rows"):
+    with pytest.raises(Diverged, match="3 of 10 generated examples"):
         samples(spoiled, x)
-    with pytest.raises(DataError, match="3 of 10 training rows"):
+    with pytest.raises(DataError, match="3 of 10 training examples"):
         samples(x, x, spoiled)
     with pytest.raises(DataError, match="at least one row"):
         samples(x[:0], x)

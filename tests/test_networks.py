@@ -206,8 +206,8 @@ def test_rows_are_independent(build, shape, classes):
     whole = network(x, t, condition)
     for i in range(5):
         row = slice(i, i + 1)
-        one = network(x[row], None if t is None else t[row], condition and {"label": condition["label"][row]})
-        torch.testing.assert_close(one, whole[row], rtol=1e-10, atol=1e-10)
+        alone = network(x[row], None if t is None else t[row], condition and {"label": condition["label"][row]})
+        torch.testing.assert_close(alone, whole[row], rtol=1e-10, atol=1e-10)
     assert whole.flatten(1).std(0).min() > 0 if whole.ndim > 1 else whole.std() > 0
 
 
@@ -217,11 +217,11 @@ def test_null_rows_read_as_unconditional(build):
     network = awaken(build(shape, CLASSES).double(), 0.3)
     x, t, condition = arguments(build, shape, CLASSES, 5)
     null = torch.tensor([True, False, True, False, False])
-    free, told = network(x, t, None), network(x, t, condition)
+    free, labelled = network(x, t, None), network(x, t, condition)
     mixed = network(x, t, {**condition, "label_null": null})
     torch.testing.assert_close(mixed[null], free[null], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(mixed[~null], told[~null], rtol=1e-12, atol=1e-12)
-    difference = (free - told).reshape(5, -1).abs().amax(1)
+    torch.testing.assert_close(mixed[~null], labelled[~null], rtol=1e-12, atol=1e-12)
+    difference = (free - labelled).reshape(5, -1).abs().amax(1)
     assert difference.min() > 1e-3
     torch.testing.assert_close(network(x, t, {}), free)
 
@@ -260,11 +260,11 @@ def test_forward_mode_works_in_every_precision(build, shape, classes, precision)
         return torch.func.jvp(lambda x: call(network, x, t, condition), (x,), (tangent,))
 
     with network_precision(precision):
-        value, found = derivative(network, x, tangent, t)
+        value, tangent_out = derivative(network, x, tangent, t)
         with torch.no_grad():
             plain = call(network, x, t, condition)
     _, exact = derivative(network.double(), x.double(), tangent.double(), None if t is None else t.double())
-    error = (found - exact).norm() / exact.norm()
+    error = (tangent_out - exact).norm() / exact.norm()
     assert error < (1e-4 if precision == "float32" else 0.1)
     assert (value - plain).norm() < (1e-5 if precision == "float32" else 0.05) * plain.norm()
 

@@ -46,7 +46,7 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
     first = pf.fit("flow", "moons", steps=2, out=tmp_path / "a")
     second = pf.fit(pf.recipes.flow, pf.data.load("moons"), steps=2, out=tmp_path / "b")
     third = pf.fit(partial(pf.recipes.flow, size="small"), "moons", steps=2, out=tmp_path / "c", augment=())
-    weights = [list(one.method.state_dict().values()) for one in (first, second, third)]
+    weights = [list(run.method.state_dict().values()) for run in (first, second, third)]
     assert all(torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True))
     assert first.spec["asked"] == second.spec["asked"] == {"size": "small"}
     assert torch.equal(first.sample(3), first.transport.sample(3))
@@ -85,7 +85,9 @@ def test_runs_folders_and_names_are_judged(run):
 
 
 def test_a_size_is_for_a_recipe_by_name(tmp_path):
-    given = [pf.fit(one, "moons", steps=1, out=tmp_path / str(i), size="tiny") for i, one in enumerate(["flow", pf.recipes.flow])]
+    given = [
+        pf.fit(recipe, "moons", steps=1, out=tmp_path / str(i), size="tiny") for i, recipe in enumerate(["flow", pf.recipes.flow])
+    ]
     alone = pf.recipes.flow("moons", "tiny").method.state_dict()
     for run in given:
         assert {name: part.shape for name, part in run.method.state_dict().items()} == {n: p.shape for n, p in alone.items()}
@@ -112,7 +114,7 @@ def test_class_names_are_labels(run):
     transport = pf.recipes.flow(names, "tiny").method.transport()
     asked = [{"label": "three"}, {"label": ["three", "three"]}, {"label": np.array(["three", "three"])}, {"label": 1}]
     expected = transport.sample(2, {"label": torch.tensor([1, 1])})
-    assert all(torch.equal(transport.sample(2, one), expected) for one in asked)
+    assert all(torch.equal(transport.sample(2, condition), expected) for condition in asked)
     with pytest.raises(UsageError, match=r'no class "thre".*Did you mean "three"'):
         transport.sample(2, {"label": "thre"})
 
@@ -123,7 +125,7 @@ def test_solvers_by_name(run):
     assert run.transport.with_solver(pf.solvers.Heun, 4).solver.calls_per_step == 2
 
 
-def one(*shape):
+def ones(*shape):
     return torch.zeros(*shape)
 
 
@@ -133,7 +135,7 @@ MISTAKES = {
     "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "trained inside of a recipe"),
     "a class": (lambda run: pf.fit(pf.Denoising, "digits"), "the class Denoising"),
     "a function of another kind": (lambda run: pf.fit(lambda space: 3, "digits"), "returned an int"),
-    "a tensor": (lambda run: pf.fit("flow", one(9, 2)), "from_arrays"),
+    "a tensor": (lambda run: pf.fit("flow", ones(9, 2)), "from_arrays"),
     "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be a whole number, got '9'"),
     "seconds as text": (lambda run: pf.fit("flow", "digits", seconds="9s"), "`seconds` must be a number, got '9s'"),
     "negative steps": (lambda run: pf.fit("flow", "digits", steps=-1), "must be positive"),
@@ -145,7 +147,7 @@ MISTAKES = {
     "rate as text": (lambda run: pf.Training(lr="1e-3"), "`lr` must be a number"),
     "positional seed": (lambda run: run.transport.sample(4, 3), r"A seed is named: sample\(4, seed=3\)"),
     "negative n": (lambda run: run.sample(-1), "`n` must be at least 0"),
-    "loaded tensor": (lambda run: pf.data.load(one(9, 2)), "from_arrays"),
+    "loaded tensor": (lambda run: pf.data.load(ones(9, 2)), "from_arrays"),
     "limit as text": (lambda run: pf.data.load("digits", limit="9"), "`limit` must be a whole number"),
     "resize as text": (lambda run: pf.data.load("digits", resize="9"), "`resize` must be a whole number"),
     "three sides": (lambda run: pf.data.load("digits", resize=(1, 2, 3)), "expected N or"),
@@ -155,13 +157,13 @@ MISTAKES = {
     "one run compared": (lambda run: pf.compare(run), "or a list of runs"),
     "unnamed transports": (lambda run: pf.compare([run.transport]), "has no name"),
     "run for transport": (lambda run: pf.editing.interpolate_seeds(run, 0, 1, 3), "run.transport"),
-    "run to project on": (lambda run: pf.editing.invert(run, one(1, 1, 8, 8)), "run.transport"),
-    "run to inpaint": (lambda run: pf.editing.inpaint(run, one(1, 8, 8), one(8, 8).bool(), 1), "run.transport"),
-    "run with likelihood": (lambda run: pf.likelihood.log_prob(run, one(1, 1, 8, 8)), "run.transport"),
+    "run to project on": (lambda run: pf.editing.invert(run, ones(1, 1, 8, 8)), "run.transport"),
+    "run to inpaint": (lambda run: pf.editing.inpaint(run, ones(1, 8, 8), ones(8, 8).bool(), 1), "run.transport"),
+    "run with likelihood": (lambda run: pf.likelihood.log_prob(run, ones(1, 1, 8, 8)), "run.transport"),
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "flow of a run": (lambda run: pf.Flow(run, "heun", 4), "run.denoiser"),
     "scale as text": (lambda run: pf.Guided(run.denoiser, "2"), "`scale` must be a number"),
-    "one row": (lambda run: run.transport.encode(one(1, 8, 8)), r"x\[None\]"),
+    "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
     "a budget": (lambda run: pf.fit("flow", "digits", budget="60s"), 'no argument "budget".*seconds=60'),
     "epochs": (lambda run: pf.fit("flow", "digits", epochs=3), 'no argument "epochs".*steps=5000'),
@@ -189,8 +191,8 @@ def test_arrays_become_the_data_set_that_a_file_of_them_is(tmp_path, kind):
     x, labels = rng.integers(0, 256, (30, 5, 5, 3), dtype=np.uint8), rng.integers(0, 2, 30)
     np.savez(tmp_path / "x.npz", x=x, label=labels)
     given = x if kind is np.asarray else x.transpose(0, 3, 1, 2)
-    made = pf.data.from_arrays(kind(given), kind(labels))
-    assert made.fingerprint == pf.data.load(tmp_path / "x.npz").fingerprint
+    dataset = pf.data.from_arrays(kind(given), kind(labels))
+    assert dataset.fingerprint == pf.data.load(tmp_path / "x.npz").fingerprint
     named = pf.data.from_arrays(kind(given), kind(labels), classes=("cat", "dog"), limit=9)
     assert (named.space.classes, len(named.train)) == (("cat", "dog"), 9)
 

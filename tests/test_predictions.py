@@ -77,7 +77,7 @@ def test_unknown_kind_gets_a_hint():
 
 
 class Seen(torch.nn.Module):
-    """A network that keeps what it is shown."""
+    """A network that keeps what it receives."""
 
     def forward(self, x, t, condition=None):
         self.x, self.t = x, t
@@ -95,5 +95,5 @@ def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
     Denoiser(network, path, "data", space, preconditioning=Preconditioning(scaled, clock))(x_t, t)
     wanted = x_t / torch.hypot(k.alpha, k.sigma) if scaled else x_t
     assert torch.allclose(network.x.to(x), wanted, rtol=1e-6)
-    told = t if clock == "t" else (torch.log(k.sigma[:, 0]) - torch.log(k.alpha[:, 0])) / 4
-    assert torch.allclose(network.t.to(x), told, rtol=1e-5, atol=1e-6)
+    clock_value = t if clock == "t" else (torch.log(k.sigma[:, 0]) - torch.log(k.alpha[:, 0])) / 4
+    assert torch.allclose(network.t.to(x), clock_value, rtol=1e-5, atol=1e-6)

@@ -119,15 +119,15 @@ def test_features_equal_those_of_the_weights_own_implementation():
     _, file = pretrained._packages()
     original = theirs.EfficientNet.from_name("efficientnet-lite0").eval()
     original.load_state_dict(torch.load(file, weights_only=True))
-    kept = {}
+    outputs = {}
     for index in (2, 4, 10, 15):
-        original._blocks[index].register_forward_hook(lambda _, __, out, index=index: kept.setdefault(index, out))
+        original._blocks[index].register_forward_hook(lambda _, __, out, index=index: outputs.setdefault(index, out))
     x = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         original.extract_features(x)
         ours = frozen()(x)
     assert [tuple(f.shape) for f in ours] == [(2, c, 96 // s, 64 // s) for c, s in zip(FEATURES, STRIDES, strict=True)]
-    for mine, (_, other) in zip(ours, sorted(kept.items()), strict=True):
+    for mine, (_, other) in zip(ours, sorted(outputs.items()), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
 
 
@@ -254,8 +254,8 @@ def test_features_keep_their_precision_under_autocast():
     network, image = critic(), torch.rand(2, *SHAPE)
     wanted = network.eyes.of_image(image)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = network.eyes.of_image(image)
-    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+        features = network.eyes.of_image(image)
+    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(features, wanted, strict=True))
 
 
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
@@ -314,8 +314,10 @@ def recipe(space, **settings):
 @needs_extra
 @pytest.mark.parametrize("game", ["hinge", "relativistic"])
 def test_the_loss_is_the_mean_over_the_critics(game):
-    made = recipe(space_data(SHAPE, labels=False).space).method
-    method = pf.GAN(made.generator, made.critic, made.space, latent=4, loss=game, penalties=Penalties("none")).eval()
+    projected = recipe(space_data(SHAPE, labels=False).space).method
+    method = pf.GAN(
+        projected.generator, projected.critic, projected.space, latent=4, loss=game, penalties=Penalties("none")
+    ).eval()
     x = images(5)
     z = BlockDraws(0, 0, 5).normal((4,))
     with torch.no_grad():
@@ -344,8 +346,8 @@ def test_the_recipe_judges_transparency_on_white_and_on_black(channels, backgrou
 @needs_extra
 def test_training_saving_and_loading(tmp_path):
     data = space_data(SHAPE, labels=True)
-    made = recipe(data.space)
-    run = pf.fit(made, data, steps=3, out=tmp_path / "run", seed=0)
+    projected = recipe(data.space)
+    run = pf.fit(projected, data, steps=3, out=tmp_path / "run", seed=0)
     loaded = pf.load(tmp_path / "run")
     assert torch.equal(loaded.transport.sample(3, seed=1), run.transport.sample(3, seed=1))
     saved = sum(file.stat().st_size for file in (tmp_path / "run" / "checkpoints").rglob("*.safetensors"))
@@ -382,8 +384,8 @@ def test_what_cannot_be_built_is_refused(seen, shape, settings):
 
 def test_sizes(seen):
     for size, (side, low, high) in {"tiny": (64, 4e5, 6e5), "small": (128, 2e6, 3e6)}.items():
-        made = ProjectedCritic.sized(size, shape=SHAPE, mean=UNITS["mean"][:3], std=UNITS["std"][:3])
-        assert made.side == side
-        assert low < parameter_count(made) < high
+        critic = ProjectedCritic.sized(size, shape=SHAPE, mean=UNITS["mean"][:3], std=UNITS["std"][:3])
+        assert critic.side == side
+        assert low < parameter_count(critic) < high
     with pytest.raises(UsageError, match="Did you mean"):
         ProjectedCritic.sized("smal", shape=SHAPE, mean=UNITS["mean"][:3], std=UNITS["std"][:3])

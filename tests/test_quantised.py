@@ -45,8 +45,8 @@ def test_vectors_follow_the_means_of_what_is_assigned_to_them():
         which = torch.randint(0, 3, (120,))
         h = centres[which] + 0.3 * torch.randn(120, 2)
         follow(book, h, book(h)[1], torch.rand(120), torch.rand(120))
-    found = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
-    torch.testing.assert_close(found, centres, rtol=0, atol=0.1)
+    vectors = book.vectors[torch.cdist(centres, book.vectors).argmin(1)]
+    torch.testing.assert_close(vectors, centres, rtol=0, atol=0.1)
 
 
 def test_one_update_of_the_running_means():
@@ -77,15 +77,15 @@ def test_dead_codes_are_put_where_vectors_are():
 
 def test_a_dead_code_may_be_put_at_any_place_of_any_row():
     """Values are the numbers of row and place: 40 rows of 25 places."""
-    found = []
+    positions = []
     for step in range(400):
         book = Codebook(2, 1, decay=0.9)
         book.sums.copy_(torch.tensor([[0.0], [1e6]]))
         book.counts.copy_(torch.tensor([500.0, 1e-3]))
         h, draws = torch.arange(1000.0).reshape(40, 1, 25), BlockDraws(0, step, 40)
         follow(book, h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
-        found.append(round(float(book.vectors[1])))
-    rows, places = np.divmod(found, 25)
+        positions.append(round(float(book.vectors[1])))
+    rows, places = np.divmod(positions, 25)
     assert abs(rows.mean() - 19.5) < 2.2
     assert abs(places.mean() - 12) < 1.4
     assert len(set(places)) == 25
@@ -157,8 +157,8 @@ def test_the_loss_and_what_follows_it():
     _, loss = next(game)
     q, index = method.codebook(x[:, :2, None])
     decoded = Still()(q)
-    told = torch.distributions.Normal(decoded, 1.0).log_prob(x).sum(1).mean()
-    torch.testing.assert_close(loss, -told / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
+    log_likelihood = torch.distributions.Normal(decoded, 1.0).log_prob(x).sum(1).mean()
+    torch.testing.assert_close(loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
     often = torch.bincount(index.flatten(), minlength=4) / 32
     assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))
     assert torch.equal(method.codebook.vectors, before)
@@ -181,16 +181,19 @@ def test_digits_use_their_book(book, tmp_path):
     health = [row["health"] for row in run.losses() if "perplexity" in row.get("health", {})]
     assert health[-1]["perplexity"] > 12
     assert health[-1]["explained"] > 0.5
-    assert np.mean([one["explained"] for one in health[-20:]]) > np.mean([one["explained"] for one in health[:20]]) + 0.2
+    assert (
+        np.mean([measures["explained"] for measures in health[-20:]])
+        > np.mean([measures["explained"] for measures in health[:20]]) + 0.2
+    )
 
 
 def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     run = pf.fit(pf.recipes.vqvae(data.space, "tiny"), data, steps=3, out=tmp_path / "run")
-    made = run.method.autoencoder()
+    autoencoder = run.method.autoencoder()
     z = torch.randn(6, 8, 1, 8)
-    exact = made.decode(run.method.codebook(z)[0])
-    torch.testing.assert_close(made.decode(z), exact)
+    exact = autoencoder.decode(run.method.codebook(z)[0])
+    torch.testing.assert_close(autoencoder.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
     assert latent.transport.sample(2).shape == (2, 1, 8, 8)
 

@@ -64,8 +64,8 @@ def scorecards(content):
 
 
 def pooled(content, pictures):
-    made = aggregated(comparison(content, pictures))
-    return made.to_plain(), made.pictures
+    aggregate = aggregated(comparison(content, pictures))
+    return aggregate.to_plain(), aggregate.pictures
 
 
 def score(value, spread, floor):
@@ -78,18 +78,18 @@ def score(value, spread, floor):
     }
 
 
-def metrics(about=ABOUT):
+def metrics(declared=ABOUT):
     """Their real places in the report; the targets are those of the floors."""
     return {
         name: dataclasses.replace(
             describe().get(name, MetricInfo()), label=label, better=better, target=None, what=f"What {label} is."
         ).to_plain()
-        for name, (label, better, _, _) in about.items()
+        for name, (label, better, _, _) in declared.items()
     }
 
 
-def floors(about=ABOUT):
-    return {name: {"value": value, "spread": spread} for name, (_, _, value, spread) in about.items()}
+def floors(declared=ABOUT):
+    return {name: {"value": value, "spread": spread} for name, (_, _, value, spread) in declared.items()}
 
 
 def losses(family, steps=300):
@@ -211,7 +211,7 @@ def digit_pictures():
     from sklearn.datasets import load_digits
 
     rng, x = np.random.default_rng(0), load_digits().images[..., None] / 16
-    made = {"real": {"grid": (x[:64] * 255).astype(np.uint8)}}
+    pictures = {"real": {"grid": (x[:64] * 255).astype(np.uint8)}}
     for i, name in enumerate(VALUES):
         data = np.clip(x[100 + 64 * i : 164 + 64 * i] + (0.02 + 0.03 * i) * rng.normal(size=(64, 8, 8, 1)), 0, 1)
         noise = rng.normal(size=(16, 8, 8, 1)) * 0.5 + 0.5
@@ -220,12 +220,12 @@ def digit_pictures():
             (500 * k, (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(np.uint8))
             for k in range(6)
         ]
-        made[name] = {
+        pictures[name] = {
             "grid": (data * 255).astype(np.uint8),
             "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix] if name in ("flow", "ddpm") else None,
             "training": history,
         }
-    return made
+    return pictures
 
 
 @pytest.fixture(scope="module")
@@ -237,23 +237,23 @@ def toy_pictures():
     def draw(n, modes, width):
         return (centres[rng.integers(0, modes, n)] + width * rng.normal(size=(n, 2))).astype(np.float32)
 
-    made = {"real": {"grid": draw(1000, 8, 0.05)}}
+    pictures = {"real": {"grid": draw(1000, 8, 0.05)}}
     for name, modes, width in (("flow", 8, 0.06), ("ddpm", 8, 0.08), ("gan", 6, 0.03), ("vae", 8, 0.2)):
         data = draw(1000, modes, width)
         noise = rng.normal(size=(600, 2))
         path = [(float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32)) for t in np.linspace(1, 0, 9)]
         lines = np.stack([data[:60] + t * noise[:60] for t in np.linspace(1, 0, 9)], axis=1)
         iterative = name in ("flow", "ddpm")
-        made[name] = {"grid": data, "formation": path if iterative else None, "paths": lines if iterative else None}
-    return made
+        pictures[name] = {"grid": data, "formation": path if iterative else None, "paths": lines if iterative else None}
+    return pictures
 
 
 def toy_content(content):
     content["title"] = "gan, vae, ddpm, flow on ring"
     content["data"] |= {"name": "ring", "shape": [2], "kind": "vector", "classes": [], "columns": ["x", "y"]}
     content["settings"]["shared"] = [list(VALUES)]
-    for one, npe in zip(content["models"], (0.31, 0.48), strict=False):
-        one["trajectory"]["npe"] = npe
+    for entry, npe in zip(content["models"], (0.31, 0.48), strict=False):
+        entry["trajectory"]["npe"] = npe
     more = {
         "modes_held": ("Modes held", "higher", 8.0, 0.0),
         "bridges": ("Bridges", "lower", 0.001, 0.001),
@@ -261,9 +261,9 @@ def toy_content(content):
     }
     content["metrics"] = {k: v for k, v in content["metrics"].items() if k != "sharpness"} | metrics(more)
     content["floors"] = {k: v for k, v in content["floors"].items() if k != "sharpness"} | floors(more)
-    found = {"flow": (8, 0.01, 1.05), "ddpm": (8, 0.02, 1.1), "gan": (6, 0.005, 0.6), "vae": (8, 0.2, 1.8)}
+    modes = {"flow": (8, 0.01, 1.05), "ddpm": (8, 0.02, 1.1), "gan": (6, 0.005, 0.6), "vae": (8, 0.2, 1.8)}
     for row in content["models"]:
-        held, bridges, spread = found[row["name"]]
+        held, bridges, spread = modes[row["name"]]
         row["scores"].pop("sharpness")
         row["scores"] |= {
             "modes_held": score(held, 0.0, 8),
@@ -274,7 +274,7 @@ def toy_content(content):
 
 
 def model(content, name):
-    return next(one for one in content["models"] if one["name"] == name)
+    return next(entry for entry in content["models"] if entry["name"] == name)
 
 
 def put(content, name, metric, mean):
@@ -326,11 +326,11 @@ def check_page(page):
     read = Reader(page)
     assert read.open == []
     assert len(read.ids) == len(set(read.ids))
-    assert all(one.startswith("data:") for one in read.loads), read.loads
-    assert all(one.startswith(("#", "data:text/csv")) for one in read.hrefs)
-    assert all(one.removeprefix("#") in read.ids for one in read.hrefs if one.startswith("#"))
+    assert all(address.startswith("data:") for address in read.loads), read.loads
+    assert all(address.startswith(("#", "data:text/csv")) for address in read.hrefs)
+    assert all(address.removeprefix("#") in read.ids for address in read.hrefs if address.startswith("#"))
     styles = " ".join(re.findall(r"<style>(.*?)</style>", page, re.S)) + " ".join(re.findall(r'style="([^"]*)"', page))
-    assert all(one.strip("'\"").startswith("data:") for one in re.findall(r"url\(([^)]*)\)", styles))
+    assert all(address.strip("'\"").startswith("data:") for address in re.findall(r"url\(([^)]*)\)", styles))
     assert "@import" not in styles
     assert all("alt" in attrs for tag, attrs in read.tags if tag == "img")
     assert len(page.encode()) < 8_000_000
@@ -411,8 +411,8 @@ def test_large_colour_images_still_fit(content):
     frames = [(t, grid[:16]) for t in np.linspace(1, 0, 40)]
     content["models"] += [make_model("flow") | {"name": name} for name in ("edm", "edm-2")]
     pictures = {
-        one["name"]: {"grid": grid, "formation": frames, "training": list(enumerate([grid[:16]] * 12))}
-        for one in content["models"]
+        entry["name"]: {"grid": grid, "formation": frames, "training": list(enumerate([grid[:16]] * 12))}
+        for entry in content["models"]
     }
     check_page(report(content, pictures | {"real": {"grid": grid}}).to_html())
 
@@ -426,12 +426,12 @@ def test_many_models_never_make_the_page_too_large(content, monkeypatch, largest
     grid = rng.integers(0, 256, (36, 64, 64, 3), dtype=np.uint8)
     frames = [(t, grid[:16]) for t in np.linspace(1, 0, 7)]
     content["models"] = [make_model("flow") | {"name": f"flow {i}", "losses": {}} for i in range(8)]
-    shown = {one["name"]: {"grid": grid, "formation": frames, "training": frames} for one in content["models"]}
+    shown = {entry["name"]: {"grid": grid, "formation": frames, "training": frames} for entry in content["models"]}
     monkeypatch.setattr(module, "LARGEST", largest)
     monkeypatch.setattr(module, "DETAILS", (0.5, 0.22))
-    made = report(content, shown | {"real": {"grid": grid}}).to_html()
-    read = check_page(made)
-    assert len(made.encode()) <= largest
+    html = report(content, shown | {"real": {"grid": grid}}).to_html()
+    read = check_page(html)
+    assert len(html.encode()) <= largest
     assert len([tag for tag, _ in read.tags if tag == "img"]) == pictures
     assert len([1 for _, attrs in read.tags if "data-frames" in attrs]) == animations
     left_out = {(9, 0): "animations would", (0, 0): "pictures would"}.get((pictures, animations))
@@ -447,17 +447,17 @@ def test_hostile_names_stay_text(content, digit_pictures):
     content["machine"][evil] = evil
     content["metrics"]["frechet"] |= {"label": evil, "what": evil}
     pictures = dict(digit_pictures)
-    for one in content["models"]:
-        pictures[one["name"] + evil] = pictures.pop(one["name"])
-        one |= {
-            "name": one["name"] + evil,
+    for entry in content["models"]:
+        pictures[entry["name"] + evil] = pictures.pop(entry["name"])
+        entry |= {
+            "name": entry["name"] + evil,
             "family": evil,
             "run": evil,
             "warnings": [evil],
             "losses": {evil: {"step": [1, 2], "value": [1, 2]}},
         }
-        one["sampling"]["solver"] = evil
-        one["other_parameters"] = {evil: 3}
+        entry["sampling"]["solver"] = evil
+        entry["other_parameters"] = {evil: 3}
     content["baseline"]["name"] = evil
     page = report(content, pictures).to_html()
     read = check_page(page)
@@ -481,8 +481,8 @@ def every_path(value, path=()):
 
 
 def without(content, path, null):
-    made = copy.deepcopy(content)
-    inner = made
+    changed = copy.deepcopy(content)
+    inner = changed
     for key in path[:-1]:
         inner = inner[key]
     if null:
@@ -491,13 +491,13 @@ def without(content, path, null):
         del inner[path[-1]]
     else:
         inner.pop(path[-1])
-    return made
+    return changed
 
 
 def test_any_field_may_be_missing(content):
     """A page is drawn for each missing field, and for a null one where that is read as something else."""
-    for one in content["models"]:
-        one["losses"] = losses(one["family"], steps=12)
+    for entry in content["models"]:
+        entry["losses"] = losses(entry["family"], steps=12)
     paths = [path for path in every_path(content) if path and path != ("format_version",)]
     assert len(paths) > 100
     for path in paths:
@@ -528,28 +528,28 @@ def test_json_is_strict_and_equals_the_content(content):
     assert Comparison.from_json(whole.to_json()) == whole == Comparison.from_plain(whole.to_plain())
     scores = {"kid": Score(float("nan"), values=(1.0, np.float32("inf")), extra={"mass": np.array([0.25, np.nan])})}
     first = ModelResult("it", parameters=np.int64(7), conditioned=np.bool_(False), scores=scores, seed=(1, None))
-    made = dataclasses.replace(whole, models=(first,))
-    found = json.loads(made.to_json(), parse_constant=no_constant)["models"][0]
-    kid = {name: value for name, value in found["scores"]["kid"].items() if value is not None}
+    single = dataclasses.replace(whole, models=(first,))
+    plain = json.loads(single.to_json(), parse_constant=no_constant)["models"][0]
+    kid = {name: value for name, value in plain["scores"]["kid"].items() if value is not None}
     assert kid == {"values": [1.0, None], "extra": {"mass": [0.25, None]}}
-    assert (found["parameters"], found["conditioned"], found["seed"]) == (7, False, [1, None])
-    assert Comparison.from_json(made.to_json()) == made
-    check_page(Report(made).to_html())
+    assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, False, [1, None])
+    assert Comparison.from_json(single.to_json()) == single
+    check_page(Report(single).to_html())
     with pytest.raises(TypeError, match="plain data; object is not"):
         ModelResult(run=object())
 
 
-def holds(found, wanted):
+def holds(actual, wanted):
     """Whether JSON has everything that it was read from; it may have more, which are defaults."""
     if isinstance(wanted, dict):
-        return all(name in found and holds(found[name], value) for name, value in wanted.items() if value is not None)
+        return all(name in actual and holds(actual[name], value) for name, value in wanted.items() if value is not None)
     if isinstance(wanted, list):
-        return len(found) == len(wanted) and all(map(holds, found, wanted))
-    return found == wanted
+        return len(actual) == len(wanted) and all(map(holds, actual, wanted))
+    return actual == wanted
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"format_version": 1, "entrants": []}, "has format 1; this version of pushforward reads format 2"),
         ({"entrants": []}, "has format None"),
@@ -562,8 +562,8 @@ def holds(found, wanted):
         ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be a whole number, got true"),
     ],
 )
-def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, told):
-    with pytest.raises(CheckpointError, match=told):
+def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, message):
+    with pytest.raises(CheckpointError, match=message):
         Comparison.from_json(json.dumps(wrong))
     with pytest.raises(CheckpointError, match="not JSON"):
         Comparison.from_json("{")
@@ -629,8 +629,8 @@ def test_a_sound_comparison_names_winners_and_worries_of_nothing(content):
 
 
 def test_overlapping_intervals_are_no_difference(content):
-    for one in content["models"]:
-        one["scores"]["frechet"]["spread"] = 0.5
+    for entry in content["models"]:
+        entry["scores"]["frechet"]["spread"] = 0.5
     assert said(content, "quality")[0].startswith(
         "flow, ddpm, gan and vae differ measurably in coverage (0.950 ± 0.008 for flow, 0.790 ± 0.008 for vae) and recall"
     )
@@ -658,7 +658,7 @@ def test_a_distance_that_sees_nothing_never_speaks_for_quality(content):
         "all lie within noise."
     )
     assert diversity.startswith("flow is ahead of other models in coverage, though not of no network (1): 1, next vae")
-    assert not any("quality" in one or "cannot tell a good" in one for one in said(content))
+    assert not any("quality" in sentence or "cannot tell a good" in sentence for sentence in said(content))
     assert not any(cell.best for _, table in scorecards(content) for row in table.rows for cell in row.cells), (
         "no network is as good"
     )
@@ -687,16 +687,16 @@ def test_a_code_without_active_units_is_named_beside_no_alarm(content):
 def test_lucky_agreement_of_repeats_is_no_difference(content):
     """Spreads of zero: the floor's own spread still bounds what can be told."""
     content["models"] = content["models"][:2]
-    for one, value in zip(content["models"], (0.120, 0.148), strict=True):
-        one["scores"]["frechet"] |= {"value": value, "spread": 0.0}
+    for entry, value in zip(content["models"], (0.120, 0.148), strict=True):
+        entry["scores"]["frechet"] |= {"value": value, "spread": 0.0}
     assert "No measurable difference in Fréchet distance" in said(content, "quality")[0]
     content["models"][1]["scores"]["frechet"]["value"] = 0.149
     assert "flow has the best Fréchet distance" in said(content, "quality")[0]
 
 
-@pytest.mark.parametrize(("share", "told"), [(0.95, False), (1.05, True)])
+@pytest.mark.parametrize(("share", "distinct"), [(0.95, False), (1.05, True)])
 @pytest.mark.parametrize("spread", [0.0, 0.03])
-def test_one_rule_decides_every_comparison(content, share, told, spread):
+def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     """Just below and just above two spreads of a difference: among models, against real data and against no network."""
     width, floor = max(spread, 0.01), 0.01
     rows = content["models"] = content["models"][:2]
@@ -708,17 +708,17 @@ def test_one_rule_decides_every_comparison(content, share, told, spread):
     set_to(rows[0], 0.5)
     set_to(rows[1], 0.5 + share * 2 * 2**0.5 * width)
     set_to(base, 1.9)
-    assert ("flow has the best Fréchet distance" in said(content, "quality")[0]) is told
+    assert ("flow has the best Fréchet distance" in said(content, "quality")[0]) is distinct
     compared = comparison(content)
     bars = [statistics.statistic(compared, row, "frechet") for row in compared.models]
-    assert (bars[0].value + bars[0].half < bars[1].value - bars[1].half) is told, "bars that overlap are no difference"
+    assert (bars[0].value + bars[0].half < bars[1].value - bars[1].half) is distinct, "bars that overlap are no difference"
     set_to(base, 0.5 + share * 2 * 2**0.5 * width)
-    assert said(content)[0].startswith("No model measurably beats the no-network row") is not told
+    assert said(content)[0].startswith("No model measurably beats the no-network row") is not distinct
     near = 0.1 + share * 2 * np.hypot(width, floor)
     set_to(base, near)
-    assert statistics.blind(comparison(content), "frechet") is not told
+    assert statistics.blind(comparison(content), "frechet") is not distinct
     set_to(rows[0], near)
-    assert said(content, "quality")[0].endswith("which is not measurably better.") is not told
+    assert said(content, "quality")[0].endswith("which is not measurably better.") is not distinct
 
 
 def test_whoever_does_not_beat_the_no_network_row_is_named(content):
@@ -726,11 +726,11 @@ def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     put(content, "gan", "coverage", 0.745)
     worries = said(content, "warning")
     assert any(
-        one == "vae is measurably worse than the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
-        for one in worries
+        sentence == "vae is measurably worse than the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
+        for sentence in worries
     )
-    assert any(one.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for one in worries)
-    assert not any("flow" in one or "ddpm" in one for one in worries)
+    assert any(sentence.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for sentence in worries)
+    assert not any("flow" in sentence or "ddpm" in sentence for sentence in worries)
 
 
 def test_features_of_too_few_dimensions_are_the_first_worry(content):
@@ -739,15 +739,17 @@ def test_features_of_too_few_dimensions_are_the_first_worry(content):
         "These features have 1 dimension (n = 11) and cannot see most differences: do not rely on these scores."
     )
     content["data"]["shape"] = [1]
-    assert not any("These features" in one for one in said(content))
+    assert not any("These features" in sentence for sentence in said(content))
 
 
 def test_a_blind_score_accuses_nobody(content):
     content["baseline"]["scores"]["coverage"]["value"] = 0.958
     worries = said(content, "warning")
-    assert any("coverage can show that a model is bad, but not that it is good" in one for one in worries)
-    assert not any("flow" in one for one in worries)
-    assert any(one.startswith("gan and vae are measurably worse than the no-network row in coverage") for one in worries)
+    assert any("coverage can show that a model is bad, but not that it is good" in sentence for sentence in worries)
+    assert not any("flow" in sentence for sentence in worries)
+    assert any(
+        sentence.startswith("gan and vae are measurably worse than the no-network row in coverage") for sentence in worries
+    )
 
 
 def test_models_within_noise_of_the_no_network_row_are_not_lumped_with_worse_ones(content):
@@ -759,8 +761,8 @@ def test_models_within_noise_of_the_no_network_row_are_not_lumped_with_worse_one
         row["scores"]["frechet"]["spread"] = 0.002
     for name, value in (("flow", 0.030), ("ddpm", 0.069), ("gan", 0.02)):
         put(content, name, "frechet", value)
-    about = [one for one in said(content, "warning") if "no-network row in Fréchet" in one]
-    assert about == [
+    warnings = [sentence for sentence in said(content, "warning") if "no-network row in Fréchet" in sentence]
+    assert warnings == [
         "flow does not measurably beat the no-network row in Fréchet distance: 0.0300 ± 0.0020 against 0.0340 ± 0.0020, within "
         "noise of it.",
         "ddpm is measurably worse than the no-network row in Fréchet distance: 0.0690 ± 0.0020 against 0.0340 ± 0.0020.",
@@ -943,8 +945,8 @@ def test_a_plateau_above_the_best_of_a_curve_is_not_enough(content):
 )  # fmt: skip
 def test_speeds_are_compared_as_far_as_their_spread_supports_it(content, first, second, sentence):
     content["models"] = content["models"][:2]
-    for one, (low, high) in zip(content["models"], (first, second), strict=True):
-        one["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
+    for entry, (low, high) in zip(content["models"], (first, second), strict=True):
+        entry["sampling"] |= {"seconds_per_sample": low / 1000, "timing": {"batch": 64, "low": low / 1000, "high": high / 1000}}
     assert said(content, "speed") == [sentence]
 
 
@@ -952,9 +954,9 @@ def test_the_fastest_models_keep_their_own_times(content):
     """The second one's fastest turn is near the first one, its own time is not."""
     content["models"] = [make_model(name) for name in ("vae", "flow", "ddpm")]
     times = ((1.0, 1.0, 1.05), (25.0, 1.1, 30.0), (100.0, 100.0, 110.0))
-    for one, (own, low, high) in zip(content["models"], times, strict=True):
+    for entry, (own, low, high) in zip(content["models"], times, strict=True):
         timing = {"batch": 64, "low": low / 1000, "high": high / 1000}
-        one["sampling"] |= {"seconds_per_sample": own / 1000, "timing": timing, "calls": 1}
+        entry["sampling"] |= {"seconds_per_sample": own / 1000, "timing": timing, "calls": 1}
     (sentence,) = said(content, "speed")
     assert sentence.startswith("vae and flow sample fastest, from 1 ms to 25 ms each (1 network call); ddpm takes ")
     content["models"][1]["sampling"]["calls"] = 25
@@ -963,8 +965,8 @@ def test_the_fastest_models_keep_their_own_times(content):
 
 def test_times_without_a_spread_are_not_compared(content):
     """As in reports of earlier versions."""
-    for one in content["models"]:
-        del one["sampling"]["timing"]
+    for entry in content["models"]:
+        del entry["sampling"]["timing"]
     (sentence,) = said(content, "speed")
     assert "times as long" not in sentence
     assert sentence.endswith("the spread of these times is not known.")
@@ -976,8 +978,8 @@ def test_the_cost_tables_show_spread_batch_and_memory(content):
     cells = dict(zip([c.label for c in sampling.columns], sampling.rows[2].cells, strict=True))
     assert cells["Time per sample"].flat == "210 µs (208 µs to 212 µs, 64 at once)"
     assert cells["Memory"].flat == "3.2 MB (64 at once)"
-    for one in content["models"]:
-        one["training"] = {"peak_memory_mb": 743.0}
+    for entry in content["models"]:
+        entry["training"] = {"peak_memory_mb": 743.0}
     assert "743" not in report(content).to_markdown(), "the whole process's memory is not the model's"
 
 
@@ -987,7 +989,7 @@ def test_a_model_worse_than_a_guess_is_named(content):
     content["guesses"] = [guess]
     for name, value in (("flow", 8.06), ("ddpm", 7.99), ("gan", 1.3)):
         model(content, name)["scores"]["bpd"] = {"value": value, "spread": 0.01}
-    assert [one for one in said(content, "warning") if "bits" in one] == [
+    assert [sentence for sentence in said(content, "warning") if "bits" in sentence] == [
         "ddpm is not measurably better than uniform guess over 256 levels in bits per dimension: 7.990 ± 0.010 against 8.",
         "flow is measurably worse than uniform guess over 256 levels in bits per dimension: 8.060 ± 0.010 against 8.",
     ]
@@ -1023,12 +1025,12 @@ def test_limits_come_from_the_floors(content):
 
 
 def test_trajectories_are_a_table_with_dashes_for_models_of_one_call(content):
-    found = [[cell.value for cell in row.cells] for row in tables.trajectories(comparison(content)).rows]
-    assert found == [["0.125", "250"], ["1.12", "250"], ["–", "–"], ["–", "–"]]
+    table = [[cell.value for cell in row.cells] for row in tables.trajectories(comparison(content)).rows]
+    assert table == [["0.125", "250"], ["1.12", "250"], ["–", "–"], ["–", "–"]]
     assert "NPE" not in Reader(report(content).to_html()).text, "nobody has one"
-    found = tables.trajectories(comparison(toy_content(content)))
-    assert [column.label for column in found.columns] == ["Straightness", "NPE", "Trajectories"]
-    assert [row.cells[1].value for row in found.rows] == ["0.310", "0.480", "–", "–"]
+    table = tables.trajectories(comparison(toy_content(content)))
+    assert [column.label for column in table.columns] == ["Straightness", "NPE", "Trajectories"]
+    assert [row.cells[1].value for row in table.rows] == ["0.310", "0.480", "–", "–"]
     read, text = Reader(report(content).to_html()), report(content).to_markdown()
     for shown in (read.text, text):
         assert "which one step suffices" in shown
@@ -1057,7 +1059,7 @@ def test_losses_by_noise_level_line_up_by_level(content):
 
 
 def test_trajectories_in_the_plane_are_drawn_from_noise_to_sample(content, toy_pictures):
-    toy_pictures = {name: dict(found) for name, found in toy_pictures.items()}
+    toy_pictures = {name: dict(parts) for name, parts in toy_pictures.items()}
     lines = toy_pictures["flow"]["paths"] = toy_pictures["flow"]["paths"].copy()
     lines[7, 3] = np.nan
     page = report(toy_content(content), toy_pictures).to_html()
@@ -1070,15 +1072,15 @@ def test_trajectories_in_the_plane_are_drawn_from_noise_to_sample(content, toy_p
     assert limits[0] < lines[:, 0, 0].min()
     assert lines[:, 0, 1].max() < limits[3]
     for sign, at in (("from", 0), ("to", -1)):
-        x, y = (float(one) for one in re.search(rf'class="{sign}" cx="([-\d.]+)" cy="([-\d.]+)"', chart).groups())
+        x, y = (float(number) for number in re.search(rf'class="{sign}" cx="([-\d.]+)" cy="([-\d.]+)"', chart).groups())
         assert limits[0] + x / 320 * (limits[1] - limits[0]) == pytest.approx(lines[0, at, 0], abs=0.02)
         assert limits[3] - y / 320 * (limits[3] - limits[2]) == pytest.approx(lines[0, at, 1], abs=0.02)
 
 
 def test_reports_made_before_trajectories_still_open(content, toy_pictures):
-    for one in content["models"]:
-        del one["trajectory"]
-    older = {name: {key: part for key, part in found.items() if key != "paths"} for name, found in toy_pictures.items()}
+    for entry in content["models"]:
+        del entry["trajectory"]
+    older = {name: {key: part for key, part in parts.items() if key != "paths"} for name, parts in toy_pictures.items()}
     page = report(json.loads(json.dumps(content)), older).to_html()
     read = check_page(page)
     assert "trajectories" not in read.ids
@@ -1090,11 +1092,11 @@ def test_trajectories_of_several_trainings_are_means(content):
     content = trained(content, (0.12, 0.20))
     content["models"][1]["trajectory"]["straightness"] = 0.325
     content["models"][1]["trajectory"]["loss_by_level"][2]["error"] = 0.6
-    found = model(pooled(content, {})[0], "flow")["trajectory"]
-    assert found["straightness"] == pytest.approx(0.225)
-    assert [one["error"] for one in found["loss_by_level"]] == pytest.approx([1.21, 0.6025, 0.5, 0.6025, 1.21])
-    assert [one["log_snr"] for one in found["loss_by_level"]] == [9.0, 4.5, 0.0, -4.5, -9.0]
-    assert found["npe"] is None
+    trajectory = model(pooled(content, {})[0], "flow")["trajectory"]
+    assert trajectory["straightness"] == pytest.approx(0.225)
+    assert [level["error"] for level in trajectory["loss_by_level"]] == pytest.approx([1.21, 0.6025, 0.5, 0.6025, 1.21])
+    assert [level["log_snr"] for level in trajectory["loss_by_level"]] == [9.0, 4.5, 0.0, -4.5, -9.0]
+    assert trajectory["npe"] is None
     assert model(pooled(content, {})[0], "gan")["trajectory"] is None
 
 
@@ -1103,25 +1105,25 @@ def test_trajectories_of_several_trainings_are_means(content):
 
 def trained(content, values, name="flow"):
     """One model for each training of a recipe, as `compare --seeds` makes them, in place of one."""
-    (place,) = (i for i, one in enumerate(content["models"]) if one["name"] == name)
-    made = []
+    (place,) = (i for i, entry in enumerate(content["models"]) if entry["name"] == name)
+    trainings = []
     for seed, value in enumerate(values):
-        one = copy.deepcopy(content["models"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
-        one["scores"]["frechet"] |= {"value": value, "ratio": value / 0.1}
-        one["training"]["seconds"] = 60.0 + seed
-        one["commands"] = [f"pushforward train {name} --seed {seed}"]
-        made.append(one)
-    content["models"][place : place + 1] = made
-    content["settings"] |= {"seeds": len(values), "shared": [[one["name"] for one in made] + ["ddpm"], ["gan", "vae"]]}
+        entry = copy.deepcopy(content["models"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
+        entry["scores"]["frechet"] |= {"value": value, "ratio": value / 0.1}
+        entry["training"]["seconds"] = 60.0 + seed
+        entry["commands"] = [f"pushforward train {name} --seed {seed}"]
+        trainings.append(entry)
+    content["models"][place : place + 1] = trainings
+    content["settings"] |= {"seeds": len(values), "shared": [[entry["name"] for entry in trainings] + ["ddpm"], ["gan", "vae"]]}
     return content
 
 
 def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     content = trained(content, (0.12, 0.20, 0.13))
-    pictures = {one["name"]: {"grid": i} for i, one in enumerate(content["models"])} | {"real": {"grid": 9}}
-    made, shown = pooled(content, pictures)
-    assert [one["name"] for one in made["models"]] == ["flow", "ddpm", "gan", "vae"]
-    flow = model(made, "flow")
+    pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}
+    aggregate, shown = pooled(content, pictures)
+    assert [entry["name"] for entry in aggregate["models"]] == ["flow", "ddpm", "gan", "vae"]
+    flow = model(aggregate, "flow")
     row = flow["scores"]["frechet"]
     assert row["value"] == pytest.approx(0.15)
     assert row["spread"] == pytest.approx(np.std([0.12, 0.20, 0.13], ddof=1))
@@ -1130,29 +1132,31 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert flow["scores"]["kid"]["spread"] == pytest.approx(0.0002), "no less than over samplings"
     assert flow["training"]["seconds"] == pytest.approx(61)
     assert flow["parameters"] == 402_314
-    assert [one["seed"] for one in flow["trainings"]] == [0, 1, 2]
-    assert [one["scores"]["frechet"]["value"] for one in flow["trainings"]] == [0.12, 0.20, 0.13]
+    assert [training["seed"] for training in flow["trainings"]] == [0, 1, 2]
+    assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [0.12, 0.20, 0.13]
     assert len(flow["commands"]) == 3
-    assert {name: one.grid for name, one in shown.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
-    assert made["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
+    assert {name: parts.grid for name, parts in shown.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     assert "best" not in said(content, "quality")[0] or "flow-0" in said(content, "quality")[0]
-    assert said(made, "quality")[0].startswith("flow and ddpm lead in Fréchet distance"), "0.15 ± 0.04 is no better than 0.21"
-    text = " ".join(captions.limits(comparison(made)))
+    assert said(aggregate, "quality")[0].startswith("flow and ddpm lead in Fréchet distance"), (
+        "0.15 ± 0.04 is no better than 0.21"
+    )
+    text = " ".join(captions.limits(comparison(aggregate)))
     assert "The spread of flow is over 3 trainings" in text
     assert "ddpm, gan and vae were trained once" in text
-    check_page(report(made).to_html())
-    assert "over repeated trainings" in report(made).to_markdown()
+    check_page(report(aggregate).to_html())
+    assert "over repeated trainings" in report(aggregate).to_markdown()
 
 
 def test_only_trainings_of_one_recipe_are_pooled(content):
     content = trained(content, (0.12, 0.20))
     content["models"][1]["parameters"] = 9
     model(content, "gan")["name"] = "gan-7"
-    names = [one["name"] for one in content["models"]]
-    assert [one["name"] for one in pooled(content, {})[0]["models"]] == names, "another size; a number that is no seed"
+    names = [entry["name"] for entry in content["models"]]
+    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == names, "another size; a number that is no seed"
     content["models"][1]["parameters"] = 402_314
     model(content, "ddpm")["name"] = "flow"
-    assert [one["name"] for one in pooled(content, {})[0]["models"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
+    assert [entry["name"] for entry in pooled(content, {})[0]["models"]] == ["flow (2 trainings)", "flow", "gan-7", "vae"]
     content["models"][1]["scores"]["frechet"]["value"] = None
     assert pooled(content, {})[0]["models"][0]["scores"]["frechet"]["value"] is None, "a failed training is no training less"
 
@@ -1189,16 +1193,16 @@ def test_compare_groups_noise_pools_trainings_and_draws_the_real_rows(tmp_path, 
     data = Dataset("sorted", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), train, Split(held_out))
     first, second = (GaussianBaseline.fit(data) for _ in range(2))
     second.noise_shape, second._rank = (5,), 3
-    made = module.compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
-    assert made.settings.shared == (("one", "three"),)
-    assert len(made.models) == 3
-    shown = made.pictures["real"].grid
+    comparison = module.compare({"one": first, "two": second, "three": GaussianBaseline.fit(data)}, data, repeats=2, seeds=2)
+    assert comparison.settings.shared == (("one", "three"),)
+    assert len(comparison.models) == 3
+    shown = comparison.pictures["real"].grid
     assert shown.shape == (30, 2)
     assert shown[:, 0].max() > np.quantile(held_out[:, 0], 0.7), "drawn, not the first of sorted rows"
 
 
 def test_captions_follow_the_family(content):
-    heads = {one.name: captions.loss_caption(one) for one in comparison(content).models}
+    heads = {result.name: captions.loss_caption(result) for result in comparison(content).models}
     assert "no measure of quality" in heads["gan"]
     assert "negative ELBO per dimension" in heads["vae"]
     assert "never reaches zero" in heads["ddpm"]
@@ -1251,10 +1255,10 @@ def test_animations_keep_frames_and_time(tmp_path):
     for number, frames in enumerate((batches, points)):
         path = tmp_path / f"{number}.gif"
         write_gif(path, frames, ms=120)
-        with Image.open(path) as found:
-            assert found.n_frames == 3
-            assert found.info["duration"] == 120
-            assert found.info["loop"] == 0
+        with Image.open(path) as animation:
+            assert animation.n_frames == 3
+            assert animation.info["duration"] == 120
+            assert animation.info["loop"] == 0
 
 
 if __name__ == "__main__":  # writes pages to look at: python tests/test_report.py FOLDER
@@ -1267,7 +1271,7 @@ if __name__ == "__main__":  # writes pages to look at: python tests/test_report.
 
 @pytest.mark.parametrize(("x", "whole"), [(range(1, 17), True), ((0.0, 0.5, 1.0), False)])
 def test_what_is_counted_has_ticks_at_whole_numbers(x, whole):
-    chart = line_chart([Series("vae", 1, [*x], [1000.0 * one for one in x])], "unit", "KL")
-    ticks = [float(one) for one in re.findall(r'text-anchor="middle">([0-9.]+)</text>', chart)]
+    chart = line_chart([Series("vae", 1, [*x], [1000.0 * number for number in x])], "unit", "KL")
+    ticks = [float(number) for number in re.findall(r'text-anchor="middle">([0-9.]+)</text>', chart)]
     assert len(ticks) > 2
     assert all(tick.is_integer() for tick in ticks) == whole

@@ -25,7 +25,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 
 
 class Tilt:
-    """Distance between the means of generated and held-out rows."""
+    """Distance between the means of generated and held-out examples."""
 
     scores = {
         "tilt": MetricInfo("Tilt", "lower", "Distance between means.", group="Colour and tilt"),

@@ -281,7 +281,7 @@ def test_an_unsaved_run_whose_start_is_gone_says_what_to_do(tmp_path, monkeypatc
     monkeypatch.undo()
     for steps in (4, 6):
         pf.resume(first, data=DATA, steps=steps)
-    with pytest.raises(CheckpointError, match=r"started from are gone.*trained further since.*Delete .*run and train anew"):
+    with pytest.raises(CheckpointError, match=r"started from are gone.*trained further since.*Delete .*run and train again"):
         pf.resume(tmp_path / "run", data=DATA)
 
 

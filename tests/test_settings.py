@@ -8,7 +8,7 @@ from pushforward import spec
 from pushforward.denoiser import Preconditioning
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, EvidenceBound, Penalties
-from pushforward.methods.perceptual import LossWeights
+from pushforward.methods.perceptual_autoencoder import LossWeights
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
     """Against SciPy's quadrature of the integral in the module's head, for both kinds and unequal nodes."""
     from scipy.integrate import quad
 
-    from pushforward.solvers.leap import leap
+    from pushforward.solvers.exponential_step import exponential_step
 
     denoiser = ring(Cosine())
     lam = torch.tensor([-1.0 - 0.7 * h, -1.0 - 0.3 * h, -1.0], dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
         "noise": there.alpha / here.alpha * 0.7 - there.alpha * noise,
     }
     for kind, value in wanted.items():
-        assert leap(denoiser, kind, x, t, s, nodes).item() == pytest.approx(value.item(), rel=1e-10)
+        assert exponential_step(denoiser, kind, x, t, s, nodes).item() == pytest.approx(value.item(), rel=1e-10)
 
 
 def test_ddim_on_the_linear_path_is_euler_on_the_velocity():
@@ -107,10 +107,10 @@ def test_ancestral_step_has_the_posterior_of_ddpm():
 def test_the_stochastic_exponential_step_of_constant_data_is_ancestral():
     x = torch.randn(6, 2, dtype=torch.float64)
     t, s = (torch.full((6,), at, dtype=torch.float64) for at in (0.7, 0.6))
-    one, other = (
+    exponential, ancestral = (
         solver.step(ring(VP()), x, t, s, None, RowDraws(0, 6), None)[0] for solver in (solvers.DPMSDE(1), solvers.Ancestral())
     )
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    torch.testing.assert_close(exponential, ancestral, rtol=0, atol=1e-12)
 
 
 def test_euler_maruyama_without_noise_is_euler():

@@ -72,8 +72,8 @@ def test_images_are_drawn_evenly_and_channels_apart(data):
         counts = np.bincount(channel, minlength=1437)
         assert scipy.stats.chisquare(counts).pvalue > 1e-3
     digits = np.stack([data.truth.train // 100, data.truth.train // 10 % 10, data.truth.train % 10])
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        table = np.bincount(10 * digits[one] + digits[other], minlength=100).reshape(10, 10)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        table = np.bincount(10 * digits[first] + digits[second], minlength=100).reshape(10, 10)
         assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
     assert (row[:, 0] == row[:, 1]).mean() == pytest.approx(1 / 1437, rel=0.4)
 
@@ -138,11 +138,11 @@ def base_of(shape=(1, 5, 7), classes=("a", "b", "c"), n=40):
 
 def test_any_labelled_images_of_one_channel_can_be_stacked():
     base = base_of()
-    made = stack("made", base, rows=(60, 30), channels=2)
-    assert made.train.x.shape == (60, 2, 5, 7)
-    assert made.truth.modes == 9
-    first, second = base.train.labels[rows_of(made.train.x, images(base.train))].T
-    assert (made.truth.train == 3 * first + second).all()
+    stacked = stack("made", base, rows=(60, 30), channels=2)
+    assert stacked.train.x.shape == (60, 2, 5, 7)
+    assert stacked.truth.modes == 9
+    first, second = base.train.labels[rows_of(stacked.train.x, images(base.train))].T
+    assert (stacked.truth.train == 3 * first + second).all()
 
 
 @pytest.mark.parametrize("given", [{"shape": (3, 5, 7)}, {"classes": ()}, {"classes": ("a",)}])
@@ -157,9 +157,9 @@ def test_bases_that_cannot_be_stacked(given):
 def test_counts_and_divergence_in_closed_form():
     every = np.repeat(np.arange(MODES), 3)
     assert dataclasses.astuple(count_numbers(every, MODES))[:2] == (1000, pytest.approx(0, abs=1e-12))
-    one = count_numbers(np.full(77, 321), MODES)
-    assert (one.reached, one.divergence) == (1, pytest.approx(np.log(1000)))
-    assert len(one.missing) == 999
+    single = count_numbers(np.full(77, 321), MODES)
+    assert (single.reached, single.divergence) == (1, pytest.approx(np.log(1000)))
+    assert len(single.missing) == 999
     lacking = count_numbers(np.delete(np.arange(MODES), 614), MODES)
     assert (lacking.reached, lacking.missing.tolist()) == (999, [614])
     assert lacking.divergence == pytest.approx(np.log(1000 / 999))
@@ -208,40 +208,40 @@ def expected(features, images, n):
 
 def test_real_digits_reach_all_modes_at_the_divergence_of_a_perfect_sampler(data, features):
     n = 26_000
-    found = score(data.held_out.x, data, features, n=n, metrics=["stacked"])
-    assert found["stacked_modes"].value == MODES
+    scores = score(data.held_out.x, data, features, n=n, metrics=["stacked"])
+    assert scores["stacked_modes"].value == MODES
     spread = np.sqrt(2 * (MODES - 1)) / (2 * n)
-    assert abs(found["stacked_kl"].value - expected(features, data.truth.base.held_out, n)) < 4 * spread
+    assert abs(scores["stacked_kl"].value - expected(features, data.truth.base.held_out, n)) < 4 * spread
 
 
 def test_floors_are_what_training_rows_reach(data, features):
     n, redraws = 2000, 4
-    found = floors(data, features, n=n, redraws=redraws, metrics=["stacked"], cache=False)
-    assert found["stacked_modes"].value == pytest.approx(MODES * (1 - (1 - 1 / MODES) ** n), abs=20)
+    floor = floors(data, features, n=n, redraws=redraws, metrics=["stacked"], cache=False)
+    assert floor["stacked_modes"].value == pytest.approx(MODES * (1 - (1 - 1 / MODES) ** n), abs=20)
     poisson = scipy.stats.poisson(n / MODES)  # two rows a mode are too few for (k - 1) / (2 n)
     k = np.arange(1, 40)
     wanted = float((poisson.pmf(k) * k / (n / MODES) * np.log(k / (n / MODES))).sum())
-    assert found["stacked_kl"].value == pytest.approx(wanted, rel=0.06)
+    assert floor["stacked_kl"].value == pytest.approx(wanted, rel=0.06)
 
 
 def test_a_collapsed_sampler_is_seen(data, features):
     n = 3000
     some = np.flatnonzero(data.truth.held_out % 10 == 7)  # the last channel shows nothing but sevens
     lost = data.held_out.x[np.resize(some, n)]
-    found = score(lost, data, features, n=n, metrics=["stacked_modes", "stacked_kl"])
-    assert found["stacked_modes"].value < 130
-    assert found["stacked_kl"].value == pytest.approx(np.log(10), abs=0.15)
-    assert {number % 10 for number in found["stacked_modes"].extra["missing"]} >= set(range(10)) - {7}
+    scores = score(lost, data, features, n=n, metrics=["stacked_modes", "stacked_kl"])
+    assert scores["stacked_modes"].value < 130
+    assert scores["stacked_kl"].value == pytest.approx(np.log(10), abs=0.15)
+    assert {number % 10 for number in scores["stacked_modes"].extra["missing"]} >= set(range(10)) - {7}
     single = np.repeat(data.held_out.x[:1], n, axis=0)
-    found = score(single, data, features, n=n, metrics=["stacked"])
-    assert (found["stacked_modes"].value, found["stacked_kl"].value) == (1, pytest.approx(np.log(1000)))
+    scores = score(single, data, features, n=n, metrics=["stacked"])
+    assert (scores["stacked_modes"].value, scores["stacked_kl"].value) == (1, pytest.approx(np.log(1000)))
 
 
 def test_a_mode_that_is_left_out_is_counted_and_named(data, features):
     x = data.held_out.x[:15_000]
-    kept = np.flatnonzero(features.classify(x) != 405)
-    found = score(x[kept], data, features, n=len(kept), metrics=["stacked"])["stacked_modes"]
-    assert (found.value, found.extra["missing"]) == (999, (405,))
+    rest = np.flatnonzero(features.classify(x) != 405)
+    modes = score(x[rest], data, features, n=len(rest), metrics=["stacked"])["stacked_modes"]
+    assert (modes.value, modes.extra["missing"]) == (999, (405,))
 
 
 def test_only_stacked_images_have_the_score(cache):
@@ -265,8 +265,8 @@ def test_a_run_is_evaluated_from_the_command_line(cache, tmp_path, monkeypatch, 
     capsys.readouterr()
     assert main(["evaluate", run, "--metrics", "stacked", "--n", "60", "--repeats", "1", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    found = content["models"][0]["scores"]
-    assert found.keys() == {"stacked_modes", "stacked_kl"}
+    scores = content["models"][0]["scores"]
+    assert scores.keys() == {"stacked_modes", "stacked_kl"}
     assert content["floors"]["stacked_modes"]["value"] == pytest.approx(MODES * (1 - 0.999**60), abs=2)
     assert f"held-out accuracy {features.channels.accuracy:.1%}" in content["settings"]["features"]
-    assert content["baseline"]["scores"].keys() == found.keys()
+    assert content["baseline"]["scores"].keys() == scores.keys()

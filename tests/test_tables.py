@@ -206,7 +206,7 @@ def test_tables_are_compiled_once_for_the_same_times():
 
 
 def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
-    """Of a table as well: what a subclass or a test puts in the place of `predict` is what is called."""
+    """Of a table as well: what a subclass or a test puts instead of `predict` is what is called."""
     model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
     monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
     assert (Flow(model, DPM(), 3).sample(2) == 7).all()

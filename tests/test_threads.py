@@ -69,11 +69,11 @@ def test_the_users_choice_stays(name, monkeypatch):
 
 
 def test_it_is_said_where_the_choice_came_too_late():
-    found = python(
+    printed = python(
         "import sys; sys.modules['torch'] = None; import pushforward\nfrom pushforward import waiting\nprint(waiting.report())"
     )
-    assert "torch was imported before pushforward" in found
-    assert f"GOMP_SPINCOUNT={waiting.SPINS}" in found
+    assert "torch was imported before pushforward" in printed
+    assert f"GOMP_SPINCOUNT={waiting.SPINS}" in printed
 
 
 def test_the_choice_reaches_torchs_openmp():

@@ -44,9 +44,9 @@ RECIPES = list(pf.recipes.registry())
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch; the log agrees as well."""
     data = space_data(rows_for(name), labels=True, rows=64)
-    made = lambda: recipe_for(name, data, batch=32)  # noqa: E731
-    whole = pf.fit(made(), data, steps=7, out=tmp_path / "whole", seed=3)
-    trainer = prepare(made(), data, steps=7, out=tmp_path / "cut", seed=3)
+    recipe = lambda: recipe_for(name, data, batch=32)  # noqa: E731
+    whole = pf.fit(recipe(), data, steps=7, out=tmp_path / "whole", seed=3)
+    trainer = prepare(recipe(), data, steps=7, out=tmp_path / "cut", seed=3)
     for stop in (2, 3, 5):
         while trainer.clock.step < stop:
             trainer.advance(1e-9)
@@ -191,9 +191,9 @@ def test_a_run_is_saved_before_its_first_step(tmp_path):
 def test_a_method_handed_over_resumes_with_its_own_weights(tmp_path):
     """Its weights come from no seed: without the checkpoint of step 0 they would be lost."""
     data = space_data((2,), labels=False)
-    made = lambda: trained_a_little(recipe_for("flow", data).method)  # noqa: E731
-    whole = pf.fit(made(), data, steps=3, out=tmp_path / "whole")
-    prepare(made(), data, steps=3, out=tmp_path / "cut").advance(1e-9)
+    handed_over = lambda: trained_a_little(recipe_for("flow", data).method)  # noqa: E731
+    whole = pf.fit(handed_over(), data, steps=3, out=tmp_path / "whole")
+    prepare(handed_over(), data, steps=3, out=tmp_path / "cut").advance(1e-9)
     pf.resume(tmp_path / "cut", data=data)
     assert_same(final_state(whole.folder), final_state(tmp_path / "cut"))
 
@@ -208,12 +208,12 @@ def trained_a_little(method):
 def test_dropout_is_repeated_and_resumed(tmp_path):
     """A U-Net drops features by a function, not by a module that a search would find."""
     data = space_data((1, 8, 8), labels=False)
-    made = lambda: dropping(recipe_for("flow", data, batch=16))  # noqa: E731
+    recipe = lambda: dropping(recipe_for("flow", data, batch=16))  # noqa: E731
     for number in range(2):
         torch.manual_seed(number)
-        pf.fit(made(), data, steps=4, out=tmp_path / str(number))
+        pf.fit(recipe(), data, steps=4, out=tmp_path / str(number))
     assert_same(final_state(tmp_path / "0"), final_state(tmp_path / "1"))
-    trainer = prepare(made(), data, steps=4, out=tmp_path / "cut", checkpoint_every=2)
+    trainer = prepare(recipe(), data, steps=4, out=tmp_path / "cut", checkpoint_every=2)
     trainer.advance(1e-9)
     trainer.advance(1e-9)
     trainer.close()
@@ -397,7 +397,7 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
 
 
 def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
-    """Held-out rows may come sorted: the first of them are no sample."""
+    """Held-out examples may come sorted: the first of them are no sample."""
     shown, picture = [], pictures.scatter_picture
     monkeypatch.setattr(pictures, "scatter_picture", lambda x, real: (shown.append(real), picture(x, real))[1])
     data = pf.data.load("moons")
@@ -411,10 +411,10 @@ def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
 
 def run_folder(tmp_path, steps=4, every=2):
     """A copy of a run that is trained once, with its data."""
-    data, made = space_data((2,), labels=False), tmp_path.parent / f"made-{steps}-{every}"
-    if not made.exists():
-        pf.fit(recipe_for("flow", data), data, steps=steps, out=made, checkpoint_every=every)
-    return Path(shutil.copytree(made, tmp_path / "run")), data
+    data, prepared = space_data((2,), labels=False), tmp_path.parent / f"made-{steps}-{every}"
+    if not prepared.exists():
+        pf.fit(recipe_for("flow", data), data, steps=steps, out=prepared, checkpoint_every=every)
+    return Path(shutil.copytree(prepared, tmp_path / "run")), data
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
     assert pf.resume(folder, data=data).state["step"] == 9
     content = json.loads((folder / "spec.json").read_text())
     assert content["budget"]["steps"] == 9
-    assert [(one["step"], one["budget"]["steps"]) for one in content["extended"]] == [(4, 4)]
+    assert [(extension["step"], extension["budget"]["steps"]) for extension in content["extended"]] == [(4, 4)]
 
 
 def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
@@ -774,7 +774,7 @@ def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
 def test_memory_is_each_runs_own(tmp_path):
     """What the process held before a run's steps is not the run's."""
     if not os.path.exists("/proc/self/clear_refs"):
-        pytest.skip("only Linux counts anew")
+        pytest.skip("only Linux counts again")
     data = space_data((2,), labels=False)
     trainers = [prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / str(i)) for i in range(2)]
     losses, large = trainers[0].method.losses, 400
@@ -845,8 +845,8 @@ def repeated(run):
     for number, line in enumerate(commands(run)):
         program, *words = shlex.split(line)
         assert program == "pushforward"
-        made = ["--out", f"{run.folder}-again"] if number == 0 and "--out" not in words else []
-        assert main([*words, *made]) == 0
+        output = ["--out", f"{run.folder}-again"] if number == 0 and "--out" not in words else []
+        assert main([*words, *output]) == 0
     return final_state(Path(f"{run.folder}-again"))
 
 
@@ -875,8 +875,8 @@ def test_an_extended_runs_commands_repeat_it(tmp_path, monkeypatch):
 def test_a_run_from_python_says_that_no_command_repeats_it(tmp_path):
     folder, _ = run_folder(tmp_path)
     assert commands(pf.load(folder))[0].startswith("# ")
-    made = pf.recipes.flow(pf.data.load("moons").space, "tiny")
-    run = pf.fit(made, pf.data.load("moons"), steps=1, out=tmp_path / "moons")
+    recipe = pf.recipes.flow(pf.data.load("moons").space, "tiny")
+    run = pf.fit(recipe, pf.data.load("moons"), steps=1, out=tmp_path / "moons")
     assert commands(run)[0].startswith("# ")
 
 
@@ -886,8 +886,8 @@ def test_runs_with_and_without_labels_are_compared(tmp_path, monkeypatch):
     data = space_data((2,), labels=True)
     plain = data.without_labels()
     runs = {
-        str(one.space.classes != ()): pf.fit(recipe_for("vae", one), one, steps=1, out=tmp_path / str(i))
-        for i, one in enumerate((plain, data))
+        str(dataset.space.classes != ()): pf.fit(recipe_for("vae", dataset), dataset, steps=1, out=tmp_path / str(i))
+        for i, dataset in enumerate((plain, data))
     }
     comparison = pf.compare(runs, data, repeats=1, curve=False)
     assert [model.conditioned for model in comparison.models] == [False, True]

@@ -78,9 +78,9 @@ def test_lines_towards_a_point_are_straight_and_the_least_there_is():
 
 
 def test_the_solver_and_steps_of_a_flow_play_no_part():
-    found = {straightness(gaussian(VP(), solver=solver, steps=steps), 40, seed=3) for solver, steps in
+    values = {straightness(gaussian(VP(), solver=solver, steps=steps), 40, seed=3) for solver, steps in
              ((Heun(), 4), (Euler(), 50), (Ancestral(), 7))}  # fmt: skip
-    assert len(found) == 1
+    assert len(values) == 1
 
 
 def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
@@ -161,32 +161,32 @@ def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
     """Given x_t, v = const - x r / sigma, and x has variance s^2 sigma^2 / (alpha^2 s^2 + sigma^2)."""
     rows = np.random.default_rng(2).normal(size=(2_000, 3)) * STD + MEAN
     flow = gaussian(path)
-    found = loss_by_level(flow.denoiser, dataset(flow, rows), rows=2_000)
-    assert len(found) == 13
-    for one in found:
-        snr = math.exp(one["log_snr"])
+    levels = loss_by_level(flow.denoiser, dataset(flow, rows), rows=2_000)
+    assert len(levels) == 13
+    for level in levels:
+        snr = math.exp(level["log_snr"])
         exact = (1 + snr) * STD**2 / (snr * STD**2 + 1)
-        assert one["spread"] == pytest.approx(exact * math.sqrt(2 / 3 / 2_000), rel=0.2)
-        assert abs(one["error"] - exact) < 4 * one["spread"]
+        assert level["spread"] == pytest.approx(exact * math.sqrt(2 / 3 / 2_000), rel=0.2)
+        assert abs(level["error"] - exact) < 4 * level["spread"]
 
 
 def test_levels_rows_and_noise_are_the_same_for_all_paths():
     rows = np.random.default_rng(2).normal(size=(400, 3)) * STD + MEAN
-    made = []
+    losses = []
     for path in (Linear(), VP(), VE(0.05, 10.0)):
         flow = gaussian(path)
-        made.append({one["log_snr"]: one["error"] for one in loss_by_level(flow.denoiser, dataset(flow, rows), rows=300)})
-    assert list(made[0]) == np.linspace(9, -9, 13).tolist()
-    assert list(made[2]) == [4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5], "a path of fewer levels"
-    for other in made[1:]:
-        assert [other[level] for level in other] == pytest.approx([made[0][level] for level in other], rel=1e-3)
+        losses.append({point["log_snr"]: point["error"] for point in loss_by_level(flow.denoiser, dataset(flow, rows), rows=300)})
+    assert list(losses[0]) == np.linspace(9, -9, 13).tolist()
+    assert list(losses[2]) == [4.5, 3.0, 1.5, 0.0, -1.5, -3.0, -4.5], "a path of fewer levels"
+    for other in losses[1:]:
+        assert [other[level] for level in other] == pytest.approx([losses[0][level] for level in other], rel=1e-3)
 
 
 def test_a_model_of_labels_is_told_those_of_the_data(labelled):
     flow, data = labelled
-    assert max(one["error"] for one in loss_by_level(flow.denoiser, data)) < 1e-4
+    assert max(level["error"] for level in loss_by_level(flow.denoiser, data)) < 1e-4
     untold = dataset(flow, data.held_out.x)
-    assert min(one["error"] for one in loss_by_level(flow.denoiser, untold)) > 1, "half of the rows lie at the other point"
+    assert min(level["error"] for level in loss_by_level(flow.denoiser, untold)) > 1, "half of the rows lie at the other point"
 
 
 def test_losses_of_any_unit_are_in_model_units():
@@ -195,14 +195,14 @@ def test_losses_of_any_unit_are_in_model_units():
     plain = loss_by_level(flow.denoiser, dataset(flow, rows))
     flow.denoiser.space = VectorSpace((3,), (1.0, 2.0, 3.0), (10.0, 0.1, 4.0))
     scaled = loss_by_level(flow.denoiser, dataset(flow, rows * [10.0, 0.1, 4.0] + [1.0, 2.0, 3.0], space=flow.denoiser.space))
-    assert [one["error"] for one in scaled] == pytest.approx([one["error"] for one in plain], rel=1e-3)
+    assert [level["error"] for level in scaled] == pytest.approx([level["error"] for level in plain], rel=1e-3)
 
 
 def test_a_guided_model_is_measured_as_it_samples(labelled):
     flow, data = labelled
     guided = Flow(Guided(flow.denoiser, scale=1.5), Heun(), 4)
     assert straightness(guided, 30) == pytest.approx(0, abs=1e-6), "towards the point beyond its own"
-    assert max(one["error"] for one in loss_by_level(guided.denoiser, data)) > 0.1
+    assert max(level["error"] for level in loss_by_level(guided.denoiser, data)) > 0.1
 
 
 def test_what_cannot_be_is_refused():
@@ -230,11 +230,11 @@ def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
     rows = np.random.default_rng(4).normal(size=(200, 2)) * 0.5 + (0.6, -0.2)
     judge = module.Judge(dataset(flow, rows), n=40, repeats=1)
     result, pictures = judge.judge("flow", flow)
-    found = result.trajectory
-    assert found.n == 50
-    assert found.straightness == straightness(flow, 50, steps=20)
-    assert found.npe == transport_cost(flow, judge.data, 50, steps=20)
-    assert [level.to_plain() for level in found.loss_by_level] == loss_by_level(flow.denoiser, judge.data)
+    trajectory = result.trajectory
+    assert trajectory.n == 50
+    assert trajectory.straightness == straightness(flow, 50, steps=20)
+    assert trajectory.npe == transport_cost(flow, judge.data, 50, steps=20)
+    assert [level.to_plain() for level in trajectory.loss_by_level] == loss_by_level(flow.denoiser, judge.data)
     assert pictures.paths.shape == (60, 21, 2)
     np.testing.assert_allclose(pictures.paths[:50, -1], trace(flow, 50, steps=20)[1][-1], rtol=1e-5)
     assert judge.judge("flow", flow, curve=False)[0].trajectory is None

@@ -19,7 +19,7 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, reconstruction
 from pushforward.evaluation.likelihood import coded_bits
 from pushforward.methods import EvidenceBound, HierarchicalVAE, Now
-from pushforward.methods.bounds import (
+from pushforward.methods.importance_weighting import (
     above_free_bits,
     active_units,
     divergences,
@@ -92,24 +92,24 @@ def test_gradients_of_the_bound_are_those_of_torch_distributions():
     mean, log_variance = vae.encoder(x).chunk(2, 1)
     q = distributions.Normal(mean, (log_variance / 2).exp())
     z = mean + q.stddev * now(11).draws.normal((2,))
-    told = distributions.Normal(vae.decoder(z), (vae.likelihood.log_variance / 2).exp()).log_prob(x).sum(1)
+    log_likelihood = distributions.Normal(vae.decoder(z), (vae.likelihood.log_variance / 2).exp()).log_prob(x).sum(1)
     kl = distributions.kl_divergence(q, distributions.Normal(torch.zeros(2), torch.ones(2))).sum(1)
-    theirs = torch.autograd.grad(-(told - 0.7 * kl).mean() / 3, list(vae.parameters()))
+    theirs = torch.autograd.grad(-(log_likelihood - 0.7 * kl).mean() / 3, list(vae.parameters()))
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b)
 
 
 def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelihood():
     x = exact_rows(64)
-    truth, vae, found = float(exact(x).mean()), linear_vae(), []
+    truth, vae, bounds_of_k = float(exact(x).mean()), linear_vae(), []
     for samples, repeats in ((1, 400), (5, 80), (50, 8), (5000, 1)):
         with torch.no_grad():
             bounds = [importance_bound(vae.log_weights(x, samples, RowDraws(1000 * r, 64))).mean() for r in range(repeats)]
-        found.append(float(torch.stack(bounds).mean()))
-    assert found[0] < found[1] - 0.02
-    assert found[1] < found[2] - 0.01
-    assert found[2] < truth
-    assert found[3] == pytest.approx(truth, abs=0.01)
+        bounds_of_k.append(float(torch.stack(bounds).mean()))
+    assert bounds_of_k[0] < bounds_of_k[1] - 0.02
+    assert bounds_of_k[1] < bounds_of_k[2] - 0.01
+    assert bounds_of_k[2] < truth
+    assert bounds_of_k[3] == pytest.approx(truth, abs=0.01)
 
 
 def exact_rows(n):
@@ -118,12 +118,12 @@ def exact_rows(n):
 
 
 def gradients(vae, x, samples, doubly, parameters, repeats=400):
-    """Gradients of the bound of one row, which stands in every row of a batch, by repeat."""
-    vae.bound, found = dataclasses.replace(vae.bound, samples=samples, dreg=doubly), []
+    """Gradients of the bound of one row, which stands in every example of a batch, by repeat."""
+    vae.bound, drawn = dataclasses.replace(vae.bound, samples=samples, dreg=doubly), []
     for step in range(repeats):
         ((_, loss),) = list(vae.losses(Batch(x.expand(64, -1)), now(64, step)))
-        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters(vae))]))
-    return torch.stack(found)
+        drawn.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters(vae))]))
+    return torch.stack(drawn)
 
 
 def agree(plain, doubly):
@@ -164,7 +164,7 @@ def raw(log_variance):
 
 def hierarchy(**options):
     """u -> h = V u + noise -> x = W h + noise, with posteriors that are not the exact ones."""
-    made = HierarchicalVAE(
+    vae = HierarchicalVAE(
         Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, raw(-0.5)),
         Affine(WEIGHT, 0.2),
         Affine(torch.tensor([[0.5, -0.3]]), -0.1, raw(-0.4)),
@@ -174,8 +174,8 @@ def hierarchy(**options):
         bound=EvidenceBound(**options),
     )
     with torch.no_grad():
-        made.likelihood.spread.fill_(NOISE / 10)
-    return made
+        vae.likelihood.spread.fill_(NOISE / 10)
+    return vae
 
 
 def test_two_layers_reach_the_exact_likelihood():
@@ -213,11 +213,11 @@ def test_log_variances_of_two_layers_cannot_run_away(doubly):
 
 def apart(**options):
     """An upper posterior far from the exact one, so that its score counts."""
-    made = hierarchy(**options)
+    vae = hierarchy(**options)
     with torch.no_grad():
-        made.upper_encoder.map.weight.mul_(2)
-        made.upper_encoder.map.bias.add_(1.5)
-    return made
+        vae.upper_encoder.map.weight.mul_(2)
+        vae.upper_encoder.map.bias.add_(1.5)
+    return vae
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
@@ -240,9 +240,9 @@ def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
 def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
     torch.manual_seed(0)
     rows = torch.rand(100, 3) * torch.tensor([0.01, 1.0, 2.0])
-    found = above_free_bits(rows, 0.25)
+    held = above_free_bits(rows, 0.25)
     first, second = rows[:64].mean(0).clamp(min=0.25).sum(), rows[64:].mean(0).clamp(min=0.25).sum()
-    torch.testing.assert_close(found, torch.cat([first.expand(64), second.expand(36)]))
+    torch.testing.assert_close(held, torch.cat([first.expand(64), second.expand(36)]))
     torch.testing.assert_close(above_free_bits(rows, 0.0), rows.sum(1))
     mean = torch.full((64, 2), 0.1, requires_grad=True)
     above_free_bits(divergences(mean, torch.zeros(64, 2)), 0.25).sum().backward()
@@ -286,8 +286,8 @@ def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options
         assert bound == pytest.approx(-3 * float(loss), abs=0.02)
     else:
         assert bound < -3 * float(loss) - 0.05
-    one = make()
-    list(one.losses(Batch(x), alone := now(20_000)))
+    method = make()
+    list(method.losses(Batch(x), alone := now(20_000)))
     for name in ("kl", "log_likelihood", "explained"):
         assert float(at.notes[name]) == pytest.approx(float(alone.notes[name]), abs=0.03)
     assert float(at.notes["units"]) == 2
@@ -419,10 +419,10 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
 
 def test_every_row_is_drawn_for_itself():
     grey_row = np.full((5000, 1, 8, 8), 128, np.uint8)
-    made = drawn(Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
-    for split in (made.train, made.held_out):
+    binary = drawn(Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
+    for split in (binary.train, binary.held_out):
         assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
-    assert 0.4 < float((made.train.x != made.held_out.x).mean()) < 0.6
+    assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6
 
 
 def test_vectors_are_not_binarised():
@@ -444,12 +444,12 @@ def dataset_of(x, **more):
 
 def test_bits_by_importance_sampling_are_those_of_the_exact_model():
     x = exact_rows(40)
-    found = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=16)
-    assert found.extra["nats"] == pytest.approx(-float(exact(x).mean()), abs=0.02)
-    assert found.value == pytest.approx(found.extra["nats"] / (3 * math.log(2)))
-    assert found.n == 40
+    score = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=16)
+    assert score.extra["nats"] == pytest.approx(-float(exact(x).mean()), abs=0.02)
+    assert score.value == pytest.approx(score.extra["nats"] / (3 * math.log(2)))
+    assert score.n == 40
     again = coded_bits(linear_vae(), dataset_of(x), codes=3000, batch=7)
-    assert again.extra["nats"] == pytest.approx(found.extra["nats"], abs=0.02)
+    assert again.extra["nats"] == pytest.approx(score.extra["nats"], abs=0.02)
 
 
 def test_densities_of_images_bound_the_probability_of_their_levels():
@@ -460,10 +460,10 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     vae.decoder.forward = lambda z, t=None, condition=None: torch.zeros(len(z), 1, 2, 2)
     pixels = np.random.default_rng(0).integers(60, 200, size=(200, 1, 2, 2), dtype=np.uint8)
     data = Dataset("grey", space, Split(pixels), Split(pixels))
-    found = coded_bits(vae, data, codes=2)
+    score = coded_bits(vae, data, codes=2)
     u = space.to_model(torch.from_numpy(pixels) / 255).double()
     wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(2)
-    assert found.value == pytest.approx(float(wanted), abs=0.01)
+    assert score.value == pytest.approx(float(wanted), abs=0.01)
 
 
 @pytest.mark.parametrize("batch", [4, 32])
@@ -471,11 +471,11 @@ def test_every_row_is_weighed_by_as_many_codes_as_asked_for(batch, monkeypatch):
     vae, seen = linear_vae(), []
     weigh = vae.log_weights
     monkeypatch.setattr(vae, "log_weights", lambda *given: seen.append(weigh(*given)) or seen[-1])
-    found = coded_bits(vae, dataset_of(exact_rows(32)), codes=200, batch=batch)
-    assert sum(one.numel() for one in seen) == 32 * 200
-    assert max(one.numel() for one in seen) <= 512
+    score = coded_bits(vae, dataset_of(exact_rows(32)), codes=200, batch=batch)
+    assert sum(codes.numel() for codes in seen) == 32 * 200
+    assert max(codes.numel() for codes in seen) <= 512
     few = coded_bits(vae, dataset_of(exact_rows(32)), codes=1, batch=batch)
-    assert found.extra["nats"] < few.extra["nats"] - 0.02
+    assert score.extra["nats"] < few.extra["nats"] - 0.02
 
 
 def test_at_most_a_thousand_rows_are_weighed_unless_more_are_asked_for():
@@ -508,20 +508,20 @@ def test_codes_are_measured_as_they_are():
     encoder = Affine(torch.tensor([[0.8, 0.0, 0.0], [0.0, 0.0, 0.0]]), 0.0, math.log(0.36))
     coder = Autoencoder(encoder, Affine(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])), CUBE)
     data = dataset_of(x)
-    found = code_statistics(coder, data, 3000)
-    assert (found.units, found.active, found.n) == (2, 1, 3000)
+    statistics = code_statistics(coder, data, 3000)
+    assert (statistics.units, statistics.active, statistics.n) == (2, 1, 3000)
     variance = float(0.64 * x[:, 0].var(correction=0))
     kl = [(0.36 + variance - 1 - math.log(0.36)) / 2, (0.36 - 1 - math.log(0.36)) / 2]
-    assert found.by_unit == pytest.approx(kl, abs=0.01)
-    assert found.kl == pytest.approx(sum(kl), abs=0.01)
+    assert statistics.by_unit == pytest.approx(kl, abs=0.01)
+    assert statistics.kl == pytest.approx(sum(kl), abs=0.01)
     together = variance + 0.36
-    assert found.mismatch == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
-    made = reconstruction(coder, data, fit_features(data, cache=False), 3000)
+    assert statistics.mismatch == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
+    reconstructed = reconstruction(coder, data, fit_features(data, cache=False), 3000)
     wanted = 1 - float(
         ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
     )
-    assert made.explained == pytest.approx(wanted, abs=1e-4)
-    assert made.psnr is None
+    assert reconstructed.explained == pytest.approx(wanted, abs=1e-4)
+    assert reconstructed.psnr is None
 
 
 def mirrored(place, side):

@@ -51,7 +51,7 @@ class DiffAugment(nn.Module):
 
         Args:
             x: (n, C, H, W), model units.
-            draws: One row per image.
+            draws: One row for each image.
             probability: Of each change, for each image on its own.
         """
         for name in self.policy:

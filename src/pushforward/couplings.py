@@ -41,7 +41,7 @@ def _order(n: int, period: int) -> Tensor:
 
 
 class Source:
-    """A data set in the place of noise: training starts from its training split, sampling from its held-out split.
+    """A data set instead of noise: training starts from its training split, sampling from its held-out split.
 
     Images are scaled to the size of the data that the flow ends at, as `pushforward.data.load` scales them.
 
@@ -121,8 +121,8 @@ class Source:
     def starts(self, draws: Draws) -> Tensor:
         """A held-out example for each of the draws' rows, a function of the row's seed.
 
-        As many seeds in a row as there are held-out examples take each of them once; from one period of seeds to the next their
-        order changes.
+        As many seeds in an example as there are held-out examples take each of them once; from one period of seeds to the next
+        their order changes.
         """
         n = len(self.held_out)
         if not isinstance(draws, RowDraws):
@@ -144,7 +144,7 @@ def _drawn(source: Source | None, x: Tensor, draws: Draws) -> Tensor:
 
 
 class Coupling(ABC):
-    """Pairs each row of data with a row of noise."""
+    """Pairs each example with an example of noise."""
 
     source: Source | None = None
     """What takes the place of standard normal noise; a denoiser trained from it knows no noise level and no score."""
@@ -152,7 +152,7 @@ class Coupling(ABC):
     group = 1
     """Rows that are coupled together; parts of a batch hold whole groups."""
     reuse = 1
-    """For how many steps one batch and its pairs are kept while times are drawn anew."""
+    """For how many steps one batch and its pairs are kept while times are drawn again."""
 
     @abstractmethod
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
 }
-"""What a network is told of time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
+"""What a network receives as its time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Preconditioning:
 
     Args:
         scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
-        clock: What the network is told of time, a name in `CLOCKS`.
+        clock: What the network receives as its time, a name in `CLOCKS`.
         output: What the network puts out, from which the prediction is computed; None is the prediction itself. With "v", a
             noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not copy
             x_t, and what it gets wrong at high noise counts alpha times.
@@ -89,7 +89,7 @@ class Denoiser(Predicting):
         space: The data's shape and units.
         preconditioning: What the network receives and puts out; the default is ``Preconditioning()``.
         unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
-        source: What it was trained from in the place of standard normal noise; it then reads as data or velocity only.
+        source: What it was trained from instead of standard normal noise; it then reads as data or velocity only.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Denoiser(Predicting):
         return self.preconditioning.output or self.prediction
 
     def time(self, t: Tensor) -> Tensor:
-        """What the network is told of time."""
+        """What the network receives as its time."""
         clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
         return clock
 

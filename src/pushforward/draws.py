@@ -46,7 +46,7 @@ class _Philox:
 
 
 class Draws(ABC):
-    """A source of random rows; each call gives fresh numbers, and two sources with the same key give the same ones."""
+    """A source of random examples; each call gives fresh numbers, and two sources with the same key give the same ones."""
 
     rows: int
     """How many rows one call draws."""

@@ -148,7 +148,7 @@ class ScanSampler(nn.Module):
 
 
 class _Ended(Transport):
-    """What a solve has ended with already, in the place of the flow."""
+    """What a solve has ended with already, instead of the flow."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()

@@ -96,18 +96,18 @@ def learn_grid(
         optimizer.step()
         if (i + 1) % every == 0 or i + 1 == rounds:
             times = parameters.times().detach()
-            found = judge.error(flow, times, batch)
-            if found < least and bool((times.diff() < 0).all()):
-                best, least = times.tolist(), found
+            error = judge.error(flow, times, batch)
+            if error < least and bool((times.diff() < 0).all()):
+                best, least = times.tolist(), error
             if watch is not None:
-                watch(i + 1, found)
+                watch(i + 1, error)
     return LearnedGrid(best, before, least, rounds)
 
 
 def _best_start(flow: Flow, pairs: _Pairs, batch: int) -> Flow:
     """The flow on its own grid or on the named one that does best on some pairs."""
     tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
-    return min(tried, key=lambda one: pairs.error(flow, torch.from_numpy(one.times.copy()), batch))
+    return min(tried, key=lambda candidate: pairs.error(flow, torch.from_numpy(candidate.times.copy()), batch))
 
 
 def _check(flow: Flow) -> None:

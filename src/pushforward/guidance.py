@@ -181,7 +181,7 @@ class Autoguided(Wrapped):
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
-                f"The weaker model makes rows of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
+                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, the model {tuple(denoiser.space.shape)}; "
                 "guide with a model of the same data."
             )
         self.weaker = weaker

@@ -218,8 +218,8 @@ def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int,
         t = path.time(log_snr).clamp(*path.ends).to(u)
         k, z = path.at(t).over(u), draws.normal(u.shape[1:]).to(u)
         x_t = k.alpha * u + k.sigma * z
-        found = solve("v", denoiser.predict("v", x_t, t, condition), x_t, k)[1]
-        total += (z - found).double().square().flatten(1).sum(1)
+        estimate = solve("v", denoiser.predict("v", x_t, t, condition), x_t, k)[1]
+        total += (z - estimate).double().square().flatten(1).sum(1)
     return total * (high - low) / (2 * times)
 
 
@@ -230,22 +230,22 @@ def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: RowDra
     t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)
     k = path.at(t).over(u)
     x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
-    found = denoiser.predict("data", x_t, t, condition)
+    mean = denoiser.predict("data", x_t, t, condition)
     low, gap = bounds[0].to(u), ((bounds[1] - bounds[0]) / (LEVELS - 1)).to(u)
-    place, true = (found - low) / gap, ((u - low) / gap).round()
+    place, true = (mean - low) / gap, ((u - low) / gap).round()
     width = [float(k.sigma[0] / k.alpha[0]) * spread / gap for spread in spreads]
     levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype).reshape(-1, *(1,) * (u.dim() - 1))
-    made: list[list[Tensor]] = [[] for _ in spreads]
+    log_probs: list[list[Tensor]] = [[] for _ in spreads]
     for row, wanted in zip(place, true, strict=True):
         distance = (levels - row).square() / 2
-        for rows, each in zip(made, width, strict=True):
+        for rows, each in zip(log_probs, width, strict=True):
             precision = each[0] ** -2
             rows.append((-(wanted - row).square() / 2 * precision - torch.logsumexp(-distance * precision, 0)).double().sum())
-    return [torch.stack(rows) for rows in made]
+    return [torch.stack(rows) for rows in log_probs]
 
 
 def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: int = 0) -> float:
-    """The decoder's standard deviation for `elbo`, in units of the noise at t_min, that suits some training rows best.
+    """The decoder's standard deviation for `elbo`, in units of the noise at t_min, that suits some training examples best.
 
     Args:
         flow: The model.
@@ -256,5 +256,5 @@ def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: 
     tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
     u = flow.space.to_model(x.to(flow.device))
     with torch.no_grad():
-        found = _decoded(flow.denoiser, u, condition, RowDraws(seed, len(u), "spread", flow.device), tried)
-    return tried[int(np.argmax([float(row.mean()) for row in found]))]
+        log_probs = _decoded(flow.denoiser, u, condition, RowDraws(seed, len(u), "spread", flow.device), tried)
+    return tried[int(np.argmax([float(row.mean()) for row in log_probs]))]

@@ -75,7 +75,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
 def _check_folder(path: Path) -> None:
     """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
     names = sorted(entry.name for entry in path.iterdir())
-    numbers = [found and int(found[1]) for found in map(_PNG.fullmatch, names)]
+    numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
             f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "

@@ -86,8 +86,8 @@ class Linear(Path):
 
     def at(self, t: Tensor) -> Coefficients:
         """The coefficients at times t."""
-        one = torch.ones_like(t)
-        return Coefficients(1 - t, t, -one, one)
+        ones = torch.ones_like(t)
+        return Coefficients(1 - t, t, -ones, ones)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """2 log((1 - t) / t)."""
@@ -183,8 +183,8 @@ class VE(Path):
 
     def at(self, t: Tensor) -> Coefficients:
         """The coefficients at times t."""
-        one = torch.ones_like(t)
-        return Coefficients(one, self.sigma_max * t, torch.zeros_like(t), self.sigma_max * one)
+        ones = torch.ones_like(t)
+        return Coefficients(ones, self.sigma_max * t, torch.zeros_like(t), self.sigma_max * ones)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """-2 log(sigma_max t)."""

@@ -84,7 +84,7 @@ def grid_picture(
     rows = -(-count // columns)
     height, width = (side * scale for side in images.shape[1:3])
     gap = gap if gap is not None else (1 if max(height, width) < 24 else 2)
-    tiles = [image(one) for one in images]
+    tiles = [image(pixels) for pixels in images]
     mode = tiles[0].mode if paper is not None else {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
     bands = Image.new(mode, (1, 1)).getbands()
     fill = tuple(255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0 for band in bands)
@@ -253,11 +253,11 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
     if not len(frames):
         raise ValueError("An animation needs at least one frame.")
     if frames[0].ndim == 4:
-        made = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
+        pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
     else:
         limits = limits_of(frames[-1], frames[0])
-        made = [scatter_picture(frame, limits=limits, size=360) for frame in frames]
-    first, *others = [_palette(picture) for picture in made]
+        pictures = [scatter_picture(frame, limits=limits, size=360) for frame in frames]
+    first, *others = [_palette(picture) for picture in pictures]
     options: dict[str, Any] = {"duration": ms, "loop": 0, "disposal": 1, "optimize": False}
     first.save(os.fspath(path), format="GIF", save_all=True, append_images=others, **options)
 

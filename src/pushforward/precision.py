@@ -40,8 +40,8 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
     if dtype is None:
         return network(*inputs)
     with torch.autocast(first.device.type, dtype=dtype):
-        found = network(*inputs)
-        return [one.to(first.dtype) for one in found] if isinstance(found, list) else found.to(first.dtype)
+        output = network(*inputs)
+        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:

@@ -73,8 +73,8 @@ def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tens
 
 def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
     """The (p, q) with which an output y of ``kind``, read as ``to``, is p x_t + q y; of the shape of the coefficients."""
-    zero, one = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
-    return convert(kind, to, zero, one, k), convert(kind, to, one, zero, k)
+    zeros, ones = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
+    return convert(kind, to, zeros, ones, k), convert(kind, to, ones, zeros, k)
 
 
 def gain(kind: str, to: str, k: Coefficients) -> Tensor:

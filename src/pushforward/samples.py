@@ -115,7 +115,7 @@ def draw_to(
         n: How many.
         condition: As `Transport.sample` takes it.
         seed: The seed of the first sample.
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
         overwrite: Replace what is there.
         zoom: How many times every pixel of a picture is enlarged.
 

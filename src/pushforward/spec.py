@@ -39,10 +39,10 @@ _PLAIN = (str, int, float, bool, type(None))
 
 def _modules(package: str) -> list[Any]:
     module = importlib.import_module(package)
-    found = [module]
+    modules = [module]
     if hasattr(module, "__path__"):
-        found += [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(module.__path__)]
-    return found
+        modules += [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(module.__path__)]
+    return modules
 
 
 def classes(package: str, kind: type) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def registered() -> dict[str, type]:
     """Every class that a spec may name: the package's own and the plugins'."""
     own: dict[str, type] = {}
     for folder in _FOLDERS:
-        found = classes(f"pushforward.{folder}", object)
-        twice = own.keys() & found.keys()
+        built_in = classes(f"pushforward.{folder}", object)
+        twice = own.keys() & built_in.keys()
         assert not twice, f"two parts share a name: {twice}"
-        own.update(found)
+        own.update(built_in)
     return own | _PLUGINS
 
 

@@ -23,7 +23,7 @@ _WHOLE = {
 
 
 def as_options(message: str) -> str:
-    """A message with options in the place of the arguments that stand between backticks; verbs and commands stay.
+    """A message with options instead of the arguments that stand between backticks; verbs and commands stay.
 
     Args:
         message: Such as "Choose another `out`, or add `overwrite=True`.".

@@ -106,18 +106,18 @@ def compare(
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)
-    about = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
-    report = _reported(models, loaded, folder, about)
+    details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
+    report = _reported(models, loaded, folder, details)
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
-def _reported(models: Mapping[str, Run], data: Dataset, folder: Path, about: dict[str, Any]) -> Report:
+def _reported(models: Mapping[str, Run], data: Dataset, folder: Path, options: dict[str, Any]) -> Report:
     """The report, which is written into the folder."""
     from pushforward.evaluation.comparison import compare as judge
     from pushforward.report import Report
 
     say("measuring: features, floors, scores, cost")
-    report = Report(judge(models, data, **about))
+    report = Report(judge(models, data, **options))
     report.save_all(folder)
     return report
 
@@ -168,7 +168,7 @@ def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None
 def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[_Planned]]:
     """The finished runs by names of their own, and the trainings."""
     planned = plan.recipes(data)
-    return dict(named_runs(runs, [one.folder for one in planned])), planned
+    return dict(named_runs(runs, [entry.folder for entry in planned])), planned
 
 
 def _trained(
@@ -194,9 +194,14 @@ def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, optio
     folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
     with nothing_left(folder):
         trainers = []
-        for one in planned:
-            own: dict[str, Any] = {"out": folder / one.folder, "seed": one.seed, "plugins": one.plugins, "asked": one.asked}
-            trainers.append(prepare(one.recipe, data, **options, **own))
+        for entry in planned:
+            own: dict[str, Any] = {
+                "out": folder / entry.folder,
+                "seed": entry.seed,
+                "plugins": entry.plugins,
+                "asked": entry.asked,
+            }
+            trainers.append(prepare(entry.recipe, data, **options, **own))
     for trainer in trainers:
         announce(trainer)
     return folder, trainers

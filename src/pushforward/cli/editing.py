@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
-from pushforward.cli.coding import coder_of, looked
 from pushforward.cli.groups import (
     AS_IT_IS,
     MODEL,
@@ -31,6 +30,7 @@ from pushforward.cli.groups import (
     Seed,
     Solving,
 )
+from pushforward.cli.latent_space import coder_of, show_latent_space
 from pushforward.cli.sampling import (
     asked_condition,
     check_images,
@@ -103,7 +103,7 @@ def interpolate(
     _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label, "--given": given})
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
-        looked(loaded, show_, groups, frames, out, placing, json)
+        show_latent_space(loaded, show_, groups, frames, out, placing, json)
         return
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
@@ -140,7 +140,7 @@ def vary(
     `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`
 
     Args:
-        strength: Share of the solver's steps that are run anew, or of the noise in z: small is nearly the image, 1 a new sample.
+        strength: Share of the solver's steps that are run again, or of the noise in z: small is nearly the image, 1 a new sample.
         label: A class by number or name; default: without one, or for a one-call model the one that fits best. A model in the
             latent space of an autoencoder that receives labels needs one.
     """
@@ -176,7 +176,7 @@ def _check_shown(what: str, groups: str | None, others: dict[str, str | None]) -
         raise UsageError(f"--groups are those of --show arithmetic; --show {what} has none.")
     given = [name for name, value in others.items() if value is not None]
     if what != "between" and given:
-        raise UsageError(f"--show {what} draws held-out rows: leave {', '.join(given)} out.")
+        raise UsageError(f"--show {what} draws held-out examples: leave {', '.join(given)} out.")
 
 
 def _frames(

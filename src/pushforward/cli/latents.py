@@ -185,15 +185,15 @@ def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, 
 
     from pushforward.outputs import replacing
 
-    given, found = space.quantise(x), space.quantise(inversion.x)
+    given, inverted = space.quantise(x), space.quantise(inversion.x)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".png":
-            gap = np.abs(given.astype(np.int16) - found).astype(np.uint8)
-            tiles = np.stack([given, found, gap], 1).reshape(-1, *given.shape[1:])
+            gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
+            tiles = np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:])
             enlarged(tiles, 3, zoom).save(temporary, format="PNG")
             return
         label = {} if inversion.condition is None else {name: part.numpy() for name, part in inversion.condition.items()}
-        arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": found, "error": inversion.error.numpy()}
+        arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": inverted, "error": inversion.error.numpy()}
         arrays |= {"files": np.array(files), **label}
         np.savez_compressed(temporary, **arrays)
 
@@ -215,9 +215,9 @@ def _inverted(space: Space, files: Sequence[str], inversion: Inversion) -> list[
 
 def _inversion_table(r: dict[str, Any]) -> str:
     rows = [["image", "difference", "best random z", *r["images"][0]["condition"]]]
-    for one in r["images"]:
-        numbers = [f"{one['error']:.3f}", f"{one['error_of_random_z']:.3f}"]
-        rows.append([one["file"], *numbers, *map(str, one["condition"].values())])
+    for image in r["images"]:
+        numbers = [f"{image['error']:.3f}", f"{image['error_of_random_z']:.3f}"]
+        rows.append([image["file"], *numbers, *map(str, image["condition"].values())])
     return f"{columns(rows)}\ndifferences: RMS, in standard deviations of the data\n{r['out']}"
 
 

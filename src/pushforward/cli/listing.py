@@ -48,7 +48,7 @@ def data_check(
     data, _ = data_file(data, plugin)
     try:
         header, resize = named(reading.header), reading.resize
-        found = check(data, target=reading.target, header=header, resize=resize, limit=reading.limit, download=reading.download)
+        checked = check(data, target=reading.target, header=header, resize=resize, limit=reading.limit, download=reading.download)
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
@@ -57,7 +57,7 @@ def data_check(
             )
         raise DataError(str(error).replace("; `pushforward data check` lists them all", ""), error.skipped) from None
     show(
-        found,
+        checked,
         json,
         lambda report: columns([[name, _words(value)] for name, value in _shown(report).items()]),
     )
@@ -95,7 +95,7 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
         name: {"what": first_line(function), "settings": list(recipes.settings(function))}
         for name, function in recipes.registry().items()
     }
-    show(rows, json, lambda found: columns([[name, row["what"]] for name, row in found.items()]))
+    show(rows, json, lambda recipes: columns([[name, row["what"]] for name, row in recipes.items()]))
 
 
 @list_app.command(name="solvers")
@@ -108,16 +108,16 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
     load_plugins(plugin)
     rows = {}
     for name, part in solvers.registry().items():
-        made, arguments = part(), list(inspect.signature(part).parameters)
+        solver, arguments = part(), list(inspect.signature(part).parameters)
         rows[name] = {
-            "number": {arguments[0]: getattr(made, arguments[0])} if arguments else None,
-            "order": made.order,
-            "calls_per_step": None if made.adaptive else made.calls_per_step,
-            "grid": made.grid,
-            "stochastic": made.stochastic,
+            "number": {arguments[0]: getattr(solver, arguments[0])} if arguments else None,
+            "order": solver.order,
+            "calls_per_step": None if solver.adaptive else solver.calls_per_step,
+            "grid": solver.grid,
+            "stochastic": solver.stochastic,
             "what": first_line(part),
         }
-    show(rows, json, lambda found: columns([_solver(name, row) for name, row in found.items()]))
+    show(rows, json, lambda solvers: columns([_solver(name, row) for name, row in solvers.items()]))
 
 
 def _solver(name: str, row: dict[str, Any]) -> list[str]:
@@ -136,7 +136,7 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     load_plugins(plugin)
     rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in metrics.registry().items()}
     rows |= {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in MODEL_METRICS.items()}
-    show(rows, json, lambda found: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in found.items()]))
+    show(rows, json, lambda metrics: columns([[n, ", ".join(r["scores"]), r["what"]] for n, r in metrics.items()]))
 
 
 @list_app.command(name="runs")
@@ -150,7 +150,7 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
     show(
         rows,
         json,
-        lambda found: columns([[str(v or "-") for v in row.values()] for row in found]) or f"no runs in {folder}",
+        lambda runs: columns([[str(v or "-") for v in row.values()] for row in runs]) or f"no runs in {folder}",
     )
 
 
@@ -198,13 +198,13 @@ def _offered() -> dict[str, Any]:
     from pushforward.training import threads
     from pushforward.training.machine import machine
 
-    found = {
+    versions = {
         **machine(),
         "threads in training": threads.in_words(torch.device(device_of("auto"))),
         "cuda": torch.cuda.is_available(),
         "best precision": resolve_precision("auto", device_of("auto")),
     }
-    found["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
+    versions["data folder"] = os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)"
     for name in (
         "torchvision",
         "numpy",
@@ -217,7 +217,7 @@ def _offered() -> dict[str, Any]:
         "rich",
     ):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = f"missing: pip install {name}"
-    return found
+            versions[name] = f"missing: pip install {name}"
+    return versions

@@ -61,7 +61,7 @@ def nearest(
     `pushforward nearest runs/digits-gan --n 16 --out nearest.png`
 
     Args:
-        k: Training rows beside each sample.
+        k: Training examples beside each sample.
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (each sample on the left, the nearest to its right), or .csv for vectors.
     """
@@ -103,7 +103,7 @@ def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: in
 
 
 def _nearest_picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
-    """A row for each sample: the sample, and after a wider gap its nearest training rows."""
+    """A row for each sample: the sample, and after a wider gap its nearest training examples."""
     from PIL import Image
 
     k = near.rows.shape[1]
@@ -128,24 +128,24 @@ def _nearest_csv(path: Path, data: Dataset, near: Nearest, seed: int) -> None:
         for i, (sample, where, distances) in enumerate(zip(samples, near.rows, near.distances, strict=True)):
             others = data.space.quantise(data.train.data_units(where))
             for rank, (row, distance, other) in enumerate(zip(where, distances, others, strict=True), start=1):
-                about = [seed + i, rank, int(row), float(distance), int(distance <= near.threshold)]
-                writer.writerow([*about, *sample.tolist(), *other.tolist()])
+                place = [seed + i, rank, int(row), float(distance), int(distance <= near.threshold)]
+                writer.writerow([*place, *sample.tolist(), *other.tolist()])
 
 
 def _rows(near: Nearest, seed: int) -> list[dict[str, Any]]:
-    found = zip(near.rows.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
+    neighbours = zip(near.rows.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
     return [
         {"seed": seed + i, "rows": rows, "distances": distances, "near_copy": copy}
-        for i, (rows, distances, copy) in enumerate(found)
+        for i, (rows, distances, copy) in enumerate(neighbours)
     ]
 
 
 def _nearest_table(r: dict[str, Any]) -> str:
-    rows = [["seed", "distance", "", "nearest training rows"]]
-    for one in r["samples"]:
-        copy = "near-copy" if one["near_copy"] else ""
-        rows.append([str(one["seed"]), f"{one['distances'][0]:.3f}", copy, " ".join(map(str, one["rows"]))])
-    about = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
+    rows = [["seed", "distance", "", "nearest training examples"]]
+    for sample in r["samples"]:
+        copy = "near-copy" if sample["near_copy"] else ""
+        rows.append([str(sample["seed"]), f"{sample['distances'][0]:.3f}", copy, " ".join(map(str, sample["rows"]))])
+    summary = f"{r['near_copies']} of {r['n']} are near-copies: within {r['threshold']:.3f}, a quarter of the median distance"
     if r["threshold"] == 0:
-        about = f"{r['near_copies']} of {r['n']} are copies, as are more than half"
-    return f"{columns(rows)}\n\n{about} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"
+        summary = f"{r['near_copies']} of {r['n']} are copies, as are more than half"
+    return f"{columns(rows)}\n\n{summary} of held-out examples\ndistances: in standard deviations of the data\n{r['out']}"

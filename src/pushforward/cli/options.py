@@ -143,7 +143,7 @@ def lasting(files: Sequence[str], runs: Iterable[Run], parts: Iterable[str]) -> 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """The options that name a run's plugins, as a command that uses the run needs them."""
-    return "".join(f" --plugin {shlex.quote(one['file'])}" for one in spec.get("plugins") or ())
+    return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
 
 
 def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:
@@ -202,14 +202,14 @@ def recipe_of(
     function = with_frozen(name, parts, frozen.plugins) if parts else recipes.named(name)
     values = _with_source(function, values, data)
     if latent is None:
-        made = seeded(lambda: function(data.space, size, **values), seed)
+        recipe = seeded(lambda: function(data.space, size, **values), seed)
     else:
         once = "" if data.probabilities is None else ", as they were drawn once,"
-        say(f"encoding {len(data.train):,} rows{once} with {latent} ...")
-        made = seeded(
+        say(f"encoding {len(data.train):,} examples{once} with {latent} ...")
+        recipe = seeded(
             lambda: in_latent(function, data, latent, size, device=frozen.device, plugins=frozen.plugins, **values), seed
         )
-    return dataclasses.replace(made, training=made.training.changed(**changes.of_training()))
+    return dataclasses.replace(recipe, training=recipe.training.changed(**changes.of_training()))
 
 
 def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def _own_parameters(recipe: Any) -> list[inspect.Parameter]:
         if kind is bool:
             kind, default = Literal["yes", "no"], "yes" if default else "no"
         group = Group(title, sort_key=11 + place)
-        about = Parameter(group=group, help=option.help, negative=(), show_default=default is not None)
-        annotation = Annotated[kind, about]
+        parameter = Parameter(group=group, help=option.help, negative=(), show_default=default is not None)
+        annotation = Annotated[kind, parameter]
         parameters.append(inspect.Parameter(option.name, _KEYWORD, default=default, annotation=annotation))
     return parameters
 

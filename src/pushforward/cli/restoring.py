@@ -75,7 +75,7 @@ def inpaint(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Fill part of an image anew.
+    """Fill part of an image again.
 
     All other pixels stay unchanged (DDNM); iterative models only. Steps are ancestral unless --solver names another solver.
     Example: `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`

@@ -70,9 +70,9 @@ def tune(
     say(f"learning {steps} steps of {name} on {rows} rows of noise ...")
     with precision_of(loading):
         grid = learn_grid(flow, rows=rows, rounds=rounds, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))
-    about = {"before": grid.before, "after": grid.after, "checkpoint_step": loaded.state["step"]}
-    loaded.store_grid(flow.solver, grid.times, **about)
-    show({"run": str(loaded.folder), "steps": steps, "solver": name, "times": grid.times, **about}, json, _text)
+    errors = {"before": grid.before, "after": grid.after, "checkpoint_step": loaded.state["step"]}
+    loaded.store_grid(flow.solver, grid.times, **errors)
+    show({"run": str(loaded.folder), "steps": steps, "solver": name, "times": grid.times, **errors}, json, _text)
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:

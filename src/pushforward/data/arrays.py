@@ -45,7 +45,7 @@ def label_numbers(
     Raises:
         DataError: labels of another shape or type, or numbers without a name.
     """
-    values = np.concatenate([label_values(one, n, "labels") for one, n in zip(given, sizes, strict=True)])
+    values = np.concatenate([label_values(labels, n, "labels") for labels, n in zip(given, sizes, strict=True)])
     if not classes:
         return numbered(values, "the arrays", "labels")
     if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):

@@ -1,11 +1,11 @@
 """Images of zeros and ones, drawn from grey ones: the value of a pixel is the probability that it is a one.
 
-Training rows are drawn anew in every epoch (dynamic binarisation), held-out rows once and for all, so that likelihoods of
-different models compare.
+Training examples are drawn again in every epoch (dynamic binarisation), held-out examples once and for all, so that likelihoods
+of different models compare.
 
 References:
     Salakhutdinov and Murray, On the Quantitative Analysis of Deep Belief Networks (2008); Burda et al. (2016), section 5, for
-    drawing anew.
+    drawing again.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
         seed: Of the draw.
 
     Returns:
-        The data: both splits hold one draw, and ``probabilities`` the grey training rows, from which a `Sampler` draws anew in
-        every epoch.
+        The data: both splits hold one draw, and ``probabilities`` the grey training examples, from which a `Sampler` draws
+        again in every epoch.
 
     Raises:
         DataError: For vectors.
@@ -67,5 +67,5 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
 
 def _drawn(split: Split, part: int, seed: int) -> Split:
     starts = range(0, len(split), _CHUNK)
-    made = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
-    return Split(np.concatenate(made), split.labels, split.hashes, split.given)
+    chunks = [bits(split.x[at : at + _CHUNK], _KEY, seed, part, np.arange(at, min(at + _CHUNK, len(split)))) for at in starts]
+    return Split(np.concatenate(chunks), split.labels, split.hashes, split.given)

@@ -53,16 +53,16 @@ def build(
 ) -> Dataset:
     """Make a dataset: hold rows out where the source has no split of its own, shorten, measure the space.
 
-    Training rows that equal a held-out row are left out, unless there are more than `ATOM` copies of them.
+    Training examples that equal a held-out example are left out, unless there are more than `ATOM` copies of them.
 
     Args:
         name: the dataset's name.
-        train: training rows, or all rows where the source has no held-out rows of its own.
-        held_out: the source's own held-out rows; or exactly how many of its rows to hold out; or None for about a tenth, see
+        train: training examples, or all rows where the source has no held-out examples of its own.
+        held_out: the source's own held-out examples; or exactly how many of its rows to hold out; or None for about a tenth, see
             `held_out_rows`.
         schema: classes, columns and conditions of the rows.
-        limit: at most so many training rows, chosen by ``seed``.
-        seed: chooses the rows that ``limit`` keeps; the held-out rows never depend on it.
+        limit: at most so many training examples, chosen by ``seed``.
+        seed: chooses the rows that ``limit`` keeps; the held-out examples never depend on it.
         extra: truth, skipped, converted, ignored and header of `Dataset`.
 
     Returns:
@@ -79,7 +79,7 @@ def build(
         keep[held] = False
         train, held_out = train.take(keep), train.take(held)
     if not len(train) or not len(held_out):
-        raise DataError(f"{len(train)} training and {len(held_out)} held-out rows: both splits need at least one.")
+        raise DataError(f"{len(train)} training and {len(held_out)} held-out examples: both splits need at least one.")
     train, removed = _without_copies(train, held_out, scaled)
     if limit is not None:
         if limit < 1:
@@ -96,7 +96,7 @@ def build(
 
 
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
-    """The training rows that equal no held-out row, and how many did; atoms of the distribution stay.
+    """The training examples that equal no held-out example, and how many did; atoms of the distribution stay.
 
     Scaled rows are compared as they are now, others by the hashes that are known.
 
@@ -110,7 +110,8 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
     copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
-            f"All {len(train)} training rows are also held-out rows, so nothing is left to train on: give other held-out rows, "
-            "or a single set of rows, of which a tenth is then held out."
+            f"All {len(train)} training examples are also held-out examples, so nothing is left to train on: "
+            "give other held-out examples, "
+            "or a single set of examples, of which a tenth is then held out."
         )
     return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)

@@ -27,7 +27,7 @@ __all__ = ["Dataset", "Split"]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of data as they are stored.
+    """Examples as they are stored.
 
     Args:
         x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
@@ -129,10 +129,10 @@ class Dataset:
         converted: (file, what was done) of every file that was not plain.
         header: whether the first line of a table was taken as column names; None for data that is no table.
         ignored: how many hidden files and files with other endings lay in the folder.
-        removed: how many training rows were left out because they equal a held-out row.
+        removed: how many training examples were left out because they equal a held-out example.
         origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
-        probabilities: grey images from which training rows of zeros and ones are drawn anew in every epoch, uint8 of the shape
-            of ``train.x``, which is one such draw; None for data that stays as it is.
+        probabilities: grey images from which training examples of zeros and ones are drawn again in every epoch, uint8 of the
+            shape of ``train.x``, which is one such draw; None for data that stays as it is.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Columns of a table that become conditions: what a model is given, in the place of what it makes."""
+"""Columns of a table that become conditions: what a model is given, instead of what it makes."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     for column in wanted:
         if column not in own:
             raise UsageError(f'{data.name} has no column "{column}".{did_you_mean(column, own)} Columns: {", ".join(own)}.')
-    kept = [i for i, column in enumerate(own) if column not in wanted]
+    remaining = [i for i, column in enumerate(own) if column not in wanted]
     if len(set(wanted)) < len(wanted):
         raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
-    if not kept:
+    if not remaining:
         raise UsageError(f"`given` names every column of {data.name}, so that nothing is left to make.")
     places = {name: [own.index(column) for column in names] for name, (_, names) in chosen.items()}
-    train, held_out = (_moved(split, kept, places) for split in (data.train, data.held_out))
+    train, held_out = (_moved(split, remaining, places) for split in (data.train, data.held_out))
     kinds = {name: kind.measure(train.given[name], names) for name, (kind, names) in chosen.items()}
-    integer = [kept.index(i) for i in data.space.integer if i in kept]
-    names = [own[i] for i in kept]
+    integer = [remaining.index(i) for i in data.space.integer if i in remaining]
+    names = [own[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
 
@@ -66,6 +66,6 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
     return chosen
 
 
-def _moved(split: Split, kept: list[int], places: Mapping[str, list[int]]) -> Split:
+def _moved(split: Split, remaining: list[int], places: Mapping[str, list[int]]) -> Split:
     given = {name: split.x[:, columns].copy() for name, columns in places.items()}
-    return Split(split.x[:, kept].copy(), split.labels, split.hashes, {**split.given, **given})
+    return Split(split.x[:, remaining].copy(), split.labels, split.hashes, {**split.given, **given})

@@ -168,7 +168,7 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
 def _find(path: Path) -> tuple[list[str], int]:
     """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
-    found, ignored = [], 0
+    files, ignored = [], 0
     seen = set()
     for place, folders, names in os.walk(path, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -181,8 +181,8 @@ def _find(path: Path) -> tuple[list[str], int]:
             if name.startswith(".") or not name.lower().endswith(ENDINGS):
                 ignored += 1
             else:
-                found.append((Path(place) / name).relative_to(path).as_posix())
-    return sorted(found), ignored
+                files.append((Path(place) / name).relative_to(path).as_posix())
+    return sorted(files), ignored
 
 
 def _classes(path: Path, files: list[str]) -> bool:
@@ -221,7 +221,7 @@ def _stack(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return out
 
 
-def _uneven(path: Path, files: list[str], found: Counter[tuple[int, int]]) -> DataError:
+def _uneven(path: Path, files: list[str], counts: Counter[tuple[int, int]]) -> DataError:
     """Name the sizes as the files' headers give them."""
     sizes: Counter[Any] = Counter()
     with warnings.catch_warnings():
@@ -231,9 +231,9 @@ def _uneven(path: Path, files: list[str], found: Counter[tuple[int, int]]) -> Da
                 sizes[size_of(path / file)] += 1
             except Exception:  # a file that cannot be opened has no size to name
                 continue
-    common = (sizes or found).most_common(4)
+    common = (sizes or counts).most_common(4)
     shown = ", ".join(f"{h} x {w} ({n} image{'s' * (n != 1)})" for (h, w), n in common)
-    more = ", ..." if len(sizes or found) > len(common) else ""
+    more = ", ..." if len(sizes or counts) > len(common) else ""
     usual = min(common[0][0])
     return DataError(
         f"The images in {path} differ in size (height x width): {shown}{more}. "

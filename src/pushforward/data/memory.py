@@ -1,4 +1,4 @@
-"""Data sets of arrays in memory, and what functions take in the place of a data set: its name or path."""
+"""Data sets of arrays in memory, and what functions take instead of a data set: its name or path."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ArrayOptions(TypedDict, total=False):
         name: A short name, used for run folders; "arrays" by default.
         classes: Names of the classes, where labels are numbers from 0.
         columns: Names of the columns of vectors.
-        limit: At most so many training rows.
+        limit: At most so many training examples.
         given: Continuous attributes that models receive, (n,) each, by name: together the condition ``given``.
         held_out_given: Those of the rows of ``held_out``, where ``given`` are given.
     """
@@ -89,9 +89,9 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     rows, integer = rows_of(_array(x), "x")
     test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
     if test is not None and test.shape[1:] != rows.shape[1:]:
-        raise DataError(f"held_out has rows of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
+        raise DataError(f"held_out has examples of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
     if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):
-        raise DataError(f"{len(columns)} names in columns for rows of shape {rows.shape[1:]}: expected one for each column.")
+        raise DataError(f"{len(columns)} names in columns for examples of shape {rows.shape[1:]}: expected one for each column.")
     others, n_test = options.get("held_out_labels"), None if test is None else len(test)
     numbers, names, test_numbers = _labels(labels, others, len(rows), n_test, options.get("classes", ()))
     expected = None if test is None or given is None else list(given)
@@ -113,7 +113,7 @@ def _given(given: Mapping[str, Any] | None, n: int) -> dict[str, NDArray[Any]]:
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """An array, with the channels of images first in the place of a tensor's."""
+    """An array, with the channels of images first instead of a tensor's."""
     import torch
 
     if not isinstance(values, torch.Tensor):
@@ -125,12 +125,12 @@ def _array(values: Any) -> NDArray[Any]:
 def _labels(
     labels: Any, others: Any, n: int, held: int | None, classes: Sequence[str]
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...], NDArray[np.int64] | None]:
-    """Label numbers of the rows, class names, and label numbers of the held-out rows."""
+    """Label numbers of the rows, class names, and label numbers of the held-out examples."""
     if (labels is None or held is None) != (others is None):
         raise DataError("labels and held_out_labels belong together where held_out is given: give both or neither.")
     if labels is None:
         return None, (), None
-    given = [_array(one) for one in (labels, others) if one is not None]
+    given = [_array(array) for array in (labels, others) if array is not None]
     sizes = [n] if held is None else [n, held]
     numbers, names = label_numbers(given, sizes, tuple(classes))
     return numbers[:n], names, None if held is None else numbers[n:]

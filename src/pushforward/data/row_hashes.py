@@ -101,7 +101,7 @@ def _numbered_copies(hashes: Hashes, atoms: NDArray[np.bool_]) -> Hashes:
 
 
 def held_out_rows(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
-    """Choose the held-out rows by their content: those whose hash is in the lowest tenth of all hashes.
+    """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
 
     So a row stays on its side whatever is added, removed or put into another order, and copies of a row fall on one side (but
     copies of a row that occurs more than `ATOM` times are split as rows of their own). In a small data set the two lowest
@@ -131,7 +131,7 @@ def held_out_rows(hashes: Hashes, labels: NDArray[np.int64] | None = None, count
     trained[_highest(ranks, labels)] = True
     free = np.flatnonzero(~trained)
     if not len(free):
-        raise DataError("Every label has a single row, so none can be held out: leave the labels out, or add rows.")
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add rows.")
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
@@ -150,7 +150,7 @@ def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[n
     """The lowest hashes of each class, ``count`` in all."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
-        raise DataError("Every label has a single row, so none can be held out: leave the labels out, or add rows.")
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add rows.")
     quota, order = _shares(sizes, count), np.argsort(hashes, kind="stable")
     ordered = labels[order]
     chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]

@@ -1,6 +1,6 @@
 """Batches as a pure function of their number: resuming needs no state but a count.
 
-Batch b covers the positions b * batch to (b + 1) * batch of an endless row of epochs; epoch e holds every training row
+Batch b covers the positions b * batch to (b + 1) * batch of an endless row of epochs; epoch e holds every training example
 once, in an order keyed by (seed, e). Augmentation of a row is keyed by (seed, epoch, row number), hence independent of
 the batch size and of what else is in the batch.
 """
@@ -58,7 +58,7 @@ class Sampler:
     """Training batches of a dataset in model units.
 
     Rows are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they are
-    stored. Rows of zeros and ones that have probabilities are drawn from them anew in every epoch.
+    stored. Rows of zeros and ones that have probabilities are drawn from them again in every epoch.
 
     Args:
         dataset: where the rows come from; only its training split is read.
@@ -207,14 +207,14 @@ def _rows_of(condition: dict[str, Tensor] | None, index: Tensor, device: str | t
 
 
 def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
-    """Where the wanted rows of a batch begin and end in the endless row of epochs.
+    """Where the wanted examples of a batch begin and end in the endless row of epochs.
 
     Raises:
         UsageError: For rows with gaps.
     """
     start, stop, step = (slice(None) if rows is None else rows).indices(size)
     if step != 1:
-        raise UsageError(f"Rows of a batch are wanted from one to another, got {rows}.")
+        raise UsageError(f"Examples of a batch are wanted from one to another, got {rows}.")
     return number * size + start, number * size + max(start, stop)
 
 
@@ -223,7 +223,7 @@ class PreparedSampler:
 
     Args:
         dataset: where the rows come from.
-        prepared: what was made of its training rows, float32 (n, ...), in their order.
+        prepared: what was made of its training examples, float32 (n, ...), in their order.
         batch: rows per batch, at least 1.
         seed: keys the order.
         conditions: names of the conditions that batches carry; None for all that the dataset has.
@@ -236,7 +236,7 @@ class PreparedSampler:
         self, dataset: Dataset, prepared: Tensor, batch: int, *, seed: int = 0, conditions: Iterable[str] | None = None
     ) -> None:
         if len(prepared) != len(dataset.train):
-            raise UsageError(f"{len(prepared)} rows were prepared of {len(dataset.train)} training rows.")
+            raise UsageError(f"{len(prepared)} examples were prepared of {len(dataset.train)} training examples.")
         self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
 

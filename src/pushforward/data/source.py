@@ -115,7 +115,7 @@ class Source(Named):
     """A data set that a function reads or draws.
 
     Args:
-        read: (download) -> training and held-out examples; None in the place of the latter holds some out.
+        read: (download) -> training and held-out examples; None instead of the latter holds some out.
         held_out: how many examples to hold out where ``read`` gives one split; None for a tenth.
         truth: what is known about the distribution; metrics of modes need it.
     """

@@ -63,11 +63,11 @@ class LoadOptions(TypedDict, total=False):
             rows below (`pushforward.data.header`); `check` and ``Dataset.header`` say how.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
-        limit: at most so many training rows, chosen by ``seed``; the held-out rows stay.
+        limit: at most so many training examples, chosen by ``seed``; the held-out examples stay.
         seed: chooses the rows that ``limit`` keeps; 0 by default.
         labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
             models), and all other sources carry theirs where they have any.
-        given: columns of a ``.csv`` that models receive as conditions in the place of making them; see `given_columns`.
+        given: columns of a ``.csv`` that models receive as conditions instead of making them; see `given_columns`.
         download: fetch a named set that is not there.
     """
 

@@ -1,12 +1,12 @@
 """Images stacked in channels: a thousand modes or more, with the mode of every row known.
 
 Each channel of a row is one image of a labelled set, drawn by itself; three digits make the numbers 000 to 999, each of them
-a mode. Training rows are made of the set's training images alone, held-out rows of its held-out images alone. Which images
-meet is a function of the row's number, so that a stack is the same data on every machine.
+a mode. Training examples are made of the set's training images alone, held-out examples of its held-out images alone. Which
+images meet is a function of the row's number, so that a stack is the same data on every machine.
 
 References:
     Metz et al., Unrolled Generative Adversarial Networks (2017); Lin et al., PacGAN (2018), section 4.2: 128,000 training
-    rows, 26,000 samples.
+    examples, 26,000 samples.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Stack:
 
     Args:
         base: the labelled images that are stacked, one channel each.
-        train: the mode of each training row, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
-        held_out: the mode of each held-out row, int64 (m,).
+        train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
+        held_out: the mode of each held-out example, int64 (m,).
         channels: how many images a row holds.
     """
 
@@ -99,9 +99,9 @@ def stack(
     Args:
         name: the new data's name.
         base: labelled images of one channel, of two classes or more.
-        rows: how many training and held-out rows to make.
+        rows: how many training and held-out examples to make.
         channels: how many images a row holds.
-        limit: at most so many training rows, chosen by ``seed``.
+        limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the rows that ``limit`` keeps.
 
     Returns:
@@ -114,7 +114,7 @@ def stack(
     space = base.space
     if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
         raise DataError(
-            f"{base.name} has rows of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
+            f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
             "(1, height, width), with labels of two classes or more."
         )
     splits = [_stacked(base, part, rows[part], channels) for part in (0, 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pushforward.editing.any_model import between, edited_condition, variations
 from pushforward.editing.inpainting import Masked, inpaint, inpainting
-from pushforward.editing.interpolation import WAYS, interpolate, interpolate_noise, interpolate_seeds, lerp, slerp, walk
+from pushforward.editing.interpolation import INTERPOLATIONS, interpolate, interpolate_noise, interpolate_seeds, lerp, slerp, walk
 from pushforward.editing.inversion import Inversion, Search, invert
 from pushforward.editing.observation import Leading, Resampled, Restored
 from pushforward.editing.super_resolution import Pooled, super_resolution, super_resolve
@@ -12,7 +12,7 @@ from pushforward.editing.truncation import Truncated, truncate
 from pushforward.editing.variation import Nearby, Variation, variation, vary
 
 __all__ = [
-    "WAYS",
+    "INTERPOLATIONS",
     "Inversion",
     "Leading",
     "Masked",

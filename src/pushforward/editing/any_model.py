@@ -48,7 +48,7 @@ def between(
         condition: One label for all frames. None is the unconditional model, or for a one-call model the label that fits best.
         autoencoder: The model's encoder and decoder, where it has them.
         interpolation: "spherical" or "linear" (`pushforward.editing.interpolation`).
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
         events: Called with one line for each event of a search.
 
     Returns:
@@ -86,7 +86,7 @@ def variations(
         x: The example, data units, (*shape).
         strength: In (0, 1]: small is nearly x, 1 a new sample.
         condition: One label; None is the unconditional model, or for a one-call model the label that fits best.
-        batch: Rows computed at a time in a search.
+        batch: Examples computed at a time in a search.
         events: Called with one line for each event of a search.
 
     Raises:

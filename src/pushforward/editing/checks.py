@@ -10,7 +10,7 @@ from pushforward.denoiser import trained
 from pushforward.errors import UsageError
 from pushforward.transports import Asked, Flow, Transport, check_transport, has_steps, inner_of
 
-__all__ = ["asked", "check_one_call", "iterative", "one_row"]
+__all__ = ["asked", "check_one_call", "checked_example", "iterative"]
 
 
 def asked(flow: Flow, condition: Asked) -> Asked:
@@ -46,7 +46,7 @@ def iterative(transport: Transport) -> Flow:
     return transport
 
 
-def one_row(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
     """One row in data units, checked and on the transport's device.
 
     Raises:

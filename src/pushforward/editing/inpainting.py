@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from pushforward.editing.checks import asked, iterative, one_row
+from pushforward.editing.checks import asked, checked_example, iterative
 from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, Asked, Flow, Transport
@@ -52,10 +52,10 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
         UsageError: For a one-call model, data of another shape or range, a mask of another shape, or one that fills
             nothing or all.
     """
-    made = iterative(flow)
-    kept = ~_holes(made, mask)
-    known = made.space.to_model(one_row(made, x)[None]) * kept
-    return led(made, known, Masked(kept), **leading)
+    model = iterative(flow)
+    known_mask = ~_holes(model, mask)
+    known = model.space.to_model(checked_example(model, x)[None]) * known_mask
+    return led(model, known, Masked(known_mask), **leading)
 
 
 def _holes(flow: Flow, mask: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def inpaint(
         n: How many.
         condition: For example ``{"label": 3}``; None is the unconditional model.
         seed: The seed of the first.
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
         leading: ``solver`` and ``rounds``, see `Leading`.
 
     Returns:

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
-from pushforward.editing.checks import asked, iterative, one_row
+from pushforward.editing.checks import asked, checked_example, iterative
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.transports import BATCH, Asked, Autoencoder, Latent, Transport, check_transport, has_steps, inner_of
 
-__all__ = ["WAYS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
+__all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
 _PARALLEL = 1e-8
 """Below this length, what is left of a direction without its part along another says nothing."""
@@ -75,7 +75,7 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
 
 
-WAYS = {"spherical": slerp, "linear": lerp}
+INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
 """How to go from one row of noise to another."""
 
 
@@ -115,7 +115,7 @@ def interpolate(
         frames: How many, both ends included; at least 2.
         condition: One for all frames, such as ``{"label": 3}``; None is the unconditional model.
         interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
 
     Returns:
         float32 (frames, *shape), data units, on the CPU.
@@ -128,11 +128,11 @@ def interpolate(
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
     """
-    made = flow if isinstance(flow, Latent) else iterative(flow)
-    given = made.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
-    ends = torch.stack([one_row(made, a), one_row(made, b)])
-    z = made.encode(ends, _repeated(given, 2))
-    return _along(made, z[:1], z[1:], frames, given, interpolation, batch)
+    model = flow if isinstance(flow, Latent) else iterative(flow)
+    given = model.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
+    ends = torch.stack([checked_example(model, a), checked_example(model, b)])
+    z = model.encode(ends, _repeated(given, 2))
+    return _along(model, z[:1], z[1:], frames, given, interpolation, batch)
 
 
 def interpolate_noise(
@@ -154,7 +154,7 @@ def interpolate_noise(
         frames: How many, both ends included; at least 2.
         condition: One for all frames; None takes the label that seed 0 draws.
         interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
 
     Returns:
         float32 (frames, *shape), data units, on the CPU.
@@ -190,7 +190,7 @@ def interpolate_seeds(
         frames: How many, both ends included; at least 2.
         condition: One for all frames; None takes the label that the first seed draws.
         interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
 
     Returns:
         float32 (frames, *shape), data units, on the CPU.
@@ -216,12 +216,15 @@ def _check_deterministic(transport: Transport) -> None:
 def _along(
     transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, interpolation: str, batch: int
 ) -> Tensor:
-    if interpolation not in WAYS:
-        raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(WAYS)}.{did_you_mean(interpolation, WAYS)}')
+    if interpolation not in INTERPOLATIONS:
+        raise UsageError(
+            f'Unknown interpolation "{interpolation}"; known: '
+            f"{', '.join(INTERPOLATIONS)}.{did_you_mean(interpolation, INTERPOLATIONS)}"
+        )
     if frames < 2 or batch < 1:
         raise UsageError(f"An interpolation has at least 2 frames, and a batch at least 1 row; got {frames} and {batch}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=z_a.device)
-    z = WAYS[interpolation](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
+    z = INTERPOLATIONS[interpolation](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
     with torch.no_grad():
         x = torch.cat([transport(part, _repeated(given, len(part))) for part in z.split(batch)])
     if not bool(x.isfinite().all()):
@@ -253,15 +256,17 @@ def walk(
     Raises:
         UsageError: For fewer than 2 frames, or an unknown way.
     """
-    if frames < 2 or interpolation not in WAYS:
-        raise UsageError(f"A walk has at least 2 frames and is {' or '.join(WAYS)}; got {frames} and {interpolation!r}.")
+    if frames < 2 or interpolation not in INTERPOLATIONS:
+        raise UsageError(
+            f"A walk has at least 2 frames and is {' or '.join(INTERPOLATIONS)}; got {frames} and {interpolation!r}."
+        )
     space = autoencoder.space
     where = autoencoder.device
     wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows, *v.shape[1:]) for k, v in condition.items()}  # noqa: E731
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
         share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
-        between = WAYS[interpolation](
+        between = INTERPOLATIONS[interpolation](
             codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
         )
         return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()

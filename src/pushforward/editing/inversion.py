@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import RowDraws
-from pushforward.editing.checks import check_one_call, one_row
+from pushforward.editing.checks import check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
 from pushforward.transports import BATCH, Asked, Transport
 
@@ -50,7 +50,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What `invert` found for n rows of data; all tensors are on the CPU.
+    """What `invert` found for n examples; all tensors are on the CPU.
 
     Args:
         z: (n, *noise_shape) float32.
@@ -90,7 +90,7 @@ def invert(
             and keeps the one that fits best.
         search: How long and from where; the default is ``Search()``.
         seed: Of the random z, all of them others for every seed, and others than those that `Transport.sample` draws.
-        batch: Rows computed at a time, at least one for each start.
+        batch: Examples computed at a time, at least one for each start.
 
     Returns:
         z, its samples and errors.
@@ -105,11 +105,9 @@ def invert(
     """
     check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
     if x.dim() == 0 or len(x) == 0 or batch < 1:
-        raise UsageError(
-            f"Expected at least one row of data, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}."
-        )
+        raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
     search = search or Search()
-    target = transport.space.to_model(torch.stack([one_row(transport, row) for row in x]))
+    target = transport.space.to_model(torch.stack([checked_example(transport, row) for row in x]))
     given = None if condition is None else transport.conditions(len(x), condition, seed)
     group, parts = max(1, batch // search.starts), []
     for start in range(0, len(x), group):
@@ -130,24 +128,24 @@ class _Part:
         """Choose the best random z of each row."""
         candidates = max(self.search.candidates, self.starts)
         drawn = self.transport.noise(RowDraws(0, candidates, f"project/{seed}", self.transport.device))
-        found = []
+        starts = []
         for i in range(len(self.target)):
-            one = rows_of(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
-            tried = self.transport.conditions(candidates, None, seed) if one is None else one
+            condition = rows_of(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
+            tried = self.transport.conditions(candidates, None, seed) if condition is None else condition
             with torch.no_grad():
                 errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
             best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
-            found.append((drawn[best], rows_of(tried, best)))
-        self.z = torch.cat([z for z, _ in found])
-        self.condition = _together([tried for _, tried in found])
+            starts.append((drawn[best], rows_of(tried, best)))
+        self.z = torch.cat([z for z, _ in starts])
+        self.condition = _together([tried for _, tried in starts])
 
     def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
         return self._error(self.transport(z[part], rows_of(tried, part)), self.target[i : i + 1])
 
-    def _error(self, made: Tensor, target: Tensor) -> Tensor:
+    def _error(self, x: Tensor, target: Tensor) -> Tensor:
         """The mean squared error of each row as files hold it, within the data's bounds."""
         bounds = self.transport.space.bounds
-        held = made if bounds is None else made.clamp(bounds[0].to(made), bounds[1].to(made))
+        held = x if bounds is None else x.clamp(bounds[0].to(x), bounds[1].to(x))
         return (held - target).square().flatten(1).mean(1)
 
     def run(self) -> Inversion:
@@ -159,10 +157,10 @@ class _Part:
         errors, first = least.clone(), least
         for i in range(steps + 1):
             with torch.enable_grad():
-                made = self.transport(z, self.condition)
+                x = self.transport(z, self.condition)
                 pull = self.search.prior * _off_norm(z)
-                (slope,) = torch.autograd.grad((made - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
-            error = self._error(made.detach(), target)
+                (slope,) = torch.autograd.grad((x - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
+            error = self._error(x.detach(), target)
             first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts) if i == 0 else first
             worth = torch.where(error <= first, error + pull.detach(), torch.inf)
             better = worth < least
@@ -190,8 +188,8 @@ def _off_norm(z: Tensor) -> Tensor:
 
 
 def _together(conditions: list[Condition]) -> Condition:
-    held = [one for one in conditions if one is not None]
-    return {name: torch.cat([one[name] for one in held]) for name in held[0]} if held else None
+    held = [condition for condition in conditions if condition is not None]
+    return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
 
 
 def _joined(parts: list[Inversion]) -> Inversion:

@@ -114,7 +114,7 @@ class Resampled(Solver):
         spread = (here.sigma**2 - (ratio * there.sigma) ** 2).clamp(min=0).sqrt()
         if self.rounds == 1:
             return self.solver.step(denoiser, x, t, s, condition, draws, memory)
-        # a multistep method cannot extrapolate from a state that has been noised anew since: with memory it was seen to diverge
+        # a multistep method cannot extrapolate from a state that has been noised again since: with memory it was seen to diverge
         moved, _ = self.solver.step(denoiser, x, t, s, condition, draws, None)
         for _ in range(self.rounds - 1):
             again = ratio * moved + spread * noise_of(x, draws)

@@ -7,7 +7,7 @@ from typing import Unpack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.editing.checks import asked, iterative, one_row
+from pushforward.editing.checks import asked, checked_example, iterative
 from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, Asked, Flow, Transport
@@ -51,10 +51,10 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
     Raises:
         UsageError: For a one-call model, a model of vectors, or an image that is not smaller by a whole factor.
     """
-    made = iterative(flow)
-    factor = _factor(made, low)
-    known = _blocks(made.space.to_model(one_row(made, low, tuple(low.shape))[None]), factor)
-    return led(made, known, Pooled(factor), **leading)
+    model = iterative(flow)
+    factor = _factor(model, low)
+    known = _blocks(model.space.to_model(checked_example(model, low, tuple(low.shape))[None]), factor)
+    return led(model, known, Pooled(factor), **leading)
 
 
 def _factor(flow: Flow, low: Tensor) -> int:
@@ -88,7 +88,7 @@ def super_resolve(
         n: How many.
         condition: For example ``{"label": 3}``; None is the unconditional model.
         seed: The seed of the first.
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
         leading: ``solver`` and ``rounds``, see `Leading`.
 
     Returns:

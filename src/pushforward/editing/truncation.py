@@ -23,7 +23,7 @@ def truncate(z: Tensor, limit: float) -> Tensor:
     """Standard normal numbers moved into [-limit, limit], each to the same quantile of the truncated normal distribution.
 
     With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) - F(-limit)) F(z)): monotone and odd
-    in z, and z itself as the limit grows. The result has the distribution that drawing anew until all numbers are within the
+    in z, and z itself as the limit grows. The result has the distribution that drawing again until all numbers are within the
     limit gives (Brock et al.), but it follows z continuously, so that one seed gives related samples at every limit.
 
     Args:

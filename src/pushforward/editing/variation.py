@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
-from pushforward.editing.checks import asked, check_one_call, iterative, one_row
+from pushforward.editing.checks import asked, check_one_call, checked_example, iterative
 from pushforward.errors import UsageError
 from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
 
@@ -19,7 +19,7 @@ __all__ = ["Nearby", "Variation", "variation", "vary"]
 class Variation(Transport):
     """SDEdit: given data is noised to a time within the grid, and solved back from there.
 
-    With N steps and strength s the last round(s N) of them are run anew. Below one step, the data is noised to the share s N of
+    With N steps and strength s the last round(s N) of them are run again. Below one step, the data is noised to the share s N of
     the last step's time, so that strength 0 is the limit in which nothing changes. At strength 1 the data is not looked at: what
     comes out is what `Flow.sample` draws with the same seeds.
 
@@ -37,21 +37,21 @@ class Variation(Transport):
 
     def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
         super().__init__()
-        made = iterative(flow)
+        model = iterative(flow)
         if not 0 < strength <= 1:
             raise UsageError(f"The strength of a variation is in (0, 1], got {strength}; 1 is a new sample.")
-        self.strength, self.space, self.noise_shape = float(strength), made.space, made.noise_shape
-        share = self.strength * made.steps
+        self.strength, self.space, self.noise_shape = float(strength), model.space, model.noise_shape
+        share = self.strength * model.steps
         steps = max(1, math.floor(share + 0.5))
-        times = made.times[-steps - 1 :].copy()
-        path = made.denoiser.path
+        times = model.times[-steps - 1 :].copy()
+        path = model.denoiser.path
         if share < 1:
             times[0] = max(path.ends[0], share * times[0])
-        self.rest = Flow(made.denoiser, made.solver, steps, times.tolist())
+        self.rest = Flow(model.denoiser, model.solver, steps, times.tolist())
         k = path.at(torch.tensor(float(times[0]), dtype=torch.float64))
         # the rest starts at sigma z: with z + x alpha / sigma in place of z, at alpha x + sigma z
-        kept = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
-        self.register_buffer("start", kept * self.space.to_model(one_row(made, x)[None]), persistent=False)
+        signal = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
+        self.register_buffer("start", signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
 
     start: Tensor
 
@@ -61,7 +61,7 @@ class Variation(Transport):
 
     @property
     def calls(self) -> int:
-        """Those of the steps that are run anew."""
+        """Those of the steps that are run again."""
         return self.rest.calls
 
 
@@ -73,11 +73,11 @@ def vary(
     Args:
         flow: An iterative model under any solver.
         x: Data units, (*shape).
-        strength: In (0, 1]: the share of the steps that are run anew; small is nearly x, 1 a new sample.
+        strength: In (0, 1]: the share of the steps that are run again; small is nearly x, 1 a new sample.
         n: How many.
         condition: For example ``{"label": 3}``; None is the unconditional model.
         seed: The seed of the first.
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
 
     Returns:
         float32 (n, *shape), data units, on the CPU.
@@ -97,7 +97,7 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = No
         flow: An iterative model under any solver, or a `Latent` of one.
         x: Data units, (*shape).
         strength: In (0, 1].
-        condition: One label, for an autoencoder that is told labels.
+        condition: One label, for an autoencoder that receives labels.
 
     Raises:
         UsageError: As `Variation`, or without a label that the autoencoder needs.
@@ -105,7 +105,7 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = No
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
     given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
-    return flow.on(Variation(flow.inner, flow.codes(one_row(flow, x)[None], given)[0], strength))
+    return flow.on(Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
 
 
 class Nearby(Transport):

@@ -94,15 +94,15 @@ class GaussianBaseline(Transport):
             return None
         rows = self.space.to_model(x.double()).flatten(1)
         which = torch.zeros(len(rows), dtype=torch.int64) if labels is None or len(self.factors) == 1 else labels
-        found = torch.empty(len(rows), dtype=torch.float64)
+        log_probs = torch.empty(len(rows), dtype=torch.float64)
         for label, factor in enumerate(self.factors):
             covariance = factor.double().T @ factor.double() + torch.diag(self.residuals[label].double().square())
             scale, failed = torch.linalg.cholesky_ex(covariance)
             if failed:
                 return None
             density = torch.distributions.MultivariateNormal(self.means[label].double(), scale_tril=scale, validate_args=False)
-            found[which == label] = density.log_prob(rows[which == label])  # type: ignore[no-untyped-call]
-        return found + self.space.log_det
+            log_probs[which == label] = density.log_prob(rows[which == label])  # type: ignore[no-untyped-call]
+        return log_probs + self.space.log_det
 
 
 def _gaussian(dataset: Dataset, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

@@ -79,11 +79,11 @@ def apart() -> Iterator[None]:
 
 
 def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0) -> Classifier:
-    """Train a classifier on labelled training rows; torch's global generator is left as it was.
+    """Train a classifier on labelled training examples; torch's global generator is left as it was.
 
     Args:
         dataset: With labels.
-        index: Numbers of the training rows, at least two; None for all.
+        index: Numbers of the training examples, at least two; None for all.
         seed: Of weights, order and dropout.
     """
     split = dataset.train
@@ -114,7 +114,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
 
 
 def accuracy(network: Classifier, space: Space, split: Split) -> float:
-    """The share of labelled rows of which the network gives the right class."""
+    """The share of labelled examples of which the network gives the right class."""
     assert split.labels is not None
     right = 0
     for start in range(0, len(split), ROWS):

@@ -20,10 +20,10 @@ def commands(run: Run) -> list[str]:
     spec, source = run.spec, run.spec.get("data") or {}
     if spec.get("asked") is None or not _readable(source):
         return [f"# {run.folder} was trained from Python; its settings are in {run.folder}/spec.json"]
-    files = [one["file"] for one in spec.get("plugins") or ()]
-    others = {Path(one) for one in spec["asked"].get("plugin") or ()}
+    files = [plugin["file"] for plugin in spec.get("plugins") or ()]
+    others = {Path(path) for path in spec["asked"].get("plugin") or ()}
     own = next((file for file in files if Path(file) not in others), None)
-    budgets = [*(one["budget"] for one in spec.get("extended", [])), spec["budget"]]
+    budgets = [*(extension["budget"] for extension in spec.get("extended", [])), spec["budget"]]
     again = shlex.quote(f"{run.folder}-again")
     words = ["pushforward train", shlex.quote(own or spec["recipe"]), "--data", shlex.quote(source["name_or_path"])]
     words += [_amount(budgets[0]), *reading_options(source), *_options(spec["asked"]), *_options(_settings(spec))]
@@ -58,7 +58,7 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(given: Mapping[str, Any]) -> list[str]:
-    each = ((name, one) for name, value in given.items() for one in (value if isinstance(value, list) else [value]))
+    each = ((name, element) for name, value in given.items() for element in (value if isinstance(value, list) else [value]))
     return [f"--{name} {shlex.quote(str(value))}" for name, value in each if value is not None]
 
 

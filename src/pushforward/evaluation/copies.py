@@ -1,4 +1,4 @@
-"""The floor of near-copies: how many training rows have a near-copy among all the others."""
+"""The floor of near-copies: how many training examples have a near-copy among all the others."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["copied"]
 def copied(
     x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None, part: float
 ) -> NDArray[np.bool_] | None:
-    """Which rows are near-copies of the other rows of a set, as samples of a model are of all training rows.
+    """Which rows are near-copies of the other rows of a set, as samples of a model are of all training examples.
 
     A model's samples are compared with the whole training set. Comparing the rows of one redraw with what the redraw leaves of
     it would miss the twins that it takes away. So the rows are judged in as many blocks as there are references, each
     against all rows outside of its block.
 
     Args:
-        x: (k, d) training rows; float32, or uint8 where 255 stands for 1.
+        x: (k, d) training examples; float32, or uint8 where 255 stands for 1.
         used: Numbers of the rows that are judged, sorted.
-        references: Held-out rows (m, d) that set a block's threshold.
+        references: Held-out examples (m, d) that set a block's threshold.
         scale: What each column is divided by, (d,).
         part: As `near_copies` has it.
 

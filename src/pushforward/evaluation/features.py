@@ -1,11 +1,11 @@
-"""Features: the space in which generated and real rows are compared.
+"""Features: the space in which generated and real examples are compared.
 
 Labelled data: the last hidden layer of a small classifier. Unlabelled data: the rows themselves, in model units. Both are
 centred, scaled to unit total variance and turned onto principal axes, of which min(64, n / 10) are kept. Toys (at most three
 columns, or a known truth) are compared as they are, centred and scaled. The classes in the channels of stacked images are
 read by the classifier of the images stacked.
 
-Classifier, centre, scale and axes are fitted once, on one half of the training rows (`halves`); floors are drawn from the
+Classifier, centre, scale and axes are fitted once, on one half of the training examples (`halves`); floors are drawn from the
 other, so that real data is as new to the features as samples of a model are.
 """
 
@@ -68,7 +68,7 @@ class Features:
 
     Attributes:
         kind: "raw" (toys), "classifier" or "pca".
-        halves: The training rows on which they are fitted, and those from which floors are drawn.
+        halves: The training examples on which they are fitted, and those from which floors are drawn.
         accuracy: The classifier's accuracy on the held-out split, or None without labels.
         key: Names data, seed and version; equal keys give equal features.
         channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
@@ -82,7 +82,7 @@ class Features:
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
         self._mean, self._axes = self.tensors["mean"].numpy(), self.tensors["axes"].numpy()
         self._network: Classifier | None = None
-        weights = {name.removeprefix("net."): one for name, one in self.tensors.items() if name.startswith("net.")}
+        weights = {name.removeprefix("net."): tensor for name, tensor in self.tensors.items() if name.startswith("net.")}
         if weights:
             with torch.device("meta"):  # draws no random numbers
                 self._network = Classifier(space.shape, len(space.classes))
@@ -105,7 +105,7 @@ class Features:
 
         Args:
             x: (m, *shape) in data units; images may be uint8. They are rounded as `quantised` does.
-            n: How many rows either side of the comparison has; it sets the number of dimensions.
+            n: How many examples either side of the comparison has; it sets the number of dimensions.
 
         Returns:
             float64, (m, dims(n)), with unit total variance over the rows of the fit before the reduction.
@@ -130,16 +130,16 @@ class Features:
             DataError: If the data has no labels.
         """
         if self.channels is not None:
-            parts = [self.channels.classify(x[:, one : one + 1]) for one in range(self.space.shape[0])]
+            parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
             return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
         if self._network is None:
             raise DataError("There is no classifier: the data has no labels, or a single class.")
-        found = []
+        labels = []
         with torch.no_grad():
             for start in range(0, len(x), ROWS):
                 rows = self.space.to_model(quantised(x[start : start + ROWS], self.space))
-                found.append(self._network(rows).argmax(1).numpy())
-        return np.concatenate(found)
+                labels.append(self._network(rows).argmax(1).numpy())
+        return np.concatenate(labels)
 
     def describe(self, n: int) -> str:
         """The features in words, for a report."""
@@ -168,9 +168,9 @@ def fit_features(dataset: Dataset, *, seed: int = 0, cache: Cache = None) -> Fea
     """Features for a data set, from the cache where they were fitted before.
 
     Args:
-        dataset: Only one half of its training split is used (`halves`), save for the accuracy, which is of held-out rows.
+        dataset: Only one half of its training split is used (`halves`), save for the accuracy, which is of held-out examples.
         seed: Of the classifier.
-        cache: A folder; None means `cache_folder`, False none. A damaged entry is made anew.
+        cache: A folder; None means `cache_folder`, False none. A damaged entry is made again.
     """
     kind = kind_of(dataset)
     channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if isinstance(dataset.truth, Composed) else None
@@ -190,7 +190,7 @@ def fit_on(dataset: Dataset, rows: Halves, kind: Kind, key: str, seed: int = 0) 
     """Features of given rows, without a cache: see `fit_features`."""
     space = dataset.space
     network = train_classifier(dataset, rows.fitted, seed) if labelled(dataset) else None
-    tensors = {} if network is None else {f"net.{name}": one.contiguous() for name, one in network.state_dict().items()}
+    tensors = {} if network is None else {f"net.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     with apart():
         base = _statistics(dataset, rows, network if kind == "classifier" else None)
     mean, total = base.mean(0), float(base.var(0).sum())
@@ -249,7 +249,7 @@ def _write(folder: Path, features: Features) -> None:
     from safetensors.torch import save
 
     content = save(features.tensors)
-    about = {
+    description = {
         "format_version": 1,
         "key": features.key,
         "kind": features.kind,
@@ -257,7 +257,7 @@ def _write(folder: Path, features: Features) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     write_whole(folder / f"{features.key}.safetensors", content)
-    write_whole(folder / f"{features.key}.json", json.dumps(about, indent=1).encode())
+    write_whole(folder / f"{features.key}.json", json.dumps(description, indent=1).encode())
 
 
 def _read(folder: Path, key: str, space: Space, kind: str) -> Features | None:
@@ -265,10 +265,10 @@ def _read(folder: Path, key: str, space: Space, kind: str) -> Features | None:
     from safetensors.torch import load
 
     try:
-        about: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
+        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
         content = (folder / f"{key}.safetensors").read_bytes()
-        if about["key"] != key or about["sha256"] != hashlib.sha256(content).hexdigest():
+        if description["key"] != key or description["sha256"] != hashlib.sha256(content).hexdigest():
             return None
-        return Features(space, kind, key, load(content), about["accuracy"])
+        return Features(space, kind, key, load(content), description["accuracy"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None

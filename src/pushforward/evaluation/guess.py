@@ -17,11 +17,11 @@ __all__ = ["guess", "levels_of"]
 
 
 def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = False) -> ModelResult | None:
-    """What held-out rows cost without a model, which a model has to beat.
+    """What held-out examples cost without a model, which a model has to beat.
 
     Args:
         data: The data set.
-        n: Its first n held-out rows are those that the model was measured on.
+        n: Its first n held-out examples are those that the model was measured on.
         discrete: Whether the model gives probabilities to values that are no images, as a decoder of zeros and ones does.
         labelled: Whether the model is given the labels.
 
@@ -46,7 +46,7 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = Fal
 
 
 def levels_of(data: Dataset) -> int:
-    """How many values the numbers of a row take: those of the training rows, or all 256 where held-out rows have others."""
+    """How many values a number takes: as many as in training examples, or all 256 where held-out examples have others."""
     if data.space.binary:
         return 2
     used, held = _values(data.train.x), _values(data.held_out.x)

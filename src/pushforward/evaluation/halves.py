@@ -1,8 +1,8 @@
-"""Which training rows the features are fitted on, and from which ones the floors are drawn.
+"""Which training examples the features are fitted on, and from which ones the floors are drawn.
 
-Features that were fitted on a row see it otherwise than a new one: a classifier pulls its own training rows to the centre of
+Features that were fitted on a row see it otherwise than a new one: a classifier pulls its own training examples to the centre of
 their class. A floor of such rows is not what a perfect model scores, whose samples are new to the classifier. So features
-are fitted on one half of the training rows, and floors are drawn from the other.
+are fitted on one half of the training examples, and floors are drawn from the other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Halves:
 
 
 def halves(dataset: Dataset) -> Halves:
-    """Split the training rows in two halves by a hash of their content, so that copies of a row fall on one side.
+    """Split the training examples in two halves by a hash of their content, so that copies of a row fall on one side.
 
     The half for the features holds at least one row of each class, as far as there is room. Raw features (toys) have nothing to
     overfit: only their centre and one scale are measured. There both parts are all rows.

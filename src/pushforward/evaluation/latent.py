@@ -14,8 +14,8 @@ from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.measurements import CodeStatistics, LatentStatistics, Reconstruction
-from pushforward.methods.bounds import active_units, divergences, explained
-from pushforward.methods.method import Coding
+from pushforward.methods.importance_weighting import active_units, divergences, explained
+from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.reconstruction import psnr, ssim
 from pushforward.training import Run
 from pushforward.transports import Autoencoder
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ROWS = 1000
-"""Held-out rows that are coded at most."""
+"""Held-out examples that are coded at most."""
 PART = 250
 MOST = 64
 """Numbers of a code whose KL terms are listed, the largest first."""
@@ -44,7 +44,7 @@ CERTAIN = -30.0
 
 
 def chosen(split: Split, n: int, names: Iterable[str], seed: int = 0) -> tuple[Tensor, Condition]:
-    """Some rows of a split in data units, the same ones for the same n, with the conditions of these names."""
+    """Some examples of a split in data units, the same ones for the same n, with the conditions of these names."""
     rows = permutation(len(split), seed)[:n]
     return split.data_units(rows), split.condition(names, rows)
 
@@ -70,7 +70,7 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
     Args:
         autoencoder: Any.
         x: Data units, (n, *shape).
-        condition: None or a dict of tensors with n rows.
+        condition: None or a dict of tensors with n examples.
     """
     decoded = []
     for start in range(0, len(x), PART):
@@ -87,11 +87,11 @@ def _part(condition: Condition, part: slice, autoencoder: Autoencoder) -> Condit
 
 
 def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = ROWS) -> Reconstruction:
-    """How near reconstructions of held-out rows are to them.
+    """How near reconstructions of held-out examples are to them.
 
     Args:
         autoencoder: On the CPU or a device.
-        data: Its held-out rows are used.
+        data: Its held-out examples are used.
         features: In which rows are compared as well.
         n: How many at most.
 
@@ -112,7 +112,7 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
 
 
 def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> CodeStatistics | None:
-    """What the codes of held-out rows carry: active units, the KL term by number, and how far all codes together miss the prior.
+    """Statistics of the codes of held-out examples: active units, the KL term by number, the distance from the prior.
 
     The mismatch is KL(N(m, C) | N(0, 1)) with m and C the mean and covariance of codes drawn for all rows together: what a
     Gaussian sees of the gap between the codes of data and the prior from which samples are drawn. (Estimates of the gap itself
@@ -120,7 +120,7 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = ROWS) -> C
 
     Args:
         autoencoder: Any.
-        data: Its held-out rows are used.
+        data: Its held-out examples are used.
         n: How many at most.
 
     Returns:
@@ -163,7 +163,7 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
     """A run's autoencoder, and the data with labels where it needs some; None without an encoder or its conditions."""
-    if not isinstance(run.method, Coding):
+    if not isinstance(run.method, HasAutoencoder):
         return None
     autoencoder = run.method.autoencoder().eval()
     data = labelled(data) if autoencoder.space.classes else data

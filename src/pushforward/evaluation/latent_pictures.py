@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.editing.interpolation import WAYS, walk
+from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.figures import Arithmetic, LatentPictures, Map2D
 from pushforward.evaluation.latent import autoencoder_of, chosen, labelled, mean_codes, reconstructed
@@ -18,9 +18,9 @@ from pushforward.transports import Autoencoder
 __all__ = ["arithmetic", "code_map", "latent_pictures", "strip", "walk"]
 
 MAPPED = 2000
-"""Held-out rows on a map at most."""
+"""Held-out examples on a map at most."""
 GROUP = 500
-"""Training rows of a class whose codes are averaged, at most."""
+"""Training examples of a class whose codes are averaged, at most."""
 STRIP = 10
 """Images in a strip of reconstructions, and frames of a walk."""
 MOVED = 4
@@ -28,7 +28,7 @@ MOVED = 4
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -> Tensor:
-    """Held-out rows, and below them their reconstructions.
+    """Held-out examples, and below them their reconstructions.
 
     Returns:
         Data units, float32 (2, n, *shape).
@@ -40,7 +40,7 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10, seed: int = 0) -
 def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: int = 6, frames: int = 7) -> Tensor:
     """Rows of one group moved by what tells another group from it: code + s (mean code of b - mean code of a), s from 0 to 1.5.
 
-    The means are of training rows, the rows held out.
+    The means are of training examples, the rows held out.
 
     Args:
         autoencoder: One without labels: with them, what tells the groups apart is not in the code.
@@ -54,13 +54,13 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
         Data units, float32 (rows, frames, *shape).
 
     Raises:
-        UsageError: For data without labels, an autoencoder that is told them, or a group without rows.
+        UsageError: For data without labels, an autoencoder that receives them, or a group without rows.
     """
     if data.held_out.labels is None or data.train.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no groups to tell apart.")
     if autoencoder.space.conditions:
         raise UsageError(
-            "This autoencoder is told the labels, so its codes need not hold what tells the groups apart. Train one without "
+            "This autoencoder receives the labels, so its codes need not hold what tells the groups apart. Train one without "
             "labels: `labelled=False`."
         )
     space, where = autoencoder.space, autoencoder.device
@@ -68,12 +68,12 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
     for group in (a, b):
         picked = np.flatnonzero(data.train.labels == group)[:GROUP]
         if not len(picked):
-            raise UsageError(f"There are no training rows of the group {data.space.classes[group]}.")
+            raise UsageError(f"There are no training examples of the group {data.space.classes[group]}.")
         with torch.no_grad():
             means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
     held = np.flatnonzero(data.held_out.labels == a)[:rows]
     if not len(held):
-        raise UsageError(f"There are no held-out rows of the group {data.space.classes[a]}.")
+        raise UsageError(f"There are no held-out examples of the group {data.space.classes[a]}.")
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
         share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))
@@ -83,7 +83,7 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, rows: in
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset, n: int = MAPPED) -> Map2D | None:
-    """Where held-out rows lie in the latent space; None for codes of a single number, which span no plane."""
+    """Where held-out examples lie in the latent space; None for codes of a single number, which span no plane."""
     x, condition = chosen(data.held_out, min(n, len(data.held_out)), data.space.conditions)
     codes = mean_codes(autoencoder, x, condition).flatten(1).numpy()
     if codes.shape[1] < 2:
@@ -122,7 +122,7 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
         return {}
     a, b = split.data_units(rows[:2])
     condition = split.condition(conditions, rows[:1])
-    return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in WAYS}
+    return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in INTERPOLATIONS}
 
 
 def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:

@@ -1,4 +1,4 @@
-"""Bits per dimension of held-out rows: of iterative models, and of models whose codes weigh data."""
+"""Bits per dimension of held-out examples: of iterative models, and of models whose latents estimate the likelihood."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
-from pushforward.methods.bounds import Weighing, importance_bound
+from pushforward.methods.importance_weighting import HasImportanceWeights, importance_bound
 from pushforward.methods.method import Method
 from pushforward.methods.vae import VAE
 from pushforward.metrics import Score
@@ -26,12 +26,12 @@ __all__ = ["bits", "coded_bits"]
 
 TIMES = 16
 FITTED = 64
-"""Training rows on which the bound's decoder is fitted."""
+"""Training examples on which the bound's decoder is fitted."""
 CODES = 500
-"""Codes for each row, where codes weigh data."""
+"""Codes for each row, where latents estimate the likelihood."""
 ROWS = 1_000
-"""Rows that codes weigh at most unless more are asked for: a row costs hundreds of decodings where an iterative model's costs 16
-network calls, and beyond these the standard error is small."""
+"""Examples whose likelihood is estimated from latents at most unless more are asked for: a row costs hundreds of decodings
+where an iterative model's costs 16 network calls, and beyond these the standard error is small."""
 WEIGHED = 512
 """Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
 quarter slower at 2,048, 3 to 5 times slower at 12,500)."""
@@ -40,18 +40,19 @@ quarter slower at 2,048, 3 to 5 times slower at 12,500)."""
 def bits(
     transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
 ) -> Score:
-    """Bits per dimension of held-out rows, with their standard error over rows.
+    """Bits per dimension of held-out examples, with their standard error over rows.
 
-    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training rows. Vectors: minus the
-    log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for rows given their labels.
+    Images: the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on training examples. Vectors: minus
+    the log density by the instantaneous change of variables (`log_prob`). A model of labels is asked for rows given their
+    labels.
 
     Args:
         transport: An iterative model.
-        data: The data set; its held-out rows are used.
+        data: The data set; its held-out examples are used.
         n: How many of them; None is all, at most 10,000.
         times: Network calls a row for the bound.
         seed: Of the draws.
-        batch: Rows computed at a time.
+        batch: Examples computed at a time.
 
     Returns:
         The mean with its standard error over rows, and in ``extra`` nats (mean a row) and how it was computed, in words.
@@ -72,7 +73,7 @@ def bits(
     held_out, conditions = data.held_out, transport.space.conditions
     count = min(len(held_out), 10_000) if n is None else n
     if not 1 <= count <= len(held_out):
-        raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out rows; got {count}.")
+        raise UsageError(f"bpd: n must be from 1 to {len(held_out)}, the number of held-out examples; got {count}.")
     if conditions and not met(conditions, data.space.conditions):
         conditions = {}
     discrete = data.space.levels is not None
@@ -106,14 +107,14 @@ def given_text(conditions: Mapping[str, ConditionKind]) -> str:
 def coded_bits(
     method: Method, data: Dataset, n: int | None = None, *, codes: int = CODES, seed: int = 0, batch: int = 32
 ) -> Score:
-    """Bits per dimension of held-out rows by importance sampling: log mean_k p(x, z_k) / q(z_k | x), a bound that codes tighten.
+    """Bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x); more codes tighten it.
 
     Zeros and ones, and levels under a mixture of logistics, have probabilities. Under a Gaussian, images are moved uniformly
     within their levels, so that the density bounds the probability of the levels, and vectors have a density in their own units.
 
     Args:
-        method: One that is `Weighing`.
-        data: The data set; its held-out rows are used.
+        method: One that is `HasImportanceWeights`.
+        data: The data set; its held-out examples are used.
         n: How many of them; None is all, at most 1,000.
         codes: Codes for each row.
         seed: Row i draws from ``seed + i``.
@@ -128,14 +129,14 @@ def coded_bits(
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 codes a row.
     """
-    if not isinstance(method, Weighing):
-        raise UsageError(f"A {type(method).__name__} has no codes that weigh data; take a vae or an hvae.")
+    if not isinstance(method, HasImportanceWeights):
+        raise UsageError(f"A {type(method).__name__} has no latents to estimate a likelihood with; take a vae or an hvae.")
     if isinstance(method, VAE) and method.bound.beta == 0:
         raise UsageError("bpd: trained with beta 0 this is a plain autoencoder, whose codes have no distribution to weigh with.")
     count = min(len(data.held_out), ROWS) if n is None else n
     if not 1 <= count <= len(data.held_out) or codes < 1:
         raise UsageError(
-            f"bpd: n must be from 1 to {len(data.held_out)} held-out rows, codes at least 1; got {count} and {codes}."
+            f"bpd: n must be from 1 to {len(data.held_out)} held-out examples, codes at least 1; got {count} and {codes}."
         )
     space, conditions = method.space, method.space.conditions
     if not met(conditions, data.space.conditions):
@@ -155,7 +156,7 @@ def coded_bits(
     return _score(torch.cat(parts), data, f"importance sampling, {codes:,} codes a row", conditions)
 
 
-def _weighed(method: Weighing, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
+def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
     """The bound for each row, nats float64 (n,), decoding a bounded number of codes at a time."""
     draws, weights, left = RowDraws(seed, len(x), "codes", x.device), [], codes
     while left:

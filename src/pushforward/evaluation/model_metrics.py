@@ -10,7 +10,7 @@ from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import bits, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
-from pushforward.methods.bounds import Weighing
+from pushforward.methods.importance_weighting import HasImportanceWeights
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
 from pushforward.training.machine import machine
@@ -41,14 +41,14 @@ class BitsPerDim:
 
     def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
         """One score, "bpd"."""
-        if isinstance(model, Run) and isinstance(model.method, Weighing):
+        if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
             return {"bpd": coded_bits(model.method, data, n, seed=seed)}
         return {"bpd": bits(transport_of(model), data, n, seed=seed, batch=batch)}
 
     def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
         """A uniform guess over the levels of images, or a Gaussian for vectors."""
         method = model.method if isinstance(model, Run) else None
-        discrete = isinstance(method, Weighing) and method.discrete
+        discrete = isinstance(method, HasImportanceWeights) and method.discrete
         return guess(data, n, discrete=discrete, labelled=bool(transport_of(model).space.classes))
 
 

@@ -77,7 +77,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         UsageError: Saying what it was made for.
     """
     if tuple(transport_of(model).space.shape) != tuple(data.space.shape):
-        raise UsageError(f"{name} makes rows of shape {transport_of(model).space.shape}; {data.name} has {data.space.shape}.")
+        raise UsageError(f"{name} makes examples of shape {transport_of(model).space.shape}; {data.name} has {data.space.shape}.")
     if isinstance(model, Run):
         check_unseen(name, model, data)
     if isinstance(model, Run) and not _of_data(model.spec, data):
@@ -116,6 +116,6 @@ def data_of(model: Run | Transport) -> Dataset:
     if was not in (None, data.fingerprint):
         raise DataError(
             f"The data has changed since {model.folder} was trained (fingerprint {data.fingerprint[:12]}, was {was[:12]}). "
-            f"Restore it, or train anew.{earlier_split(model.spec)}"
+            f"Restore it, or train again.{earlier_split(model.spec)}"
         )
     return data

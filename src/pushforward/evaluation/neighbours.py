@@ -1,4 +1,4 @@
-"""Samples beside the training rows that are nearest to them: is it new, or is it a copy?"""
+"""Samples beside the training examples that are nearest to them: is it new, or is it a copy?"""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pushforward.metrics.memorisation import near_copies
 __all__ = ["Nearest", "nearest"]
 
 BLOCK = 1024
-"""Training rows that are compared at a time."""
+"""Training examples that are compared at a time."""
 SPARE = 4
 """More candidates than asked for, since the search by a matrix product is not exact to the last digits."""
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Samples and their nearest training rows.
+    """Samples and their nearest training examples.
 
     Args:
         x: The samples, (n, *shape), data units, rounded as files hold them.
-        rows: Numbers of the nearest training rows, int64 (n, k), the nearest first.
+        rows: Numbers of the nearest training examples, int64 (n, k), the nearest first.
         distances: Theirs, float64 (n, k): Euclidean, in standard deviations of the data.
-        copies: Which samples are near-copies, bool (n,): no farther from a training row than the threshold.
-        threshold: A quarter of the median distance from held-out rows to their nearest training rows; 0 where more than half of
-            them are copies of training rows.
+        copies: Which samples are near-copies, bool (n,): no farther from a training example than the threshold.
+        threshold: A quarter of the median distance from held-out examples to their nearest training examples; 0 where more than
+            half of them are copies of training examples.
     """
 
     x: Tensor
@@ -42,41 +42,41 @@ class Nearest:
 
 
 def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
-    """Find the training rows that are nearest to samples, by the distance that the near-copies of an evaluation are counted by.
+    """Find the training examples nearest to samples, by the distance with which an evaluation counts near-copies.
 
     Args:
         x: Samples in data units, (n, *shape), n at least 1.
         data: The data set that the model was trained on.
-        k: How many rows for each sample; equally near ones come in their order in the data.
+        k: How many examples for each sample; equally near ones come in their order in the data.
 
     Returns:
         Rows, distances and near-copies.
 
     Raises:
-        UsageError: If k is less than 1, or more than there are training rows.
+        UsageError: If k is less than 1, or more than there are training examples.
         Diverged: If samples are not finite.
     """
     if not 1 <= k <= len(data.train):
-        raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training rows; got {k}.")
-    made, scale = quantised(x, data.space), data.space.scale
+        raise UsageError(f"k must be from 1 to {len(data.train)}, the number of training examples; got {k}.")
+    samples, scale = quantised(x, data.space), data.space.scale
     training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
-    copies, threshold = near_copies(made.flatten(1).numpy(), training, held_out, scale)
-    rows, distances = _search(made.flatten(1) / torch.from_numpy(scale), data, k, scale)
-    return Nearest(made, rows, distances, copies, threshold)
+    copies, threshold = near_copies(samples.flatten(1).numpy(), training, held_out, scale)
+    rows, distances = _search(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
+    return Nearest(samples, rows, distances, copies, threshold)
 
 
-def _search(made: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _search(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest rows (n, k) and their distances: found by a matrix product, measured by the difference."""
-    unit, kept = torch.from_numpy(scale), min(k + SPARE, len(data.train))
-    squares, at = torch.empty(len(made), 0), torch.empty(len(made), 0, dtype=torch.int64)
+    unit, candidates = torch.from_numpy(scale), min(k + SPARE, len(data.train))
+    squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):
         rows = data.train.data_units(slice(start, start + BLOCK)).flatten(1) / unit
-        squares = torch.cat([squares, rows.square().sum(1) - 2 * made @ rows.T], 1)
-        at = torch.cat([at, torch.arange(start, start + len(rows)).expand(len(made), -1)], 1)
-        squares, best = squares.topk(min(kept, squares.shape[1]), largest=False)
+        squares = torch.cat([squares, rows.square().sum(1) - 2 * samples @ rows.T], 1)
+        at = torch.cat([at, torch.arange(start, start + len(rows)).expand(len(samples), -1)], 1)
+        squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
         at = at.gather(1, best)
     at = at.sort(1).values
-    distances = torch.stack([_distances(one, data, where, unit) for one, where in zip(made, at, strict=True)])
+    distances = torch.stack([_distances(sample, data, where, unit) for sample, where in zip(samples, at, strict=True)])
     distances, order = distances.sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 

@@ -1,4 +1,4 @@
-"""Scores of generated rows, and their floors: what real data scores against real data."""
+"""Scores of generated examples, and their floors: what real data scores against real data."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from pushforward.metrics.memorisation import Memorisation
 __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "score"]
 
 MOST = 10_000
-"""Rows that are compared at most unless more are asked for."""
+"""Examples that are compared at most unless more are asked for."""
 
 
 def compared(dataset: Dataset, n: int | None = None) -> int:
-    """How many rows either side of a comparison has.
+    """How many examples either side of a comparison has.
 
     Args:
         dataset: Its held-out split is the reference.
-        n: The wish; None takes min(held-out rows, half of the training rows that floors are drawn from, 10,000).
+        n: The wish; None takes min(held-out examples, half of the training examples that floors are drawn from, 10,000).
 
     Raises:
-        UsageError: If n is more than the held-out rows or all but one of those that floors are drawn from, or less than 2.
+        UsageError: If n is more than the held-out examples or all but one of those that floors are drawn from, or less than 2.
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
@@ -48,13 +48,19 @@ def compared(dataset: Dataset, n: int | None = None) -> int:
     most = min(held_out, drawn - 1)
     if most < 2:
         least = 3 if drawn == train else 5
-        raise DataError(f"{dataset.name} has {train} training and {held_out} held-out rows; scores need at least {least} and 2.")
+        raise DataError(
+            f"{dataset.name} has {train} training and {held_out} held-out examples; scores need at least {least} and 2."
+        )
     if n is None:
         return max(2, min(held_out, (drawn + 1) // 2, MOST))
     n = whole("n", n)
     if not 2 <= n <= most:
-        half = "" if drawn == train or most == held_out else f", and {train} training rows, of which real data's scores take half"
-        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out rows{half}), got {n}.")
+        half = (
+            ""
+            if drawn == train or most == held_out
+            else f", and {train} training examples, of which real data's scores take half"
+        )
+        raise UsageError(f"n must be from 2 to {most} ({dataset.name} has {held_out} held-out examples{half}), got {n}.")
     return n
 
 
@@ -67,7 +73,7 @@ def score(
     metrics: Sequence[str | Metric] | None = None,
     redraw_seed: int = 0,
 ) -> dict[str, Score]:
-    """Score generated rows against held-out ones, equally many on either side.
+    """Score generated examples against held-out ones, equally many on either side.
 
     Args:
         generated: (n or more, *shape) in data units; the first n are used.
@@ -75,18 +81,18 @@ def score(
         features: From `fit_features`.
         n: Rows on either side; None means `compared`.
         metrics: Names of metrics or of single scores, or metrics themselves; None means all that apply.
-        redraw_seed: Which n of the held-out rows are the reference, where there are more.
+        redraw_seed: Which n of the held-out examples are the reference, where there are more.
 
     Returns:
         Scores by name, in a fixed order.
 
     Raises:
-        UsageError: If there are fewer generated rows than n, or a name is unknown.
-        Diverged: If generated rows hold NaN or infinity; the message says how many.
+        UsageError: If there are fewer generated examples than n, or a name is unknown.
+        Diverged: If generated examples hold NaN or infinity; the message says how many.
     """
     n = compared(dataset, n)
     if len(generated) < n:
-        raise UsageError(f"{len(generated)} rows were generated and {n} are compared; generate more, or lower n.")
+        raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
     rows = quantised(generated[:n], dataset.space)
     reference = _some(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
@@ -110,16 +116,16 @@ def floors(
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
 ) -> dict[str, Score]:
-    """What n training rows score in the place of generated ones: the value that a perfect model has.
+    """What n training examples score instead of generated ones: the value that a perfect model has.
 
-    They are drawn from those that the features were not fitted on (``features.halves``), for stacked images stacked anew from
-    such images. Metrics are given the other training rows as the training set.
+    They are drawn from those that the features were not fitted on (``features.halves``), for stacked images stacked again from
+    such images. Metrics are given the other training examples as the training set.
 
     Args:
         dataset: The data.
         features: From `fit_features`.
         n: Rows on either side; None means `compared`.
-        redraws: How often the rows are drawn anew.
+        redraws: How often the rows are drawn again.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
 
@@ -207,7 +213,7 @@ class _Redraws:
         return rows if self.split is not self.dataset.train else np.delete(rows, picked, axis=0)
 
     def _leaves_out(self, metric: Metric) -> bool:
-        """Whether rows must be compared with all training rows but themselves."""
+        """Whether rows must be compared with all training examples but themselves."""
         return isinstance(metric, Memorisation) and self.split is self.dataset.train
 
     def _copies(self, metric: Any) -> np.ndarray | None:

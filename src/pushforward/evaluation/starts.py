@@ -15,7 +15,7 @@ __all__ = ["fitting", "starts", "starts_warnings"]
 
 
 def starts(model: Run | Transport) -> int | None:
-    """The different held-out examples that a flow starts from in the place of noise; None for models that start from noise."""
+    """The different held-out examples that a flow starts from instead of noise; None for models that start from noise."""
     flow = inner_of(model.transport if isinstance(model, Run) else model)
     if not has_steps(flow) or flow.source is None:
         return None

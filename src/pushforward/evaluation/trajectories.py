@@ -51,7 +51,7 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
         n: How many trajectories, at least 1.
         seed: Row i starts from the noise of ``seed + i``.
         steps: How many steps, at least 1; one network call each.
-        condition: A tensor of n rows by name; None draws labels as `Transport.sample` does.
+        condition: A tensor of n examples by name; None draws labels as `Transport.sample` does.
 
     Returns:
         Times (steps + 1,), float64, falling from t_max to 0, and states (steps + 1, n, *shape), model units, on the CPU.
@@ -141,9 +141,9 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
 
         NPE = | E int_0^1 |v(x_t, t)|^2 dt - W2^2 | / W2^2
 
-    W2^2 is the least mean squared distance between n rows of noise, those that the trajectories start from, and as many
-    held-out rows, by exact assignment; within classes where the model is given labels, since no trajectory leaves its class.
-    From finitely many rows W2^2 comes out too large, the more so the fewer they are and the more columns there are, and NPE
+    W2^2 is the least mean squared distance between n examples of noise, those that the trajectories start from, and as many
+    held-out examples, by exact assignment; within classes where the model is given labels, since no trajectory leaves its class.
+    From finitely many examples W2^2 comes out too large, the more so the fewer they are and the more columns there are, and NPE
     of a good flow too small: compare values of equal n only, and of few columns only.
 
     Args:
@@ -183,7 +183,7 @@ def _groups(n: int, condition: Condition) -> Iterator[Tensor]:
 def loss_by_level(
     denoiser: Predictor, data: Dataset, levels: int = 13, rows: int = 1_000, seed: int = 0
 ) -> list[dict[str, float]]:
-    """The error of a denoiser on held-out rows at each of several noise levels.
+    """The error of a denoiser on held-out examples at each of several noise levels.
 
         error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
 
@@ -193,10 +193,10 @@ def loss_by_level(
 
     Args:
         denoiser: Read as v; a model of labels is given those of the data.
-        data: Where held-out rows come from.
+        data: Where held-out examples come from.
         levels: How many equally spaced log-SNRs from 9 to -9, at least 2; those that the denoiser's path does not reach are
             left out.
-        rows: Held-out rows, at least 2; no more than there are are taken.
+        rows: Held-out examples, at least 2; no more than there are are taken.
         seed: The seed of the first row's noise.
 
     Returns:
@@ -215,7 +215,7 @@ def loss_by_level(
     wanted = np.linspace(FURTHEST, -FURTHEST, levels)
     device = _device(denoiser)
     x, condition = _held_out(denoiser, data, rows, device)
-    found = []
+    losses = []
     for number, level in enumerate(wanted):
         if not low - 1e-6 <= level <= high + 1e-6:
             continue
@@ -223,17 +223,17 @@ def loss_by_level(
         parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
         errors = torch.cat([_errors(denoiser, x[part], z[part], rows_of(condition, part), float(level)) for part in parts])
         spread = float(errors.std() / len(x) ** 0.5)
-        found.append({"log_snr": float(level), "error": float(errors.mean()), "spread": spread})
-    return found
+        losses.append({"log_snr": float(level), "error": float(errors.mean()), "spread": spread})
+    return losses
 
 
 def _device(denoiser: Predictor) -> torch.device:
     held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
-    return next((one.device for one in held), torch.device("cpu"))
+    return next((tensor.device for tensor in held), torch.device("cpu"))
 
 
 def _held_out(denoiser: Predictor, data: Dataset, rows: int, device: torch.device) -> tuple[Tensor, Condition]:
-    """Some held-out rows in model units, the same for every model, and the conditions that the denoiser takes."""
+    """Some held-out examples in model units, the same for every model, and the conditions that the denoiser takes."""
     index = permutation(len(data.held_out), 0)[:rows]
     x = denoiser.space.to_model(data.held_out.data_units(index).to(device))
     return x, data.held_out.condition(denoiser.space.conditions, index, device)
@@ -245,5 +245,5 @@ def _errors(denoiser: Predictor, x: Tensor, z: Tensor, condition: Condition, lev
     t = path.time(torch.full((len(x),), level, dtype=torch.float64)).clamp(*path.ends).to(x)
     k = path.at(t).over(x)
     with torch.no_grad():
-        made = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
-    return (made - target("v", x, z, k)).double().flatten(1).square().mean(1).cpu()
+        estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
+    return (estimate - target("v", x, z, k)).double().flatten(1).square().mean(1).cpu()

@@ -107,7 +107,7 @@ def truncation_picture(curve: TruncationCurve) -> Image.Image:
         RGB, 1600 x 720.
 
     Raises:
-        UsageError: If too few rows were compared for these scores.
+        UsageError: If too few examples were compared for these scores.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

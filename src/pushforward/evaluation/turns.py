@@ -8,7 +8,7 @@ from functools import partial
 
 from pushforward.errors import CheckpointError, Diverged
 from pushforward.training import Run, Trainer
-from pushforward.training.ending import finished, kept
+from pushforward.training.ending import finished, salvaged
 
 __all__ = ["train_in_turns"]
 
@@ -64,4 +64,6 @@ def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
             attempt(number, trainer.finish)
     if fallen and len(fallen) == len(trainers):
         raise next(iter(fallen.values()))
-    return [kept(trainer, fallen[number]) if number in fallen else finished(trainer) for number, trainer in enumerate(trainers)]
+    return [
+        salvaged(trainer, fallen[number]) if number in fallen else finished(trainer) for number, trainer in enumerate(trainers)
+    ]

@@ -39,6 +39,6 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.rows_fingerprint):
         warnings += (
             f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
-            "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over in the place of its transport."),
+            "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over instead of its transport."),
         )
     return warnings + shared_examples(data)

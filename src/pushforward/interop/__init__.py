@@ -3,7 +3,14 @@
 Weights are read from safetensors only, and no class that a folder names is ever imported.
 """
 
-from pushforward.interop.coders import DiffusersDecoder, DiffusersEncoder, coders_from_diffusers
+from pushforward.interop.autoencoder import DiffusersDecoder, DiffusersEncoder, autoencoder_from_diffusers
 from pushforward.interop.unet import DiffusersUNet, from_diffusers, to_diffusers
 
-__all__ = ["DiffusersDecoder", "DiffusersEncoder", "DiffusersUNet", "coders_from_diffusers", "from_diffusers", "to_diffusers"]
+__all__ = [
+    "DiffusersDecoder",
+    "DiffusersEncoder",
+    "DiffusersUNet",
+    "autoencoder_from_diffusers",
+    "from_diffusers",
+    "to_diffusers",
+]

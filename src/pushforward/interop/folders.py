@@ -87,16 +87,16 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         _refuse_missing(folder)
     with _readable(folder):
-        made, about = getattr(library(), kind).from_pretrained(
+        network, loading = getattr(library(), kind).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if about[what]:
+        if loading[what]:
             raise CheckpointError(
-                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {about[what][0]}, "
-                f"{len(about[what])} in all). Restore both files."
+                f"The weights of {folder} do not fit its config.json ({what.replace('_', ' ')}: {loading[what][0]}, "
+                f"{len(loading[what])} in all). Restore both files."
             )
-    return made.float().to(memory_format=torch.channels_last)
+    return network.float().to(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
     ends = {"beta_start": float(f"{betas[0]:.6g}"), "beta_end": float(f"{betas[-1]:.6g}")}
     for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
         settings = {"beta_schedule": name, **ends, **levels}
-        made = library().DDPMScheduler(**settings).betas.double()
-        if torch.allclose(made, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
+        rebuilt = library().DDPMScheduler(**settings).betas.double()
+        if torch.allclose(rebuilt, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
             return settings
     return {"trained_betas": list(betas), **levels}

@@ -123,7 +123,7 @@ def _checked_config(unet: nn.Module) -> dict[str, Any]:
     if config["in_channels"] != config["out_channels"]:
         raise UsageError(
             f"This UNet2DModel takes {config['in_channels']} channels and gives {config['out_channels']}: networks that put out "
-            "a variance, or are told an image, are not read. Expected as many out as in."
+            "a variance, or take an image, are not read. Expected as many out as in."
         )
     if config["time_embedding_type"] != "positional":
         raise UsageError(
@@ -217,7 +217,7 @@ def _check_units(space: Space) -> None:
     if not space.has_pixels or any(value != 0.5 for value in (*mean, *std)):
         raise UsageError(
             "diffusers' networks take images in [-1, 1], so the space must have a mean and a standard deviation of 0.5 in every "
-            f"channel; got {mean} and {std} for rows of shape {space.shape}. Before training: space = "
+            f"channel; got {mean} and {std} for examples of shape {space.shape}. Before training: space = "
             "dataclasses.replace(data.space, mean=(0.5,) * C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
         )
 
@@ -240,8 +240,8 @@ def to_diffusers(model: Any, folder: str | File) -> None:
     folder = File(folder)
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
-        found = type(model if denoiser is None else denoiser).__name__
-        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {found}.")
+        kind = type(model if denoiser is None else denoiser).__name__
+        raise UsageError(f"to_diffusers takes a denoiser, or a run or flow that has one (without guidance); got a {kind}.")
     network = _expressible(denoiser)
     sampler = _sampler_for(denoiser, network)
     if folder.exists():
@@ -264,9 +264,9 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
         )
     _check_units(denoiser.space)
     if denoiser.source is not None:
-        raise UsageError("The model was trained from other data in the place of noise; diffusers' samplers start at noise.")
+        raise UsageError("The model was trained from other data instead of noise; diffusers' samplers start at noise.")
     if denoiser.preconditioning.clock != "t":
-        raise UsageError(f'The network is told time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
+        raise UsageError(f'The network receives time as "{denoiser.preconditioning.clock}"; diffusers knows t alone.')
     # on a discrete schedule hypot(alpha, sigma) is 1
     if denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated):
         raise UsageError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.denoising import Denoising
-from pushforward.methods.encoded import Encoded
 from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.gan import GAN
-from pushforward.methods.hierarchy import HierarchicalVAE
+from pushforward.methods.hierarchical_vae import HierarchicalVAE
+from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.penalties import Penalties
-from pushforward.methods.perceptual import PerceptualAutoencoder
+from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
 from pushforward.methods.quantised import QuantisedAutoencoder
 from pushforward.methods.vae import VAE
 from pushforward.spec import classes
@@ -20,9 +20,9 @@ __all__ = [
     "VAE",
     "CriticInput",
     "Denoising",
-    "Encoded",
     "EvidenceBound",
     "HierarchicalVAE",
+    "LatentMethod",
     "Method",
     "Now",
     "Penalties",

@@ -88,7 +88,7 @@ class Denoising(Method):
 
     @property
     def group(self) -> int:
-        """The least number of rows that holds whole groups of both the coupling and the times."""
+        """The least number of examples that holds whole groups of both the coupling and the times."""
         return math.lcm(self.couple.group, self.times.group)
 
     @property

@@ -54,12 +54,12 @@ class Freezing(nn.Module):
         Raises:
             UsageError: If two different ones share a name.
         """
-        found: dict[str, nn.Module] = {}
+        parts: dict[str, nn.Module] = {}
         for module in self.modules():
             for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
-                if found.setdefault(name, part) is not part:
+                if parts.setdefault(name, part) is not part:
                     raise UsageError(f'Two frozen parts are called "{name}"; give each a name of its own.')
-        return found
+        return parts
 
     def __getattr__(self, name: str) -> Any:
         frozen = self.__dict__.get("_frozen", {})

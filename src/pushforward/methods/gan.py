@@ -21,7 +21,7 @@ from pushforward.transports import Map
 __all__ = ["GAN"]
 
 ADAPTATION = 500_000
-"""Training samples in which the augmentation's strength moves by 1 where every row asks for it (Karras et al. 2020)."""
+"""Training samples in which the augmentation's strength moves by 1 where every example asks for it (Karras et al. 2020)."""
 STRONGEST = 0.8
 """Above this the augmentations leak into what is generated (Karras et al. 2020, section 2.2)."""
 
@@ -34,11 +34,11 @@ class GAN(Method):
     pairs with r1 + r2, converges; the original game, without penalties, is known to lose modes.
 
     While it trains it notes the logit gap (mean D(x) - D(G(z))), the critic's accuracy (the share of pairs, a real and a
-    generated row, that it ranks right), the penalty on the steps that have one, and the strength of an augmentation.
+    generated example, that it ranks right), the penalty on the steps that have one, and the strength of an augmentation.
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows, or several for each row, (n, k), each of
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows, or several for each example, (n, k), each of
             which plays the game on its own.
         space: The data's shape and units.
         latent: Numbers in one row of noise.
@@ -93,9 +93,9 @@ class GAN(Method):
         return self.critic_input.group
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's scores, (n,), of rows in model units; where it judges packs, each row stands beside copies of itself.
+        """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
 
-        Of a critic that gives a row several scores, their mean.
+        Of a critic that gives an example several scores, their mean.
         """
         alike = lambda rows: rows.repeat_interleave(self.critic_input.pack, 0)  # noqa: E731
         given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
@@ -126,7 +126,7 @@ class GAN(Method):
         """
         if len(batch.x) % self.group:
             raise UsageError(
-                f"The critic looks at {self.group} rows together, but a batch has {len(batch.x)}; choose a `batch` that is a "
+                f"The critic scores {self.group} examples together, but a batch has {len(batch.x)}; choose a `batch` that is a "
                 f"multiple of {self.group}."
             )
         seen, z = self._eyes(now), now.draws.normal((self.latent,))
@@ -149,7 +149,7 @@ class GAN(Method):
         self.strength_now += (lean - self.critic_input.ada_target) * (total.rows / ADAPTATION)
 
     def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The loss, and how the critic leans on real rows: the signs of its scores, or of its gaps in a game of pairs."""
+        """The loss, and how the critic leans on real examples: the signs of its scores, or of its gaps in a game of pairs."""
         names, interval = self.penalties.names, self.penalties.interval
         due = now.step % interval == 0
         gamma = self.penalties.weight(now) * interval if due else 0.0

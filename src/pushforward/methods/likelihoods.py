@@ -44,7 +44,7 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Log p(x | z) of each row, nats (n,).
+        """Log p(x | z) of each example, nats (n,).
 
         Args:
             x: Data in model units, (n, *shape).

@@ -18,7 +18,7 @@ from pushforward.methods.frozen import Freezing
 if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport
 
-__all__ = ["Coding", "Method", "Now", "Preparing", "Scoring", "Sums", "answered"]
+__all__ = ["HasAutoencoder", "HasCritic", "Method", "Now", "PrecomputesInputs", "Sums", "answered"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Now:
         parts: Into how many parts this process splits its examples to save memory. Where it does, a game computes
             a player's output again in that player's own turn, in place of keeping its graph over the turns before.
         notes: What a method writes down as it goes, by name, to be logged as health: detached tensors of no dimension, each a
-            mean over the rows of the batch. A loss must not depend on them.
+            mean over the examples of the batch. A loss must not depend on them.
     """
 
     draws: Draws
@@ -79,11 +79,11 @@ class Sums:
 
 
 @runtime_checkable
-class Scoring(Protocol):
+class HasCritic(Protocol):
     """A method with a critic, which gives every point a number: the higher, the more like data it takes the point to be."""
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """The critic's values (n,) of rows x (n, *shape) in model units, each computed alone and without augmentation.
+        """The critic's values (n,) of examples x (n, *shape) in model units, each computed alone and without augmentation.
 
         Only differences mean something, where the loss compares real and generated samples.
         """
@@ -91,7 +91,7 @@ class Scoring(Protocol):
 
 
 @runtime_checkable
-class Coding(Protocol):
+class HasAutoencoder(Protocol):
     """A method that learns codes of data, in whose space other methods can learn."""
 
     def autoencoder(self) -> Autoencoder:
@@ -100,7 +100,7 @@ class Coding(Protocol):
 
 
 @runtime_checkable
-class Preparing(Protocol):
+class PrecomputesInputs(Protocol):
     """A method that is trained on what its frozen parts make of the data, computed once before training."""
 
     space: Space
@@ -111,7 +111,7 @@ class Preparing(Protocol):
         ...
 
     def prepared(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """What batches hold in the place of data in model units: (n, ...) from x (n, *shape)."""
+        """What batches hold instead of data in model units: (n, ...) from x (n, *shape)."""
         ...
 
 

@@ -17,9 +17,9 @@ class Objective(NamedTuple):
     """The losses of both players, row by row.
 
     Attributes:
-        critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated rows, each (n,).
+        critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).
         generator: ``generator(on_real, on_fake) -> (n,)``.
-        paired: Whether the generator's loss looks at the real rows' scores.
+        paired: Whether the generator's loss looks at the real examples' scores.
         penalty: The penalty that the game was published with, as `GAN` names it; "none" for the games without.
     """
 

@@ -84,7 +84,7 @@ def held(critic: nn.Module) -> Iterator[None]:
 def slope(scores: Tensor, x: Tensor) -> Tensor:
     """The squared norm of the score's gradient in its own input, differentiable again.
 
-    Its mean over real rows times gamma / 2 is R1, over generated rows R2.
+    Its mean over real examples times gamma / 2 is R1, over generated examples R2.
 
     Args:
         scores: The critic's scores of x, (n / m,); each depends on m consecutive rows (m = 1 without packing).
@@ -94,7 +94,7 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
         (n / m,): |grad|^2 over the numbers of all m rows.
 
     Raises:
-        UsageError: For a critic of several scores a row.
+        UsageError: For a critic of several scores an example.
 
     References:
         Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9 and 10.
@@ -108,11 +108,11 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
 
 
 def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]) -> Tensor:
-    """The penalty of WGAN-GP: (|grad D| - 1)^2 at points on the lines from real to generated rows.
+    """The penalty of WGAN-GP: (|grad D| - 1)^2 at points on the lines from real to generated examples.
 
     Args:
         real: (n, *shape).
-        fake: Shaped alike, paired with the real rows.
+        fake: Shaped alike, paired with the real examples.
         share: Where on the line, (n,) in [0, 1].
         critic: From rows to scores, (n / m,).
 

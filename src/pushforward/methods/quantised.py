@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
-from pushforward.methods.bounds import explained
+from pushforward.methods.importance_weighting import explained
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now, Sums
-from pushforward.methods.vae import Certain
+from pushforward.methods.vae import Deterministic
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
@@ -34,7 +34,7 @@ class Following(Protocol):
         ...
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """A vector of each row, (n, dim), where codes without use can go; ``place`` (n,) is random."""
+        """A vector of each example, (n, dim), where codes without use can go; ``place`` (n,) is random."""
         ...
 
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
@@ -93,7 +93,7 @@ class QuantisedAutoencoder(Method):
     """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
 
     Gradients pass the quantisation as if it were not there. A `Codebook` follows what the whole batch assigned to it after each
-    update. It notes the log-likelihood (nats a row), the share of
+    update. It notes the log-likelihood (nats an example), the share of
     variance explained, and the perplexity of the codes in the batch: e to their entropy, at most the book's size.
 
     On its own it draws each place's code by how often it occurs there; a model in its latent space (``--latent``) learns which
@@ -148,16 +148,16 @@ class QuantisedAutoencoder(Method):
         h = call(self.encoder, batch.x, None, batch.condition)
         quantised, index = self.codebook(h)
         decoded = call(self.decoder, quantised, None, batch.condition)
-        told = self.likelihood.log_prob(batch.x, decoded)
+        log_likelihood = self.likelihood.log_prob(batch.x, decoded)
         apart = (h - quantised.detach()).square().flatten(1).mean(1)
         with torch.no_grad():
             often = torch.bincount(index.flatten(), minlength=self.codebook.size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
             now.notes["book"] = often.new_tensor(min(self.codebook.size, index.numel()))
-            now.notes["log_likelihood"] = told.detach().mean()
+            now.notes["log_likelihood"] = log_likelihood.detach().mean()
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
-        yield "autoencoder", -told.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
+        yield "autoencoder", -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
@@ -180,7 +180,7 @@ class QuantisedAutoencoder(Method):
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""
         return Autoencoder(
-            Certain(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
+            Deterministic(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
         )
 
     def transport(self) -> Map:
@@ -189,7 +189,7 @@ class QuantisedAutoencoder(Method):
 
 
 def _counts(index: Tensor, size: int) -> Tensor:
-    """How many rows have each code at each place, (*places, size), from numbers (n, *places)."""
+    """How many examples have each code at each place, (*places, size), from numbers (n, *places)."""
     flat = index.flatten(1)
     at = flat + size * torch.arange(flat.shape[1], device=index.device)
     counts = torch.bincount(at.flatten(), minlength=size * flat.shape[1])

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws
-from pushforward.methods.bounds import (
+from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
+from pushforward.methods.evidence_bound import EvidenceBound
+from pushforward.methods.importance_weighting import (
     above_free_bits,
     active_units,
     divergences,
@@ -20,20 +22,18 @@ from pushforward.methods.bounds import (
     importance_bound,
     standard_log_prob,
 )
-from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
-from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["VAE", "Certain"]
+__all__ = ["VAE", "Deterministic"]
 
 NOTHING = -40.0
 """The log-variance of codes that are certain."""
 
 
-class Certain(nn.Module):
+class Deterministic(nn.Module):
     """An encoder whose codes are certain: that of a plain autoencoder, which learns no variances, or of one with a finite book.
 
     Args:
@@ -55,8 +55,9 @@ class Certain(nn.Module):
 class VAE(Method):
     """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
 
-    The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats a
-    row), the share of the variance about the mean row that reconstructions explain, and how many units of the code are active.
+    The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats an
+    example), the share of the variance about the mean row that reconstructions explain, and how many units of the code are
+    active.
 
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
@@ -107,7 +108,7 @@ class VAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `Weighing`."""
+        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     @property
@@ -127,14 +128,14 @@ class VAE(Method):
         divergence = divergences(mean, log_variance)
         if settings.weighted:
             drawn = self._weights(batch.x, (mean, log_variance), settings.samples, now.draws, batch.condition, settings.dreg)
-            told, ratio, z, decoded = drawn
-            bound = importance_bound(told + beta * ratio, [z] if settings.dreg else None, beta)
+            log_likelihood, ratio, z, decoded = drawn
+            bound = importance_bound(log_likelihood + beta * ratio, [z] if settings.dreg else None, beta)
         else:
             z = mean if settings.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
             decoded = call(self.code_decoder, z, None, batch.condition)
-            told = self.likelihood.log_prob(batch.x, decoded)
-            bound = told - (beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0)
-        note_bound(now, batch.x, told, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
+            log_likelihood = self.likelihood.log_prob(batch.x, decoded)
+            bound = log_likelihood - (beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0)
+        note_bound(now, batch.x, log_likelihood, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
         note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
@@ -144,9 +145,9 @@ class VAE(Method):
         return mean, log_variance
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
-        """Log p(x, z) - log q(z | x) for codes drawn from q, nats (n, samples); see `Weighing`."""
-        told, ratio, _, _ = self._weights(x, self.posterior(x, condition), samples, draws, condition)
-        return told + ratio
+        """Log p(x, z) - log q(z | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
+        log_likelihood, ratio, _, _ = self._weights(x, self.posterior(x, condition), samples, draws, condition)
+        return log_likelihood + ratio
 
     def _weights(
         self, x: Tensor, posterior: tuple[Tensor, Tensor], samples: int, draws: Draws, condition: Condition, held: bool = False
@@ -162,12 +163,12 @@ class VAE(Method):
             mean, log_variance = mean.detach(), log_variance.detach()
         rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
         decoded = call(self.code_decoder, z.flatten(0, 1), None, rows_of(condition, rows))
-        told = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
-        return told, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
+        log_likelihood = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
+        return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents."""
-        encoder = self.code_encoder if self.bound.beta else Certain(self.encoder)
+        encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
@@ -176,23 +177,25 @@ class VAE(Method):
 
 
 @torch.no_grad()
-def note_bound(now: Now, x: Tensor, told: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float) -> None:
-    """Note both halves of the evidence bound in nats a row, the weight of the second, and what reconstructions explain.
+def note_bound(
+    now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
+) -> None:
+    """Note both halves of the evidence bound in nats an example, the weight of the second, and what reconstructions explain.
 
     Args:
         now: Where notes go.
-        x: Data in model units, n rows.
-        told: Log p(x | z), nats (n,) or (n, k).
-        decoded: The likelihood, and the decoder's output for each row, or for k codes of each row in turn.
+        x: Data in model units, n examples.
+        log_likelihood: Log p(x | z), nats (n,) or (n, k).
+        decoded: The likelihood, and the decoder's output for each example, or for k codes of each example in turn.
         divergence: The KL term, nats, or an estimate of it by codes.
         beta: Its weight at this point of training.
     """
     now.notes["beta"] = x.new_tensor(beta)
     now.notes["kl"] = divergence.detach().mean()
-    now.notes["log_likelihood"] = told.detach().mean()
+    now.notes["log_likelihood"] = log_likelihood.detach().mean()
     if len(x) > 1:
-        likelihood, found = decoded
-        now.notes["explained"] = explained(x, likelihood.mean(found[:: len(found) // len(x)]))
+        likelihood, outputs = decoded
+        now.notes["explained"] = explained(x, likelihood.mean(outputs[:: len(outputs) // len(x)]))
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ def _covariance(x: np.ndarray) -> np.ndarray:
 
 
 class Frechet:
-    """Fréchet distance between the features of generated and held-out rows."""
+    """Fréchet distance between the features of generated and held-out examples."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "frechet": MetricInfo(

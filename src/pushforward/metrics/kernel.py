@@ -21,7 +21,7 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """The unbiased squared MMD of two clouds of equal size with the kernel (x.y / f + 1)^3, and its standard error.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all k(x_i, y_j). It is
-    not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over rows.
+    not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over examples.
 
     Args:
         x: (n, f), n at least 3.
@@ -45,12 +45,12 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
     All pairs up to ``every_pair`` rows; above, the mean over disjoint blocks, whose spread gives the error. Rows are
     drawn for the blocks without replacement, each side by a fixed permutation of its own: rows sorted by class would
     make every block compare other classes. Over permutations every pair is as likely in a block as any other, so the
-    mean is the value over all pairs, in whatever order the rows come; one permutation is off by about the error.
+    mean is the value over all pairs, in whatever order the examples come; one permutation is off by about the error.
     Clouds of equal size up to ``every_pair`` do not depend on their order at all.
 
     Args:
         x: (n, f).
-        y: (m, f); of the longer cloud as many rows are drawn as the shorter one has.
+        y: (m, f); of the longer cloud as many examples are drawn as the shorter one has.
         every_pair: The most rows for which all pairs are compared.
         block: Rows of a block above that.
     """
@@ -64,7 +64,7 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, blo
 
 
 class Kernel:
-    """KID between the features of generated and held-out rows.
+    """KID between the features of generated and held-out examples.
 
     Features come with unit total variance; here they are stretched so that the reference has unit variance per
     dimension on average, the scale for which the kernel (x.y / f + 1)^3 sees more than the means.

@@ -17,7 +17,7 @@ ROWS = 1000
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each row of x (n, f) to its k-th nearest other row, (n,)."""
+    """The distance from each example of x (n, f) to its k-th nearest other row, (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
     distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
@@ -27,9 +27,9 @@ def radii(x: np.ndarray, k: int) -> np.ndarray:
 def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage.
 
-    Every row owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated
-    rows within a ball of a real one, recall the share of real rows within a ball of a generated one, density the mean
-    number of real balls around a generated row over k, coverage the share of real balls that hold a generated row.
+    Every example owns the ball that reaches to its k-th nearest row of its own cloud. Precision is the share of generated
+    examples within a ball of a real one, recall the share of real examples within a ball of a generated one, density the mean
+    number of real balls around a generated example over k, coverage the share of real balls that hold a generated example.
     Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall with the dimension.
 
     Args:
@@ -38,7 +38,7 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         k: Neighbours.
 
     Raises:
-        UsageError: If there are too few rows for k.
+        UsageError: If there are too few examples for k.
 
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
@@ -66,10 +66,10 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
 
 
 class Manifold:
-    """Precision, recall, density and coverage of the features of generated against held-out rows.
+    """Precision, recall, density and coverage of the features of generated against held-out examples.
 
     Args:
-        k: Neighbours that set the size of a row's ball.
+        k: Neighbours that set the size of an example's ball.
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
@@ -107,7 +107,7 @@ class Manifold:
         self.k = k
 
     def applies(self, samples: Samples) -> bool:
-        """Where both sides have the same number of rows, more than k."""
+        """Where both sides have the same number of examples, more than k."""
         return samples.equal and len(samples.generated) > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

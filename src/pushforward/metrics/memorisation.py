@@ -1,4 +1,4 @@
-"""Near-copies: generated rows that are training rows with a little noise."""
+"""Near-copies: generated examples that are training examples with a little noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 __all__ = ["Memorisation", "near_copies", "nearest_distance"]
 
 JUDGES = 500
-"""Held-out rows, at most, whose distance to the training rows sets the threshold."""
+"""Held-out examples, at most, whose distance to the training examples sets the threshold."""
 BLOCK = 1024
 """Rows of either side that are compared at a time: few enough that their distances stay in the processor's cache."""
 TREE = 8
@@ -36,7 +36,7 @@ def _blocks(x: np.ndarray, scale: np.ndarray | None) -> Iterator[Tensor]:
 
 
 def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The squared distance of each row to the nearest of the others, who come in blocks, and which one that is.
+    """The squared distance of each example to the nearest of the others, who come in blocks, and which one that is.
 
     By a matrix product, so it is exact to about 1e-6 of the squared lengths only.
     """
@@ -56,7 +56,7 @@ def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
-    """The distance from each row of x (n, d) to its nearest training row, (n,) float64, in units of ``scale``.
+    """The distance from each example of x (n, d) to its nearest training example, (n,) float64, in units of ``scale``.
 
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
     the difference, so that an exact copy is at exactly 0.
@@ -67,11 +67,11 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
 
         return np.asarray(cKDTree(_rows(training, scale).numpy()).query(rows.numpy())[0])
     _, where = _closest(rows, _blocks(training, scale))
-    found = [
+    distances = [
         (rows[start : start + BLOCK] - _rows(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
         for start in range(0, len(rows), BLOCK)
     ]
-    return torch.cat(found).numpy()
+    return torch.cat(distances).numpy()
 
 
 def near_copies(
@@ -81,11 +81,11 @@ def near_copies(
     scale: np.ndarray | None = None,
     part: float = 0.25,
 ) -> tuple[np.ndarray, float]:
-    """Which generated rows are near-copies, (n,) bool, and the threshold.
+    """Which generated examples are near-copies, (n,) bool, and the threshold.
 
-    A near-copy is no farther from a training row than ``part`` of the median distance from held-out rows to theirs. That is 0
-    where more than half of the held-out rows are copies of training rows; only literal copies are then near-copies, and real
-    data consists of them as well.
+    A near-copy is no farther from a training example than ``part`` of the median distance from held-out examples to theirs.
+    That is 0 where more than half of the held-out examples are copies of training examples; only literal copies are then
+    near-copies, and real data consists of them as well.
 
     Args:
         generated: (n, d).
@@ -116,7 +116,7 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
 
 
 def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
-    """Orthonormal directions (d, SKETCH) in which training rows vary much: any would be right, these acquit most."""
+    """Orthonormal directions (d, SKETCH) in which training examples vary much: any would be right, these acquit most."""
     some = _rows(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), SKETCH))).float()
@@ -126,10 +126,10 @@ def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
 
 
 class Memorisation:
-    """Share of generated rows that are near-copies of training rows, by raw distance in model units.
+    """Share of generated examples that are near-copies of training examples, by raw distance in model units.
 
     Args:
-        part: A near-copy is no farther than this share of the median distance from held-out rows to training rows.
+        part: A near-copy is no farther than this share of the median distance from held-out examples to training examples.
     """
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {

@@ -25,10 +25,10 @@ class Centred(Protocol):
 
 @dataclass(frozen=True)
 class ModeCount:
-    """What `count_modes` finds; ``mass`` (k,) is the share of all rows that each mode holds."""
+    """What `count_modes` finds; ``mass`` (k,) is the share of all examples that each mode holds."""
 
     held: int
-    found: int
+    reached: int
     high_quality: float
     bridges: float
     spread: float
@@ -48,12 +48,12 @@ def count_modes(
 ) -> ModeCount:
     """Compare rows with a mixture of Gaussians of which centres and width are known.
 
-    A row belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is
-    a bridge and belongs to no mode; a mode's mass is the share of all rows that belong to it and are no bridges.
+    An example belongs to its nearest centre. Within ``near`` standard deviations it is of high quality, beyond ``far`` it is
+    a bridge and belongs to no mode; a mode's mass is the share of all examples that belong to it and are no bridges.
 
     * held: modes with at least ``hold`` of their true mass. found: modes with at least one row of high quality.
-    * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of rows that are no bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over rows of high quality as in the field's tables;
+    * spread: root mean square distance to the nearest centre over ``std sqrt(d)``, of examples that are no bridges.
+    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality as in the field's tables;
       where there is none, the greatest possible value.
 
     Args:
@@ -73,15 +73,15 @@ def count_modes(
     count, d = centres.shape
     weights = np.full(count, 1 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
     distance, nearest = _nearest(x, centres)
-    good, kept = distance <= near * std, distance <= far * std
-    mass = np.bincount(nearest[kept], minlength=count) / len(x)
+    good, assigned = distance <= near * std, distance <= far * std
+    mass = np.bincount(nearest[assigned], minlength=count) / len(x)
     quality = np.bincount(nearest[good], minlength=count)
-    width = distance[kept] if kept.any() else distance
+    width = distance[assigned] if assigned.any() else distance
     return ModeCount(
         held=int((mass >= hold * weights).sum()),
-        found=int((quality > 0).sum()),
+        reached=int((quality > 0).sum()),
         high_quality=float(good.mean()),
-        bridges=float(1 - kept.mean()),
+        bridges=float(1 - assigned.mean()),
         spread=float(np.sqrt((width**2).mean() / d) / std),
         divergence=_divergence(quality, weights),
         mass=mass,
@@ -159,7 +159,7 @@ class Modes:
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
         return {
             "modes_held": Score(count.held, extra={"mass": count.mass}),
-            "modes_found": Score(count.found),
+            "modes_found": Score(count.reached),
             "high_quality": Score(count.high_quality, extra={"right": _share_within(3, samples.generated.shape[1])}),
             "bridges": Score(count.bridges),
             "spread": Score(count.spread),

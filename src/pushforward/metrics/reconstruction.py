@@ -19,7 +19,7 @@ SMALL, SMALLER = 0.01**2, 0.03**2
 
 
 def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """10 log10(1 / mean squared error) of each row, in decibels, at most 100.
+    """10 log10(1 / mean squared error) of each example, in decibels, at most 100.
 
     Args:
         x: Images in [0, 1], (n, C, H, W).
@@ -31,7 +31,7 @@ def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
 
 
 def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Structural similarity of each row: 1 for equal images, 0 for unrelated ones; the mean over places and channels.
+    """Structural similarity of each example: 1 for equal images, 0 for unrelated ones; the mean over places and channels.
 
     Args:
         x: Images in [0, 1], (n, C, H, W).

@@ -114,7 +114,7 @@ class Samples:
             and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(rows)``.
 
     Raises:
-        Diverged: If generated rows are not finite; the message says how many.
+        Diverged: If generated examples are not finite; the message says how many.
         DataError: If a set is empty or the dimensions do not fit each other.
     """
 
@@ -134,15 +134,15 @@ class Samples:
             if not isinstance(rows, np.ndarray) or part.name == "scale":
                 continue
             if rows.ndim != 2 or len(rows) == 0:
-                raise DataError(f"The {part.name} rows must be a table with at least one row, got shape {rows.shape}.")
+                raise DataError(f"The {part.name} examples must be a table with at least one row, got shape {rows.shape}.")
             wanted = self.reference_features.shape[-1] if part.name.endswith("features") else size
             if rows.shape[1] != wanted:
-                raise DataError(f"The {part.name} rows have {rows.shape[1]} columns; {wanted} were expected.")
+                raise DataError(f"The {part.name} examples have {rows.shape[1]} columns; {wanted} were expected.")
             check_finite(part.name, rows)
         for first in ("generated", "reference"):
             rows, features = len(getattr(self, first)), len(getattr(self, f"{first}_features"))
             if rows != features:
-                raise DataError(f"There are {rows} {first} rows but {features} rows of features.")
+                raise DataError(f"There are {rows} {first} examples but {features} rows of features.")
 
     @property
     def equal(self) -> bool:
@@ -175,7 +175,7 @@ def check_finite(name: str, rows: np.ndarray) -> None:
     """Refuse rows that hold NaN or infinity, and say how many there are.
 
     Raises:
-        Diverged: For generated rows.
+        Diverged: For generated examples.
         DataError: For real ones.
     """
     if not np.issubdtype(rows.dtype, np.floating):
@@ -183,7 +183,7 @@ def check_finite(name: str, rows: np.ndarray) -> None:
     wrong = int((~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)).sum())
     if not wrong:
         return
-    message = f"{wrong} of {len(rows)} {name} rows hold NaN or infinite values, so no score can be computed."
+    message = f"{wrong} of {len(rows)} {name} examples hold NaN or infinite values, so no score can be computed."
     if name.startswith("generated"):
         raise Diverged(f"{message} Has the training diverged? Lower the learning rate, or resume an earlier checkpoint.")
     raise DataError(f"{message} Remove them from the data.")

@@ -16,7 +16,7 @@ __all__ = ["Histogram", "Legible", "Stacked", "count_numbers"]
 
 @runtime_checkable
 class Legible(Protocol):
-    """Equally frequent modes, of which a classifier reads one from every row."""
+    """Equally frequent modes, of which a classifier reads one from every example."""
 
     modes: int
 
@@ -27,7 +27,7 @@ class Legible(Protocol):
 
 @dataclass(frozen=True)
 class Histogram:
-    """What `count_numbers` finds; ``missing`` (modes - reached,) are the numbers of the modes without a row, rising."""
+    """What `count_numbers` finds; ``missing`` (modes - reached,) are the numbers of the modes without an example, rising."""
 
     reached: int
     divergence: float
@@ -38,11 +38,11 @@ def count_numbers(numbers: np.ndarray, modes: int) -> Histogram:
     """Compare a histogram of modes with the uniform one.
 
     * reached: modes with at least one row.
-    * divergence: KL(generated || uniform) = sum_k p_k log(modes p_k), in nats, from 0 to log(modes). n rows of a perfect
+    * divergence: KL(generated || uniform) = sum_k p_k log(modes p_k), in nats, from 0 to log(modes). n examples of a perfect
       model have about (modes - 1) / (2 n), so only values of equal n compare.
 
     Args:
-        numbers: The mode of each row, (n,), whole numbers from 0 to modes - 1.
+        numbers: The mode of each example, (n,), whole numbers from 0 to modes - 1.
         modes: How many modes there are.
 
     Raises:
@@ -80,7 +80,7 @@ class Stacked:
     }
 
     def applies(self, samples: Samples) -> bool:
-        """Where the modes can be read from the rows."""
+        """Where the modes can be read from the examples."""
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:

@@ -1,8 +1,8 @@
 """Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
 
-Every network is called as ``network(x, t=None, condition=None)``, takes any number of rows, draws no random numbers,
-and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed`, `Spectral`, `Signs` and `Fourier` wrap another
-network.
+Every network is called as ``network(x, t=None, condition=None)``, takes any number of examples, draws no random numbers,
+and has ``sized("tiny" | "small" | "base", shape=...)``. `Reshaped`, `Packed`, `Spectral`, `SignCodes` and `FourierFeatures`
+wrap another network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pushforward.networks.compression import Compressor, Expander
 from pushforward.networks.dcgan import DCGANCritic, DCGANGenerator
 from pushforward.networks.dit import DiT
 from pushforward.networks.embedding import Conditioning, TimeEmbedding
-from pushforward.networks.fourier import Fourier
+from pushforward.networks.fourier_features import FourierFeatures
 from pushforward.networks.level_posterior import LevelPosterior
 from pushforward.networks.mlp import MLP, Reshaped
 from pushforward.networks.packing import Packed
@@ -25,7 +25,7 @@ from pushforward.networks.projected import ProjectedCritic
 from pushforward.networks.projection import ProjectionHead
 from pushforward.networks.quantise import Codebook, Rounding
 from pushforward.networks.resnet import Critic, Generator
-from pushforward.networks.signs import Signs
+from pushforward.networks.sign_codes import SignCodes
 from pushforward.networks.spectral import Spectral
 from pushforward.networks.textbook import TextbookCritic, TextbookGenerator
 from pushforward.networks.unet import UNet
@@ -42,7 +42,7 @@ __all__ = [
     "DiT",
     "Encoder",
     "Expander",
-    "Fourier",
+    "FourierFeatures",
     "Generator",
     "LevelPosterior",
     "Packed",
@@ -53,7 +53,7 @@ __all__ = [
     "ProjectionHead",
     "Reshaped",
     "Rounding",
-    "Signs",
+    "SignCodes",
     "Spectral",
     "TextbookCritic",
     "TextbookGenerator",

@@ -123,7 +123,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every position looks at every other; the result is added, starting at zero.
+    """Every position attends to every other; the result is added, starting at zero.
 
     Args:
         width: Number of channels, a multiple of ``heads``.

@@ -1,8 +1,8 @@
 """Generator and critic of DCGAN: strided convolutions with batch normalisation.
 
-In training mode batch normalisation mixes the rows of a batch (each part of an accumulated one by itself) and follows their mean
-and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode rows are independent and every law of the other
-networks holds.
+In training mode batch normalisation mixes the examples of a batch (each part of an accumulated one by itself) and follows their
+mean and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode rows are independent and every law of the
+other networks holds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice
-from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.folding import pad_to
+from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.projection import ProjectionHead
 
 __all__ = ["DCGANCritic", "DCGANGenerator"]
@@ -157,7 +157,7 @@ class DCGANCritic(nn.Module):
         shape: (channels, height, width) of one image.
         width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
         conditions: What it is told, by name; None for nothing.
-        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
         normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
             of one sample's score, and beside `Spectral`, whose bound it breaks.
 
@@ -200,7 +200,7 @@ class DCGANCritic(nn.Module):
             size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
             normalise: Whether there is batch normalisation.
 
         Returns:
@@ -232,7 +232,7 @@ class DCGANCritic(nn.Module):
         for shrink, norm in zip(self.shrink, self.norms, strict=True):
             h = F.leaky_relu(norm(shrink(h)), SLOPE)
         if self.minibatch_std:
-            h = minibatch_deviation(h, self.minibatch_std)
+            h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h.flatten(1), t, condition).to(x.dtype)
 
 

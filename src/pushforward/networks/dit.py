@@ -35,7 +35,7 @@ class TransformerBlock(nn.Module):
         self.outer = nn.Linear(4 * width, width)
 
     def attend(self, h: Tensor) -> Tensor:
-        """Every token looks at every other.
+        """Every token attends to every other.
 
         Args:
             h: (n, tokens, width).

@@ -40,7 +40,7 @@ class TimeEmbedding(nn.Module):
 
     Args:
         width: Length of the result, at least 1.
-        times: How many times a row has: 1 for denoisers, 2 for maps between two times.
+        times: How many times an example has: 1 for denoisers, 2 for maps between two times.
 
     Raises:
         UsageError: ``width`` or ``times`` is below 1.
@@ -99,7 +99,7 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
     Args:
         condition: As networks take it.
         kinds: What the network was built with.
-        n: Number of rows.
+        n: Number of examples.
 
     Raises:
         UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
@@ -119,7 +119,7 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
 
 
 class Conditioning(nn.Module):
-    """Everything a network is told besides x, as one vector per row: the sum of the embeddings of time and conditions.
+    """Everything a network receives besides x, as one vector per row: the sum of the embeddings of time and conditions.
 
     Embeddings of conditions have about length 1; here they are scaled to entries of variance 1: at length 1 they would be faint
     beside the time, and be learned ten times more slowly.
@@ -152,11 +152,11 @@ class Conditioning(nn.Module):
         """Embed.
 
         Args:
-            n: Number of rows.
+            n: Number of examples.
             device: Where x lies.
             t: (n,), or (n, times); None where ``times`` is 0.
             condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
-                (n,)), whose rows read as unconditional. A condition that is absent reads as unconditional in every row.
+                (n,)), whose rows read as unconditional. A condition that is absent reads as unconditional in every example.
 
         Returns:
             (n, width), or None where the network knows neither time nor condition.
@@ -184,7 +184,7 @@ class Conditioning(nn.Module):
 def values_of(
     name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The values of one condition and its mask; blank and hidden in every row where it is absent."""
+    """The values of one condition and its mask; blank and hidden in every example where it is absent."""
     values = None if condition is None else condition.get(name)
     if values is None:
         return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
@@ -247,7 +247,7 @@ def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) 
     """Scale and shift of each block.
 
     Args:
-        modulation: A layer made by `Modulation.films`, or None where the network is told nothing.
+        modulation: A layer made by `Modulation.films`, or None where the network receives nothing.
         vector: The conditioning vector, (n, width), or None.
         number: How many blocks.
 

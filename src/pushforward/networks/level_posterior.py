@@ -62,7 +62,7 @@ class LevelPosterior(nn.Module):
         Args:
             x: x_t / hypot(alpha, sigma), (n, *shape).
             t: log(sigma / alpha) / 4, (n,).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
         """
         low, gap = self.low.to(x), self.gap.to(x)
         ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))

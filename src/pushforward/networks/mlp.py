@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
-from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate
+from pushforward.networks.minibatch_std import append_minibatch_std
 
 __all__ = ["MLP", "Reshaped"]
 
@@ -30,7 +30,7 @@ class MLP(nn.Module):
         depth: Number of hidden layers.
         conditions: What it is told, by name; None for nothing.
         times: Number of times per row; 0 for none.
-        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`), for critics; 0 for none.
+        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for none.
         activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
             a critic costs less with it.
 
@@ -148,7 +148,7 @@ class MLP(nn.Module):
             h = h + layer(act(modulate(h, film)))
         h = act(h)
         if self.minibatch_std:
-            h = minibatch_deviation(h, self.minibatch_std)
+            h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h).to(x.dtype)
 
 

@@ -76,11 +76,11 @@ class PatchCritic(nn.Module):
             UsageError: The shape does not fit.
         """
         check_input(x, self.shape, "PatchCritic")
-        h, found = fold(self._padded(x), 1), []
+        h, maps = fold(self._padded(x), 1), []
         for layer in (*self.halve, self.mix):
             h = F.leaky_relu(layer(h), SLOPE)
-            found.append(h)
-        return [*found, self.leave(h)]
+            maps.append(h)
+        return [*maps, self.leave(h)]
 
     def _padded(self, x: Tensor) -> Tensor:
         """Sides of whole halvings, of which the last starts from at least 4 numbers.

@@ -25,7 +25,7 @@ def bilinear(new: int, old: int) -> Tensor:
         old: How many go in.
 
     Returns:
-        (new, old); each row sums to 1.
+        (new, old); each example sums to 1.
     """
     return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
 
@@ -90,7 +90,7 @@ class PretrainedFeatures(nn.Module):
             UsageError: The shape does not fit.
         """
         check_input(x, self.shape, "PretrainedFeatures")
-        return [one for image in self.images(x) for one in self.of_image(image)]
+        return [feature for image in self.images(x) for feature in self.of_image(image)]
 
     def of_image(self, image: Tensor) -> list[Tensor]:
         """Four maps of gray or RGB images in [0, 1], (n, 1 or 3, height, width)."""
@@ -111,7 +111,7 @@ class PretrainedFeatures(nn.Module):
 def _units(channels: int, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if channels not in (1, 3, 4):
         raise UsageError(f"Pretrained features are of images of 1, 3 or 4 channels (gray, RGB, RGBA), got {channels}.")
-    found = tuple(float(value) for value in mean), tuple(float(value) for value in std)
-    if len(found[0]) != channels or len(found[1]) != channels or not all(0 < value < math.inf for value in found[1]):
-        raise UsageError(f"mean is {found[0]} and std {found[1]}; expected {channels} of each, and every std above 0.")
-    return found
+    units = tuple(float(value) for value in mean), tuple(float(value) for value in std)
+    if len(units[0]) != channels or len(units[1]) != channels or not all(0 < value < math.inf for value in units[1]):
+        raise UsageError(f"mean is {units[0]} and std {units[1]}; expected {channels} of each, and every std above 0.")
+    return units

@@ -93,11 +93,11 @@ class Codebook(nn.Module):
         return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """One vector of each row, for codes that are dead, (n, dim).
+        """One vector of each example, for codes that are dead, (n, dim).
 
         Args:
             h: What was quantised, (n, dim, ...).
-            place: Random numbers in [0, 1), (n,): which of a row's vectors.
+            place: Random numbers in [0, 1), (n,): which of an example's vectors.
         """
         rows = self._flat(h).reshape(len(h), -1, self.dim)
         return rows[torch.arange(len(h), device=h.device), (place * rows.shape[1]).long()]
@@ -109,9 +109,9 @@ class Codebook(nn.Module):
         Args:
             counts: Of the whole batch; see `assigned`.
             sums: Of the whole batch.
-            candidates: A vector of each of the batch's n rows, (n, dim).
+            candidates: A vector of each of the batch's n examples, (n, dim).
             choice: Random numbers in [0, 1), (n,): dead codes take the candidates of the smallest, one each.
-            places: Vectors in a row.
+            places: Vectors in an example.
         """
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
@@ -173,8 +173,8 @@ class Rounding(nn.Module):
 
     def look_up(self, index: Tensor) -> Tensor:
         """The scaled levels of codes: (n, dim, ...) from numbers (n, ...)."""
-        found, rest = [], index
+        digits, rest = [], index
         for level in self.levels:
-            found.append((rest % level - level // 2) / (level // 2))
+            digits.append((rest % level - level // 2) / (level // 2))
             rest = rest // level
-        return torch.stack(found, 1).float()
+        return torch.stack(digits, 1).float()

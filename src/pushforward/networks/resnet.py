@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, stem_of
-from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
 from pushforward.networks.folding import fold, pad_to
 from pushforward.networks.inverted_block import InvertedBlock, convolution, linear
+from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.resampling import Resample, doubling, halving
 
 __all__ = ["Critic", "Generator"]
@@ -51,7 +51,7 @@ def widths(width: int, number: int) -> list[int]:
 
 
 class Generator(nn.Module):
-    """Noise to images: a learned basis on the coarsest grid, weighed by a linear map of z, then blocks and doublings.
+    """Noise to images: a learned basis on the coarsest grid, weighted by a linear map of z, then blocks and doublings.
 
     Args:
         shape: (channels, height, width) of one image.
@@ -153,7 +153,7 @@ class Critic(nn.Module):
         blocks: Residual blocks per level.
         conditions: What it is told, by name; None for nothing.
         stem: Pixels per side of the patches that the first layer folds into channels.
-        minibatch_std: Rows in a group whose deviation joins the last features (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -198,7 +198,7 @@ class Critic(nn.Module):
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.
@@ -231,7 +231,7 @@ class Critic(nn.Module):
                 h = self.change[index - 1](self.resample[index - 1](h))
             h = level(h)
         if self.minibatch_std:
-            h = minibatch_deviation(h, self.minibatch_std)
+            h = append_minibatch_std(h, self.minibatch_std)
         # A depthwise convolution whose kernel is the whole grid. Products and sums keep float32 under autocast, where
         # a linear layer would round the score to three digits.
         features = (h * self.basis).sum(dim=(2, 3))

@@ -41,7 +41,7 @@ class Spectral(nn.Module):
     stay as they are; leave batch normalisation out.
 
     A weight that starts at zero, as the last one of a residual block does, has no direction to keep: dividing by its norm
-    gives no number, and no later step would correct it. Such weights are drawn anew, normal with variance 1 / fan-in, so the
+    gives no number, and no later step would correct it. Such weights are drawn again, normal with variance 1 / fan-in, so the
     branch starts at norm 1 like all others.
 
     Args:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.networks.checks import check_input, count, image_shape, positive, size_choice, vector_shape
-from pushforward.networks.deviation import minibatch_deviation
 from pushforward.networks.embedding import Condition, Conditioning, Kinds, kinds_of
+from pushforward.networks.minibatch_std import append_minibatch_std
 from pushforward.networks.projection import ProjectionHead
 
 __all__ = ["TextbookCritic", "TextbookGenerator"]
@@ -109,7 +109,7 @@ class TextbookCritic(nn.Module):
         shape: Shape of one row: (d,), or (channels, height, width) of one image.
         width: Hidden units.
         conditions: What it is told, by name; None for nothing.
-        minibatch_std: Rows in a group whose deviation joins the hidden units (`minibatch_deviation`); 0 leaves it out.
+        minibatch_std: Rows in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -137,7 +137,7 @@ class TextbookCritic(nn.Module):
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
             shape: Shape of one row.
             conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation is shown; 0 leaves it out.
+            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.
@@ -164,5 +164,5 @@ class TextbookCritic(nn.Module):
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:
-            h = minibatch_deviation(h, self.minibatch_std)
+            h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h, t, condition).to(x.dtype)

@@ -10,7 +10,7 @@ from torch import nn
 from pushforward.data import ImageSpace, Space
 from pushforward.errors import UsageError
 from pushforward.methods import PerceptualAutoencoder
-from pushforward.methods.perceptual import LossWeights
+from pushforward.methods.perceptual_autoencoder import LossWeights
 from pushforward.networks import Compressor, Expander, PatchCritic, PretrainedFeatures
 from pushforward.networks.compression import map_shape
 from pushforward.recipes.choice import batch_size, check_size, precision
@@ -38,7 +38,7 @@ def autoencoder(
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 
-    Labels are not told to it: what the models in its latent space know of them is theirs.
+    It receives no labels: what the models in its latent space know of them is theirs.
 
     Args:
         space: The data's shape and units; images.
@@ -74,7 +74,7 @@ def autoencoder(
         raise UsageError(
             f"The critic {critic} has no features to compare in: choose `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
-    looking = (
+    feature_extractor = (
         PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None
     )
     method = PerceptualAutoencoder(
@@ -83,7 +83,7 @@ def autoencoder(
         judge,
         plain,
         latent=latent,
-        looking=looking,
+        feature_extractor=feature_extractor,
         weights=LossWeights(0.0 if perceptual_loss == "none" else features, adversarial, start, kl_weight),
     )
     return Recipe(method, _training(space), "autoencoder", "autoencoder")

@@ -18,13 +18,13 @@ from pushforward.networks import (
     Decoder,
     DiT,
     Encoder,
-    Fourier,
+    FourierFeatures,
     Generator,
     Packed,
     Perceptron,
     ProjectedCritic,
     Reshaped,
-    Signs,
+    SignCodes,
     Spectral,
     TextbookCritic,
     TextbookGenerator,
@@ -102,21 +102,21 @@ def precision(space: Space) -> str:
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     count = math.prod(outputs)
-    made = MLP.sized(check_size(size), shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
-    return made if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(made, outputs)
+    network = MLP.sized(check_size(size), shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
+    return network if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(network, outputs)
 
 
 def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
-    """A game's perceptron. Its critic is told how steep it may be, which a piecewise linear one answers at less cost."""
-    about: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "conditions": space.conditions}
-    about["minibatch_std"] = minibatch_std
+    """A game's perceptron. Its critic receives how steep it may be, which a piecewise linear one answers at less cost."""
+    options: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "conditions": space.conditions}
+    options["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = GAMES[check_size(size)]
     if len(space.shape) == 1 and longest <= width:
-        made = MLP(inputs, results, width=width, depth=depth, **about)
+        network = MLP(inputs, results, width=width, depth=depth, **options)
     else:
-        made = MLP.sized(size, shape=(inputs,), outputs=results, **about)
-    return made if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(made, outputs)
+        network = MLP.sized(size, shape=(inputs,), outputs=results, **options)
+    return network if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(network, outputs)
 
 
 def code_length(space: Space, asked: int | None, image: int, vector: int) -> int:
@@ -162,14 +162,14 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_cod
         size: "tiny", "small" or "base".
         latent: Numbers in one row of noise.
         kind: A name of `PAIRS`, or "auto".
-        sign_codes: How many of them show their signs as well (`pushforward.networks.Signs`).
+        sign_codes: How many of them show their signs as well (`pushforward.networks.SignCodes`).
     """
     inputs, chosen = latent + sign_codes, _pair(space, kind)
     if chosen == "mlp":
-        made = _player(space, size, inputs, space.shape)
+        network = _player(space, size, inputs, space.shape)
     else:
-        made = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, conditions=space.conditions)
-    return Signs(made, latent, sign_codes) if sign_codes else made
+        network = PAIRS[chosen][0].sized(check_size(size), shape=space.shape, latent=inputs, conditions=space.conditions)
+    return SignCodes(network, latent, sign_codes) if sign_codes else network
 
 
 def critic(
@@ -191,32 +191,32 @@ def critic(
         kind: A name of `PAIRS`, or "auto".
         pack: Rows that are judged together.
         minibatch_std: Scores in whose groups rows are compared; 0 for none.
-        fourier_features: Waves of the vector that it is shown (`pushforward.networks.Fourier`); 0 for none.
+        fourier_features: Waves of the vector that it receives (`pushforward.networks.FourierFeatures`); 0 for none.
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
     """
     chosen, conditions = _pair(space, kind), space.conditions
     count(fourier_features=fourier_features)
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
-        raise UsageError("Waves are shown to a critic of vectors that is an mlp; leave fourier_features out.")
+        raise UsageError("Fourier features are for a critic of vectors that is an mlp; leave fourier_features out.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     if pack > 1:
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
-        made = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
-        made = Fourier(made, space.size, fourier_features) if fourier_features else made
+        network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
+        network = FourierFeatures(network, space.size, fourier_features) if fourier_features else network
     else:
         own = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **own}
-        made = PAIRS[chosen][1].sized(check_size(size), **kinds)
-    made = Packed(made, pack, conditions) if pack > 1 else made
-    return Spectral(made) if spectral else made
+        network = PAIRS[chosen][1].sized(check_size(size), **kinds)
+    network = Packed(network, pack, conditions) if pack > 1 else network
+    return Spectral(network) if spectral else network
 
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
-        raise UsageError("A projected critic judges one row at a time; leave pack and minibatch_std out.")
+        raise UsageError("A projected critic scores one example at a time; leave pack and minibatch_std out.")
     if not isinstance(space, ImageSpace) or space.low is None:
         raise UsageError("A projected critic looks at images; codes of a latent space are none. Take another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
@@ -269,8 +269,8 @@ def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kin
     """A perceptron that knows no time: residual ("mlp"), or the "textbook"'s, with tanh."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
-    made = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
-    return Reshaped(made, outputs)
+    network = Perceptron.sized(check_size(size), shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
+    return Reshaped(network, outputs)
 
 
 def _coder(space: Space, kind: str) -> str:

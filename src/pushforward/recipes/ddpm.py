@@ -43,15 +43,15 @@ def ddpm(
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
     """
-    made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
     betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
     method = Denoising(
-        Denoiser(made, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
+        Denoiser(net, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
         times=Stratified(Levels(levels)),
         solver=DPM(order=2),
         steps=25,
         # equal times spend more steps where images take shape; vectors may have structure that is finer than the last of them
         grid="log_snr" if len(space.shape) == 1 else "time",
     )
-    return Recipe(method, denoising_training(space, made), "ddpm", "diffusion")
+    return Recipe(method, denoising_training(space, net), "ddpm", "diffusion")

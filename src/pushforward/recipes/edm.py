@@ -38,22 +38,22 @@ def edm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022), table 1.
     """
-    made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(made, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),
+        Denoiser(net, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogNormal(-0.5, 1.2) if flat(space) else LogNormal(0.8, 1.4)),
         weight=EDMWeight(),
         solver=Heun(),
         steps=18,
         grid="karras",
     )
-    return Recipe(method, denoising_training(space, made), "edm", "diffusion")
+    return Recipe(method, denoising_training(space, net), "edm", "diffusion")
 
 
 def sigma_max(size: int) -> float:
     """The noise level at which sampling starts, for examples of ``size`` numbers of unit variance.
 
-    Sampling starts from N(0, sigma^2) in the place of x + sigma z, from which it differs by at most size / (2 sigma^2) nats. The
+    Sampling starts from N(0, sigma^2) instead of x + sigma z, from which it differs by at most size / (2 sigma^2) nats. The
     paper's 80 for 3,072 numbers of standard deviation 0.5 is 160 in model units, or 0.06 nats; this level keeps them for images
     of every size.
     """

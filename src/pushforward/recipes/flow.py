@@ -38,7 +38,7 @@ def flow(
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
         coupling: independent, or ot for minibatch optimal transport.
         reuse: Steps for which one batch and its transport plan are kept.
-        source: A data set to start from in the place of noise, by name or path; the flow then moves one set onto the other.
+        source: A data set to start from instead of noise, by name or path; the flow then moves one set onto the other.
             Training starts from its training split, sampling from its held-out split.
 
     References:
@@ -58,9 +58,9 @@ def flow(
             f"The source is made for data of shape {start.space.shape}, the flow for {space.shape}; they must agree."
         )
     couple = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
-    made = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(made, Linear(), "velocity", space, source=start),
+        Denoiser(net, Linear(), "velocity", space, source=start),
         couple=couple,
         # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
         times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),
@@ -69,4 +69,4 @@ def flow(
         # the last step goes to the mean of the data: it must be short where structure is finer than pixels
         grid="shifted:0.3" if flat(space) else "time",
     )
-    return Recipe(method, denoising_training(space, made), "flow", "flow matching")
+    return Recipe(method, denoising_training(space, net), "flow", "flow matching")

@@ -59,15 +59,15 @@ def hvae(
     upper = max(1, lower // 2) if upper_size is None else upper_size
     if upper < 1:
         raise UsageError(f"A code needs at least one number, got upper_size={upper}.")
-    told, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
+    density, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
         encoder or choose_encoder(space, size, lower, network),
-        decoder or choose_decoder(space, size, lower, network, told.outputs),
+        decoder or choose_decoder(space, size, lower, network, density.outputs),
         perceptron(space, size, lower, (2 * upper,), between),
         perceptron(space, size, upper, (2 * lower,), between),
         space,
         latent=(lower, upper),
-        likelihood=told,
+        likelihood=density,
         bound=EvidenceBound(beta, warmup, 0.0, importance_samples, dreg),
     )
     return Recipe(method, coding_training(space, network), "hvae", "VAE")

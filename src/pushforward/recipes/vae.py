@@ -59,13 +59,13 @@ def vae(
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
     """
     latent = code_length(space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
-    told = likelihood_of(likelihood, space)
+    density = likelihood_of(likelihood, space)
     method = VAE(
         encoder or choose_encoder(space, size, latent, network),
-        decoder or choose_decoder(space, size, latent, network, told.outputs),
+        decoder or choose_decoder(space, size, latent, network, density.outputs),
         space,
         latent=latent,
-        likelihood=told,
+        likelihood=density,
         classes=len(space.classes),
         bound=EvidenceBound(beta, warmup, free_bits, importance_samples, dreg),
     )

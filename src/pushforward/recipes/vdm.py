@@ -36,16 +36,16 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     References:
         Kingma, Salimans, Poole, Ho, Variational Diffusion Models (2021), eq. 11 to 18.
     """
-    made = network if isinstance(network, nn.Module) else _network(space, size, network)
+    net = network if isinstance(network, nn.Module) else _network(space, size, network)
     method = Denoising(
-        Denoiser(made, Linear(), "data", space, preconditioning=Preconditioning(clock="log_snr")),
+        Denoiser(net, Linear(), "data", space, preconditioning=Preconditioning(clock="log_snr")),
         times=Stratified(LogSNR()),
         weight=Flat("noise"),
         solver=DPM(order=2),
         steps=25,
         grid="time",
     )
-    return Recipe(method, denoising_training(space, getattr(made, "network", made)), "vdm", "diffusion")
+    return Recipe(method, denoising_training(space, getattr(net, "network", net)), "vdm", "diffusion")
 
 
 def _network(space: Space, size: str, kind: str) -> nn.Module:

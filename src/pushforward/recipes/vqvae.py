@@ -52,25 +52,25 @@ def vqvae(
     References:
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
-    made = _book(codebook, codes, dim)
-    told = likelihood_of(likelihood, space)
+    book = _book(codebook, codes, dim)
+    density = likelihood_of(likelihood, space)
     if flat(space):
         if factor is not None:
             raise UsageError(
                 f"Rows of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
             )
         places: tuple[int, ...] = (1, GROUP)
-        encoder = perceptron(space, size, space.size, (made.dim, *places))
-        decoder: nn.Module = perceptron(space, size, made.dim * GROUP, told.outputs)
-        decoder = decoder if isinstance(decoder, Reshaped) else Reshaped(decoder, told.outputs)
+        encoder = perceptron(space, size, space.size, (book.dim, *places))
+        decoder: nn.Module = perceptron(space, size, book.dim * GROUP, density.outputs)
+        decoder = decoder if isinstance(decoder, Reshaped) else Reshaped(decoder, density.outputs)
     else:
         factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
-        places = map_shape(space.shape, made.dim, factor)[1:]
+        places = map_shape(space.shape, book.dim, factor)[1:]
         options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
-        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=made.dim, **options)
-        decoder = Expander.sized(size, shape=(told.outputs[0], *space.shape[1:]), inputs=made.dim, **options)
-    weight = commitment if isinstance(made, Codebook) else 0.0
-    method = QuantisedAutoencoder(encoder, decoder, made, space, places=places, likelihood=told, commitment=weight)
+        encoder = Compressor.sized(check_size(size), shape=space.shape, outputs=book.dim, **options)
+        decoder = Expander.sized(size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options)
+    weight = commitment if isinstance(book, Codebook) else 0.0
+    method = QuantisedAutoencoder(encoder, decoder, book, space, places=places, likelihood=density, commitment=weight)
     return Recipe(method, coding_training(space), "vqvae", "VAE")
 
 

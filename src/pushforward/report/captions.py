@@ -106,7 +106,8 @@ COST_NOTE = (
 )
 PATHS_NOTE = "Lines lead from noise (rings) to samples (dots), from the same noise in each picture; gray dots are held-out data."
 LEVEL_NOTE = (
-    "Unlike losses of training, errors at one noise level can be compared: all models predict v on the same held-out rows with "
+    "Unlike losses of training, errors at one noise level can be compared: all models predict v on the same "
+    "held-out examples with "
     "the same noise. Lower is better. A noise level is noise over data, σ/α: where it is low, detail is drawn; where it is high, "
     "shape and content are decided. Part of the error cannot be avoided, so what counts is the gap between two models."
 )
@@ -114,7 +115,7 @@ LEVEL_NOTE = (
 
 HEALTH_NOTE = (
     "Measured while models were trained, on the weights as they were at that step and not on their average, which is what is "
-    "sampled above: up to 500 samples from noise that stays the same, beside as many training rows. So few are rough: read a "
+    "sampled above: up to 500 samples from noise that stays the same, beside as many training examples. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
 MEANS_NOTE = (
@@ -128,11 +129,12 @@ CODE_NOTES = {
     "any use for. Without any, samples hardly differ: posterior collapse, or a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
-    "walks": "Walks lead from the code of the first image above to that of the second, or, where the model is told classes, to "
+    "walks": "Walks lead from the code of the first image above to that of the second, or, where the model receives classes, to "
     "that of the next held-out image of the same class.",
     "arithmetic": "Arithmetic adds to the codes of one class what tells the mean of another class from it.",
-    "map": "The map shows codes of held-out rows, on their first two principal axes where codes have more than two numbers, each "
-    "class's name at its mean. A model that is told classes need not keep them in its codes, so that there they mix.",
+    "map": "The map shows codes of held-out examples, on their first two principal axes where codes have more "
+    "than two numbers, each "
+    "class's name at its mean. A model that receives classes need not keep them in its codes, so that there they mix.",
 }
 HEALTH_CAPTIONS = {
     "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "
@@ -142,18 +144,19 @@ HEALTH_CAPTIONS = {
     "explained": "Share of the variance about the mean row that reconstructions explain: 0 is what the mean alone would.",
     "active_units": "Numbers of the code (of two layers: the lower one) whose mean varies over the examples of a batch, "
     "within a class where there are labels.",
-    "perplexity": "Codes of the book in use, as many as would be used evenly for the same entropy. A low value means a book "
+    "perplexity": "Codes of the codebook in use, as many as would be used evenly for the same entropy. A low value means a book "
     "that is largely dead.",
     "feature_distance": "Distance of reconstructions in the features in which they are compared while training.",
     "modes_held": "Modes that have at least 20 % of their true mass. A fall that lasts is collapse: the generator has given up "
     "modes that it knew. All modes held does not mean that each has its right width.",
-    "coverage": "Share of training rows that have a sample near them; a perfect model has about 0.97. A fall that lasts is "
+    "coverage": "Share of training examples that have a sample near them; a perfect model has about 0.97. A fall that lasts is "
     "collapse. A low value that rises is a model that still learns.",
     "bridges": "Share of samples more than 5 standard deviations from every mode. A continuous generator leaves some on the way "
     "from one mode to the next; one that sees the signs of its noise can jump, and has fewer.",
-    "critic_accuracy": "Share of pairs, a real and a generated row, that the critic ranks right in a batch. 0.5 is chance, and "
+    "critic_accuracy": "Share of pairs, a real and a generated example, that the critic ranks right in a batch. "
+    "0.5 is chance, and "
     "no proof of good samples: a weak critic guesses as well. Near 1 for good, it has won, and its slope teaches nothing.",
-    "logit_gap": "How much higher the critic scores real rows than generated ones. Its size depends on the game and on the "
+    "logit_gap": "How much higher the critic scores real examples than generated ones. Its size depends on the game and on the "
     "penalties; what counts is its course: a steady climb means that the critic runs away.",
 }
 LANDSCAPE_NOTE = (

@@ -111,7 +111,7 @@ def _map(comparison: Comparison, name: str, codes: Map2D) -> str:
     picture = groups_picture(np.asarray(codes.points, dtype=float), labels, names, size=420)
     aside = "" if codes.share >= 1 else f" <span>{round(100 * codes.share)} % of the variance</span>"
     drawn = data_uri(picture), picture.width, picture.height
-    return panel(f"Map of the codes{aside}", drawn, f"Codes of held-out rows of {name}")
+    return panel(f"Map of the codes{aside}", drawn, f"Codes of held-out examples of {name}")
 
 
 def _rows(title: str, images: np.ndarray, columns: int, alt: str) -> str:

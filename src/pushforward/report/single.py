@@ -39,7 +39,7 @@ def _codes(comparison: Comparison) -> list[str]:
     if statistics is None:
         return []
     cells = [f"{column.label} {cell.value}" for column, cell in zip(statistics.columns, statistics.rows[0].cells, strict=True)]
-    return ["", "codes of held-out rows: " + ", ".join(cell for cell in cells if not cell.endswith("–"))]
+    return ["", "codes of held-out examples: " + ", ".join(cell for cell in cells if not cell.endswith("–"))]
 
 
 def _footing(comparison: Comparison) -> list[str]:
@@ -50,5 +50,5 @@ def _footing(comparison: Comparison) -> list[str]:
         lines.append(f"n = {settings.n} on either side, {settings.repeats} samplings; features: {settings.features}")
     if bits is not None:
         beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
-        lines.append(f"bits per dimension: {bits.extra['how']}, ± standard error over {bits.n:,} held-out rows{beside}")
+        lines.append(f"bits per dimension: {bits.extra['how']}, ± standard error over {bits.n:,} held-out examples{beside}")
     return lines

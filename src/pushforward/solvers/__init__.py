@@ -93,8 +93,8 @@ def named(name: str) -> Solver:
         value = int(number) if isinstance(arguments[0].default, int) else float(number)
     except ValueError:
         raise UsageError(f'"{number}" in the solver "{name}" is no number; write for example dpm:3 or ddim:0.5.') from None
-    made: Callable[[float], Solver] = known[word]
-    return made(value)
+    factory: Callable[[float], Solver] = known[word]
+    return factory(value)
 
 
 def as_solver(solver: Any) -> Solver:
@@ -105,7 +105,7 @@ def as_solver(solver: Any) -> Solver:
     """
     if isinstance(solver, str):
         return named(solver)
-    made = solver() if isinstance(solver, type) and issubclass(solver, Solver) else solver
-    if not isinstance(made, Solver):
+    instance = solver() if isinstance(solver, type) and issubclass(solver, Solver) else solver
+    if not isinstance(instance, Solver):
         raise UsageError(f'Expected a solver, such as pf.solvers.Heun() or "heun"; got {solver!r}.')
-    return made
+    return instance

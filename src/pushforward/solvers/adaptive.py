@@ -16,7 +16,7 @@ __all__ = ["Adaptive"]
 class Adaptive(Solver):
     """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances ask for.
 
-    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Rows of a batch share their steps, so a row
+    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so a row
     agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are enough.
 
     Args:

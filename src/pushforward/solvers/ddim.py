@@ -1,4 +1,4 @@
-"""DDIM and ancestral sampling: one estimate of data and noise, put together anew at the next time."""
+"""DDIM and ancestral sampling: one estimate of data and noise, put together again at the next time."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class DDIM(Solver):
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
         if self.eta == 0:
             return there.alpha * data + there.sigma * noise, None
-        kept = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
-        fresh = self.eta * there.sigma * torch.sqrt(1 - kept)
+        ratio = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
+        fresh = self.eta * there.sigma * torch.sqrt(1 - ratio)
         return (
             there.alpha * data + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise + fresh * noise_of(x, draws)
         ), None

@@ -121,7 +121,7 @@ def dense(table: Table, slots: int = 0, noises: int = 0) -> Dense:
     point = torch.zeros(len(calls), width, dtype=torch.float64)
     for number, call in enumerate(calls):
         point[number, places[number][call.point]] = 1.0
-    arrays = [_filled(made, places[i], width, most) for i, made in enumerate(vectors)]
+    arrays = [_filled(vector, places[i], width, most) for i, vector in enumerate(vectors)]
     first, rows = arrays[0], arrays[1:]
     drawn = tuple(sum(len(row.noises) for row in part) for _, part in blocks)
     stacked = {name: torch.stack([row[name] for row in rows]) for name in ("keep", "fresh", "spread")}

@@ -88,13 +88,13 @@ def times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
     name, _, number = grid.partition(":")
     if name not in GRIDS:
         raise UsageError(f'Unknown grid "{name}"; known: {", ".join(GRIDS)}.{did_you_mean(name, GRIDS)}')
-    made = GRIDS[name]
+    grid_times = GRIDS[name]
     if number:
         setting = {"karras": "rho", "shifted": "shift"}.get(name)
         if setting is None:
             raise UsageError(f'The grid "{name}" takes no number.')
-        made = partial(made, **{setting: _number(grid, number)})  # type: ignore[call-arg]
-    return made(path, steps)
+        grid_times = partial(grid_times, **{setting: _number(grid, number)})  # type: ignore[call-arg]
+    return grid_times(path, steps)
 
 
 def _given(times: np.ndarray, path: Path, steps: int) -> np.ndarray:

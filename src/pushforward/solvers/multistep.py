@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.draws import Draws
 from pushforward.predictor import Condition, Predictor
-from pushforward.solvers.leap import Node, lambda_at, leap
+from pushforward.solvers.exponential_step import Node, exponential_step, lambda_at
 from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
@@ -19,10 +19,10 @@ __all__ = ["DEIS", "DPM", "IPNDM", "UniPC"]
 
 
 class _Multistep(Solver):
-    """A solver that keeps ``kept`` estimates of ``of``."""
+    """A solver that keeps ``memory`` estimates of ``of``."""
 
     grid = "log_snr"
-    kept: int
+    memory: int
     of: str
 
     @abstractmethod
@@ -51,13 +51,13 @@ class _Multistep(Solver):
         start = self._start()
         if memory is None and start is not None:
             return start.step(denoiser, x, t, s, condition, draws, None)
-        nodes = [(lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition)), *(memory or ())][: self.kept]
+        nodes = [(lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition)), *(memory or ())][: self.memory]
         return self._move(denoiser, x, t, s, nodes), tuple(nodes)
 
 
 def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node], slope: Tensor) -> Tensor:
     """The exact step for a constant estimate: that at t plus half of what ``slope`` adds over the step."""
-    return leap(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
+    return exponential_step(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
 
 
 def _slope(denoiser: Predictor, t: Tensor, s: Tensor, newer: Node, older: Node) -> Tensor:
@@ -82,7 +82,7 @@ class DPM(_Multistep):
     of = "data"
 
     def __init__(self, order: int = 2) -> None:
-        self.order = self.kept = whole("DPM", "order", order, (1, 2, 3))
+        self.order = self.memory = whole("DPM", "order", order, (1, 2, 3))
 
     def _start(self) -> SingleStep | None:
         return SingleStep(2, "data") if self.order == 3 else None
@@ -90,7 +90,7 @@ class DPM(_Multistep):
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         if len(nodes) == 2:
             return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
-        return leap(denoiser, "data", x, t, s, nodes)
+        return exponential_step(denoiser, "data", x, t, s, nodes)
 
 
 class DEIS(_Multistep):
@@ -106,13 +106,13 @@ class DEIS(_Multistep):
     of = "noise"
 
     def __init__(self, order: int = 3) -> None:
-        self.order = self.kept = whole("DEIS", "order", order, (1, 2, 3))
+        self.order = self.memory = whole("DEIS", "order", order, (1, 2, 3))
 
     def _start(self) -> SingleStep | None:
         return SingleStep(2, "noise") if self.order == 3 else None
 
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
-        return leap(denoiser, "noise", x, t, s, nodes)
+        return exponential_step(denoiser, "noise", x, t, s, nodes)
 
 
 _ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
@@ -133,12 +133,12 @@ class IPNDM(_Multistep):
     of = "noise"
 
     def __init__(self, terms: int = 4) -> None:
-        self.terms = self.kept = whole("IPNDM", "terms", terms, (1, 2, 3, 4))
+        self.terms = self.memory = whole("IPNDM", "terms", terms, (1, 2, 3, 4))
         self.order = min(self.terms, 2)
 
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         mean = sum(c * value for c, (_, value) in zip(_ADAMS[len(nodes) - 1], nodes, strict=True))
-        return leap(denoiser, "noise", x, t, s, [(nodes[0][0], mean)])  # type: ignore[list-item]
+        return exponential_step(denoiser, "noise", x, t, s, [(nodes[0][0], mean)])  # type: ignore[list-item]
 
 
 class UniPC(_Multistep):
@@ -183,10 +183,10 @@ class UniPC(_Multistep):
     def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
         if len(nodes) == 2:
             return _halfway(denoiser, "data", x, t, s, nodes, _slope(denoiser, t, s, *nodes))
-        return leap(denoiser, "data", x, t, s, nodes)
+        return exponential_step(denoiser, "data", x, t, s, nodes)
 
     @staticmethod
     def _corrected(denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, new: Node, nodes: list[Node]) -> Tensor:
         if len(nodes) == 1:
             return _halfway(denoiser, "data", x, t, s, nodes, new[1] - nodes[0][1])
-        return leap(denoiser, "data", x, t, s, [new, *nodes])
+        return exponential_step(denoiser, "data", x, t, s, [new, *nodes])

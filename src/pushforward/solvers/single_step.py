@@ -7,7 +7,7 @@ from torch import Tensor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.predictor import Condition, Predictor
-from pushforward.solvers.leap import lambda_at, leap, time_at
+from pushforward.solvers.exponential_step import exponential_step, lambda_at, time_at
 from pushforward.solvers.solver import Memory, Solver, whole
 
 __all__ = ["SingleStep"]
@@ -57,6 +57,6 @@ class SingleStep(Solver):
         for i in range(1, self.order):
             at = start + gap * i / self.order
             inner = time_at(denoiser, at, t)
-            state = leap(denoiser, self.of, x, t, inner, [first] if i == 1 else [first, node])
+            state = exponential_step(denoiser, self.of, x, t, inner, [first] if i == 1 else [first, node])
             node = (at, denoiser.predict(self.of, state, inner, condition))
-        return leap(denoiser, self.of, x, t, s, [node] if self.order == 2 else [first, node]), (first,)
+        return exponential_step(denoiser, self.of, x, t, s, [node] if self.order == 2 else [first, node]), (first,)

@@ -27,7 +27,7 @@ def _number(value: Any) -> Number:
 
 
 class Symbol:
-    """A linear combination of registers, in the place of a batch of one row.
+    """A linear combination of registers, instead of a batch of one row.
 
     Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
     coefficient is 0, so that the coefficient keeps its gradient.
@@ -47,9 +47,9 @@ class Symbol:
     @classmethod
     def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
         """The register itself."""
-        made = cls({register: 1.0}, shape)
-        made.register = register
-        return made
+        symbol = cls({register: 1.0}, shape)
+        symbol.register = register
+        return symbol
 
     def settle(self, register: int) -> None:
         """Stand for one register from now on, which has been given this symbol's value."""

@@ -185,7 +185,7 @@ def _with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
 
 
 def _listed(columns: Columns) -> Columns:
-    """Lists of floats in the place of tensors through which no gradient goes."""
+    """Lists of floats instead of tensors through which no gradient goes."""
     return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
 
 

@@ -74,7 +74,7 @@ class Walks:
 def _settings(part: object) -> list[Any]:
     """What a part is and holds: its attributes by name, and those of the predictors inside.
 
-    A module is known by the dicts that it holds, which it shares with what torch.export puts in the place of a module that is
+    A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
     used twice.
     """
     held = {name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"}

@@ -112,7 +112,7 @@ def _check_samples(method: Method, transport: Transport, data: Dataset) -> None:
 
 
 def check_seeds(transport: Transport) -> None:
-    """Rows of a batch are those of a smaller batch with later seeds, and differ among each other."""
+    """Examples of a batch are those of a smaller batch with later seeds, and differ among each other."""
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()

@@ -44,7 +44,7 @@ def check_metric(
     """Check the laws of a metric, in milliseconds.
 
     1. It gives the scores that it declares, finite, with a description for each.
-    2. The order of the generated rows does not matter, and the same rows score the same again.
+    2. The order of the generated examples does not matter, and the same rows score the same again.
     3. It changes none of the arrays that it is given.
     4. Good rows score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
     5. Rows that are not finite are refused before it sees them.
@@ -53,8 +53,8 @@ def check_metric(
         metric: A metric, or a class that needs no arguments.
         samples: Samples of a good model that it applies to, with features equal to the rows; None takes the first of
             `sample_sets` that it applies to.
-        worse: Which generated rows (n, d) are to score no better, from the samples; None takes the same row n times, far from
-            all data. A metric of copying, for one, takes the training rows.
+        worse: Which generated examples (n, d) are to score no better, from the samples; None takes the same row n times, far from
+            all data. A metric of copying, for one, takes the training examples.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -74,7 +74,7 @@ def check_metric(
         assert all(thing.scores[name].what for name in scores)
         assert all(math.isfinite(score.number) for score in scores.values())
     shuffled = thing(_with_rows(given, given.generated[::-1].copy()))
-    with law(thing, "the order of generated rows must not matter"):
+    with law(thing, "the order of generated examples must not matter"):
         for name, score in scores.items():
             assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
     _check_direction(thing, given, scores, (worse or _far)(given))

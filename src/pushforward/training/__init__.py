@@ -8,8 +8,8 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.training.budget import Budget
-    from pushforward.training.encoding import autoencoder_of, in_latent
     from pushforward.training.frozen import with_frozen
+    from pushforward.training.latent_data import autoencoder_of, in_latent
     from pushforward.training.progress import Progress, Silent, Watcher
     from pushforward.training.resuming import resume
     from pushforward.training.run import Run, load
@@ -35,7 +35,7 @@ __getattr__ = exports(
     __name__,
     {
         "budget": ("Budget",),
-        "encoding": ("autoencoder_of", "in_latent"),
+        "latent_data": ("autoencoder_of", "in_latent"),
         "frozen": ("with_frozen",),
         "progress": ("Progress", "Silent", "Watcher"),
         "run": ("Run", "load"),

@@ -33,9 +33,9 @@ class Watch:
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
         """The alarms that begin or end with a row of the log; rows without health are passed over."""
         health = row.get("health")
-        found = [one for rule in self._rules if (one := rule.read(row["step"], health)) is not None] if health else []
-        news = [one for one in found if one.over == (one.kind in self._standing)]
-        self._standing ^= {one.kind for one in news}
+        raised = [alarm for rule in self._rules if (alarm := rule.read(row["step"], health)) is not None] if health else []
+        news = [alarm for alarm in raised if alarm.over == (alarm.kind in self._standing)]
+        self._standing ^= {alarm.kind for alarm in news}
         return news
 
 
@@ -46,4 +46,4 @@ def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
         history: Rows in their order, each with "step" and, where something was measured, "health" (name -> value).
     """
     watch = Watch()
-    return [one for row in history for one in watch.read(row)]
+    return [alarm for row in history for alarm in watch.read(row)]

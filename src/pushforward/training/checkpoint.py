@@ -162,8 +162,8 @@ def save(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
-    kept = [path for path in _all(folder) if path not in given_up]
-    for old in (*given_up, *kept[:-keep]):
+    remaining = [path for path in _all(folder) if path not in given_up]
+    for old in (*given_up, *remaining[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -218,8 +218,8 @@ def latest(folder: Path) -> Path | None:
     named = _named(folder)
     if named is not None:
         return named
-    found = _all(folder)
-    return next((path for path in reversed(found) if _whole(path)), found[-1] if found else None)
+    checkpoints = _all(folder)
+    return next((path for path in reversed(checkpoints) if _whole(path)), checkpoints[-1] if checkpoints else None)
 
 
 def _named(folder: Path) -> Path | None:
@@ -265,8 +265,8 @@ def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
     others = [path.name for path in _all(folder.parent) if path != folder]
     before = [other for other in others if _is_checkpoint(folder.name) and _step(Path(other)) < _step(folder)]
     other = (before or others)[-1] if others else None
-    mend = f"The checkpoint before it: {other}." if other else "There is no other checkpoint in this run."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {mend}", other)
+    remedy = f"The checkpoint before it: {other}." if other else "There is no other checkpoint in this run."
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", other)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Preparing
+from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local
@@ -24,20 +24,20 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     Raises:
         UsageError: Saying what does not fit.
     """
-    made = recipe.method.space
+    trained = recipe.method.space
     space = data.space
-    if not met(made.conditions, space.conditions):
-        mine, theirs = described(made.conditions), described(space.conditions)
+    if not met(trained.conditions, space.conditions):
+        mine, theirs = described(trained.conditions), described(space.conditions)
         raise UsageError(
             f"The method is made for data with {mine}; {data.name} has {theirs}{', but other ones' * (mine == theirs)}. "
             "Make the recipe from data.space."
         )
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
-    units = {} if isinstance(recipe.method, Preparing) else space.units
+    units = {} if isinstance(recipe.method, PrecomputesInputs) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
-        mine, theirs = getattr(made, name), getattr(space, name)
+        mine, theirs = getattr(trained, name), getattr(space, name)
         if not (_close(mine, theirs, units["std"]) if name in ("mean", "std") else mine == theirs):
-            what = "rows of shape" if name == "shape" else f"data whose {name} is"
+            what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
                 f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
                 "Make the recipe from data.space."

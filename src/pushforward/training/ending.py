@@ -8,7 +8,7 @@ from pushforward.training.run import Run, pick
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
 
-__all__ = ["finished", "kept", "trained"]
+__all__ = ["finished", "salvaged", "trained"]
 
 
 def trained(trainer: Trainer) -> Run:
@@ -29,11 +29,11 @@ def finished(trainer: Trainer) -> Run:
     return Run(trainer.folder, trainer.content, trainer.average.method, state)
 
 
-def kept(trainer: Trainer, error: Diverged) -> Run:
+def salvaged(trainer: Trainer, error: Diverged) -> Run:
     """The run of a trainer that has diverged, at its last checkpoint and with a warning that says why."""
     trainer.progress.close()
     trainer.close()
-    found = checkpoints.load(pick(trainer.folder, None), trainer.device)
-    restore(trainer.average.method, found.weights(), found.folder)
-    warning = f"its training broke off, and it is judged as it was after step {found.state['step']:,}. {error}"
-    return Run(trainer.folder, trainer.content, trainer.average.method, found.state, (warning,))
+    stored = checkpoints.load(pick(trainer.folder, None), trainer.device)
+    restore(trainer.average.method, stored.weights(), stored.folder)
+    warning = f"its training broke off, and it is judged as it was after step {stored.state['step']:,}. {error}"
+    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, (warning,))

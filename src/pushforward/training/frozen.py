@@ -14,7 +14,7 @@ from pushforward import recipes
 from pushforward.conditions.kind import described, met
 from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.methods.method import Coding
+from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run, load
 from pushforward.transports import inner_of
@@ -58,9 +58,9 @@ def with_frozen(
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
         given = {name: _part(name, run, known[name].annotation, space) for name, run in runs.items()}
-        made = function(space, *arguments, **options, **given)
+        recipe = function(space, *arguments, **options, **given)
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
-        return dataclasses.replace(made, builds_on=(*made.builds_on, *ancestors))
+        return dataclasses.replace(recipe, builds_on=(*recipe.builds_on, *ancestors))
 
     return bound
 
@@ -73,7 +73,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     """
     kinds = recipes.words_of(annotation)
     if "Autoencoder" in kinds:
-        if not isinstance(run.method, Coding):
+        if not isinstance(run.method, HasAutoencoder):
             raise UsageError(f"{run.folder} is a {run.spec['recipe']}, which has no autoencoder to be the frozen part {name}.")
         part: nn.Module = run.method.autoencoder()
         own = run.method.space

@@ -17,7 +17,7 @@ COVERED = 0.4
 LASTING = 200
 """Steps for which modes must be held before they can be lost, and that a collapse must last."""
 STUCK = 2000
-"""Steps without a new mode after which those that are missing are told of; sound games took at most 1,350."""
+"""Steps without a new mode after which those that are missing are reported; sound games took at most 1,350."""
 CHANCE = 0.55
 """Accuracy up to which a critic tells nothing."""
 RIGHT, WRONG_AGAIN = 0.99, 0.98
@@ -153,7 +153,7 @@ class CriticWins(Rule):
         return Alarm("critic", step, accuracy, WRONG_AGAIN, said, over=True)
 
     def _remember(self, step: int, health: Health) -> None:
-        right, gap, distance, coverage = (health.get(one) for one in ("critic_accuracy", "logit_gap", "frechet", "coverage"))
+        right, gap, distance, coverage = (health.get(name) for name in ("critic_accuracy", "logit_gap", "frechet", "coverage"))
         if right is not None and gap is not None:
             self._rows.append((step, right, gap))
             self._first = min(self._first, step)
@@ -170,8 +170,8 @@ class CriticWins(Rule):
         """Whether samples became better within the window; so long as there is nothing to compare with, they may have."""
         if not self._measures or math.isinf(self._before[0]):
             return self._measures
-        distance = min((one for _, one, _ in self._samples), default=math.inf)
-        coverage = max((one for _, _, one in self._samples), default=0.0)
+        distance = min((value for _, value, _ in self._samples), default=math.inf)
+        coverage = max((value for _, _, value in self._samples), default=0.0)
         return distance < IMPROVED * self._before[0] or IMPROVED * coverage > self._before[1]
 
 

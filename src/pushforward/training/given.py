@@ -1,4 +1,4 @@
-"""What `fit` accepts in the place of a recipe, and checks of its other arguments."""
+"""What `fit` accepts instead of a recipe, and checks of its other arguments."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
 def _takes_a_space(function: Callable[..., Any]) -> bool:
     """Whether a function has to be given an argument; one whose arguments all have defaults is called without any."""
     parameters = inspect.signature(function).parameters.values()
-    return any(one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)
+    return any(
+        parameter.default is parameter.empty and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        for parameter in parameters
+    )
 
 
 def name_of(given: Any) -> str | None:

@@ -27,7 +27,7 @@ from pushforward.transports import BATCH, Map, inner_of
 __all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "gradient_norm", "in_numbers", "in_words", "interval", "joined"]
 
 ROWS = 500
-"""Fixed-noise samples, and training rows that they are compared with."""
+"""Fixed-noise samples, and training examples that they are compared with."""
 EVERY = 50
 """Steps between measurements where a batch is large; see `interval`."""
 NORMS = 10
@@ -46,7 +46,7 @@ def interval(batch: int) -> int:
 
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The norm of all gradients of a player together, a tensor of no dimension."""
-    return nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None], foreach=True)
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None], foreach=True)
 
 
 def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
@@ -58,11 +58,11 @@ def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str,
     """
     if len(notes) == 1:
         return dict(notes[0])
-    made = {}
+    means = {}
     for name in dict.fromkeys(name for part in notes for name in part):
         held = [(part[name], count) for part, count in zip(notes, rows, strict=True) if name in part]
-        made[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
-    return made
+        means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
+    return means
 
 
 def in_numbers(rows: Sequence[dict[str, Any]]) -> None:
@@ -110,7 +110,7 @@ def as_sampled(method: Method) -> Iterator[None]:
 
 
 class FixedNoise(Observer):
-    """Samples of the present weights from noise that stays the same, beside training rows that stay the same.
+    """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
 
     Only methods whose samples take one network call (`Map`) are measured; any other's samples cost too much. Rows are compared
     in model units, images on their first 32 principal axes, scaled to unit total variance.
@@ -159,12 +159,12 @@ class FixedNoise(Observer):
     def _samples(self, method: Method) -> Tensor:
         """In data units, on the CPU, (n, *shape)."""
         with as_sampled(method):
-            transport, made = method.transport(), []
+            transport, parts = method.transport(), []
             for start in range(0, self.count, BATCH):
                 rows = slice(start, start + BATCH)
                 given = None if self._condition is None else {name: held[rows] for name, held in self._condition.items()}
-                made.append(transport.space.to_data(transport(self._noise[rows], given)).float().cpu())
-        return torch.cat(made)
+                parts.append(transport.space.to_data(transport(self._noise[rows], given)).float().cpu())
+        return torch.cat(parts)
 
     def measures(self, method: Method) -> dict[str, float]:
         """What the samples of the present weights are like.
@@ -178,14 +178,14 @@ class FixedNoise(Observer):
         x = self._samples(method)
         if not bool(x.isfinite().all()):
             return {}
-        found: dict[str, float] = {}
+        measures: dict[str, float] = {}
         if self._truth is not None:
             of = count_modes(x.flatten(1).numpy(), self._truth.centres, float(self._truth.std), self._truth.weights)
-            found = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
-        made = self._seen(self._flat(x))
+            measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
+        samples = self._seen(self._flat(x))
         if self.count > NEIGHBOURS:
-            found["coverage"] = float((_distances(self._real, made).amin(1) < self._reach).double().mean())
-        return {**found, "frechet": frechet_distance(made, self._real)}
+            measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
+        return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def _flat(self, x: Tensor) -> np.ndarray:
         return self.data.space.to_model(x).flatten(1).double().numpy()
@@ -207,8 +207,8 @@ def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # from the (n, n) products of rows, which are fewer than columns
         products = (rows - centre) @ (rows - centre).T
         values, vectors = np.linalg.eigh(products)
-        kept = slice(max(0, len(values) - AXES), None)
-        scale = np.sqrt(np.clip(values[kept], 1e-12 * max(values[-1], 1e-300), None))
-        axes = (rows - centre).T @ (vectors[:, kept] / scale)
+        leading = slice(max(0, len(values) - AXES), None)
+        scale = np.sqrt(np.clip(values[leading], 1e-12 * max(values[-1], 1e-300), None))
+        axes = (rows - centre).T @ (vectors[:, leading] / scale)
     total = float(((rows - centre) @ axes).var(0).sum())
     return centre, axes / math.sqrt(total) if total > 0 else axes

@@ -34,7 +34,7 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
             f"`init={run.folder}` was trained by another method: {_differences(differing, there, here)}. Expected a run of "
             "the same recipe, prediction and path."
         )
-    shapes, own = ({name: part.shape for name, part in one.state_dict().items()} for one in (run.method, recipe.method))
+    shapes, own = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
     if shapes != own:
         there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
         here = {**_settings(options), **_data(recipe.method.space)}
@@ -48,12 +48,12 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
 
 def _method(name: str, method: Any) -> dict[str, Any]:
     """What makes a method the one that it is, by name; the recipe's name counts only for the recipes of this package."""
-    found = {"recipe": name} if name in recipes.registry() else {}
-    found["method"] = method["part"]
+    facts = {"recipe": name} if name in recipes.registry() else {}
+    facts["method"] = method["part"]
     denoiser = method.get("denoiser")
     if isinstance(denoiser, Mapping) and {"prediction", "path"} <= denoiser.keys():
-        found |= {"prediction": denoiser["prediction"], "path": denoiser["path"]["part"]}
-    return found
+        facts |= {"prediction": denoiser["prediction"], "path": denoiser["path"]["part"]}
+    return facts
 
 
 def _settings(options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
-from pushforward.methods.method import Method, Scoring
+from pushforward.methods.method import HasCritic, Method
 from pushforward.training.health import ROWS, as_sampled
 
 __all__ = ["SIDE", "landscape"]
@@ -35,7 +35,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,
         least y, greatest y) in data units; ``raw`` (n, 2), samples in data units.
     """
-    if not isinstance(method, Scoring) or tuple(data.space.shape) != (2,):
+    if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
     low, high = data.train.x.min(0).astype(np.float64), data.train.x.max(0).astype(np.float64)
     margin = MARGIN * np.where(high > low, high - low, 1.0)

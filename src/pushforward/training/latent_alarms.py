@@ -20,7 +20,7 @@ class PosteriorCollapse(Rule):
     """The decoder ignores the code: next to no unit of it is active, for 500 steps.
 
     A unit is active where its mean varies over data. It begins where at most a tenth of the units, and not even one of fewer than
-    ten, are active; and where a weight of more than 1 on the KL term holds more than half of them down, it is told as
+    ten, are active; and where a weight of more than 1 on the KL term holds more than half of them down, it is reported as
     over-regularisation in place of collapse.
     """
 
@@ -46,10 +46,10 @@ class PosteriorCollapse(Rule):
         if collapse:
             said = f"the posterior has collapsed: {said}, so the decoder ignores it"
             return Alarm(self.kind, step, active, threshold, said, _against_silence(beta))
-        told = (
+        explained = (
             "" if health.get("explained") is None else f" and reconstructions explain {health['explained']:.0%} of the variance"
         )
-        said = f"the code is over-regularised: at beta {beta:g} only {said}{told}"
+        said = f"the code is over-regularised: at beta {beta:g} only {said}{explained}"
         return Alarm(self.kind, step, active, threshold, said, "lower beta towards 1")
 
 
@@ -78,11 +78,11 @@ class BookUnused(Rule):
         if used is None or not size:
             return None
         threshold = max(2.0, UNUSED * size)
-        said = f"{used:.0f} of {size:.0f} codes of the book are in use"
+        said = f"{used:.0f} of {size:.0f} codes of the codebook are in use"
         if used > threshold:
             self._since = -1
             return Alarm("book", step, used, threshold, f"the book is in use again: {said}", over=True)
         self._since = step if self._since < 0 else self._since
         if step - self._since < CODED:
             return None
-        return Alarm("book", step, used, threshold, f"the book is hardly used: about {said}", "lower codes or lr")
+        return Alarm("book", step, used, threshold, f"the codebook is hardly used: about {said}", "lower codes or lr")

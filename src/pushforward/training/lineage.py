@@ -27,7 +27,7 @@ _FILE = "rows.safetensors"
 def with_ancestors(recipe: Recipe) -> Recipe:
     """The recipe, which also names what its method learns from, however the method came into it.
 
-    These are the data sets that it starts from in the place of noise, and frozen models of which the recipe does not say where
+    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not say where
     they come from.
     """
     modules = (getattr(module, "source", None) for module in recipe.method.modules())
@@ -80,17 +80,17 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    about = content.get("rows")
-    if about is None:
+    record = content.get("rows")
+    if record is None:
         named = (content.get("init"), (content.get("asked") or {}).get("latent"))
         builds_on = tuple(str(name) for name in named if name)
         return Seen(names=builds_on, unknown=builds_on)
     path = folder / _FILE
     try:
-        if not path.is_file() or checkpoints.sha256(path) != about["sha256"]:
+        if not path.is_file() or checkpoints.sha256(path) != record["sha256"]:
             raise OSError("it is missing or differs from what was written (sha256)")
         rows = load_file(path)
-        return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(about["builds_on"]), tuple(about["unknown"]))
+        return Seen(rows["own"], rows["inherited"], rows["shared"], tuple(record["builds_on"]), tuple(record["unknown"]))
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}, which says on which examples the run was trained, cannot be used: {error}. Copy it again from where the "

@@ -36,9 +36,9 @@ def cut(path: Path, step: int) -> None:
         CheckpointError: If the disk refuses; the log stays as it was.
     """
     text = _text(path)
-    kept = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
-    if kept != text:
-        checkpoints.write_text(path, kept)
+    remaining = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
+    if remaining != text:
+        checkpoints.write_text(path, remaining)
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -77,12 +77,12 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+    rows = []
     for line in text.splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("loss"), dict):
-            found.append((line, row))
-    return found
+            rows.append((line, row))
+    return rows

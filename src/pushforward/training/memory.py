@@ -86,7 +86,7 @@ def peak_memory(device: torch.device | str = "cpu") -> int:
     """The most memory in bytes since `reset_peak`: of the whole process on the CPU, of all tensors on a CUDA device.
 
     It includes the library, the data and any other model in the process, so it says how much memory the process needed, not
-    what a model adds; see `added_peak` for that. Where the system cannot count anew (all but Linux) it is the most in the life
+    what a model adds; see `added_peak` for that. Where the system cannot count again (all but Linux) it is the most in the life
     of the process; 0 where it does not say.
     """
     if torch.device(device).type == "cuda":

@@ -90,13 +90,13 @@ class Player:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `state` gave."""
-        found: dict[int, dict[str, Any]] = {}
+        by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
             name, index, kind = path.rsplit("/", 2)
             if name == self.name:
-                found.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
+                by_index.setdefault(int(index), {})[kind] = self._laid_out(value, int(index))
         for optimizer, numbers in self._optimizers:
-            state = {at: found[number] for at, number in enumerate(numbers) if number in found}
+            state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -75,6 +75,6 @@ def _damaged(folder: Path, name: str, why: str) -> CheckpointError:
 
 
 def adopt(method: Method, parts: Mapping[str, torch.nn.Module]) -> None:
-    """Give a method that was built anew the weights of another one's frozen parts."""
+    """Give a method that was built again the weights of another one's frozen parts."""
     for name, module in method.parts.items():
         module.load_state_dict(parts[name].state_dict())

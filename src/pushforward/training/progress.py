@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 class Watcher(ABC):
-    """What a trainer tells of its steps."""
+    """What a trainer reports of its steps."""
 
     @abstractmethod
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:

@@ -66,4 +66,4 @@ def _of_second_step(run: Run, data: Dataset) -> int | None:
 
 def _as_trained(run: Run, data: Dataset) -> Dataset | None:
     was = run.spec.get("fingerprint")
-    return next((one for one in (data, data.without_labels()) if one.fingerprint == was), None)
+    return next((candidate for candidate in (data, data.without_labels()) if candidate.fingerprint == was), None)

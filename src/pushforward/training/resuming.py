@@ -80,7 +80,7 @@ def _newest(folder: Path) -> Path | None:
     if where is None and (rows := log.read(folder / "metrics.jsonl")):
         raise CheckpointError(
             f"{folder} was trained for {rows[-1]['step']:,} steps, and its checkpoints are gone: it cannot be resumed. Restore "
-            "them, or train anew into another folder."
+            "them, or train again into another folder."
         )
     return where
 
@@ -97,7 +97,8 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         if Path(content["init"]).is_dir() and not (Path(content["init"]) / "checkpoints" / name).is_dir():
             raise CheckpointError(
                 f"{folder} was never saved, and the weights that it started from are gone: {content['init']} no longer has its "
-                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train anew, from the weights "
+                f"checkpoint {name}, because it has been trained further since. Delete {folder} and train again, "
+                "from the weights "
                 f"that {content['init']} has now, or restore the checkpoint."
             )
         source = load(content["init"], checkpoint=name, plugins=plugins)

@@ -70,10 +70,10 @@ class Run:
         Raises:
             UsageError: For a model that moves noise in one call.
         """
-        found = getattr(inner_of(self.transport), "denoiser", None)
-        if found is None:
+        denoiser = getattr(inner_of(self.transport), "denoiser", None)
+        if denoiser is None:
             raise UsageError(f"{self.folder} holds a one-call model; it has no denoiser.")
-        return found
+        return denoiser
 
     @cached_property
     def seen(self) -> Seen:
@@ -97,7 +97,7 @@ class Run:
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
                 What is not asked for is drawn as it occurs in the training data.
             seed: The seed of the first sample, any whole number.
-            batch: Rows computed at a time.
+            batch: Examples computed at a time.
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
 
         Returns:
@@ -168,21 +168,21 @@ class Run:
         wanted = spec.describe(solver)
         return next((row["times"] for row in self.learned_grids() if (row["steps"], row["solver"]) == (steps, wanted)), None)
 
-    def store_grid(self, solver: Solver, times: Sequence[float], **about: Any) -> None:
+    def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
 
         Args:
             solver: The solver that they are for.
             times: N + 1 falling times, the last 0.
-            about: What else is known of them, plain values.
+            facts: What else is known of them, plain values.
 
         Raises:
             CheckpointError: If the disk refuses.
         """
-        row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **about}
+        row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
         key = row["steps"], row["solver"]
-        others = [one for one in self.learned_grids() if (one["steps"], one["solver"]) != key]
-        content = {"format_version": FORMAT, "grids": sorted([*others, row], key=lambda one: one["steps"])}
+        others = [grid for grid in self.learned_grids() if (grid["steps"], grid["solver"]) != key]
+        content = {"format_version": FORMAT, "grids": sorted([*others, row], key=lambda grid: grid["steps"])}
         checkpoints.write_json(self.folder / "grids.json", content)
 
     def __repr__(self) -> str:
@@ -193,8 +193,8 @@ class Run:
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         trained = {"step": f"{self.state['step']:,}", "samples": f"{self.state['samples']:,}"}
         seconds = {"seconds": f"{self.state['seconds']:.1f}"}
-        about = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained, **seconds}
-        return facts(f"Run {self.folder}", about | {"sampler": repr(self.transport)})
+        summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained, **seconds}
+        return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
@@ -211,12 +211,12 @@ def pick(folder: Path, name: str | None) -> Path:
         CheckpointError: If there is none of that name, or none at all.
     """
     inside = folder / "checkpoints"
-    found = inside / name if name else checkpoints.latest(inside)
-    if found is None or not found.is_dir():
+    chosen = inside / name if name else checkpoints.latest(inside)
+    if chosen is None or not chosen.is_dir():
         if name:
             raise CheckpointError(f"{folder} has no checkpoint {name}; nothing to load.")
         raise CheckpointError(f"{folder} has no checkpoint yet; nothing to load. Start its training: pushforward resume {folder}")
-    return found
+    return chosen
 
 
 def load(
@@ -245,12 +245,12 @@ def load(
         raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
     folder, device = Path(folder), device_named(device)
     content = read_spec(folder, plugins)
-    found = checkpoints.load(pick(folder, checkpoint), device)
-    check_spec(folder, content, found.state)
-    made = recipe_of(content, method).method.to(device)
-    read_parts(folder, content, made, device)
-    restore(made, found.weights(raw), found.folder)
-    return Run(folder, content, made.eval().requires_grad_(False), found.state)
+    stored = checkpoints.load(pick(folder, checkpoint), device)
+    check_spec(folder, content, stored.state)
+    built = recipe_of(content, method).method.to(device)
+    read_parts(folder, content, built, device)
+    restore(built, stored.weights(raw), stored.folder)
+    return Run(folder, content, built.eval().requires_grad_(False), stored.state)
 
 
 def transport_of(model: Run | Transport) -> Transport:

@@ -131,7 +131,9 @@ _KINDS: dict[str, Any] = {
 def _check_kinds(folder: Path, content: dict[str, Any]) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name, ...), kind)]
     plugins = content.get("plugins")
-    if isinstance(plugins, list) and not all(isinstance(one, dict) and {"file", "sha256"} <= one.keys() for one in plugins):
+    if isinstance(plugins, list) and not all(
+        isinstance(plugin, dict) and {"file", "sha256"} <= plugin.keys() for plugin in plugins
+    ):
         wrong.append("plugins")
     if wrong:
         raise CheckpointError(f"{folder}/spec.json is damaged: it does not say {wrong[0]} as it should. Restore the file.")
@@ -144,10 +146,10 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
         CheckpointError: If the spec describes none that this version can build.
     """
     try:
-        made = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
-        if not isinstance(made, Method):
-            raise TypeError(f"{type(made).__name__} is no method")
-        return Recipe(made, Training(**content["training"]), content["recipe"], content["family"])
+        built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        if not isinstance(built, Method):
+            raise TypeError(f"{type(built).__name__} is no method")
+        return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
     except CheckpointError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -73,7 +73,7 @@ def _check_untrained(method: Method) -> None:
         raise UsageError(
             f"This {type(method).__name__} holds modules that have been given to a training before, so it would start from their "
             "weights whatever the seed; and it cannot be rebuilt, since a module is not part of pushforward or does not keep "
-            "its constructor's arguments. Give a function that makes it anew: pf.fit(lambda: pf.recipes.flow(data.space, "
+            "its constructor's arguments. Give a function that makes it again: pf.fit(lambda: pf.recipes.flow(data.space, "
             "network=Own()), data, seed=1). To go on from these weights, give the method itself: pf.fit(recipe.method, data)."
         )
 
@@ -93,7 +93,7 @@ def prepare(
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     plugins = [Path(path) for path in options.get("plugins", ())]
     budget = budget_in(options) or Budget(steps=5000)
-    made, from_seed = _recipe(recipe, rows, size, seed)
+    built, from_seed = _recipe(recipe, rows, size, seed)
     if asked is None and name_of(recipe) is not None:
         others = [str(path) for path in plugins if str(path) != recipe]
         asked = {"size": size} | ({"plugin": others} if others else {})
@@ -101,9 +101,9 @@ def prepare(
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init, init_step = source.folder, source.state["step"]
-        check_initial(source, made, asked)
-        restore(made.method, source.method.state_dict(), source.folder)
-        made = replace(made, builds_on=(*made.builds_on, (str(source.folder), source.seen)))
+        check_initial(source, built, asked)
+        restore(built.method, source.method.state_dict(), source.folder)
+        built = replace(built, builds_on=(*built.builds_on, (str(source.folder), source.seen)))
     settings = Settings(
         seed=seed,
         device=device_named(options.get("device", "cpu")),
@@ -117,9 +117,9 @@ def prepare(
     )
     progress = options.get("progress")
     watcher = None if progress is None else watcher_of(progress)
-    claimed = claim(options.get("out"), rows.name, made.name, overwrite=options.get("overwrite", False))
+    claimed = claim(options.get("out"), rows.name, built.name, overwrite=options.get("overwrite", False))
     try:
-        trainer = Trainer(made, rows, budget, out=Holding(claimed.folder, claimed.lock), settings=settings, progress=watcher)
+        trainer = Trainer(built, rows, budget, out=Holding(claimed.folder, claimed.lock), settings=settings, progress=watcher)
     except BaseException:
         claimed.discard()
         raise
@@ -133,7 +133,7 @@ def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]
 
     Args:
         recipe: A recipe's name, or a recipe function, which is called with the data's space; a `Recipe`, whose weights are drawn
-            anew from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
+            again from ``seed``; a function without arguments that returns a recipe, called under ``seed``, for modules of one's
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).

@@ -79,8 +79,8 @@ class Threads:
         elif step:  # of a version that wrote none
             self.stages = [{"step": 0, "threads": self.numbers[:1]}]
         present = self._stage(step)["step"]
-        kept = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
-        if (len(self.numbers) == 1 and kept != set(self.numbers)) or max(kept) > self.numbers[0]:
+        recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
+        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[0]:
             self.stages = [stage for stage in self.stages if stage["step"] < step]
             self._begin(step, self.numbers)
 

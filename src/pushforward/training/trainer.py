@@ -223,8 +223,8 @@ class Trainer:
             raise self._diverged(*problem)
 
     def _diverged(self, what: str, advice: str | None = None) -> Diverged:
-        kept = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
-        return Diverged(f"{what}{kept}. {advice or ADVICE}")
+        last_saved = f"; {self.folder}/checkpoints keeps step {self._saved_at}" if self._saved_at >= 0 else ""
+        return Diverged(f"{what}{last_saved}. {advice or ADVICE}")
 
     def _sound(self) -> bool:
         """Whether the present weights may take the place of earlier ones: not while the logit gap is running away."""
@@ -286,12 +286,12 @@ class Trainer:
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        found = checkpoints.load(folder, self.device)
-        restore(self.method, found.tensors["method"], folder)
-        restore(self.average.method, found.weights(), folder)
+        stored = checkpoints.load(folder, self.device)
+        restore(self.method, stored.tensors["method"], folder)
+        restore(self.average.method, stored.weights(), folder)
         for player in self.players.values():
-            player.restore(found.tensors["optimizer"])
-        state = found.state
+            player.restore(stored.tensors["optimizer"])
+        state = stored.state
         same = asdict(self.budget) == state.get("budget", self.content["budget"])
         self.clock.restore(state, stages_of(self.folder, state) if same else [])
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))

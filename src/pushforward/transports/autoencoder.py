@@ -22,7 +22,7 @@ class Autoencoder(nn.Module):
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along the first axis.
         decoder: ``decoder(latent, None, condition) -> x``.
         space: The data's shape and units, with the conditions that both receive.
-        standard: Whether codes of all rows together are meant to lie as N(0, 1) does, as those of a VAE are.
+        standard: Whether codes of all examples together are meant to lie as N(0, 1) does, as those of a VAE are.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True) -> None:

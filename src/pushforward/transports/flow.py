@@ -81,7 +81,7 @@ class Flow(Transport):
 
     @property
     def source(self) -> Source | None:
-        """What it starts from in the place of standard normal noise."""
+        """What it starts from instead of standard normal noise."""
         inner = trained(self.denoiser)
         return None if inner is None else inner.source
 
@@ -176,7 +176,7 @@ class Flow(Transport):
             x: The state at ``start``, (n, *shape), model units.
             start: A time, 0 at data and 1 at noise.
             stop: Another one; it may be the later one, towards noise.
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
             draws: One row of randomness per sample, for stochastic solvers.
 
         Returns:
@@ -226,7 +226,7 @@ class Flow(Transport):
 
         Args:
             x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
 
         Raises:
             UsageError: For a stochastic solver, which has no inverse.

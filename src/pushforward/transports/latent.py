@@ -52,7 +52,7 @@ class Latent(Transport):
 
         Args:
             x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
         """
         with torch.no_grad():
             return self.autoencoder.encode(self.space.to_model(rows_in(self.space, x).to(self.device)), condition)
@@ -62,7 +62,7 @@ class Latent(Transport):
 
         Args:
             x: Data units, (n, *shape).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
 
         Raises:
             UsageError: For an inner transport that cannot be inverted.
@@ -86,8 +86,8 @@ class Latent(Transport):
         for t, codes in self.inner.trajectory(n, given, seed=seed):
             with torch.no_grad():
                 x = self.autoencoder.decode(codes.to(self.device), given)
-                made = self.space.to_data(finite(x)).cpu()
-            yield t, made
+                decoded = self.space.to_data(finite(x)).cpu()
+            yield t, decoded
 
     @property
     def calls(self) -> int:
@@ -101,5 +101,5 @@ def inner_of(transport: Transport) -> Transport:
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
-    """``inner`` in the place of what moves the noise; see `inner_of`."""
+    """``inner`` instead of what moves the noise; see `inner_of`."""
     return transport.on(inner) if isinstance(transport, Latent) else inner

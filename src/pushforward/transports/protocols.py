@@ -44,7 +44,7 @@ class Stepped(Protocol):
 
     @property
     def source(self) -> Source | None:
-        """What it starts from in the place of standard normal noise; without one, its times are noise levels."""
+        """What it starts from instead of standard normal noise; without one, its times are noise levels."""
         ...
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:

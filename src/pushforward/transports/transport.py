@@ -39,7 +39,7 @@ class Transport(nn.Module, ABC):
 
         Args:
             z: Standard normal noise (n, *noise_shape).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors with n examples.
             draws: One row of randomness per sample, for stochastic solvers.
         """
 
@@ -124,20 +124,20 @@ class Transport(nn.Module, ABC):
                 given = self.conditions(rows, mine, seed + start)
                 draws = RowDraws(seed + start, rows, device=self.device)
                 x = finite(self(self.noise(draws), given, draws))
-                made = self.space.to_data(x).float().cpu()
-            yield made, given
+                samples = self.space.to_data(x).float().cpu()
+            yield samples, given
 
 
 def rows_in(space: Space, x: Any) -> Tensor:
-    """Rows of data as a float tensor (n, *shape).
+    """Examples as a float tensor (n, *shape).
 
     Raises:
         UsageError: For rows of another shape.
     """
     rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(rows.shape[1:]) != tuple(space.shape):
-        one = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
-        raise UsageError(f"Expected rows of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{one}")
+        hint = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
+        raise UsageError(f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{hint}")
     return rows if rows.is_floating_point() else rows.float()
 
 

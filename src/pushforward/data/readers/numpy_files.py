@@ -49,7 +49,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``given``, ``x_test``, ...).
 
     ``given`` holds continuous attributes (n, k) that models receive as conditions, and ``given_names`` their names; the arrays of
-    held-out rows are called ``x_test``, ``label_test`` and ``given_test``.
+    held-out examples are called ``x_test``, ``label_test`` and ``given_test``.
 
     ``x`` is one of: uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W), 0 to 255 (0 and 1 alone are read as black
     and white); float images in [0, 1], which are rounded to 256 levels; vectors (n, d) of any numbers. Where both
@@ -59,22 +59,24 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
         path: the file.
 
     Returns:
-        Training rows (all rows where the file has no held-out ones), held-out rows, what is known of them, and the arrays that
-        are not used.
+        Training examples (all rows where the file has no held-out ones), held-out examples, what is known of them, and the
+        arrays that are not used.
 
     Raises:
         DataError: pickled objects, arrays that are empty, of the wrong shape, not finite, out of range, damaged, or
             far too large.
     """
-    found, unused = _members(path)
-    train, integer = rows_of(found["x"], f"{path.name}: x")
-    test = found.get("x_test")
+    arrays, unused = _members(path)
+    train, integer = rows_of(arrays["x"], f"{path.name}: x")
+    test = arrays.get("x_test")
     held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
-        raise DataError(f"{path}: x_test has rows of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
-    label, label_test = found.get("label"), found.get("label_test")
-    _check_label_arrays(path, found)
-    given, given_test, kinds = _given_arrays(path, found, len(train), None if held is None else len(held))
+        raise DataError(
+            f"{path}: x_test has examples of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
+        )
+    label, label_test = arrays.get("label"), arrays.get("label_test")
+    _check_label_arrays(path, arrays)
+    given, given_test, kinds = _given_arrays(path, arrays, len(train), None if held is None else len(held))
     if label is None:
         splits = Split(train, given=given), None if held is None else Split(held, given=given_test)
         return *splits, Schema(integer=integer, kinds=kinds), unused
@@ -88,31 +90,31 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
 
 
 def _given_arrays(
-    path: Path, found: dict[str, NDArray[Any]], n: int, held: int | None
+    path: Path, members: dict[str, NDArray[Any]], n: int, held: int | None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, Callable[[NDArray[Any]], ConditionKind]]]:
-    """The condition ``given`` of the training and the held-out rows, and what makes its kind."""
-    if "given" not in found:
-        if "given_test" in found or "given_names" in found:
+    """The condition ``given`` of the training and the held-out examples, and what makes its kind."""
+    if "given" not in members:
+        if "given_test" in members or "given_names" in members:
             raise DataError(f"{path} has names or held-out values of given attributes but no array given: add it.")
         return {}, {}, {}
-    if (held is None) == ("given_test" in found):
+    if (held is None) == ("given_test" in members):
         raise DataError(f"{path}: expected both x_test and given_test beside given, or neither.")
-    values = attributes(found["given"], n, f"{path.name}: given")
-    names = [str(name) for name in found.get("given_names", [f"given_{i}" for i in range(values.shape[1])])]
+    values = attributes(members["given"], n, f"{path.name}: given")
+    names = [str(name) for name in members.get("given_names", [f"given_{i}" for i in range(values.shape[1])])]
     if len(names) != values.shape[1] or len(set(names)) < len(names):
         raise DataError(f"{path}: given_names holds {', '.join(names)}; expected {values.shape[1]} different names.")
-    test = {} if held is None else {"given": attributes(found["given_test"], held, f"{path.name}: given_test")}
+    test = {} if held is None else {"given": attributes(members["given_test"], held, f"{path.name}: given_test")}
     if test and test["given"].shape[1] != values.shape[1]:
         raise DataError(f"{path}: given_test has {test['given'].shape[1]} columns, given {values.shape[1]}: expected as many.")
     return {"given": values}, test, {"given": partial(Numbers.measure, columns=names)}
 
 
-def _check_label_arrays(path: Path, found: dict[str, NDArray[Any]]) -> None:
+def _check_label_arrays(path: Path, members: dict[str, NDArray[Any]]) -> None:
     """Labels come for all rows or for none."""
-    needed = {"label": ("label_test",) if "x_test" in found else (), "label_test": ("label", "x_test")}
+    needed = {"label": ("label_test",) if "x_test" in members else (), "label_test": ("label", "x_test")}
     for name, others in needed.items():
         for other in others:
-            if name in found and other not in found:
+            if name in members and other not in members:
                 raise DataError(f"{path} has {name} but no {other}: expected both or neither. Add {other}, or leave {name} out.")
 
 
@@ -131,14 +133,14 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], Unused]:
                     f'{path} has no array "x"; it holds: {", ".join(_shapes(archive, inside)) or "nothing"}. Rename the array of '
                     f"examples to x, and labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
                 )
-            found = {}
+            members = {}
             for name, spellings in _NAMES.items():
                 for info in (inside[s] for s in spellings if s in inside):
                     _refuse_bomb(path, info)
                     with archive.open(info) as member:
-                        found[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
+                        members[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
                     break
-            return found, _unused(archive, inside, found)
+            return members, _unused(archive, inside, members)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
@@ -147,11 +149,11 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], Unused]:
         ) from error
 
 
-def _unused(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], found: dict[str, NDArray[Any]]) -> Unused:
+def _unused(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], arrays: dict[str, NDArray[Any]]) -> Unused:
     """The arrays of other names, and a second one of the same meaning, with what they may have been meant to be."""
-    read = {next(s for s in _NAMES[name] if s in inside) for name in found}
+    read = {next(s for s in _NAMES[name] if s in inside) for name in arrays}
     others = {name: info for name, info in inside.items() if name not in read}
-    label = "" if "label" in found else "; if it holds the labels, rename it to label"
+    label = "" if "label" in arrays else "; if it holds the labels, rename it to label"
     known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
     reason = f"not used: the arrays that are read are {known}{label}"
     return tuple((shown, reason) for shown in _shapes(archive, others))

@@ -62,16 +62,16 @@ def _contents(path: Path, target: str | None, header: bool | None) -> tuple[Spli
     if not keep:
         raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
     columns = [[row[i] for row in rows] for i in keep]
-    kept = tuple(names[i] for i in keep)
-    table = dict(zip(kept, columns, strict=True))
+    column_names = tuple(names[i] for i in keep)
+    table = dict(zip(column_names, columns, strict=True))
     try:
         x = np.stack([_column(path, name, cells, lines) for name, cells in table.items()], axis=1)
     except _TextColumn as error:
         raise DataError(f"{error} {_without_text(table, target)}") from None
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
-        refuse_rounding(x[:, i], f'{path}, column "{kept[i]}"')
-    return Split(x.astype(np.float32), labels), Schema(classes, kept, integer, target or ""), named
+        refuse_rounding(x[:, i], f'{path}, column "{column_names[i]}"')
+    return Split(x.astype(np.float32), labels), Schema(classes, column_names, integer, target or ""), named
 
 
 def _as_numbers(cells: NDArray[np.str_]) -> NDArray[Any]:

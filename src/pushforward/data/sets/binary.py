@@ -18,7 +18,7 @@ def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
 def _binary(base: Source) -> Derived:
     return Derived(
         name=f"binary-{base.name}",
-        what=f"{base.name} drawn as zeros and ones, anew in every epoch (likelihoods)",
+        what=f"{base.name} drawn as zeros and ones, again in every epoch (likelihoods)",
         shape=base.shape,
         rows=base.rows,
         classes=base.classes,

@@ -1,6 +1,6 @@
 """Two-dimensional toys, every row drawn independently (nothing evenly spaced), with what is known about their truth.
 
-Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out rows. They come from numpy's
+Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
 ``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
 every machine.
 """

@@ -15,8 +15,8 @@ from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.seen import Seen
 from pushforward.devices import device_named
 from pushforward.errors import UsageError
-from pushforward.methods.encoded import Encoded
-from pushforward.methods.method import Coding
+from pushforward.methods.latent_method import LatentMethod
+from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.lineage import seen_by
 from pushforward.training.preparing import prepared
@@ -39,20 +39,21 @@ def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | 
         CheckpointError: If the run cannot be read.
     """
     if not isinstance(run, Run) and (Path(run) / "config.json").is_file():
-        from pushforward.interop import coders_from_diffusers
+        from pushforward.interop import autoencoder_from_diffusers
 
-        return Autoencoder(*coders_from_diffusers(run, space), standard=False)
-    made = run if isinstance(run, Run) else load(run, plugins=plugins)
-    if not isinstance(made.method, Coding):
+        return Autoencoder(*autoencoder_from_diffusers(run, space), standard=False)
+    loaded = run if isinstance(run, Run) else load(run, plugins=plugins)
+    if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
-            f"{made.folder} is a {made.spec['recipe']}, which has no codes. A latent space comes from a run of autoencoder, vae, "
+            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no codes. A latent space comes from a run "
+            "of autoencoder, vae, "
             "hvae or vqvae, or from a folder of diffusers' AutoencoderKL."
         )
-    return made.method.autoencoder()
+    return loaded.method.autoencoder()
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
-    """The space of codes drawn from means and log-variances, its units measured: E and Var over rows, places and draws.
+    """The space of codes drawn from means and log-variances, its units measured: E and Var over examples, places and draws.
 
     Args:
         moments: (n, 2 c, ...).
@@ -88,7 +89,7 @@ def in_latent(
         data: What is encoded, a data set or its name or path; its rows must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
-        device: Where the data is encoded. Rows that are drawn anew in every epoch (`binary-mnist`) are encoded as they were
+        device: Where the data is encoded. Rows that are drawn again in every epoch (`binary-mnist`) are encoded as they were
             drawn once.
         plugins: Python files that the run was trained with; the new run needs them too (`pushforward.fit` takes them).
         options: The recipe's own settings.
@@ -106,9 +107,11 @@ def in_latent(
     codes = prepared(_Alone(autoencoder.to(device)), data, device)
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
-    made = function(space, size, **options)
-    builds_on = (*made.builds_on, _ancestor(run))
-    return Recipe(Encoded(made.method, autoencoder), made.training, made.name, f"{made.family} in a latent space", builds_on)
+    inner = function(space, size, **options)
+    builds_on = (*inner.builds_on, _ancestor(run))
+    return Recipe(
+        LatentMethod(inner.method, autoencoder), inner.training, inner.name, f"{inner.family} in a latent space", builds_on
+    )
 
 
 def _ancestor(run: str | Path | Run | Autoencoder) -> tuple[str, Seen]:
@@ -136,7 +139,8 @@ class _Alone:
 def _check(space: Space, data: Dataset) -> None:
     if tuple(space.shape) != tuple(data.space.shape):
         raise UsageError(
-            f"The autoencoder takes rows of shape {tuple(space.shape)}; {data.name} has {tuple(data.space.shape)}. Train one on "
+            f"The autoencoder takes examples of shape {tuple(space.shape)}; {data.name} has "
+            f"{tuple(data.space.shape)}. Train one on "
             "this data, or bring the images to its size: `resize=N`."
         )
     if not met(space.conditions, data.space.conditions):

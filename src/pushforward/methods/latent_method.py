@@ -12,10 +12,10 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.transports import Autoencoder, Latent
 
-__all__ = ["Encoded"]
+__all__ = ["LatentMethod"]
 
 
-class Encoded(Method):
+class LatentMethod(Method):
     """A method trained on codes: an encoder's means and log-variances take the place of data, and samples are decoded.
 
     What it is trained on is computed once (`prepared`); each step draws codes from it afresh.

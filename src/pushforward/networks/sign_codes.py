@@ -12,14 +12,14 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import Condition
 
-__all__ = ["Signs"]
+__all__ = ["SignCodes"]
 
 MOST = 16
 """Signs that a table may have, one row for each of their patterns."""
 
 
-class Signs(nn.Module):
-    """A generator that is shown z quietly, and beside it a learned code for the pattern of the signs of its first numbers.
+class SignCodes(nn.Module):
+    """A generator that receives z scaled down, and beside it a learned code for the pattern of the signs of its first numbers.
 
     A continuous map takes connected noise to connected samples: between modes that data keeps apart it must leave bridges, as
     thin as its slope is steep. The signs, fair coins, make it continuous in pieces only, one for each of 2^signs patterns, and

@@ -15,15 +15,15 @@ from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.interop.folders import from_config, library, load_network
 
-__all__ = ["DiffusersDecoder", "DiffusersEncoder", "coders_from_diffusers"]
+__all__ = ["DiffusersDecoder", "DiffusersEncoder", "autoencoder_from_diffusers"]
 
 
 def _kl_autoencoder(config: nn.Module | Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """An AutoencoderKL and its configuration as plain data."""
-    made = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
-    if not isinstance(made, library().AutoencoderKL):
-        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(made).__name__}.")
-    return made, json.loads(json.dumps({key: value for key, value in made.config.items() if not key.startswith("_")}))
+    model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+    if not isinstance(model, library().AutoencoderKL):
+        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+    return model, json.loads(json.dumps({key: value for key, value in model.config.items() if not key.startswith("_")}))
 
 
 class DiffusersEncoder(nn.Module):
@@ -39,8 +39,8 @@ class DiffusersEncoder(nn.Module):
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
-        made, self.config = _kl_autoencoder(config)
-        self.encoder, self.leave = made.encoder, made.quant_conv
+        model, self.config = _kl_autoencoder(config)
+        self.encoder, self.leave = model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Apply.
@@ -71,15 +71,15 @@ class DiffusersDecoder(nn.Module):
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
-        made, self.config = _kl_autoencoder(config)
-        self.enter, self.decoder = made.post_quant_conv, made.decoder
+        model, self.config = _kl_autoencoder(config)
+        self.enter, self.decoder = model.post_quant_conv, model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Images (n, channels, height, width) from codes (n, c, height / f, width / f)."""
         return self.decoder(z if self.enter is None else self.enter(z))
 
 
-def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
     """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
 
     What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
@@ -97,12 +97,12 @@ def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEnc
         UsageError: For weights as pickle only, another network, or data that it cannot take.
         MissingExtra: Without diffusers.
     """
-    made = load_network(Path(folder), "AutoencoderKL")
-    channels, multiple = made.config["in_channels"], 2 ** (len(made.config["block_out_channels"]) - 1)
+    model = load_network(Path(folder), "AutoencoderKL")
+    channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
     shape = tuple(data.shape)
-    if len(shape) != 3 or shape[0] != channels or made.config["out_channels"] != channels:
+    if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
         raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {made.config['out_channels']}; got rows of {shape}."
+            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got rows of {shape}."
         )
     if shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
@@ -111,4 +111,4 @@ def coders_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEnc
         )
     half = (0.5,) * channels
     space = ImageSpace(shape, half, half, (0.0,) * channels, (1.0,) * channels)
-    return DiffusersEncoder(made), DiffusersDecoder(made), space
+    return DiffusersEncoder(model), DiffusersDecoder(model), space

@@ -22,7 +22,7 @@ from torch import Tensor
 from pushforward.predictor import Predictor
 from pushforward.solvers.solver import over
 
-__all__ = ["Node", "lambda_at", "leap", "time_at"]
+__all__ = ["Node", "exponential_step", "lambda_at", "time_at"]
 
 Node = tuple[Tensor, Tensor]
 """Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)."""
@@ -40,7 +40,7 @@ def time_at(denoiser: Predictor, lam: Tensor, like: Tensor) -> Tensor:
     return denoiser.path.time(2 * lam).to(like)
 
 
-def leap(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]) -> Tensor:
+def exponential_step(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]) -> Tensor:
     """The state at s from x at t, with the estimate of ``kind`` interpolated through ``nodes``.
 
     Args:

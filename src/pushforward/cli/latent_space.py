@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from pushforward.training import Run
     from pushforward.transports import Autoencoder
 
-__all__ = ["coder_of", "looked"]
+__all__ = ["coder_of", "show_latent_space"]
 
 
 def coder_of(run: Run) -> Autoencoder | None:
     """The encoder and decoder of a run, where it has them."""
-    from pushforward.methods.method import Coding
+    from pushforward.methods.method import HasAutoencoder
 
-    return run.method.autoencoder().eval() if isinstance(run.method, Coding) else None
+    return run.method.autoencoder().eval() if isinstance(run.method, HasAutoencoder) else None
 
 
-def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool) -> None:
+def show_latent_space(
+    run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool
+) -> None:
     """Draw reconstructions, arithmetic between groups, or a map of the codes.
 
     Raises:
@@ -50,19 +52,19 @@ def looked(run: Run, what: str, groups: str | None, frames: int, out: str | None
     pair = _groups(data.space, groups) if what == "arithmetic" else None
     stem = f"{what}-{pair[0]}-{pair[1]}" if pair else what
     target = target_of(run, out or str(free_name(run, stem, "png")), stem, 1, placing.overwrite, zoom, (".png",))
-    about: dict[str, Any] = {"out": str(target), "show": what}
+    facts: dict[str, Any] = {"out": str(target), "show": what}
     if what == "map":
-        picture, about["share"] = _map(coder, data)
-        say(f"the plane holds {about['share']:.0%} of the codes' variance")
+        picture, facts["share"] = _map(coder, data)
+        say(f"the plane holds {facts['share']:.0%} of the codes' variance")
     elif what == "reconstructions":
         picture = _reconstructions(coder, data, frames, zoom)
     else:
         assert pair is not None
         picture = _arithmetic(coder, data, *pair, frames, zoom)
-        about["groups"] = [data.space.classes[one] for one in pair]
+        facts["groups"] = [data.space.classes[label] for label in pair]
     with replacing(target) as temporary:
         picture.save(temporary, format="PNG")
-    show(about, as_json, lambda r: r["out"])
+    show(facts, as_json, lambda r: r["out"])
 
 
 def _groups(space: Space, text: str | None) -> tuple[int, int]:
@@ -82,15 +84,15 @@ def _reconstructions(coder: Autoencoder, data: Any, frames: int, zoom: int | Non
 def _arithmetic(coder: Autoencoder, data: Any, a: int, b: int, frames: int, zoom: int | None) -> Image.Image:
     from pushforward.evaluation.latent_pictures import arithmetic
 
-    made = arithmetic(coder, data, a, b, frames=frames)
-    return enlarged(data.space.quantise(made.flatten(0, 1)), frames, zoom)
+    images = arithmetic(coder, data, a, b, frames=frames)
+    return enlarged(data.space.quantise(images.flatten(0, 1)), frames, zoom)
 
 
 def _map(coder: Autoencoder, data: Any) -> tuple[Image.Image, float]:
     from pushforward.evaluation.latent_pictures import code_map
     from pushforward.pictures import groups_picture
 
-    found = code_map(coder, data)
-    if found is None:
+    plane = code_map(coder, data)
+    if plane is None:
         raise UsageError("These codes are single numbers: there is no plane to draw them on.")
-    return groups_picture(found.points, found.labels, data.space.classes, size=720), found.share
+    return groups_picture(plane.points, plane.labels, data.space.classes, size=720), plane.share

@@ -1,4 +1,4 @@
-"""Fourier features: a network that is shown waves of a vector tells apart what lies close together."""
+"""Fourier features: a network that receives sines and cosines of a vector can separate close points."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pushforward.errors import UsageError
 from pushforward.networks.checks import check_input, positive
 from pushforward.networks.embedding import Condition
 
-__all__ = ["Fourier"]
+__all__ = ["FourierFeatures"]
 
 
-class Fourier(nn.Module):
+class FourierFeatures(nn.Module):
     """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.
 
     A perceptron learns wide structure long before narrow. A critic of modes a hundredth as wide as the data sees where they are

@@ -13,8 +13,8 @@ from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.bounds import constant, gaussian_log_prob, importance_bound, standard_log_prob
 from pushforward.methods.evidence_bound import EvidenceBound
+from pushforward.methods.importance_weighting import constant, gaussian_log_prob, importance_bound, standard_log_prob
 from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.methods.vae import note_bound, note_code
@@ -27,13 +27,13 @@ WIDEST = 7.0
 """No log-variance lies further from 0: standard deviations from .03 to 33."""
 
 
-def gaussian_of(told: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log-variance from what a network tells, (n, 2 c): 7 tanh(v / 7) for v, which is v where v is small.
 
     Below another code a code has no fixed scale: where the network above tells it well, both densities gain by narrowing
     together until their ratio is one of rounding errors.
     """
-    mean, log_variance = told.chunk(2, dim=1)
+    mean, log_variance = outputs.chunk(2, dim=1)
     return mean, WIDEST * torch.tanh(log_variance / WIDEST)
 
 
@@ -72,17 +72,17 @@ class Descent(nn.Module):
         return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
 
 
-class _Weighed(NamedTuple):
-    """Codes of n rows, k of each, and what they weigh."""
+class _Weighted(NamedTuple):
+    """Latents of n examples, k of each, and their importance weights."""
 
-    told: Tensor
+    log_likelihood: Tensor
     """Log p(x | h), nats (n, k)."""
     ratio: Tensor
     """Log p(h, u) - log q(h, u | x), nats (n, k)."""
     codes: list[Tensor]
     """Both codes as the densities see them, (n k, ...)."""
     mean: Tensor
-    """Of each row's lower code, (n, lower)."""
+    """Of each example's lower code, (n, lower)."""
     decoded: Tensor
     """What the decoder makes of the codes, (n k, *likelihood.outputs)."""
 
@@ -140,24 +140,24 @@ class HierarchicalVAE(Method):
 
     @property
     def discrete(self) -> bool:
-        """The likelihood's; see `Weighing`."""
+        """The likelihood's; see `HasImportanceWeights`."""
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """The negative bound, nats per entry of x."""
         beta, dreg = self.bound.weight(now), self.bound.dreg
-        found = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
-        bound = importance_bound(found.told + beta * found.ratio, found.codes if dreg else None, beta)
-        note_bound(now, batch.x, found.told, (self.likelihood, found.decoded), -found.ratio, beta)
-        note_code(now, found.mean, batch.condition)
+        weighted = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
+        bound = importance_bound(weighted.log_likelihood + beta * weighted.ratio, weighted.codes if dreg else None, beta)
+        note_bound(now, batch.x, weighted.log_likelihood, (self.likelihood, weighted.decoded), -weighted.ratio, beta)
+        note_code(now, weighted.mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
-        """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `Weighing`."""
-        found = self._weights(x, samples, draws, condition)
-        return found.told + found.ratio
+        """Log p(x, h, u) - log q(h, u | x) for codes drawn from q, nats (n, samples); see `HasImportanceWeights`."""
+        weighted = self._weights(x, samples, draws, condition)
+        return weighted.log_likelihood + weighted.ratio
 
-    def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighed:
+    def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighted:
         """Weigh codes drawn from q; ``held``: q's densities are taken as constant."""
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
@@ -175,8 +175,8 @@ class HierarchicalVAE(Method):
         prior = gaussian_of(call(self.upper_decoder, seen_u, None, given))
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
         decoded = call(self.decoder, seen_h, None, given)
-        told = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
-        return _Weighed(told, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
+        log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
+        return _Weighted(log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder of the lower code, for latents."""

@@ -8,18 +8,18 @@ from torch import Tensor
 from pushforward.errors import UsageError
 from pushforward.networks.checks import positive
 
-__all__ = ["minibatch_deviation"]
+__all__ = ["append_minibatch_std"]
 
 SMALLEST = 1e-4
 """Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero."""
 
 
-def minibatch_deviation(h: Tensor, group: int) -> Tensor:
-    """Append to each row how much its group of rows differs, as one more channel or feature.
+def append_minibatch_std(h: Tensor, group: int) -> Tensor:
+    """Append to each example how much its group of examples differs, as one more channel or feature.
 
     Rows form fixed groups of ``group`` consecutive rows; the last group is smaller where n is no multiple. In each group
-    the standard deviation s of every feature (over the rows, divided by their number) is taken and averaged over all
-    features, channels and pixels. In place of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the rows
+    the standard deviation s of every feature (over the examples, divided by their number) is taken and averaged over all
+    features, channels and pixels. In place of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the examples
     are equal or alone, less than s by at most e elsewhere, and with finite derivatives of every order.
 
     Args:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from pushforward.data import Batch, Space
 from pushforward.errors import UsageError
-from pushforward.methods.bounds import divergences
+from pushforward.methods.importance_weighting import divergences
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import note_code
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
 
-__all__ = ["Looking", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
+__all__ = ["HasFeatures", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
 
 MEMORY = 0.99
 """What is kept of the measured mean and spread of codes from one step to the next."""
@@ -53,7 +53,7 @@ class LossWeights:
 
 
 @runtime_checkable
-class Looking(Protocol):
+class HasFeatures(Protocol):
     """A network that shows what it sees of images: maps of features, finest first."""
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -62,7 +62,7 @@ class Looking(Protocol):
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """How far apart two sets of images lie in features, one number for each row (n,).
+    """How far apart two sets of images lie in features, one number for each example (n,).
 
     At every place the features of one depth are scaled to length 1; the squared differences are summed over channels, and
     averaged over places and depths.
@@ -117,11 +117,11 @@ class PerceptualAutoencoder(Method):
     Args:
         encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
         decoder: ``decoder(z, None, None) -> x`` in model units.
-        critic: ``critic(x, None, None) -> (n, patches)``, or one score for each row.
+        critic: ``critic(x, None, None) -> (n, patches)``, or one score for each example.
         space: The data's shape and units; images.
         latent: The shape of one code, (c, h, w).
-        looking: A frozen network in whose features reconstructions are compared; None compares them in the critic's own,
-            where it shows them (`Looking`).
+        feature_extractor: A frozen network in whose features reconstructions are compared; None compares them in the critic's
+            own, where it shows them (`HasFeatures`).
         weights: What the terms weigh; the default is ``LossWeights()``.
 
     Raises:
@@ -144,7 +144,7 @@ class PerceptualAutoencoder(Method):
         space: Space,
         *,
         latent: Sequence[int],
-        looking: nn.Module | None = None,
+        feature_extractor: nn.Module | None = None,
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
@@ -152,10 +152,10 @@ class PerceptualAutoencoder(Method):
             raise UsageError("An autoencoder for latents squeezes images; for other data train a vae and build on that.")
         self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
         self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
-        if looking is None:
-            self.looking = None
+        if feature_extractor is None:
+            self.feature_extractor = None
         else:
-            self.freeze("looking", looking)
+            self.freeze("feature_extractor", feature_extractor)
         view = (self.latent[0], *(1,) * (len(self.latent) - 1))
         self.register_buffer("code_mean", torch.zeros(view))
         self.register_buffer("code_square", torch.ones(view))
@@ -173,16 +173,16 @@ class PerceptualAutoencoder(Method):
         """
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):
-            mean, log_variance, z, made = self._reconstructed(batch.x, noise)
-        yield "critic", self._critic_loss(batch.x, made.detach(), now)
+            mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
+        yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
         yield Sums(len(z), _moments(z), then=self._measured)
         if now.parts > 1:
-            mean, log_variance, z, made = self._reconstructed(batch.x, noise)
+            mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
         now.notes["kl"] = divergence.detach().sum(1).mean()
         note_code(now, mean)
-        value, slope = self._slope(batch.x, made.detach(), now)
-        toward = (made * slope).flatten(1).sum(1).mean()
+        value, slope = self._slope(batch.x, reconstructed.detach(), now)
+        toward = (reconstructed * slope).flatten(1).sum(1).mean()
         yield "autoencoder", value + toward - toward.detach() + self.weights.kl_weight * divergence.mean()
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -191,40 +191,40 @@ class PerceptualAutoencoder(Method):
         z = mean + torch.exp(log_variance / 2) * noise
         return mean, log_variance, z, call(self.decoder, z, None, None)
 
-    def _critic_loss(self, x: Tensor, made: Tensor, now: Now) -> Tensor:
-        on_real, on_made = call(self.critic, torch.cat([x, made]), None, None).chunk(2)
+    def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
+        on_real, on_made = call(self.critic, torch.cat([x, reconstructed]), None, None).chunk(2)
         on_real, on_made = on_real.reshape(len(x), -1), on_made.reshape(len(x), -1)
         gap = (on_real - on_made).detach().mean(1)
         now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
-    def _slope(self, x: Tensor, made: Tensor, now: Now) -> tuple[Tensor, Tensor]:
-        """The value of the terms in the reconstruction, and their gradient there for each row's own sum, (n, *shape)."""
-        made = made.requires_grad_()
+    def _slope(self, x: Tensor, reconstructed: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """The value of the terms in the reconstruction, and their gradient there for each example's own sum, (n, *shape)."""
+        reconstructed = reconstructed.requires_grad_()
         with torch.enable_grad():
-            error = (x - made).abs().flatten(1).mean(1)
-            distance, scores = self._looks(x, made)
+            error = (x - reconstructed).abs().flatten(1).mean(1)
+            distance, scores = self._looks(x, reconstructed)
             near = error + self.weights.features * distance
-            (slope,) = torch.autograd.grad(near.sum(), made, retain_graph=True)
+            (slope,) = torch.autograd.grad(near.sum(), reconstructed, retain_graph=True)
             now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
             if self.weights.adversarial and now.progress >= self.weights.start:
-                (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), made)
+                (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), reconstructed)
                 slope = slope + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
         return near.detach().mean(), slope.detach()
 
-    def _looks(self, x: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-        """The distance in features of each row, and the critic's scores of what was made."""
-        if self.looking is None and isinstance(self.critic, Looking):
+    def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance in features of each example, and the critic's scores of what was made."""
+        if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
             with torch.no_grad():
                 real = call(self.critic.features, x)
-            seen = call(self.critic.features, made)
+            seen = call(self.critic.features, reconstructed)
             return feature_distance(real[:-1], seen[:-1]), seen[-1]
-        scores = call(self.critic, made, None, None)
-        if self.looking is None or not self.weights.features:
-            return torch.zeros_like(made[:, 0].flatten(1)[:, 0]), scores
+        scores = call(self.critic, reconstructed, None, None)
+        if self.feature_extractor is None or not self.weights.features:
+            return torch.zeros_like(reconstructed[:, 0].flatten(1)[:, 0]), scores
         with torch.no_grad():
-            wanted = self.looking.features(x)  # type: ignore[operator]
-        return feature_distance(wanted, self.looking.features(made)), scores  # type: ignore[operator]
+            wanted = self.feature_extractor.features(x)  # type: ignore[operator]
+        return feature_distance(wanted, self.feature_extractor.features(reconstructed)), scores  # type: ignore[operator]
 
     def _measured(self, total: Sums) -> None:
         """Follow the mean and mean square of the codes' channels in the whole batch."""
@@ -249,5 +249,5 @@ def _moments(z: Tensor) -> dict[str, Tensor]:
 
 
 def _length(slope: Tensor) -> Tensor:
-    """The norm of each row, shaped to multiply it."""
+    """The norm of each example, shaped to multiply it."""
     return slope.flatten(1).norm(dim=1).reshape(-1, *(1,) * (slope.dim() - 1))

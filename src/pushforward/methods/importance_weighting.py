@@ -14,7 +14,7 @@ from pushforward.denoiser import Condition
 from pushforward.draws import BLOCK, Draws
 
 __all__ = [
-    "Weighing",
+    "HasImportanceWeights",
     "above_free_bits",
     "active_units",
     "constant",
@@ -32,12 +32,12 @@ FREEDOM = 8
 
 
 @runtime_checkable
-class Weighing(Protocol):
-    """A method whose codes weigh data: log p(x) is estimated by importance sampling, ever better with more codes."""
+class HasImportanceWeights(Protocol):
+    """A method that estimates log p(x) by importance sampling; more latents give a better estimate."""
 
     @property
     def discrete(self) -> bool:
-        """Whether it weighs probabilities of data as files hold it, not densities in model units."""
+        """Whether it estimates probabilities of data as files hold it, not densities in model units."""
         ...
 
     def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
@@ -45,9 +45,9 @@ class Weighing(Protocol):
 
         Args:
             x: Data in model units, (n, *shape).
-            samples: Codes drawn for each row.
-            draws: Of n rows.
-            condition: None or a dict of tensors with n rows.
+            samples: Codes drawn for each example.
+            draws: Of n examples.
+            condition: None or a dict of tensors with n examples.
         """
         ...
 
@@ -64,17 +64,17 @@ def standard_log_prob(z: Tensor, first: int = 1) -> Tensor:
 
 
 def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) | N(0, 1)) of each number of each row's code, nats, of the shape of ``mean``."""
+    """KL(N(mean, variance) | N(0, 1)) of each number of each example's code, nats, of the shape of ``mean``."""
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
 
 
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
-    """The KL term of each row (n,) where every number of the code has ``free`` nats that cost nothing.
+    """The KL term of each example (n,) where every number of the code has ``free`` nats that cost nothing.
 
     A number whose mean KL over a group of 64 rows is below ``free`` counts as ``free``, so that nothing pulls it further down.
 
     Args:
-        divergence: Of each number of each row, (n, *latent), from `divergences`.
+        divergence: Of each number of each example, (n, *latent), from `divergences`.
         free: Nats for each number of the code; 0 leaves the KL as it is.
 
     References:
@@ -87,7 +87,7 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """The share of the variance of rows about their mean row that reconstructions explain: 1, or less, or below 0."""
+    """The share of the variance of examples about their mean row that reconstructions explain: 1, or less, or below 0."""
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 
@@ -116,7 +116,7 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
 
 
 def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0) -> Tensor:
-    """Log mean_k w_k of each row (n,): the evidence bound for one code, and tighter the more there are.
+    """Log mean_k w_k of each example (n,): the evidence bound for one code, and tighter the more there are.
 
     With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
     weights must then have been computed with the encoder's distribution held constant, and codes be what they were computed
