@@ -65,7 +65,7 @@ def test_given_times_stand_for_their_own_number_of_steps(runs):
 def test_what_does_not_fit_is_refused_by_name(runs):
     flow, gan = runs["flow"].transport, runs["gan"].transport
     for transport, options, says in (
-        (gan, {"steps": 3, "scale": 2.0}, "`steps`, `scale`: the transport holds a one-call model"),
+        (gan, {"steps": 3, "scale": 2.0}, "`steps`, `scale`: the transport holds a model that makes a sample in one call"),
         (flow, {"truncation": 1.0}, "iterative model"),
         (flow, {"interval": (0.2, 5)}, "`scale` or `weaker`"),
         (flow, {"weaker_scale": 2.0}, "weaker=RUN"),
