@@ -11,6 +11,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import solvers
+from pushforward.conditions import Label
 from pushforward.draws import RowDraws
 from pushforward.editing import Resampled
 from pushforward.errors import UsageError
@@ -222,9 +223,11 @@ def test_another_denoiser_has_another_table():
 
 def test_a_setting_that_is_changed_in_place_has_another_table():
     """Of guidance, of what is inside of it, and of the solver."""
-    space = dataclasses.replace(ring(VP()).space, classes=("a", "b"), frequencies=(0.5, 0.5))
-    network = lambda: MLP(2, 2, width=8, depth=1, classes=2, zero_output=False)  # noqa: E731
-    model, weaker = (pf.Denoiser(network(), VP(), "noise", space) for _ in range(2))
+    space = dataclasses.replace(ring(VP()).space, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    networks = [MLP(2, 2, width=8, depth=1, conditions=space.conditions) for _ in range(2)]
+    for network in networks:
+        network.leave.reset_parameters()
+    model, weaker = (pf.Denoiser(network, VP(), "noise", space) for network in networks)
 
     def guided_flow(scale=2.0, interval=None, weaker_scale=2.0, eta=0.5):
         guided = pf.Guided(pf.Autoguided(model, weaker, weaker_scale), scale, interval)
