@@ -48,7 +48,7 @@ class ScaledSpace(Space):
     std: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    conditions: Mapping[str, ConditionKind] = field(default_factory=dict)
+    conditions: Mapping[str, ConditionKind] = field(default_factory=dict, hash=False)
     binary: bool = False
 
     sides: ClassVar[tuple[str, ...]]
