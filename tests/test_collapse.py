@@ -117,6 +117,7 @@ class Knowing(nn.Module):
 
 
 def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_path):
+    torch.manual_seed(0)
     random = np.random.default_rng(0)
     label = random.integers(0, 5, size=600)
     images = 3 * random.normal(size=(5, 8))

@@ -10,7 +10,6 @@ import pytest
 
 from pushforward.cli.closing import closing_notes
 from pushforward.data import check, from_arrays, load
-from pushforward.data.arrays import read_csv, read_numpy
 from pushforward.errors import DataError, UsageError
 
 
@@ -50,20 +49,21 @@ def test_arrays_that_are_not_used_are_named(tmp_path):
     assert name == "a.npz: labels (90,)"
     assert "label (or y)" in reason
     assert "rename it to label" in reason
-    np.savez(file, x=np.ones((9, 2)), label=np.zeros(9, int), y=np.zeros(9, int))
-    assert [name for name, _ in read_numpy(file).unused] == ["y (9,)"]
+    numbers = np.random.default_rng(0).normal(size=(90, 2))
+    np.savez(file, x=numbers, label=np.arange(90) % 3, y=np.zeros(90, int))
+    assert [name for name, _ in load(file).skipped] == ["a.npz: y (90,)"]
     np.savez(file, images=np.ones((9, 2)), digits=np.zeros(9))
     with pytest.raises(DataError, match=r"images \(9, 2\), digits \(9,\)\. Rename .* np.savez\(file, x=images, label=\.\.\.\)"):
-        read_numpy(file)
+        load(file)
 
 
 def test_all_columns_of_text_are_named_at_once(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("a,kind,note\n" + "".join(f"{i},{'uv'[i % 2]},word {i}\n" for i in range(40)))
     with pytest.raises(DataError, match=r'Columns with text: kind, note\. Drop them, or make one the label: `target="kind"`'):
-        read_csv(file)
+        load(file)
     with pytest.raises(DataError, match=r"is not a number \(40 such cells in this column\)\. Drop the column\.$"):
-        read_csv(file, "kind")
+        load(file, target="kind")
 
 
 def test_classes_are_counted_on_both_sides_and_small_ones_named(tmp_path):
@@ -104,8 +104,8 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
     import os
     import signal
 
-    from pushforward.cli import training
-    from pushforward.training import start
+    from pushforward.cli import loop
+    from pushforward.training import ending
 
     class Done:
         folder, content, done, stop = "runs/a", {}, True, False
@@ -114,11 +114,11 @@ def test_a_signal_after_the_last_step_changes_nothing(monkeypatch):
         def advance(self):
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(start, "finished", lambda trainer: "run")
-    assert training.train_all([Done()]) == ["run"]
+    monkeypatch.setattr(ending, "finished", lambda trainer: "run")
+    assert loop.train_all([Done()]) == ["run"]
     Done.done = False
     with pytest.raises(SystemExit):
-        training.train_all([Done()])
+        loop.train_all([Done()])
 
 
 def test_points_are_drawn_over_axes_of_the_data_in_the_colours_of_their_classes():
