@@ -130,7 +130,7 @@ def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
     parts = [count_modes(x[at : at + size], *known).divergence for at in range(0, len(x), size)]
     kept_modes = int(((whole.mass * share >= 0.5) & (whole.mass * share <= 1.5)).sum())
     values = {"bridges": whole.bridges, "spread": whole.spread, "kl": float(np.mean(parts))}
-    return {"modes_kept": kept_modes, "modes_found": whole.found, **values, "high_quality": whole.high_quality}
+    return {"modes_kept": kept_modes, "modes_found": whole.reached, **values, "high_quality": whole.high_quality}
 
 
 def floor(truth: Any, n: int = N, repeats: int = 10) -> list[dict[str, float]]:

@@ -85,8 +85,8 @@ def run(capsys, *words):
         (["sample", "flow", "--n", "0"], 2, "at least 1"),
         (["sample", "flow", "--label", "eleven"], 2, "eleven"),
         (["sample", "flow", "--grid", "karas"], 2, "karras"),
-        (["sample", "gan", "--steps", "5"], 2, "one-call"),
-        (["sample", "gan", "--solver", "heun"], 2, "one-call"),
+        (["sample", "gan", "--steps", "5"], 2, "in one call"),
+        (["sample", "gan", "--solver", "heun"], 2, "in one call"),
         (["sample", "gan", "--out", "x.gif"], 2, "no steps"),
         (["sample", "flow", "--checkpoint", "step_9"], 4, "step_9"),
         (["sample", "flow", "--batch", "0"], 2, "batch must be at least 1"),
@@ -139,7 +139,7 @@ def run(capsys, *words):
         (["resume", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["evaluate", "flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
         (["compare", "./flow", "--plugin", "./mnie.py"], 2, "no file ./mnie.py"),
-        (["evaluate", "gan", "--steps", "3"], 2, "one-call"),
+        (["evaluate", "gan", "--steps", "3"], 2, "in one call"),
         (["evaluate", "flow", "--checkpoint", "step_9"], 4, "step_9"),
         (["evaluate", "flow", "--batch", "0"], 2, "batch must be at least 1"),
         (["nonsense"], 2, ""),
@@ -366,7 +366,7 @@ def test_a_comparison_is_readable_at_any_width(width):
     floors = dict.fromkeys(names, Score(0.1, 0.001))
     text = as_text(Comparison(models=rows, metrics=metrics, floors=floors, settings=Settings(500)), width)
     assert max(map(len, text.splitlines())) <= width
-    assert "best quality" in text
+    assert "best Fréchet distance" in text
     for label in names.values():
         assert label in text
     assert re.search(r"flow +0.2000 ± 0.0010 [*]", text)

@@ -74,7 +74,7 @@ def test_codes_of_two_numbers_are_drawn_as_they_are_and_of_one_not_at_all():
 def test_what_cannot_be_looked_at_is_refused():
     data = space_data((1, 4, 5), labels=True)
     told_labels = Autoencoder(Same(), Back(), data.space)
-    with pytest.raises(UsageError, match="told the labels"):
+    with pytest.raises(UsageError, match="receives the labels"):
         arithmetic(told_labels, data, 0, 1)
     with pytest.raises(UsageError, match="no labels"):
         arithmetic(plain_coder(data), data.without_labels(), 0, 1)

@@ -572,7 +572,7 @@ def test_the_only_row_of_a_class_is_never_held_out():
     assert set(many[held_out_rows(hashes, many)]) == {0, 1}
     assert set(many[held_out_rows(hashes, many, 4)]) == {0, 1}
     for count in (None, 2):
-        with pytest.raises(DataError, match="single row"):
+        with pytest.raises(DataError, match="single example"):
             held_out_rows(hashes[:7], np.arange(7), count)
 
 

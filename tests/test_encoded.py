@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import latent_data
+from pushforward.training import preparing
 from pushforward.training.health import FixedNoise
 from pushforward.training.latent_data import code_space
 from pushforward.training.preparing import prepared
@@ -187,30 +187,30 @@ def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path
 def test_data_is_encoded_once(tmp_path, monkeypatch):
     data, counted = space_data((1, 8, 8), labels=False), []
     run = coder(data, tmp_path)
-    monkeypatch.setattr(latent_data, "_last", None)
+    monkeypatch.setattr(preparing, "_last", None)
     moments = Autoencoder.moments
     monkeypatch.setattr(
         Autoencoder, "moments", lambda self, x, condition=None: counted.append(len(x)) or moments(self, x, condition)
     )
     in_latent("flow", data, run, out=tmp_path / "run")
     assert sum(counted) == len(data.train)
-    monkeypatch.setattr(latent_data, "_last", None)
+    monkeypatch.setattr(preparing, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=6)
     assert sum(counted) == len(data.train)
     path = tmp_path / "run" / "cache" / "prepared.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    monkeypatch.setattr(latent_data, "_last", None)
+    monkeypatch.setattr(preparing, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=7)
     assert sum(counted) == 2 * len(data.train)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    monkeypatch.setattr(latent_data, "_last", None)
+    monkeypatch.setattr(preparing, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=8)
     assert sum(counted) == 3 * len(data.train), "a flipped bit"
     assert path.read_bytes() == whole
     description = path.with_suffix(".json")
     description.write_text(description.read_text().replace(data.fingerprint, "0" * len(data.fingerprint)))
-    monkeypatch.setattr(latent_data, "_last", None)
+    monkeypatch.setattr(preparing, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=9)
     assert sum(counted) == 4 * len(data.train), "codes of other data"
 

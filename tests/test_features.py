@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.truth import Truth
@@ -39,7 +40,7 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
     )
     if labels is not None:
         share = np.bincount(train.labels) / len(train)
-        space |= {"classes": tuple(map(str, range(len(share)))), "frequencies": tuple(share.tolist())}
+        space |= {"conditions": {"label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))}}
     mean, std = flat.mean((0, 2)), flat.std((0, 2))
     units = (VectorSpace if x.ndim == 2 else ImageSpace)(
         x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space

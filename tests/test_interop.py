@@ -15,7 +15,7 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
 from pushforward.paths import linear_betas
 from pushforward.predictions import target
-from pushforward.testing import space_data
+from pushforward.testing import class_labels, space_data
 from pushforward.training import autoencoder_of
 
 diffusers = pytest.importorskip("diffusers")
@@ -478,7 +478,7 @@ def test_labels(tmp_path):
 
 def test_a_class_for_no_label(tmp_path):
     """Where the space names one class fewer than are embedded, the last of them is the null, for guidance."""
-    four = {"classes": tuple("abcd"), "frequencies": (0.25,) * 4}
+    four = {"conditions": class_labels(4)}
     space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
     denoiser, network = labelled(tmp_path, space)
     label, t, x = torch.tensor([3, 0, 2, 1]), torch.full((4,), 0.5), noise()
@@ -494,7 +494,7 @@ def test_a_class_for_no_label(tmp_path):
         ({"mean": (0.4,) * 3}, "standard deviation of 0.5"),
         ({"std": (0.3,) * 3}, "standard deviation of 0.5"),
         ({"shape": (2, 8, 12), "mean": (0.5,) * 2, "std": (0.5,) * 2}, "2 channels"),
-        ({"classes": ("a", "b", "c")}, "3 classes"),
+        ({"conditions": class_labels(3)}, "3 classes"),
         ({}, "0 classes"),
     ],
 )

@@ -9,7 +9,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint, folders, log
-from pushforward.training.start import reopen
+from pushforward.training.resuming import reopen
 
 DATA = space_data((2,), labels=False)
 

@@ -15,6 +15,7 @@ from torch import nn
 import pushforward as pf
 from pushforward import recipes, spec
 from pushforward.cli import main
+from pushforward.conditions import Label
 from pushforward.data import Dataset, ImageSpace, Sampler, Split, VectorSpace, from_arrays, measure
 from pushforward.data.spaces.registry import kind_of
 from pushforward.devices import laid_out
@@ -29,7 +30,7 @@ FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 def plugin():
     """The plug-in's classes by name; what it registers is forgotten afterwards."""
     before = dict(spec._PLUGINS)
-    function, _ = recipes.load_file(FILE)
+    function = recipes.load_file(FILE)
     yield {**vars(__import__("sys").modules[function.__module__])}
     spec._PLUGINS.clear()
     spec._PLUGINS.update(before)
@@ -46,7 +47,7 @@ def runs(tmp_path_factory):
     train = ["train", "./clips.py", "--data", "squares.npz", "--batch", "32", "--width", "8"]
     assert main([*train, "--steps", "6", "--out", "whole"]) == 0
     assert main([*train, "--steps", "2", "--out", "cut"]) == 0
-    trainer = pf.training.start.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
+    trainer = pf.training.resuming.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
     trainer.advance(1e-9)
     trainer.save()
     trainer.advance(1e-9)
@@ -121,7 +122,10 @@ def test_labelled_clips_are_told_apart_by_a_classifier(plugin):
     x, labels = plugin["moving_squares"](60), np.arange(60) % 2
     x[labels == 1, :, :, :4] = 0
     data = Dataset(
-        "halves", measure(x, labels, classes=("whole", "lower")), Split(x[10:], labels[10:]), Split(x[:10], labels[:10])
+        "halves",
+        measure(x, {"label": Label.of(labels, ("whole", "lower"))}),
+        Split(x[10:], labels[10:]),
+        Split(x[:10], labels[:10]),
     )
     features = fit_features(data, cache=False)
     assert features.classify(data.held_out.data_units()).shape == (10,)

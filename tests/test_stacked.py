@@ -133,7 +133,7 @@ def base_of(shape=(1, 5, 7), classes=("a", "b", "c"), n=40):
     labels = random.integers(0, max(1, len(classes)), n) if classes else None
     half = n // 2
     parts = [Split(x[rows], None if labels is None else labels[rows]) for rows in (slice(half), slice(half, None))]
-    return Dataset("base", measure(parts[0].x, {"label": Label.of(parts[0].labels, classes)}), *parts)
+    return Dataset("base", measure(parts[0].x, {"label": Label.of(parts[0].labels, classes)} if classes else {}), *parts)
 
 
 def test_any_labelled_images_of_one_channel_can_be_stacked():

@@ -490,7 +490,7 @@ def test_a_model_without_codes_weighs_nothing():
     with pytest.raises(UsageError, match="beta 0"):
         coded_bits(linear_vae(beta=0.0), space_data((3,), labels=False))
     labelled = space_data((3,), labels=True)
-    with pytest.raises(UsageError, match=r"learned p\(x \| label\), and .* has no labels"):
+    with pytest.raises(UsageError, match=r"learned p\(x \| condition\) with 3 classes; .* has no labels"):
         coded_bits(recipe_for("vae", labelled).method, labelled.without_labels())
 
 
