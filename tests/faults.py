@@ -147,6 +147,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("    if own:\n", "    if False:\n", "lineage"),
         ("(model.seen.own is None and ", "(", "lineage"),
         ("return warnings + shared_examples(data)", "return warnings", "held_out"),
+        ("    if not entries:\n", "    if True:\n", "numbers"),
     ],
     "metrics/memorisation.py": [
         ("scale) <= threshold", "scale) < threshold", "metrics"),

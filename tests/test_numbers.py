@@ -13,6 +13,7 @@ from pushforward.cli import main
 from pushforward.data import Sampler
 from pushforward.draws import RowDraws
 from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state
 
 
@@ -95,6 +96,11 @@ def test_a_flow_follows_what_is_given(flow):
     wide = pf.Flow(free, "dpm:2", 12).sample(400, {"age": 0.5})
     assert float(wide[:, 0].std()) > 0.8, "the unconditional branch has all ages"
     assert torch.isfinite(transport.sample(2, {"given_null": True})).all()
+
+
+def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
+    data, transport = flow
+    assert any("do not look at age" in warning for warning in unseen_warnings(transport, data))
 
 
 def test_samples_are_written_with_what_was_given(flow, tmp_path):

@@ -41,4 +41,12 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
             f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
             "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over instead of its transport."),
         )
-    return warnings + shared_examples(data)
+    return warnings + shared_examples(data) + _unscored_conditions(model)
+
+
+def _unscored_conditions(model: Run | Transport) -> tuple[str, ...]:
+    """What a report says of conditions that no score looks at."""
+    entries = [entry for name, kind in model.space.conditions.items() if name != "label" for entry in kind.entries or (name,)]
+    if not entries:
+        return ()
+    return (f"scores do not look at {', '.join(entries)}: they do not find out a model that ignores what it is given.",)
