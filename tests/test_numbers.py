@@ -10,6 +10,7 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import RowDraws
 from pushforward.errors import DataError, UsageError
@@ -68,6 +69,37 @@ def test_an_array_given_in_a_file(tmp_path):
     np.savez(tmp_path / "b.npz", x=x, given=given[:-1])
     with pytest.raises(DataError, match=r"expected numbers \(40,\)"):
         pf.data.load(tmp_path / "b.npz")
+
+
+def test_conditions_are_drawn_together(tmp_path):
+    """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
+    rng = np.random.default_rng(0)
+    side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
+    age = 10 * side + rng.normal(size=3000)
+    data = pf.data.from_arrays(rng.normal(size=(3000, 2)), side, given={"age": age})
+    request = Request(data.space.conditions)
+    rows = request.rows(2000, None, 0)
+    drawn = rows["given"][:, 0]
+    assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
+    train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
+    assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
+    assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
+    for label in range(3):
+        ages = request.rows(1000, {"label": label}, 5)["given"]
+        assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
+        assert (ages / 10 - label).abs().max() < 0.5
+    assert torch.equal(request.rows(3, {"label": 1}, 5)["given"][2], request.rows(1, {"label": 1}, 7)["given"][0])
+    with open(tmp_path / "t.csv", "w") as file:
+        file.writelines(
+            [
+                "x,y,low,high,kind\n",
+                *(f"{i / 7},{i / 9},{a},{-a},{'abc'[k]}\n" for i, (a, k) in enumerate(zip(age, side, strict=True))),
+            ]
+        )
+    table = pf.data.load(tmp_path / "t.csv", target="kind", given=["low:Numbers", "high"])
+    rows = Request(table.space.conditions).rows(500, None, 0)
+    torch.testing.assert_close(rows["low"], -rows["given"])
+    assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
 
 
 # Models
@@ -166,8 +198,8 @@ class Cyclic(Columns):
         self._tidy(self.columns, self.examples)
 
     @classmethod
-    def measure(cls, values, columns):
-        return cls(tuple(columns), cls.examples_of(values % 360))
+    def measure(cls, values, columns, chosen=None):
+        return cls(tuple(columns), cls.examples_of(values % 360, chosen))
 
     def embedding(self, width):
         return Turned(width)
