@@ -81,6 +81,13 @@ def test_requests_that_cannot_be_are_refused(asked, says):
         Request(BOTH).rows(3, asked, 0)
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_value_of_one_column_stands_for_all_samples(n):
+    for request in ({"given": torch.tensor([30.0])}, {"given": 30}, {"given": [30] * n}, {"given": [[30]] * n}, {"age": 30}):
+        kinds = {"given": Numbers(("age",), (40.0,), (10.0,), ((1.0,),))}
+        assert Request(kinds).rows(n, request, 0)["given"].tolist() == [[30]] * n
+
+
 def test_a_model_without_conditions_takes_none():
     assert Request({}).rows(2, None, 0) is None
     with pytest.raises(UsageError, match="without labels"):

@@ -76,7 +76,7 @@ class Columns(ConditionKind):
             values = torch.as_tensor(request).to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f"Expected numbers for {names}, got {request!r}.") from None
-        if k == 1 and values.dim() < 2:
+        if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
             values = values.unsqueeze(-1)
         if values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k}).")
