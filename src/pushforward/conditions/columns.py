@@ -73,7 +73,10 @@ class Columns(ConditionKind):
 
         names, k = ", ".join(self.columns), len(self.columns)
         try:
-            values = torch.as_tensor(request).to(torch.float32)
+            values = torch.as_tensor(request)
+            if values.is_complex() or values.dtype == torch.bool:
+                raise TypeError
+            values = values.to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f"Expected numbers for {names}, got {request!r}.") from None
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):

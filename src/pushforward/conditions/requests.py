@@ -119,7 +119,10 @@ class Request:
         import torch
 
         try:
-            numbers = torch.as_tensor(value).to(torch.float32)
+            numbers = torch.as_tensor(value)
+            if numbers.is_complex() or numbers.dtype == torch.bool:
+                raise TypeError
+            numbers = numbers.to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
         if numbers.dim() > 1:
