@@ -168,11 +168,16 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     Raises:
         UsageError: For a name that stands for something else, or what is no kind of condition.
     """
+    taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
             raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
         if not isinstance(kind, ConditionKind):
             raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+        for entry in kind.entries:
+            if entry in taken - ({name} if kind.entries == (name,) and name != "label" else set()):
+                raise UsageError(f'A given column cannot be called "{entry}", as a condition is called so: rename the column.')
+        taken.update(kind.entries)
     return dict(conditions)
 
 

@@ -46,6 +46,9 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
     if not remaining:
         raise UsageError(f"`given` names every column of {data.name}, so that nothing is left to make.")
+    for name in chosen:
+        if name in data.space.conditions:
+            raise UsageError(f'{data.name} has a condition "{name}" already: rename the column that is to be given.')
     places = {name: [own.index(column) for column in names] for name, (_, names) in chosen.items()}
     train, held_out = (_moved(split, remaining, places) for split in (data.train, data.held_out))
     parts = {
@@ -67,6 +70,8 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
         known = registry()
         if kind not in known:
             raise UsageError(f'There is no kind of condition "{kind}".{did_you_mean(kind, known)} Known: {", ".join(known)}.')
+        if column == "given" and plain and column not in plain:
+            raise UsageError(f'"given" is what {", ".join(plain)} are called together: rename the column.')
         if column in chosen:
             raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
         chosen[column] = known[kind], [column]
