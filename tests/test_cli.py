@@ -619,6 +619,14 @@ def test_data_check_counts_copies_of_rows(tmp_path, capsys):
     assert re.search(r"^repeats +80 rows$", run(capsys, "data", "check", str(tmp_path / "rows.csv"))[1], re.MULTILINE)
 
 
+def test_names_of_given_columns_hold_spaces(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("a,net income,b\n" + "".join(f"{i},{i % 7},{i % 9}\n" for i in range(40)))
+    words = ["data", "check", str(tmp_path / "t.csv"), "--given", " net income, b ", "--json"]
+    assert len(json.loads(run(capsys, *words)[1])["mean"]) == 1
+    words[-2] = "net incom"
+    assert run(capsys, *words)[0] != 0
+
+
 def test_an_autoencoder_is_followed_by_a_model_in_its_latent_space(here, capsys):
     code, _, err = run(capsys, "train", "autoencoder", "--limit", "200", "--out", "coder", "--size", "tiny", "--steps", "1")
     assert code == 0

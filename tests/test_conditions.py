@@ -65,6 +65,10 @@ def test_masks_are_named_after_their_condition():
     [
         ({"agee": 3}, 'Did you mean "age"'),
         ({"age": "old"}, "must be a number"),
+        ({"age": True}, "must be a number"),
+        ({"age": 1 + 2j}, "must be a number"),
+        ({"given": [True, False]}, "Expected numbers"),
+        ({"given": [1j, 2]}, "Expected numbers"),
         ({"age": [1, 2]}, "has 2 rows"),
         ({"age": [[1]]}, "one number, or one for each"),
         ({"age": 3, "given": [1, 2]}, 'holds "age"'),
@@ -79,6 +83,20 @@ def test_masks_are_named_after_their_condition():
 def test_requests_that_cannot_be_are_refused(asked, says):
     with pytest.raises(UsageError, match=says):
         Request(BOTH).rows(3, asked, 0)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_value_of_one_column_stands_for_all_samples(n):
+    for request in ({"given": torch.tensor([30.0])}, {"given": 30}, {"given": [30] * n}, {"given": [[30]] * n}, {"age": 30}):
+        kinds = {"given": Numbers(("age",), (40.0,), (10.0,), ((1.0,),))}
+        assert Request(kinds).rows(n, request, 0)["given"].tolist() == [[30]] * n
+
+
+def test_what_has_nothing_to_draw_from_is_asked_for():
+    for kinds in ({"label": Label(("a", "b"))}, {"given": Numbers(("age",), (40.0,), (10.0,))}):
+        with pytest.raises(UsageError, match="to draw"):
+            Request(kinds).rows(2, None, 0)
+    assert Request({"label": Label(("a", "b"))}).rows(2, {"label": 1}, 0)["label"].tolist() == [1, 1]
 
 
 def test_a_model_without_conditions_takes_none():

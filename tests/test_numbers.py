@@ -10,8 +10,10 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.conditions import Request
 from pushforward.data import Sampler
 from pushforward.draws import RowDraws
+from pushforward.editing.any_model import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.testing import assert_same, final_state
@@ -69,6 +71,55 @@ def test_an_array_given_in_a_file(tmp_path):
     np.savez(tmp_path / "b.npz", x=x, given=given[:-1])
     with pytest.raises(DataError, match=r"expected numbers \(40,\)"):
         pf.data.load(tmp_path / "b.npz")
+
+
+def test_columns_are_not_called_as_conditions(tmp_path):
+    rng = np.random.default_rng(0)
+    with open(tmp_path / "t.csv", "w") as file:
+        file.write(
+            "label,given,w,kind\n" + "".join(f"{a},{b},{c},{'ab'[i % 2]}\n" for i, (a, b, c) in enumerate(rng.random((50, 3))))
+        )
+    for given in (["label"], ["given", "w"], ["label:Numbers"], ["given:Numbers", "label"]):
+        with pytest.raises(UsageError, match="rename the column"):
+            pf.data.load(tmp_path / "t.csv", target="kind", given=given)
+    assert pf.data.load(tmp_path / "t.csv", target="kind", given=["w:Numbers"]).space.conditions["w"].columns == ("w",)
+    x = rng.random((50, 2))
+    with pytest.raises(UsageError, match="rename the column"):
+        pf.data.from_arrays(x, given={"label": x[:, 0]})
+    np.savez(tmp_path / "a.npz", x=x, given=x, given_names=["given", "v"])
+    with pytest.raises(UsageError, match="rename the column"):
+        pf.data.load(tmp_path / "a.npz")
+
+
+def test_conditions_are_drawn_together(tmp_path):
+    """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
+    rng = np.random.default_rng(0)
+    side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
+    age = 10 * side + rng.normal(size=3000)
+    data = pf.data.from_arrays(rng.normal(size=(3000, 2)), side, given={"age": age})
+    request = Request(data.space.conditions)
+    rows = request.rows(2000, None, 0)
+    drawn = rows["given"][:, 0]
+    assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
+    train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
+    assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
+    assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
+    for label in range(3):
+        ages = request.rows(1000, {"label": label}, 5)["given"]
+        assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
+        assert (ages / 10 - label).abs().max() < 0.5
+    assert torch.equal(request.rows(3, {"label": 1}, 5)["given"][2], request.rows(1, {"label": 1}, 7)["given"][0])
+    with open(tmp_path / "t.csv", "w") as file:
+        file.writelines(
+            [
+                "x,y,low,high,kind\n",
+                *(f"{i / 7},{i / 9},{a},{-a},{'abc'[k]}\n" for i, (a, k) in enumerate(zip(age, side, strict=True))),
+            ]
+        )
+    table = pf.data.load(tmp_path / "t.csv", target="kind", given=["low:Numbers", "high"])
+    rows = Request(table.space.conditions).rows(500, None, 0)
+    torch.testing.assert_close(rows["low"], -rows["given"])
+    assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
 
 
 # Models
@@ -135,6 +186,20 @@ def test_one_call_models_receive_numbers(recipe, tmp_path):
     assert torch.equal(again.sample(4, {"age": 0.3}), run.transport.sample(4, {"age": 0.3}))
 
 
+@pytest.mark.parametrize("recipe", ["flow", "vae"])
+def test_editing_takes_all_conditions_or_none(recipe):
+    rng = np.random.default_rng(0)
+    data = pf.data.from_arrays(rng.normal(size=(60, 2)), rng.integers(0, 2, 60), given={"age": rng.normal(size=60)})
+    transport = pf.fit(recipe, data, size="tiny", steps=2, seed=0).transport
+    x = torch.from_numpy(data.train.x[0])
+    for condition in ({"age": 0.3}, {"label": 1}):
+        with pytest.raises(UsageError, match="all of label, age, or none"):
+            variations(transport, x, 0.5, condition)
+    for condition in (None, {"age": 0.3, "label": 1}, {"given": [0.3], "label_null": True}):
+        edited, given = variations(transport, x, 0.5, condition)
+        assert torch.isfinite(edited.sample(3, given)).all()
+
+
 # A kind of one's own
 
 FILE = '''
@@ -172,8 +237,8 @@ class Cyclic(Columns):
         self._tidy(self.columns, self.examples)
 
     @classmethod
-    def measure(cls, values, columns):
-        return cls(tuple(columns), cls.examples_of(values % 360))
+    def measure(cls, values, columns, chosen=None):
+        return cls(tuple(columns), cls.examples_of(values % 360, chosen))
 
     def embedding(self, width):
         return Turned(width)
@@ -214,6 +279,8 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert main(["sample", "whole", "--n", "3", "--given", "angle=90,age=30", "--out", "x.csv", "--json", *plugin]) == 0
     assert json.loads(capsys.readouterr().out)["condition"] == {"angle": 90.0, "age": 30.0}
+    assert main(["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin]) == 2
+    assert "twice" in capsys.readouterr().err
     with open("x.csv") as file:
         assert [(row["angle"], row["age"]) for row in csv.DictReader(file)] == [("90.0", "30.0")] * 3
     assert main(["evaluate", "whole", "--n", "10", "--repeats", "1", *plugin]) == 0

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Plugins, Reading
-from pushforward.cli.options import data_file, device_of, load_plugins, named
+from pushforward.cli.options import column_names, data_file, device_of, load_plugins, named
 from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
@@ -47,8 +47,15 @@ def data_check(
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
     try:
-        header, resize = named(reading.header), reading.resize
-        checked = check(data, target=reading.target, header=header, resize=resize, limit=reading.limit, download=reading.download)
+        checked = check(
+            data,
+            target=reading.target,
+            header=named(reading.header),
+            resize=reading.resize,
+            limit=reading.limit,
+            given=column_names(reading.given),
+            download=reading.download,
+        )
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:

@@ -21,6 +21,7 @@ __all__ = [
     "amounts",
     "asked_for",
     "check_plugins",
+    "column_names",
     "data_file",
     "device_of",
     "lasting",
@@ -49,7 +50,7 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
         "resize": reading.resize,
         "limit": reading.limit,
     }
-    options["given"] = words(reading.given or "") or None
+    options["given"] = column_names(reading.given) or None
     given = {name: value for name, value in options.items() if value is not None}
     labelled = None if condition is None else condition == "label"
     loaded = load(data, **given, download=reading.download, labelled=labelled)  # type: ignore[arg-type]
@@ -69,6 +70,11 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
 def named(header: Header | None) -> bool | None:
     """The argument ``header`` of `pushforward.data.load`."""
     return None if header is None else YES_NO[header]
+
+
+def column_names(given: str | None) -> tuple[str, ...]:
+    """The columns of --given, between commas. Their names may hold spaces."""
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
 
 
 def words(text: str) -> tuple[str, ...]:

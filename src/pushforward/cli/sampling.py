@@ -101,6 +101,8 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     asked: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
     for word in [] if given is None else given.split(","):
         name, _, value = (part.strip() for part in word.partition("="))
+        if name in asked:
+            raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
         try:
             asked[name] = float(value)
         except ValueError:

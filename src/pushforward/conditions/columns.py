@@ -14,8 +14,6 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.draws import Draws
-
 __all__ = ["Columns"]
 
 EXAMPLES = 1024
@@ -34,14 +32,29 @@ class Columns(ConditionKind):
     """Values of training examples, k numbers each; empty where nothing is drawn."""
 
     @staticmethod
-    def examples_of(values: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
-        """Values (n, k) of training examples to draw from: all, or evenly spaced ones in the order of the first column.
+    def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Numbers of training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
 
-        The law of the first column is then met to within 1 / `EXAMPLES`; numbers are as short as float32 allows.
+        The frequencies of labels, or without labels the law of the first column, are then met to within 1 / `EXAMPLES`. All
+        conditions of a data set are drawn from the same examples, in the same order.
+
+        Args:
+            values: Columns of all conditions of the training examples, (n, k).
+            labels: Their label numbers (n,).
         """
-        if len(values) > EXAMPLES:
-            order = np.lexsort(values.T[::-1])
-            values = values[order[((np.arange(EXAMPLES) + 0.5) * len(values) / EXAMPLES).astype(np.int64)]]
+        order = np.lexsort((*values.T[::-1], *([] if labels is None else [labels])))
+        m = min(len(order), EXAMPLES)
+        return order[((np.arange(m) + 0.5) * len(order) / m).astype(np.int64)]
+
+    @classmethod
+    def examples_of(cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None) -> tuple[tuple[float, ...], ...]:
+        """Values of training examples to draw from, as short as float32 allows.
+
+        Args:
+            values: Of all training examples, (n, k).
+            chosen: Which are drawn from, see `evenly`; None chooses by these values alone.
+        """
+        values = values[cls.evenly(values) if chosen is None else chosen]
         return tuple(tuple(float(str(number)) for number in row) for row in np.asarray(values, dtype=np.float32))
 
     @property
@@ -60,10 +73,13 @@ class Columns(ConditionKind):
 
         names, k = ", ".join(self.columns), len(self.columns)
         try:
-            values = torch.as_tensor(request).to(torch.float32)
+            values = torch.as_tensor(request)
+            if values.is_complex() or values.dtype == torch.bool:
+                raise TypeError
+            values = values.to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f"Expected numbers for {names}, got {request!r}.") from None
-        if k == 1 and values.dim() < 2:
+        if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
             values = values.unsqueeze(-1)
         if values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k}).")
@@ -71,12 +87,21 @@ class Columns(ConditionKind):
             raise UsageError(f"Expected finite numbers for {names}, got {request!r}.")
         return values
 
-    def draw(self, draws: Draws) -> Tensor:
-        """Whole training examples, each chosen by one uniform number."""
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        """Whole training examples.
+
+        Raises:
+            UsageError: Where there are none.
+        """
         import torch
 
+        if not self.examples:
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: ask for values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
-        return table[(draws.uniform().cpu() * len(table)).long().clamp(max=len(table) - 1)]
+        first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
+        within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
+        at = first + (within * (end - first)).long().minimum(end - first - 1).clamp(min=0)
+        return table[at.clamp(max=len(table) - 1)]
 
     def check(self, values: Tensor, n: int) -> None:
         """Floating-point numbers, k for each example."""

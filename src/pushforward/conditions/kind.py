@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from pushforward.draws import Draws
-
 __all__ = ["ConditionKind", "cells_of", "check_mask", "checked", "described", "hidden", "known_to", "mask_of", "met", "registry"]
 
 _NULL = "_null"
@@ -44,8 +42,18 @@ class ConditionKind(ABC):
         """
 
     @abstractmethod
-    def draw(self, draws: Draws) -> Tensor:
-        """Values as frequent as in the training data, (rows, *shape), one for each row of the draws, from it alone."""
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        """Values as frequent as in the training data, (n, *shape); value i depends on row i of the arguments alone.
+
+        All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
+
+        Args:
+            u: Places, uniform within the bounds: from 0 for the first training example to 1 for the last, (n,) float64.
+            bounds: Where the training examples of the sample's label begin and end, (n, 2) float64; 0 and 1 without a label.
+
+        Raises:
+            UsageError: Where it holds nothing to draw from.
+        """
 
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
@@ -71,12 +79,15 @@ class ConditionKind(ABC):
         """Values (n, *shape) that stand where there are none; a mask hides them."""
 
     @classmethod
-    def measure(cls, values: NDArray[np.float32], columns: Sequence[str]) -> ConditionKind:
+    def measure(
+        cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None
+    ) -> ConditionKind:
         """The kind of the condition that training values have.
 
         Args:
             values: Columns of a table, float32 (n, k).
             columns: Their names.
+            chosen: Numbers of the training examples that values are drawn from, in this order; None leaves them to the kind.
 
         Raises:
             UsageError: Where this kind is not made of columns.
@@ -157,11 +168,16 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     Raises:
         UsageError: For a name that stands for something else, or what is no kind of condition.
     """
+    taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
             raise UsageError(f'A condition cannot be called "{name}": expected a word other than x and part, without {_NULL}.')
         if not isinstance(kind, ConditionKind):
             raise UsageError(f'The condition "{name}" is a {type(kind).__name__}: expected a kind of condition, such as Label.')
+        for entry in kind.entries:
+            if entry in taken - ({name} if kind.entries == (name,) and name != "label" else set()):
+                raise UsageError(f'A given column cannot be called "{entry}", as a condition is called so: rename the column.')
+        taken.update(kind.entries)
     return dict(conditions)
 
 

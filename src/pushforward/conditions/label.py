@@ -15,8 +15,6 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pushforward.draws import Draws
-
 __all__ = ["Label"]
 
 
@@ -116,12 +114,28 @@ class Label(ConditionKind):
             raise UsageError(f"Labels run from 0 to {len(self.names) - 1}; got {label.unique().tolist()}.")
         return label
 
-    def draw(self, draws: Draws) -> Tensor:
-        """Label numbers with the training data's frequencies, from one uniform number each."""
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        """Label numbers with the training data's frequencies."""
         import torch
 
+        if not self.frequencies:
+            raise UsageError("These classes have no frequencies to draw a label from: name the label.")
         edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
-        return torch.bucketize(draws.uniform(), edges, right=True)
+        return torch.bucketize(u.float(), edges, right=True)
+
+    def bounds(self, labels: Tensor) -> Tensor:
+        """Where the training examples of labels (n,) begin and end in the order of labels, (n, 2) float64 from 0 to 1.
+
+        They are 0 and 1 for a label that no training example has.
+        """
+        import torch
+
+        if not self.frequencies:
+            return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(labels), 2)
+        ends = np.cumsum(self.frequencies) / sum(self.frequencies)
+        table = np.stack([np.concatenate([[0.0], ends[:-1]]), ends], axis=1)
+        table[np.array(self.frequencies) == 0] = (0, 1)
+        return torch.from_numpy(table)[labels.long()]
 
     def embedding(self, width: int) -> nn.Module:
         """A table of vectors, one for each class and one for none."""

@@ -50,12 +50,13 @@ class Numbers(Columns):
             raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
 
     @classmethod
-    def measure(cls, values: NDArray[np.float32], columns: Sequence[str]) -> Numbers:
+    def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:
         """Mean and standard deviation of training values (n, k), and examples of them."""
         wide = np.asarray(values, dtype=np.float64)
         std = wide.std(0)
         constant = np.ptp(wide, axis=0) == 0
-        return cls(tuple(columns), tuple(wide.mean(0)), tuple(np.where(constant | (std == 0), 1.0, std)), cls.examples_of(values))
+        std = np.where(constant | (std == 0), 1.0, std)
+        return cls(tuple(columns), tuple(wide.mean(0)), tuple(std), cls.examples_of(values, chosen))
 
     @property
     def channels(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pushforward.conditions.kind import ConditionKind, mask_of
+from pushforward.conditions.label import Label
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError, did_you_mean
 
@@ -28,8 +29,9 @@ class Request:
     def rows(self, n: int, asked: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
 
-        A condition that is not asked for is drawn as it occurs in the training data. Where some of its columns are asked for, the
-        others are those of a training example. One that is hidden for all samples is left out.
+        Conditions that are not asked for are drawn together, as they occur in the training data: all those of a sample are of a
+        single training example, which has the sample's label. Where some columns of a condition are asked for, the others are
+        those of this example. One that is hidden for all samples is left out.
 
         Args:
             n: How many.
@@ -42,6 +44,7 @@ class Request:
         asked = {} if asked is None else asked
         self._check(n, asked)
         rows: dict[str, Tensor] = {}
+        u, bounds = self._places(n, asked, seed)
         for name, kind in self.kinds.items():
             mask = mask_of(name)
             if mask in asked:
@@ -51,12 +54,28 @@ class Request:
                 continue
             columns = [column for column in kind.entries if column in asked]
             if columns or mask not in asked or not bool(rows[mask].all()):
-                rows[name] = kind.draw(RowDraws(seed, n, name))
+                rows[name] = kind.draw(u, bounds)
             for column in columns:
                 rows[name][:, kind.entries.index(column)] = self._column(column, asked[column], n)
             if columns:
                 rows[name] = kind.read(rows[name])
         return rows or None
+
+    def _places(self, n: int, asked: Any, seed: int) -> tuple[Tensor, Tensor]:
+        """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
+        import torch
+
+        name, label = next(iter(self.kinds), ""), self.kinds.get("label")
+        name = name if label is None else "label"
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(n, 2)
+        u = RowDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
+        if not isinstance(label, Label):
+            return u, whole
+        if "label" in asked:
+            bounds = label.bounds(self._expanded("label", label.read(asked["label"]), n, 0))
+            return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
+        hidden = mask_of("label") in asked and bool(self._mask("label", asked[mask_of("label")], n).all())
+        return u, whole if hidden or not label.frequencies else label.bounds(label.draw(u, whole))
 
     def _check(self, n: int, asked: Any) -> None:
         if not isinstance(asked, Mapping):
@@ -100,7 +119,10 @@ class Request:
         import torch
 
         try:
-            numbers = torch.as_tensor(value).to(torch.float32)
+            numbers = torch.as_tensor(value)
+            if numbers.is_complex() or numbers.dtype == torch.bool:
+                raise TypeError
+            numbers = numbers.to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
         if numbers.dim() > 1:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
@@ -31,14 +31,15 @@ class Schema:
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
-        kinds: what makes the kind of each further condition (``given`` of the rows) of its training values.
+        kinds: what makes the kind of each further condition (``given`` of the rows) of its training values, and as ``chosen`` of
+            the examples to draw from; see `ConditionKind.measure`.
     """
 
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     target: str = ""
-    kinds: Mapping[str, Callable[[NDArray[Any]], ConditionKind]] = field(default_factory=dict)
+    kinds: Mapping[str, Callable[..., ConditionKind]] = field(default_factory=dict)
 
 
 def build(
@@ -88,7 +89,9 @@ def build(
             train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
-    conditions: dict[str, ConditionKind] = {name: kind(train.given[name]) for name, kind in schema.kinds.items()}
+    values = [train.given[name] for name in schema.kinds]
+    chosen = Columns.evenly(np.concatenate(values, axis=1), train.labels) if values else None
+    conditions: dict[str, ConditionKind] = {name: kind(train.given[name], chosen=chosen) for name, kind in schema.kinds.items()}
     if train.labels is not None:
         conditions = {"label": Label.of(train.labels, schema.classes, schema.target), **conditions}
     space = measure(train.x, conditions, columns=schema.columns, integer=schema.integer)

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.numbers import Numbers
 from pushforward.data.dataset import Dataset, Split
@@ -43,9 +46,16 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
     if not remaining:
         raise UsageError(f"`given` names every column of {data.name}, so that nothing is left to make.")
+    for name in chosen:
+        if name in data.space.conditions:
+            raise UsageError(f'{data.name} has a condition "{name}" already: rename the column that is to be given.')
     places = {name: [own.index(column) for column in names] for name, (_, names) in chosen.items()}
     train, held_out = (_moved(split, remaining, places) for split in (data.train, data.held_out))
-    kinds = {name: kind.measure(train.given[name], names) for name, (kind, names) in chosen.items()}
+    parts = {
+        name: (type(kind), kind.entries) for name, kind in data.space.conditions.items() if name in data.train.given
+    } | chosen
+    examples = Columns.evenly(np.concatenate([train.given[name] for name in parts], axis=1), train.labels)
+    kinds = {name: kind.measure(train.given[name], names, examples) for name, (kind, names) in parts.items()}
     integer = [remaining.index(i) for i in data.space.integer if i in remaining]
     names = [own[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
@@ -60,6 +70,8 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
         known = registry()
         if kind not in known:
             raise UsageError(f'There is no kind of condition "{kind}".{did_you_mean(kind, known)} Known: {", ".join(known)}.')
+        if column == "given" and plain and column not in plain:
+            raise UsageError(f'"given" is what {", ".join(plain)} are called together: rename the column.')
         if column in chosen:
             raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
         chosen[column] = known[kind], [column]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from pushforward.conditions import Request
-from pushforward.editing.checks import asked
+from pushforward.editing.checks import asked, check_complete
 from pushforward.editing.interpolation import interpolate, interpolate_noise, walk
 from pushforward.editing.inversion import Inversion, invert
 from pushforward.editing.variation import Nearby, variation
@@ -63,6 +63,7 @@ def between(
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
+        check_complete(autoencoder.space.conditions, condition)
         given = None if condition is None else Request(autoencoder.space.conditions).rows(1, condition, 0)
         return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)

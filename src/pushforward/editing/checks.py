@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from pushforward.conditions.kind import mask_of
+from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.denoiser import trained
 from pushforward.errors import UsageError
 from pushforward.transports import Asked, Flow, Transport, check_transport, has_steps, inner_of
 
-__all__ = ["asked", "check_one_call", "checked_example", "iterative"]
+__all__ = ["asked", "check_complete", "check_one_call", "checked_example", "iterative"]
 
 
 def asked(flow: Flow, condition: Asked) -> Asked:
@@ -19,8 +21,9 @@ def asked(flow: Flow, condition: Asked) -> Asked:
     None is the unconditional model here: a label drawn by chance, as in sampling, would contradict the data.
 
     Raises:
-        UsageError: For None where the model was trained with labels only.
+        UsageError: For None where the model was trained with labels only, or for some of several conditions.
     """
+    check_complete(flow.space.conditions, condition)
     if condition is not None or not flow.space.conditions:
         return condition
     inner = trained(flow.denoiser)
@@ -29,6 +32,20 @@ def asked(flow: Flow, condition: Asked) -> Asked:
             "This model was trained with labels or other conditions only (label_dropout=0): name the label of the data."
         )
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
+
+
+def check_complete(kinds: Mapping[str, ConditionKind], condition: Asked) -> None:
+    """Refuse a condition that names some of what the model is given and not the rest, which would be drawn by chance.
+
+    Raises:
+        UsageError: Naming all of it.
+    """
+    named = condition if isinstance(condition, Mapping) else {}
+    entries = {name: kind.entries or (name,) for name, kind in kinds.items()}
+    whole = [name in named or mask_of(name) in named or set(entries[name]) <= set(named) for name in kinds]
+    if named and not all(whole):
+        words = ", ".join(entry for name in kinds for entry in entries[name])
+        raise UsageError(f"What is not named would be drawn by chance and contradict the data: name all of {words}, or none.")
 
 
 def iterative(transport: Transport) -> Flow:

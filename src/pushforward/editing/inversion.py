@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import RowDraws
-from pushforward.editing.checks import check_one_call, checked_example
+from pushforward.editing.checks import check_complete, check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
 from pushforward.transports import BATCH, Asked, Transport
 
@@ -106,6 +106,7 @@ def invert(
     check_one_call(transport, "The search for z", "Its method encode solves from data to noise.")
     if x.dim() == 0 or len(x) == 0 or batch < 1:
         raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
+    check_complete(transport.space.conditions, condition)
     search = search or Search()
     target = transport.space.to_model(torch.stack([checked_example(transport, row) for row in x]))
     given = None if condition is None else transport.conditions(len(x), condition, seed)
