@@ -122,6 +122,21 @@ def test_conditions_are_drawn_together(tmp_path):
     assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
 
 
+@pytest.mark.parametrize("given", [[0], 5, {"age": 1}])
+def test_what_is_no_name_of_a_column_is_refused(given, tmp_path):
+    write_table(tmp_path / "a.csv")
+    with pytest.raises(UsageError, match="takes names of columns"):
+        pf.data.load(tmp_path / "a.csv", given=given)
+
+
+def test_one_name_is_one_column_and_arrays_need_names(tmp_path):
+    write_table(tmp_path / "a.csv")
+    assert pf.data.load(tmp_path / "a.csv", given="age").space.conditions["given"].entries == ("age",)
+    with pytest.raises(UsageError, match="mapping from names to columns"):
+        pf.data.from_arrays(np.ones((9, 2)), given=np.ones((9, 1)))
+    assert main(["data", "check", str(tmp_path / "a.csv"), "--given", ""]) == 2
+
+
 # Models
 
 

@@ -74,7 +74,10 @@ def named(header: Header | None) -> bool | None:
 
 def column_names(given: str | None) -> tuple[str, ...]:
     """The columns of --given, between commas. Their names may hold spaces."""
-    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    if given is not None and not names:
+        raise UsageError("--given names no column: write --given age,income, or leave it out.")
+    return names
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     Raises:
         UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
     """
+    if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
+        raise UsageError(f'`given` takes names of columns, such as ["age", "income"]; got {columns!r}.')
     own, chosen = data.space.columns, _chosen(columns)
     if not own:
         raise UsageError(f"`given` names columns of a table, and {data.name} has none that are named.")

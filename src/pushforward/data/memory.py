@@ -86,6 +86,9 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     refuse_unknown(options, ArrayOptions, "data.from_arrays")
     held_out, columns = options.get("held_out"), options.get("columns", ())
     given, held_out_given = options.get("given"), options.get("held_out_given")
+    for name, columns_given in {"given": given, "held_out_given": held_out_given}.items():
+        if columns_given is not None and not isinstance(columns_given, Mapping):
+            raise UsageError(f'`{name}` is a mapping from names to columns, such as {{"age": ages}}.')
     rows, integer = rows_of(_array(x), "x")
     test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
     if test is not None and test.shape[1:] != rows.shape[1:]:
