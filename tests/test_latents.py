@@ -288,7 +288,7 @@ def test_a_projection_that_cannot_be_is_refused():
     model, x = linear(), torch.zeros(2, 7)
     for refused, says in (
         (lambda: invert(flow(), x), "4 steps. Its method encode"),
-        (lambda: invert(model, x[:0]), "at least one row"),
+        (lambda: invert(model, x[:0]), "at least one example"),
         (lambda: invert(model, x[0]), "shape"),
         (lambda: invert(model, x[:, :5]), r"shape \(7,\)"),
         (lambda: invert(model, x / 0), "not finite"),
