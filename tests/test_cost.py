@@ -223,6 +223,7 @@ def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
         None,
     )
     few = images(17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8), 17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8))
+    assert guess(few, 5, conditions=["given"]) == guess(few, 5), "levels are the same under all conditions"
     assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
     assert levels_of(few) == 256, "a level that training examples lack has no probability under a guess of theirs"
@@ -246,9 +247,10 @@ def test_the_guess_for_vectors_is_a_gaussian():
     bpd = guess(data, 400).scores["bpd"]
     assert bpd.value == pytest.approx(alone.mean(), abs=0.01)
     assert bpd.spread == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
-    per_class = guess(data, 400, labelled=True)
+    per_class = guess(data, 400, conditions=["label"])
     assert per_class.name == "one Gaussian per class"
     assert per_class.scores["bpd"].value < bpd.value - 0.1
+    assert guess(data, 400, conditions=["label", "given"]) is None, "a Gaussian that is not given it is no fair guess"
     constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
     assert guess(constant, 5) is None
 

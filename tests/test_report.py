@@ -131,7 +131,7 @@ def make_model(name):
         "name": name,
         "family": family,
         "method": "Denoising" if iterative else family,
-        "conditioned": True,
+        "conditioned": ["label"],
         "run": f"runs/{name}",
         "seed": 0,
         "parameters": {"flow": 402_314, "ddpm": 402_314, "gan": 388_120, "vae": 410_442}[name],
@@ -527,12 +527,12 @@ def test_json_is_strict_and_equals_the_content(content):
     assert holds(json.loads(report(content).to_json(), parse_constant=no_constant), content)
     assert Comparison.from_json(whole.to_json()) == whole == Comparison.from_plain(whole.to_plain())
     scores = {"kid": Score(float("nan"), values=(1.0, np.float32("inf")), extra={"mass": np.array([0.25, np.nan])})}
-    first = ModelResult("it", parameters=np.int64(7), conditioned=np.bool_(False), scores=scores, seed=(1, None))
+    first = ModelResult("it", parameters=np.int64(7), conditioned=(), scores=scores, seed=(1, None))
     single = dataclasses.replace(whole, models=(first,))
     plain = json.loads(single.to_json(), parse_constant=no_constant)["models"][0]
     kid = {name: value for name, value in plain["scores"]["kid"].items() if value is not None}
     assert kid == {"values": [1.0, None], "extra": {"mass": [0.25, None]}}
-    assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, False, [1, None])
+    assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, [], [1, None])
     assert Comparison.from_json(single.to_json()) == single
     check_page(Report(single).to_html())
     with pytest.raises(TypeError, match="plain data; object is not"):
@@ -847,7 +847,7 @@ def test_modes_from_their_mass(content):
 def test_unequal_conditions_are_told(content):
     model(content, "gan")["training"]["seconds"] = 120.0
     model(content, "vae")["parameters"] = 4_000_000
-    model(content, "ddpm")["conditioned"] = False
+    model(content, "ddpm")["conditioned"] = []
     model(content, "flow")["label_agreement"] = 0.62
     content["settings"]["n"] = 90
     model(content, "gan")["warnings"] = ["3 steps were skipped"]
@@ -858,6 +858,9 @@ def test_unequal_conditions_are_told(content):
     assert "Training took unequal time, from 60.2 s (flow) to 2 min (gan)" in text
     assert "vae has 10 times the parameters of gan" in text
     assert "flow, gan and vae were given class labels, the others were not" in text
+    model(content, "vae")["conditioned"] = ["age", "label"]
+    text = " ".join(said(content))
+    assert "flow and gan were given class labels; vae was given age and class labels, the others were not" in text
     assert "recognises too few samples as the class they were asked to be: flow (62 %)." in text
     assert "Only 90 samples" in text
     assert "gan: 3 steps were skipped" in text

@@ -890,7 +890,7 @@ def test_runs_with_and_without_labels_are_compared(tmp_path, monkeypatch):
         for i, dataset in enumerate((plain, data))
     }
     comparison = pf.compare(runs, data, repeats=1, curve=False)
-    assert [model.conditioned for model in comparison.models] == [False, True]
+    assert [model.conditioned for model in comparison.models] == [(), ("label",)]
     strange = space_data((2,), labels=False, seed=5)
     for run in runs.values():
         check_model("run", run, data)

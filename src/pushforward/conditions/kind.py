@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = ["ConditionKind", "cells_of", "check_mask", "checked", "described", "hidden", "known_to", "mask_of", "met", "registry"]
+__all__ = [
+    "ConditionKind",
+    "cells_of",
+    "check_mask",
+    "checked",
+    "described",
+    "hidden",
+    "known_to",
+    "mask_of",
+    "met",
+    "names_of",
+    "registry",
+]
 
 _NULL = "_null"
 
@@ -150,6 +162,11 @@ def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind
 def described(conditions: Mapping[str, ConditionKind]) -> str:
     """Conditions in a few words, such as "10 classes, given age"."""
     return ", ".join(kind.describe() for kind in conditions.values()) or "no labels or other conditions"
+
+
+def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
+    """What conditions are asked for by, sorted: the names of their columns, or of those that have none their own."""
+    return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
 
 
 def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:

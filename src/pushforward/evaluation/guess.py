@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -16,23 +17,26 @@ from pushforward.metrics import Score
 __all__ = ["guess", "levels_of"]
 
 
-def guess(data: Dataset, n: int, *, discrete: bool = False, labelled: bool = False) -> ModelResult | None:
+def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
     """What held-out examples cost without a model, which a model has to beat.
 
     Args:
         data: The data set.
         n: Its first n held-out examples are those that the model was measured on.
         discrete: Whether the model gives probabilities to values that are no images, as a decoder of zeros and ones does.
-        labelled: Whether the model is given the labels.
+        conditions: Names of what the model is given.
 
     Returns:
         A name and the score "bpd", bits per dimension with its standard error over rows (None for a uniform guess, which is
-        the same for all rows); None for vectors whose covariance is singular.
+        the same for all rows); None for vectors whose covariance is singular, or where the model is given
+        more than labels, which the Gaussian is not.
     """
     if data.space.levels is not None or (discrete and data.space.binary):
         levels = levels_of(data)
         return ModelResult(f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)})
-    known = data if labelled else data.without_labels()
+    if set(conditions) - {"label"}:
+        return None
+    known = data if conditions else data.without_labels()
     labels = known.held_out.labels
     nats = GaussianBaseline.fit(known).log_prob(
         known.held_out.data_units(np.arange(n)), None if labels is None else torch.from_numpy(labels[:n])

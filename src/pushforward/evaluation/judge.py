@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pushforward.arguments import whole
+from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, dataset_of
 from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
@@ -182,7 +183,7 @@ class Judge:
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
-            conditioned=bool(transport.space.conditions),
+            conditioned=names_of(transport.space.conditions),
             parameters=cost.parameters(transport),
             sampling=sampling,
             scores=scores,

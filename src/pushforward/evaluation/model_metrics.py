@@ -49,7 +49,7 @@ class BitsPerDim:
         """A uniform guess over the levels of images, or a Gaussian for vectors."""
         method = model.method if isinstance(model, Run) else None
         discrete = isinstance(method, HasImportanceWeights) and method.discrete
-        return guess(data, n, discrete=discrete, labelled=bool(transport_of(model).space.classes))
+        return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
 
 
 MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim}

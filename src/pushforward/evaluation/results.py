@@ -97,7 +97,7 @@ class ModelResult(Record):
         name: Unique within a comparison.
         family: In words; chooses the caption of the losses.
         method: The class of its method.
-        conditioned: Whether it is given class labels or other conditions.
+        conditioned: What it is given, sorted: "label", columns and other conditions; empty for nothing, None where unknown.
         run: Its folder.
         seed: Of its training, or of its trainings.
         parameters: Of what samples.
@@ -121,7 +121,7 @@ class ModelResult(Record):
     name: str = "unnamed"
     family: str = ""
     method: str = ""
-    conditioned: bool | None = None
+    conditioned: tuple[str, ...] | None = None
     run: str | None = None
     seed: int | tuple[int | None, ...] | None = None
     parameters: int | None = None

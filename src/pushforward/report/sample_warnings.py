@@ -125,17 +125,21 @@ def _labels(comparison: Comparison) -> Iterator[Sentence]:
         yield from _warning(
             f"A classifier recognises too few samples as the class they were asked to be: {_by_name(low)}{beside}."
         )
-    if len({model.conditioned for model in comparison.models if model.conditioned is not None}) > 1:
-        given = [model.name for model in comparison.models if model.conditioned]
-        yield from _warning(
-            f"Not like for like: {named(given)} {verb(given, 'was', 'were')} given {_what(comparison)}, the others were not."
-        )
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for model in comparison.models:
+        if model.conditioned is not None:
+            groups.setdefault(model.conditioned, []).append(model.name)
+    if len(groups) > 1:
+        parts = [
+            f"{named(models)} {verb(models, 'was', 'were')} given {_words(given)}" for given, models in groups.items() if given
+        ]
+        others = ", the others were not" if () in groups else ""
+        yield from _warning(f"Not like for like: {'; '.join(parts)}{others}.")
 
 
-def _what(comparison: Comparison) -> str:
-    """What conditional models were given."""
-    words = [*(["class labels"] if comparison.data.classes else []), *comparison.data.given]
-    return " and ".join(words) or "conditions"
+def _words(given: tuple[str, ...]) -> str:
+    """What models were given."""
+    return listing(["class labels" if name == "label" else name for name in given])
 
 
 def _unlike(agreement: float, real: float | None, n: float | None) -> bool:
