@@ -350,7 +350,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "data/given.py": [
-        ("kind.measure(train.given[name], names)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
+        ("kind.measure(train.given[name], names, examples)", "kind.measure(held_out.given[name], names[::-1])", "numbers"),
+        ("names, examples)", "names)", "numbers"),
     ],
     "methods/denoising.py": [
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
