@@ -71,6 +71,15 @@ def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
     assert "belongs to a recipe of" in capsys.readouterr().err
 
 
+def test_a_run_that_starts_from_another_stores_every_file_that_was_named(here):
+    (here / "beside.py").write_text("class BesideNet:\n    pass\n")
+    words = ["train", "flow", *TINY, "--steps", "1", "--plugin", "./beside.py"]
+    assert main([*words, "--out", "before"]) == 0
+    assert main([*words, "--init", "before", "--out", "after"]) == 0
+    stored = json.loads((here / "after" / "spec.json").read_text())["plugins"]
+    assert [Path(plugin["file"]).name for plugin in stored] == ["beside.py"]
+
+
 def test_a_changed_file_is_refused(here, capsys):
     changed = here / "changed.py"
     changed.write_text((here / "mine.py").read_text() + "\nprint('ran')\n")
