@@ -79,6 +79,12 @@ def test_a_run_whose_replacement_was_killed_is_resumed(run):
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+def test_a_kill_between_the_making_of_a_folder_and_its_lock_strands_no_run(run):
+    run.rename(run.with_name(".replaced-99999-run"))
+    run.mkdir()
+    assert pf.resume(run, data=DATA, steps=9).state["step"] == 9
+
+
 def test_a_replacement_that_was_killed_can_be_made_again(run):
     for _ in range(2):
         kill_while_claiming(run)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import pushforward as pf
+from pushforward import plugins, spec
 from pushforward.cli import main
+from pushforward.errors import UsageError
 from pushforward.evaluation.commands import commands
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -32,9 +34,9 @@ def test_the_tutorial_shows_the_file_itself():
 
 
 def test_its_settings_are_options(here):
-    spec = json.loads((here / "run" / "spec.json").read_text())
-    assert spec["method"]["latent"] == 8
-    assert len(spec["plugins"][0]["sha256"]) == 64
+    content = json.loads((here / "run" / "spec.json").read_text())
+    assert content["method"]["latent"] == 8
+    assert len(content["plugins"][0]["sha256"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -65,10 +67,17 @@ def test_a_run_of_a_file_is_a_start_for_another(here, capsys):
     newer.write_text((here / "mine.py").read_text() + "\n# changed\n")
     words[1] = "./newer.py"
     assert main([*words, "--out", "newer"]) == 4
-    assert main([*words, "--out", "newer", "--plugin", "./mine.py"]) == 0
-    assert [Path(plugin["file"]).name for plugin in json.loads((here / "newer" / "spec.json").read_text())["plugins"]] == [
-        "newer.py"
-    ]
+    assert main([*words, "--out", "newer", "--plugin", "./mine.py"]) == 2
+    assert "belongs to a recipe of" in capsys.readouterr().err
+
+
+def test_a_run_that_starts_from_another_stores_every_file_that_was_named(here):
+    (here / "beside.py").write_text("class BesideNet:\n    pass\n")
+    words = ["train", "flow", *TINY, "--steps", "1", "--plugin", "./beside.py"]
+    assert main([*words, "--out", "before"]) == 0
+    assert main([*words, "--init", "before", "--out", "after"]) == 0
+    stored = json.loads((here / "after" / "spec.json").read_text())["plugins"]
+    assert [Path(plugin["file"]).name for plugin in stored] == ["beside.py"]
 
 
 def test_a_changed_file_is_refused(here, capsys):
@@ -128,3 +137,25 @@ def test_a_run_of_a_file_has_a_latent_space(here, capsys):
     assert main(["train", "./own.py", *TINY, "--steps", "2", "--latent", "own", "--out", "own-in-own"]) == 0
     assert commands(pf.load("own-in-own", plugins=["./own.py"]))[0].startswith("pushforward train own.py ")
     assert main(["sample", "latent", "--n", "3", "--out", "latent.csv", "--plugin", "./own.py"]) == 0
+
+
+def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
+    forget()
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text("class OwnNet:\n    tag = 1\n")
+    second.write_text("class OwnNet:\n    tag = 2\n")
+    plugins.load(first)
+    with pytest.raises(UsageError, match=r"OwnNet.*belongs to a class of .*first\.py\. Rename it in .*second\.py"):
+        plugins.load(second)
+    assert spec.registered()["OwnNet"].tag == 1
+    first.write_text("class OwnNet:\n    tag = 3\n")
+    plugins.load(first)
+    assert spec.registered()["OwnNet"].tag == 3, "a file that has changed replaces its own"
+    first.write_text("class MLP:\n    pass\n")
+    plugins.load(first)
+    with pytest.raises(UsageError, match=r"MLP.*belongs to a class of pushforward.*first\.py"):
+        spec.registered()
+    first.write_text("class OwnNet:\n    pass\n")
+    plugins.load(first)
+    assert spec.registered()["MLP"].__module__.startswith("pushforward.")
+    forget()

@@ -20,12 +20,12 @@ from pushforward.errors import CheckpointError, UsageError
 __all__ = ["KINDS", "Plugin", "file_hash", "load", "load_needed", "only", "parts_of"]
 
 KINDS = {
-    "class": "pushforward.spec",
     "solver": "pushforward.solvers",
     "metric": "pushforward.metrics",
     "data set": "pushforward.data.sets",
     "reader": "pushforward.data.readers",
     "recipe": "pushforward.recipes",
+    "class": "pushforward.spec",
 }
 """Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
 that a module defines and returns their names."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
+from collections.abc import Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["adopt", "build", "classes", "classes_of", "describe", "plugins", "register", "registered"]
+__all__ = ["adopt", "build", "check_names", "classes", "classes_of", "describe", "plugins", "register", "registered"]
 
 _FOLDERS = (
     "paths",
@@ -34,6 +36,8 @@ _FOLDERS = (
     "interop",
 )
 _PLUGINS: dict[str, type] = {}
+_FILES: dict[tuple[str, str], str] = {}
+"""The file that registered a part, by its kind and name."""
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -61,13 +65,22 @@ def _defines(module: ModuleType, value: Any) -> bool:
 
 
 def registered() -> dict[str, type]:
-    """Every class that a spec may name: the package's own and the plugins'."""
+    """Every class that a spec may name: the package's own and the plugins'.
+
+    Raises:
+        UsageError: If a class of a plugin bears the name of one of the package's own.
+    """
     own: dict[str, type] = {}
     for folder in _FOLDERS:
         built_in = classes(f"pushforward.{folder}", object)
         twice = own.keys() & built_in.keys()
         assert not twice, f"two parts share a name: {twice}"
         own.update(built_in)
+    for name in own.keys() & _PLUGINS.keys():
+        if _PLUGINS[name] is not own[name]:
+            home = _PLUGINS[name].__module__
+            file = getattr(sys.modules.get(home), "__file__", None) or home
+            raise UsageError(f'The name "{name}" belongs to a class of pushforward. Rename it in {file}.')
     return own | _PLUGINS
 
 
@@ -86,10 +99,44 @@ def plugins(kind: type) -> list[type]:
 
 
 def adopt(module: ModuleType) -> list[str]:
-    """Register all classes that a module defines, so that specs may name them; their names."""
-    parts = [value for value in vars(module).values() if _defines(module, value)]
-    register(*parts)
-    return [part.__name__ for part in parts]
+    """Register all classes that a module defines, so that specs may name them; their names.
+
+    Raises:
+        UsageError: For a name that belongs to a class of another file.
+    """
+    parts = {value.__name__: value for value in vars(module).values() if _defines(module, value)}
+    check_names("class", parts, _PLUGINS, module)
+    _PLUGINS.update(parts)
+    return list(parts)
+
+
+def check_names(kind: str, parts: Mapping[str, Any], added: MutableMapping[str, Any], module: ModuleType) -> None:
+    """Refuse parts of a plug-in whose names belong to another file; a file that has changed loses the parts that it had.
+
+    Args:
+        kind: A key of `pushforward.plugins.KINDS`.
+        parts: What the module defines of it, by name.
+        added: The parts of that kind that were registered before.
+        module: The plug-in.
+
+    Raises:
+        UsageError: For a name of another file, since a run would silently be built with the part that came last.
+    """
+    own = module.__file__
+    for name in [name for name, part in added.items() if name not in parts and _file_of(kind, name, part) == own]:
+        del added[name]
+    held = [name for name in parts if name in added and added[name] is not parts[name]]
+    taken = [name for name in held if _file_of(kind, name, added[name]) != own]
+    if taken:
+        holder = _file_of(kind, taken[0], added[taken[0]]) or "this session"
+        raise UsageError(f'The name "{taken[0]}" belongs to a {kind} of {holder}. Rename it in {own}.')
+    _FILES.update({(kind, name): str(own) for name in parts})
+
+
+def _file_of(kind: str, name: str, part: Any) -> str | None:
+    if inspect.isclass(part) or inspect.isfunction(part):
+        return getattr(sys.modules.get(part.__module__), "__file__", None)
+    return _FILES.get((kind, name))
 
 
 def _arguments(part: type) -> list[inspect.Parameter]:

@@ -35,7 +35,6 @@ from pushforward.cli.options import (
     asked_for,
     data_file,
     device_of,
-    lasting,
     load_plugins,
     python_files,
     recipe_of,
@@ -102,7 +101,7 @@ def compare(
     options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
     runs = _loaded_runs(finished, files, out)
-    plan.files = lasting(files, [run for _, run in runs], (*fresh, data or ""))
+    plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
     folder, models = _trained(plan, runs, loaded, out, options)

@@ -14,7 +14,6 @@ from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
-    from pushforward.training import Run
 
 __all__ = [
     "FrozenRuns",
@@ -24,7 +23,6 @@ __all__ = [
     "column_names",
     "data_file",
     "device_of",
-    "lasting",
     "load_plugins",
     "named",
     "options_of",
@@ -133,21 +131,6 @@ def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         return data, tuple(files)
     same = any(Path(file) == Path(data) for file in files)
     return plugins.only(data, "data set", "a Source"), (*files, *(() if same else (data,)))
-
-
-def lasting(files: Sequence[str], runs: Iterable[Run], parts: Iterable[str]) -> list[str]:
-    """The plug-ins that a new run needs from now on: all but those that only the runs beside it need.
-
-    Args:
-        files: All plug-ins.
-        runs: Runs that start it, or are compared with it.
-        parts: The names of its recipe, its data, and what else may be a plug-in's.
-    """
-    from pushforward import plugins
-
-    theirs, parts = {plugin["sha256"] for run in runs for plugin in run.spec["plugins"]}, set(parts)
-    loaded = {file: plugins.load(file) for file in files}
-    return [file for file, p in loaded.items() if p.sha256 not in theirs or parts & {*p.names["recipe"], *p.names["data set"]}]
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:

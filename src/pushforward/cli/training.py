@@ -38,7 +38,6 @@ from pushforward.cli.options import (
     check_plugins,
     data_file,
     device_of,
-    lasting,
     load_plugins,
     options_of,
     plugin_options,
@@ -107,7 +106,7 @@ def train(
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
     ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
-    plugins, others, start = _files([recipe, data, *settings.values()], files, init, runs)
+    plugins, others, start = _files(recipe, files, init)
     if out and not overwrite:
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
@@ -129,19 +128,13 @@ def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
     return pairs_of([*frozen, *(f"{name}={run}" for name, run in short.items() if run is not None)])
 
 
-def _files(
-    parts: Sequence[str], plugin: Sequence[str], init: str | None, frozen: Mapping[str, str]
-) -> tuple[list[str], list[str], Run | None]:
-    """The Python files that the new run needs, those beside that of its recipe, and the run to start from.
-
-    ``parts`` are the names of its recipe, its data and what else may be a plug-in's.
-    """
+def _files(recipe: str, plugin: Sequence[str], init: str | None) -> tuple[list[str], list[str], Run | None]:
+    """The Python files that the new run needs, those beside that of its recipe, and the run to start from."""
     from pushforward.training import load
 
-    own = python_files(parts[0])
+    own = python_files(recipe)
     start = None if init is None else load(init, plugins=[*own, *plugin])
     others = [file for file in plugin if Path(file) not in map(Path, own)]
-    others = others if start is None or frozen else lasting(others, [start], parts)
     return [*own, *others], others, start
 
 

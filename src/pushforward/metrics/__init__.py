@@ -13,6 +13,7 @@ from types import ModuleType
 
 from pushforward.errors import UsageError
 from pushforward.metrics.score import Metric, MetricInfo, Samples, Score, is_metric
+from pushforward.spec import check_names
 
 __all__ = ["Metric", "MetricInfo", "Samples", "Score", "adopt", "describe", "register", "registry"]
 
@@ -57,6 +58,7 @@ def register(name: str, metric: type[Metric]) -> None:
 def adopt(module: ModuleType) -> list[str]:
     """Register the metrics that a module defines, by the lower-case names of their classes; these names."""
     metrics = {part.__name__.lower(): part for part in _defined(module)}
+    check_names("metric", metrics, _ADDED, module)
     for name, metric in metrics.items():
         register(name, metric)
     return list(metrics)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pushforward import plugins
+from pushforward import plugins, spec
 from pushforward.data import Space, dataset_of
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.recipes.options import Option, options_of
@@ -109,12 +109,13 @@ def adopt(module: ModuleType) -> list[str]:
     """Register the recipes that a module defines; their names.
 
     Raises:
-        UsageError: For a name that belongs to one of the package's own.
+        UsageError: For a name that belongs to one of the package's own, or of another file.
     """
     own = {name: value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"}
     for name in own:
         if name in _FOUND:
             raise UsageError(f'The name "{name}" belongs to another recipe. Choose another name.')
+    spec.check_names("recipe", own, _ADDED, module)
     _ADDED.update(own)
     return list(own)
 

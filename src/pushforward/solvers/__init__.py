@@ -16,7 +16,7 @@ from pushforward.solvers.runge_kutta import RK4, Euler, Heun, Midpoint
 from pushforward.solvers.single_step import SingleStep
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.stochastic import DPMSDE, Churn, EulerMaruyama, PredictorCorrector
-from pushforward.spec import classes, classes_of
+from pushforward.spec import check_names, classes, classes_of
 
 __all__ = [
     "DDIM",
@@ -70,9 +70,10 @@ def register(*solvers: type[Solver]) -> None:
 
 def adopt(module: ModuleType) -> list[str]:
     """Register the solvers that a module defines; their names."""
-    solvers = classes_of(module, Solver)
+    solvers = {name.lower(): part for name, part in classes_of(module, Solver).items()}
+    check_names("solver", solvers, _ADDED, module)
     register(*solvers.values())
-    return [name.lower() for name in solvers]
+    return list(solvers)
 
 
 def named(name: str) -> Solver:

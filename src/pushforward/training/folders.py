@@ -159,6 +159,9 @@ def put_back(folder: Path) -> None:
     waiting = _set_aside(folder)
     if waiting and not (folder / "spec.json").exists():
         _clear(folder)
+        if folder.is_dir() and not _in_use(folder):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
         if not folder.exists():
             with checkpoints._disk(folder):
                 waiting[0].rename(folder)

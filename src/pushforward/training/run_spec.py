@@ -107,8 +107,12 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     if not (folder / "spec.json").is_file():
         raise CheckpointError(f"{folder} is no run: it has no spec.json. Runs are made by `pushforward train`.")
     content = checkpoints.read_json(folder / "spec.json")
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT:
-        raise CheckpointError(f"{folder}/spec.json is of a format that this version cannot read (it reads {FORMAT}).")
+    number = content.get("format_version") if isinstance(content, dict) else None
+    if number != FORMAT:
+        raise CheckpointError(
+            f"{folder}/spec.json is of format {number}, and this version reads {FORMAT}: use the version that trained it, or "
+            "train again."
+        )
     _check_kinds(folder, content)
     load_needed(content["plugins"], plugins)
     return content

@@ -87,11 +87,12 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", MEANT)
-    for path in options.get("plugins", ()):
+    given = options.get("plugins", ())
+    plugins = [Path(path) for path in ([given] if isinstance(given, (str, Path)) else given)]
+    for path in plugins:
         load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
-    plugins = [Path(path) for path in options.get("plugins", ())]
     budget = budget_in(options) or Budget(steps=5000)
     built, from_seed = _recipe(recipe, rows, size, seed)
     if asked is None and name_of(recipe) is not None:

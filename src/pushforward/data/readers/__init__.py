@@ -14,6 +14,7 @@ from pushforward.data.readers.reader import FOLDER, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of
+from pushforward.spec import check_names
 
 __all__ = ["FOLDER", "Reader", "adopt", "read", "register", "registry"]
 
@@ -50,6 +51,7 @@ def register(*readers: Reader) -> None:
 def adopt(module: ModuleType) -> list[str]:
     """Register the readers that a module defines; their endings."""
     readers = parts_of(module, Reader)
+    check_names("reader", {ending: reader for reader in readers for ending in reader.endings}, _ADDED, module)
     register(*readers)
     return [ending for reader in readers for ending in reader.endings]
 

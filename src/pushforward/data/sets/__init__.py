@@ -14,6 +14,7 @@ from types import ModuleType
 from pushforward.data.source import Derived, Named
 from pushforward.errors import UsageError
 from pushforward.plugins import parts_of
+from pushforward.spec import check_names
 
 __all__ = ["adopt", "own", "register", "registry"]
 
@@ -50,5 +51,6 @@ def register(*sets: Named) -> None:
 def adopt(module: ModuleType) -> list[str]:
     """Register the data sets that a module defines; their names."""
     sets = parts_of(module, Named)
+    check_names("data set", {part.name: part for part in sets}, _ADDED, module)
     register(*sets)
     return [part.name for part in sets]
