@@ -86,6 +86,7 @@ def run(capsys, *words):
         (["sample", "flow", "--label", "eleven"], 2, "eleven"),
         (["sample", "flow", "--grid", "karas"], 2, "karras"),
         (["sample", "gan", "--steps", "5"], 2, "in one call"),
+        (["data", "check", "digits", "--given", ""], 2, "--given names no column"),
         (["sample", "gan", "--solver", "heun"], 2, "in one call"),
         (["sample", "gan", "--out", "x.gif"], 2, "no steps"),
         (["sample", "flow", "--checkpoint", "step_9"], 4, "step_9"),
