@@ -373,3 +373,12 @@ def test_the_method_of_a_loaded_run_is_not_trained_in_place(tmp_path):
     with pytest.raises(UsageError, match=r"frozen, as those of a loaded run are.*init=run"):
         pf.fit(run.method, data, steps=2, out=tmp_path / "second")
     assert pf.fit("flow", data, size="tiny", init=run, steps=2, out=tmp_path / "third").state["step"] == 2
+
+
+def test_a_run_with_other_given_columns_is_no_start(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,age,income\n" + "\n".join(f"{i * 0.7 % 3},{i * 0.3 % 2},{i},{i % 7}" for i in range(60)))
+    first, second = (pf.data.load(tmp_path / "t.csv", given=names) for names in (["age", "income"], ["income", "age"]))
+    run = pf.fit("flow", first, size="tiny", steps=1, out=tmp_path / "first")
+    with pytest.raises(UsageError, match=r"init=.*was trained with .*same given columns"):
+        pf.fit("flow", second, size="tiny", steps=1, init=run, out=tmp_path / "second")
+    assert pf.fit("flow", first, size="tiny", steps=1, init=run, out=tmp_path / "third").state["step"] == 1

@@ -91,7 +91,7 @@ def variations(
         events: Called with one line for each event of a search.
 
     Raises:
-        UsageError: As `pushforward.variation` and `pushforward.Nearby`.
+        UsageError: As `pushforward.editing.variation` and `pushforward.editing.Nearby`.
     """
     if has_steps(inner_of(transport)):
         given = edited_condition(transport, condition)

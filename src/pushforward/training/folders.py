@@ -99,7 +99,8 @@ class Claim:
         """Remove what was made, for a training that could not be set up; an earlier run takes its place again."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.replaced is not None:
-            self.replaced.rename(self.folder)
+            with contextlib.suppress(OSError):  # it waits, and `put_back` finds it; the first error is the one to report
+                self.replaced.rename(self.folder)
         with contextlib.suppress(OSError):  # another run has come into one of them
             for parent in self.parents:
                 parent.rmdir()

@@ -34,6 +34,7 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
             f"`init={run.folder}` was trained by another method: {_differences(differing, there, here)}. Expected a run of "
             "the same recipe, prediction and path."
         )
+    _check_conditions(run, recipe)
     shapes, own = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
     if shapes != own:
         there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
@@ -44,6 +45,16 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
             f"The weights of `init={run.folder}` ({run.spec['recipe']} on {_data(run.space)['shape']}) do not fit this "
             f"{recipe.name}{why}. Expected a run of the same recipe, size, settings, classes and shape of data."
         )
+
+
+def _check_conditions(run: Run, recipe: Recipe) -> None:
+    there, here = run.method.space.conditions, recipe.method.space.conditions
+    for name in there.keys() & here.keys():
+        if name != "label" and not there[name].fits(here[name]):
+            raise UsageError(
+                f"`init={run.folder}` was trained with {there[name].describe()}, and this data has {here[name].describe()}. "
+                "Expected the same given columns in the same order."
+            )
 
 
 def _method(name: str, method: Any) -> dict[str, Any]:
