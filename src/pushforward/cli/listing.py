@@ -42,31 +42,31 @@ def data_check(
     Args:
         data: A name, an image folder, a .npz, .npy or .csv file, or a Python file that defines data.
     """
-    from pushforward.data import check
-
     load_plugins(plugin)
     data, _ = data_file(data, plugin)
     try:
-        checked = check(
-            data,
-            target=reading.target,
-            header=named(reading.header),
-            resize=reading.resize,
-            limit=reading.limit,
-            given=column_names(reading.given),
-            download=reading.download,
-        )
+        checked = _checked(data, reading)
     except DataError as error:
         skipped = [{"file": file, "reason": reason} for file, reason in error.skipped]
         if json or skipped:
-            show(
-                {"error": as_options(str(error)), "skipped": skipped}, json, lambda report: f"skipped{_words(report['skipped'])}"
-            )
+            content = {"error": as_options(str(error)), "skipped": skipped}
+            show(content, json, lambda report: f"skipped{_words(report['skipped'])}")
         raise DataError(str(error).replace("; `pushforward data check` lists them all", ""), error.skipped) from None
-    show(
-        checked,
-        json,
-        lambda report: columns([[name, _words(value)] for name, value in _shown(report).items()]),
+    show(checked, json, lambda report: columns([[name, _words(value)] for name, value in _shown(report).items()]))
+
+
+def _checked(data: str, reading: Reading) -> dict[str, Any]:
+    """What `pushforward.data.check` reports under the options of the command line."""
+    from pushforward.data import check
+
+    return check(
+        data,
+        target=reading.target,
+        header=named(reading.header),
+        resize=reading.resize,
+        limit=reading.limit,
+        given=column_names(reading.given),
+        download=reading.download,
     )
 
 
