@@ -87,10 +87,10 @@ def on_digits(name: str, seed: int, given: argparse.Namespace) -> Row:
     """Train a recipe on digits given their ink, and correlate what was asked with what was made."""
     data = inked(load("digits", labelled=False))
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
-    asked = torch.from_numpy(data.held_out.given["given"])[:, 0]
-    asked = asked.repeat(-(-min(given.n, 1000) // len(asked)))[: min(given.n, 1000)]
-    ink = run.transport.sample(len(asked), {"ink": asked}, seed=seed * given.n).flatten(1).sum(1)
-    correlation = float(np.corrcoef(asked, ink)[0, 1])
+    ink_requested = torch.from_numpy(data.held_out.given["given"])[:, 0]
+    ink_requested = ink_requested.repeat(-(-min(given.n, 1000) // len(ink_requested)))[: min(given.n, 1000)]
+    ink = run.transport.sample(len(ink_requested), {"ink": ink_requested}, seed=seed * given.n).flatten(1).sum(1)
+    correlation = float(np.corrcoef(ink_requested, ink)[0, 1])
     passed = correlation >= CORRELATION
     return {"data": "digits", "entrant": name, "seed": seed, "correlation": correlation, "passes": passed}
 

@@ -98,16 +98,16 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     """
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class at a time, got "{label}": run the command once for each class.')
-    asked: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
+    requested: dict[str, float] = {} if label is None else {"label": run.space.label_index(label)}
     for word in [] if given is None else given.split(","):
         name, _, value = (part.strip() for part in word.partition("="))
-        if name in asked:
+        if name in requested:
             raise UsageError(f'--given names "{name}" twice: give one value of each column; got "{given}".')
         try:
-            asked[name] = float(value)
+            requested[name] = float(value)
         except ValueError:
             raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
-    return asked or None
+    return requested or None
 
 
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:

@@ -26,7 +26,7 @@ class Request:
     def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
         self.kinds = kinds
 
-    def rows(self, n: int, asked: Any, seed: int) -> dict[str, Tensor] | None:
+    def rows(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
 
         Conditions that are not asked for are drawn together, as they occur in the training data: all those of a sample are of a
@@ -35,33 +35,33 @@ class Request:
 
         Args:
             n: How many.
-            asked: By name: conditions, columns of conditions, and masks; None draws all.
+            requested: By name: conditions, columns of conditions, and masks; None draws all.
             seed: Of the first sample.
 
         Raises:
             UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
         """
-        asked = {} if asked is None else asked
-        self._check(n, asked)
+        requested = {} if requested is None else requested
+        self._check(n, requested)
         rows: dict[str, Tensor] = {}
-        u, bounds = self._places(n, asked, seed)
+        u, bounds = self._places(n, requested, seed)
         for name, kind in self.kinds.items():
             mask = mask_of(name)
-            if mask in asked:
-                rows[mask] = self._mask(name, asked[mask], n)
-            if name in asked:
-                rows[name] = self._expanded(name, kind.read(asked[name]), n, len(kind.shape))
+            if mask in requested:
+                rows[mask] = self._mask(name, requested[mask], n)
+            if name in requested:
+                rows[name] = self._expanded(name, kind.read(requested[name]), n, len(kind.shape))
                 continue
-            columns = [column for column in kind.entries if column in asked]
-            if columns or mask not in asked or not bool(rows[mask].all()):
+            columns = [column for column in kind.entries if column in requested]
+            if columns or mask not in requested or not bool(rows[mask].all()):
                 rows[name] = kind.draw(u, bounds)
             for column in columns:
-                rows[name][:, kind.entries.index(column)] = self._column(column, asked[column], n)
+                rows[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
             if columns:
                 rows[name] = kind.read(rows[name])
         return rows or None
 
-    def _places(self, n: int, asked: Any, seed: int) -> tuple[Tensor, Tensor]:
+    def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
         """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
         import torch
 
@@ -71,19 +71,19 @@ class Request:
         u = RowDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
         if not isinstance(label, Label):
             return u, whole
-        if "label" in asked:
-            bounds = label.bounds(self._expanded("label", label.read(asked["label"]), n, 0))
+        if "label" in requested:
+            bounds = label.bounds(self._expanded("label", label.read(requested["label"]), n, 0))
             return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
-        hidden = mask_of("label") in asked and bool(self._mask("label", asked[mask_of("label")], n).all())
+        hidden = mask_of("label") in requested and bool(self._mask("label", requested[mask_of("label")], n).all())
         return u, whole if hidden or not label.frequencies else label.bounds(label.draw(u, whole))
 
-    def _check(self, n: int, asked: Any) -> None:
-        if not isinstance(asked, Mapping):
+    def _check(self, n: int, requested: Any) -> None:
+        if not isinstance(requested, Mapping):
             raise UsageError(
-                f'A condition is a dict, such as {{"label": 3}}; got {asked!r}. A seed is named: sample({n}, seed=3).'
+                f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
             )
         names = [name for own, kind in self.kinds.items() for name in dict.fromkeys((own, *kind.entries))]
-        for name in asked:
+        for name in requested:
             if name in names or name in map(mask_of, self.kinds):
                 continue
             if not self.kinds:
@@ -94,8 +94,8 @@ class Request:
             known = ", ".join(f'"{known_name}"' for known_name in names)
             raise UsageError(f'Unknown condition "{name}"; this model knows {known}.{did_you_mean(str(name), names)}')
         for own, kind in self.kinds.items():
-            twice = [column for column in kind.entries if column in asked and column != own]
-            if own in asked and twice:
+            twice = [column for column in kind.entries if column in requested and column != own]
+            if own in requested and twice:
                 raise UsageError(f'"{own}" holds "{twice[0]}": ask for one of them.')
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
