@@ -11,7 +11,7 @@ from pushforward import spec
 from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.draws import RowDraws
 from pushforward.errors import UsageError
-from pushforward.networks import Packed
+from pushforward.networks import MLP, Packed
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 
 NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
@@ -159,6 +159,20 @@ def test_every_network_receives_numbers_and_their_null(name):
     torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
     with pytest.raises(UsageError, match="float32 of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
+
+
+def test_a_perceptron_without_time_can_add_what_is_given():
+    """With all that modulates it at zero, a player's output is still linear in the standardised numbers, and 0 where hidden."""
+    network = MLP(2, 2, width=8, depth=1, conditions={"given": NUMBERS}, times=0).double()
+    with torch.no_grad():
+        for parameter in (*network.modulation.parameters(), *network.hidden.parameters(), network.enter.weight[:, :2]):
+            parameter.zero_()
+    x, given = torch.randn(3, 2).double(), torch.tensor([[40.0, 3.0], [60.0, 3.0], [80.0, 3.0]]).double()
+    inside = (network.enter.weight @ torch.cat([x, NUMBERS.as_channels(given)], 1).T).T + network.enter.bias
+    torch.testing.assert_close(network(x, None, {"given": given}), network.leave(torch.nn.functional.silu(inside)))
+    hidden = network(x, None, {"given": given, "given_null": torch.ones(3, dtype=torch.bool)})
+    torch.testing.assert_close(hidden, network.leave(torch.nn.functional.silu(network.enter.bias)).expand(3, 2))
+    assert MLP(2, 2, width=8, depth=1, conditions={"given": NUMBERS}).enter.in_features == 2, "a denoiser has time"
 
 
 def test_a_packed_critic_joins_numbers_to_their_rows():

@@ -395,6 +395,21 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
             pf.recipes.gan(space_data(shape, labels=False).space, fourier_features=waves)
 
 
+@pytest.mark.parametrize(
+    ("shape", "options", "latent"),
+    [
+        ((1, 8, 8), {}, 64),
+        ((1, 28, 28), {}, 16),
+        ((1, 28, 28), {"network": "textbook"}, 64),
+        ((3, 32, 32), {}, 64),
+        ((1, 28, 28), {"latent_size": 5}, 5),
+    ],
+)
+def test_small_convolutional_games_have_short_noise(shape, options, latent):
+    space = space_data(shape, labels=False).space
+    assert pf.recipes.gan(space, "tiny", **options).method.transport().noise_shape == (latent,)
+
+
 def test_the_recipe_hands_its_schedules_on():
     options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700}
     recipe = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)

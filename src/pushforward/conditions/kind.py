@@ -116,6 +116,11 @@ class ConditionKind(ABC):
         """How many plain numbers stand for a value in `as_channels`; 0 where none can."""
         return 0
 
+    @property
+    def continuous(self) -> bool:
+        """Whether close numbers of `as_channels` mean alike, so that a perceptron learns from them directly."""
+        return False
+
     def fits(self, other: ConditionKind) -> bool:
         """Whether a network that was built for this kind can take values of another."""
         return self.for_networks() == other.for_networks()

@@ -63,6 +63,11 @@ class Numbers(Columns):
         """One for each column."""
         return len(self.columns)
 
+    @property
+    def continuous(self) -> bool:
+        """They are."""
+        return True
+
     def embedding(self, width: int) -> nn.Module:
         """A perceptron of the standardised values."""
         from pushforward.conditions.embeddings import NumbersEmbedding

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.networks.checks import check_input, count, positive, size_choice, vector_shape
-from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate
+from pushforward.networks.embedding import Condition, Conditioning, Kinds, Modulation, films_of, kinds_of, modulate, values_of
 from pushforward.networks.minibatch_std import append_minibatch_std
 
 __all__ = ["MLP", "Reshaped"]
@@ -67,7 +68,8 @@ class MLP(nn.Module):
         vector = max(16, width // 4)
         self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
         self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
-        self.enter = nn.Linear(inputs, width)
+        self.joined = {} if times else {name: kind for name, kind in self.conditions.items() if kind.continuous}
+        self.enter = nn.Linear(inputs + sum(kind.channels for kind in self.joined.values()), width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + (1 if minibatch_std else 0), outputs)
         if times:
@@ -142,7 +144,7 @@ class MLP(nn.Module):
         check_input(x, (self.inputs,), "MLP")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = films_of(self.modulation, vector, self.depth)
-        h = self.enter(x)
+        h = self.enter(self._with_numbers(x, condition) if self.joined else x)
         act = ACTIVATIONS[self.activation]
         for layer, film in zip(self.hidden, films, strict=True):
             h = h + layer(act(modulate(h, film)))
@@ -150,6 +152,15 @@ class MLP(nn.Module):
         if self.minibatch_std:
             h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h).to(x.dtype)
+
+    def _with_numbers(self, x: Tensor, condition: Condition | None) -> Tensor:
+        """x and beside it the continuous conditions as plain numbers, 0 where they are hidden."""
+        parts = [x]
+        for name, kind in self.joined.items():
+            values, null = values_of(name, kind, x.shape[0], x.device, condition)
+            numbers = kind.as_channels(values).to(x.dtype)
+            parts.append(numbers if null is None else numbers.masked_fill(null[:, None], 0))
+        return torch.cat(parts, dim=1)
 
 
 class Reshaped(nn.Module):

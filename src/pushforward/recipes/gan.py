@@ -22,6 +22,9 @@ from pushforward.recipes.schedule import Schedule
 
 __all__ = ["gan"]
 
+PLAIN = 1024
+"""A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise."""
+
 
 def gan(
     space: Space,
@@ -58,7 +61,8 @@ def gan(
         critic: A module ``critic(x, None, condition)`` in place of the default.
         network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features of a pretrained network, for
             few images; needs the extra projected); auto takes mlp for vectors and very small images, else dcgan.
-        latent_size: Numbers of the noise of one sample; the default is 64 for images, 16 for vectors.
+        latent_size: Numbers of the noise of one sample; the default is 16 for vectors and for images of 257 to 1,024 numbers
+            that dcgan takes, else 64.
         sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
             can jump between modes. The default is 10 for vectors, none for images.
         fourier_features: Fourier features of a vector that the critic receives, so that it tells narrow modes from narrower ones.
@@ -85,8 +89,9 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
-    latent = code_length(space, latent_size, image=64, vector=16)
     convolutional, vector = not flat(space), len(space.shape) == 1
+    plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
+    latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
     sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
     fourier_features = (
         (32 if vector and network in ("auto", "mlp") and not spectral else 0) if fourier_features is None else fourier_features
