@@ -187,6 +187,12 @@ def test_a_packed_critic_joins_numbers_to_their_rows():
     assert (packed(x, None, {"given": given}) - packed(x, None, {"given": mean})).abs().min() > 1e-6
 
 
+def test_a_game_of_given_vectors_is_smoother_and_has_larger_batches():
+    given, free = (pf.recipes.gan(pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=kinds)) for kinds in (BOTH, {}))
+    assert (given.method.penalties.gamma, given.training.batch) == (5.0, 512)
+    assert (free.method.penalties.gamma, free.training.batch) == (0.5, 128)
+
+
 def test_optimal_transport_refuses_numbers():
     space = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions={"given": NUMBERS})
     with pytest.raises(UsageError, match="Leave coupling out"):

@@ -70,7 +70,7 @@ def gan(
         loss: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
         gamma: The weight of the gradient penalties. The default is 10 for images that take convolutions and for the loss
-            wasserstein, 0.5 for vectors, 5 otherwise.
+            wasserstein, 0.5 for vectors without continuous attributes, 5 otherwise.
         gamma_end: The weight of the penalties at the end, on a cosine; the default is a tenth of gamma, for vectors 6 % of it.
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
@@ -102,7 +102,7 @@ def gan(
     if penalty_interval is None:
         penalty_interval = 4 if convolutional and network in ("auto", "dcgan") else 1
     if gamma is None:
-        gamma = 10.0 if convolutional or loss == "wasserstein" else (0.5 if vector else 5.0)
+        gamma = 10.0 if convolutional or loss == "wasserstein" else (0.5 if vector and not _continuous(space) else 5.0)
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(
@@ -135,6 +135,10 @@ def gan(
     return Recipe(method, training, "gan", "GAN")
 
 
+def _continuous(space: Space) -> bool:
+    return any(kind.continuous for kind in space.conditions.values())
+
+
 def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
@@ -142,8 +146,10 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
     share = penalty_interval / (penalty_interval + 1)
     lazy = {"critic": {"lr": lr * share, "betas": [beta**share for beta in betas]}} if penalty_interval > 1 else {}
+    # each value of an attribute has few examples: its game is noisier, and large batches of short vectors cost little
+    batch = 512 if vector and _continuous(space) else batch_size(space)
     return Training(
-        batch_size(space),
+        batch,
         lr=lr,
         betas=betas,
         clip=None,
