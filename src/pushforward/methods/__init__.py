@@ -8,6 +8,7 @@ from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchical_vae import HierarchicalVAE
 from pushforward.methods.latent_method import LatentMethod
+from pushforward.methods.mapping import Mapping
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.penalties import Penalties
 from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
@@ -23,6 +24,7 @@ __all__ = [
     "EvidenceBound",
     "HierarchicalVAE",
     "LatentMethod",
+    "Mapping",
     "Method",
     "Now",
     "Penalties",

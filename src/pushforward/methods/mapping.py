@@ -1,0 +1,166 @@
+"""Maps between two times: one regression for consistency models, mean flows, shortcut models and their distillation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from collections.abc import Mapping as Dict
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import number
+from pushforward.conditions.kind import hidden
+from pushforward.couplings import Coupling, Independent
+from pushforward.data import Batch
+from pushforward.denoiser import Condition, FlowMap
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method, Now
+from pushforward.methods.pairs import Pairs, Sorted
+from pushforward.methods.rules import Rule, Start, Where
+from pushforward.paths import Linear
+from pushforward.predictor import Predicting, over
+from pushforward.solvers import Jump
+from pushforward.transports import Flow
+
+__all__ = ["Mapping", "mean_velocity", "straight"]
+
+EPS = 1e-3
+"""What is added to a squared error before its power weights the example."""
+
+
+def straight(predictor: Predicting) -> Predicting:
+    """A predictor read on the straight path, where every map between two times is a mean velocity."""
+    return predictor if isinstance(predictor.path, Linear) else predictor.on(Linear())  # type: ignore[attr-defined, no-any-return]
+
+
+def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+    """F with x_s = x_t - (t - s) F on the straight path; at s = t the velocity.
+
+    Args:
+        predictor: A map between two times, read on the straight path (`straight`).
+        x: The state x_t, (n, *shape), model units.
+        t: Its time (n,).
+        s: The time to map to (n,).
+        condition: As networks take it.
+    """
+    return predictor.evaluate("velocity", x, over(predictor.columns("velocity", t, s), x), condition)
+
+
+class Mapping(Method):
+    """Learn a map between two times by regressing its mean velocity on a target that a rule makes of the map itself.
+
+    loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. Where s = t the target is the velocity, as in flow
+    matching: z - x, or a teacher's. Elsewhere a rule gives it, without gradients. Which rule, which pairs of times and whether
+    there is a teacher make it a consistency model, a mean flow, a shortcut model or their distillation.
+
+    Args:
+        flow_map: The map, on any path; it is trained in its reading on the straight path.
+        rule: Where the target comes from.
+        pairs: The law of t and s.
+        teacher: A flow whose velocity replaces z - x; it is kept frozen.
+        couple: How data meets noise.
+        power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
+            count less; 0 leaves it out.
+        bound: Entries of the target differ from the velocity by at most so much.
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map says
+            that it has no unconditional branch.
+        steps: The default number of jumps of the transport.
+
+    References:
+        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq. 22); Song et al., Consistency
+        Models (2023).
+    """
+
+    def __init__(
+        self,
+        flow_map: FlowMap,
+        rule: Rule | None = None,
+        pairs: Pairs | None = None,
+        *,
+        teacher: Flow | None = None,
+        couple: Coupling | None = None,
+        power: float = 0.5,
+        bound: float = 10.0,
+        label_dropout: float | None = None,
+        steps: int = 1,
+    ) -> None:
+        super().__init__()
+        if not flow_map.jumps:
+            raise UsageError(f"Mapping trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        if label_dropout is None:
+            label_dropout = 0.1 if flow_map.unconditional else 0.0
+        if not 0 <= label_dropout <= 1:
+            raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
+        if not number("power", power) >= 0 or not number("bound", bound) > 0:
+            raise UsageError(f"power cannot be negative and bound must be positive, got {power} and {bound}.")
+        self.flow_map, self.space = flow_map, flow_map.space
+        self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
+        self.power, self.bound, self.label_dropout, self.steps = power, bound, label_dropout, steps
+        self.teacher: Flow | None
+        if teacher is None:
+            self.teacher = None
+        else:
+            self.freeze("teacher", teacher)
+
+    @property
+    def players(self) -> Dict[str, nn.Module]:
+        """One: the map."""
+        return {"map": self.flow_map}
+
+    @property
+    def group(self) -> int:
+        """The least number of examples that holds whole groups of both the coupling and the times."""
+        return math.lcm(self.couple.group, self.pairs.group)
+
+    @property
+    def reuse(self) -> int:
+        """The coupling's."""
+        return self.couple.reuse
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """One turn of one player."""
+        predictor = straight(self.flow_map)
+        x, z = self.couple(batch.x, batch.condition, now.draws)
+        t, s = self.pairs(now.draws.stream("times"), predictor.path)
+        shaped = t.reshape(-1, *(1,) * (x.dim() - 1))
+        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(batch.condition, now.draws)
+        output = mean_velocity(predictor, x_t, t, s, condition)
+        with torch.no_grad():
+            target = self.target((x_t, t, s), z - x, condition, now)
+        error = (output - target).square().flatten(1).mean(1)
+        equal = (s == t).float()
+        if 0 < self.pairs.diagonal < 1:
+            now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
+            now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
+        yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+
+    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+        """What the mean velocity is regressed on, (n, *shape).
+
+        Args:
+            where: The state x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
+            velocity: z - x of the training pair, of the shape of x; not used where there is a teacher.
+            condition: As networks take it.
+            now: Randomness and progress.
+        """
+        (x, t, s), predictor = where, straight(self.flow_map)
+        if self.teacher is not None:
+            velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
+
+        def own(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+            return mean_velocity(predictor, x, t, s, condition)
+
+        target = self.rule.target(Where(x, t, s, velocity, own, now.progress, now.draws))
+        bounded = velocity + (target - velocity).nan_to_num(0.0).clamp(-self.bound, self.bound)
+        return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
+
+    def _drop(self, condition: Condition, draws: Draws) -> Condition:
+        if condition is None or not self.label_dropout:
+            return condition
+        return hidden(condition, draws.stream("label dropout").uniform() < self.label_dropout)
+
+    def transport(self) -> Flow:
+        """The map, in its default number of jumps."""
+        return Flow(self.flow_map, Jump(), self.steps)

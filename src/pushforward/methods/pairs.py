@@ -1,0 +1,95 @@
+"""Laws of two times: from which time to which a map is trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.paths import Path
+from pushforward.times import Times, Uniform
+
+__all__ = ["Dyadic", "Pairs", "Sorted"]
+
+
+class Pairs(ABC):
+    """A law of pairs of times t >= s.
+
+    Args:
+        diagonal: The share of pairs with s = t, where a map is an ordinary flow, in [0, 1].
+    """
+
+    group = 1
+    """Examples that are drawn together."""
+
+    def __init__(self, diagonal: float) -> None:
+        if not 0 <= diagonal <= 1:
+            raise UsageError(f"diagonal is a share between 0 and 1, got {diagonal}.")
+        self.diagonal = diagonal
+
+    @abstractmethod
+    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
+        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0."""
+
+
+class Sorted(Pairs):
+    """Two draws of one law, the greater first.
+
+    Args:
+        times: The law; the default is uniform.
+        diagonal: See `Pairs`; these times t are single draws of the law.
+        to_data: The share of the other pairs that have s = 0, in [0, 1].
+        until: The law of the second draw; None for the same.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al., SoFlow (2025), for two laws.
+    """
+
+    def __init__(
+        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
+    ) -> None:
+        super().__init__(diagonal)
+        if not 0 <= to_data <= 1:
+            raise UsageError(f"to_data is a share between 0 and 1, got {to_data}.")
+        self.times, self.to_data, self.until = times or Uniform(), to_data, until
+        self.group = self.times.group
+
+    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
+        """The pairs."""
+        first = self.times(draws, path)
+        second = (self.until or self.times)(draws.stream("second time"), path)
+        t, s = torch.maximum(first, second), torch.minimum(first, second)
+        whole = draws.stream("to data").uniform() < self.to_data
+        t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        return torch.where(equal, first, t), torch.where(equal, first, s)
+
+
+class Dyadic(Pairs):
+    """Steps of length 1, 1/2, ..., 2^-levels on their own grids, each length equally often.
+
+    Args:
+        levels: How often the whole is halved, at least 0.
+        diagonal: See `Pairs`; its times are uniform.
+
+    References:
+        Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
+    """
+
+    def __init__(self, levels: int = 7, *, diagonal: float = 0.75) -> None:
+        super().__init__(diagonal)
+        if levels < 0:
+            raise UsageError(f"levels cannot be negative, got {levels}.")
+        self.levels = levels
+
+    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
+        """The pairs; a step that begins beyond the path's end begins there."""
+        u = draws.uniform()
+        steps = 2.0 ** torch.floor(draws.stream("length").uniform() * (self.levels + 1))
+        end = torch.floor(u * steps) / steps
+        equal = draws.stream("diagonal").uniform() < self.diagonal
+        t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)
+        return t, torch.where(equal, t, end)

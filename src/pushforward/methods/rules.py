@@ -1,0 +1,191 @@
+"""Rules for the target of a map between two times: where the mean velocity between them is read off.
+
+On the straight path x_t = (1 - t) x + t z the mean velocity F(x_t, t, s) maps x_t to x_s = x_t - (t - s) F. For any time m between
+s and t the way from t to s has two legs, so that
+
+    F(x_t, t, s) = ((t - m) a + (m - s) b) / (t - s),  a = F(x_t, t, m),  b = F(x_m, m, s),  x_m = x_t - (t - m) a,
+
+and a rule is a choice of m and of how a and b are estimated. Its limits, where a leg has no length, are derivatives.
+
+References:
+    Boffi et al., How to Build a Consistency Model: Learning Flow Maps via Self-Distillation (2025), for the three identities.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pushforward.draws import Draws
+from pushforward.errors import UsageError, did_you_mean
+
+__all__ = ["DERIVATIVES", "End", "Middle", "Rule", "Start", "Where"]
+
+DERIVATIVES = ("none", "forward", "difference")
+STEP = 5e-3
+"""Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
+Map = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Where:
+    """A pair of times and a state, and what is known there.
+
+    Args:
+        x: The state x_t, (n, *shape), model units.
+        t: Its time (n,).
+        s: The time to map to (n,), at most t.
+        velocity: The velocity at x_t: z - x of the training pair, or a teacher's, (n, *shape).
+        mean_velocity: ``mean_velocity(x, t, s)`` of the map in training.
+        progress: The share of training that is done, in [0, 1].
+        draws: Randomness, one number for each example.
+    """
+
+    x: Tensor
+    t: Tensor
+    s: Tensor
+    velocity: Tensor
+    mean_velocity: Map
+    progress: float
+    draws: Draws
+
+
+class Rule(ABC):
+    """Gives the target of the mean velocity; it is asked without gradients."""
+
+    @abstractmethod
+    def target(self, where: Where) -> Tensor:
+        """The mean velocity from t to s, (n, *shape)."""
+
+
+def _derivative(kind: str) -> str:
+    if kind not in DERIVATIVES:
+        known = ", ".join(DERIVATIVES)
+        raise UsageError(f'Unknown derivative "{kind}"; choose {known}.{did_you_mean(kind, DERIVATIVES)}')
+    return kind
+
+
+def _shaped(t: Tensor, x: Tensor) -> Tensor:
+    return t.reshape(-1, *(1,) * (x.dim() - 1))
+
+
+class Start(Rule):
+    """The first leg is short and known, the second is the map's own: m = t - a (t - s).
+
+    The share a falls from ``first`` to ``last`` over training. With a = 1 this is flow matching; with a small the map is
+    consistent along the velocity. With s = 0 it is consistency training (from data's velocity) or distillation (a teacher's).
+
+    Args:
+        first: The share a at the start of training, in (0, 1].
+        last: The share at the end, in (0, first].
+        over: The share of training over which it falls, in (0, 1]; then it stays.
+        derivative: "forward" or "difference" take the limit a -> 0 instead, F = v - (t - s) dF/dt along the velocity, by
+            forward-mode differentiation or central differences; "none" does not.
+
+    References:
+        Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric schedule; Song and Dhariwal,
+        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit.
+    """
+
+    def __init__(self, first: float = 0.1, last: float = 0.002, *, over: float = 1.0, derivative: str = "none") -> None:
+        if not 0 < last <= first <= 1:
+            raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
+        if not 0 < over <= 1:
+            raise UsageError(f"over is a share of training in (0, 1], got {over}.")
+        self.first, self.last, self.over, self.derivative = first, last, over, _derivative(derivative)
+
+    def share(self, progress: float) -> float:
+        """The share a: geometric from ``first`` to ``last``."""
+        return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
+
+    def target(self, where: Where) -> Tensor:
+        """a v + (1 - a) F(x_m, m, s), or the limit."""
+        x, t, s, v = where.x, where.t, where.s, where.velocity
+        if self.derivative != "none":
+            return v - _shaped(t - s, x) * along(where, self.derivative)
+        share = self.share(where.progress)
+        if share == 1:
+            return v
+        m = t - share * (t - s)
+        b = where.mean_velocity(x - _shaped(t - m, x) * v, m, s)
+        return share * v + (1 - share) * b
+
+
+class Middle(Rule):
+    """Two legs of the map's own, of equal length or divided at random.
+
+    Args:
+        random: Divide at a uniform share of the way, in place of the middle.
+
+    References:
+        Frans et al., Shortcut Models (2025), eq. 5; Boffi et al. (2025), PSD; Salimans and Ho, Progressive Distillation (2022).
+    """
+
+    def __init__(self, random: bool = False) -> None:
+        self.random = random
+
+    def target(self, where: Where) -> Tensor:
+        """The two legs, weighted by their lengths."""
+        x, t, s = where.x, where.t, where.s
+        share = where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
+        m = t - share * (t - s)
+        a = where.mean_velocity(x, t, m)
+        b = where.mean_velocity(x - _shaped(t - m, x) * a, m, s)
+        return _shaped(share, x) * a + _shaped(1 - share, x) * b
+
+
+class End(Rule):
+    """The second leg is short and taken by the map's velocity at its start: m = s + h (t - s).
+
+    Args:
+        share: h, in (0, 1].
+        derivative: "forward" or "difference" take the limit h -> 0 instead: the velocity at the end of the jump, plus
+            (t - s) times the derivative of F in s.
+
+    References:
+        Boffi et al. (2025), LSD; Zhou et al., Terminal Velocity Matching (2025).
+    """
+
+    def __init__(self, share: float = 0.05, *, derivative: str = "none") -> None:
+        if not 0 < share <= 1:
+            raise UsageError(f"share is in (0, 1], got {share}.")
+        self.share, self.derivative = share, _derivative(derivative)
+
+    def target(self, where: Where) -> Tensor:
+        """(1 - h) F(x_t, t, m) + h F(x_m, m, m), or the limit."""
+        x, t, s = where.x, where.t, where.s
+        if self.derivative == "none":
+            m = s + self.share * (t - s)
+            a = where.mean_velocity(x, t, m)
+            b = where.mean_velocity(x - _shaped(t - m, x) * a, m, m)
+            return (1 - self.share) * a + self.share * b
+        mean, slope = in_end(where, self.derivative)
+        end = x - _shaped(t - s, x) * mean
+        return where.mean_velocity(end, s, s) + _shaped(t - s, x) * slope
+
+
+def along(where: Where, derivative: str) -> Tensor:
+    """dF/dt along the velocity: the derivative of F(x_t, t, s) in the direction (v, 1, 0), (n, *shape)."""
+    x, t, s, v = where.x, where.t, where.s, where.velocity
+    if derivative == "forward":
+        with torch.autocast(x.device.type, enabled=False):
+            _, slope = torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))
+        return slope  # type: ignore[no-any-return]
+    later, sooner = (where.mean_velocity(x + side * STEP * v, t + side * STEP, s) for side in (1, -1))
+    return (later - sooner) / (2 * STEP)
+
+
+def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
+    """F(x_t, t, s) and its derivative in s."""
+    x, t, s = where.x, where.t, where.s
+    if derivative == "forward":
+        with torch.autocast(x.device.type, enabled=False):
+            mean, slope = torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))
+        return mean, slope
+    later, sooner = (where.mean_velocity(x, t, s + side * STEP) for side in (1, -1))
+    return where.mean_velocity(x, t, s), (later - sooner) / (2 * STEP)
+

@@ -1,0 +1,91 @@
+"""A network of one time, turned into one of two times that starts as it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pushforward import spec
+from pushforward.errors import UsageError
+from pushforward.networks.embedding import TimeEmbedding
+
+__all__ = ["with_second_time"]
+
+POINTS = 4096
+"""Times at which the two embeddings are compared."""
+RIDGE = 1e-6
+"""What the squared weights count in the fit of an embedding, for each of its points."""
+
+
+def with_second_time(network: nn.Module, low: float, high: float) -> nn.Module:
+    """A copy of a network that takes two times, and at first does not depend on the second one.
+
+    The copy's embedding of the time has lower frequencies. Its two layers are fitted to the network's embedding by two linear
+    regressions, first the inner and then the outer layer; all other weights are copied.
+
+    Args:
+        network: Of one time; its class takes ``times``, as `pushforward.networks` do.
+        low: The least time that the network receives.
+        high: The greatest.
+
+    Raises:
+        UsageError: If the network's class takes no ``times``, or it has another number of times than one.
+    """
+    described = spec.describe(network)
+    if not _set_times(described):
+        raise UsageError(
+            f"{type(network).__name__} cannot become a map between two times: it must have an argument `times`, which is 1. "
+            "Networks of pushforward (MLP, UNet, DiT) have it."
+        )
+    copy: nn.Module = spec.build(described).to(next(network.parameters()))
+    own, given = copy.state_dict(), network.state_dict()
+    copy.load_state_dict({name: given[name] if given[name].shape == part.shape else part for name, part in own.items()})
+    embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
+    for name, embedding in embeddings.items():
+        fitted = copy.get_submodule(name)
+        assert isinstance(fitted, TimeEmbedding)
+        _fit(fitted, embedding, low, high)
+    return copy.train(network.training)
+
+
+def _set_times(described: Any) -> bool:
+    """Set the first ``times`` of a description from 1 to 2; whether there was one."""
+    if not isinstance(described, dict):
+        return False
+    if described.get("times") == 1:
+        described["times"] = 2
+        return True
+    return any(_set_times(part) for part in described.values())
+
+
+@torch.no_grad()
+def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, low: float, high: float) -> None:
+    """Give an embedding of two times the values of one of a single time, whatever the second time."""
+    times = torch.linspace(low, high, POINTS, dtype=torch.float64, device=fitted.inner.weight.device)
+    old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
+    one = new.features(torch.stack([times, torch.zeros_like(times)], dim=1))
+    number = len(new.frequencies)
+    first = torch.zeros(one.shape[1], dtype=torch.bool, device=one.device).view(2, 2, number)
+    first[:, 0] = True
+    first = first.flatten()
+    weight, bias = _regression(one[:, first], old.inner(old.features(times[:, None])))
+    new.inner.weight.zero_()
+    new.inner.weight[:, first] = weight
+    new.inner.bias.copy_(bias)
+    weight, bias = _regression(F.silu(new.inner(one)), old(times))
+    new.outer.weight.copy_(weight)
+    new.outer.bias.copy_(bias)
+    fitted.load_state_dict(new.state_dict())
+
+
+def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the linear layer that maps (n, a) to (n, b) with the least squared error and small weights."""
+    mean, center = inputs.mean(0), outputs.mean(0)
+    x, y = inputs - mean, outputs - center
+    penalty = RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
+    return weight, center - weight @ mean
