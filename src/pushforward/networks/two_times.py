@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -21,7 +22,7 @@ RIDGE = 1e-6
 """What the squared weights count in the fit of an embedding, for each of its points."""
 
 
-def with_second_time(network: nn.Module, low: float, high: float) -> nn.Module:
+def with_second_time(network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor]) -> nn.Module:
     """A copy of a network that takes two times, and at first does not depend on the second one.
 
     The copy's embedding of the time has lower frequencies. Its two layers are fitted to the network's embedding by two linear
@@ -29,8 +30,8 @@ def with_second_time(network: nn.Module, low: float, high: float) -> nn.Module:
 
     Args:
         network: Of one time; its class takes ``times``, as `pushforward.networks` do.
-        low: The least time that the network receives.
-        high: The greatest.
+        ends: The least and the greatest time that the copy receives.
+        received: What the network receives at a time of the copy, both (n,) and float64: the copy may count time otherwise.
 
     Raises:
         UsageError: If the network's class takes no ``times``, or it has another number of times than one.
@@ -45,10 +46,11 @@ def with_second_time(network: nn.Module, low: float, high: float) -> nn.Module:
     own, given = copy.state_dict(), network.state_dict()
     copy.load_state_dict({name: given[name] if given[name].shape == part.shape else part for name, part in own.items()})
     embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
+    times = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in embeddings.items():
         fitted = copy.get_submodule(name)
         assert isinstance(fitted, TimeEmbedding)
-        _fit(fitted, embedding, low, high)
+        _fit(fitted, embedding, times, received(times))
     return copy.train(network.training)
 
 
@@ -63,20 +65,20 @@ def _set_times(described: Any) -> bool:
 
 
 @torch.no_grad()
-def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, low: float, high: float) -> None:
+def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
     """Give an embedding of two times the values of one of a single time, whatever the second time."""
-    times = torch.linspace(low, high, POINTS, dtype=torch.float64, device=fitted.inner.weight.device)
+    times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
     old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
     one = new.features(torch.stack([times, torch.zeros_like(times)], dim=1))
     number = len(new.frequencies)
     first = torch.zeros(one.shape[1], dtype=torch.bool, device=one.device).view(2, 2, number)
     first[:, 0] = True
     first = first.flatten()
-    weight, bias = _regression(one[:, first], old.inner(old.features(times[:, None])))
+    weight, bias = _regression(one[:, first], old.inner(old.features(received[:, None])))
     new.inner.weight.zero_()
     new.inner.weight[:, first] = weight
     new.inner.bias.copy_(bias)
-    weight, bias = _regression(F.silu(new.inner(one)), old(times))
+    weight, bias = _regression(F.silu(new.inner(one)), old(received))
     new.outer.weight.copy_(weight)
     new.outer.bias.copy_(bias)
     fitted.load_state_dict(new.state_dict())

@@ -131,13 +131,14 @@ def code_length(space: Space, asked: int | None, image: int, vector: int) -> int
     return size
 
 
-def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
+def denoising_network(space: Space, size: str, kind: str = "auto", times: int = 1) -> nn.Module:
     """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT where asked for.
 
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         kind: "auto", "mlp", "unet" or "dit".
+        times: 1, or 2 for a map between two times.
 
     Raises:
         UsageError: For an unknown kind, or one that cannot take this shape.
@@ -148,10 +149,12 @@ def denoising_network(space: Space, size: str, kind: str = "auto") -> nn.Module:
         known = ("auto", "mlp", *kinds)
         raise UsageError(f'Unknown network "{kind}"; choose {", ".join(known)}.{did_you_mean(kind, known)}')
     if chosen == "mlp":
-        return _mlp(space, size, space.size, space.shape, times=1)
+        return _mlp(space, size, space.size, space.shape, times=times)
     if not space.grid:
         raise UsageError(f'The network "{chosen}" needs images; {space.noun}s of shape {space.shape} take an mlp (choose auto).')
-    return kinds[chosen].sized(check_size(size), shape=space.shape, conditions=space.conditions)  # type: ignore[attr-defined]
+    part: Any = kinds[chosen]
+    network: nn.Module = part.sized(check_size(size), shape=space.shape, conditions=space.conditions, times=times)
+    return network
 
 
 def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:

@@ -1,0 +1,62 @@
+"""A mean flow: one step from noise to data, learned without a teacher."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import nn
+
+from pushforward.data import Space
+from pushforward.denoiser import FlowMap
+from pushforward.methods import Mapping
+from pushforward.methods.pairs import Sorted
+from pushforward.methods.rules import Start
+from pushforward.paths import Linear
+from pushforward.recipes.choice import denoising_network, denoising_training, flat
+from pushforward.recipes.options import LOSS, NETWORK, PATH
+from pushforward.recipes.recipe import Recipe
+from pushforward.times import LogitNormal, Stratified, Uniform
+
+__all__ = ["meanflow"]
+
+
+def meanflow(
+    space: Space,
+    size: str = "small",
+    *,
+    network: Annotated[str | nn.Module, NETWORK] = "auto",
+    first: Annotated[float, LOSS] = 1.0,
+    last: Annotated[float, LOSS] = 0.005,
+    over: Annotated[float, LOSS] = 0.8,
+    derivative: Annotated[str, LOSS] = "none",
+    diagonal: Annotated[float, PATH] = 0.25,
+    power: Annotated[float, LOSS] = 0.5,
+) -> Recipe:
+    """Mean flow: regress the mean velocity between two times; one call per sample, or more for quality.
+
+    It begins as flow matching and ends as a map that agrees with itself along the velocity (AlphaFlow, SoFlow); with
+    ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost of a step.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: The network's size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        first: The share of the way that the data's velocity covers at the start of training.
+        last: The same at the end; it falls geometrically.
+        over: The share of training over which it falls.
+        derivative: none, or the exact limit by forward differentiation or difference.
+        diagonal: The share of examples that are trained as a flow, with equal times.
+        power: How much less examples of large error count; 0 counts all equally.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+    """
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
+    times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
+    method = Mapping(
+        FlowMap(net, Linear(), "velocity", space),
+        Start(first, last, over=over, derivative=derivative),
+        Sorted(times, diagonal=diagonal),
+        power=power,
+    )
+    return Recipe(method, denoising_training(space, net), "meanflow", "flow map")
