@@ -19,7 +19,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
-from pushforward.paths import Linear
+from pushforward.paths import Linear, Narrowed
 from pushforward.predictor import Predicting, over
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -32,7 +32,8 @@ EPS = 1e-3
 
 def straight(predictor: Predicting) -> Predicting:
     """A predictor read on the straight path, where every map between two times is a mean velocity."""
-    return predictor if isinstance(predictor.path, Linear) else predictor.on(Linear())  # type: ignore[attr-defined, no-any-return]
+    own = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
+    return predictor if isinstance(own, Linear) else predictor.on(Linear())  # type: ignore[attr-defined, no-any-return]
 
 
 def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

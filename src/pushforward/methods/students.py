@@ -26,7 +26,8 @@ def student_of(teacher: Denoiser) -> FlowMap:
         UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
             whose network's input or output depends on its path.
     """
-    straight, path = Linear(), teacher.path
+    path = teacher.path
+    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
     if teacher.source is not None:
         raise UsageError(f"This model was trained from {teacher.source.data}, not from noise; it has no map to learn from yet.")
     moved = not isinstance(path, Linear)
