@@ -521,7 +521,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = key, tensor", "pass", "encoded"),
+        ("_last = key, fields", "pass", "encoded"),
+        ("RowDraws(start, len(x)", "RowDraws(0, len(x)", "prepared"),
+        ("if not isinstance(getattr(method, name), nn.Module)}", "if False}", "prepared"),
     ],
     "training/parts.py": [
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
@@ -752,6 +754,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("    check_spec(folder, content, stored.state)\n", "", "training"),
     ],
     "data/sampler.py": [
+        ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],
     "data/spaces/scaled.py": [
