@@ -65,15 +65,16 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
         data = drawn(given.examples, attribute)
         runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
-    worst, within = 0.0, True
+    worst, beyond = 0.0, -math.inf
     for age in AGES:
         off_mean, off_std, error_mean, error_std = missed(
             runs[True].transport.sample(given.n, {"age": age}, seed=seed * given.n), age
         )
         excess = torch.cat([off_mean - 3 * error_mean - mean, off_std - 3 * error_std - std])
-        worst, within = max(worst, float(torch.cat([off_mean, off_std]).max())), within and bool((excess <= 0).all())
+        worst, beyond = max(worst, float(torch.cat([off_mean, off_std]).max())), max(beyond, float(excess.max()))
     free = float(torch.cat([mean, std]).max())
-    return {"data": "table", "entrant": name, "seed": seed, "worst": worst, "unconditional": free, "passes": within}
+    row = {"data": "table", "entrant": name, "seed": seed, "worst": worst, "unconditional": free}
+    return {**row, "beyond": beyond, "passes": beyond <= 0}
 
 
 def inked(data: Any) -> Any:
@@ -100,11 +101,19 @@ def report(rows: list[Row], given: argparse.Namespace) -> str:
     body = []
     for name in given.entrants:
         both = {data: [row for row in rows if (row["data"], row["entrant"]) == (data, name)] for data in ("table", "digits")}
-        line = [mean_and_spread([row[key] for row in both["table"]]) for key in ("worst", "unconditional")]
+        line = [mean_and_spread([row[key] for row in both["table"]]) for key in ("worst", "unconditional", "beyond")]
         line.append(mean_and_spread([row["correlation"] for row in both["digits"]]))
         passed = ["/".join("yes" if row["passes"] else "no" for row in both[data]) for data in ("table", "digits")]
         body.append([name, *line, *passed])
-    head = ["recipe", "largest error at an age", "the same without ages", "correlation of ink", "table passes", "digits pass"]
+    head = [
+        "recipe",
+        "largest error at an age",
+        "the same without ages",
+        "beyond the bar",
+        "correlation of ink",
+        "table passes",
+        "digits pass",
+    ]
     text = table(head, body)
     return (
         text + f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."

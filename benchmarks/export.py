@@ -94,7 +94,7 @@ def distance(transport: Transport) -> float:
     """The greatest distance of the program's samples from the sampler's, in data units."""
     z, label = torch.randn(ROWS, *transport.noise_shape), torch.arange(ROWS)
     draws = noise_rows(transport)
-    noise = torch.randn(draws, *z.shape) if draws else None
+    noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape) if draws else None
     with torch.no_grad():
         x = transport(z, {"label": label}, None if noise is None else GivenNoise(noise))
         drawn: Tensor = exported(transport).module()(z, {"label": label}, noise)

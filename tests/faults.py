@@ -22,6 +22,7 @@ Fault = tuple[str, str, str]
 
 FAULTS: dict[str, list[Fault]] = {
     "editing/variation.py": [
+        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "decoder_noise"),
         ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "encoded"),
     ],
     "training/health.py": [
@@ -331,6 +332,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
     ],
+    "transports/map.py": [
+        ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
+    ],
     "transports/latent.py": [
         ("return self.inner.calls + 1", "return self.inner.calls", "solvers methods"),
         ("self.inner.space.to_data(codes)", "codes", "methods encoded"),
@@ -454,6 +458,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("(len(mean) - groups) > ACTIVE", "(len(mean) - groups) > ACTIVE / 100", "vae"),
     ],
     "methods/likelihoods.py": [
+        ("torch.exp(self.log_variance / 2) * noise", "torch.exp(self.log_variance) * noise", "decoder_noise"),
+        ("likelihood if likelihood.space.as_points else None", "likelihood", "decoder_noise"),
+        ("torch.special.ndtr(noise) <", "torch.special.ndtr(noise) >", "decoder_noise"),
         ("torch.exp(-self.log_variance)", "torch.exp(self.log_variance)", "methods"),
         ("math.log(2 * math.pi)", "0.0", "vae methods"),
         ("torch.where(level == 0, F.logsigmoid(above)", "torch.where(level < 0, F.logsigmoid(above)", "vae"),
@@ -521,7 +528,9 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
-        ("_last = key, tensor", "pass", "encoded"),
+        ("_last = key, fields", "pass", "encoded"),
+        ("RowDraws(start, len(x)", "RowDraws(0, len(x)", "prepared"),
+        ("if not isinstance(getattr(method, name), nn.Module)}", "if False}", "prepared"),
     ],
     "training/parts.py": [
         ("if checkpoints.sha256(path) != hashes[name]:", "if False:", "encoded"),
@@ -687,6 +696,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
     ],
     "training/tensors.py": [
+        ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
         ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
     ],
     "training/start.py": [
@@ -752,6 +762,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("    check_spec(folder, content, stored.state)\n", "", "training"),
     ],
     "data/sampler.py": [
+        ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
         ("return number * size + start, number", "return number * size + start + 1, number", "data training splitting"),
     ],
     "data/spaces/scaled.py": [

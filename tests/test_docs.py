@@ -108,8 +108,9 @@ def _prepared(folder, patch):
     Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
-    for name, code in PLUGIN.findall((ROOT / "docs" / "one-new-file.md").read_text()):
-        (folder / name).write_text(code)
+    for page in ("one-new-file.md", "add-a-method.md"):
+        for name, code in PLUGIN.findall((ROOT / "docs" / page).read_text()):
+            (folder / name).write_text(code)
     for out, recipe in BEFORE.items():
         pf.fit(recipe, "mnist", steps=1, size="tiny", out=out)
     briefly(patch)

@@ -286,7 +286,7 @@ def test_a_latent_model_has_no_bits_of_data(tmp_path):
 def test_augmentation_of_encoded_data_is_refused(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     recipe = pf.in_latent("flow", data, coder(data, tmp_path), "tiny")
-    with pytest.raises(UsageError, match="encoded once"):
+    with pytest.raises(UsageError, match="prepared from the data once"):
         pf.fit(recipe, data, steps=2, out=tmp_path / "run", augment=["flip"])
     assert not (tmp_path / "run").exists()
 
@@ -307,7 +307,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     x = data.held_out.data_units(slice(6))
     z = fine.encode(x)
     torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)
-    assert prepared(recipe.method, data).shape == (len(data.train), 34)
+    assert prepared(recipe.method, data)["x"].shape == (len(data.train), 34)
 
 
 def test_the_command_line_trains_samples_evaluates_and_edits_in_a_latent_space(tmp_path, monkeypatch, capsys):

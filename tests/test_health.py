@@ -31,10 +31,11 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training import Silent, checkpoint, health, landscape, observers
 from pushforward.training import step as steps
 from pushforward.training.alarms import Watch, alarms
-from pushforward.training.health import FixedNoise, as_sampled, gradient_norm, in_numbers, interval, joined
+from pushforward.training.health import FixedNoise, as_sampled, in_numbers, interval, joined
 from pushforward.training.progress import Progress
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
+from pushforward.training.tensors import gradient_norm
 from pushforward.transports import Map
 
 # Alarms on planted histories --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A part of each kind in a file of its own, outside of the package: named, trained with, killed, resumed, scored, reported.
 
-The files are those of `docs/one-new-file.md`. Plug-ins are forgotten before each command, as in a new process.
+The files are those of `docs/one-new-file.md` and `docs/add-a-method.md`. Plug-ins are forgotten before each command, as in a new
+process.
 """
 
 import json
@@ -21,8 +22,9 @@ from pushforward.evaluation.commands import commands
 from pushforward.training import checkpoint
 from pushforward.training.trainer import Trainer
 
-PAGE = Path(__file__).parents[1] / "docs" / "one-new-file.md"
-FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
+TEXT = "".join(page.read_text() for page in PAGES)
+FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE))
 SHORT = ["--size", "tiny", "--batch", "16", "--steps", "3", "--checkpoint-every", "1"]
 FEW = ["--n", "40", "--repeats", "1"]
 
@@ -162,6 +164,13 @@ def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monk
     code, _, err = run("compare", "taught", corners, *FEW, "--out", "taught-report", *named)
     assert code == 0, err
     assert "follower" in Path("taught-report/report.md").read_text()
+
+
+def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeypatch):
+    train = ["train", "reflow", "--plugin", "./reflow.py", "--data", "./corners.py", "--teacher", corners]
+    named = killed_and_resumed(run, monkeypatch, "straight", train, ["./reflow.py", "./corners.py"])
+    assert run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0] == 0
+    assert "frechet" in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
 
 
 def test_a_comparison_trains_with_plugins_and_records_them(run, here):

@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from programs.distributed import SHARDED, STEPS, trained
+from programs.distributed import STEPS, trained
 
 import pushforward as pf
 from pushforward.errors import UsageError
+from pushforward.methods.importance_weighting import constant
 from pushforward.training import checkpoint
 from pushforward.training.processes import Processes, called
 from pushforward.training.resuming import reopen
@@ -48,25 +49,31 @@ def losses_of(folder):
     return {player: np.array([row["loss"][player] for row in rows]) for player in rows[0]["loss"]}
 
 
+@pytest.mark.parametrize(("name", "player"), [("flow", "denoiser"), ("vae", "autoencoder")])
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
-def test_a_flow_ends_where_one_process_ends(kind, folder, alone):
-    """Weights, averages, optimisers and the log; files hold whole tensors."""
-    single, shared = tensors_of(alone["flow"][0]), tensors_of(folder / f"flow-{kind}")
+def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alone):
+    """Weights, averages, optimisers and the log; files hold whole tensors. A vae is two networks, a prior and a variance."""
+    single, shared = tensors_of(alone[name][0]), tensors_of(folder / f"{name}-{kind}")
     for group in ("method", "average", "optimizer"):
         assert single[group].keys() == shared[group].keys()
-        for name, tensor in single[group].items():
-            torch.testing.assert_close(shared[group][name], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{name}")
-    mine, wanted = losses_of(folder / f"flow-{kind}"), losses_of(alone["flow"][0])
-    np.testing.assert_allclose(mine["denoiser"], wanted["denoiser"], rtol=1e-5)
-    assert [row.get("health") is None for row in pf.load(folder / f"flow-{kind}").losses()].count(False) > 0
+        for key, tensor in single[group].items():
+            torch.testing.assert_close(shared[group][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{key}")
+    mine, wanted = losses_of(folder / f"{name}-{kind}"), losses_of(alone[name][0])
+    np.testing.assert_allclose(mine[player], wanted[player], rtol=1e-5)
+    key = f"gradient_norm/{player}"
+    health = [[row.get("health") or {} for row in pf.load(path).losses()] for path in (folder / f"{name}-{kind}", alone[name][0])]
+    norms = [[row[key] for row in rows if key in row] for rows in health]
+    assert norms[0]
+    np.testing.assert_allclose(*norms, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", SHARDED)
+@pytest.mark.parametrize("name", STEPS)
 def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
     shares = [json.loads((folder / f"{name}-shards-{rank}.json").read_text()) for rank in (0, 1)]
-    held = [sum(int(np.prod(shape)) for shape in shapes) for shapes in shares]
-    assert sum(held) == sum(parameter.numel() for parameter in alone[name][2])
+    held, rest = [share["shards"] for share in shares], shares[0]["whole"]
+    assert sum(held) + rest == sum(parameter.numel() for parameter in alone[name][2])
     assert max(held) < 0.6 * sum(held)
+    assert rest < 0.1 * sum(held), "a variance and a prior stay whole"
 
 
 def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
@@ -101,16 +108,31 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
         assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
 
 
-def test_a_player_of_several_networks_is_not_sharded():
-    """Nothing calls it as a whole, so its weights would never be gathered."""
+def test_networks_of_a_player_are_sharded_one_by_one():
+    """Nothing calls a vae as a whole, so its weights would never be gathered."""
     from pushforward.testing import space_data
 
     vae = pf.recipes.vae(space_data((17,), labels=True, rows=300).space, "tiny").method
-    with pytest.raises(UsageError, match='"autoencoder" has several networks'):
-        called("autoencoder", vae.players["autoencoder"])
+    assert called("autoencoder", vae.players["autoencoder"]) == [vae.encoder, vae.decoder]
+    assert called("encoder", vae.encoder) == [vae.encoder]
+    with pytest.raises(UsageError, match='"prior" has no network with a forward pass'):
+        called("prior", vae.prior)
+    images = torch.nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    with pytest.raises(UsageError, match="channels last"):
+        called("denoiser", images)
 
 
-def test_a_book_of_codes_follows_the_whole_batch(folder, alone):
-    single, shared = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / "vqvae-reduced")["method"]
+def test_the_doubly_reparameterised_gradient_of_two_layers_refuses_sharded_weights():
+    """Gradients would reach weights that are meant to be constant."""
+    network = torch.nn.Linear(2, 2)
+    assert constant(network)(torch.ones(1, 2)).shape == (1, 2)
+    network.unshard = lambda: None
+    with pytest.raises(UsageError, match="dreg=False"):
+        constant(network)
+
+
+@pytest.mark.parametrize("kind", ["reduced", "sharded"])
+def test_a_book_of_codes_follows_the_whole_batch(kind, folder, alone):
+    single, shared = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / f"vqvae-{kind}")["method"]
     for name in ("codebook.counts", "codebook.sums", "use"):
         torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

@@ -18,7 +18,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Map, Transport, inner_of, with_inner
 
 __all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_rows", "scan_inputs"]
 
@@ -70,7 +70,8 @@ class Sampler(nn.Module):
         Args:
             z: (n, *noise_shape), standard normal.
             condition: Values by name, n rows each, such as {"label": int64 (n,)}; None for a model without conditions.
-            noise: (`noise_rows`, n, *noise_shape), standard normal, for a stochastic solver.
+            noise: (`noise_rows`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
+                around its means (a VAE of vectors).
         """
         x = self.transport(z, condition, None if noise is None else GivenNoise(noise))
         return self.transport.space.to_data(x)
@@ -82,9 +83,14 @@ def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
 
 
 def noise_rows(transport: Transport) -> int:
-    """How often a transport draws noise in one solve, beside z."""
+    """How often a transport draws noise of the shape of its inner data in one solve, beside z.
+
+    A one-call model that edits another one (`Truncated`) is exported with its means.
+    """
     inner = inner_of(transport)
-    return sum(len(row.noises) for row in inner.table.rows) if isinstance(inner, Flow) else 0
+    if isinstance(inner, Flow):
+        return sum(len(row.noises) for row in inner.table.rows)
+    return int(isinstance(inner, Map) and inner.likelihood is not None)
 
 
 def exported(transport: Transport) -> ExportedProgram:
@@ -102,7 +108,7 @@ def exported(transport: Transport) -> ExportedProgram:
     device, n, draws = transport.device, Dim("n", min=1), noise_rows(transport)
     z = torch.randn(ROWS, *transport.noise_shape, device=device)
     condition = transport.conditions(ROWS, None, 0)
-    noise = torch.randn(draws, *z.shape, device=device) if draws else None
+    noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape, device=device) if draws else None
     dynamic = {
         "z": {0: n},
         "condition": _free(condition, n),

@@ -23,10 +23,8 @@ from pushforward.training.processes import Group
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import whole
 
-STEPS = {"flow": 20, "gan": 20, "vqvae": 5}
+STEPS = {"flow": 20, "gan": 20, "vae": 5, "vqvae": 5}
 """How many steps each recipe is trained for."""
-SHARDED = ("flow", "gan")
-"""Recipes that are trained with sharded weights as well."""
 
 
 def trained(name, folder, processes, scale=1.0):
@@ -53,13 +51,15 @@ def trained(name, folder, processes, scale=1.0):
 def work(rank, folder):
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     for name in STEPS:
-        for kind in ("reduced", "sharded") if name in SHARDED else ("reduced",):
+        for kind in ("reduced", "sharded"):
             trainer, gradients = trained(name, folder / f"{name}-{kind}", Group(sharded=kind == "sharded"))
             if rank == 0:
                 torch.save(gradients, folder / f"{name}-{kind}.gradients")
-            shards = [tuple(p.to_local().shape) for p in trainer.method.parameters() if hasattr(p, "to_local")]
+            parameters = list(trainer.method.parameters())
+            shards = sum(p.to_local().numel() for p in parameters if hasattr(p, "to_local"))
+            rest = sum(p.numel() for p in parameters if not hasattr(p, "to_local"))
             if kind == "sharded":
-                (folder / f"{name}-shards-{rank}.json").write_text(json.dumps(shards))
+                (folder / f"{name}-shards-{rank}.json").write_text(json.dumps({"shards": shards, "whole": rest}))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

@@ -7,8 +7,8 @@ the batch size and of what else is in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,19 +39,35 @@ class Batch:
     Args:
         x: float32 (n, *shape), model units.
         condition: None, or the conditions' values by name, each with n rows, such as ``{"label": int64 (n,)}``.
+        fields: What a method has prepared beside x, by name, each with n rows; ``batch["z"]`` reads one.
     """
 
     x: Tensor
     condition: dict[str, Tensor] | None = None
+    fields: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """How many rows."""
         return len(self.x)
 
+    def __getitem__(self, name: str) -> Tensor:
+        """A further field by its name, (n, ...).
+
+        Raises:
+            UsageError: For a name that the batch does not hold.
+        """
+        if name not in self.fields:
+            held = ", ".join(("x", *self.fields))
+            raise UsageError(
+                f'This batch has no field "{name}"; it has {held}. Further fields are what a method returns by name from '
+                "`prepared(x, condition, draws)`."
+            )
+        return self.fields[name]
+
     def rows(self, index: Any) -> Batch:
-        """The rows of a slice or index tensor, with their conditions."""
+        """The rows of a slice or index tensor, with their conditions and fields."""
         condition = self.condition and {name: value[index] for name, value in self.condition.items()}
-        return Batch(self.x[index], condition)
+        return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
 
 
 class Sampler:
@@ -223,7 +239,7 @@ class PreparedSampler:
 
     Args:
         dataset: where the rows come from.
-        prepared: what was made of its training examples, float32 (n, ...), in their order.
+        prepared: what was made of its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
         batch: rows per batch, at least 1.
         seed: keys the order.
         conditions: names of the conditions that batches carry; None for all that the dataset has.
@@ -233,15 +249,23 @@ class PreparedSampler:
     """
 
     def __init__(
-        self, dataset: Dataset, prepared: Tensor, batch: int, *, seed: int = 0, conditions: Iterable[str] | None = None
+        self,
+        dataset: Dataset,
+        prepared: Mapping[str, Tensor],
+        batch: int,
+        *,
+        seed: int = 0,
+        conditions: Iterable[str] | None = None,
     ) -> None:
-        if len(prepared) != len(dataset.train):
-            raise UsageError(f"{len(prepared)} examples were prepared of {len(dataset.train)} training examples.")
-        self.prepared, self.order = prepared, Sampler(dataset, batch, seed=seed, conditions=conditions)
+        for name, value in prepared.items():
+            if len(value) != len(dataset.train):
+                raise UsageError(f'{len(value)} examples of "{name}" were prepared of {len(dataset.train)} training examples.')
+        self.prepared, self.order = dict(prepared), Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; ``x`` holds what was prepared of the rows that `Sampler.batch` would hand out."""
+        """Batch number 0, 1, 2, ...; it holds what was prepared of the rows that `Sampler.batch` would hand out."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
         index = torch.from_numpy(positions)
-        return Batch(self.prepared.index_select(0, index).to(device), _rows_of(self.condition, index, device))
+        fields = {name: value.index_select(0, index).to(device) for name, value in self.prepared.items()}
+        return Batch(fields.pop("x"), _rows_of(self.condition, index, device), fields)

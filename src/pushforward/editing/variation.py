@@ -112,7 +112,7 @@ class Nearby(Transport):
     """Samples around one z of a one-call model: those of sqrt(1 - s^2) z + s n, with n standard normal.
 
     Were z a draw like any other, so would be what comes out, at every s. At strength 1 z is not looked at: what comes out is what
-    the model itself draws with the same seeds.
+    the model itself draws with the same seeds. A decoder shows its means, without the noise of its likelihood.
 
     Args:
         inner: A one-call model: a `Map`, or a `Latent` of one.
@@ -138,7 +138,7 @@ class Nearby(Transport):
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """The inner model at the mixture; z is n."""
-        return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition, draws)
+        return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)
 
     @property
     def calls(self) -> int:

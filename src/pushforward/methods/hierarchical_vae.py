@@ -15,7 +15,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.importance_weighting import constant, gaussian_log_prob, importance_bound, standard_log_prob
-from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
+from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.methods.vae import note_bound, note_code
 from pushforward.precision import call
@@ -183,6 +183,7 @@ class HierarchicalVAE(Method):
         return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
 
     def transport(self) -> Map:
-        """The decoder's mean at lower codes drawn through the upper ones."""
+        """Lower codes drawn through the upper ones, decoded: draws from p(x | h), or its means for pictures (`drawn_from`)."""
         lower, upper = self.latent
-        return Map(Descent(self.upper_decoder, mean_of(self.decoder, self.likelihood), upper), self.space, (upper + lower,))
+        network = Descent(self.upper_decoder, mean_of(self.decoder, self.likelihood), upper)
+        return Map(network, self.space, (upper + lower,), drawn_from(self.likelihood))

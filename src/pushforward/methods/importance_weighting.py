@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from pushforward.denoiser import Condition
 from pushforward.draws import BLOCK, Draws
+from pushforward.errors import UsageError
 
 __all__ = [
     "HasImportanceWeights",
@@ -146,6 +147,15 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None,
 
 
 def constant(network: nn.Module) -> Callable[..., Any]:
-    """The network as a function of its inputs alone: gradients pass through it, and none reaches its weights."""
+    """The network as a function of its inputs alone: gradients pass through it, and none reaches its weights.
+
+    Raises:
+        UsageError: For sharded weights, which take gradients all the same.
+    """
+    if hasattr(network, "unshard"):
+        raise UsageError(
+            "The doubly reparameterised gradient of two layers of codes needs whole weights in every process: "
+            "Group(sharded=False). Or leave it out: `dreg=False`."
+        )
     held = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs: functional_call(network, held, inputs)

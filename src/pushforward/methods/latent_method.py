@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch
+from pushforward.denoiser import Condition
+from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Now, Sums
+from pushforward.methods.method import Method, Now, PrecomputesInputs, Sums
 from pushforward.transports import Autoencoder, Latent
 
 __all__ = ["LatentMethod"]
@@ -25,11 +27,17 @@ class LatentMethod(Method):
         frozen: Between data and codes.
 
     Raises:
-        UsageError: If the method is made for codes of another shape, or lacks conditions that the decoder needs.
+        UsageError: If the method is made for codes of another shape, prepares its inputs itself, or lacks conditions that the
+            decoder needs.
     """
 
     def __init__(self, method: Method, frozen: Autoencoder) -> None:
         super().__init__()
+        if isinstance(method, PrecomputesInputs):
+            raise UsageError(
+                f"{type(method).__name__} prepares its inputs from the data itself, so it cannot be trained on the codes of an "
+                "autoencoder. Train it on the data."
+            )
         self.method = method
         self.freeze("autoencoder", frozen)
         missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
@@ -71,7 +79,7 @@ class LatentMethod(Method):
         """The method's."""
         return self.method.reuse
 
-    def prepared(self, x: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+    def prepared(self, x: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Means and log-variances of the codes of data in model units, (n, 2 c, ...)."""
         with torch.no_grad():
             return self.frozen.moments(x, condition)

@@ -1,4 +1,4 @@
-"""How data lies around what a decoder puts out: log p(x | z) in nats, and the mean that is shown as a sample."""
+"""How data lies around what a decoder puts out: log p(x | z) in nats, its mean, and draws from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from pushforward.data import Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Decoded", "Gaussian", "Likelihood", "LogisticMixture", "likelihood_of", "mean_of"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Decoded",
+    "Gaussian",
+    "Likelihood",
+    "LogisticMixture",
+    "drawn_from",
+    "likelihood_of",
+    "mean_of",
+]
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
@@ -55,6 +65,15 @@ class Likelihood(nn.Module, ABC):
     def mean(self, decoded: Tensor) -> Tensor:
         """E[x | z] in model units, (n, *shape)."""
 
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """A draw from p(x | z) in model units, (n, *shape); the mean itself, where a likelihood does not say otherwise.
+
+        Args:
+            mean: E[x | z] in model units, (n, *shape).
+            noise: Standard normal, (n, *shape).
+        """
+        return mean
+
 
 class Gaussian(Likelihood):
     """Independent normal numbers around the output, with one learned variance for all: a density in model units.
@@ -88,6 +107,10 @@ class Gaussian(Likelihood):
         """The output itself."""
         return decoded
 
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """The mean and noise of the learned variance."""
+        return mean + torch.exp(self.log_variance / 2) * noise
+
 
 class Bernoulli(Likelihood):
     """Independent zeros and ones, whose logits are the output.
@@ -112,6 +135,11 @@ class Bernoulli(Likelihood):
     def mean(self, decoded: Tensor) -> Tensor:
         """The probabilities of a one, in model units."""
         return self.space.to_model(torch.sigmoid(decoded))
+
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """Zeros and ones, in model units."""
+        ones = torch.special.ndtr(noise) < self.space.to_data(mean)
+        return self.space.to_model(ones.to(mean))
 
 
 class LogisticMixture(Likelihood):
@@ -193,6 +221,11 @@ class Decoded(nn.Module):
 def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
     """The decoder as a network of the data's mean: itself where its output is the mean."""
     return decoder if isinstance(likelihood, Gaussian) else Decoded(decoder, likelihood)
+
+
+def drawn_from(likelihood: Likelihood) -> Likelihood | None:
+    """What samples are drawn from: the likelihood; None for pictures, whose samples are means by convention."""
+    return likelihood if likelihood.space.as_points else None
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture}

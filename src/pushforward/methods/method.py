@@ -101,7 +101,10 @@ class HasAutoencoder(Protocol):
 
 @runtime_checkable
 class PrecomputesInputs(Protocol):
-    """A method that is trained on what its frozen parts make of the data, computed once before training."""
+    """A method that is trained on what its frozen parts make of the data, computed once before training.
+
+    What is computed may depend on the frozen parts and on the method's own settings, not on networks that learn.
+    """
 
     space: Space
 
@@ -110,8 +113,19 @@ class PrecomputesInputs(Protocol):
         """The frozen parts by name."""
         ...
 
-    def prepared(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """What batches hold instead of data in model units: (n, ...) from x (n, *shape)."""
+    def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
+        """What batches hold instead of data in model units.
+
+        Args:
+            x: Training examples in model units, (n, *shape).
+            condition: None or a dict of tensors with n examples.
+            draws: One row of randomness for each example, keyed by its place in the training split alone: neither the run's
+                seed nor how examples are grouped changes it.
+
+        Returns:
+            What ``batch.x`` holds, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such as a teacher's
+            noise "z", which is then ``batch["z"]``.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError
 from pushforward.methods.importance_weighting import explained
-from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
+from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.vae import Deterministic
 from pushforward.precision import call
@@ -184,8 +184,9 @@ class QuantisedAutoencoder(Method):
         )
 
     def transport(self) -> Map:
-        """The decoder's mean at codes drawn place by place."""
-        return Map(Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use), self.space, self.places)
+        """Codes drawn place by place, decoded: draws from p(x | q), or its means for pictures (`drawn_from`)."""
+        network = Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use)
+        return Map(network, self.space, self.places, drawn_from(self.likelihood))
 
 
 def _counts(index: Tensor, size: int) -> Tensor:

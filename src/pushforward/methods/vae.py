@@ -22,7 +22,7 @@ from pushforward.methods.importance_weighting import (
     importance_bound,
     standard_log_prob,
 )
-from pushforward.methods.likelihoods import Gaussian, Likelihood, mean_of
+from pushforward.methods.likelihoods import Gaussian, Likelihood, drawn_from, mean_of
 from pushforward.methods.method import Method, Now
 from pushforward.precision import call
 from pushforward.transports import Autoencoder, Map
@@ -172,8 +172,8 @@ class VAE(Method):
         return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space)
 
     def transport(self) -> Map:
-        """The decoder's mean at codes drawn from the prior."""
-        return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code)
+        """Codes drawn from the prior, decoded: draws from p(x | z), or its means for pictures (`drawn_from`)."""
+        return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code, drawn_from(self.likelihood))
 
 
 @torch.no_grad()

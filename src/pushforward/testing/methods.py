@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from pushforward.data import Batch, Dataset
+from pushforward.denoiser import Condition
 from pushforward.draws import BlockDraws, RowDraws
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
 from pushforward.testing.samples import space_data
+from pushforward.training.preparing import fields_of
 from pushforward.transports import Transport
 
 __all__ = ["check_method", "check_seeds", "moved", "stirred"]
@@ -31,7 +33,8 @@ def check_method(
     2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
+    5. What `PrecomputesInputs.prepared` makes of an example comes from the example and its place alone.
+    6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
         method: A method, a recipe, or a function that makes either from a `Space`.
@@ -48,6 +51,8 @@ def check_method(
     if not isinstance(thing, Method):
         raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
     _check_players(thing)
+    if isinstance(thing, PrecomputesInputs):
+        _check_prepared(thing, data, rows)
     _check_turns(stirred(thing), data, rows)
     with law(thing, "its description must rebuild it"):
         again, tensors = rebuilt(thing), thing.state_dict()
@@ -67,7 +72,7 @@ def _check_players(method: Method) -> None:
 
 
 def _check_turns(method: Method, data: Dataset, rows: int) -> None:
-    batch = _batch(data, rows)
+    batch = _batch(method, data, rows)
     first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
     with law(method, "losses must yield players' names, with finite losses of no dimension"):
         assert first
@@ -82,9 +87,24 @@ def _check_turns(method: Method, data: Dataset, rows: int) -> None:
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
 
 
-def _batch(data: Dataset, rows: int) -> Batch:
-    first = slice(rows)
-    return Batch(data.space.to_model(data.train.data_units(first)), data.train.condition(data.space.conditions, first))
+def _batch(method: Method, data: Dataset, rows: int) -> Batch:
+    x, condition = _examples(data, slice(rows))
+    if not isinstance(method, PrecomputesInputs):
+        return Batch(x, condition)
+    fields = fields_of(method, x, condition)
+    return Batch(fields.pop("x"), condition, fields)
+
+
+def _examples(data: Dataset, rows: slice) -> tuple[Tensor, Condition]:
+    return data.space.to_model(data.train.data_units(rows)), data.train.condition(data.space.conditions, rows)
+
+
+def _check_prepared(method: PrecomputesInputs, data: Dataset, rows: int) -> None:
+    whole = fields_of(method, *_examples(data, slice(rows)))
+    half = fields_of(method, *_examples(data, slice(rows // 2, rows)), rows // 2)
+    with law(method, "what is prepared must come from the example alone"):
+        for name, value in half.items():
+            torch.testing.assert_close(value, whole[name][rows // 2 :], rtol=1e-4, atol=1e-4)
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:

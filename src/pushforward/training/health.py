@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
@@ -24,7 +24,7 @@ from pushforward.metrics.modes import Centred, count_modes
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Map, inner_of
 
-__all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "gradient_norm", "in_numbers", "in_words", "interval", "joined"]
+__all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "in_numbers", "in_words", "interval", "joined"]
 
 ROWS = 500
 """Fixed-noise samples, and training examples that they are compared with."""
@@ -42,11 +42,6 @@ DIGITS = 5
 def interval(batch: int) -> int:
     """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
     return EVERY * math.ceil(8 * ROWS / (EVERY * batch))
-
-
-def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The norm of all gradients of a player together, a tensor of no dimension."""
-    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None], foreach=True)
 
 
 def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def in_latent(
     data, device = dataset_of(data), device_named(device)
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     _check(autoencoder.space, data)
-    codes = prepared(_Alone(autoencoder.to(device)), data, device)
+    codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
@@ -122,18 +122,16 @@ def _ancestor(run: str | Path | Run | Autoencoder) -> tuple[str, Seen]:
 
 
 class _Alone:
-    """An autoencoder without a method on top, to be prepared by."""
+    """An autoencoder without a method on top, which prepares what `LatentMethod` does."""
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
-        self.autoencoder, self.space = autoencoder.eval(), autoencoder.space
+    prepared = LatentMethod.prepared
+
+    def __init__(self, frozen: Autoencoder) -> None:
+        self.frozen, self.space = frozen.eval(), frozen.space
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
-        return {"autoencoder": self.autoencoder}
-
-    def prepared(self, x: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
-        with torch.no_grad():
-            return self.autoencoder.moments(x, condition)
+        return {"autoencoder": self.frozen}
 
 
 def _check(space: Space, data: Dataset) -> None:

@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
 from pushforward.training.muon import Muon
-from pushforward.training.tensors import placed
+from pushforward.training.tensors import by_place, gradient_norm, placed
 
 __all__ = ["Player", "players_of"]
 
@@ -44,12 +44,12 @@ class Player:
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
         self._kernels = [self.parameters[i] for i in by_muon]
         betas, decay = training.of(name, "betas"), training.of(name, "weight_decay")
-        plain = [self.parameters[i] for i in others]
         # each with the numbers of its parameters
         self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
-        if plain:
+        for numbers in by_place(others, self.parameters):
+            plain = [self.parameters[i] for i in numbers]
             adamw = torch.optim.AdamW(plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
-            self._optimizers.append((adamw, others))
+            self._optimizers.append((adamw, numbers))
         if by_muon:
             self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
@@ -61,7 +61,9 @@ class Player:
             beta2: AdamW's second average from now on; None leaves it.
         """
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
+            norm = gradient_norm(self.parameters)
+            for numbers in by_place(range(len(self.parameters)), self.parameters):
+                nn.utils.clip_grads_with_norm_([self.parameters[i] for i in numbers], self.clip, norm, foreach=True)
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         for optimizer, _ in self._optimizers:

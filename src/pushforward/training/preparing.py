@@ -3,62 +3,109 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
+from pushforward.denoiser import Condition
+from pushforward.draws import RowDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.settings import Settings
 
-__all__ = ["prepared", "sampler_of"]
+__all__ = ["fields_of", "prepared", "sampler_of"]
 
 ROWS = 500
-"""Examples encoded at a time."""
+"""Examples prepared at a time."""
 CACHE = "cache"
 """The folder, in a run's, of what was computed once from the data."""
 
-_last: tuple[tuple[str, str], Tensor] | None = None
+_last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 """What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
 
 
-def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu") -> Tensor:
-    """What a method makes of all training examples, (n, ...), float32 on the CPU.
+def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """What a method makes of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
 
     Raises:
+        UsageError: If the method returns something else than `PrecomputesInputs` says.
         CheckpointError: If something is not finite.
     """
     global _last
-    key = _weights(method), data.fingerprint
+    key = getattr(method.prepared, "__func__", method.prepared), _key(method, data)
     if _last is not None and _last[0] == key:
         return _last[1]
-    tensor = torch.cat([_part(method, data, start, device) for start in range(0, len(data.train), ROWS)])
-    if not bool(tensor.isfinite().all()):
-        raise CheckpointError("The autoencoder's codes of the data are not finite: its weights have diverged. Train it again.")
-    _last = key, tensor
-    return tensor
+    parts = [_part(method, data, start, device) for start in range(0, len(data.train), ROWS)]
+    fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    for name, value in fields.items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f'"{name}", prepared of the data by {" and ".join(method.parts)}, is not finite: its weights have diverged. '
+                "Train it again."
+            )
+    _last = key, fields
+    return fields
 
 
-def _part(method: PrecomputesInputs, data: Dataset, start: int, device: torch.device | str) -> Tensor:
+def _part(method: PrecomputesInputs, data: Dataset, start: int, device: torch.device | str) -> dict[str, Tensor]:
     rows = slice(start, start + ROWS)
     space = method.space
     x = space.to_model(data.train.data_units(rows).to(device))
-    return method.prepared(x, data.train.condition(space.conditions, rows, device)).float().cpu()
+    fields = fields_of(method, x, data.train.condition(space.conditions, rows, device), start)
+    return {name: (value.float() if value.is_floating_point() else value).cpu() for name, value in fields.items()}
 
 
-def _weights(method: PrecomputesInputs) -> str:
-    digest = hashlib.sha256()
+def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
+    """What a method prepares of some training examples, by name.
+
+    Args:
+        method: What prepares.
+        x: The examples in model units, (n, *shape).
+        condition: Their conditions.
+        start: The place of the first one in the training split, which keys what is drawn.
+
+    Raises:
+        UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
+    """
+    draws = RowDraws(start, len(x), "prepared", x.device)
+    with torch.no_grad():
+        returned = method.prepared(x, condition, draws)
+    fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
+    wrong = [
+        f'"{name}": {tuple(value.shape)}' if isinstance(value, Tensor) else f'"{name}": {type(value).__name__}'
+        for name, value in fields.items()
+        if not isinstance(value, Tensor) or value.shape[:1] != x.shape[:1]
+    ]
+    if wrong or "x" not in fields:
+        raise UsageError(
+            f"{type(method).__name__}.prepared returned {'; '.join(wrong) or ', '.join(fields) or 'nothing'}. Expected a tensor, "
+            f'or tensors by name with "x" among them, each with as many examples as it was given ({len(x)}).'
+        )
+    return fields
+
+
+def _key(method: PrecomputesInputs, data: Dataset) -> str:
+    """What a method's prepared inputs depend on: the data, the frozen parts, and the settings that are not networks."""
+    names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
+    settings = {name: getattr(method, name) for name in names if not isinstance(getattr(method, name), nn.Module)}
+    described = spec.describe({"parts": dict(method.parts), "settings": settings})
+    digest = hashlib.sha256(f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode())
     for name, module in method.parts.items():
         for key, value in module.state_dict().items():
             digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return f"{digest.hexdigest()}-{data.fingerprint}"
 
 
 def sampler_of(
@@ -69,7 +116,7 @@ def sampler_of(
     ``keep`` writes what was prepared to the run's folder.
 
     Raises:
-        UsageError: For augmentations of data that is encoded once.
+        UsageError: For augmentations of data that is prepared once.
         CheckpointError: If the disk refuses, or something prepared is not finite.
     """
     names = tuple(method.space.conditions)
@@ -77,32 +124,33 @@ def sampler_of(
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
-            f"`augment={','.join(settings.augment)}`: data is encoded once, so it is not changed again in every epoch. Leave it "
-            "out; the autoencoder, or a model of pixels, can be trained with it."
+            f"`augment={','.join(settings.augment)}`: what this method is trained on is prepared from the data once, so it is "
+            "not changed again in every epoch. Leave it out; the frozen part, or a model of the data, can be trained with it."
         )
-    once = _kept(method, data, folder, torch.device(settings.device), keep)
+    once = _stored(method, data, folder, torch.device(settings.device), keep)
     return PreparedSampler(data, once, batch, seed=settings.seed, conditions=names)
 
 
-def _kept(method: PrecomputesInputs, data: Dataset, folder: Path, device: torch.device, keep: bool) -> Tensor:
+def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torch.device, keep: bool) -> dict[str, Tensor]:
     """What was prepared, from the run's folder where it is whole there; else computed, and written where ``keep`` is set."""
-    path, key = folder / CACHE / "prepared.safetensors", f"{_weights(method)}-{data.fingerprint}"
+    path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
     description = path.with_suffix(".json")
     try:
         known = checkpoints.read_json(description)
         if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):
-            return tensors.read(path)["prepared"]
+            return tensors.read(path)
     except (CheckpointError, OSError, AttributeError, KeyError):
         pass  # a cache that is not there or not whole is made again
     started = time.perf_counter()
-    tensor = prepared(method, data, device)
+    fields = prepared(method, data, device)
     if not keep:
-        return tensor
+        return fields
     with checkpoints._disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
-        tensors.write(temporary, {"prepared": tensor})
+        tensors.write(temporary, fields)
         os.replace(temporary, path)
     seconds = time.perf_counter() - started
-    checkpoints.write_json(description, {"key": key, "sha256": checkpoints.sha256(path), "rows": len(tensor), "seconds": seconds})
-    return tensor
+    written = {"key": key, "sha256": checkpoints.sha256(path), "rows": len(fields["x"]), "seconds": seconds}
+    checkpoints.write_json(description, written)
+    return fields

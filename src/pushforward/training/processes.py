@@ -68,8 +68,8 @@ class Group(Processes):
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device, (self.count,))
-        for name, player in method.players.items():
-            network: Any = called(name, player)
+        networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
+        for network in networks:
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
             network.set_gradient_divide_factor(1.0)
@@ -107,16 +107,29 @@ def _add(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(total.view(tensor.shape))
 
 
-def called(name: str, player: nn.Module) -> nn.Module:
-    """The module of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+def called(name: str, player: nn.Module) -> list[nn.Module]:
+    """The modules of a player whose forward pass a method runs: whole weights are there while it runs and in its backward pass.
+
+    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
+    stays whole in every process.
 
     Raises:
-        UsageError: For a player of several networks.
+        UsageError: For a player without such networks, or with weights whose layout cannot be sharded.
     """
     network = player.network if isinstance(player, Denoiser) else player
-    if type(network).forward is nn.Module.forward:
+    networks = [network] if _runs(network) else [part for part in network.children() if _runs(part)]
+    if not networks:
         raise UsageError(
-            f'The player "{name}" has several networks and no forward pass of its own, so its weights cannot be sharded. '
+            f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
             "Train it with whole weights in every process: Group(sharded=False)."
         )
-    return network
+    if not all(parameter.is_contiguous() for parameter in network.parameters()):
+        raise UsageError(
+            f'The player "{name}" has kernels in the layout "channels last", as models of images do, which torch cannot shard. '
+            "Train it with whole weights in every process: Group(sharded=False)."
+        )
+    return networks
+
+
+def _runs(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward and any(True for _ in module.parameters())

@@ -16,10 +16,10 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now, Sums, answered
 from pushforward.recipes.recipe import Training
 from pushforward.training.generators import generator_state, seed_generators, set_generator_state
-from pushforward.training.health import NORMS, gradient_norm, joined
+from pushforward.training.health import NORMS, joined
 from pushforward.training.optimizers import Player
 from pushforward.training.processes import Processes
-from pushforward.training.tensors import whole
+from pushforward.training.tensors import gradient_norm
 
 __all__ = ["Step", "parts_of"]
 
@@ -115,7 +115,7 @@ class Step:
             player = self.players[name]
             self.processes.add_gradients(player.parameters)
             if clock.step % NORMS == 0:
-                norms[f"gradient_norm/{name}"] = whole(gradient_norm(player.parameters))
+                norms[f"gradient_norm/{name}"] = gradient_norm(player.parameters)
             player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now))
         return self._reported(losses, joined([part.now.notes for part in parts], [part.count for part in parts]), norms)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
 
-__all__ = ["gathered", "load", "local", "placed", "read", "restore", "whole", "write"]
+__all__ = ["by_place", "gathered", "gradient_norm", "load", "local", "placed", "read", "restore", "whole", "write"]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -22,6 +22,22 @@ def local(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor: the same memory, without gradients."""
     tensor = tensor.detach()
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
+    """The numbers of sharded tensors and those of whole ones, where there are such: no operation takes both together."""
+    places: dict[bool, list[int]] = {}
+    for number in numbers:
+        places.setdefault(hasattr(tensors[number], "device_mesh"), []).append(number)
+    return list(places.values())
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The norm of all gradients together, a tensor of no dimension; every process has to ask for it."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
+    norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
+    return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
 def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -12,7 +13,15 @@ from pushforward.precision import call
 from pushforward.predictor import Condition
 from pushforward.transports.transport import Transport
 
-__all__ = ["Map"]
+__all__ = ["Map", "Observed"]
+
+
+class Observed(Protocol):
+    """How data lies around a decoder's mean; a likelihood (`pushforward.methods.likelihoods`) is such a module."""
+
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """A draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
+        ...
 
 
 class Map(Transport):
@@ -22,15 +31,26 @@ class Map(Transport):
         network: ``network(z, None, condition) -> x`` in model units.
         space: The data's shape and units.
         noise_shape: The shape of one row of noise.
+        likelihood: How data lies around the output of a decoder. Samples are then draws from it; where no draws are handed in, as
+            in interpolation and inversion, the output is the mean. With None the output is the sample.
     """
 
-    def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int], likelihood: Observed | None = None) -> None:
         super().__init__()
         self.network, self.space, self.noise_shape = network, space, tuple(noise_shape)
+        self.likelihood = likelihood
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """The network's output."""
-        return call(self.network, z, None, condition)
+        """The network's output; with draws, a draw from the likelihood around it where there is one."""
+        x = call(self.network, z, None, condition)
+        if self.likelihood is None or draws is None:
+            return x
+        return self.likelihood.sample(x, draws.normal(self.space.shape))
+
+    def facts(self) -> dict[str, str]:
+        """Data, parameters, and what samples are drawn from."""
+        drawn = {} if self.likelihood is None else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
+        return super().facts() | drawn
 
     @property
     def calls(self) -> int:

@@ -1,0 +1,195 @@
+"""What a method is trained on instead of data: computed once by frozen parts, by name, drawn by each example's place."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward.data import Batch, PreparedSampler
+from pushforward.draws import RowDraws
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
+from pushforward.testing.laws import Broken
+from pushforward.training import preparing
+from pushforward.training.preparing import fields_of, prepared
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+
+
+class Shift(nn.Module):
+    """A teacher with one weight."""
+
+    def __init__(self, width=17):
+        super().__init__()
+        self.width, self.weight = width, nn.Parameter(torch.full((width,), 0.5))
+
+    def forward(self, z):
+        return z + self.weight
+
+
+class Pairs(pf.Method):
+    """A student that is to take a teacher's noise to the teacher's sample."""
+
+    def __init__(self, student, teacher, space, scale=1.0):
+        super().__init__()
+        self.student, self.space, self.scale, self.seen = student, space, scale, []
+        self.freeze("teacher", teacher)
+
+    @property
+    def players(self):
+        return {"student": self.student}
+
+    def prepared(self, x, condition, draws):
+        z = draws.normal(x.shape[1:])
+        return {"x": self.scale * self.teacher(z), "z": z, "place": draws.stream("other").uniform(), "own": x}
+
+    def losses(self, batch, now):
+        self.seen.append(batch)
+        yield "student", (self.student(batch["z"]) - batch.x).square().mean()
+
+    def transport(self):
+        return pf.Map(Of(self.student), self.space, self.space.shape)
+
+
+class Of(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, z, t=None, condition=None):
+        return self.network(z)
+
+
+class Affine(nn.Linear):
+    def __init__(self, width):
+        super().__init__(width, width)
+        self.width = width
+
+
+@pytest.fixture(autouse=True)
+def _own_classes(monkeypatch):
+    monkeypatch.setattr(pf.spec, "_PLUGINS", dict(pf.spec._PLUGINS))
+    pf.spec.register(Pairs, Shift, Affine)
+    monkeypatch.setattr(preparing, "_last", None)
+
+
+def data_of(rows=300, labels=True):
+    return space_data((17,), labels=labels, rows=rows)
+
+
+def recipe(data, batch=128, scale=1.0, **training):
+    return pf.Recipe(Pairs(Affine(17), Shift(), data.space, scale), pf.Training(batch=batch, **training), "pairs", "pairs")
+
+
+def test_a_batch_holds_further_fields_which_are_sliced_with_it():
+    batch = Batch(torch.arange(6.0)[:, None], {"label": torch.arange(6)}, {"z": torch.arange(12.0).view(6, 2)})
+    for index in (slice(2, 4), torch.tensor([2, 3])):
+        part = batch.rows(index)
+        assert torch.equal(part["z"], batch["z"][2:4])
+        assert torch.equal(part.x, batch.x[2:4])
+    with pytest.raises(UsageError, match=r'no field "noise"; it has x, z'):
+        batch["noise"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "parts"])
+def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
+    data = data_of()
+    trainer = prepare(recipe(data, **changes), data, steps=3, out=tmp_path / "run", seed=1)
+    trainer.advance()
+    fields = prepared(trainer.method, data)
+    seen = trainer.method.seen
+    together = {name: torch.cat([batch[name] for batch in seen]) for name in ("z", "place", "own")}
+    _, places = trainer.sampler.order.positions(0, 3 * 128)
+    for name, value in together.items():
+        assert torch.equal(value, fields[name][places]), name
+    assert torch.equal(together["own"], data.space.to_model(data.train.data_units())[places])
+    assert torch.equal(torch.cat([batch.x for batch in seen]), together["z"] + 0.5)
+    label = torch.cat([batch.condition["label"] for batch in seen])
+    assert torch.equal(label, torch.from_numpy(data.train.labels)[places])
+
+
+def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
+    data = data_of()
+    method = recipe(data).method
+    whole = prepared(method, data)
+    monkeypatch.setattr(preparing, "ROWS", 70)
+    monkeypatch.setattr(preparing, "_last", None)
+    parts = prepared(method, data)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert torch.equal(whole["z"][7:9], RowDraws([7, 8], name="prepared").normal((17,)))
+    assert float(whole["z"].std()) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["stored", "lost"])
+def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch):
+    data = data_of()
+    pf.fit(recipe(data), data, steps=4, out=tmp_path / "whole", seed=3)
+    trainer = prepare(recipe(data), data, steps=4, out=tmp_path / "cut", checkpoint_every=1, seed=3)
+    trainer.advance(1e-9)
+    assert 0 < trainer.clock.step < 4
+    del trainer
+    monkeypatch.setattr(preparing, "_last", None)
+    if not cache:
+        shutil.rmtree(tmp_path / "cut" / "cache")
+    calls, forward = [], Shift.forward
+    monkeypatch.setattr(Shift, "forward", lambda self, z: calls.append(len(z)) or forward(self, z))
+    reopen(tmp_path / "cut", data=data).advance()
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
+
+
+def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
+    data = data_of(rows=70)
+    first = prepared(recipe(data).method, data)
+    assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
+    assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
+    moved = recipe(data).method
+    with torch.no_grad():
+        moved.teacher.weight.add_(1)
+    assert torch.equal(prepared(moved, data)["x"], first["z"] + 1.5)
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ({"z": torch.zeros(4, 2)}, 'prepared returned z. Expected a tensor, or tensors by name with "x" among them'),
+        ({"x": torch.zeros(3, 2)}, r'"x": \(3, 2\)'),
+        ({"x": torch.zeros(4, 2), "z": 1.0}, '"z": float'),
+        (None, '"x": NoneType'),
+        ({}, "returned nothing"),
+    ],
+)
+def test_what_cannot_be_a_batch_is_refused(returned, says, monkeypatch):
+    data = data_of(rows=70)
+    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: returned)
+    with pytest.raises(UsageError, match=says):
+        fields_of(recipe(data).method, torch.zeros(4, 17), None)
+
+
+def test_a_field_that_is_not_finite_is_named(tmp_path):
+    data = data_of(rows=70)
+    method = recipe(data).method
+    with torch.no_grad():
+        method.teacher.weight.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match=r'"x", prepared of the data by teacher, is not finite'):
+        prepared(method, data)
+
+
+def test_a_method_that_prepares_its_inputs_is_refused_in_a_latent_space():
+    data = data_of(rows=70, labels=False)
+    autoencoder = recipe_for("vae", data).method.autoencoder()
+    with pytest.raises(UsageError, match="Pairs prepares its inputs from the data itself"):
+        pf.in_latent(lambda space, size: pf.Recipe(Pairs(Affine(17), Shift(), space), pf.Training()), data, autoencoder)
+    with pytest.raises(UsageError, match="2 examples of"):
+        PreparedSampler(data, {"x": torch.zeros(70, 1), "z": torch.zeros(2, 1)}, 8)
+
+
+def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):
+    data = data_of(rows=70)
+    check_method(recipe(data).method, data)
+    own = Pairs.prepared
+    monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: own(self, x - x.mean(0), condition, draws))
+    with pytest.raises(Broken, match="example alone"):
+        check_method(recipe(data).method, data)
