@@ -25,10 +25,12 @@ from pushforward.recipes.schedule import Schedule
 if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
     from pushforward.recipes.ddpm import ddpm
+    from pushforward.recipes.distil import distil
     from pushforward.recipes.edm import edm
     from pushforward.recipes.flow import flow
     from pushforward.recipes.gan import gan
     from pushforward.recipes.hvae import hvae
+    from pushforward.recipes.meanflow import meanflow
     from pushforward.recipes.vae import vae
     from pushforward.recipes.vdm import vdm
     from pushforward.recipes.vqvae import vqvae
@@ -40,11 +42,13 @@ __all__ = [
     "adopt",
     "autoencoder",
     "ddpm",
+    "distil",
     "edm",
     "flow",
     "gan",
     "hvae",
     "load_file",
+    "meanflow",
     "named",
     "registry",
     "vae",

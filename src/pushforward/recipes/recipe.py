@@ -115,6 +115,8 @@ class Recipe:
         builds_on: Names of the models and data sets that the method has learned from before its training, and what each has
             seen. A trainer adds what the method itself says: the data sets that it starts from
             (`pushforward.training.lineage.with_ancestors`).
+        first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
+            starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.
 
     Raises:
         UsageError: If ``training`` has settings for a player that the method does not have.
@@ -125,6 +127,7 @@ class Recipe:
     name: str = "method"
     family: str = ""
     builds_on: tuple[tuple[str, Seen], ...] = field(default=(), compare=False, repr=False)
+    first_weights: Callable[[Any], None] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         known = self.method.players

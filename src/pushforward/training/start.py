@@ -99,6 +99,8 @@ def prepare(
         others = [str(path) for path in plugins if str(path) != recipe]
         asked = {"size": size} | ({"plugin": others} if others else {})
     init_step = None
+    if init is None and built.first_weights is not None:
+        built.first_weights(built.method)
     if init is not None:
         source = init if isinstance(init, Run) else load(init, plugins=plugins)
         init, init_step = source.folder, source.state["step"]

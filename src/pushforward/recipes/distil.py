@@ -1,0 +1,74 @@
+"""A flow, distilled to one call or a few."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pushforward.data import Space
+from pushforward.denoiser import trained
+from pushforward.errors import UsageError
+from pushforward.methods import Mapping
+from pushforward.methods.pairs import Sorted
+from pushforward.methods.rules import Start
+from pushforward.recipes.choice import denoising_training, flat
+from pushforward.recipes.options import LOSS, PATH
+from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.students import student_of
+from pushforward.times import LogitNormal, Stratified, Uniform
+from pushforward.transports import Flow
+
+__all__ = ["distil"]
+
+
+def distil(
+    space: Space,
+    size: str = "small",
+    *,
+    teacher: Flow,
+    calls: int = 1,
+    first: Annotated[float, LOSS] = 0.1,
+    last: Annotated[float, LOSS] = 0.005,
+    over: Annotated[float, LOSS] = 0.8,
+    diagonal: Annotated[float, PATH] = 0.25,
+    to_data: Annotated[float, PATH] = 0.25,
+    power: Annotated[float, LOSS] = 0.5,
+) -> Recipe:
+    """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
+
+    Args:
+        space: The data's shape, units and conditions; the teacher's.
+        size: Not used: the student's network is the teacher's, with a second time.
+        teacher: What has learned the data in many steps.
+        calls: The default number of network calls per sample; any number can be asked for later.
+        first: The share of the way between two times that the teacher's velocity covers at the start of training.
+        last: The same at the end; it falls geometrically.
+        over: The share of training over which it falls.
+        diagonal: The share of examples at which the student is held to the teacher's velocity.
+        to_data: The share of the other examples that are mapped to data, from any noise level.
+        power: How much less examples of large error count; 0 counts all equally.
+
+    References:
+        Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025).
+    """
+    denoiser = trained(teacher.denoiser) if isinstance(teacher, Flow) else None
+    if denoiser is None:
+        raise UsageError(
+            f"Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a {type(teacher).__name__}."
+        )
+    if denoiser.jumps:
+        raise UsageError("The teacher is a map between two times already: sample it with --steps 1, 2 or 4.")
+    times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
+    method = Mapping(
+        student_of(denoiser),
+        Start(first, last, over=over),
+        Sorted(times, diagonal=diagonal, to_data=to_data),
+        teacher=teacher,
+        power=power,
+        steps=calls,
+    )
+    training = denoising_training(space, denoiser.network)
+    return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
+
+
+def _start_as_teacher(method: Any) -> None:
+    method.flow_map.load_state_dict(student_of(trained(method.teacher.denoiser)).state_dict())
