@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.denoising import Denoising
+from pushforward.methods.distillation import Distillation
 from pushforward.methods.evidence_bound import EvidenceBound
 from pushforward.methods.gan import GAN
 from pushforward.methods.hierarchical_vae import HierarchicalVAE
@@ -13,6 +14,7 @@ from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.penalties import Penalties
 from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
 from pushforward.methods.quantised import QuantisedAutoencoder
+from pushforward.methods.trajectories import Trajectories
 from pushforward.methods.vae import VAE
 from pushforward.spec import classes
 
@@ -21,6 +23,7 @@ __all__ = [
     "VAE",
     "CriticInput",
     "Denoising",
+    "Distillation",
     "EvidenceBound",
     "HierarchicalVAE",
     "LatentMethod",
@@ -31,6 +34,7 @@ __all__ = [
     "PerceptualAutoencoder",
     "QuantisedAutoencoder",
     "Sums",
+    "Trajectories",
     "registry",
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pushforward.data import Space
 from pushforward.denoiser import trained
 from pushforward.errors import UsageError
-from pushforward.methods import Mapping
+from pushforward.methods import Distillation, Trajectories
 from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start
 from pushforward.recipes.choice import denoising_training, flat
@@ -32,6 +32,9 @@ def distil(
     diagonal: Annotated[float, PATH] = 0.25,
     to_data: Annotated[float, PATH] = 0.25,
     power: Annotated[float, LOSS] = 0.5,
+    stored: Annotated[float, LOSS] = 0.5,
+    trajectories: int = 8192,
+    teacher_steps: int = 16,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
 
@@ -44,8 +47,11 @@ def distil(
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         diagonal: The share of examples at which the student is held to the teacher's velocity.
-        to_data: The share of the other examples that are mapped to data, from any noise level.
+        to_data: The share of the other examples that are mapped to data.
         power: How much less examples of large error count; 0 counts all equally.
+        stored: The share of training on stored trajectories of the teacher, before its velocity takes over.
+        trajectories: How many trajectories are stored.
+        teacher_steps: The steps of each.
 
     References:
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025).
@@ -58,11 +64,15 @@ def distil(
     if denoiser.jumps:
         raise UsageError("The teacher is a map between two times already: sample it with --steps 1, 2 or 4.")
     times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
-    method = Mapping(
+    guide = teacher.with_solver("unipc", teacher_steps)
+    method = Distillation(
         student_of(denoiser),
         Start(first, last, over=over),
         Sorted(times, diagonal=diagonal, to_data=to_data),
-        teacher=teacher,
+        teacher=guide,
+        trajectories=Trajectories.of(guide, trajectories),
+        stored=stored,
+        to_data=to_data,
         power=power,
         steps=calls,
     )
@@ -72,3 +82,4 @@ def distil(
 
 def _start_as_teacher(method: Any) -> None:
     method.flow_map.load_state_dict(student_of(trained(method.teacher.denoiser)).state_dict())
+    method.trajectories.fill(method.teacher)

@@ -1,0 +1,107 @@
+"""Distillation of a flow: first along stored trajectories of the teacher, then along its velocity at data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pushforward.data import Batch
+from pushforward.denoiser import Condition, FlowMap
+from pushforward.errors import UsageError
+from pushforward.methods.mapping import EPS, Mapping, mean_velocity, straight
+from pushforward.methods.method import Now
+from pushforward.methods.pairs import Pairs
+from pushforward.methods.rules import Rule
+from pushforward.methods.trajectories import Trajectories
+from pushforward.transports import Flow
+
+__all__ = ["Distillation"]
+
+
+class Distillation(Mapping):
+    """A `Mapping` with a teacher that begins on stored trajectories.
+
+    For the first part of training the target between two times is exact: the mean velocity (x_t - x_s) / (t - s) between two
+    states of one trajectory of the teacher. Then the rule takes over, with the teacher's velocity at data that was mixed with
+    noise, which is as much data as there is. Examples with equal times are held to the teacher's velocity throughout.
+
+    Args:
+        flow_map: The student.
+        rule: Where the target comes from after the first part.
+        pairs: The law of t and s after the first part, and the share of examples with equal times throughout.
+        teacher: The flow that is distilled.
+        trajectories: Of the teacher.
+        stored: The first part, as a share of training in [0, 1].
+        to_data: The share of stored pairs that end at the data.
+        power: See `Mapping`.
+        steps: The default number of jumps.
+
+    References:
+        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
+        regression along trajectories; Liu et al., Rectified Flow (2023), for pairs of noise and data.
+    """
+
+    def __init__(
+        self,
+        flow_map: FlowMap,
+        rule: Rule,
+        pairs: Pairs,
+        *,
+        teacher: Flow,
+        trajectories: Trajectories,
+        stored: float = 0.5,
+        to_data: float = 0.5,
+        power: float = 0.5,
+        steps: int = 1,
+    ) -> None:
+        super().__init__(flow_map, rule, pairs, teacher=teacher, power=power, steps=steps)
+        for name, share in (("stored", stored), ("to_data", to_data)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
+        self.stored, self.to_data = stored, to_data
+        self.freeze("trajectories", trajectories)
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """One turn of one player."""
+        if now.progress >= self.stored:
+            yield from super().losses(batch, now)
+            return
+        predictor = straight(self.flow_map)
+        (x_t, t), (x_s, s), condition = self.trajectories.draw(now.draws.stream("trajectories"), self.to_data)
+        shaped = (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
+        target = (x_t - x_s) / shaped
+        equal = now.draws.stream("diagonal").uniform() < self.pairs.diagonal
+        x_t, t, s, target, condition = self._held(batch, now, equal, (x_t, t, s, target, condition))
+        output = mean_velocity(predictor, x_t, t, s, self._drop(condition, now.draws))
+        error = (output - target).square().flatten(1).mean(1)
+        now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
+        yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+
+    def _held(self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]) -> tuple[
+        Tensor, Tensor, Tensor, Tensor, Condition
+    ]:
+        """The stored examples, with those where ``equal`` replaced by data mixed with noise and the teacher's velocity there."""
+        states, t, s, target, condition = stored
+        if not bool(equal.any()):
+            return stored
+        x, z = self.couple(batch.x, batch.condition, now.draws)
+        at, _ = self.pairs(now.draws.stream("times"), straight(self.flow_map).path)
+        shape = (-1, *(1,) * (x.dim() - 1))
+        mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
+        with torch.no_grad():
+            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, batch.condition)
+        own = batch.condition or {}
+        merged = {
+            name: torch.where(equal.reshape(-1, *(1,) * (value.dim() - 1)), own[name], value)
+            for name, value in (condition or {}).items()
+        }
+        wide = equal.reshape(shape)
+        return (
+            torch.where(wide, mixed, states),
+            torch.where(equal, at, t),
+            torch.where(equal, at, s),
+            torch.where(wide, velocity, target),
+            merged or None,
+        )
