@@ -45,7 +45,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
-    "solvers/walking.py": [
+    "solvers/table_cache.py": [
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
         ("*chain(*map(_settings, inner))", "", "tables"),
@@ -772,9 +772,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
+        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
-    "sampling.py": [
+    "sampling_options.py": [
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("Flow(_guided(flow.denoiser, given)", "Flow(flow.denoiser", "sampling cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
@@ -783,7 +784,6 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
-        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
     ],
     "training/progress.py": [
         ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
@@ -806,7 +806,7 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/entrants.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
     ],
-    "cli/options.py": [
+    "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),
     ],
     "testing/laws.py": [

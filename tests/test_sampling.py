@@ -14,7 +14,7 @@ import pushforward as pf
 from pushforward import cli
 from pushforward.errors import UsageError
 from pushforward.samples import Samples
-from pushforward.sampling import Sampling, configure
+from pushforward.sampling_options import Sampling, configure
 
 
 @pytest.fixture(scope="module")

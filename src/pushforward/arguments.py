@@ -52,7 +52,7 @@ def refuse_unknown(names: Iterable[str], options: type, function: str, meant: Ma
 
     Args:
         names: What was given.
-        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
+        options: The function's options, a TypedDict such as `pushforward.training.fit_options.FitOptions`.
         function: Its name.
         meant: Hints for names of other libraries that are too far from ours to be recognised.
 

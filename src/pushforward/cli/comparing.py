@@ -30,7 +30,7 @@ from pushforward.cli.groups import (
     Reading,
 )
 from pushforward.cli.loop import announce, nothing_left, train_all
-from pushforward.cli.options import (
+from pushforward.cli.parsing import (
     amounts,
     asked_for,
     data_file,

@@ -97,7 +97,7 @@ def interpolate(
             the one that fits the first image best.
         out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
     """
-    from pushforward.samples import frames_to
+    from pushforward.outputs import frames_to
 
     files, pair = _ends(start, end, seeds, frames)
     _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label, "--given": given})

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Plugins, Reading
-from pushforward.cli.options import column_names, data_file, device_of, load_plugins, named
+from pushforward.cli.parsing import column_names, data_file, device_of, load_plugins, named
 from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 

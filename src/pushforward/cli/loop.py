@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import plugin_options
+from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
 
 if TYPE_CHECKING:

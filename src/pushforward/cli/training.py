@@ -31,7 +31,7 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.loop import announce, train_all
-from pushforward.cli.options import (
+from pushforward.cli.parsing import (
     FrozenRuns,
     amounts,
     asked_for,

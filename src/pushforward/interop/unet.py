@@ -23,8 +23,8 @@ from pushforward.interop.folders import from_config, library, load_network, read
 from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
-from pushforward.outputs import replacing
 from pushforward.paths import Linear, Tabulated
+from pushforward.replacing import replacing
 
 __all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
 

@@ -16,13 +16,13 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
+from pushforward.training.fit_options import MEANT, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
-from pushforward.training.given import folder_of
 from pushforward.training.holding import Holding
 from pushforward.training.lineage import earlier_split
 from pushforward.training.marks import mark
-from pushforward.training.options import MEANT, ResumeOptions, budget_in
 from pushforward.training.progress import watcher_of
+from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
 from pushforward.training.settings import Settings
@@ -142,8 +142,8 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget in ``steps``, ``samples`` or ``seconds``, in all;
-            ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+        options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
+            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
 
     Returns:
         The run; a finished one is returned as it is.

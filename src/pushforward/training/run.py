@@ -18,7 +18,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
-from pushforward.sampling import Sampling, configure, given_options
+from pushforward.sampling_options import Sampling, configure, given_options
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
@@ -114,7 +114,7 @@ class Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
 
         Args:
-            options: See `pushforward.sampling.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
+            options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
             UsageError: For an option that this kind of model does not have, or a value out of range.

@@ -17,16 +17,16 @@ from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
+from pushforward.training.fit_options import MEANT, FitOptions, budget_in
 from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
-from pushforward.training.given import Given, check_size, name_of, names_of, recipe_from
 from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
-from pushforward.training.options import MEANT, FitOptions, budget_in
 from pushforward.training.parts import adopt
 from pushforward.training.progress import watcher_of
+from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from
 from pushforward.training.run import Run, load
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
@@ -35,7 +35,7 @@ from pushforward.training.trainer import Trainer
 __all__ = ["fit", "prepare"]
 
 
-def _recipe(given: Given, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
+def _recipe(given: RecipeLike, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
     """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
     built = seeded(lambda: recipe_from(given, data, size), seed)
     if isinstance(built, Method) and built is given:
@@ -79,7 +79,7 @@ def _check_untrained(method: Method) -> None:
 
 
 def prepare(
-    recipe: Given, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
 
@@ -129,7 +129,7 @@ def prepare(
     return trainer
 
 
-def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
+def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
     """Train a method on data and return the run.
 
     Args:
@@ -138,7 +138,7 @@ def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.options.FitOptions`: a budget in ``steps``, ``samples`` or ``seconds``; ``out``,
+        options: See `pushforward.training.fit_options.FitOptions`: a budget in ``steps``, ``samples`` or ``seconds``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``.
 
     Returns:

@@ -1,8 +1,8 @@
-"""The verbs that use a run: sample, evaluate."""
+"""The verb evaluate: scores of a run."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -11,62 +11,18 @@ from pushforward.cli.groups import (
     EVALUATION,
     INSPECT,
     NEWEST,
-    OUTPUT,
-    PLACED,
     UNGUIDED,
-    USE,
-    Given,
     Guiding,
     Json,
-    Label,
     Loading,
-    N,
-    Placing,
     RunFolder,
-    Seed,
     Solving,
 )
-from pushforward.cli.options import words
-from pushforward.cli.sampling import condition_of, configured_run, precision_of, target_of
+from pushforward.cli.parsing import words
+from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
 
-__all__ = ["evaluate", "sample"]
-
-
-@app.command(group=USE, sort_key=1)
-def sample(
-    run: RunFolder,
-    *,
-    n: N = 64,
-    seed: Seed = 0,
-    label: Label = None,
-    given: Given = None,
-    solving: Solving = AS_IT_IS,
-    guiding: Guiding = UNGUIDED,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
-    placing: Placing = PLACED,
-    json: Json = False,
-    loading: Loading = NEWEST,
-) -> None:
-    """Draw new samples from a run.
-
-    A VAE gives the means of its decoder, without the noise that it has learned around them. Example:
-    `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
-
-    Args:
-        label: A class by number or name; default: drawn as often as in the training data.
-        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
-    """
-    from pushforward.samples import draw_to
-
-    loaded = configured_run(run, loading, solving, guiding)
-    target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
-    asked = condition_of(loaded, label, given)
-    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
-    with precision_of(loading):
-        draw_to(target, loaded.transport, n, asked, seed=seed, batch=loading.batch, **to)
-    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": asked}
-    show(result, json, lambda r: r["out"])
+__all__ = ["evaluate"]
 
 
 @app.command(group=INSPECT, sort_key=1)
