@@ -77,6 +77,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.sigmoid(-log_snr / 2)", "torch.sigmoid(-log_snr)", "paths"),
         ("b * b + 4 * a * c", "b * b + 2 * a * c", "paths"),
         ("torch.exp(-log_snr / 2) / self.sigma_max", "torch.exp(-log_snr / 2)", "paths"),
+    ],
+    "tabulated.py": [
         ("(2 * c + u * 3 * d)) * self.levels", "(2 * c + u * 3 * d))", "paths"),
         ("position = t.double() * self.levels - 1", "position = t.double() * self.levels", "paths"),
         ("np.log1p(-np.array(self.betas))", "np.array(-np.array(self.betas))", "paths"),

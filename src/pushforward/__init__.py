@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         sampling_options,
         solvers,
         spec,
+        tabulated,
         testing,
         times,
         training,
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
-    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
+    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted
     from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
+    from pushforward.tabulated import Tabulated
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
@@ -86,6 +88,7 @@ _MODULES = (
     "sampling_options",
     "solvers",
     "spec",
+    "tabulated",
     "testing",
     "times",
     "training",
@@ -96,9 +99,10 @@ _HOMES = {
     "evaluation": ("Comparison", "Score", "compare", "evaluate"),
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
-    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
+    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
     "recipes": ("Recipe", "Schedule", "Training"),
     "report": ("Report",),
+    "tabulated": ("Tabulated",),
     "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
 }
@@ -167,6 +171,7 @@ __all__ = [
     "sampling_options",
     "solvers",
     "spec",
+    "tabulated",
     "testing",
     "times",
     "training",
