@@ -674,6 +674,15 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
             use()
 
 
+def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d: use the version that trained it"):
+            use()
+
+
 @pytest.mark.parametrize(
     "manifest", [[], {}, {"files": []}, {"files": {"state.json": {}}}, {"files": {"state.json": 3}}, {"files": None}]
 )

@@ -32,6 +32,7 @@ from pushforward.evaluation.scoring import compared, deviation, floors, ratio, s
 from pushforward.evaluation.starts import fitting, starts, starts_warnings
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.metrics import Score, describe, registry
+from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, load
 from pushforward.training.machine import machine
@@ -239,7 +240,7 @@ def evaluate(
     n: int | None = None,
     repeats: int = 3,
     metrics: Sequence[str] | None = None,
-    plugins: Sequence[str | Path] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     seed: int = 0,
     batch: int = BATCH,
 ) -> Comparison:
@@ -253,7 +254,7 @@ def evaluate(
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
             but that.
-        plugins: Python files that the run needs, or that define further metrics.
+        plugins: Python files, or a single one, that the run needs, or that define further metrics.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
 
@@ -270,7 +271,7 @@ def evaluate(
         check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
-    for path in plugins:
+    for path in files_of(plugins):
         load_plugin(path)
     check_metrics(metrics)
     check_model_kind(model)

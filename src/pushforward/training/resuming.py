@@ -12,6 +12,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.methods.method import Method
+from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
@@ -35,7 +36,7 @@ __all__ = ["reopen", "resume"]
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
     refuse_unknown(options, ResumeOptions, "resume", MEANT)
-    folder, plugins = folder_of(folder), list(options.get("plugins", ()))
+    folder, plugins = folder_of(folder), files_of(options.get("plugins", ()))
     checkpoint, method = options.get("checkpoint"), options.get("method")
     given = budget_in(options)
     put_back(folder)

@@ -224,7 +224,7 @@ def load(
     *,
     raw: bool = False,
     checkpoint: str | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
 ) -> Run:
@@ -234,7 +234,8 @@ def load(
         folder: The run's folder.
         raw: Take the last weights in place of their average.
         checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest.
-        plugins: Python files whose classes the run needs; a run trained with a file is read only with that same file.
+        plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
+            with.
         method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.
         device: Where the weights go.
 

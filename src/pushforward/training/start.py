@@ -13,6 +13,7 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
+from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
@@ -87,8 +88,7 @@ def prepare(
         UsageError: As `fit`.
     """
     refuse_unknown(options, FitOptions, "fit", MEANT)
-    given = options.get("plugins", ())
-    plugins = [Path(path) for path in ([given] if isinstance(given, (str, Path)) else given)]
+    plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
