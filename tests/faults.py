@@ -29,7 +29,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
-        ("terms[register] = sign * weight if mine is None", "terms[register] = weight if mine is None", "tables"),
+        ("terms[register] = sign * weight if own is None", "terms[register] = weight if own is None", "tables"),
     ],
     "solvers/tracing.py": [
         ("if condition is not self.condition:", "if False:", "tables"),
@@ -162,7 +162,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
         ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
-        ("mine[assign(x[mine], z[mine])]", "assign(x[mine], z[mine])", "couplings_times"),
+        ("members[assign(x[members], z[members])]", "assign(x[members], z[members])", "couplings_times"),
         ("every=self.reuse", "every=1", "couplings_times"),
     ],
     "times.py": [
@@ -330,7 +330,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "transports/transport.py": [
         ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
-        ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
+        ("part, seed + start)", "part, seed)", "solvers methods laws"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
     ],
     "transports/latent.py": [
@@ -567,9 +567,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/ema.py": [
         ("0.5 ** (batch / half_life)", "0.5 ** (half_life / batch)", "training"),
         ("self.share * samples", "samples", "training"),
-        ("if mine.is_floating_point():", "if isinstance(mine, nn.Parameter):", "training"),
-        ("                mine.data = theirs.data\n", "", "frozen"),
-        ("            mine.copy_(theirs)", "            pass", "training"),
+        ("if average.is_floating_point():", "if isinstance(average, nn.Parameter):", "training"),
+        ("                average.data = theirs.data\n", "", "frozen"),
+        ("            average.copy_(theirs)", "            pass", "training"),
     ],
     "training/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
@@ -789,7 +789,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/progress.py": [
         ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
-        ("self._handles[name].update(shown, raw=True)", "pass", "sampling"),
+        ("self._handles[name].update(content, raw=True)", "pass", "sampling"),
     ],
     "recipes/options.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),

@@ -81,9 +81,9 @@ def _some(columns: TimeColumns, rows: Tensor) -> TimeColumns:
     return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
 
 
-def _with_null(asked: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
     """The condition of the rows x, and after them of the rows that come again and are to see the null."""
-    both = {name: torch.cat([part, hidden[name]]) for name, part in asked.items()}
+    both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
     return hide(both, null)
 

@@ -20,7 +20,7 @@ from pushforward.conditions.kind import cells_of
 from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.replacing import check_replaceable, replacing
-from pushforward.transports import BATCH, Asked, Latent, Transport, has_steps
+from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
 
 __all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
 
@@ -78,7 +78,7 @@ def draw_to(
     path: str | Path,
     transport: Transport,
     n: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     seed: int = 0,
     batch: int = BATCH,

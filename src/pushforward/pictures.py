@@ -195,13 +195,13 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
     points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
     colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for number in np.unique(group):
-        mine = points[group == number]
+        members = points[group == number]
         colour = colours(int(number) % colours.N)
         area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
-        axes.scatter(mine[:, 0], mine[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
             style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-            middle = np.median(mine, axis=0)
+            middle = np.median(members, axis=0)
             axes.annotate(names[number], middle, ha="center", va="center", fontsize=8, bbox=style)
     left, right, bottom, top = limits_of(points)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])

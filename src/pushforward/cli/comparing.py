@@ -129,7 +129,7 @@ class _Planned:
     seed: int
     folder: str
     recipe: Recipe
-    asked: dict[str, Any]
+    settings: dict[str, Any]
     plugins: list[str]
 
 
@@ -146,12 +146,12 @@ class _Plan:
         planned = []
         for name, size in self.sizes.items():
             others = [file for file in self.files if Path(file) != Path(name)]
-            asked = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
+            settings = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
             plugins = [name, *others] if name.endswith(".py") else others
             for seed in self.seeds:
                 recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
                 folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
-                planned.append(_Planned(name, seed, folder, recipe, asked, plugins))
+                planned.append(_Planned(name, seed, folder, recipe, settings, plugins))
         return planned
 
 
@@ -198,7 +198,7 @@ def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, optio
                 "out": folder / entry.folder,
                 "seed": entry.seed,
                 "plugins": entry.plugins,
-                "asked": entry.asked,
+                "asked": entry.settings,
             }
             trainers.append(prepare(entry.recipe, data, **options, **own))
     for trainer in trainers:

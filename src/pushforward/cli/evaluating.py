@@ -57,5 +57,5 @@ def evaluate(
         say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
         comparison = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
-    shown = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
-    show(shown, json, lambda _: scores_text(comparison))
+    result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
+    show(result, json, lambda _: scores_text(comparison))

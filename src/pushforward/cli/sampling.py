@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from pushforward.transports import Transport
 
 __all__ = [
-    "asked_condition",
     "check_images",
     "condition_of",
     "configured_run",
     "draw_edited",
     "edit_target",
+    "editing_condition",
     "enlarged",
     "free_name",
     "image_of",
@@ -223,7 +223,7 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     return torch.from_numpy(pixels).float() / 255
 
 
-def asked_condition(
+def editing_condition(
     run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
 ) -> dict[str, float] | None:
     """The condition for editing, where guidance needs one."""

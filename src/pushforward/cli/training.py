@@ -111,8 +111,8 @@ def train(
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
-    asked = asked_for(size, changes, values) | _asked_of(runs, others)
-    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
+    record = asked_for(size, changes, values) | _asked_of(runs, others)
+    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": record}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
     options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
     trainer = prepare(chosen, loaded, **ends, **options)

@@ -126,10 +126,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     side = list(reading.size) if reading.size else None
-    asked: dict[str, Any] = {"target": target, "header": header, "resize": side, "limit": limit, "labelled": labelled}
+    stated: dict[str, Any] = {"target": target, "header": header, "resize": side, "limit": limit, "labelled": labelled}
     data = given_columns(data, given) if given else data
-    asked["given"] = list(given) or None
-    origin = {key: value for key, value in asked.items() if value is not None}
+    stated["given"] = list(given) or None
+    origin = {key: value for key, value in stated.items() if value is not None}
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
     if labelled is None:
         labelled = text not in known or known[text].labelled

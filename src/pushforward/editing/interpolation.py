@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
-from pushforward.editing.checks import asked, checked_example, iterative
+from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, did_you_mean
-from pushforward.transports import BATCH, Asked, Autoencoder, Latent, Transport, check_transport, has_steps, inner_of
+from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
 
 __all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
@@ -99,7 +99,7 @@ def interpolate(
     a: Tensor,
     b: Tensor,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,
@@ -129,7 +129,7 @@ def interpolate(
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
     """
     model = flow if isinstance(flow, Latent) else iterative(flow)
-    given = model.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
+    given = model.conditions(1, condition_of_data(iterative(inner_of(flow)), condition), 0)
     ends = torch.stack([checked_example(model, a), checked_example(model, b)])
     z = model.encode(ends, _repeated(given, 2))
     return _along(model, z[:1], z[1:], frames, given, interpolation, batch)
@@ -140,7 +140,7 @@ def interpolate_noise(
     a: Tensor,
     b: Tensor,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,
@@ -176,7 +176,7 @@ def interpolate_seeds(
     a: int,
     b: int,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,

@@ -279,14 +279,14 @@ def evaluate(
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    asked = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
+    own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    if others == [] and asked.models:
-        result = replace(asked.models[0], name=name, warnings=unseen_warnings(model, data))
-        return replace(asked, models=(result,))
+    if others == [] and own.models:
+        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
+        return replace(own, models=(result,))
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     result, pictures = judge.judge(name, model, curve=False)
-    scores = {**result.scores, **(asked.models[0].scores if asked.models else {})}
+    scores = {**result.scores, **(own.models[0].scores if own.models else {})}
     comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
-    metrics_known = {**comparison.metrics, **asked.metrics}
-    return replace(comparison, metrics=metrics_known, guesses=asked.guesses, pictures={name: pictures})
+    metrics_known = {**comparison.metrics, **own.metrics}
+    return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})

@@ -57,11 +57,11 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     memory: Any = None
     for i, stop in enumerate(times.tolist()[1:]):
         t, s = times[i : i + 1], times[i + 1 : i + 2]
-        asked = tracer, x, t, s, tracer.condition, noise, memory
+        arguments = tracer, x, t, s, tracer.condition, noise, memory
         if stop == 0:
-            x = solver.last(*asked)  # type: ignore[arg-type]
+            x = solver.last(*arguments)  # type: ignore[arg-type]
         else:
-            x, memory = solver.step(*asked)  # type: ignore[arg-type]
+            x, memory = solver.step(*arguments)  # type: ignore[arg-type]
         tracer.ends(x, stop, memory)
     return tracer.finished()
 

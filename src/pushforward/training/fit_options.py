@@ -17,10 +17,10 @@ from pushforward.training.progress import Watcher
 if TYPE_CHECKING:
     from pushforward.training.run import Run
 
-__all__ = ["MEANT", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
+__all__ = ["HINTS", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
 
 _OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
-MEANT = {
+HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
     "batch": f" {_OF_TRAINING}",

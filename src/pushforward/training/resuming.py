@@ -17,7 +17,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
-from pushforward.training.fit_options import MEANT, ResumeOptions, budget_in
+from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.holding import Holding
 from pushforward.training.lineage import earlier_split
@@ -35,7 +35,7 @@ __all__ = ["reopen", "resume"]
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume", MEANT)
+    refuse_unknown(options, ResumeOptions, "resume", HINTS)
     folder, plugins = folder_of(folder), files_of(options.get("plugins", ()))
     checkpoint, method = options.get("checkpoint"), options.get("method")
     given = budget_in(options)

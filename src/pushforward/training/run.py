@@ -26,7 +26,7 @@ from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import FORMAT, check_spec, read_spec, recipe_of
 from pushforward.training.tensors import restore
-from pushforward.transports import BATCH, Asked, Transport, inner_of
+from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
 
 __all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
@@ -88,7 +88,7 @@ class Run:
         return seen
 
     def sample(
-        self, n: int = 64, condition: Asked = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
+        self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
     ) -> Samples:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 

@@ -18,7 +18,7 @@ from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
-from pushforward.training.fit_options import MEANT, FitOptions, budget_in
+from pushforward.training.fit_options import HINTS, FitOptions, budget_in
 from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
 from pushforward.training.holding import Holding
@@ -87,7 +87,7 @@ def prepare(
     Raises:
         UsageError: As `fit`.
     """
-    refuse_unknown(options, FitOptions, "fit", MEANT)
+    refuse_unknown(options, FitOptions, "fit", HINTS)
     plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
@@ -149,7 +149,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
-    refuse_unknown(options, FitOptions, "fit", MEANT)
+    refuse_unknown(options, FitOptions, "fit", HINTS)
     check_size(recipe, options.get("size"))
     options["progress"] = watcher_of(options.get("progress"))
     return trained(prepare(recipe, data, **options))

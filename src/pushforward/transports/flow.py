@@ -23,7 +23,7 @@ from pushforward.solvers.solver import stepped
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
 from pushforward.solvers.table_cache import TableCache
-from pushforward.transports.transport import Asked, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
 
 __all__ = ["Flow"]
 
@@ -210,7 +210,7 @@ class Flow(Transport):
         times[0], times[-1] = start, end
         return self._last(self.walk(x, np.append(times, last), condition, draws))
 
-    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
