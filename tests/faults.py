@@ -805,7 +805,7 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/loop.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),
     ],
-    "cli/entrants.py": [
+    "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
     ],
     "cli/parsing.py": [
