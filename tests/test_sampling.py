@@ -122,7 +122,7 @@ def test_samples_are_tensors_that_can_be_drawn(runs):
 
 def test_vectors_of_two_numbers_are_drawn_as_points():
     space = pf.data.load("moons").space
-    assert Samples.of(torch.rand(9, 2), space).to_pil().size == (480, 480)
+    assert Samples.of(torch.rand(9, 2), space).to_pil().size == (560, 560)
     wide = pf.data.from_arrays(np.random.default_rng(0).random((40, 3))).space
     with pytest.raises(UsageError, match="vectors of 2 numbers"):
         Samples.of(torch.rand(9, 3), wide).to_pil()

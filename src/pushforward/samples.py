@@ -38,7 +38,7 @@ class Samples(Tensor):
         return Samples.of(part, self.space) if whole else part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """A picture: a grid of images, or a scatter plot of vectors of two numbers.
+        """A picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
 
         Args:
             columns: Images in a row; None makes the grid about square.
@@ -47,7 +47,8 @@ class Samples(Tensor):
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
-        from pushforward.pictures import grid_picture, legible, scatter_picture
+        from pushforward.pictures import grid_picture, legible
+        from pushforward.scatter import columns_picture
 
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
@@ -59,7 +60,7 @@ class Samples(Tensor):
             raise UsageError(
                 f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
             )
-        return scatter_picture(self.numpy())
+        return columns_picture(self.numpy(), self.space)
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
