@@ -13,6 +13,7 @@ import torch
 import pushforward as pf
 from pushforward import cli
 from pushforward.errors import UsageError
+from pushforward.pictures import scatter_picture
 from pushforward.samples import Samples
 from pushforward.sampling_options import Sampling, configure
 
@@ -223,3 +224,12 @@ def test_a_verb_is_a_signature_a_call_and_a_line_of_output():
         if lines > 20:
             long[f"{file}: {verb.name}"] = lines
     assert not long, "what a verb does beyond 20 lines belongs into the library or a function beside it"
+
+
+def test_numbers_along_the_edges_say_where_points_are():
+    points = torch.rand(9, 2).numpy()
+    bare, numbered = (np.asarray(scatter_picture(points, size=200, ticks=ticks)) for ticks in (False, True))
+    changed = (bare != numbered).any(-1)
+    assert changed[:, :40].any()
+    assert changed[-20:].any()
+    assert not changed[:-25, 60:].any()
