@@ -157,7 +157,7 @@ def notebook(monkeypatch):
         return Handle()
 
     shell = types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, version_info=(9, 0)))
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
     return shown
 
@@ -174,7 +174,7 @@ def test_a_notebook_shows_progress_and_samples(runs, notebook, tmp_path, monkeyp
     pf.fit("vae", "moons", steps=3, size="tiny", out=tmp_path / "b", progress=False)
     assert notebook == []
     run.sample(4).show()
-    assert [(kind, value.size) for kind, value in notebook] == [("displayed", (480, 480))]
+    assert [(kind, value.size) for kind, value in notebook] == [("displayed", (560, 560))]
     assert "Traceback" not in capsys.readouterr().err
 
 
