@@ -1,6 +1,6 @@
 """Continuous attributes as conditions: are a flow, a GAN and a VAE as right at a given value as they are without any?
 
-    python benchmarks/attributes.py [--entrants flow gan vae] [--seconds 120] [--seeds 3] [--n 10000] [--examples 20000]
+    python benchmarks/attributes.py [--models flow gan vae] [--seconds 120] [--seeds 3] [--n 10000] [--examples 20000]
 
 Table: an age uniform in [-1, 1] and x = (2 age + e1, s + age + e2) with s = +-1 at random and e of standard deviation .3: a
 mixture of two Gaussians whose means move with the attribute. At each of five ages the mean and the standard deviation of n
@@ -73,7 +73,7 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
         excess = torch.cat([off_mean - 3 * error_mean - mean, off_std - 3 * error_std - std])
         worst, beyond = max(worst, float(torch.cat([off_mean, off_std]).max())), max(beyond, float(excess.max()))
     free = float(torch.cat([mean, std]).max())
-    row = {"data": "table", "entrant": name, "seed": seed, "worst": worst, "unconditional": free}
+    row = {"data": "table", "model": name, "seed": seed, "worst": worst, "unconditional": free}
     return {**row, "beyond": beyond, "passes": beyond <= 0}
 
 
@@ -93,14 +93,14 @@ def on_digits(name: str, seed: int, given: argparse.Namespace) -> Row:
     ink = run.transport.sample(len(ink_requested), {"ink": ink_requested}, seed=seed * given.n).flatten(1).sum(1)
     correlation = float(np.corrcoef(ink_requested, ink)[0, 1])
     passed = correlation >= CORRELATION
-    return {"data": "digits", "entrant": name, "seed": seed, "correlation": correlation, "passes": passed}
+    return {"data": "digits", "model": name, "seed": seed, "correlation": correlation, "passes": passed}
 
 
 def report(rows: list[Row], given: argparse.Namespace) -> str:
     """One line for each recipe."""
     body = []
-    for name in given.entrants:
-        both = {data: [row for row in rows if (row["data"], row["entrant"]) == (data, name)] for data in ("table", "digits")}
+    for name in given.models:
+        both = {data: [row for row in rows if (row["data"], row["model"]) == (data, name)] for data in ("table", "digits")}
         line = [mean_and_spread([row[key] for row in both["table"]]) for key in ("worst", "unconditional", "beyond")]
         line.append(mean_and_spread([row["correlation"] for row in both["digits"]]))
         passed = ["/".join("yes" if row["passes"] else "no" for row in both[data]) for data in ("table", "digits")]
@@ -123,13 +123,13 @@ def report(rows: list[Row], given: argparse.Namespace) -> str:
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entrants", nargs="+", default=["flow", "gan", "vae"])
+    parser.add_argument("--models", nargs="+", default=["flow", "gan", "vae"])
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--examples", type=int, default=20_000, help="examples of the table")
     given = parsed(parser, words, seconds=0.1, seeds=1, n=50, examples=200)
-    rows = [work(name, seed, given) for name in given.entrants for seed in range(given.seeds) for work in (on_table, on_digits)]
+    rows = [work(name, seed, given) for name in given.models for seed in range(given.seeds) for work in (on_table, on_digits)]
     write("attributes", "Continuous attributes as conditions", report(rows, given), rows, **vars(given))
 
 

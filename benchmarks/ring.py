@@ -1,6 +1,6 @@
 """Ring of eight and grid of 25 Gaussians: who keeps every mode, as heavy and as wide as it is, and leaves nothing in between?
 
-    python benchmarks/ring.py [--data ring grid] [--entrants gan original flow ddpm edm] [--seconds 150] [--seeds 10] [--others 3]
+    python benchmarks/ring.py [--data ring grid] [--models gan original flow ddpm edm] [--seconds 150] [--seeds 10] [--others 3]
 
 gan, flow, ddpm and edm as they come, and beside them the original game (non-saturating cross-entropy, no penalty) with PacGAN's
 networks and settings: generator 4 x 400 with batch normalisation, critic 3 x 200 maxout of 5, Adam 1e-4 with beta1 .8, batch
@@ -79,33 +79,33 @@ def original(space: pf.data.Space) -> pf.Recipe:
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="*", default=["ring", "grid"], choices=["ring", "grid"])
-    parser.add_argument("--entrants", nargs="*", default=["gan", "original", "flow", "ddpm", "edm"])
+    parser.add_argument("--models", nargs="*", default=["gan", "original", "flow", "ddpm", "edm"])
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=10, help="trainings of the gan")
-    parser.add_argument("--others", type=int, default=3, help="trainings of each other entrant")
+    parser.add_argument("--others", type=int, default=3, help="trainings of each other model")
     parser.add_argument("--n", type=int, default=N, help="samples that are judged")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ring-benchmark", help="folder of what is finished")
-    given = parsed(parser, words, data=["ring"], entrants=["gan", "original"], seconds=0.02, seeds=1, others=1, n=500)
+    given = parsed(parser, words, data=["ring"], models=["gan", "original"], seconds=0.02, seeds=1, others=1, n=500)
     cases = [
         (data, name, seed, given.seconds, given.n, given.runs)
         for data in given.data
         for seed in range(max(given.seeds, given.others))
-        for name in given.entrants
+        for name in given.models
         if seed < (given.seeds if name == "gan" else given.others)
     ]
     rows = [row for case_rows in each(run_case, cases, given.jobs) for row in case_rows]
     for data in given.data:
         report(data, [row for row in rows if row["data"] == data], given)
-        picture(data, given.entrants, given.runs)
+        picture(data, given.models, given.runs)
 
 
 def run_case(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> list[dict[str, Any]]:
-    """Train one entrant and judge its averaged and its raw weights; or read what was found before."""
+    """Train one model and judge its averaged and its raw weights; or read what was found before."""
     loaded = load(data)
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
-    facts = {"data": data, "entrant": name, "seed": seed}
+    facts = {"data": data, "model": name, "seed": seed}
     work = lambda: judged(recipe, loaded, seconds, seed, n, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
     results = remembered(runs, f"{data}-{name}-{seed}", recipe, {**facts, "budget_seconds": seconds, "n": n}, work)
     print(facts, *results, sep="\n", flush=True)
@@ -152,9 +152,9 @@ def passes(data: str, rows: list[dict[str, Any]], modes: int) -> str:
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
     truth: Any = load(data).truth
     modes, body = len(truth.centres), []
-    for name in given.entrants:
+    for name in given.models:
         for weights in ("averaged", "raw"):
-            mine = [row for row in rows if row["entrant"] == name and row["weights"] == weights]
+            mine = [row for row in rows if row["model"] == name and row["weights"] == weights]
             steps = f"{np.mean([row['steps'] for row in mine]):,.0f}"
             each_kept = "/".join(str(row["modes_kept"]) for row in mine)
             values = [mean_and_spread([row[m] for row in mine]) for m in NAMES]
@@ -164,7 +164,7 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
     body.append(["real data (floor)", "", str(modes), *(mean_and_spread([row[m] for row in real]) for m in NAMES), "", ""])
     for name, held, kl, quality in PUBLISHED[data]:
         body.append([f"{name}, published", "", f"{held} found", "", "", kl, quality, "", ""])
-    columns = ["entrant, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all bars", "with alarms"]
+    columns = ["model, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all bars", "with alarms"]
     text = table(columns, body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
     text += "standard deviations over seeds. A mode is kept with 50 to 150 % of its mass. Bars: all modes kept, bridges at "
@@ -177,19 +177,19 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
         text,
         rows,
         seconds=given.seconds,
-        seeds={name: given.seeds if name == "gan" else given.others for name in given.entrants},
+        seeds={name: given.seeds if name == "gan" else given.others for name in given.models},
         n=given.n,
     )
 
 
-def picture(data: str, entrants: list[str], runs: str) -> None:
-    """The first training of each entrant beside real data, and one mode of each from near by: results/DATA.png."""
+def picture(data: str, models: list[str], runs: str) -> None:
+    """The first training of each model beside real data, and one mode of each from near by: results/DATA.png."""
     from matplotlib.figure import Figure
 
     loaded = load(data)
     truth: Any = loaded.truth
     panels = {"real data": loaded.held_out.data_units().numpy()[:SHOWN]}
-    panels |= {name: np.load(path) for name in entrants if (path := Path(runs) / f"{data}-{name}-0.npy").exists()}
+    panels |= {name: np.load(path) for name in models if (path := Path(runs) / f"{data}-{name}-0.npy").exists()}
     figure = Figure(figsize=(3.2 * len(panels), 6.4), dpi=110, layout="constrained")
     reach, centre, near = np.abs(truth.centres).max() * 1.25, truth.centres[len(truth.centres) // 2], 6 * float(truth.std)
     for (name, x), (far_axes, near_axes) in zip(panels.items(), figure.subplots(2, len(panels)).T, strict=True):

@@ -59,12 +59,12 @@ def main(words: list[str]) -> None:
     data = load("mnist", labelled=False)
     ours = seeded(lambda: pf.recipes.flow(data.space), 0)
     rate = ours.training.lr
-    entrants = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in (rate, rate / 3)}}
+    models = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in (rate, rate / 3)}}
     folder, options = tempfile.mkdtemp(), {"seconds": given.seconds, "progress": pf.Progress(60)}
-    runs = train_in_turns([prepare(recipe, data, out=f"{folder}/{i}", **options) for i, recipe in enumerate(entrants.values())])
+    runs = train_in_turns([prepare(recipe, data, out=f"{folder}/{i}", **options) for i, recipe in enumerate(models.values())])
     judge = Judge(data, given.n, 1)
     rows, body = [], []
-    for (name, recipe), run in zip(entrants.items(), runs, strict=True):
+    for (name, recipe), run in zip(models.items(), runs, strict=True):
         with network_precision(resolve_precision(recipe.training.precision, "cpu")):
             scores, _ = judge.scores(run.transport)
         rows.append({"network": name, **run.state, **{m: scores[m].value for m in NAMES}})

@@ -62,7 +62,7 @@ def diffusers_unet() -> nn.Module:
     )
 
 
-def entrants(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
+def models(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
     """Training steps and parameter counts by name."""
     torch.manual_seed(0)
     ours = UNet.sized("small", shape=SHAPE).to(memory_format=torch.channels_last)
@@ -76,16 +76,16 @@ def entrants(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
 
 
 def measure(turns: int, batch: int) -> dict:
-    """Run all entrants in turns.
+    """Run all models in turns.
 
     Args:
-        turns: Steps of each entrant after two for warming up.
+        turns: Steps of each model after two for warming up.
         batch: Images per step.
 
     Returns:
         A plain dict with counts, rates and ratios.
     """
-    steps, counts = entrants(batch)
+    steps, counts = models(batch)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(turns + 2):
         for name, step in steps.items():

@@ -1,11 +1,11 @@
 """How probable do variational autoencoders find the binarised test digits of MNIST?
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--entrants NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--models NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
 
 Training digits are drawn as zeros and ones again in every epoch, the 10,000 test digits once, by seed. Nats by importance
 sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 200 codes on 2,000
 training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
-taken up again, a finished one is only scored. Rows of entrants that are not asked for stay in the results.
+taken up again, a finished one is only scored. Rows of models that are not asked for stay in the results.
 
 References:
     Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200 tanh, 3,280 epochs; Tucker et
@@ -63,7 +63,7 @@ def convolutional(layers: int) -> Callable[[pf.data.Space], pf.Recipe]:
     return recipe
 
 
-ENTRANTS: dict[str, Callable[[pf.data.Space], pf.Recipe]] = {
+MODELS: dict[str, Callable[[pf.data.Space], pf.Recipe]] = {
     "textbook-1": textbook(1, 1),
     "textbook-1-k50": textbook(1, 50),
     "textbook-2-k50": textbook(2, 50),
@@ -81,24 +81,24 @@ BARS = {"1": 84.8, "2": 83.5}
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entrants", nargs="*", default=list(ENTRANTS), choices=list(ENTRANTS))
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seconds", type=float, default=3600.0, help="of training, each")
     parser.add_argument("--every", type=float, default=600.0, help="seconds of training between points of the curve")
     parser.add_argument("--codes", type=int, default=5000, help="for each test digit")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
     parser.add_argument("--runs", default="runs/nll-benchmark", help="folder of the runs")
-    given = parsed(parser, words, entrants=["textbook-1-k50", "convolutional-2"], seconds=0.02, every=0.01, codes=2, jobs=1)
-    cases = [(name, given) for name in given.entrants]
+    given = parsed(parser, words, models=["textbook-1-k50", "convolutional-2"], seconds=0.02, every=0.01, codes=2, jobs=1)
+    cases = [(name, given) for name in given.models]
     rows = each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
     report(measured(rows), given)
 
 
 def run_case(name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Train one entrant to its end, or take it up again, and score the test digits."""
+    """Train one model to its end, or take it up again, and score the test digits."""
     data = load("binary-mnist", labelled=False)
     folder = Path(given.runs) / name
-    trainer = taken_up(lambda: ENTRANTS[name](data.space), data, given.seconds, given.seed, folder)
+    trainer = taken_up(lambda: MODELS[name](data.space), data, given.seconds, given.seed, folder)
     while not trainer.done:
         trainer.advance(given.every - trainer.clock.seconds % given.every)
         if not trainer.done:
@@ -106,7 +106,7 @@ def run_case(name: str, given: argparse.Namespace) -> dict[str, Any]:
         watched(trainer, data, min(FEW, given.codes))
     nats, error = scored(trainer, data, given.codes)
     row = {
-        "entrant": name,
+        "model": name,
         "step": trainer.clock.step,
         "seconds": trainer.clock.seconds,
         "epochs": trainer.samples / len(data.train),
@@ -142,11 +142,11 @@ def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, 
 
 
 def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows and those of other entrants from before, in the entrants' order."""
+    """These rows and those of other models from before, in the models' order."""
     path = results() / "vae_nll.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
-    known = {row["entrant"]: row for row in (*before, *rows)}
-    return [known[name] for name in ENTRANTS if name in known]
+    known = {row["model"]: row for row in (*before, *rows)}
+    return [known[name] for name in MODELS if name in known]
 
 
 def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
@@ -164,19 +164,19 @@ def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
     body = []
     for row in rows:
-        bar = BARS[row["entrant"].split("-")[1]]
+        bar = BARS[row["model"].split("-")[1]]
         reached = "yes" if row["nats"] <= bar else "no"
-        cells = [row["entrant"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
+        cells = [row["model"], f"{row['seconds']:,.0f}", f"{row['step']:,}", f"{row['epochs']:.0f}"]
         origin = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
         body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *origin])
     body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 6] for name, nats in PUBLISHED]
-    head = ["entrant", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "scored in"]
+    head = ["model", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "scored in"]
     text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
-    points = [(row["entrant"], point) for row in rows for point in row["curve"]]
+    points = [(row["model"], point) for row in rows for point in row["curve"]]
     text += table(
-        ["entrant", "seconds", "steps", "nats"],
+        ["model", "seconds", "steps", "nats"],
         [[name, f"{point['seconds']:.0f}", f"{point['step']:,}", f"{point['nats']:.2f}"] for name, point in points],
     )
     write("vae_nll", "MNIST, dynamically binarised: nats", text, rows, seconds=given.seconds, codes=given.codes, jobs=given.jobs)

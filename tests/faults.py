@@ -30,7 +30,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
-        ("terms[register] = sign * weight if mine is None", "terms[register] = weight if mine is None", "tables"),
+        ("terms[register] = sign * weight if own is None", "terms[register] = weight if own is None", "tables"),
     ],
     "solvers/tracing.py": [
         ("if condition is not self.condition:", "if False:", "tables"),
@@ -46,7 +46,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
-    "solvers/walking.py": [
+    "solvers/table_cache.py": [
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
         ("*chain(*map(_settings, inner))", "", "tables"),
@@ -78,6 +78,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.sigmoid(-log_snr / 2)", "torch.sigmoid(-log_snr)", "paths"),
         ("b * b + 4 * a * c", "b * b + 2 * a * c", "paths"),
         ("torch.exp(-log_snr / 2) / self.sigma_max", "torch.exp(-log_snr / 2)", "paths"),
+    ],
+    "tabulated.py": [
         ("(2 * c + u * 3 * d)) * self.levels", "(2 * c + u * 3 * d))", "paths"),
         ("position = t.double() * self.levels - 1", "position = t.double() * self.levels", "paths"),
         ("np.log1p(-np.array(self.betas))", "np.array(-np.array(self.betas))", "paths"),
@@ -161,7 +163,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
         ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
-        ("mine[assign(x[mine], z[mine])]", "assign(x[mine], z[mine])", "couplings_times"),
+        ("members[assign(x[members], z[members])]", "assign(x[members], z[members])", "couplings_times"),
         ("every=self.reuse", "every=1", "couplings_times"),
     ],
     "times.py": [
@@ -329,7 +331,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "transports/transport.py": [
         ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
-        ("mine, seed + start)", "mine, seed)", "solvers methods laws"),
+        ("part, seed + start)", "part, seed)", "solvers methods laws"),
         ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
     ],
     "transports/map.py": [
@@ -574,9 +576,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/ema.py": [
         ("0.5 ** (batch / half_life)", "0.5 ** (half_life / batch)", "training"),
         ("self.share * samples", "samples", "training"),
-        ("if mine.is_floating_point():", "if isinstance(mine, nn.Parameter):", "training"),
-        ("                mine.data = theirs.data\n", "", "frozen"),
-        ("            mine.copy_(theirs)", "            pass", "training"),
+        ("if average.is_floating_point():", "if isinstance(average, nn.Parameter):", "training"),
+        ("                average.data = theirs.data\n", "", "frozen"),
+        ("            average.copy_(theirs)", "            pass", "training"),
     ],
     "training/optimizers.py": [
         ("self.lr * rate", "self.lr", "optimizers"),
@@ -783,9 +785,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
         ("at += len(x)", "at += 0", "cli"),
+        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
-    "sampling.py": [
+    "sampling_options.py": [
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("Flow(_guided(flow.denoiser, given)", "Flow(flow.denoiser", "sampling cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
@@ -794,11 +797,10 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "samples.py": [
         ("if whole else part", "if part.dim() else part", "sampling"),
-        ("seed=seed, batch=batch), overwrite", "seed=0, batch=batch), overwrite", "cli"),
     ],
     "training/progress.py": [
         ("sys.stderr.isatty() or in_notebook() if", "sys.stderr.isatty() if", "sampling"),
-        ("self._handles[name].update(shown, raw=True)", "pass", "sampling"),
+        ("self._handles[name].update(content, raw=True)", "pass", "sampling"),
     ],
     "recipes/options.py": [
         ('elif inside and not line.startswith("    "):', "elif False:", "help"),
@@ -814,10 +816,10 @@ FAULTS: dict[str, list[Fault]] = {
     "cli/loop.py": [
         ('130 if got["signal"]', '75 if got["signal"]', "cli"),
     ],
-    "cli/entrants.py": [
+    "cli/compared.py": [
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
     ],
-    "cli/options.py": [
+    "cli/parsing.py": [
         ("if key not in known:", "if False:", "cli"),
     ],
     "testing/laws.py": [

@@ -326,7 +326,7 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
     )
     assert (with_options["sampling"]["solver"], with_options["sampling"]["calls"]) == ("Heun", 5)
     same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
-    frechet = [entrant["scores"]["frechet"]["value"] for entrant in (usual, same, with_options, other)]
+    frechet = [model["scores"]["frechet"]["value"] for model in (usual, same, with_options, other)]
     assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
     assert abs(frechet[2] / frechet[0] - 1) > 3e-4
     assert abs(frechet[3] / frechet[0] - 1) > 3e-4
@@ -518,12 +518,12 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
 @pytest.mark.parametrize("words", [[], ["--data", "moons"]])
 def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed, words):
     compared = []
-    monkeypatch.setattr(comparing, "compare", lambda *entrants, **options: compared.append((entrants, options)))
+    monkeypatch.setattr(comparing, "compare", lambda *models, **options: compared.append((models, options)))
     monkeypatch.setattr(sources, "installed", lambda name: installed)
     code, _, err = run(capsys, "demo", "--budget", "1s", *words)
     assert code == 0
-    (((entrants,), options),) = compared
-    assert entrants == ("gan", "vae", "ddpm", "flow")
+    (((models,), options),) = compared
+    assert models == ("gan", "vae", "ddpm", "flow")
     assert options["data"] == ("moons" if words else "mnist-5k" if installed else "digits")
     tiny = {"vae": "tiny", "ddpm": "tiny", "flow": "tiny"}
     assert (options["size"], options["sizes"]) == (None, tiny if installed and not words else None)

@@ -7,9 +7,10 @@ from scipy.stats import kstest, norm
 from pushforward.couplings import Coupling, Independent, OptimalTransport, assign
 from pushforward.draws import BLOCK, BlockDraws
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Linear, Tabulated, linear_betas
+from pushforward.paths import VE, VP, Linear
 from pushforward.predictions import convert, target
 from pushforward.spec import build, classes, describe
+from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.times import (
     SNR,
     EDMWeight,

@@ -477,6 +477,7 @@ def test_constant_columns_are_reported(tmp_path):
     ("text", "match"),
     [
         (GOOD, r'column "kind", row 1 \(line 2\): "a" is not a number \(20 such cells.*`target="kind"`'),
+        ("a,b\n1,2\nabc,3\n4,5\n", r'column "a", row 2 \(line 3\): "abc" is not a number. Correct it or remove the row'),
         ("a,b\n1,2\n3,\n", r'column "b", row 2 \(line 3\): "" is missing.*Fill'),
         ("a,b\n1,2\n3,nan\n4,inf\n", r'column "b", row 2 \(line 3\): "nan" is not finite'),
         ("a,b\n1,2\n3,1e300\n", "not finite in float32"),

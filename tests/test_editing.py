@@ -26,7 +26,7 @@ from pushforward.editing import (
     super_resolve,
     vary,
 )
-from pushforward.editing.checks import asked
+from pushforward.editing.checks import condition_of_data
 from pushforward.errors import Diverged, UsageError
 from pushforward.guidance import Guided
 from pushforward.paths import VE, VP, Cosine, Linear
@@ -339,7 +339,7 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
     denoiser.unconditional = False
     for model in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):
         with pytest.raises(UsageError, match="name the label"):
-            asked(model, None)
+            condition_of_data(model, None)
     denoiser.unconditional = True
     guided = Flow(Guided(denoiser, 3.0), solvers.DDIM(), 4)
     assert (vary(guided, x, 0.5, 5, condition={"label": 1}) == -1 + 3 * 2).all()

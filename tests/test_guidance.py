@@ -15,8 +15,9 @@ from pushforward.errors import UsageError
 from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.methods import Denoising
 from pushforward.networks import MLP
-from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted, Tabulated, linear_betas
+from pushforward.paths import VE, VP, Cosine, Linear, Narrowed, Shifted
 from pushforward.predictions import ROWS
+from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import class_labels, ring
 from pushforward.transports import Flow
 

@@ -13,8 +13,8 @@ from pushforward import solvers, spec
 from pushforward.denoiser import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
-from pushforward.paths import linear_betas
 from pushforward.predictions import target
+from pushforward.tabulated import linear_betas
 from pushforward.testing import class_labels, space_data
 from pushforward.training import autoencoder_of
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 import pushforward as pf
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import checkpoint, folders, log
 from pushforward.training.resuming import reopen
@@ -104,6 +104,14 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
     (tmp_path / "run" / "note.txt").unlink()
     folders.claim(tmp_path / "run", "data", "flow").discard()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_waits_beside_its_folder_is_named(run):
+    kill_while_claiming(run)
+    with pytest.raises(CheckpointError, match=r"waits in .*\.replaced-\d+-run.*pushforward resume"):
+        pf.load(run)
+    assert pf.resume(run, data=DATA).state["step"] == 8
+    assert pf.load(run).state["step"] == 8
 
 
 def test_runs_whose_names_end_alike_are_not_mixed_up(tmp_path):

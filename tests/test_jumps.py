@@ -7,7 +7,7 @@ from torch import nn
 from pushforward.denoiser import FlowMap, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
-from pushforward.solvers import walking
+from pushforward.solvers.solver import stepped
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
 
@@ -43,7 +43,7 @@ def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
     wanted = Exact(0.7, 0.4).to(z * start, start, torch.zeros_like(start))
     torch.testing.assert_close(flow(z), wanted, rtol=1e-9, atol=1e-9)
     assert flow.calls == steps
-    states = list(walking.stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None))
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z), flow.times, None, None))
     torch.testing.assert_close(states[-1][1], wanted, rtol=1e-9, atol=1e-9)
 
 

@@ -17,7 +17,7 @@ OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
     "evaluation/commands.py": ("commands", "_amount", "_options"),
     "training/budget.py": ("__str__",),
-    "sampling.py": ("_tuning",),
+    "sampling_options.py": ("_tuning",),
 }
 """Functions that write command lines."""
 

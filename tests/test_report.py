@@ -724,13 +724,13 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
 def test_whoever_does_not_beat_the_no_network_row_is_named(content):
     put(content, "vae", "frechet", 2.4)
     put(content, "gan", "coverage", 0.745)
-    worries = said(content, "warning")
+    warnings = said(content, "warning")
     assert any(
         sentence == "vae is measurably worse than the no-network row in Fréchet distance: 2.400 ± 0.008 against 1.900 ± 0.010."
-        for sentence in worries
+        for sentence in warnings
     )
-    assert any(sentence.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for sentence in worries)
-    assert not any("flow" in sentence or "ddpm" in sentence for sentence in worries)
+    assert any(sentence.startswith("gan does not measurably beat the no-network row in coverage: 0.745") for sentence in warnings)
+    assert not any("flow" in sentence or "ddpm" in sentence for sentence in warnings)
 
 
 def test_features_of_too_few_dimensions_are_the_first_worry(content):
@@ -744,11 +744,11 @@ def test_features_of_too_few_dimensions_are_the_first_worry(content):
 
 def test_a_blind_score_accuses_nobody(content):
     content["baseline"]["scores"]["coverage"]["value"] = 0.958
-    worries = said(content, "warning")
-    assert any("coverage can show that a model is bad, but not that it is good" in sentence for sentence in worries)
-    assert not any("flow" in sentence for sentence in worries)
+    warnings = said(content, "warning")
+    assert any("coverage can show that a model is bad, but not that it is good" in sentence for sentence in warnings)
+    assert not any("flow" in sentence for sentence in warnings)
     assert any(
-        sentence.startswith("gan and vae are measurably worse than the no-network row in coverage") for sentence in worries
+        sentence.startswith("gan and vae are measurably worse than the no-network row in coverage") for sentence in warnings
     )
 
 
@@ -822,15 +822,15 @@ def test_high_precision_far_from_the_data_does_not_look_right(content):
 def test_planted_faults_are_told(content, name, scores, sentence):
     for metric, value in scores.items():
         put(content, name, metric, value)
-    worries = said(content, "warning")
-    assert len(worries) == 1
-    assert worries[0].startswith(sentence)
+    warnings = said(content, "warning")
+    assert len(warnings) == 1
+    assert warnings[0].startswith(sentence)
 
 
 def test_faults_of_toys(content):
     content = toy_content(content)
-    worries = said(content, "warning")
-    assert worries == [
+    warnings = said(content, "warning")
+    assert warnings == [
         "Modes are lost: gan holds 6 of 8.",
         "Samples fall between the modes, where no data is: vae (20 %).",
         "Modes are too narrow (width over the true one): gan (0.60).",

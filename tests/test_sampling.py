@@ -13,8 +13,9 @@ import torch
 import pushforward as pf
 from pushforward import cli
 from pushforward.errors import UsageError
+from pushforward.pictures import scatter_picture
 from pushforward.samples import Samples
-from pushforward.sampling import Sampling, configure
+from pushforward.sampling_options import Sampling, configure
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_samples_are_tensors_that_can_be_drawn(runs):
 
 def test_vectors_of_two_numbers_are_drawn_as_points():
     space = pf.data.load("moons").space
-    assert Samples.of(torch.rand(9, 2), space).to_pil().size == (480, 480)
+    assert Samples.of(torch.rand(9, 2), space).to_pil().size == (560, 560)
     wide = pf.data.from_arrays(np.random.default_rng(0).random((40, 3))).space
     with pytest.raises(UsageError, match="vectors of 2 numbers"):
         Samples.of(torch.rand(9, 3), wide).to_pil()
@@ -156,7 +157,7 @@ def notebook(monkeypatch):
         return Handle()
 
     shell = types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, version_info=(9, 0)))
     monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
     return shown
 
@@ -173,7 +174,7 @@ def test_a_notebook_shows_progress_and_samples(runs, notebook, tmp_path, monkeyp
     pf.fit("vae", "moons", steps=3, size="tiny", out=tmp_path / "b", progress=False)
     assert notebook == []
     run.sample(4).show()
-    assert [(kind, value.size) for kind, value in notebook] == [("displayed", (480, 480))]
+    assert [(kind, value.size) for kind, value in notebook] == [("displayed", (560, 560))]
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -223,3 +224,12 @@ def test_a_verb_is_a_signature_a_call_and_a_line_of_output():
         if lines > 20:
             long[f"{file}: {verb.name}"] = lines
     assert not long, "what a verb does beyond 20 lines belongs into the library or a function beside it"
+
+
+def test_numbers_along_the_edges_say_where_points_are():
+    points = torch.rand(9, 2).numpy()
+    bare, numbered = (np.asarray(scatter_picture(points, size=200, ticks=ticks)) for ticks in (False, True))
+    changed = (bare != numbered).any(-1)
+    assert changed[:, :40].any()
+    assert changed[-20:].any()
+    assert not changed[:-25, 60:].any()

@@ -8,8 +8,9 @@ import torch
 from pushforward import solvers
 from pushforward.draws import RowDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
+from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun, grids
+from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, measured_order, ring, truth
 from pushforward.transports import Flow
 

@@ -17,8 +17,9 @@ from pushforward.editing import Resampled
 from pushforward.errors import UsageError
 from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Linear
-from pushforward.solvers import DPM, Euler, Heun, Solver, walking
+from pushforward.solvers import DPM, Euler, Heun, Solver
 from pushforward.solvers.solver import noise_of
+from pushforward.solvers.solver import stepped as steps_of
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -28,7 +29,7 @@ NAMES += ["unipc", "unipc:3", "ancestral", "ddim:0.5", "dpmsde", "eulermaruyama"
 
 def stepped(flow, x, draws):
     """The solve by the solver's own steps."""
-    return list(walking.stepped(flow.solver, flow.denoiser, x, flow.times, None, draws))
+    return list(steps_of(flow.solver, flow.denoiser, x, flow.times, None, draws))
 
 
 def both(flow):
@@ -200,10 +201,10 @@ def test_tables_are_compiled_once_for_the_same_times():
     assert flow.table is flow.table
     flow.sample(2)
     flow.encode(torch.zeros(1, 2))
-    assert len(flow._walks._tables) == 2
+    assert len(flow._tables._tables) == 2
     for start in torch.linspace(0.5, 0.9, 30).tolist():
         flow.solve(torch.zeros(1, 2), start, 0.1)
-    assert len(flow._walks._tables) <= 8
+    assert len(flow._tables._tables) <= 8
 
 
 def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):

@@ -511,7 +511,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def test_a_broken_training_leaves_the_others_theirs(tmp_path, monkeypatch):
-    """One entrant diverges: the rest finish, and the fallen one is judged at its last checkpoint, with a warning."""
+    """One model diverges: the rest finish, and the fallen one is judged at its last checkpoint, with a warning."""
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = space_data((2,), labels=False)
     trainers = [
@@ -533,7 +533,7 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path, monkeypatch):
     assert result.warnings == runs[1].warnings
 
 
-def test_if_all_entrants_fall_the_comparison_does(tmp_path):
+def test_if_all_models_fall_the_comparison_does(tmp_path):
     data = space_data((2,), labels=False)
     trainers = [prepare(recipe_for(name, data), data, steps=3, out=tmp_path / name) for name in ("vae", "flow")]
     for trainer in trainers:
@@ -543,7 +543,7 @@ def test_if_all_entrants_fall_the_comparison_does(tmp_path):
         train_in_turns(trainers)
 
 
-def test_a_disk_that_refuses_one_entrant_leaves_the_others_saved_and_free(tmp_path, monkeypatch):
+def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path, monkeypatch):
     data = space_data((2,), labels=False)
     trainers = [prepare(recipe_for(name, data), data, steps=9, out=tmp_path / name) for name in ("vae", "flow")]
 
@@ -671,6 +671,15 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
     (folder / "spec.json").write_text(json.dumps(spec))
     for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
         with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
+            use()
+
+
+def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
+    folder, data = run_folder(tmp_path)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"format_version": 1}))
+    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
+        with pytest.raises(CheckpointError, match=r"is of format 1, and this version reads \d: use the version that trained it"):
             use()
 
 

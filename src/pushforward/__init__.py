@@ -36,9 +36,10 @@ if TYPE_CHECKING:
         recipes,
         report,
         samples,
-        sampling,
+        sampling_options,
         solvers,
         spec,
+        tabulated,
         testing,
         times,
         training,
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare
     from pushforward.guidance import Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
-    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
+    from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted
     from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
+    from pushforward.tabulated import Tabulated
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
@@ -83,9 +85,10 @@ _MODULES = (
     "recipes",
     "report",
     "samples",
-    "sampling",
+    "sampling_options",
     "solvers",
     "spec",
+    "tabulated",
     "testing",
     "times",
     "training",
@@ -96,9 +99,10 @@ _HOMES = {
     "evaluation": ("Comparison", "Score", "compare", "evaluate"),
     "guidance": ("Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
-    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
+    "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
     "recipes": ("Recipe", "Schedule", "Training"),
     "report": ("Report",),
+    "tabulated": ("Tabulated",),
     "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
     "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
 }
@@ -164,9 +168,10 @@ __all__ = [
     "report",
     "resume",
     "samples",
-    "sampling",
+    "sampling_options",
     "solvers",
     "spec",
+    "tabulated",
     "testing",
     "times",
     "training",

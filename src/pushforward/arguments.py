@@ -47,14 +47,14 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
-def refuse_unknown(names: Iterable[str], options: type, function: str, meant: Mapping[str, str] | None = None) -> None:
+def refuse_unknown(names: Iterable[str], options: type, function: str, hints: Mapping[str, str] | None = None) -> None:
     """Refuse options that a function does not have.
 
     Args:
         names: What was given.
-        options: The function's options, a TypedDict such as `pushforward.training.options.FitOptions`.
+        options: The function's options, a TypedDict such as `pushforward.training.fit_options.FitOptions`.
         function: Its name.
-        meant: Hints for names of other libraries that are too far from ours to be recognised.
+        hints: For names of other libraries that are too far from ours to be recognised.
 
     Raises:
         UsageError: With the option that was meant, where that can be told.
@@ -62,5 +62,5 @@ def refuse_unknown(names: Iterable[str], options: type, function: str, meant: Ma
     known = sorted(options.__annotations__)
     for name in names:
         if name not in known:
-            hint = (meant or {}).get(name) or did_you_mean(name, known)
+            hint = (hints or {}).get(name) or did_you_mean(name, known)
             raise UsageError(f'pf.{function} has no argument "{name}"; it takes: {", ".join(known)}.{hint}')

@@ -215,8 +215,8 @@ class OptimalTransport(Coupling):
         order = positions.clone()
         for rows in positions.split(self.group):
             classes = [rows] if labels is None else [rows[labels[rows].cpu() == c] for c in labels[rows].unique().cpu()]
-            for mine in classes:
-                order[mine] = mine[assign(x[mine], z[mine])]
+            for members in classes:
+                order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)
 
     def __deepcopy__(self, memo: object) -> OptimalTransport:

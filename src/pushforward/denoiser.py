@@ -15,10 +15,10 @@ from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
 from pushforward.predictions import check, convert, solve
 from pushforward.predictor import (
-    Columns,
     Condition,
     Predicting,
     Predictor,
+    TimeColumns,
     affine_columns,
     blend,
     check_predictor,
@@ -131,7 +131,7 @@ class Denoiser(Predicting):
         """The path's coefficients at t, shaped to multiply x_t."""
         return self.path.at(t).over(x_t)
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The network's time, the scale of its input, and how its output is read as ``kind``."""
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
@@ -142,12 +142,12 @@ class Denoiser(Predicting):
         scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
         return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The output read as ``kind``, of the shape of x_t, model units."""
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
 
-    def _times(self, columns: Columns, x_t: Tensor) -> Tensor:
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         return times_for(columns["time"], x_t)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
@@ -184,12 +184,12 @@ class FlowMap(Denoiser):
         """It is a map between two times."""
         return True
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """As a denoiser's, with the second time; a clock of log-SNR, which has no end at 0, stops at t_min."""
         second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
         return {**super().columns(kind, t), "until": self.time(second)}
 
-    def _times(self, columns: Columns, x_t: Tensor) -> Tensor:
+    def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
@@ -233,14 +233,14 @@ class Repathed(Wrapped):
         known = self.denoiser.path
         return known.time(self.path.log_snr(t)).clamp(*known.ends)
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The ratio of the standard deviations, the denoiser's columns at the matched times, and how v is read as ``kind``."""
         here, then = self.path.at(t), self._matched(t)
         scale = self.denoiser.path.at(then).r / here.r
         inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
         return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` on the new path."""
         return blend(columns, x_t, evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition))
 

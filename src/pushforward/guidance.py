@@ -14,9 +14,9 @@ from pushforward.denoiser import Repathed, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.predictor import (
-    Columns,
     Condition,
     Predictor,
+    TimeColumns,
     affine_columns,
     blend,
     check_predictor,
@@ -76,14 +76,14 @@ def _guided_rows(scale: Tensor) -> Tensor:
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
-def _some(columns: Columns, rows: Tensor) -> Columns:
+def _some(columns: TimeColumns, rows: Tensor) -> TimeColumns:
     """The columns of some rows; numbers that hold for the whole batch stay."""
     return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
 
 
-def _with_null(asked: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
     """The condition of the rows x, and after them of the rows that come again and are to see the null."""
-    both = {name: torch.cat([part, hidden[name]]) for name, part in asked.items()}
+    both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
     return hide(both, null)
 
@@ -129,12 +129,12 @@ class Guided(Wrapped):
         """Whether it is the unconditional model everywhere."""
         return self.scale == 0 and self.interval is None
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The scale, 1 where guidance does not act, and the denoiser's columns."""
         inner = columns_of(self.denoiser, kind, t, to)
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; one call of the network where all rows have scale 1."""
         scale, inner = columns["scale"], columns["inner"]
         if condition is None or self._without:
@@ -193,12 +193,12 @@ class Autoguided(Wrapped):
         """Whether both models are maps between two times."""
         return super().jumps and self._matched.jumps
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The scale, 1 where guidance does not act, and the columns of both models."""
         inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; the weaker model is not asked where all rows have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
@@ -244,11 +244,11 @@ class Thresholded(Wrapped):
             raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
         self.share = float(share)
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The denoiser's columns for data, and how data is read as ``kind``."""
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` whose data lie within bounds."""
         assert self.space.bounds is not None
         low, high = (end.to(x_t) for end in self.space.bounds)

@@ -58,8 +58,8 @@ def percent(x: Any) -> str:
     value = finite(x)
     if value is None:
         return NOTHING
-    shown = 100 * value
-    return f"{shown:.0f} %" if shown == 0 or abs(shown) >= 10 else f"{shown:.1f} %"
+    percent = 100 * value
+    return f"{percent:.0f} %" if percent == 0 or abs(percent) >= 10 else f"{percent:.1f} %"
 
 
 def count(x: Any) -> str:

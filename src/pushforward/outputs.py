@@ -1,18 +1,14 @@
-"""Samples as files: a PNG grid, a folder of PNGs, .npz, .csv; written in parts, so that memory stays bounded.
+"""Samples as files: a PNG grid, a folder of PNGs, .npz, .csv, .gif; drawn and written in parts, so that memory stays bounded.
 
 Nothing appears under its name before it is whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
-import os
-import re
-import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +18,15 @@ from torch import Tensor
 
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import UsageError
+from pushforward.replacing import check_replaceable, replacing
+from pushforward.transports import BATCH, ConditionLike, Latent, Transport, has_steps
 
-__all__ = ["check_target", "usual_ending", "write_samples"]
+__all__ = ["check_target", "draw_to", "frames_to", "usual_ending", "write_samples"]
 
 Parts = Iterable[tuple[Tensor, dict[str, Tensor] | None]]
 LARGEST_GRID, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
-_PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 
 def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -67,25 +64,78 @@ def _check_place(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists already. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
-        _check_folder(path)
+        check_replaceable(path)
     elif path.exists() and not path.suffix:
         raise UsageError(f"{path} is a file; samples without an ending are written as a folder. Choose another `out`.")
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse to replace a folder that holds anything but the numbered PNGs of an earlier sampling."""
-    names = sorted(entry.name for entry in path.iterdir())
-    numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
-    if path.suffix or numbers != list(range(len(names))):
-        raise UsageError(
-            f"{path} is a folder that holds more than an earlier sampling (numbered PNGs), so it is not overwritten. "
-            "Choose another `out`, or remove it yourself."
-        )
 
 
 def usual_ending(space: Space) -> str:
     """The ending of files that no name was asked for: a table where samples are points."""
     return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
+
+
+def draw_to(
+    path: str | Path,
+    transport: Transport,
+    n: int,
+    condition: ConditionLike = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+    overwrite: bool = False,
+    zoom: int | None = None,
+) -> None:
+    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
+
+    Args:
+        path: As `write_samples` takes it, or .gif: from noise to data step by step.
+        transport: What is sampled.
+        n: How many.
+        condition: As `Transport.sample` takes it.
+        seed: The seed of the first sample.
+        batch: Examples computed at a time.
+        overwrite: Replace what is there.
+        zoom: How many times every pixel of a picture is enlarged.
+
+    Raises:
+        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
+        CheckpointError: If the disk refuses; what was there stays.
+    """
+    from pushforward.pictures import write_gif
+
+    path, space = Path(path), transport.space
+    if path.suffix.lower() != ".gif":
+        write_samples(path, space, n, transport.stream(n, condition, seed=seed, batch=batch), overwrite, zoom)
+        return
+    check_target(path, space, n, overwrite, zoom)
+    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]
+        with replacing(path) as temporary:
+            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
+        return
+    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
+
+
+def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
+    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or what `write_samples` makes.
+
+    An animation of images goes there and back; points appear one after another.
+    """
+    from pushforward.pictures import grid_picture, legible, write_gif
+
+    path = Path(path)
+    ending, rows = path.suffix.lower(), space.drawing(space.quantise(x))
+    check_target(path, space, len(rows), overwrite, zoom)
+    if ending == ".gif":
+        back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
+        frames = [rows[: i + 1] for i in range(len(rows))] if space.as_points else back
+        with replacing(path) as temporary:
+            write_gif(temporary, frames, 120, scale=zoom)
+    elif ending == ".png" and not space.as_points:
+        with replacing(path) as temporary:
+            grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
+    else:
+        write_samples(path, space, len(rows), [(x, None)], overwrite, zoom)
 
 
 def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -122,42 +172,6 @@ def _counted(n: int, parts: Parts) -> Parts:
         yield x, condition
     if came != n:
         raise UsageError(f"{n:,} samples were to be written, but {came:,} came; nothing was written.")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path of the same ending, which takes the place of ``path`` if all goes well and vanishes if not."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if path.is_dir():
-            _replace_folder(path, temporary)
-        else:
-            os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def _replace_folder(path: Path, temporary: Path) -> None:
-    """Move the old folder aside, the new one in, and only then remove the old."""
-    _check_folder(path)
-    aside = path.with_name(f".old-{os.getpid()}-{path.name}")
-    os.rename(path, aside)
-    try:
-        os.rename(temporary, path)
-    except OSError:
-        os.rename(aside, path)
-        raise
-    if aside.is_symlink():
-        aside.unlink()
-    else:
-        shutil.rmtree(aside)
 
 
 def _known(space: Space, condition: dict[str, Tensor] | None) -> dict[str, Tensor]:

@@ -115,6 +115,7 @@ def scatter_picture(
     size: int = 480,
     ink: tuple[int, int, int] = INK,
     transparent: bool = False,
+    ticks: bool = False,
 ) -> Image.Image:
     """Points as translucent dots, over real data in gray.
 
@@ -125,13 +126,33 @@ def scatter_picture(
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
+        ticks: Whether numbers along the left and the lower edge say where the points are.
     """
     from PIL import Image
 
     limits = limits or limits_of(real if real is not None else points)
     sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
     small = _dotted(sheet, points, real, limits, ink).resize((size, size), Image.Resampling.BOX)
+    if ticks:
+        _number_edges(small, limits)
     return small if transparent else small.convert("RGB")
+
+
+def _number_edges(picture: Image.Image, limits: Limits) -> None:
+    """Draw ticks and their numbers inside the left and the lower edge of a square picture."""
+    from matplotlib.ticker import MaxNLocator
+    from PIL import ImageDraw
+
+    draw, size, colour = ImageDraw.Draw(picture), picture.width, (120, 120, 120, 255)
+    for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
+        for value in MaxNLocator(5).tick_values(low, high):
+            at = (value - low) / (high - low) * size
+            if not 24 < at < size - 12:
+                continue
+            text, y = f"{0.0 if abs(value) < 1e-9 * (high - low) else value:.4g}", size - at
+            draw.line((at, size - 5, at, size) if across else (0, y, 5, y), fill=colour)
+            place, anchor = ((at, size - 7), "mb") if across else ((8, y), "lm")
+            draw.text(place, text, fill=colour, anchor=anchor)
 
 
 def landscape_picture(
@@ -195,13 +216,13 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
     points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
     colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for number in np.unique(group):
-        mine = points[group == number]
+        members = points[group == number]
         colour = colours(int(number) % colours.N)
         area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
-        axes.scatter(mine[:, 0], mine[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
             style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-            middle = np.median(mine, axis=0)
+            middle = np.median(members, axis=0)
             axes.annotate(names[number], middle, ha="center", va="center", fontsize=8, bbox=style)
     left, right, bottom, top = limits_of(points)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
@@ -256,7 +277,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
         pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
     else:
         limits = limits_of(frames[-1], frames[0])
-        pictures = [scatter_picture(frame, limits=limits, size=360) for frame in frames]
+        pictures = [scatter_picture(frame, limits=limits, size=360, ticks=True) for frame in frames]
     first, *others = [_palette(picture) for picture in pictures]
     options: dict[str, Any] = {"duration": ms, "loop": 0, "disposal": 1, "optimize": False}
     first.save(os.fspath(path), format="GIF", save_all=True, append_images=others, **options)

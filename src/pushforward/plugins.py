@@ -17,7 +17,7 @@ from typing import Any
 
 from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["KINDS", "Plugin", "file_hash", "load", "load_needed", "only", "parts_of"]
+__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "load", "load_needed", "only", "parts_of"]
 
 KINDS = {
     "solver": "pushforward.solvers",
@@ -92,18 +92,23 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     return names[0]
 
 
-def load_needed(needed: Iterable[Mapping[str, str]], files: Iterable[str | Path]) -> None:
+def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """The files that were named, several or a single one."""
+    return [plugins] if isinstance(plugins, (str, Path)) else list(plugins)
+
+
+def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]) -> None:
     """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
 
     Args:
         needed: What the run stores of each: its ``file`` and ``sha256``.
-        files: The files that are named. None of them is run before all that are needed are there.
+        files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:
         CheckpointError: If one that is needed is not named, or has changed.
         UsageError: If a file that is named is not there, or cannot be loaded.
     """
-    files = list(files)
+    files = files_of(files)
     named = {file_hash(path) for path in files if Path(path).expanduser().is_file()}
     for plugin in needed:
         if plugin["sha256"] not in named:

@@ -18,11 +18,11 @@ from pushforward.paths import Coefficients, Path
 from pushforward.predictions import affine, check
 
 __all__ = [
-    "Columns",
     "Condition",
     "Jumping",
     "Predicting",
     "Predictor",
+    "TimeColumns",
     "affine_columns",
     "blend",
     "check_predictor",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Condition = dict[str, Tensor] | None
-Columns = dict[str, Any]
+TimeColumns = dict[str, Any]
 """Coefficients by name: numbers or tensors that broadcast over a batch; a dict for what a predictor holds inside itself."""
 
 
@@ -96,7 +96,7 @@ class Predicting(nn.Module, ABC):
         return False
 
     @abstractmethod
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """What `evaluate` needs of the times, each part of the shape of t.
 
         Args:
@@ -106,7 +106,7 @@ class Predicting(nn.Module, ABC):
         """
 
     @abstractmethod
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
 
     @abstractmethod
@@ -124,13 +124,13 @@ class Predicting(nn.Module, ABC):
         """
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
-    def jump_columns(self, t: Tensor, s: Tensor) -> Columns:
+    def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
         """What `evaluate_jump` needs of the times t and s, each part of their shape."""
         here, there = self.path.at(t), self.path.at(s)
         state = there.sigma / here.sigma
         return {"state": state, "output": there.alpha - state * here.alpha, "inner": self.columns("data", t, s)}
 
-    def evaluate_jump(self, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate_jump(self, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The state at the later time, from x_t (n, *shape) and `jump_columns`."""
         return blend(columns, x_t, self.evaluate("data", x_t, columns["inner"], condition))
 
@@ -150,7 +150,7 @@ def _own(denoiser: object) -> bool:
     )
 
 
-def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
     """The columns of any predictor, each of the shape of t; ``kind`` "jump" asks for those of a jump from t to ``to``.
 
     Of a predictor that knows only `predict` they are the times themselves.
@@ -164,7 +164,7 @@ def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = No
     return denoiser.columns(check(kind), t, to)
 
 
-def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
     """The estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
     if _own(denoiser):
         assert isinstance(denoiser, Predicting)
@@ -178,7 +178,7 @@ def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: Columns, cond
     return denoiser.predict(kind, x_t, t, condition)
 
 
-def affine_columns(kind: str, to: str, k: Coefficients) -> Columns:
+def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
     """How an output of one kind is read as another: ``state`` x_t + ``output`` y; empty where they are the same kind."""
     if kind == to:
         return {}
@@ -186,7 +186,7 @@ def affine_columns(kind: str, to: str, k: Coefficients) -> Columns:
     return {"state": state, "output": output}
 
 
-def blend(columns: Columns, x_t: Tensor, y: Tensor) -> Tensor:
+def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
     """``state`` x_t + ``output`` y; y itself where the columns name neither."""
     if "state" not in columns:
         return y
@@ -203,12 +203,12 @@ def times_for(t: Any, x: Tensor) -> Tensor:
     return x.new_full((x.shape[0],), t)
 
 
-def mapped(columns: Columns, change: Any) -> Columns:
+def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
     """The columns with ``change`` made to each of them, inside as well."""
     return {name: mapped(part, change) if isinstance(part, dict) else change(part) for name, part in columns.items()}
 
 
-def over(columns: Columns, x: Tensor) -> Columns:
+def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
     """Columns of shape (n,), shaped to multiply a batch of the shape of x and of its type."""
     shape = (-1,) + (1,) * (x.dim() - 1)
     return mapped(columns, lambda part: part.to(x.dtype).reshape(shape))

@@ -1,8 +1,7 @@
-"""Samples that can be looked at (a tensor of data that knows its space), and how they are drawn into files."""
+"""Samples that can be looked at: a tensor of data that knows its space."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor
 
 from pushforward.data import Space
 from pushforward.errors import UsageError
-from pushforward.outputs import check_target, replacing, write_samples
-from pushforward.transports import BATCH, Asked, Latent, Transport, has_steps
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Samples", "draw_to", "frames_to"]
+__all__ = ["Samples"]
 
 LARGEST_GRID = 256
 """Images that one picture shows; the rest is left out of it."""
@@ -41,7 +38,7 @@ class Samples(Tensor):
         return Samples.of(part, self.space) if whole else part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """A picture: a grid of images, or a scatter plot of vectors of two numbers.
+        """A picture: a grid of images, or a scatter plot of vectors of two numbers, with axes.
 
         Args:
             columns: Images in a row; None makes the grid about square.
@@ -50,7 +47,8 @@ class Samples(Tensor):
         Raises:
             UsageError: If there are no samples, or they are vectors of another length.
         """
-        from pushforward.pictures import grid_picture, legible, scatter_picture
+        from pushforward.pictures import grid_picture, legible
+        from pushforward.scatter import columns_picture
 
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
@@ -62,7 +60,7 @@ class Samples(Tensor):
             raise UsageError(
                 f"Vectors of {self.space.shape[0]} numbers have no picture; only images and vectors of 2 numbers are drawn."
             )
-        return scatter_picture(self.numpy())
+        return columns_picture(self.numpy(), self.space)
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, else in the system's image viewer."""
@@ -94,67 +92,3 @@ class Samples(Tensor):
 
 def _rebuilt(x: Tensor, space: Space) -> Samples:
     return Samples.of(x, space)
-
-
-def draw_to(
-    path: str | Path,
-    transport: Transport,
-    n: int,
-    condition: Asked = None,
-    *,
-    seed: int = 0,
-    batch: int = BATCH,
-    overwrite: bool = False,
-    zoom: int | None = None,
-) -> None:
-    """Draw the samples of `Transport.sample` and write them in parts, so that memory stays bounded.
-
-    Args:
-        path: As `pushforward.outputs.write_samples` takes it, or .gif: from noise to data step by step.
-        transport: What is sampled.
-        n: How many.
-        condition: As `Transport.sample` takes it.
-        seed: The seed of the first sample.
-        batch: Examples computed at a time.
-        overwrite: Replace what is there.
-        zoom: How many times every pixel of a picture is enlarged.
-
-    Raises:
-        UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
-        CheckpointError: If the disk refuses; what was there stays.
-    """
-    from pushforward.pictures import write_gif
-
-    path, space = Path(path), transport.space
-    if path.suffix.lower() != ".gif":
-        write_samples(path, space, n, transport.stream(n, condition, seed=seed, batch=batch), overwrite, zoom)
-        return
-    check_target(path, space, n, overwrite, zoom)
-    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
-        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]
-        with replacing(path) as temporary:
-            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
-        return
-    raise UsageError("A .gif shows how samples form step by step; a one-call model has no steps. Write a .png.")
-
-
-def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or what `write_samples` makes.
-
-    An animation of images goes there and back; points appear one after another.
-    """
-    from pushforward.pictures import grid_picture, legible, write_gif
-
-    path = Path(path)
-    ending, rows = path.suffix.lower(), space.drawing(space.quantise(x))
-    check_target(path, space, len(rows), overwrite, zoom)
-    if ending == ".gif":
-        back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
-        frames = [rows[: i + 1] for i in range(len(rows))] if space.as_points else back
-        with replacing(path) as temporary:
-            write_gif(temporary, frames, 120, scale=zoom)
-    elif ending == ".png" and not space.as_points:
-        with replacing(path) as temporary:
-            grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
-    else:
-        write_samples(path, space, len(rows), [(x, None)], overwrite, zoom)

@@ -46,8 +46,10 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
     points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
     colours = colormaps["tab10" if len(space.classes) <= 10 else "tab20"]
     for number in np.unique(group):
-        mine, name = points[group == number], space.classes[number] if labels is not None and space.classes else None
-        axes.scatter(mine[:, 0], mine[:, 1], s=16, color=colours(int(number) % colours.N), alpha=0.6, linewidths=0, label=name)
+        members, name = points[group == number], space.classes[number] if labels is not None and space.classes else None
+        axes.scatter(
+            members[:, 0], members[:, 1], s=16, color=colours(int(number) % colours.N), alpha=0.6, linewidths=0, label=name
+        )
     if labels is not None and 1 < len(np.unique(group)) <= NAMED:
         axes.legend(title=(space.label.target or None) if space.label else None, fontsize=8, framealpha=0.85)
     (left, right), (bottom, top) = (_range(points[:, at], centre[at], width[at]) for at in (0, 1))

@@ -20,6 +20,7 @@ __all__ = ["adopt", "build", "check_names", "classes", "classes_of", "describe",
 
 _FOLDERS = (
     "paths",
+    "tabulated",
     "times",
     "couplings",
     "predictor",

@@ -18,14 +18,27 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from pushforward.cli import comparing, editing, latents, listing, neighbours, restoring, training, tuning, using
+from pushforward.cli import comparing, editing, evaluating, latents, listing, neighbours, restoring, sampling, training, tuning
 from pushforward.cli.advice import as_options
-from pushforward.cli.options import load_plugins
+from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
 from pushforward.cli.terminal import app, say, typed
 from pushforward.errors import CheckpointError, PushforwardError
 
-__all__ = ["app", "comparing", "editing", "latents", "listing", "main", "neighbours", "restoring", "training", "tuning", "using"]
+__all__ = [
+    "app",
+    "comparing",
+    "editing",
+    "evaluating",
+    "latents",
+    "listing",
+    "main",
+    "neighbours",
+    "restoring",
+    "sampling",
+    "training",
+    "tuning",
+]
 
 EXAMPLES = """pushforward trains, samples and compares generative models.
 

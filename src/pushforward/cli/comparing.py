@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.entrants import named_runs, possible_runs, shared_data, sorted_entrants
+from pushforward.cli.compared import named_runs, possible_runs, shared_data, sorted_models
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -30,7 +30,7 @@ from pushforward.cli.groups import (
     Reading,
 )
 from pushforward.cli.loop import announce, nothing_left, train_all
-from pushforward.cli.options import (
+from pushforward.cli.parsing import (
     amounts,
     asked_for,
     data_file,
@@ -56,7 +56,7 @@ __all__ = ["compare", "demo"]
 
 @app.command(group=TRAIN, sort_key=3)
 def compare(
-    entrants: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
+    models: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
     size: Annotated[str | None, Parameter(group=MODEL)] = None,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
@@ -80,7 +80,7 @@ def compare(
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`
 
     Args:
-        entrants: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
+        models: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
         size: Size of the networks: tiny, small or base; default small.
         data: The data set; default that of the runs that are named, else digits.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
@@ -92,9 +92,9 @@ def compare(
     """
     from pushforward.evaluation.scoring import compared
 
-    load_plugins(plugin, possible_runs(entrants), python_files(*entrants, data or ""))
+    load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
-    fresh, finished = sorted_entrants(entrants)
+    fresh, finished = sorted_models(models)
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
@@ -104,9 +104,9 @@ def compare(
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
-    folder, models = _trained(plan, runs, loaded, out, options)
+    folder, trained = _trained(plan, runs, loaded, out, options)
     details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
-    report = _reported(models, loaded, folder, details)
+    report = _reported(trained, loaded, folder, details)
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
@@ -129,7 +129,7 @@ class _Planned:
     seed: int
     folder: str
     recipe: Recipe
-    asked: dict[str, Any]
+    settings: dict[str, Any]
     plugins: list[str]
 
 
@@ -146,12 +146,12 @@ class _Plan:
         planned = []
         for name, size in self.sizes.items():
             others = [file for file in self.files if Path(file) != Path(name)]
-            asked = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
+            settings = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
             plugins = [name, *others] if name.endswith(".py") else others
             for seed in self.seeds:
                 recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
                 folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
-                planned.append(_Planned(name, seed, folder, recipe, asked, plugins))
+                planned.append(_Planned(name, seed, folder, recipe, settings, plugins))
         return planned
 
 
@@ -198,7 +198,7 @@ def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, optio
                 "out": folder / entry.folder,
                 "seed": entry.seed,
                 "plugins": entry.plugins,
-                "asked": entry.asked,
+                "asked": entry.settings,
             }
             trainers.append(prepare(entry.recipe, data, **options, **own))
     for trainer in trainers:
@@ -217,7 +217,7 @@ def _check_unused(
 ) -> None:
     """Refuse options that would have no effect."""
     if not fresh:
-        _refuse(training, "there is nothing to train: all entrants are finished runs")
+        _refuse(training, "there is nothing to train: all models are finished runs")
     if data is None and finished:
         _refuse(reading, "the data is that of the runs; name another one with --data")
 

@@ -32,11 +32,11 @@ from pushforward.cli.groups import (
 )
 from pushforward.cli.latent_space import coder_of, show_latent_space
 from pushforward.cli.sampling import (
-    asked_condition,
     check_images,
     configured_run,
     draw_edited,
     edit_target,
+    editing_condition,
     image_of,
     precision_of,
     target_of,
@@ -97,7 +97,7 @@ def interpolate(
             the one that fits the first image best.
         out: .png (a strip), .gif (there and back), no ending (folder of PNGs), .npz, or .csv for vectors.
     """
-    from pushforward.samples import frames_to
+    from pushforward.outputs import frames_to
 
     files, pair = _ends(start, end, seeds, frames)
     _check_shown(show_, groups, {"--from": start, "--to": end, "--seeds": seeds, "--label": label, "--given": given})
@@ -107,7 +107,7 @@ def interpolate(
         return
     stem = f"seeds{pair[0]}-{pair[1]}" if files is None else f"{Path(files[0]).stem}-{Path(files[1]).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing.overwrite, placing.zoom)
-    condition = asked_condition(loaded, label, given, guiding, needed=files is not None)
+    condition = editing_condition(loaded, label, given, guiding, needed=files is not None)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     with precision_of(loading):
         x, result = _frames(loaded, files, pair, resize, frames, condition, options)
@@ -149,7 +149,7 @@ def vary(
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
     target = edit_target(loaded, out, f"vary-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = asked_condition(loaded, label, given, guiding)
+    condition = editing_condition(loaded, label, given, guiding)
     x = image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(loaded.transport, x, strength, condition, batch=loading.batch, events=_event)

@@ -87,7 +87,9 @@ Frozen = Annotated[
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[
     Literal["label", "none"] | None,
-    Parameter(group=DATA, help="Train with labels (default where there are labels) or without."),
+    Parameter(
+        group=DATA, help="label: train with labels, as is usual where there are any; none: without. Columns of --given stay."
+    ),
 ]
 Image = Annotated[str, Parameter(group=MODEL, help="The image file.")]
 Device = Annotated[str, Parameter(group=COMPUTE, help="auto, cpu, cuda or cuda:1.")]

@@ -36,7 +36,7 @@ def show_latent_space(
     """
     from pushforward.evaluation.latent import labelled
     from pushforward.evaluation.models import data_of
-    from pushforward.outputs import replacing
+    from pushforward.replacing import replacing
 
     coder = coder_of(run)
     if coder is None:

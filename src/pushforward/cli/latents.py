@@ -25,7 +25,7 @@ from pushforward.cli.groups import (
     Resize,
     RunFolder,
 )
-from pushforward.cli.options import words
+from pushforward.cli.parsing import words
 from pushforward.cli.sampling import check_images, condition_of, enlarged, image_of, loaded_run, precision_of, target_of
 from pushforward.cli.terminal import app, columns, say, show
 from pushforward.errors import UsageError
@@ -144,7 +144,7 @@ def truncation(
 
 def _draw_curve(path: Path, curve: TruncationCurve) -> None:
     from pushforward.evaluation.truncation import truncation_picture
-    from pushforward.outputs import replacing
+    from pushforward.replacing import replacing
 
     picture = truncation_picture(curve)
     with replacing(path) as temporary:
@@ -183,7 +183,7 @@ def _scoring(limit: float | None) -> None:
 def _write_inversion(path: Path, space: Space, files: Sequence[str], x: Tensor, inversion: Inversion, zoom: int | None) -> None:
     import numpy as np
 
-    from pushforward.outputs import replacing
+    from pushforward.replacing import replacing
 
     given, inverted = space.quantise(x), space.quantise(inversion.x)
     with replacing(path) as temporary:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from pushforward.cli.advice import as_options
 from pushforward.cli.groups import ALL_DATA, DATA, INSPECT, Json, Plugins, Reading
-from pushforward.cli.options import column_names, data_file, device_of, load_plugins, named
+from pushforward.cli.parsing import column_names, data_file, device_of, load_plugins, named
 from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
@@ -52,7 +52,7 @@ def data_check(
             content = {"error": as_options(str(error)), "skipped": skipped}
             show(content, json, lambda report: f"skipped{_words(report['skipped'])}")
         raise DataError(str(error).replace("; `pushforward data check` lists them all", ""), error.skipped) from None
-    show(checked, json, lambda report: columns([[name, _words(value)] for name, value in _shown(report).items()]))
+    show(checked, json, lambda report: columns([[name, _words(value)] for name, value in _for_people(report).items()]))
 
 
 def _checked(data: str, reading: Reading) -> dict[str, Any]:
@@ -70,15 +70,15 @@ def _checked(data: str, reading: Reading) -> dict[str, Any]:
     )
 
 
-def _shown(report: dict[str, Any]) -> dict[str, Any]:
+def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     """What a person is shown of a report: what there is, and what was taken as a table's header."""
     header = {True: "the first line", False: "none, the first line is data", None: None}[report["header"]]
     repeats = f"{report['repeats']:,} row{'' if report['repeats'] == 1 else 's'}" if report["repeats"] else None
     sides = {name: f"{train}/{report['held_out_classes'][name]}" for name, train in report["classes"].items()}
     labels = {"classes": "classes (train/held out)"} if sides else {}
-    shown = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name != "held_out_classes"}
-    shown |= {"header": header, "repeats": repeats}
-    return {name: value for name, value in shown.items() if value not in ([], {}, False, None)}
+    named = {labels.get(name, name): value for name, value in {**report, "classes": sides}.items() if name != "held_out_classes"}
+    named |= {"header": header, "repeats": repeats}
+    return {name: value for name, value in named.items() if value not in ([], {}, False, None)}
 
 
 def _words(value: Any) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import plugin_options
+from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def announce(trainer: Trainer) -> None:
     sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
     say(
-        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} rows of "
+        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
         f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {sizes}; {trainer.precision}"
     )
     if trainer.content.get("init") is not None:

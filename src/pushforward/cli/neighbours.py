@@ -93,7 +93,7 @@ def _nearest_target(run: Run, out: str | None, n: int, k: int, seed: int, placin
 
 
 def _write_nearest(path: Path, data: Dataset, near: Nearest, seed: int, zoom: int | None) -> None:
-    from pushforward.outputs import replacing
+    from pushforward.replacing import replacing
 
     with replacing(path) as temporary:
         if path.suffix.lower() == ".png":

@@ -30,11 +30,11 @@ from pushforward.cli.groups import (
     Solving,
 )
 from pushforward.cli.sampling import (
-    asked_condition,
     check_images,
     configured_run,
     draw_edited,
     edit_target,
+    editing_condition,
     image_of,
     precision_of,
 )
@@ -92,7 +92,7 @@ def inpaint(
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
     target = edit_target(loaded, out, f"inpaint-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, asked_condition(loaded, label, given, guiding))
+    condition = edited_condition(loaded.transport, editing_condition(loaded, label, given, guiding))
     x = image_of(loaded.space, image, resize)
     holes = _box(loaded.space, box) if box is not None else _mask(loaded.space, str(mask), resize)
     filling = inpainting(loaded.transport, x, holes, **_choices(loaded.transport, solving, rounds))
@@ -132,7 +132,7 @@ def upscale(
     loaded = configured_run(run, loading, solving, guiding)
     _check_editable(loaded)
     target = edit_target(loaded, out, f"upscale-{Path(image).stem}-seed{seed}-n{n}", n, placing)
-    condition = edited_condition(loaded.transport, asked_condition(loaded, label, given, guiding))
+    condition = edited_condition(loaded.transport, editing_condition(loaded, label, given, guiding))
     low = _small(loaded.space, image)
     enlarging = super_resolution(loaded.transport, low, **_choices(loaded.transport, solving, rounds))
     with precision_of(loading):

@@ -1,15 +1,34 @@
-"""What the verbs share that draw from a run: how it is loaded and configured, and where its samples go."""
+"""The verb sample, and what it shares with other verbs that draw from a run: loading, configuring, where samples go."""
 
 from __future__ import annotations
 
 import dataclasses
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pushforward.cli.groups import AS_IT_IS, NEWEST, UNGUIDED, Guiding, Loading, Placing, Solving
-from pushforward.cli.options import check_plugins, device_of
-from pushforward.cli.terminal import say
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
+    AS_IT_IS,
+    NEWEST,
+    OUTPUT,
+    PLACED,
+    UNGUIDED,
+    USE,
+    Given,
+    Guiding,
+    Json,
+    Label,
+    Loading,
+    N,
+    Placing,
+    RunFolder,
+    Seed,
+    Solving,
+)
+from pushforward.cli.parsing import check_plugins, device_of
+from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,19 +43,56 @@ if TYPE_CHECKING:
     from pushforward.transports import Transport
 
 __all__ = [
-    "asked_condition",
     "check_images",
     "condition_of",
     "configured_run",
     "draw_edited",
     "edit_target",
+    "editing_condition",
     "enlarged",
     "free_name",
     "image_of",
     "loaded_run",
     "precision_of",
+    "sample",
     "target_of",
 ]
+
+
+@app.command(group=USE, sort_key=1)
+def sample(
+    run: RunFolder,
+    *,
+    n: N = 64,
+    seed: Seed = 0,
+    label: Label = None,
+    given: Given = None,
+    solving: Solving = AS_IT_IS,
+    guiding: Guiding = UNGUIDED,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    placing: Placing = PLACED,
+    json: Json = False,
+    loading: Loading = NEWEST,
+) -> None:
+    """Draw new samples from a run.
+
+    A VAE gives the means of its decoder, without the noise that it has learned around them. Example:
+    `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
+
+    Args:
+        label: A class by number or name; default: drawn as often as in the training data.
+        out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
+    """
+    from pushforward.outputs import draw_to
+
+    loaded = configured_run(run, loading, solving, guiding)
+    target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
+    condition = condition_of(loaded, label, given)
+    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
+    with precision_of(loading):
+        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
+    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
+    show(result, json, lambda r: r["out"])
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
@@ -167,7 +223,7 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     return torch.from_numpy(pixels).float() / 255
 
 
-def asked_condition(
+def editing_condition(
     run: Run, label: str | None, given: str | None, guiding: Guiding, needed: bool = True
 ) -> dict[str, float] | None:
     """The condition for editing, where guidance needs one."""
@@ -193,7 +249,7 @@ def draw_edited(
     edited: Transport, condition: Any, n: int, seed: int, batch: int, target: Path, placing: Placing
 ) -> dict[str, Any]:
     """Write the samples of a transport that edits, and what is reported of them."""
-    from pushforward.samples import draw_to
+    from pushforward.outputs import draw_to
 
     draw_to(target, edited, n, condition, seed=seed, batch=batch, overwrite=placing.overwrite, zoom=placing.zoom)
     return {"out": str(target), "n": n, "seed": seed, "calls_per_sample": edited.calls}

@@ -31,7 +31,7 @@ from pushforward.cli.groups import (
     RunFolder,
 )
 from pushforward.cli.loop import announce, train_all
-from pushforward.cli.options import (
+from pushforward.cli.parsing import (
     FrozenRuns,
     amounts,
     asked_for,
@@ -111,8 +111,8 @@ def train(
         _check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
-    asked = asked_for(size, changes, values) | _asked_of(runs, others)
-    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": asked}
+    record = asked_for(size, changes, values) | _asked_of(runs, others)
+    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": record}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
     options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
     trainer = prepare(chosen, loaded, **ends, **options)
@@ -183,7 +183,15 @@ def _next(run: Run) -> str:
         data = run.spec["data"]
         options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
         return f"train flow {options} --latent {folder}"
-    return f"sample {folder} --n 64 --out samples{usual_ending(run.space)}"
+    return f"sample {folder} --n 64{_a_column(run)} --out samples{usual_ending(run.space)}"
+
+
+def _a_column(run: Run) -> str:
+    """The option that asks for a value of the first column that the model receives, as a training example has it."""
+    from pushforward.conditions import Columns
+
+    kind = next((kind for kind in run.space.conditions.values() if isinstance(kind, Columns) and kind.examples), None)
+    return "" if kind is None else f" --given {shlex.quote(f'{kind.columns[0]}={kind.examples[0][0]:.3g}')}"
 
 
 @app.command(group=TRAIN, sort_key=2)

@@ -84,7 +84,7 @@ class Columns(ConditionKind):
         if values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k}).")
         if not bool(values.isfinite().all()):
-            raise UsageError(f"Expected finite numbers for {names}, got {request!r}.")
+            raise UsageError(f"Expected finite numbers for {names}, got {float(values[~values.isfinite()][0])}.")
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:

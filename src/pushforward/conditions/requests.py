@@ -127,4 +127,6 @@ class Request:
             raise UsageError(f'"{column}" must be a number, or a list or tensor of numbers; got {value!r}.') from None
         if numbers.dim() > 1:
             raise UsageError(f'"{column}" has shape {tuple(numbers.shape)}: expected one number, or one for each sample.')
+        if not bool(numbers.isfinite().all()):
+            raise UsageError(f'"{column}" must be a finite number; got {float(numbers[~numbers.isfinite()].reshape(-1)[0])}.')
         return self._expanded(column, numbers, n, 0)

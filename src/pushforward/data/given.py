@@ -10,6 +10,7 @@ import numpy as np
 
 from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind, registry
+from pushforward.conditions.label import Label
 from pushforward.conditions.numbers import Numbers
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import measure
@@ -69,9 +70,13 @@ def _chosen(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list
     plain = [column for column in columns if ":" not in column]
     chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
     for column, _, kind in (column.partition(":") for column in columns if ":" in column):
-        known = registry()
+        known = {name: part for name, part in registry().items() if part is not Label}
         if kind not in known:
-            raise UsageError(f'There is no kind of condition "{kind}".{did_you_mean(kind, known)} Known: {", ".join(known)}.')
+            hint = "A label is a column too: `target`." if kind == "Label" else did_you_mean(kind, known).strip()
+            raise UsageError(
+                f'There is no kind of condition "{kind}" that is made of columns; those that are: {", ".join(known)}. '
+                f"{hint or 'Your own is a class in a Python file: `plugins=[FILE]`.'}"
+            )
         if column == "given" and plain and column not in plain:
             raise UsageError(f'"given" is what {", ".join(plain)} are called together: rename the column.')
         if column in chosen:

@@ -232,11 +232,11 @@ def _uneven(path: Path, files: list[str], counts: Counter[tuple[int, int]]) -> D
             except Exception:  # a file that cannot be opened has no size to name
                 continue
     common = (sizes or counts).most_common(4)
-    shown = ", ".join(f"{h} x {w} ({n} image{'s' * (n != 1)})" for (h, w), n in common)
+    listed = ", ".join(f"{h} x {w} ({n} image{'s' * (n != 1)})" for (h, w), n in common)
     more = ", ..." if len(sizes or counts) > len(common) else ""
     usual = min(common[0][0])
     return DataError(
-        f"The images in {path} differ in size (height x width): {shown}{more}. "
+        f"The images in {path} differ in size (height x width): {listed}{more}. "
         f"A model needs one size: `resize={min(usual, 64)}`, for example, scales and crops them all."
     )
 

@@ -107,6 +107,12 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     target, header, limit = options.get("target"), options.get("header"), options.get("limit")
     seed, given, labelled = options.get("seed", 0), options.get("given", ()), options.get("labelled")
     limit = limit if limit is None else whole("limit", limit)
+    given = [given] if isinstance(given, str) else given
+    if target is not None and any(column in (target, f"{target}:{column.rpartition(':')[2]}") for column in given):
+        raise UsageError(
+            f'`target` and `given` both name "{target}": a column is the label, or a number that the model receives. Leave '
+            "one of them out."
+        )
     reading = Reading(target, header, _size(options.get("resize")), limit, seed, options.get("download", False))
     if text in known:
         data = known[text].dataset(reading, known)
@@ -120,11 +126,10 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     side = list(reading.size) if reading.size else None
-    asked: dict[str, Any] = {"target": target, "header": header, "resize": side, "limit": limit, "labelled": labelled}
-    given = [given] if isinstance(given, str) else given
+    stated: dict[str, Any] = {"target": target, "header": header, "resize": side, "limit": limit, "labelled": labelled}
     data = given_columns(data, given) if given else data
-    asked["given"] = list(given) or None
-    origin = {key: value for key, value in asked.items() if value is not None}
+    stated["given"] = list(given) or None
+    origin = {key: value for key, value in stated.items() if value is not None}
     data = dataclasses.replace(data, origin={"name_or_path": name, **origin, **({"seed": seed} if limit else {})})
     if labelled is None:
         labelled = text not in known or known[text].labelled

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from pushforward.conditions import Request
-from pushforward.editing.checks import asked, check_complete
+from pushforward.editing.checks import check_complete, condition_of_data
 from pushforward.editing.interpolation import interpolate, interpolate_noise, walk
 from pushforward.editing.inversion import Inversion, invert
 from pushforward.editing.variation import Nearby, variation
 from pushforward.errors import UsageError
-from pushforward.transports import BATCH, Asked, Autoencoder, Transport, has_steps, inner_of
+from pushforward.transports import BATCH, Autoencoder, ConditionLike, Transport, has_steps, inner_of
 
 __all__ = ["between", "edited_condition", "variations"]
 
@@ -32,7 +32,7 @@ def between(
     transport: Transport,
     ends: tuple[Tensor, Tensor],
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     autoencoder: Autoencoder | None = None,
     interpolation: str = "spherical",
@@ -75,11 +75,11 @@ def variations(
     transport: Transport,
     x: Tensor,
     strength: float,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     batch: int = BATCH,
     events: Events = _silent,
-) -> tuple[Transport, Asked]:
+) -> tuple[Transport, ConditionLike]:
     """The sampler of variations of a given example, and the condition to sample it under.
 
     Args:
@@ -101,13 +101,15 @@ def variations(
     return Nearby(transport, nearest.z[0], strength), condition
 
 
-def edited_condition(transport: Transport, condition: Asked) -> Asked:
+def edited_condition(transport: Transport, condition: ConditionLike) -> ConditionLike:
     """The condition under which given data is edited: for an iterative model None is the unconditional model."""
     inner = inner_of(transport)
-    return asked(inner, condition) if has_steps(inner) else condition
+    return condition_of_data(inner, condition) if has_steps(inner) else condition
 
 
-def _nearest(transport: Transport, x: Tensor, condition: Asked, batch: int, events: Events) -> tuple[Inversion, Asked]:
+def _nearest(
+    transport: Transport, x: Tensor, condition: ConditionLike, batch: int, events: Events
+) -> tuple[Inversion, ConditionLike]:
     """The z of the sample nearest to x, and the label that it was found with."""
     events("searching for the z of the nearest sample ...")
     nearest = invert(transport, x[None], condition, batch=batch)

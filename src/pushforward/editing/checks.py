@@ -10,12 +10,12 @@ from torch import Tensor
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.denoiser import trained
 from pushforward.errors import UsageError
-from pushforward.transports import Asked, Flow, Transport, check_transport, has_steps, inner_of
+from pushforward.transports import ConditionLike, Flow, Transport, check_transport, has_steps, inner_of
 
-__all__ = ["asked", "check_complete", "check_one_call", "checked_example", "iterative"]
+__all__ = ["check_complete", "check_one_call", "checked_example", "condition_of_data", "iterative"]
 
 
-def asked(flow: Flow, condition: Asked) -> Asked:
+def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
     """The condition for editing given data, as `Transport.sample` takes it.
 
     None is the unconditional model here: a label drawn by chance, as in sampling, would contradict the data.
@@ -34,7 +34,7 @@ def asked(flow: Flow, condition: Asked) -> Asked:
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
-def check_complete(kinds: Mapping[str, ConditionKind], condition: Asked) -> None:
+def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike) -> None:
     """Refuse a condition that names some of what the model is given and not the rest, which would be drawn by chance.
 
     Raises:

@@ -10,10 +10,10 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from pushforward.editing.checks import asked, checked_example, iterative
+from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
-from pushforward.transports import BATCH, Asked, Flow, Transport
+from pushforward.transports import BATCH, ConditionLike, Flow, Transport
 
 __all__ = ["Masked", "inpaint", "inpainting"]
 
@@ -79,7 +79,7 @@ def inpaint(
     mask: Tensor,
     n: int,
     *,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     seed: int = 0,
     batch: int = BATCH,
     **leading: Unpack[Leading],
@@ -100,8 +100,8 @@ def inpaint(
         float32 (n, *shape), data units, on the CPU; entries outside the mask are those of x.
 
     Raises:
-        UsageError: As `inpainting` and `asked`.
+        UsageError: As `inpainting` and `condition_of_data`.
         Diverged: If a row is not finite.
     """
     filler = inpainting(flow, x, mask, **leading)
-    return filler.sample(n, asked(filler, condition), seed=seed, batch=batch)
+    return filler.sample(n, condition_of_data(filler, condition), seed=seed, batch=batch)

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
-from pushforward.editing.checks import asked, checked_example, iterative
+from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, did_you_mean
-from pushforward.transports import BATCH, Asked, Autoencoder, Latent, Transport, check_transport, has_steps, inner_of
+from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
 
 __all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
@@ -99,7 +99,7 @@ def interpolate(
     a: Tensor,
     b: Tensor,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,
@@ -129,7 +129,7 @@ def interpolate(
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
     """
     model = flow if isinstance(flow, Latent) else iterative(flow)
-    given = model.conditions(1, asked(iterative(inner_of(flow)), condition), 0)
+    given = model.conditions(1, condition_of_data(iterative(inner_of(flow)), condition), 0)
     ends = torch.stack([checked_example(model, a), checked_example(model, b)])
     z = model.encode(ends, _repeated(given, 2))
     return _along(model, z[:1], z[1:], frames, given, interpolation, batch)
@@ -140,7 +140,7 @@ def interpolate_noise(
     a: Tensor,
     b: Tensor,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,
@@ -176,7 +176,7 @@ def interpolate_seeds(
     a: int,
     b: int,
     frames: int,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     *,
     interpolation: str = "spherical",
     batch: int = BATCH,
@@ -214,22 +214,27 @@ def _check_deterministic(transport: Transport) -> None:
 
 
 def _along(
-    transport: Transport, z_a: Tensor, z_b: Tensor, frames: int, given: Condition, interpolation: str, batch: int
+    transport: Transport, a: Tensor, b: Tensor, frames: int, condition: Condition, interpolation: str, batch: int
 ) -> Tensor:
-    if interpolation not in INTERPOLATIONS:
-        raise UsageError(
-            f'Unknown interpolation "{interpolation}"; known: '
-            f"{', '.join(INTERPOLATIONS)}.{did_you_mean(interpolation, INTERPOLATIONS)}"
-        )
-    if frames < 2 or batch < 1:
-        raise UsageError(f"An interpolation has at least 2 frames, and a batch at least 1 row; got {frames} and {batch}.")
-    share = torch.linspace(0, 1, frames, dtype=torch.float64, device=z_a.device)
-    z = INTERPOLATIONS[interpolation](z_a.expand(frames, *z_a.shape[1:]), z_b.expand(frames, *z_b.shape[1:]), share)
+    if batch < 1:
+        raise UsageError(f"A batch has at least 1 example; got {batch}.")
     with torch.no_grad():
-        x = torch.cat([transport(part, _repeated(given, len(part))) for part in z.split(batch)])
+        rows = _line(a, b, frames, interpolation).split(batch)
+        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in rows])
     if not bool(x.isfinite().all()):
         raise Diverged("A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps.")
     return transport.space.to_data(x).float().cpu()
+
+
+def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
+    """Rows (frames, *shape) from a to b, both (1, *shape)."""
+    if interpolation not in INTERPOLATIONS:
+        hint = did_you_mean(interpolation, INTERPOLATIONS)
+        raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(INTERPOLATIONS)}.{hint}')
+    if frames < 2:
+        raise UsageError(f"An interpolation has at least 2 frames; got {frames}.")
+    share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)
+    return INTERPOLATIONS[interpolation](a.expand(frames, *a.shape[1:]), b.expand(frames, *b.shape[1:]), share)
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
@@ -256,17 +261,9 @@ def walk(
     Raises:
         UsageError: For fewer than 2 frames, or an unknown way.
     """
-    if frames < 2 or interpolation not in INTERPOLATIONS:
-        raise UsageError(
-            f"A walk has at least 2 frames and is {' or '.join(INTERPOLATIONS)}; got {frames} and {interpolation!r}."
-        )
-    space = autoencoder.space
-    where = autoencoder.device
-    wide = lambda rows: None if condition is None else {k: v.to(where).expand(rows, *v.shape[1:]) for k, v in condition.items()}  # noqa: E731
+    space, device = autoencoder.space, autoencoder.device
+    given = None if condition is None else {name: value.to(device) for name, value in condition.items()}
     with torch.no_grad():
-        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(where)), wide(2))
-        share = torch.linspace(0, 1, frames, dtype=torch.float64, device=where)
-        between = INTERPOLATIONS[interpolation](
-            codes[:1].expand(frames, *codes.shape[1:]), codes[1:].expand(frames, *codes.shape[1:]), share
-        )
-        return space.to_data(autoencoder.decode(between, wide(frames))).float().cpu()
+        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(device)), _repeated(given, 2))
+        line = _line(codes[:1], codes[1:], frames, interpolation)
+        return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()

@@ -15,7 +15,7 @@ from pushforward.denoiser import Condition, rows_of
 from pushforward.draws import RowDraws
 from pushforward.editing.checks import check_complete, check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
-from pushforward.transports import BATCH, Asked, Transport
+from pushforward.transports import BATCH, ConditionLike, Transport
 
 __all__ = ["Inversion", "Search", "invert"]
 
@@ -70,7 +70,7 @@ class Inversion:
 def invert(
     transport: Transport,
     x: Tensor,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     search: Search | None = None,
     *,
     seed: int = 0,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.predictor import Columns, Condition, Predictor, affine_columns, blend, columns_of, evaluate
+from pushforward.predictor import Condition, Predictor, TimeColumns, affine_columns, blend, columns_of, evaluate
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, noise_of
 from pushforward.transports import Flow
@@ -56,11 +56,11 @@ class Restored(Wrapped):
         self.project = project
         self.register_buffer("known", known, persistent=False)
 
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> Columns:
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The denoiser's columns for data, and how data is read as ``kind``."""
         return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: Columns, condition: Condition = None) -> Tensor:
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` whose data agree with the observation."""
         data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
         return blend(columns, x_t, self.known.to(x_t) + (data - self.project(data)))

@@ -7,10 +7,10 @@ from typing import Unpack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.editing.checks import asked, checked_example, iterative
+from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.editing.observation import Leading, led
 from pushforward.errors import UsageError
-from pushforward.transports import BATCH, Asked, Flow, Transport
+from pushforward.transports import BATCH, ConditionLike, Flow, Transport
 
 __all__ = ["Pooled", "super_resolution", "super_resolve"]
 
@@ -75,7 +75,7 @@ def super_resolve(
     low: Tensor,
     n: int,
     *,
-    condition: Asked = None,
+    condition: ConditionLike = None,
     seed: int = 0,
     batch: int = BATCH,
     **leading: Unpack[Leading],
@@ -96,8 +96,8 @@ def super_resolve(
         bounds at the very end.
 
     Raises:
-        UsageError: As `super_resolution` and `asked`.
+        UsageError: As `super_resolution` and `condition_of_data`.
         Diverged: If a row is not finite.
     """
     enlarger = super_resolution(flow, low, **leading)
-    return enlarger.sample(n, asked(enlarger, condition), seed=seed, batch=batch)
+    return enlarger.sample(n, condition_of_data(enlarger, condition), seed=seed, batch=batch)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
-from pushforward.editing.checks import asked, check_one_call, checked_example, iterative
+from pushforward.editing.checks import check_one_call, checked_example, condition_of_data, iterative
 from pushforward.errors import UsageError
-from pushforward.transports import BATCH, Asked, Flow, Latent, Transport, inner_of
+from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, inner_of
 
 __all__ = ["Nearby", "Variation", "variation", "vary"]
 
@@ -66,7 +66,7 @@ class Variation(Transport):
 
 
 def vary(
-    flow: Transport, x: Tensor, strength: float, n: int, *, condition: Asked = None, seed: int = 0, batch: int = BATCH
+    flow: Transport, x: Tensor, strength: float, n: int, *, condition: ConditionLike = None, seed: int = 0, batch: int = BATCH
 ) -> Tensor:
     """Variations of given data (`Variation`); variation i comes from ``seed + i`` alone.
 
@@ -83,14 +83,14 @@ def vary(
         float32 (n, *shape), data units, on the CPU.
 
     Raises:
-        UsageError: As `Variation` and `asked`.
+        UsageError: As `Variation` and `condition_of_data`.
         Diverged: If a row is not finite.
     """
-    given = asked(iterative(inner_of(flow)), condition)
+    given = condition_of_data(iterative(inner_of(flow)), condition)
     return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
 
 
-def variation(flow: Transport, x: Tensor, strength: float, condition: Asked = None) -> Transport:
+def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None) -> Transport:
     """The sampler of variations of given data: a `Variation`, or for a model in a latent space that of the data's code, decoded.
 
     Args:

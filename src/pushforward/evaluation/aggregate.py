@@ -38,13 +38,13 @@ def aggregated(comparison: Comparison) -> Comparison:
         names |= {model.name: name for model in group}
         models.append(group[0] if len(group) == 1 else _together(name, group))
     pictures = comparison.pictures
-    shown = {name: pictures[old] for old, name in reversed(names.items()) if old in pictures}
+    renamed = {name: pictures[old] for old, name in reversed(names.items()) if old in pictures}
     settings = comparison.settings
     if settings.shared is not None:
         shared = tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in settings.shared)
         settings = replace(settings, shared=shared)
     rest = {name: drawn for name, drawn in pictures.items() if name not in names}
-    return replace(comparison, settings=settings, models=tuple(models), pictures=shown | rest)
+    return replace(comparison, settings=settings, models=tuple(models), pictures=renamed | rest)
 
 
 def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:

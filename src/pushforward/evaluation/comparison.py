@@ -68,14 +68,14 @@ def compare(
     comparison = judge.comparison(results, baseline)
     shared = tuple(tuple(group) for group in _sharing_noise(models))
     picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
-    shown = data.space.drawing(data.space.quantise(data.held_out.data_units(picked)))
+    drawing = data.space.drawing(data.space.quantise(data.held_out.data_units(picked)))
     comparison = replace(
         comparison,
         title=f"{', '.join(models)} on {data.name}",
         created=datetime.date.today().isoformat(),
         settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
         commands=tuple(commands),
-        pictures={**pictures, "real": Pictures(shown)},
+        pictures={**pictures, "real": Pictures(drawing)},
     )
     return aggregated(comparison) if seeds > 1 else comparison
 

@@ -33,14 +33,14 @@ def copied(
     """
     copies = np.zeros(len(used), bool)
     for block, reference in enumerate(references):
-        mine = np.arange(block, len(used), len(references))
-        if not len(mine):
+        block_places = np.arange(block, len(used), len(references))
+        if not len(block_places):
             continue
         others = np.ones(len(x), bool)
-        others[used[mine]] = False
-        rows = x[used[mine]].astype(np.float32)
+        others[used[block_places]] = False
+        rows = x[used[block_places]].astype(np.float32)
         rows = rows / np.float32(255) if x.dtype == np.uint8 else rows
-        copies[mine], threshold = near_copies(rows, x[others], reference, scale, part)
+        copies[block_places], threshold = near_copies(rows, x[others], reference, scale, part)
         if threshold == 0:
             return None
     return copies

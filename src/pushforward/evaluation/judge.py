@@ -32,6 +32,7 @@ from pushforward.evaluation.scoring import compared, deviation, floors, ratio, s
 from pushforward.evaluation.starts import fitting, starts, starts_warnings
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
 from pushforward.metrics import Score, describe, registry
+from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, load
 from pushforward.training.machine import machine
@@ -239,7 +240,7 @@ def evaluate(
     n: int | None = None,
     repeats: int = 3,
     metrics: Sequence[str] | None = None,
-    plugins: Sequence[str | Path] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     seed: int = 0,
     batch: int = BATCH,
 ) -> Comparison:
@@ -253,7 +254,7 @@ def evaluate(
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
             but that.
-        plugins: Python files that the run needs, or that define further metrics.
+        plugins: Python files, or a single one, that the run needs, or that define further metrics.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
 
@@ -270,7 +271,7 @@ def evaluate(
         check_metrics(metrics)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
-    for path in plugins:
+    for path in files_of(plugins):
         load_plugin(path)
     check_metrics(metrics)
     check_model_kind(model)
@@ -278,14 +279,14 @@ def evaluate(
     name = model.name if isinstance(model, Run) else "model"
     if isinstance(model, Run):
         check_unseen(name, model, data)
-    asked = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
+    own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    if others == [] and asked.models:
-        result = replace(asked.models[0], name=name, warnings=unseen_warnings(model, data))
-        return replace(asked, models=(result,))
+    if others == [] and own.models:
+        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
+        return replace(own, models=(result,))
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     result, pictures = judge.judge(name, model, curve=False)
-    scores = {**result.scores, **(asked.models[0].scores if asked.models else {})}
+    scores = {**result.scores, **(own.models[0].scores if own.models else {})}
     comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
-    metrics_known = {**comparison.metrics, **asked.metrics}
-    return replace(comparison, metrics=metrics_known, guesses=asked.guesses, pictures={name: pictures})
+    metrics_known = {**comparison.metrics, **own.metrics}
+    return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})

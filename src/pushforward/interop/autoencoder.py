@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,11 @@ from pushforward.interop.folders import from_config, library, load_network
 __all__ = ["DiffusersDecoder", "DiffusersEncoder", "autoencoder_from_diffusers"]
 
 
-def _kl_autoencoder(config: nn.Module | Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """An AutoencoderKL and its configuration as plain data."""
-    model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
-    if not isinstance(model, library().AutoencoderKL):
-        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
-    return model, json.loads(json.dumps({key: value for key, value in model.config.items() if not key.startswith("_")}))
-
-
-class DiffusersEncoder(nn.Module):
-    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes.
+class _Half(nn.Module, ABC):
+    """One half of diffusers' AutoencoderKL.
 
     Args:
-        config: An AutoencoderKL, whose encoder is taken as it is, or its configuration, from which one is made.
+        config: An AutoencoderKL, whose half is taken as it is, or its configuration, from which one is made.
 
     Raises:
         UsageError: For another network.
@@ -39,7 +32,22 @@ class DiffusersEncoder(nn.Module):
 
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
-        model, self.config = _kl_autoencoder(config)
+        model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
+        if not isinstance(model, library().AutoencoderKL):
+            raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+        settings: Any = model.config
+        self.config = json.loads(json.dumps({key: value for key, value in settings.items() if not key.startswith("_")}))
+        self._take(model)
+
+    @abstractmethod
+    def _take(self, model: Any) -> None:
+        """Keep the networks of this half."""
+
+
+class DiffusersEncoder(_Half):
+    """The encoder of diffusers' AutoencoderKL: images in [-1, 1] to means and log-variances of codes."""
+
+    def _take(self, model: Any) -> None:
         self.encoder, self.leave = model.encoder, model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
@@ -58,20 +66,10 @@ class DiffusersEncoder(nn.Module):
         return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
 
 
-class DiffusersDecoder(nn.Module):
-    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1].
+class DiffusersDecoder(_Half):
+    """The decoder of diffusers' AutoencoderKL: codes to images in [-1, 1]."""
 
-    Args:
-        config: An AutoencoderKL, whose decoder is taken as it is, or its configuration, from which one is made.
-
-    Raises:
-        UsageError: For another network.
-        MissingExtra: Without diffusers.
-    """
-
-    def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
-        super().__init__()
-        model, self.config = _kl_autoencoder(config)
+    def _take(self, model: Any) -> None:
         self.enter, self.decoder = model.post_quant_conv, model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 
 from pushforward.errors import UsageError
 from pushforward.interop.folders import library
-from pushforward.paths import Linear, Path, Tabulated
+from pushforward.paths import Linear, Path
+from pushforward.tabulated import Tabulated
 
 __all__ = ["DISCRETE", "FLOW", "PREDICTIONS", "settings_of", "trained_on"]
 

@@ -23,8 +23,9 @@ from pushforward.interop.folders import from_config, library, load_network, read
 from pushforward.interop.schedules import DISCRETE, FLOW, PREDICTIONS, settings_of, trained_on
 from pushforward.networks.checks import positive
 from pushforward.networks.embedding import check_condition
-from pushforward.outputs import replacing
-from pushforward.paths import Linear, Tabulated
+from pushforward.paths import Linear
+from pushforward.replacing import replacing
+from pushforward.tabulated import Tabulated
 
 __all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
 

@@ -119,13 +119,13 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
     return network if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(network, outputs)
 
 
-def code_length(space: Space, asked: int | None, image: int, vector: int) -> int:
+def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
     """The numbers in one code: what was asked for, or the default for images or vectors.
 
     Raises:
         UsageError: If it is less than one.
     """
-    size = asked if asked is not None else (vector if len(space.shape) == 1 else image)
+    size = size if size is not None else (vector if len(space.shape) == 1 else image)
     if size < 1:
         raise UsageError(f"A code needs at least one number, got latent_size={size}.")
     return size

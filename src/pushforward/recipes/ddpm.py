@@ -9,11 +9,11 @@ from torch import nn
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser, Preconditioning
 from pushforward.methods import Denoising
-from pushforward.paths import Tabulated, linear_betas
 from pushforward.recipes.choice import denoising_network, denoising_training
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.solvers import DPM
+from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.times import Levels, Stratified
 
 __all__ = ["ddpm"]

@@ -59,9 +59,9 @@ def escape(text: str) -> str:
 def _table(table: tables.Table) -> str:
     lines: list[Sequence[str]] = [["", *(column.label for column in table.columns)]]
     lines += [[row.name, *(cell.flat for cell in row.cells)] for row in table.rows]
-    shown = ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
+    written = ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
     best = {(r, c) for r, row in enumerate(table.rows) for c, cell in enumerate(row.cells) if cell.best}
     for r in {r for r, _ in best}:
         cells = [f"**{escape(cell.flat)}**" if cell.best else escape(cell.flat) for cell in table.rows[r].cells]
-        shown[r + 1] = f"| {escape(table.rows[r].name)} | " + " | ".join(cells) + " |"
-    return "\n".join([shown[0], "|---" + "|--:" * len(table.columns) + "|", *shown[1:]])
+        written[r + 1] = f"| {escape(table.rows[r].name)} | " + " | ".join(cells) + " |"
+    return "\n".join([written[0], "|---" + "|--:" * len(table.columns) + "|", *written[1:]])

@@ -30,8 +30,8 @@ def titled(model: ModelResult, index: int) -> str:
 
 def signs(comparison: Comparison, some: Collection[int] | None = None) -> str:
     """The signs of all models, or of those with these numbers."""
-    shown = [(number, model) for number, model in enumerate(comparison.models) if some is None or number in some]
-    items = [f"<li>{sign(number)}{escape(model.name)}</li>" for number, model in shown]
+    chosen = [(number, model) for number, model in enumerate(comparison.models) if some is None or number in some]
+    items = [f"<li>{sign(number)}{escape(model.name)}</li>" for number, model in chosen]
     return f'<ul class="legend" style="margin:.4rem 0 1rem">{"".join(items)}</ul>'
 
 

@@ -123,7 +123,7 @@ def _csv(comparison: Comparison) -> str:
 # Verdict and scores -----------------------------------------------------------------------------------------
 
 
-def _verdict(comparison: Comparison, shown: Collection[str]) -> str:
+def _verdict(comparison: Comparison, charts: Collection[str]) -> str:
     sentences = verdict(comparison)
     if not sentences:
         return "<p>Nothing was scored, so nothing can be said.</p>"
@@ -131,16 +131,16 @@ def _verdict(comparison: Comparison, shown: Collection[str]) -> str:
     warnings = [sentence for sentence in sentences if sentence.kind == "warning"]
     body = ""
     if claims:
-        body += f'<ul class="findings">{"".join(_finding(claim, shown) for claim in claims)}</ul>'
+        body += f'<ul class="findings">{"".join(_finding(claim, charts) for claim in claims)}</ul>'
     if warnings:
-        items = "".join(_finding(warning, shown) for warning in warnings)
+        items = "".join(_finding(warning, charts) for warning in warnings)
         body += f'<div class="warnings"><h3>What to keep in mind</h3><ul class="findings">{items}</ul></div>'
     return body
 
 
-def _finding(sentence: Sentence, shown: Collection[str]) -> str:
+def _finding(sentence: Sentence, charts: Collection[str]) -> str:
     text = prose(sentence.marked)
-    return f'<li><a href="#{sentence.link}">{text}</a></li>' if sentence.link in shown else f"<li>{text}</li>"
+    return f'<li><a href="#{sentence.link}">{text}</a></li>' if sentence.link in charts else f"<li>{text}</li>"
 
 
 def _scores(comparison: Comparison) -> str:

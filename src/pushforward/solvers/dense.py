@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from pushforward.errors import UsageError
-from pushforward.predictor import Columns, Condition, Predictor, evaluate
+from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.table import Call, Row, Table
 
 __all__ = ["Dense", "dense"]
@@ -45,7 +45,7 @@ class Dense:
         noises: How many of a row's M noises are drawn, the first number before the first row.
     """
 
-    columns: Columns
+    columns: TimeColumns
     point: Tensor
     keep: Tensor
     fresh: Tensor
@@ -211,10 +211,10 @@ def _filled(values: dict[int, Vector], places: dict[int, int], width: int, most:
     return arrays
 
 
-def _stacked(columns: list[Columns]) -> Columns:
+def _stacked(columns: list[TimeColumns]) -> TimeColumns:
     """The columns of all rows, (N,) each, with neutral values where a row does without."""
     names = sorted({name for row in columns for name in row})
-    done: Columns = {}
+    done: TimeColumns = {}
     for name in names:
         parts = [row.get(name, _NEUTRAL.get(name)) for row in columns]
         inner = [part for part in parts if isinstance(part, dict)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor
 
-__all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "whole"]
+__all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "stepped", "whole"]
 
 Memory = Any
 """What one step hands to the next: None at the start, else a tuple of tensors."""
@@ -115,6 +117,25 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
     if draws is None:
         raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
     return draws.normal(x.shape[1:]).to(x)
+
+
+def stepped(
+    solver: Solver, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
+) -> Iterator[tuple[float, Tensor]]:
+    """(time, state) after each step from the state x at the first time, by the solver's own steps.
+
+    It is what a table stands for (`pushforward.solvers.table`), and how steps that are not affine are run.
+    """
+    memory: Memory = None
+    along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
+    rows = along.to(x)[:, None].expand(-1, len(x))
+    for i, stop in enumerate(along.tolist()[1:]):
+        arguments = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
+        if stop == 0:
+            x = solver.last(*arguments)
+        else:
+            x, memory = solver.step(*arguments)
+        yield stop, x
 
 
 def whole(solver: str, name: str, value: int, allowed: tuple[int, ...]) -> int:

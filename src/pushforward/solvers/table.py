@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pushforward.draws import Draws
-from pushforward.predictor import Columns, Condition, Predictor, evaluate
+from pushforward.predictor import Condition, Predictor, TimeColumns, evaluate
 from pushforward.solvers.solver import noise_of
 
 __all__ = ["Call", "Row", "Table", "Update"]
@@ -56,7 +56,7 @@ class Call:
     estimate: int
     t: Any
     to: Any = None
-    columns: Columns | None = None
+    columns: TimeColumns | None = None
 
 
 @dataclass(frozen=True)

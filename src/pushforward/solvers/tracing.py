@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from pushforward.draws import Draws
 from pushforward.predictions import check
-from pushforward.predictor import Columns, Condition, Predictor, columns_of, mapped
+from pushforward.predictor import Condition, Predictor, TimeColumns, columns_of, mapped
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine, Symbol
 from pushforward.solvers.table import Call, Row, Table, Update, with_drops
@@ -57,11 +57,11 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     memory: Any = None
     for i, stop in enumerate(times.tolist()[1:]):
         t, s = times[i : i + 1], times[i + 1 : i + 2]
-        asked = tracer, x, t, s, tracer.condition, noise, memory
+        arguments = tracer, x, t, s, tracer.condition, noise, memory
         if stop == 0:
-            x = solver.last(*asked)  # type: ignore[arg-type]
+            x = solver.last(*arguments)  # type: ignore[arg-type]
         else:
-            x, memory = solver.step(*asked)  # type: ignore[arg-type]
+            x, memory = solver.step(*arguments)  # type: ignore[arg-type]
         tracer.ends(x, stop, memory)
     return tracer.finished()
 
@@ -184,10 +184,10 @@ def _with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
     return done
 
 
-def _listed(columns: Columns) -> Columns:
+def _listed(columns: TimeColumns) -> TimeColumns:
     """Lists of floats instead of tensors through which no gradient goes."""
     return mapped(columns, lambda part: part if part.requires_grad else part.tolist())
 
 
-def _at(columns: Columns, place: int) -> Columns:
+def _at(columns: TimeColumns, place: int) -> TimeColumns:
     return mapped(columns, lambda part: part[place])

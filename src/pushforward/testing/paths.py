@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, linear_betas
+from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted
+from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing.laws import built, law, rebuilt
 
 __all__ = ["EVERY_PATH", "check_path", "pairs"]

@@ -27,19 +27,19 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
-        mine, theirs = described(trained.conditions), described(space.conditions)
+        own, theirs = described(trained.conditions), described(space.conditions)
         raise UsageError(
-            f"The method is made for data with {mine}; {data.name} has {theirs}{', but other ones' * (mine == theirs)}. "
+            f"The method is made for data with {own}; {data.name} has {theirs}{', but other ones' * (own == theirs)}. "
             "Make the recipe from data.space."
         )
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, PrecomputesInputs) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
-        mine, theirs = getattr(trained, name), getattr(space, name)
-        if not (_close(mine, theirs, units["std"]) if name in ("mean", "std") else mine == theirs):
+        own, theirs = getattr(trained, name), getattr(space, name)
+        if not (_close(own, theirs, units["std"]) if name in ("mean", "std") else own == theirs):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {_shown(mine)}; {data.name} has {_shown(theirs)}. "
+                f"The method is made for {what} {_shortened(own)}; {data.name} has {_shortened(theirs)}. "
                 "Make the recipe from data.space."
             )
     for name, player in recipe.method.players.items():
@@ -54,12 +54,12 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
 
 
-def _close(mine: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
+def _close(own: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
     """Equal to the rounding of another machine's sums."""
-    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(mine, theirs, std, strict=True))
+    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(own, theirs, std, strict=True))
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -38,29 +38,29 @@ class Average:
         parts = getattr(method, "averaged", (method,))
         averaged = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
         self._left_out: set[str] = set()
-        self._mine: list[Tensor] = []
+        self._averages: list[Tensor] = []
         self._theirs: list[Tensor] = []
         self._counts: list[tuple[Tensor, Tensor]] = []
-        for (name, mine), theirs in zip(_named(self.method), _tensors(method), strict=True):
+        for (name, average), theirs in zip(_named(self.method), _tensors(method), strict=True):
             if id(theirs) not in averaged:
-                mine.data = theirs.data
+                average.data = theirs.data
                 self._left_out.add(name)
                 continue
-            local(mine).copy_(local(theirs))
-            if mine.is_floating_point():
-                self._mine.append(local(mine))
+            local(average).copy_(local(theirs))
+            if average.is_floating_point():
+                self._averages.append(local(average))
                 self._theirs.append(local(theirs))
             else:
-                self._counts.append((mine, theirs))
+                self._counts.append((average, theirs))
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
         """Follow the method by one step, after ``samples`` samples in all, ``batch`` of them new."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
-        torch._foreach_lerp_(self._mine, self._theirs, weight)
-        for mine, theirs in self._counts:
-            mine.copy_(theirs)
+        torch._foreach_lerp_(self._averages, self._theirs, weight)
+        for average, theirs in self._counts:
+            average.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged tensors by name; what is not averaged is in the method's own state."""

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder", "put_back"]
+__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
 
 _FILE = ".lock"
 _WAIT = 5.0
@@ -136,7 +136,7 @@ def _moved_aside(folder: Path) -> Path | None:
         return None
     if _locked(folder):
         raise _busy(folder)
-    for old in _set_aside(folder):  # its replacement was set up and then killed
+    for old in set_aside(folder):  # its replacement was set up and then killed
         shutil.rmtree(old, ignore_errors=True)
     aside = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
     with checkpoints._disk(folder):
@@ -144,7 +144,7 @@ def _moved_aside(folder: Path) -> Path | None:
     return aside
 
 
-def _set_aside(folder: Path) -> list[Path]:
+def set_aside(folder: Path) -> list[Path]:
     """The runs that were moved out of a folder to be replaced."""
     if not folder.parent.is_dir():
         return []
@@ -157,7 +157,7 @@ def put_back(folder: Path) -> None:
     Raises:
         CheckpointError: If the disk refuses.
     """
-    waiting = _set_aside(folder)
+    waiting = set_aside(folder)
     if waiting and not (folder / "spec.json").exists():
         _clear(folder)
         if folder.is_dir() and not _in_use(folder):

@@ -23,7 +23,7 @@ __all__ = ["pairs_of", "with_frozen"]
 
 
 def with_frozen(
-    recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: Sequence[str | Path] = ()
+    recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: str | Path | Sequence[str | Path] = ()
 ) -> Callable[..., Recipe]:
     """A recipe that takes frozen parts, with networks of runs in their places.
 
@@ -35,7 +35,7 @@ def with_frozen(
     Args:
         recipe: A recipe's name, or a recipe.
         parts: A run, or its folder, by the name of the recipe's argument: ``{"teacher": "runs/flow"}``.
-        plugins: Python files that these runs were trained with.
+        plugins: Python files, or a single one, that these runs were trained with.
 
     Returns:
         A recipe: ``with_frozen("distil", {"teacher": run})(data.space, "tiny")``.

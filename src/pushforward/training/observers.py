@@ -93,4 +93,5 @@ def _picture(path: Path, data: Dataset, x: Tensor) -> None:
         images = data.space.drawing(data.space.quantise(x))
         grid_picture(images, scale=legible(images)).save(path)
     elif data.space.shape == (2,):
-        scatter_picture(x.numpy(), data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()).save(path)
+        real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
+        scatter_picture(x.numpy(), real, ticks=True).save(path)

@@ -78,8 +78,8 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
         return progress
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    shown = sys.stderr.isatty() or in_notebook() if progress is None else progress
-    return Progress() if shown else Silent()
+    visible = sys.stderr.isatty() or in_notebook() if progress is None else progress
+    return Progress() if visible else Silent()
 
 
 class Progress(Watcher):
@@ -117,11 +117,11 @@ class Progress(Watcher):
     def _line(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> str:
         done, seconds = clock.progress, max(clock.seconds, 1e-9)
         left = duration(seconds * (1 - done) / done) if done > 0 else "?"
-        shown = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
+        each = "  ".join(f"{player} {value:.4g}" for player, value in losses.items())
         total = f"/{clock.total:,}" if clock.total else ""
-        losses_shown = f"  loss: {shown}" if shown else ""
+        loss = f"  loss: {each}" if each else ""
         words = f"  {self._measured[name]}" if name in self._measured else ""
-        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{losses_shown}{words}"
+        return f"step {clock.step:,}{total}  {samples / seconds:,.0f} samples/s  {left} left{loss}{words}"
 
     def measured(self, name: str, words: str) -> None:
         """Show the words at the end of the line from now on."""
@@ -130,14 +130,14 @@ class Progress(Watcher):
     def _cell(self, name: str, share: float, line: str) -> None:
         """Show a bar below the running cell, or move the one that is there."""
         bar = f"<progress value='{share:.4f}' max='1'></progress>"
-        shown = {
+        content = {
             "text/plain": f"{name}  {100 * share:3.0f} %  {line}",
             "text/html": f"{escape(name)} {bar} {escape(line)}",
         }
         if name in self._handles:
-            self._handles[name].update(shown, raw=True)
+            self._handles[name].update(content, raw=True)
         else:
-            self._handles[name] = display(shown, raw=True)
+            self._handles[name] = display(content, raw=True)
 
     def _bar(self, name: str, share: float, line: str) -> None:
         from rich.console import Console

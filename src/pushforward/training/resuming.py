@@ -12,17 +12,18 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.methods.method import Method
+from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.ending import trained
+from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
-from pushforward.training.given import folder_of
 from pushforward.training.holding import Holding
 from pushforward.training.lineage import earlier_split
 from pushforward.training.marks import mark
-from pushforward.training.options import MEANT, ResumeOptions, budget_in
 from pushforward.training.progress import watcher_of
+from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
 from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
 from pushforward.training.settings import Settings
@@ -34,8 +35,8 @@ __all__ = ["reopen", "resume"]
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """The `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume", MEANT)
-    folder, plugins = folder_of(folder), list(options.get("plugins", ()))
+    refuse_unknown(options, ResumeOptions, "resume", HINTS)
+    folder, plugins = folder_of(folder), files_of(options.get("plugins", ()))
     checkpoint, method = options.get("checkpoint"), options.get("method")
     given = budget_in(options)
     put_back(folder)
@@ -142,8 +143,8 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
 
     Args:
         folder: The run's folder, or the run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget in ``steps``, ``samples`` or ``seconds``, in all;
-            ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
+        options: See `pushforward.training.fit_options.ResumeOptions`: a new budget, which is ``steps``, ``samples`` or
+            ``seconds`` in all; ``checkpoint``, ``data``, ``plugins``, ``method``, ``device``, ``progress``.
 
     Returns:
         The run; a finished one is returned as it is.

@@ -18,7 +18,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
-from pushforward.sampling import Sampling, configure, given_options
+from pushforward.sampling_options import Sampling, configure, given_options
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
@@ -26,7 +26,7 @@ from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import FORMAT, check_spec, read_spec, recipe_of
 from pushforward.training.tensors import restore
-from pushforward.transports import BATCH, Asked, Transport, inner_of
+from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
 
 __all__ = ["Run", "checkpoint_in", "load", "pick", "transport_of"]
 
@@ -88,7 +88,7 @@ class Run:
         return seen
 
     def sample(
-        self, n: int = 64, condition: Asked = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
+        self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Unpack[Sampling]
     ) -> Samples:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
@@ -114,7 +114,7 @@ class Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
 
         Args:
-            options: See `pushforward.sampling.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
+            options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
             UsageError: For an option that this kind of model does not have, or a value out of range.
@@ -224,7 +224,7 @@ def load(
     *,
     raw: bool = False,
     checkpoint: str | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     method: Method | None = None,
     device: torch.device | str = "cpu",
 ) -> Run:
@@ -234,7 +234,8 @@ def load(
         folder: The run's folder.
         raw: Take the last weights in place of their average.
         checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest.
-        plugins: Python files whose classes the run needs; a run trained with a file is read only with that same file.
+        plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
+            with.
         method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.
         device: Where the weights go.
 

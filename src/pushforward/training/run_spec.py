@@ -18,6 +18,7 @@ from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
+from pushforward.training.folders import set_aside
 from pushforward.training.generators import seeded
 from pushforward.training.machine import commit, machine, version
 
@@ -96,7 +97,7 @@ def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int) -> 
         content |= changed
 
 
-def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[str, Any]:
+def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()) -> dict[str, Any]:
     """The spec of a run, after the plugins that it needs have been named and checked.
 
     Raises:
@@ -105,7 +106,13 @@ def read_spec(folder: str | Path, plugins: Iterable[str | Path] = ()) -> dict[st
     """
     folder = Path(folder)
     if not (folder / "spec.json").is_file():
-        raise CheckpointError(f"{folder} is no run: it has no spec.json. Runs are made by `pushforward train`.")
+        waiting = [
+            f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
+            f"pushforward resume {folder}"
+            for path in set_aside(folder)
+        ]
+        usual = " Runs are made by `pushforward train`."
+        raise CheckpointError(f"{folder} is no run: it has no spec.json.{(waiting or [usual])[0]}")
     content = checkpoints.read_json(folder / "spec.json")
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:

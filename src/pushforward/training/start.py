@@ -13,20 +13,21 @@ from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
+from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
+from pushforward.training.fit_options import HINTS, FitOptions, budget_in
 from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
-from pushforward.training.given import Given, check_size, name_of, names_of, recipe_from
 from pushforward.training.holding import Holding
 from pushforward.training.initial import check_initial
 from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
-from pushforward.training.options import MEANT, FitOptions, budget_in
 from pushforward.training.parts import adopt
 from pushforward.training.progress import watcher_of
+from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from
 from pushforward.training.run import Run, load
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
@@ -35,7 +36,7 @@ from pushforward.training.trainer import Trainer
 __all__ = ["fit", "prepare"]
 
 
-def _recipe(given: Given, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
+def _recipe(given: RecipeLike, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
     """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
     built = seeded(lambda: recipe_from(given, data, size), seed)
     if isinstance(built, Method) and built is given:
@@ -79,16 +80,15 @@ def _check_untrained(method: Method) -> None:
 
 
 def prepare(
-    recipe: Given, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    recipe: RecipeLike, data: Dataset | str | Path, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
 ) -> Trainer:
     """A new `Trainer`, as `fit` makes it; see there, and `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
         UsageError: As `fit`.
     """
-    refuse_unknown(options, FitOptions, "fit", MEANT)
-    given = options.get("plugins", ())
-    plugins = [Path(path) for path in ([given] if isinstance(given, (str, Path)) else given)]
+    refuse_unknown(options, FitOptions, "fit", HINTS)
+    plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
@@ -131,7 +131,7 @@ def prepare(
     return trainer
 
 
-def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
+def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOptions]) -> Run:
     """Train a method on data and return the run.
 
     Args:
@@ -140,7 +140,7 @@ def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.options.FitOptions`: a budget in ``steps``, ``samples`` or ``seconds``; ``out``,
+        options: See `pushforward.training.fit_options.FitOptions`: a budget in ``steps``, ``samples`` or ``seconds``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``.
 
     Returns:
@@ -151,7 +151,7 @@ def fit(recipe: Given, data: Dataset | str | Path, **options: Unpack[FitOptions]
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
-    refuse_unknown(options, FitOptions, "fit", MEANT)
+    refuse_unknown(options, FitOptions, "fit", HINTS)
     check_size(recipe, options.get("size"))
     options["progress"] = watcher_of(options.get("progress"))
     return trained(prepare(recipe, data, **options))

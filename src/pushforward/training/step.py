@@ -196,8 +196,8 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _without(parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    mine = {id(parameter) for parameter in own}
-    return [parameter for parameter in parameters if id(parameter) not in mine]
+    excluded = {id(parameter) for parameter in own}
+    return [parameter for parameter in parameters if id(parameter) not in excluded]
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:

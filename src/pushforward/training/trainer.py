@@ -97,8 +97,7 @@ class Trainer:
         self.holding = out if isinstance(out, Holding) else claimed(out, data.name, self.recipe.name, self.processes.rank == 0)
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes)
-        everyday = usual(self.folder, data, self.training.batch, self.progress)
-        self.observers = everyday if observers is None else tuple(observers)
+        self.observers = usual(self.folder, data, self.training.batch, self.progress) if observers is None else tuple(observers)
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
@@ -237,10 +236,9 @@ class Trainer:
             raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
     def _due(self) -> bool:
-        every = self.settings.checkpoint_every
+        every, limit = self.settings.checkpoint_every, self.clock.budget.seconds
         if every is not None:
             return self.clock.step % every == 0
-        limit = self.clock.budget.seconds
         return self.clock.seconds - self._saved_seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def save(self) -> None:

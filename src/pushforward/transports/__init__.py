@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pushforward.transports.latent import Latent, inner_of, with_inner
     from pushforward.transports.map import Map
     from pushforward.transports.protocols import Invertible, Stepped, has_levels, has_steps
-    from pushforward.transports.transport import BATCH, Asked, Transport, check_transport, rows_in
+    from pushforward.transports.transport import BATCH, ConditionLike, Transport, check_transport, rows_in
 
 __all__ = [
     "BATCH",
-    "Asked",
     "Autoencoder",
+    "ConditionLike",
     "Flow",
     "Invertible",
     "Latent",
@@ -43,6 +43,6 @@ __getattr__ = exports(
         "latent": ("Latent", "inner_of", "with_inner"),
         "map": ("Map",),
         "protocols": ("Invertible", "Stepped", "has_levels", "has_steps"),
-        "transport": ("BATCH", "Asked", "Transport", "check_transport", "rows_in"),
+        "transport": ("BATCH", "ConditionLike", "Transport", "check_transport", "rows_in"),
     },
 )

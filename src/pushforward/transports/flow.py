@@ -19,10 +19,11 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
 from pushforward.solvers import Solver, as_solver, grids
+from pushforward.solvers.solver import stepped
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
-from pushforward.solvers.walking import Walks, stepped
-from pushforward.transports.transport import Asked, Transport, finite, rows_in
+from pushforward.solvers.table_cache import TableCache
+from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
 
 __all__ = ["Flow"]
 
@@ -52,7 +53,7 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
-        self._walks = Walks(solver)
+        self._tables = TableCache(solver)
         self._width_at_start = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
@@ -97,7 +98,7 @@ class Flow(Transport):
     @property
     def calls(self) -> int:
         """Network evaluations per sample, guidance included; of an adaptive solver, those of the sample of seed 0."""
-        table = self._walks.table(self.denoiser, self._times)
+        table = self._tables.table(self.denoiser, self._times)
         return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
 
     def _counted(self) -> int:
@@ -151,7 +152,11 @@ class Flow(Transport):
 
         Times given as a tensor are differentiated through.
         """
-        yield from self._walks.along(self.denoiser, x, times, condition, draws)
+        table = self._tables.table(self.denoiser, times)
+        if isinstance(table, NotAffine):
+            yield from stepped(self.solver, self.denoiser, x, times, condition, draws)
+        else:
+            yield from table.walk(self.denoiser, x, condition, draws)
 
     @property
     def table(self) -> Table:
@@ -160,7 +165,7 @@ class Flow(Transport):
         Raises:
             UsageError: For a solver that chooses its own steps, or whose step is not affine.
         """
-        table = self._walks.table(self.denoiser, self._times)
+        table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             raise UsageError(f"The steps of {type(self.solver).__name__} are no table: {table}. Choose another solver.")
         return table
@@ -205,7 +210,7 @@ class Flow(Transport):
         times[0], times[-1] = start, end
         return self._last(self.walk(x, np.append(times, last), condition, draws))
 
-    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, x_t) from t_max to 0 for the samples that `sample` draws, in data units (images clamped to [0, 1])."""
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():

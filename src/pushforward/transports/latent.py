@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.transports.autoencoder import Autoencoder
 from pushforward.transports.protocols import Invertible, has_steps
-from pushforward.transports.transport import Asked, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
 
 __all__ = ["Latent", "inner_of", "with_inner"]
 
@@ -73,7 +73,7 @@ class Latent(Transport):
             )
         return self.inner.encode(self.codes(x, condition), condition)
 
-    def trajectory(self, n: int, condition: Asked = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
+    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[tuple[float, Tensor]]:
         """(t, decoded x_t) from t_max to 0 for the samples that `sample` draws, in data units.
 
         Raises:

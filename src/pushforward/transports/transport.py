@@ -18,12 +18,12 @@ from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
 
-__all__ = ["BATCH", "Asked", "Transport", "check_transport", "finite", "rows_in"]
+__all__ = ["BATCH", "ConditionLike", "Transport", "check_transport", "finite", "rows_in"]
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
 
-Asked = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
+ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
 """Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
 
 
@@ -73,7 +73,7 @@ class Transport(nn.Module, ABC):
         held = next(itertools.chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if held is None else held.device
 
-    def conditions(self, n: int, condition: Asked, seed: int) -> Condition:
+    def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
 
         Sample i depends on what is asked for it and on ``seed + i`` alone. What is not asked for is drawn as it occurs in the
@@ -85,7 +85,7 @@ class Transport(nn.Module, ABC):
         rows = Request(self.space.conditions).rows(n, condition, seed)
         return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
 
-    def sample(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
+    def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
@@ -105,7 +105,9 @@ class Transport(nn.Module, ABC):
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
         return torch.cat(parts) if parts else torch.empty(0, *self.space.shape)
 
-    def stream(self, n: int, condition: Asked = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
+    def stream(
+        self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
+    ) -> Iterator[tuple[Tensor, Condition]]:
         """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded.
 
         Raises:
@@ -113,15 +115,15 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
-        asked = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
-        return self._stream(n, asked, seed, batch)
+        wanted = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
+        return self._stream(n, wanted, seed, batch)
 
-    def _stream(self, n: int, asked: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
+    def _stream(self, n: int, wanted: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
         for start in range(0, n, batch):
             rows = min(batch, n - start)
-            mine = None if asked is None else {name: value[start : start + rows] for name, value in asked.items()}
+            part = None if wanted is None else {name: value[start : start + rows] for name, value in wanted.items()}
             with torch.no_grad():
-                given = self.conditions(rows, mine, seed + start)
+                given = self.conditions(rows, part, seed + start)
                 draws = RowDraws(seed + start, rows, device=self.device)
                 x = finite(self(self.noise(draws), given, draws))
                 samples = self.space.to_data(x).float().cpu()

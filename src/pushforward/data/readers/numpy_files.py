@@ -156,21 +156,21 @@ def _unused(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], arrays
     label = "" if "label" in arrays else "; if it holds the labels, rename it to label"
     known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
     reason = f"not used: the arrays that are read are {known}{label}"
-    return tuple((shown, reason) for shown in _shapes(archive, others))
+    return tuple((array, reason) for array in _shapes(archive, others))
 
 
 def _shapes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> list[str]:
     """Such as ``images (100, 8, 8)``, from headers alone, of at most 12 arrays."""
-    shown = []
+    shapes = []
     for name, info in list(members.items())[:12]:
         try:
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
                 header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shown.append(f"{name} {header(member)[0]}")
+                shapes.append(f"{name} {header(member)[0]}")
         except Exception:  # an array that is not read may be anything
-            shown.append(name)
-    return shown
+            shapes.append(name)
+    return shapes
 
 
 def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:

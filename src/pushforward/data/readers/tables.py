@@ -159,9 +159,10 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArra
     what = "is missing" if not cell else "is not finite in float32" if _number(cell) is not None else "is not a number"
     many = f" ({len(bad)} such cells in this column)" if len(bad) > 1 else ""
     where = f'{path}, column "{name}", row {row + 1} (line {lines[row]}): "{cell[:40]}" {what}{many}.'
-    if what == "is not a number":
+    texts = sum(_number(cell) is None for cell in cells if cell.strip())
+    if 2 * texts >= len(cells):
         raise _TextColumn(where)
-    raise DataError(f"{where} Fill it in or remove the row.")
+    raise DataError(f"{where} {'Fill it in' if not cell else 'Correct it'} or remove the row.")
 
 
 class _TextColumn(DataError):

@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.training import Run
 
-__all__ = ["named_runs", "possible_runs", "shared_data", "sorted_entrants"]
+__all__ = ["named_runs", "possible_runs", "shared_data", "sorted_models"]
 
 
-def possible_runs(entrants: Sequence[str]) -> list[str]:
-    """The entrants that are no recipes of this package, and may be runs."""
+def possible_runs(models: Sequence[str]) -> list[str]:
+    """The models that are no recipes of this package, and may be runs."""
     from pushforward import recipes
 
-    return [name for name in entrants if name not in recipes.registry()]
+    return [name for name in models if name not in recipes.registry()]
 
 
-def sorted_entrants(entrants: Sequence[str]) -> tuple[list[str], list[str]]:
+def sorted_models(models: Sequence[str]) -> tuple[list[str], list[str]]:
     """Recipes to train, and folders of finished runs; each at most once."""
     from pushforward import recipes
 
-    if not entrants:
+    if not models:
         raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
-    fresh = [name for name in entrants if name in recipes.registry() or name.endswith(".py")]
-    finished = [name for name in entrants if name not in fresh]
+    fresh = [name for name in models if name in recipes.registry() or name.endswith(".py")]
+    finished = [name for name in models if name not in fresh]
     for name in finished:
         if not Path(name).is_dir():
             hint = did_you_mean(name, recipes.registry())
             raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
-    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in entrants]
-    again = next((name for i, name in enumerate(entrants) if places[i] in places[:i]), None)
+    places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in models]
+    again = next((name for i, name in enumerate(models) if places[i] in places[:i]), None)
     if again is not None:
         raise UsageError(f'"{again}" is named twice. Name every recipe and run once; several trainings of each are --seeds N.')
     return fresh, finished

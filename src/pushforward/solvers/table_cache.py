@@ -1,9 +1,8 @@
-"""A solver's way along given times: by its table, or step by step where it has none."""
+"""The tables of a solver, each compiled once."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -11,23 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward.draws import Draws
-from pushforward.predictor import Condition, Predicting, Predictor
+from pushforward.predictor import Predicting, Predictor
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
 from pushforward.solvers.tracing import compile_table
 
-__all__ = ["Walks", "stepped"]
+__all__ = ["TableCache"]
 
 TABLES = 8
 """How many tables are kept: those of a flow's own times and of the last solves, encodings and variations."""
 Times = np.ndarray | Tensor
-States = Iterator[tuple[float, Tensor]]
 
 
-class Walks:
-    """The walks of one solver, which compiles a table once for the same times, denoiser and settings of both.
+class TableCache:
+    """The tables of one solver: one is compiled once for the same times, denoiser and settings of both.
 
     An attribute of the solver or the denoiser that is replaced, such as the scale of guidance, makes another table. What is
     changed inside an attribute, such as a path's own attributes, is not noticed.
@@ -39,14 +36,6 @@ class Walks:
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
-
-    def along(self, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:
-        """(time, state) after each step from the state x (n, *shape) at the first time, model units."""
-        table = self.table(denoiser, times)
-        if isinstance(table, NotAffine):
-            yield from stepped(self.solver, denoiser, x, times, condition, draws)
-        else:
-            yield from table.walk(denoiser, x, condition, draws)
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
         """The table of these times, from the last few that were compiled, or why there is none."""
@@ -86,17 +75,3 @@ def _settings(part: object) -> list[Any]:
 def _same(a: list[Any], b: list[Any]) -> bool:
     """Whether two lists hold the same objects."""
     return len(a) == len(b) and all(left is right for left, right in zip(a, b, strict=True))
-
-
-def stepped(solver: Solver, denoiser: Predictor, x: Tensor, times: Times, condition: Condition, draws: Draws | None) -> States:
-    """The walk by the solver's own steps: what a table stands for, and the way of steps that are not affine."""
-    memory = None
-    along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-    rows = along.to(x)[:, None].expand(-1, len(x))
-    for i, stop in enumerate(along.tolist()[1:]):
-        asked = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
-        if stop == 0:
-            x = solver.last(*asked)
-        else:
-            x, memory = solver.step(*asked)
-        yield stop, x

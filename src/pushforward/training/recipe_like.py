@@ -17,9 +17,9 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run
 from pushforward.transports import Transport
 
-__all__ = ["Given", "check_size", "folder_of", "name_of", "names_of", "recipe_from"]
+__all__ = ["RecipeLike", "check_size", "folder_of", "name_of", "names_of", "recipe_from"]
 
-Given = Recipe | Method | str | Callable[..., Recipe | Method]
+RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
 
 
@@ -27,7 +27,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     """A recipe for the data, or a method as it is.
 
     Args:
-        given: A `Given`.
+        given: A `RecipeLike`.
         data: The data set.
         size: The size that a recipe of this package has, given by name or as its function.
 
@@ -45,10 +45,10 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         if isinstance(recipe, (Recipe, Method)):
             return recipe
         raise UsageError(
-            f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; {given!r} returned {_shown(recipe)}."
+            f"A recipe function takes a space, or nothing, and returns a Recipe or a Method; {given!r} returned {_kind(recipe)}."
         )
     raise UsageError(
-        f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_shown(given)}.'
+        f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_kind(given)}.'
         f"{_hint(given)}"
     )
 
@@ -69,7 +69,7 @@ def name_of(given: Any) -> str | None:
     return next((name for name, function in recipes.registry().items() if function is given), None)
 
 
-def _shown(given: Any) -> str:
+def _kind(given: Any) -> str:
     if isinstance(given, type):
         return f"the class {given.__name__}"
     name = type(given).__name__

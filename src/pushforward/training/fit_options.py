@@ -17,10 +17,10 @@ from pushforward.training.progress import Watcher
 if TYPE_CHECKING:
     from pushforward.training.run import Run
 
-__all__ = ["MEANT", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
+__all__ = ["HINTS", "BudgetOptions", "FitOptions", "ResumeOptions", "budget_in"]
 
 _OF_TRAINING = "They belong to the recipe: dataclasses.replace(recipe, training=pf.Training(batch=64, lr=1e-3))."
-MEANT = {
+HINTS = {
     "budget": " A budget is seconds=60, steps=5000 or samples=1_000_000.",
     "epochs": " Training is measured in steps=5000, or in samples: an epoch is samples=len(data.train).",
     "batch": f" {_OF_TRAINING}",
@@ -59,7 +59,7 @@ class FitOptions(BudgetOptions, total=False):
         overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. What is no run is never replaced.
         init: A run of the same method, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        plugins: Python files that the recipe came from.
+        plugins: Python files, or a single one, that the recipe came from.
     """
 
     out: str | Path | None
@@ -71,7 +71,7 @@ class FitOptions(BudgetOptions, total=False):
     overwrite: bool
     init: str | Path | Run | None
     size: str | None
-    plugins: Sequence[str | Path]
+    plugins: str | Path | Sequence[str | Path]
 
 
 class ResumeOptions(BudgetOptions, total=False):
@@ -80,7 +80,7 @@ class ResumeOptions(BudgetOptions, total=False):
     Args:
         checkpoint: An older checkpoint's name, such as "step_000500".
         data: The data set, where it was handed over in Python.
-        plugins: Python files that the run was trained with.
+        plugins: Python files, or a single one, that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.
         progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook.
@@ -88,7 +88,7 @@ class ResumeOptions(BudgetOptions, total=False):
 
     checkpoint: str | None
     data: Dataset | str | Path | None
-    plugins: Iterable[str | Path]
+    plugins: str | Path | Iterable[str | Path]
     method: Method | None
     device: torch.device | str
     progress: Watcher | bool | None

@@ -1,0 +1,55 @@
+"""Columns that a model receives: how they are named, asked for, and suggested."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import UsageError
+
+PART = """
+from torch import nn
+
+
+class Unused(nn.Module):
+    pass
+"""
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = [f"{a:.3f},{b:.3f},{'uv'[i % 2]}" for i, (a, b) in enumerate(rng.uniform(20, 60, (80, 2)))]
+    Path("t.csv").write_text("\n".join(["height,the age,kind", *lines, ""]))
+    Path("part.py").write_text(PART)
+    return "t.csv"
+
+
+@pytest.mark.parametrize("given", ["the age", ["height", "the age"], ["the age:Numbers"]])
+def test_a_column_is_given_or_the_target(table, given):
+    with pytest.raises(UsageError, match='`target` and `given` both name "the age"'):
+        pf.data.load(table, target="the age", given=given)
+
+
+def test_only_kinds_that_are_made_of_columns_are_listed(table):
+    with pytest.raises(UsageError, match=r"those that are: Numbers\. A label is a column too: `target`\."):
+        pf.data.load(table, target="kind", given=["the age:Label"])
+    with pytest.raises(UsageError, match=r'"Angle" that is made of columns; those that are: Numbers\. .*plugins=\[FILE\]'):
+        pf.data.load(table, target="kind", given=["the age:Angle"])
+
+
+def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
+    words = ["--data", table, "--target", "kind", "--given", "the age", "--size", "tiny", "--steps", "1", "--plugin", "part.py"]
+    assert main(["train", "flow", *words, "--condition", "none", "--out", "run"]) == 0
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("next: pushforward sample run --n 64 --given 'the age=")
+    run = pf.load("run", plugins="part.py")
+    assert list(run.space.conditions) == ["given"], "--condition none drops labels only"
+    assert pf.resume("run", plugins=Path("part.py")).state == run.state
+    assert pf.evaluate("run", n=6, repeats=1, metrics=["frechet"], plugins="part.py").models
+    for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):
+        with pytest.raises(UsageError, match=r"finite number.* got nan\.$"):
+            run.sample(3, request_)
