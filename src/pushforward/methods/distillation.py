@@ -61,6 +61,8 @@ class Distillation(Mapping):
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
         self.stored, self.to_data = stored, to_data
+        self.teacher: Flow
+        self.trajectories: Trajectories
         self.freeze("trajectories", trajectories)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
@@ -79,9 +81,9 @@ class Distillation(Mapping):
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
 
-    def _held(self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]) -> tuple[
-        Tensor, Tensor, Tensor, Tensor, Condition
-    ]:
+    def _held(
+        self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
         """The stored examples, with those where ``equal`` replaced by data mixed with noise and the teacher's velocity there."""
         states, t, s, target, condition = stored
         if not bool(equal.any()):

@@ -13,14 +13,14 @@ from pushforward.arguments import number
 from pushforward.conditions.kind import hidden
 from pushforward.couplings import Coupling, Independent
 from pushforward.data import Batch
-from pushforward.denoiser import Condition, FlowMap
+from pushforward.denoiser import Condition, FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
 from pushforward.paths import Linear, Narrowed
-from pushforward.predictor import Predicting, over
+from pushforward.predictor import Predicting, Predictor, over
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -30,10 +30,18 @@ EPS = 1e-3
 """What is added to a squared error before its power weights the example."""
 
 
-def straight(predictor: Predicting) -> Predicting:
-    """A predictor read on the straight path, where every map between two times is a mean velocity."""
+def straight(predictor: Predictor) -> Predicting:
+    """A predictor read on the straight path, where every map between two times is a mean velocity.
+
+    Raises:
+        UsageError: For one that cannot be read on another path.
+    """
     own = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    return predictor if isinstance(own, Linear) else predictor.on(Linear())  # type: ignore[attr-defined, no-any-return]
+    if isinstance(own, Linear) and isinstance(predictor, Predicting):
+        return predictor
+    if not isinstance(predictor, Predicting):
+        raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
+    return Repathed(predictor, Linear())
 
 
 def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

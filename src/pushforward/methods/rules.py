@@ -1,7 +1,7 @@
 """Rules for the target of a map between two times: where the mean velocity between them is read off.
 
-On the straight path x_t = (1 - t) x + t z the mean velocity F(x_t, t, s) maps x_t to x_s = x_t - (t - s) F. For any time m between
-s and t the way from t to s has two legs, so that
+On the straight path x_t = (1 - t) x + t z the mean velocity F(x_t, t, s) maps x_t to x_s = x_t - (t - s) F. For any time m
+between s and t the way from t to s has two legs, so that
 
     F(x_t, t, s) = ((t - m) a + (m - s) b) / (t - s),  a = F(x_t, t, m),  b = F(x_m, m, s),  x_m = x_t - (t - m) a,
 
@@ -103,7 +103,7 @@ class Start(Rule):
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
-        """a v + (1 - a) F(x_m, m, s), or the limit."""
+        """A v + (1 - a) F(x_m, m, s), or the limit."""
         x, t, s, v = where.x, where.t, where.s, where.velocity
         if self.derivative != "none":
             return v - _shaped(t - s, x) * along(where, self.derivative)
@@ -173,8 +173,8 @@ def along(where: Where, derivative: str) -> Tensor:
     x, t, s, v = where.x, where.t, where.s, where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            _, slope = torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))
-        return slope  # type: ignore[no-any-return]
+            slope: Tensor = torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))[1]
+        return slope
     later, sooner = (where.mean_velocity(x + side * STEP * v, t + side * STEP, s) for side in (1, -1))
     return (later - sooner) / (2 * STEP)
 
@@ -184,8 +184,7 @@ def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     x, t, s = where.x, where.t, where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            mean, slope = torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))
+            mean, slope = torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))[:2]
         return mean, slope
     later, sooner = (where.mean_velocity(x, t, s + side * STEP) for side in (1, -1))
     return where.mean_velocity(x, t, s), (later - sooner) / (2 * STEP)
-

@@ -59,7 +59,8 @@ def distil(
     denoiser = trained(teacher.denoiser) if isinstance(teacher, Flow) else None
     if denoiser is None:
         raise UsageError(
-            f"Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a {type(teacher).__name__}."
+            "Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a "
+            f"{type(teacher).__name__}."
         )
     if denoiser.jumps:
         raise UsageError("The teacher is a map between two times already: sample it with --steps 1, 2 or 4.")
@@ -81,5 +82,7 @@ def distil(
 
 
 def _start_as_teacher(method: Any) -> None:
-    method.flow_map.load_state_dict(student_of(trained(method.teacher.denoiser)).state_dict())
+    denoiser = trained(method.teacher.denoiser)
+    assert denoiser is not None
+    method.flow_map.load_state_dict(student_of(denoiser).state_dict())
     method.trajectories.fill(method.teacher)

@@ -49,7 +49,8 @@ def meanflow(
         power: How much less examples of large error count; 0 counts all equally.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow (2025); Luo et al.,
+        SoFlow (2025).
     """
     net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
     times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))

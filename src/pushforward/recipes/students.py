@@ -33,8 +33,8 @@ def student_of(teacher: Denoiser) -> FlowMap:
     moved = not isinstance(path, Linear)
     if moved and (teacher.output in ("velocity", "score") or not teacher.preconditioning.scale_input):
         raise UsageError(
-            f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation needs "
-            "one that puts out data, noise or v from an input of unit variance, or one on the straight path."
+            f"The network of this model puts out the {teacher.output} of its own path ({type(path).__name__}). Distillation "
+            "needs one that puts out data, noise or v from an input of unit variance, or one on the straight path."
         )
 
     def received(t: Tensor) -> Tensor:
