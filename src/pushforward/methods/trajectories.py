@@ -83,7 +83,8 @@ class Trajectories(nn.Module):
             walk = teacher.walk(first, teacher.times, condition, draws)
             for place, (t, x) in enumerate(chain([(float(teacher.times[0]), first)], walk)):
                 k = teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
-                self.states[rows, place] = (x / float(k.alpha + k.sigma)).to(self.states)
+                size = float(k.alpha + k.sigma) if t else 1.0
+                self.states[rows, place] = (x / size).to(self.states)
             for name in self.space.conditions:
                 assert condition is not None
                 getattr(self, f"condition_{name}")[rows] = condition[name].to(self.states.device)
@@ -119,5 +120,5 @@ class Trajectories(nn.Module):
 
 def straight_times(teacher: Flow) -> tuple[float, ...]:
     """The times of a flow's grid, as times of the straight path."""
-    k = teacher.denoiser.path.at(torch.from_numpy(teacher.times))
-    return tuple(float(t) for t in (k.sigma / (k.alpha + k.sigma)))
+    k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
+    return (*(float(t) for t in k.sigma / (k.alpha + k.sigma)), 0.0)

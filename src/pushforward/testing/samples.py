@@ -65,7 +65,7 @@ def rows_for(name: str) -> tuple[int, ...]:
 
 
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
-    """A tiny recipe, always of the same first weights.
+    """A tiny recipe, always of the same first weights; a teacher that it needs is an untrained flow.
 
     Args:
         recipe: Its name, or a function of a space and a size.
@@ -75,6 +75,7 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        built = function(data.space, "tiny")
+        teachers = {name: recipes.flow(data.space, "tiny").method.transport() for name in recipes.frozen_parts(function)}
+        built = function(data.space, "tiny", **teachers)
     training.setdefault("batch", 16)
     return dataclasses.replace(built, training=dataclasses.replace(built.training, **training))

@@ -1,0 +1,294 @@
+"""Maps between two times: rules against a closed form, laws of pairs, students, trajectories and distillation."""
+
+import functools
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.denoiser import FlowMap, Preconditioning, trained
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Distillation, Mapping, Trajectories
+from pushforward.methods.mapping import mean_velocity, straight
+from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods.rules import STEP, End, Middle, Start, Where
+from pushforward.networks import MLP, DiT, UNet
+from pushforward.paths import Linear
+from pushforward.recipes.students import student_of
+from pushforward.testing import assert_same, final_state
+from pushforward.times import LogitNormal
+from pushforward.training.frozen import with_frozen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+from pushforward.transports import Flow
+
+MEAN, VARIANCE = 0.7, 0.16
+N = 64
+
+
+class Exact(nn.Module):
+    """The mean velocity between two times of the flow from N(0, 1) to N(MEAN, VARIANCE), without a singularity at s = t."""
+
+    def forward(self, x, t, condition=None):
+        t, s = t[:, :1], t[:, 1:]
+        here, there = (torch.sqrt((1 - at) ** 2 * VARIANCE + at**2) for at in (t, s))
+        slope = (VARIANCE * (t + s - 2) + t + s) / (here * (here + there))
+        return slope * (x - (1 - t) * MEAN) - MEAN
+
+
+def exact():
+    space = pf.data.VectorSpace((2,), (0, 0), (1, 1))
+    return FlowMap(Exact(), Linear(), "velocity", space, preconditioning=Preconditioning(scale_input=False))
+
+
+@pytest.fixture
+def where():
+    """States on the exact map with their velocities, at times that include both ends."""
+    torch.manual_seed(0)
+    t = torch.rand(N, dtype=torch.float64) * 0.9 + 0.05
+    s = t * torch.rand(N, dtype=torch.float64)
+    t[:4], s[4:8] = 0.999, 0.0
+    x = torch.randn(N, 2, dtype=torch.float64)
+
+    def own(x, t, s):
+        return mean_velocity(exact(), x, t, s)
+
+    return Where(x, t, s, own(x, t, t), own, 0.5, RowDraws(0, N))
+
+
+# Rules
+
+
+IDENTITIES = {
+    "Eulerian": (Start(derivative="forward"), 1e-8),
+    "Lagrangian": (End(derivative="forward"), 1e-8),
+    "semigroup": (Middle(), 1e-8),
+    "semigroup at random": (Middle(random=True), 1e-8),
+    "Eulerian by differences": (Start(derivative="difference"), 1e-3),
+    "Lagrangian by differences": (End(derivative="difference"), 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
+    rule, error = IDENTITIES[name]
+    truth = where.mean_velocity(where.x, where.t, where.s)
+    assert (rule.target(where) - truth).abs().max() < error
+    wrong = Where(**{**vars(where), "mean_velocity": lambda x, t, s: where.mean_velocity(x, t, s) + (s * t)[:, None]})
+    away = rule.target(wrong) - wrong.mean_velocity(where.x, where.t, where.s)
+    assert away.abs().max() > 0.02, "another map does not agree with itself"
+
+
+@pytest.mark.parametrize("rule", [Start, End])
+def test_the_error_of_a_short_leg_falls_with_its_length_squared(rule, where):
+    """A leg is taken straight, and is a share of the way."""
+    truth = where.mean_velocity(where.x, where.t, where.s)
+    errors = [float((rule(share, **options).target(where) - truth).norm()) for share, options in _shares(rule)]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] < 1e-2
+
+
+def _shares(rule):
+    return [(share, {"last": share} if rule is Start else {}) for share in (0.02, 0.01)]
+
+
+def test_stored_states_of_the_exact_map_give_the_exact_target(where):
+    x_s = exact().jump(where.x, where.t, where.s)
+    target = (where.x - x_s) / (where.t - where.s)[:, None]
+    torch.testing.assert_close(target, where.mean_velocity(where.x, where.t, where.s), rtol=0, atol=1e-8)
+
+
+def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
+    m, jump = (where.t + where.s) / 3, exact().jump
+    torch.testing.assert_close(jump(jump(where.x, where.t, m), m, where.s), jump(where.x, where.t, where.s), rtol=0, atol=1e-9)
+    torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
+
+
+def test_the_share_of_start_falls_geometrically():
+    rule = Start(0.5, 0.005, over=0.5)
+    assert [rule.share(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.5, 0.05, 0.005, 0.005])
+    for options in ({"first": 0.1, "last": 0.2}, {"first": 1.5}, {"over": 0}, {"derivative": "backward"}):
+        with pytest.raises(UsageError):
+            Start(**options)
+
+
+IMAGE = (1, 8, 8)
+NETWORKS = {
+    "mlp": (lambda: MLP.sized("tiny", shape=(3,), times=2), (3,)),
+    "unet": (lambda: UNet.sized("tiny", shape=IMAGE, times=2), IMAGE),
+    "dit": (lambda: DiT.sized("tiny", shape=IMAGE, times=2), IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_derivatives_in_time_agree_with_differences(name):
+    """Forward mode against central differences at the default embedding, in float64, to a hundredth."""
+    build, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network = build().double().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    x, v = torch.randn(2, 4, *shape, dtype=torch.float64)
+    t, s = torch.tensor([0.2, 0.5, 0.8, 0.9]).double(), torch.tensor([0.0, 0.2, 0.4, 0.85]).double()
+
+    def network_at(x, t):
+        return network(x, torch.stack([t, s], 1), None)
+
+    slope = torch.func.jvp(network_at, (x, t), (v, torch.ones_like(t)))[1]
+    differences = (network_at(x + STEP * v, t + STEP) - network_at(x - STEP * v, t - STEP)) / (2 * STEP)
+    assert (slope - differences).norm() < 0.01 * slope.norm()
+
+
+# Pairs of times
+
+
+@pytest.mark.parametrize("pairs", [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)])
+def test_pairs_are_ordered_and_meet_their_shares(pairs):
+    n = 20_000
+    t, s = pairs(RowDraws(0, n), Linear())
+    assert bool((s <= t).all())
+    assert float(s.min()) >= 0
+    assert 1e-3 - 1e-6 <= float(t.min()) <= float(t.max()) <= 0.999 + 1e-6
+    assert float((s == t).float().mean()) == pytest.approx(pairs.diagonal, abs=4 * math.sqrt(0.25 / n))
+    if isinstance(pairs, Sorted):
+        expected = (1 - pairs.diagonal) * pairs.to_data
+        assert float((s == 0).float().mean()) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
+
+
+# Students
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return pf.data.load("moons")
+
+
+@pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
+def teacher(request, moons, tmp_path_factory):
+    return pf.fit(request.param, moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
+
+
+def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
+    denoiser = trained(teacher.transport.denoiser)
+    student = student_of(denoiser)
+    low, high = student.path.ends
+    t = torch.linspace(low + 0.01, high - 0.01, 200)
+    x = torch.randn(200, 2)
+    with torch.no_grad():
+        known = straight(denoiser).predict("velocity", x, t)
+        for s in (t, t / 2, torch.zeros_like(t)):
+            assert (mean_velocity(student, x, t, s) - known).norm() < 0.12 * known.norm()
+
+
+def test_what_has_no_student_is_refused(moons, tmp_path):
+    gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
+    with pytest.raises(UsageError, match="samples in steps"):
+        with_frozen("distil", {"teacher": gan})(moons.space)
+    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
+    student = pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.transport()
+    with pytest.raises(UsageError, match="already"):
+        pf.recipes.distil(moons.space, teacher=student)
+    with pytest.raises(UsageError, match="argument `times`"):
+        student_of(pf.Denoiser(nn.Linear(2, 2), Linear(), "velocity", moons.space))
+
+
+# Trajectories
+
+
+def test_trajectories_are_the_teachers_own(teacher):
+    """Their ends are its samples of the same seeds, and between two of them the stored target leads from one to the other."""
+    flow = teacher.transport.with_solver("dpm:2", 6)
+    stored = Trajectories.of(flow, 300, seed=11)
+    stored.fill(flow)
+    samples = flow.space.to_model(flow.sample(300, seed=11))
+    assert (stored.states[:, -1].float() - samples).abs().max() < 4e-3
+    again = Trajectories.of(flow, 300, seed=11)
+    again.fill(flow)
+    assert torch.equal(again.states, stored.states)
+    (x_t, t), (x_s, s), _ = stored.draw(RowDraws(3, 5000), to_data=0.5)
+    assert bool((s < t).all())
+    assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
+    place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
+    assert all((stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True))
+    k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
+    start = flow.noise(RowDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
+    torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
+    with pytest.raises(UsageError, match="other times"):
+        stored.fill(flow.with_solver("dpm:2", 7))
+
+
+# Distillation
+
+
+def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
+    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, trajectories=2000)
+    run = pf.fit(recipe, moons, steps=300, seed=0, out=tmp_path / "student")
+    z = torch.randn(500, 2)
+    flow = teacher.transport
+    with torch.no_grad():
+        ends = Flow(flow.denoiser, "dpm:2", 30)(z)
+        student = run.transport
+        assert student.calls == 1
+        missed = {steps: float((student.with_solver("jump", steps)(z) - ends).square().mean()) for steps in (1, 4)}
+        once = float((Flow(straight(flow.denoiser), "euler", 1)(z) - ends).square().mean())
+    assert missed[1] < 0.3 * once
+    assert missed[4] < 0.1 * once
+
+
+def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, tmp_path):
+    folder, options = tmp_path / "teacher", {"steps": 6, "seed": 3, "checkpoint_every": 1}
+    pf.fit("flow", moons, size="tiny", steps=20, seed=0, out=folder)
+    recipe = functools.partial(with_frozen("distil", {"teacher": folder}), trajectories=50)
+    pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
+    trainer = prepare(recipe(moons.space), moons, out=tmp_path / "cut", **options)
+    trainer.advance(1e-9)
+    assert 0 < trainer.clock.step < 6
+    del trainer
+    shutil.rmtree(folder)
+    reopen(tmp_path / "cut", data=moons).advance()
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
+    whole, cut = (pf.load(tmp_path / name) for name in ("whole", "cut"))
+    assert torch.equal(whole.method.trajectories.states, cut.method.trajectories.states)
+    assert bool(whole.method.trajectories.states.any())
+
+
+def test_the_command_line_distils(tmp_path, capsys):
+    main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "20", "--out", str(tmp_path / "teacher")])
+    words = ["--data", "moons", "--trajectories", "50", "--steps", "3", "--out", str(tmp_path / "run")]
+    main(["train", "distil", "--teacher", str(tmp_path / "teacher"), *words])
+    main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")])
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
+    spec = json.loads((tmp_path / "run" / "spec.json").read_text())
+    assert spec["method"]["part"] == "Distillation"
+    assert pf.load(tmp_path / "run").transport.calls == 1
+
+
+def test_a_mean_flow_learns_to_jump_without_a_teacher(tmp_path):
+    """On a Gaussian, whose map is known: after 400 steps one jump is nearer to it than one step of a flow could be."""
+    torch.manual_seed(0)
+    data = pf.data.from_arrays((torch.randn(4000, 2) * 0.4 + 0.7).numpy(), name="gaussian")
+    run = pf.fit("meanflow", data, size="tiny", steps=400, seed=0, out=tmp_path / "run")
+    z = torch.randn(2000, 2)
+    with torch.no_grad():
+        missed = (run.transport(z) - 0.999 * z).square().mean().sqrt()
+    assert missed < 0.25
+    rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
+    assert rows, "the raw losses are logged"
+
+
+def test_a_map_is_what_mapping_trains(moons):
+    with pytest.raises(UsageError, match="FlowMap"):
+        Mapping(pf.recipes.flow(moons.space, "tiny").method.denoiser)
+    with pytest.raises(UsageError, match="stored is a share"):
+        flow = pf.recipes.flow(moons.space, "tiny").method.transport()
+        Distillation(
+            student_of(flow.denoiser), Start(), Sorted(), teacher=flow, trajectories=Trajectories.of(flow, 2), stored=2.0
+        )
+
+
