@@ -12,6 +12,7 @@ from pushforward.draws import RowDraws
 from pushforward.export import GivenNoise, exported, noise_rows
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
+from pushforward.training.health import FixedNoise
 from pushforward.transports import Map
 
 SPACE = VectorSpace(shape=(3,), mean=(1.0, -2.0, 0.5), std=(2.0, 0.5, 3.0))
@@ -95,13 +96,29 @@ def test_bits_of_vectors_are_zeros_and_ones():
     assert drawn_from(Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True))) is None
 
 
-def test_an_exported_sampler_takes_the_noise(linear):
-    program = exported(linear).module()
-    z, noise = torch.randn(5, 2), torch.randn(noise_rows(linear), 5, 3)
+@pytest.mark.parametrize("limit", [None, 1.5], ids=["plain", "truncated"])
+def test_an_exported_sampler_takes_the_noise(linear, limit):
+    transport = linear if limit is None else pf.editing.Truncated(linear, limit)
+    program = exported(transport).module()
+    z, noise = torch.randn(5, 2), torch.randn(noise_rows(transport), 5, 3)
     assert len(noise) == 1
-    wanted = SPACE.to_data(linear(z, None, GivenNoise(noise)))
+    wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
     torch.testing.assert_close(program(z, None, noise), wanted)
-    torch.testing.assert_close(program(z, None, 0 * noise), SPACE.to_data(linear(z)))
+    assert (program(z, None, noise) - program(z, None, 2 * noise)).abs().min() > 0
+    torch.testing.assert_close(program(z, None, 0 * noise), SPACE.to_data(transport(z)))
+
+
+def test_health_looks_at_draws():
+    """Data is the decoder's own law: its draws cover it, and its means, on a plane, do not."""
+    torch.manual_seed(0)
+    x = 0.2 + torch.randn(3000, 2) @ WEIGHT.T + STD * torch.randn(3000, 3)
+    data = pf.data.from_arrays(SPACE.to_data(x).numpy(), name="plane")
+    vae = pf.VAE(Affine(torch.zeros(4, 3), 0.0), Affine(WEIGHT, 0.2), SPACE, latent=2)
+    with torch.no_grad():
+        vae.likelihood.spread.fill_(2 * math.log(STD) / 10)
+    coverage = FixedNoise(data, 128).of(vae.eval())["coverage"]
+    vae.likelihood.sample = lambda mean, noise: mean
+    assert coverage > 0.9 > FixedNoise(data, 128).of(vae)["coverage"]
 
 
 def test_a_run_s_samples_are_those_of_its_averaged_variance(tmp_path):

@@ -133,7 +133,9 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
         with_frozen(function, {"teacher": teacher})(space_data((17,), labels=False).space)
     with pytest.raises(CheckpointError):
         with_frozen(function, {"teacher": tmp_path / "nothing"})
-    recipe = with_frozen(function, {"teacher": pf.load(teacher)})(data.space, "tiny")
+    with pytest.raises(UsageError, match=r"learned from data whose mean is \("):
+        with_frozen(function, {"teacher": teacher})(data.space)
+    recipe = with_frozen(function, {"teacher": pf.load(teacher)})(pf.data.load("moons").space, "tiny")
     assert recipe.builds_on[0][0] == str(teacher)
     for wrong in ("teacher", "=run", "teacher="):
         assert main([*TRAIN, "--frozen", wrong, "--out", str(tmp_path / "run")]) == 2

@@ -151,6 +151,30 @@ def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
     assert torch.equal(prepared(moved, data)["x"], first["z"] + 1.5)
 
 
+def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
+    class Scaled(Pairs):
+        def __init__(self, student, teacher, space, scale, fixed):
+            super().__init__(student, teacher, space, scale)
+            self.fixed = fixed.requires_grad_(False)
+
+        def prepared(self, x, condition, draws):
+            return {**super().prepared(x, condition, draws), "x": self.fixed(x)}
+
+    data = data_of(rows=70)
+    torch.manual_seed(0)
+    first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_names_are_the_same_for_all_examples(monkeypatch):
+    data, method = data_of(rows=70), recipe(data_of(rows=70)).method
+    monkeypatch.setattr(preparing, "ROWS", 40)
+    own = Pairs.prepared
+    monkeypatch.setattr(Pairs, "prepared", lambda *a: {k: v for k, v in own(*a).items() if k != "z" or len(a[1]) == 40})
+    with pytest.raises(UsageError, match="for some examples and x, place, own for others"):
+        prepared(method, data)
+
+
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
@@ -173,7 +197,7 @@ def test_a_field_that_is_not_finite_is_named(tmp_path):
     method = recipe(data).method
     with torch.no_grad():
         method.teacher.weight.fill_(float("nan"))
-    with pytest.raises(CheckpointError, match=r'"x", prepared of the data by teacher, is not finite'):
+    with pytest.raises(CheckpointError, match=r'"x", which Pairs prepares of the data, is not finite'):
         prepared(method, data)
 
 

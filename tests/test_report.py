@@ -18,7 +18,7 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import duration, measured, percent, plain, quantity
-from pushforward.pictures import grid_picture, scatter_picture, write_gif
+from pushforward.pictures import grid_picture, scatter_picture, tick_texts, write_gif
 from pushforward.report import Report, captions, costs, sentences, statistics, tables
 from pushforward.report.charts import Series, line_chart
 from pushforward.report.sprites import Look
@@ -1247,6 +1247,11 @@ def test_scatter_puts_points_where_they_are():
     rows, columns = np.nonzero((picture != 255).any(-1))
     assert abs(rows.mean() - 149.5) < 1
     assert abs(columns.mean() - 149.5) < 1
+
+
+@pytest.mark.parametrize("values", [[2015, 2017.5, 2020], [1234565, 1234567, 1234569], [-0.05, 0.0, 0.05], [1e-5, 2e-5]])
+def test_ticks_read_back_as_themselves(values):
+    assert [float(text) for text in tick_texts(values)] == pytest.approx(values)
 
 
 def test_animations_keep_frames_and_time(tmp_path):

@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from pushforward.draws import Draws
+from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
@@ -83,11 +84,10 @@ def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
 
 
 def noise_rows(transport: Transport) -> int:
-    """How often a transport draws noise of the shape of its inner data in one solve, beside z.
-
-    A one-call model that edits another one (`Truncated`) is exported with its means.
-    """
+    """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
     inner = inner_of(transport)
+    if isinstance(inner, Truncated):
+        return noise_rows(inner.inner)
     if isinstance(inner, Flow):
         return sum(len(row.noises) for row in inner.table.rows)
     return int(isinstance(inner, Map) and inner.likelihood is not None)

@@ -10,12 +10,13 @@ import torch
 from pushforward.conditions.kind import described, met
 from pushforward.data import Dataset
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, PrecomputesInputs
+from pushforward.methods.latent_method import LatentMethod
+from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.tensors import local
 
-__all__ = ["check_fit", "not_finite"]
+__all__ = ["check_fit", "close", "not_finite"]
 
 
 def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
@@ -33,10 +34,10 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
             "Make the recipe from data.space."
         )
     # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
-    units = {} if isinstance(recipe.method, PrecomputesInputs) else space.units
+    units = {} if isinstance(recipe.method, LatentMethod) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
         own, theirs = getattr(trained, name), getattr(space, name)
-        if not (_close(own, theirs, units["std"]) if name in ("mean", "std") else own == theirs):
+        if not (close(own, theirs, units["std"]) if name in ("mean", "std") else own == theirs):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
                 f"The method is made for {what} {_shortened(own)}; {data.name} has {_shortened(theirs)}. "
@@ -54,7 +55,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
 
 
-def _close(own: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
+def close(own: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
     """Equal to the rounding of another machine's sums."""
     return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(own, theirs, std, strict=True))
 

@@ -16,6 +16,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
+from pushforward.training.checks import close
 from pushforward.training.run import Run, load
 from pushforward.transports import inner_of
 
@@ -90,7 +91,25 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {described(own.conditions)}; "
             f"here the shape is {tuple(space.shape)}, with {described(space.conditions)}. Give a run of the same data."
         )
+    if "Autoencoder" not in kinds:
+        _check_units(name, run, own, space)
     return part
+
+
+def _check_units(name: str, run: Run, own: Space, space: Space) -> None:
+    """Refuse a model of data in other units: what it makes would be read in the wrong ones."""
+    units = space.units
+    for unit, theirs in units.items():
+        if not close(getattr(own, unit), theirs, units["std"]):
+            raise UsageError(
+                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(own, unit))}; "
+                f"that of this data is {_shortened(theirs)}. Give a run that was trained on the same training split."
+            )
+
+
+def _shortened(values: Sequence[float]) -> str:
+    text = ", ".join(f"{value:.4g}" for value in values[:3])
+    return f"({text}{', ...' if len(values) > 3 else ''})"
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:

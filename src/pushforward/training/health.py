@@ -156,9 +156,10 @@ class FixedNoise(Observer):
         with as_sampled(method):
             transport, parts = method.transport(), []
             for start in range(0, self.count, BATCH):
-                rows = slice(start, start + BATCH)
+                rows = slice(start, min(start + BATCH, self.count))
+                draws = RowDraws(start, rows.stop - start, "health", device=self._noise.device)
                 given = None if self._condition is None else {name: held[rows] for name, held in self._condition.items()}
-                parts.append(transport.space.to_data(transport(self._noise[rows], given)).float().cpu())
+                parts.append(transport.space.to_data(transport(self._noise[rows], given, draws)).float().cpu())
         return torch.cat(parts)
 
     def measures(self, method: Method) -> dict[str, float]:

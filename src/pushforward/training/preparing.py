@@ -47,12 +47,18 @@ def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | st
     if _last is not None and _last[0] == key:
         return _last[1]
     parts = [_part(method, data, start, device) for start in range(0, len(data.train), ROWS)]
+    for part in parts:
+        if part.keys() != parts[0].keys():
+            raise UsageError(
+                f"{type(method).__name__}.prepared returned {', '.join(parts[0])} for some examples and {', '.join(part)} for "
+                "others. Expected the same names for all."
+            )
     fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     for name, value in fields.items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(
-                f'"{name}", prepared of the data by {" and ".join(method.parts)}, is not finite: its weights have diverged. '
-                "Train it again."
+                f'"{name}", which {type(method).__name__} prepares of the data, is not finite. Where a frozen part makes it '
+                f"({', '.join(method.parts) or 'it has none'}), its weights have diverged: train that again."
             )
     _last = key, fields
     return fields
@@ -98,10 +104,18 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
 def _key(method: PrecomputesInputs, data: Dataset) -> str:
     """What a method's prepared inputs depend on: the data, the frozen parts, and the settings that are not networks."""
     names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
-    settings = {name: getattr(method, name) for name in names if not isinstance(getattr(method, name), nn.Module)}
-    described = spec.describe({"parts": dict(method.parts), "settings": settings})
+    learned = {id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()}
+    settings = {name: getattr(method, name) for name in names}
+    fixed = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, nn.Module) and not any(id(p) in learned for p in value.parameters())
+    }
+    plain = {name: value for name, value in settings.items() if not isinstance(value, nn.Module)}
+    modules = {**fixed, **method.parts}
+    described = spec.describe({"parts": modules, "settings": plain})
     digest = hashlib.sha256(f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode())
-    for name, module in method.parts.items():
+    for name, module in modules.items():
         for key, value in module.state_dict().items():
             digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -117,7 +117,7 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
         UsageError: For a player without such networks, or with weights whose layout cannot be sharded.
     """
     network = player.network if isinstance(player, Denoiser) else player
-    networks = [network] if _runs(network) else [part for part in network.children() if _runs(part)]
+    networks = _running(network)
     if not networks:
         raise UsageError(
             f'The player "{name}" has no network with a forward pass of its own, so its weights cannot be sharded. '
@@ -129,6 +129,11 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
             "Train it with whole weights in every process: Group(sharded=False)."
         )
     return networks
+
+
+def _running(module: nn.Module) -> list[nn.Module]:
+    """The outermost modules that have a forward pass: the module itself, or those of its children, of lists of them as well."""
+    return [module] if _runs(module) else [part for child in module.children() for part in _running(child)]
 
 
 def _runs(module: nn.Module) -> bool:

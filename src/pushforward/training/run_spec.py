@@ -24,7 +24,7 @@ from pushforward.training.machine import commit, machine, version
 
 __all__ = ["FORMAT", "budget_of", "check_spec", "described", "digest", "extend", "read_spec", "recipe_of", "write_new"]
 
-FORMAT = 3
+FORMAT = 4
 
 
 def described(

@@ -36,6 +36,8 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The norm of all gradients together, a tensor of no dimension; every process has to ask for it."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
+    if not gradients:
+        return torch.zeros(())
     norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
