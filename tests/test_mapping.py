@@ -290,5 +290,3 @@ def test_a_map_is_what_mapping_trains(moons):
         Distillation(
             student_of(flow.denoiser), Start(), Sorted(), teacher=flow, trajectories=Trajectories.of(flow, 2), stored=2.0
         )
-
-

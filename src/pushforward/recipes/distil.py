@@ -19,6 +19,9 @@ from pushforward.transports import Flow
 
 __all__ = ["distil"]
 
+MEMORY = 512 * 2**20
+"""Bytes that stored trajectories take at most by default."""
+
 
 def distil(
     space: Space,
@@ -32,8 +35,8 @@ def distil(
     diagonal: Annotated[float, PATH] = 0.25,
     to_data: Annotated[float, PATH] = 0.25,
     power: Annotated[float, LOSS] = 0.5,
-    stored: Annotated[float, LOSS] = 0.5,
-    trajectories: int = 8192,
+    stored: Annotated[float, LOSS] = 1.0,
+    trajectories: int | None = None,
     teacher_steps: int = 16,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
@@ -50,7 +53,7 @@ def distil(
         to_data: The share of the other examples that are mapped to data.
         power: How much less examples of large error count; 0 counts all equally.
         stored: The share of training on stored trajectories of the teacher, before its velocity takes over.
-        trajectories: How many trajectories are stored.
+        trajectories: How many trajectories are stored; the default is 8,192, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
 
     References:
@@ -71,7 +74,7 @@ def distil(
         Start(first, last, over=over),
         Sorted(times, diagonal=diagonal, to_data=to_data),
         teacher=guide,
-        trajectories=Trajectories.of(guide, trajectories),
+        trajectories=Trajectories.of(guide, trajectories or _number(guide)),
         stored=stored,
         to_data=to_data,
         power=power,
@@ -79,6 +82,12 @@ def distil(
     )
     training = denoising_training(space, denoiser.network)
     return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
+
+
+def _number(teacher: Flow) -> int:
+    """As many trajectories as fit into the memory that they may take, and no more than are useful."""
+    each = 2 * (teacher.steps + 1) * teacher.space.size
+    return max(64, min(8192, MEMORY // each))
 
 
 def _start_as_teacher(method: Any) -> None:
