@@ -211,7 +211,7 @@ def test_trajectories_are_the_teachers_own(teacher):
     again = Trajectories.of(flow, 300, seed=11)
     again.fill(flow)
     assert torch.equal(again.states, stored.states)
-    (x_t, t), (x_s, s), _ = stored.draw(RowDraws(3, 5000), to_data=0.5)
+    (x_t, t), (_, s), _ = stored.draw(RowDraws(3, 5000))
     assert bool((s < t).all())
     assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
     place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
@@ -285,8 +285,7 @@ def test_a_mean_flow_learns_to_jump_without_a_teacher(tmp_path):
 def test_a_map_is_what_mapping_trains(moons):
     with pytest.raises(UsageError, match="FlowMap"):
         Mapping(pf.recipes.flow(moons.space, "tiny").method.denoiser)
+    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
+    student, trajectories = student_of(flow.denoiser), Trajectories.of(flow, 2)
     with pytest.raises(UsageError, match="stored is a share"):
-        flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-        Distillation(
-            student_of(flow.denoiser), Start(), Sorted(), teacher=flow, trajectories=Trajectories.of(flow, 2), stored=2.0
-        )
+        Distillation(student, Start(), Sorted(), teacher=flow, trajectories=trajectories, stored=2.0)

@@ -34,7 +34,6 @@ class Distillation(Mapping):
         teacher: The flow that is distilled.
         trajectories: Of the teacher.
         stored: The first part, as a share of training in [0, 1].
-        to_data: The share of stored pairs that end at the data.
         power: See `Mapping`.
         steps: The default number of jumps.
 
@@ -52,15 +51,13 @@ class Distillation(Mapping):
         teacher: Flow,
         trajectories: Trajectories,
         stored: float = 0.5,
-        to_data: float = 0.5,
         power: float = 0.5,
         steps: int = 1,
     ) -> None:
         super().__init__(flow_map, rule, pairs, teacher=teacher, power=power, steps=steps)
-        for name, share in (("stored", stored), ("to_data", to_data)):
-            if not 0 <= share <= 1:
-                raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
-        self.stored, self.to_data = stored, to_data
+        if not 0 <= stored <= 1:
+            raise UsageError(f"stored is a share between 0 and 1, got {stored}.")
+        self.stored = stored
         self.teacher: Flow
         self.trajectories: Trajectories
         self.freeze("trajectories", trajectories)
@@ -71,7 +68,7 @@ class Distillation(Mapping):
             yield from super().losses(batch, now)
             return
         predictor = straight(self.flow_map)
-        (x_t, t), (x_s, s), condition = self.trajectories.draw(now.draws.stream("trajectories"), self.to_data)
+        (x_t, t), (x_s, s), condition = self.trajectories.draw(now.draws.stream("trajectories"))
         shaped = (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
         target = (x_t - x_s) / shaped
         equal = now.draws.stream("diagonal").uniform() < self.pairs.diagonal

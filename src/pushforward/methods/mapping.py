@@ -26,6 +26,8 @@ from pushforward.transports import Flow
 
 __all__ = ["Mapping", "mean_velocity", "straight"]
 
+BOUND = 10.0
+"""Entries of a target differ from the velocity by at most so much, in model units."""
 EPS = 1e-3
 """What is added to a squared error before its power weights the example."""
 
@@ -72,7 +74,6 @@ class Mapping(Method):
         couple: How data meets noise.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
-        bound: Entries of the target differ from the velocity by at most so much.
         label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map says
             that it has no unconditional branch.
         steps: The default number of jumps of the transport.
@@ -91,7 +92,6 @@ class Mapping(Method):
         teacher: Flow | None = None,
         couple: Coupling | None = None,
         power: float = 0.5,
-        bound: float = 10.0,
         label_dropout: float | None = None,
         steps: int = 1,
     ) -> None:
@@ -102,11 +102,11 @@ class Mapping(Method):
             label_dropout = 0.1 if flow_map.unconditional else 0.0
         if not 0 <= label_dropout <= 1:
             raise UsageError(f"label_dropout is a share between 0 and 1, got {label_dropout}.")
-        if not number("power", power) >= 0 or not number("bound", bound) > 0:
-            raise UsageError(f"power cannot be negative and bound must be positive, got {power} and {bound}.")
+        if number("power", power) < 0:
+            raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
-        self.power, self.bound, self.label_dropout, self.steps = power, bound, label_dropout, steps
+        self.power, self.label_dropout, self.steps = power, label_dropout, steps
         self.teacher: Flow | None
         if teacher is None:
             self.teacher = None
@@ -162,7 +162,7 @@ class Mapping(Method):
             return mean_velocity(predictor, x, t, s, condition)
 
         target = self.rule.target(Where(x, t, s, velocity, own, now.progress, now.draws))
-        bounded = velocity + (target - velocity).nan_to_num(0.0).clamp(-self.bound, self.bound)
+        bounded = velocity + (target - velocity).nan_to_num(0.0).clamp(-BOUND, BOUND)
         return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
 
     def _drop(self, condition: Condition, draws: Draws) -> Condition:

@@ -32,16 +32,19 @@ class Trajectories(nn.Module):
         times: Falling times of the states on the straight path; the last is 0.
         count: The number of trajectories.
         seed: The seed of the first.
+        to_data: The share of pairs that `draw` ends at the data.
 
     Raises:
-        UsageError: For times that do not fall to 0, or a count below 1.
+        UsageError: For times that do not fall to 0, a count below 1, or a share outside [0, 1].
     """
 
     states: Tensor
 
-    def __init__(self, space: Space, times: Sequence[float], count: int, seed: int = 0) -> None:
+    def __init__(self, space: Space, times: Sequence[float], count: int, seed: int = 0, to_data: float = 0.5) -> None:
         super().__init__()
-        self.space, self.count, self.seed = space, whole("count", count), seed
+        if not 0 <= to_data <= 1:
+            raise UsageError(f"to_data is a share between 0 and 1, got {to_data}.")
+        self.space, self.count, self.seed, self.to_data = space, whole("count", count), seed, to_data
         self.times = tuple(float(t) for t in times)
         if len(self.times) < 2 or self.times[-1] != 0 or any(a <= b for a, b in zip(self.times, self.times[1:], strict=False)):
             raise UsageError("The times of trajectories fall, and end at 0.")
@@ -51,9 +54,9 @@ class Trajectories(nn.Module):
             self.register_buffer(f"condition_{name}", kind.blank(count, "cpu"))
 
     @classmethod
-    def of(cls, teacher: Flow, count: int, seed: int = 0) -> Trajectories:
+    def of(cls, teacher: Flow, count: int, seed: int = 0, to_data: float = 0.5) -> Trajectories:
         """Empty trajectories with the times of a teacher's grid; `fill` makes them."""
-        return cls(teacher.space, straight_times(teacher), count, seed)
+        return cls(teacher.space, straight_times(teacher), count, seed, to_data)
 
     @property
     def bytes(self) -> int:
@@ -93,12 +96,11 @@ class Trajectories(nn.Module):
             if progress is not None:
                 progress(rows.stop)
 
-    def draw(self, draws: Draws, to_data: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
+    def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
         """Two states of one trajectory for each of the draws' rows.
 
         Args:
-            draws: Chooses trajectories and places, uniformly.
-            to_data: The share of pairs whose second state is the data.
+            draws: Chooses trajectories and places, uniformly, but for the share that ends at the data.
 
         Returns:
             x_t and t, x_s and s (s < t), and the condition.
@@ -109,7 +111,7 @@ class Trajectories(nn.Module):
         b = (draws.stream("other place").uniform().double() * last).long()
         b = b + (b >= a).long()
         first, second = torch.minimum(a, b), torch.maximum(a, b)
-        whole_way = draws.stream("to data").uniform() < to_data
+        whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
         conditions = {name: getattr(self, f"condition_{name}")[which] for name in self.space.conditions}

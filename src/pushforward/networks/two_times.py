@@ -69,16 +69,16 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
     """Give an embedding of two times the values of one of a single time, whatever the second time."""
     times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
     old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
-    one = new.features(torch.stack([times, torch.zeros_like(times)], dim=1))
+    features = new.features(torch.stack([times, torch.zeros_like(times)], dim=1))
     number = len(new.frequencies)
-    first = torch.zeros(one.shape[1], dtype=torch.bool, device=one.device).view(2, 2, number)
+    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(2, 2, number)
     first[:, 0] = True
     first = first.flatten()
-    weight, bias = _regression(one[:, first], old.inner(old.features(received[:, None])))
+    weight, bias = _regression(features[:, first], old.inner(old.features(received[:, None])))
     new.inner.weight.zero_()
     new.inner.weight[:, first] = weight
     new.inner.bias.copy_(bias)
-    weight, bias = _regression(F.silu(new.inner(one)), old(received))
+    weight, bias = _regression(F.silu(new.inner(features)), old(received))
     new.outer.weight.copy_(weight)
     new.outer.bias.copy_(bias)
     fitted.load_state_dict(new.state_dict())
