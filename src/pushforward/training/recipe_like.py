@@ -37,8 +37,10 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     if isinstance(given, (Recipe, Method)):
         return given
     if isinstance(given, str):
+        _check_parts(recipes.named(given), f'"{given}"')
         return recipes.named(given)(data.space, size)
     if callable(given) and not isinstance(given, (type, nn.Module)):
+        _check_parts(given, getattr(given, "__name__", "recipe"))
         if name_of(given) is not None:
             return given(data.space, size)
         recipe = given(data.space) if _takes_a_space(given) else given()
@@ -51,6 +53,17 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_kind(given)}.'
         f"{_hint(given)}"
     )
+
+
+def _check_parts(function: Callable[..., Any], written: str) -> None:
+    """Refuse a recipe that needs frozen parts, which `fit` cannot give it."""
+    missing = recipes.missing_parts(function)
+    if missing:
+        parts = ", ".join(f'"{name}": run' for name in missing)
+        raise UsageError(
+            f"The recipe {getattr(function, '__name__', function)} learns from a run: "
+            f"pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data)."
+        )
 
 
 def _takes_a_space(function: Callable[..., Any]) -> bool:
