@@ -1,5 +1,6 @@
 """Columns that a model receives: how they are named, asked for, and suggested."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
     assert list(run.space.conditions) == ["given"], "--condition none drops labels only"
     assert pf.resume("run", plugins=Path("part.py")).state == run.state
     assert pf.evaluate("run", n=6, repeats=1, metrics=["frechet"], plugins="part.py").models
+    capsys.readouterr()
+    assert main(["sample", "run", "--n", "2", "--given", "the age=500", "--plugin", "part.py"]) == 0
+    said = capsys.readouterr().err
+    assert re.search(
+        r"note: the age=500 lies outside the 2\d\.?\d* to [56]\d\.?\d* of the training data; the model has not", said
+    )
+    assert main(["sample", "run", "--n", "2", "--given", "the age=40", "--plugin", "part.py"]) == 0
+    assert "note:" not in capsys.readouterr().err
     for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):
         with pytest.raises(UsageError, match=r"finite number.* got nan\.$"):
             run.sample(3, request_)

@@ -17,7 +17,6 @@ __all__ = [
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
-    "MEANS_NOTE",
     "PATHS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
@@ -117,10 +116,6 @@ HEALTH_NOTE = (
     "Measured while models were trained, on the weights as they were at that step and not on their average, which is what is "
     "sampled above: up to 500 samples from noise that stays the same, beside as many training examples. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
-)
-MEANS_NOTE = (
-    "Vectors from {} are means of its decoder: the noise that it has learned around them is left out, so they vary less than its "
-    "model of the data does."
 )
 CODE_NOTES = {
     "table": "Models with an encoder code a row and decode it again. Reconstructions say what the code keeps; the KL term says "
