@@ -8,7 +8,8 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import UsageError
+from pushforward.conditions import Request
+from pushforward.errors import DataError, UsageError
 
 PART = """
 from torch import nn
@@ -40,6 +41,22 @@ def test_only_kinds_that_are_made_of_columns_are_listed(table):
         pf.data.load(table, target="kind", given=["the age:Label"])
     with pytest.raises(UsageError, match=r'"Angle" that is made of columns; those that are: Numbers\. .*plugins=\[FILE\]'):
         pf.data.load(table, target="kind", given=["the age:Angle"])
+
+
+def test_errors_about_given_say_what_to_do(table):
+    with pytest.raises(DataError, match=r'take "kind" out of `given`, which takes numbers, and .*`target="kind"`'):
+        pf.data.load(table, given="the age, kind")
+    data = pf.data.load(table, target="kind", given="the age,")
+    with pytest.raises(UsageError, match=r'knows "label", "the age"\. Did you mean "the age"'):
+        Request(data.space.conditions).rows(1, {"the aeg": 3}, 0)
+    x, given = np.random.default_rng(0).normal(size=(2, 40, 2))
+    np.savez("a.npz", x=x, given=given, given_names=["u", "v"])
+    with pytest.raises(UsageError, match=r"a brings its attributes itself \(u, v\): leave `given` out\."):
+        pf.data.load("a.npz", given="u,v")
+    given[2, 1] = np.nan
+    np.savez("a.npz", x=x, given=given, given_names=["u", "v"])
+    with pytest.raises(DataError, match=r'column "v" of example 3 of 40 is missing \(NaN\)\. Fill it in'):
+        pf.data.load("a.npz")
 
 
 def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):

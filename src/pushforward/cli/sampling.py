@@ -174,16 +174,13 @@ def _beyond_data(run: Run, requested: Mapping[str, float]) -> list[str]:
     from pushforward.conditions import Numbers
 
     notes = []
-    for kind in run.space.conditions.values():
-        for name, column in (
-            zip(kind.columns, zip(*kind.examples, strict=True), strict=False) if isinstance(kind, Numbers) else ()
-        ):
+    kinds = [kind for kind in run.space.conditions.values() if isinstance(kind, Numbers) and kind.examples]
+    for kind in kinds:
+        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
             value, low, high = requested.get(name, column[0]), min(column), max(column)
             if value < low or value > high:
-                notes.append(
-                    f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; the model has not learned "
-                    "what belongs to it."
-                )
+                learned = "the model has not learned what belongs to it"
+                notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
     return notes
 
 
