@@ -1,8 +1,8 @@
 """The command line: one verb per library function, thin.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 checkpoint or disk,
-5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped by Ctrl-C (training
-after saving), 143 another verb stopped by SIGTERM.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, here or in a plug-in, 2 usage, 3 data,
+4 checkpoint or disk, 5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped
+by Ctrl-C (training after saving), 143 another verb stopped by SIGTERM.
 """
 
 from __future__ import annotations
