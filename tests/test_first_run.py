@@ -20,7 +20,7 @@ def vae_run(step, active, samples=None, budget=None):
         losses=lambda: rows,
         state={"step": step, "samples": 10_000 if samples is None else samples},
         spec={"budget": budget or {"steps": None, "samples": None, "seconds": 15.0}},
-        space=SimpleNamespace(classes=("a", "b")),
+        space=SimpleNamespace(conditions={"label": None}, shape=(1, 8, 8)),
     )
 
 
@@ -32,6 +32,9 @@ def test_a_vae_without_active_units_says_so_before_the_alarm_can():
     )
     assert "samples will be poor. Go on with: pushforward resume runs/v --budget 60s" in short
     assert closing_notes(vae_run(600, 2.0), 1000) == []
+    table = vae_run(600, 0.0)
+    table.space = SimpleNamespace(conditions={"given": None}, shape=(3,))
+    assert "(0 of 2): samples for given attributes differ by the decoder's noise alone: train" in closing_notes(table, 1000)[0]
     assert "too early" not in closing_notes(vae_run(600, 0.0), 1000)[0]
 
 
@@ -39,7 +42,9 @@ def test_a_short_training_says_how_to_go_on():
     steps = {"steps": 26, "samples": None, "seconds": None}
     assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith("pushforward resume runs/v --steps 2000")
     (note,) = closing_notes(vae_run(900, 2.0, samples=4_900), 1000)
-    assert note.startswith("900 steps and 4.9 passes over the data are few")
+    assert note.startswith("4.9 passes over the data are few (900 steps): samples will be poor.")
+    (note,) = closing_notes(vae_run(282, 2.0, samples=11_000), 100)
+    assert note.startswith("282 steps are few (110 passes over the data): samples will be poor.")
 
 
 def test_arrays_that_are_not_used_are_named(tmp_path):

@@ -150,3 +150,30 @@ def test_a_latent_run_is_named_like_any_part(tmp_path, capsys):
     content = json.loads((tmp_path / "run" / "spec.json").read_text())
     assert content["asked"]["latent"] == str(tmp_path / "vae")
     assert content["parts"].keys() == {"autoencoder"}
+
+
+def test_a_recipe_that_learns_from_a_run_says_so(teacher, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(TRAIN) == 2
+    assert "The recipe distilled learns from a run: add --teacher RUN." in capsys.readouterr().err
+    assert main(["compare", FILE, "--data", "moons", "--steps", "1"]) == 2
+    assert f"train it first, with pushforward train {FILE} --teacher RUN, then compare its run." in capsys.readouterr().err
+    function, data = pf.recipes.load_file(FILE), pf.data.load("moons")
+    with pytest.raises(UsageError, match=r'learns from a run: pf\.fit\(pf\.training\.with_frozen\(distilled, {"teacher": run}'):
+        pf.fit(function, data)
+    with pytest.raises(UsageError, match=r'with_frozen\("distilled", {"teacher": run}\), data\)'):
+        pf.fit("distilled", data)
+    run = pf.fit(with_frozen(function, {"teacher": teacher}), data, steps=1, out="run", plugins=FILE)
+    assert run.state["step"] == 1
+    gan = pf.fit(recipe_for("gan", data), data, steps=1, out="gan")
+    with pytest.raises(UsageError, match=r"gan makes a Map; the teacher of distilled must be a Flow\."):
+        with_frozen(function, {"teacher": gan})(data.space)
+
+
+def test_an_error_in_a_file_of_ones_own_names_its_line(tmp_path, capsys):
+    text = "from pushforward import Recipe\n\n\ndef failing(space, size='small') -> Recipe:\n    return [0][len(space.shape)]\n"
+    (tmp_path / "failing.py").write_text(text)
+    assert main(["train", str(tmp_path / "failing.py"), "--data", "moons"]) == 1
+    said = capsys.readouterr().err
+    assert f"It happened in {tmp_path / 'failing.py'}, line 5" in said
+    assert "bug in pushforward" not in said

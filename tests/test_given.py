@@ -1,5 +1,6 @@
 """Columns that a model receives: how they are named, asked for, and suggested."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.errors import UsageError
+from pushforward.conditions import Request
+from pushforward.errors import DataError, UsageError
 
 PART = """
 from torch import nn
@@ -41,6 +43,22 @@ def test_only_kinds_that_are_made_of_columns_are_listed(table):
         pf.data.load(table, target="kind", given=["the age:Angle"])
 
 
+def test_errors_about_given_say_what_to_do(table):
+    with pytest.raises(DataError, match=r'take "kind" out of `given`, which takes numbers, and .*`target="kind"`'):
+        pf.data.load(table, given="the age, kind")
+    data = pf.data.load(table, target="kind", given="the age,")
+    with pytest.raises(UsageError, match=r'knows "label", "the age"\. Did you mean "the age"'):
+        Request(data.space.conditions).rows(1, {"the aeg": 3}, 0)
+    x, given = np.random.default_rng(0).normal(size=(2, 40, 2))
+    np.savez("a.npz", x=x, given=given, given_names=["u", "v"])
+    with pytest.raises(UsageError, match=r"a brings its attributes itself \(u, v\): leave `given` out\."):
+        pf.data.load("a.npz", given="u,v")
+    given[2, 1] = np.nan
+    np.savez("a.npz", x=x, given=given, given_names=["u", "v"])
+    with pytest.raises(DataError, match=r'column "v" of example 3 of 40 is missing \(NaN\)\. Fill it in'):
+        pf.data.load("a.npz")
+
+
 def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
     words = ["--data", table, "--target", "kind", "--given", "the age", "--size", "tiny", "--steps", "1", "--plugin", "part.py"]
     assert main(["train", "flow", *words, "--condition", "none", "--out", "run"]) == 0
@@ -50,6 +68,14 @@ def test_a_run_suggests_a_value_and_names_one_that_is_no_number(table, capsys):
     assert list(run.space.conditions) == ["given"], "--condition none drops labels only"
     assert pf.resume("run", plugins=Path("part.py")).state == run.state
     assert pf.evaluate("run", n=6, repeats=1, metrics=["frechet"], plugins="part.py").models
+    capsys.readouterr()
+    assert main(["sample", "run", "--n", "2", "--given", "the age=500", "--plugin", "part.py"]) == 0
+    said = capsys.readouterr().err
+    assert re.search(
+        r"note: the age=500 lies outside the 2\d\.?\d* to [56]\d\.?\d* of the training data; the model has not", said
+    )
+    assert main(["sample", "run", "--n", "2", "--given", "the age=40", "--plugin", "part.py"]) == 0
+    assert "note:" not in capsys.readouterr().err
     for request_ in ({"the age": float("nan")}, {"the age": [30, float("nan"), 40]}, {"given": [float("nan")]}):
         with pytest.raises(UsageError, match=r"finite number.* got nan\.$"):
             run.sample(3, request_)

@@ -10,7 +10,7 @@ import torch
 import pushforward as pf
 from pushforward.data.memory import ArrayOptions
 from pushforward.data.sources import LoadOptions
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.training.fit_options import BudgetOptions, FitOptions, ResumeOptions
 
 
@@ -225,3 +225,17 @@ def test_labels_that_need_gradients_are_numbers():
 def test_arrays_that_are_refused(arguments, says):
     with pytest.raises(DataError, match=says):
         pf.data.from_arrays(**arguments)
+
+
+def test_options_in_the_wrong_place_are_sent_to_the_right_one(tmp_path):
+    data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)})
+    with pytest.raises(
+        UsageError, match=r"^pack is an option of the recipe: pf\.fit\(pf\.recipes\.gan\(data\.space, pack=2\), data\)"
+    ):
+        pf.fit("gan", data, pack=2)
+    run = pf.fit("gan", data, size="tiny", steps=1, out=tmp_path / "run")
+    for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
+        with pytest.raises(UsageError, match=r'second argument of sample: run\.sample\(2, {"cx": 3\.0}\)\.'):
+            run.sample(2, **options)
+    with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}"):
+        pf.load(tmp_path / "nothing")

@@ -399,7 +399,7 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
 def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
     """Held-out examples may come sorted: the first of them are no sample."""
     shown, picture = [], pictures.scatter_picture
-    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real: (shown.append(real), picture(x, real))[1])
+    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (shown.append(real), picture(x, real, **how))[1])
     data = pf.data.load("moons")
     order = np.argsort(data.held_out.x[:, 0])
     data = dataclasses.replace(data, held_out=data.held_out.take(order))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from pushforward.errors import CheckpointError, UsageError
 
-__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "load", "load_needed", "only", "parts_of"]
+__all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_needed", "only", "parts_of"]
 
 KINDS = {
     "solver": "pushforward.solvers",
@@ -29,6 +30,10 @@ KINDS = {
 }
 """Kinds of parts, and the packages that keep them. Each has a function ``adopt(module)``, which registers the parts of its kind
 that a module defines and returns their names."""
+
+
+_PREFIX = "pushforward_plugin_"
+"""What the names of their modules begin with."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def _load(path: str | Path) -> Plugin:
         raise UsageError(f"There is no file {path}: expected a Python file that defines parts of your own.")
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    module = _run(file, content, f"pushforward_plugin_{sha256[:12]}")
+    module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
     return Plugin(file, sha256, {kind: importlib.import_module(package).adopt(module) for kind, package in KINDS.items()})
 
 
@@ -140,6 +145,18 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
         del sys.modules[name]
         raise UsageError(f"{file} could not be run: {type(error).__name__}: {error}.") from error
     return module
+
+
+def line_of(error: BaseException) -> str | None:
+    """The file and line of a plug-in where an error was raised, or that called a library in vain.
+
+    None where it was raised in pushforward itself, or no plug-in had to do with it.
+    """
+    own = str(Path(__file__).parent)
+    files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(own)), None)
+    return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
 
 
 def parts_of(module: ModuleType, kind: type) -> list[Any]:

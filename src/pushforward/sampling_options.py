@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from pushforward import solvers
 from pushforward.arguments import whole
+from pushforward.conditions.kind import ConditionKind
 from pushforward.denoiser import Predictor
 from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError, did_you_mean
@@ -14,7 +16,7 @@ from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.solvers import Solver
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-__all__ = ["Grids", "Sampling", "configure", "given_options"]
+__all__ = ["Grids", "Sampling", "configure", "given_options", "refuse_conditions"]
 
 Grids = Callable[[int, Solver], Sequence[float] | None]
 """From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
@@ -60,6 +62,27 @@ def given_options(options: Sampling) -> dict[str, Any]:
         if name not in known:
             raise UsageError(f'There is no option "{name}" of sampling; known: {", ".join(known)}.{did_you_mean(name, known)}')
     return {name: value for name, value in options.items() if value is not None}
+
+
+def refuse_conditions(n: int, options: Sampling, kinds: Mapping[str, ConditionKind]) -> None:
+    """Refuse conditions among the options of `pushforward.Run.sample`, where they are the second argument.
+
+    Args:
+        n: The number of samples, for the message.
+        options: What was given by name.
+        kinds: The conditions of the model.
+
+    Raises:
+        UsageError: With the call that was meant.
+    """
+    names = {"given", "label", *kinds, *(entry for kind in kinds.values() for entry in kind.entries)}
+    requested: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in names and name not in Sampling.__annotations__:
+            requested |= value if isinstance(value, Mapping) else {name: value}
+    if requested:
+        text = json.dumps(requested, default=lambda value: "...")
+        raise UsageError(f"Conditions are the second argument of sample: run.sample({n}, {text}).")
 
 
 def configure(

@@ -1,8 +1,8 @@
 """The command line: one verb per library function, thin.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 checkpoint or disk,
-5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped by Ctrl-C (training
-after saving), 143 another verb stopped by SIGTERM.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 a bug, here or in a plug-in, 2 usage, 3 data,
+4 checkpoint or disk, 5 diverged, 6 out of memory, 7 a missing extra, 75 training stopped by SIGTERM after saving, 130 stopped
+by Ctrl-C (training after saving), 143 another verb stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
+from pushforward import plugins
 from pushforward.cli import comparing, editing, evaluating, latents, listing, neighbours, restoring, sampling, training, tuning
 from pushforward.cli.advice import as_options
 from pushforward.cli.parsing import load_plugins
@@ -135,7 +136,9 @@ def _explain(error: Exception) -> int:
             "Free space, or check the path and its rights."
         )
         return 4
-    say(f"error: {type(error).__name__}: {error}\nThis is a bug in pushforward. PUSHFORWARD_TRACEBACK=1 shows where it happened.")
+    where = plugins.line_of(error)
+    whose = "This is a bug in pushforward." if where is None else f"It happened in {where}, in a file of your own."
+    say(f"error: {type(error).__name__}: {error}\n{whose} PUSHFORWARD_TRACEBACK=1 shows all calls up to it.")
     return 1
 
 

@@ -34,7 +34,11 @@ def _short(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
     if step >= STEPS and passes >= PASSES:
         return []
-    return [f"{step:,} steps and {passes:.2g} passes over the data are few: samples will be poor. Go on with: {extension(run)}"]
+    over = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}" if passes >= 0.1 else "less than 0.1"
+    few = f"{step:,} steps are few ({over} passes over the data)"
+    if step >= STEPS:
+        few = f"{over} passes over the data are few ({step:,} steps)"
+    return [f"{few}: samples will be poor. Go on with: {extension(run)}"]
 
 
 def extension(run: Run) -> str:
@@ -58,7 +62,7 @@ def _unused_code(run: Run) -> list[str]:
     which = "no unit of the code is active" if active < 1 else "hardly a unit of the code is active"
     early = f"; after {run.state['step']:,} steps this may be too early to call collapse" if run.state["step"] < CODED else ""
     warmup = ", or with --warmup 0.3" if last.get("beta") else ""
-    return [
-        f"at the end {which} ({active:.0f} of {units:.0f}): samples{' of a class' if run.space.classes else ''} are nearly the "
-        f"same{early}: train longer{warmup}."
-    ]
+    from pushforward.report.alarms import alike_samples
+
+    alike = alike_samples(run.space.conditions, vectors=len(run.space.shape) == 1)
+    return [f"at the end {which} ({active:.0f} of {units:.0f}): {alike}{early}: train longer{warmup}."]

@@ -189,8 +189,9 @@ def recipe_of(
     from pushforward.training import in_latent, with_frozen
     from pushforward.training.generators import seeded
 
-    frozen = frozen or FrozenRuns({})
+    frozen = FrozenRuns({}) if frozen is None else frozen
     latent, parts = frozen.runs.get("latent"), {part: run for part, run in frozen.runs.items() if part != "latent"}
+    _check_parts(name, parts)
     function = with_frozen(name, parts, frozen.plugins) if parts else recipes.named(name)
     values = _with_source(function, values, data)
     if latent is None:
@@ -202,6 +203,20 @@ def recipe_of(
             lambda: in_latent(function, data, latent, size, device=frozen.device, plugins=frozen.plugins, **values), seed
         )
     return dataclasses.replace(recipe, training=recipe.training.changed(**changes.of_training()))
+
+
+def _check_parts(name: str, given: Iterable[str]) -> None:
+    """Refuse a recipe that learns from a run where none is named; compare has no option for one."""
+    from pushforward import recipes
+    from pushforward.cli.terminal import typed
+
+    function = recipes.named(name)
+    missing = recipes.missing_parts(function, given)
+    if missing:
+        option = "--teacher RUN" if missing[0] == "teacher" else f"--frozen {missing[0]}=RUN"
+        trained = f"train it first, with pushforward train {name} {option}, then compare its run"
+        how = f"add {option}" if typed[:1] == ["train"] else trained
+        raise UsageError(f"The recipe {function.__name__} learns from a run: {how}.")
 
 
 def _with_source(function: Any, values: dict[str, Any], data: Dataset) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from PIL import Image
@@ -76,7 +76,8 @@ def sample(
 ) -> None:
     """Draw new samples from a run.
 
-    A VAE gives the means of its decoder, without the noise that it has learned around them. Example:
+    Pictures of a VAE are the means of its decoder; points (rows of a table) are draws, with the noise that it has learned
+    around the means. Example:
     `pushforward sample runs/digits-flow --n 64 --label 3 --out threes.png`
 
     Args:
@@ -163,7 +164,24 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
             requested[name] = float(value)
         except ValueError:
             raise UsageError(f'--given takes columns and numbers, such as age=40,income=2; got "{word}".') from None
+    for note in _beyond_data(run, requested):
+        say(note)
     return requested or None
+
+
+def _beyond_data(run: Run, requested: Mapping[str, float]) -> list[str]:
+    """Notes on numbers that lie outside the range of the training examples that a condition holds."""
+    from pushforward.conditions import Numbers
+
+    notes = []
+    kinds = [kind for kind in run.space.conditions.values() if isinstance(kind, Numbers) and kind.examples]
+    for kind in kinds:
+        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
+            value, low, high = requested.get(name, column[0]), min(column), max(column)
+            if value < low or value > high:
+                learned = "the model has not learned what belongs to it"
+                notes.append(f"note: {name}={value:g} lies outside the {low:g} to {high:g} of the training data; {learned}.")
+    return notes
 
 
 def free_name(run: Run, stem: str, ending: str | None = None) -> Path:

@@ -93,7 +93,8 @@ def train(
         teacher: A run for a recipe that learns from one: short for --frozen teacher=RUN.
         frozen: NAME=RUN: a run for the frozen part of that name that the recipe takes. --frozen latent=RUN is --latent RUN.
         data: A name (`pushforward data list`), an image folder, a .npy, .csv or .npz file, or a Python file that defines data. A
-            .npz holds x, and where there are any label (or y), given, x_test, label_test and given_test.
+            .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test, label_test and
+            given_test.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.

@@ -91,8 +91,9 @@ class Request:
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
                     f'so none can be asked for; got "{name}".'
                 )
-            known = ", ".join(f'"{known_name}"' for known_name in names)
-            raise UsageError(f'Unknown condition "{name}"; this model knows {known}.{did_you_mean(str(name), names)}')
+            known = [entry for own, kind in self.kinds.items() for entry in kind.entries or (own,)]
+            listed = ", ".join(f'"{entry}"' for entry in known)
+            raise UsageError(f'Unknown condition "{name}"; this model knows {listed}.{did_you_mean(str(name), known)}')
         for own, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != own]
             if own in requested and twice:

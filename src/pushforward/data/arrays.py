@@ -16,8 +16,8 @@ __all__ = ["attributes", "label_numbers", "label_values", "numbered", "refuse_ro
 MAX_CHANNELS = 4
 
 
-def attributes(values: NDArray[Any], n: int, name: str) -> NDArray[np.float32]:
-    """Continuous attributes of n rows as float32 (n, k).
+def attributes(values: NDArray[Any], n: int, name: str, columns: Sequence[str] = ()) -> NDArray[np.float32]:
+    """Continuous attributes of n rows as float32 (n, k); ``columns`` are their names, where they have any, for errors.
 
     Raises:
         DataError: arrays of another shape or type, or that are not finite in float32.
@@ -28,7 +28,10 @@ def attributes(values: NDArray[Any], n: int, name: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         table = np.ascontiguousarray(table, dtype=np.float32)
     if not np.isfinite(table).all():
-        raise DataError(f"{name} is not finite in row {np.flatnonzero(~np.isfinite(table).all(1))[0]}: fill it in.")
+        row, column = np.argwhere(~np.isfinite(table))[0]
+        which = f'"{columns[column]}"' if column < len(columns) else f"{column + 1}"
+        value = "missing (NaN)" if np.isnan(table[row, column]) else "not finite in float32"
+        raise DataError(f"{name}: column {which} of example {row + 1} of {n} is {value}. Fill it in or remove the example.")
     return table
 
 
@@ -74,8 +77,8 @@ def numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.in
     """
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            row = np.flatnonzero(~np.isfinite(values))[0]
-            raise DataError(f"{place}: {name} is not finite in row {row}. Fill it in or remove the row.")
+            row = np.flatnonzero(~np.isfinite(values))[0] + 1
+            raise DataError(f"{place}: {name} is not finite in example {row}. Fill it in or remove the example.")
         if (values != np.rint(values)).any() or np.abs(values).max() >= 2**53:
             raise DataError(f"{place}: {name} holds numbers with fractions. A label is a class: expected whole numbers or text.")
         values = values.astype(np.int64)
@@ -107,8 +110,8 @@ def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
     if not finite.all():
         bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
         raise DataError(
-            f"{name} has {len(bad)} row{'s' * (len(bad) != 1)} of {len(x)} that are not finite in float32 "
-            f"(NaN or infinite); the first is row {bad[0]}. Remove or fill them."
+            f"{name} has {len(bad)} example{'s' * (len(bad) != 1)} of {len(x)} that are not finite in float32 "
+            f"(NaN or infinite); the first is example {bad[0] + 1}. Remove or fill them."
         )
     if x.ndim == 2:
         integer = tuple(range(x.shape[1])) if x.dtype.kind in "iu" else ()

@@ -38,6 +38,9 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
         raise UsageError(f'`given` takes names of columns, such as ["age", "income"]; got {columns!r}.')
     own, chosen = data.space.columns, _chosen(columns)
+    brought = [column for kind in data.space.conditions.values() if isinstance(kind, Columns) for column in kind.columns]
+    if not own and brought:
+        raise UsageError(f"{data.name} brings its attributes itself ({', '.join(brought)}): leave `given` out.")
     if not own:
         raise UsageError(f"`given` names columns of a table, and {data.name} has none that are named.")
     wanted = [column for _, names in chosen.values() for column in names]

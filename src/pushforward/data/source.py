@@ -29,6 +29,7 @@ class Reading:
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps.
         download: fetch a set that is not there.
+        given: columns that become conditions once the table is read; an error about one of them says so.
     """
 
     target: str | None = None
@@ -37,6 +38,7 @@ class Reading:
     limit: int | None = None
     seed: int = 0
     download: bool = False
+    given: tuple[str, ...] = ()
 
     def refuse_header(self, text: str) -> None:
         """Refuse ``header`` for data that is no table.

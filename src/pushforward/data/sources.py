@@ -67,7 +67,8 @@ class LoadOptions(TypedDict, total=False):
         seed: chooses the rows that ``limit`` keeps; 0 by default.
         labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
             models), and all other sources carry theirs where they have any.
-        given: columns of a ``.csv`` that models receive as conditions instead of making them; see `given_columns`.
+        given: columns of a ``.csv`` that models receive as conditions instead of making them, in a list or between commas; see
+            `given_columns`.
         download: fetch a named set that is not there.
     """
 
@@ -77,7 +78,7 @@ class LoadOptions(TypedDict, total=False):
     limit: int | None
     seed: int
     labelled: bool | None
-    given: Sequence[str]
+    given: str | Sequence[str]
     download: bool
 
 
@@ -107,13 +108,15 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     target, header, limit = options.get("target"), options.get("header"), options.get("limit")
     seed, given, labelled = options.get("seed", 0), options.get("given", ()), options.get("labelled")
     limit = limit if limit is None else whole("limit", limit)
-    given = [given] if isinstance(given, str) else given
+    given = [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else given
     if target is not None and any(column in (target, f"{target}:{column.rpartition(':')[2]}") for column in given):
         raise UsageError(
             f'`target` and `given` both name "{target}": a column is the label, or a number that the model receives. Leave '
             "one of them out."
         )
     reading = Reading(target, header, _size(options.get("resize")), limit, seed, options.get("download", False))
+    if isinstance(given, (list, tuple)):  # anything else is refused with the columns' names
+        reading = dataclasses.replace(reading, given=tuple(given))
     if text in known:
         data = known[text].dataset(reading, known)
     else:

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,12 @@ def settings(recipe: RecipeFunction) -> dict[str, Option]:
 def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
     """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
     own = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
-    return {p.name: p for p in own if words_of(p.annotation) & _MODELS}
+    return {p.name: p for p in own if words_of(p.annotation) & MODELS}
+
+
+def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
+    """The frozen parts that a recipe needs and that are not among those that are given: they have no default."""
+    return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
 
 
 def words_of(annotation: Any) -> set[str]:
@@ -149,4 +155,5 @@ def words_of(annotation: Any) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-_MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}
+MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}
+"""The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

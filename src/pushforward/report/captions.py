@@ -17,7 +17,6 @@ __all__ = [
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
-    "MEANS_NOTE",
     "PATHS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
@@ -118,15 +117,12 @@ HEALTH_NOTE = (
     "sampled above: up to 500 samples from noise that stays the same, beside as many training examples. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
-MEANS_NOTE = (
-    "Vectors from {} are means of its decoder: the noise that it has learned around them is left out, so they vary less than its "
-    "model of the data does."
-)
 CODE_NOTES = {
     "table": "Models with an encoder code a row and decode it again. Reconstructions say what the code keeps; the KL term says "
     "what it costs. Samples come from a prior: the mismatch is how far the codes of all data together lie from it, so a large "
     "one means places from which samples are drawn and to which no data is coded. Active units are those that the decoder has "
-    "any use for. Without any, samples hardly differ: posterior collapse, or a training too short to begin to use them.",
+    "any use for. Without any, samples hardly differ, or by the decoder's noise alone: posterior collapse, or "
+    "a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
     "walks": "Walks lead from the code of the first image above to that of the second, or, where the model receives classes, to "

@@ -46,7 +46,7 @@ def section(comparison: Comparison, look: Look) -> str:
         for number, model in enumerate(comparison.models)
     ]
     body = "".join(
-        f"<h3>{titled(model, number)}</h3>{charts}{_listed(model) if charts else ''}{landscapes}"
+        f"<h3>{titled(model, number)}</h3>{charts}{_listed(model, len(comparison.data.shape) == 1) if charts else ''}{landscapes}"
         for number, model, charts, landscapes in parts
         if charts or landscapes
     )
@@ -91,7 +91,7 @@ def _chart(name: str, series: Recorded, modes: float | None, index: int, spans: 
     return line_chart(lines, "step", label, Plot(440, 210, clip=clip, ends=ends), spans=spans)
 
 
-def _listed(model: ModelResult) -> str:
+def _listed(model: ModelResult, vectors: bool) -> str:
     items = []
     for begin, end in alarm_periods(model):
         where = f"{unmarked(begin.training)}, step" if begin.training else "Step"
@@ -101,7 +101,7 @@ def _listed(model: ModelResult) -> str:
         items.append(f"<li>{prose(text)}</li>")
     if items:
         return f'<ul class="plain note">{"".join(items)}</ul>'
-    unused = unused_code(model)
+    unused = unused_code(model, vectors)
     return f'<p class="note">{escape(f"No alarm was raised, but {unused}" if unused else "No alarm was raised.")}</p>'
 
 

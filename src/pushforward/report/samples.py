@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, listing
-from pushforward.report.captions import MEANS_NOTE, family_of, shared_noise
+from pushforward.numbers import count
+from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.markup import panel, side_by_side, sign, titled
 from pushforward.report.sprites import Look, Sprite
@@ -62,9 +62,7 @@ def _shared(comparison: Comparison, look: Look) -> str:
         drawn = "Gray dots are held-out data."
     elif look.columns() > 2:
         drawn = "Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data."
-    means = [model.name for model in comparison.models if family_of(model) == "vae"] if look.columns() else []
-    note = MEANS_NOTE.format(listing(means)) if means else ""
-    return " ".join(filter(None, [noise, "Nothing was picked by hand.", drawn, note]))
+    return " ".join(filter(None, [noise, "Nothing was picked by hand.", drawn]))
 
 
 def _columns(comparison: Comparison, look: Look) -> str:

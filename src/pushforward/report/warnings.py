@@ -151,7 +151,7 @@ def _unused_codes(comparison: Comparison) -> Iterator[Sentence]:
     """Codes that nothing uses, where no alarm that stands to the end says so."""
     for model in comparison.models:
         standing = any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
-        text = "" if standing else unused_code(model)
+        text = "" if standing else unused_code(model, len(comparison.data.shape) == 1)
         if text:
             yield from _warning(f"Of {named([model.name])}, {text}", "codes")
 

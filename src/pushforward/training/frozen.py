@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,15 @@ def with_frozen(
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
         given = {name: _part(name, run, known[name].annotation, space) for name, run in runs.items()}
+        for name, part in given.items():
+            _check_kind(part, known[name].annotation, f"the {name} of {function.__name__}", runs[name].folder)
         recipe = function(space, *arguments, **options, **given)
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
         return dataclasses.replace(recipe, builds_on=(*recipe.builds_on, *ancestors))
 
+    signature = inspect.signature(function)
+    remaining = [parameter for name, parameter in signature.parameters.items() if name not in parts]
+    bound.__signature__ = signature.replace(parameters=remaining)  # type: ignore[attr-defined]
     return bound
 
 
@@ -110,6 +116,13 @@ def _check_units(name: str, run: Run, own: Space, space: Space) -> None:
 def _shortened(values: Sequence[float]) -> str:
     text = ", ".join(f"{value:.4g}" for value in values[:3])
     return f"({text}{', ...' if len(values) > 3 else ''})"
+
+
+def _check_kind(part: nn.Module, annotation: Any, role: str, folder: Path) -> None:
+    """Refuse a part of another class than its annotation names."""
+    expected = sorted(recipes.words_of(annotation) & recipes.MODELS)
+    if not any(base.__name__ in expected for base in type(part).__mro__):
+        raise UsageError(f"{folder} makes a {type(part).__name__}; {role} must be a {' or a '.join(expected)}.")
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:

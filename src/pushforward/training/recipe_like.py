@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training.run import Run
 from pushforward.transports import Transport
 
-__all__ = ["RecipeLike", "check_size", "folder_of", "name_of", "names_of", "recipe_from"]
+__all__ = ["RecipeLike", "check_size", "folder_of", "name_of", "names_of", "recipe_from", "refuse_settings"]
 
 RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
@@ -37,8 +37,10 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
     if isinstance(given, (Recipe, Method)):
         return given
     if isinstance(given, str):
+        _check_parts(recipes.named(given), f'"{given}"')
         return recipes.named(given)(data.space, size)
     if callable(given) and not isinstance(given, (type, nn.Module)):
+        _check_parts(given, getattr(given, "__name__", "recipe"))
         if name_of(given) is not None:
             return given(data.space, size)
         recipe = given(data.space) if _takes_a_space(given) else given()
@@ -51,6 +53,17 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {_kind(given)}.'
         f"{_hint(given)}"
     )
+
+
+def _check_parts(function: Callable[..., Any], written: str) -> None:
+    """Refuse a recipe that needs frozen parts, which `fit` cannot give it."""
+    missing = recipes.missing_parts(function)
+    if missing:
+        parts = ", ".join(f'"{name}": run' for name in missing)
+        raise UsageError(
+            f"The recipe {getattr(function, '__name__', function)} learns from a run: "
+            f"pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data)."
+        )
 
 
 def _takes_a_space(function: Callable[..., Any]) -> bool:
@@ -67,6 +80,31 @@ def name_of(given: Any) -> str | None:
     if isinstance(given, str):
         return given
     return next((name for name, function in recipes.registry().items() if function is given), None)
+
+
+def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse options of a recipe among those of `fit`.
+
+    Args:
+        given: What is to be trained.
+        options: What was given to `fit`.
+        known: The options of `fit`.
+
+    Raises:
+        UsageError: With the call that was meant.
+    """
+    name = name_of(given)
+    function = recipes.registry().get(name or "")
+    own = {} if function is None else recipes.settings(function)
+    settings = {option: value for option, value in options.items() if option in own and option not in known}
+    if settings:
+        size = [repr(options["size"])] if options.get("size") else []
+        shown = [f'"{value}"' if isinstance(value, str) else repr(value) for value in settings.values()]
+        written = [f"{option}={value}" for option, value in zip(settings, shown, strict=True)]
+        call = f'pf.recipes.named("{name}")({", ".join(["data.space", *size, *written])})'
+        call = call.replace(f'named("{name}")', str(name)) if hasattr(recipes, str(name)) else call
+        are = "is an option" if len(settings) == 1 else "are options"
+        raise UsageError(f"{', '.join(settings)} {are} of the recipe: pf.fit({call}, data).")
 
 
 def _kind(given: Any) -> str:

@@ -18,7 +18,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
-from pushforward.sampling_options import Sampling, configure, given_options
+from pushforward.sampling_options import Sampling, configure, given_options, refuse_conditions
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
@@ -107,6 +107,7 @@ class Run:
             UsageError: For numbers, conditions or options that the model cannot take.
             Diverged: If a sample is not finite.
         """
+        refuse_conditions(n, options, self.space.conditions)
         transport = self.configured(**options).transport
         return Samples.of(transport.sample(n, condition, seed=seed, batch=batch), self.space)
 

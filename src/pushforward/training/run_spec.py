@@ -112,7 +112,8 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
             for path in set_aside(folder)
         ]
         usual = " Runs are made by `pushforward train`."
-        raise CheckpointError(f"{folder} is no run: it has no spec.json.{(waiting or [usual])[0]}")
+        what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+        raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
     content = checkpoints.read_json(folder / "spec.json")
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:

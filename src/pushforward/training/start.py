@@ -27,7 +27,7 @@ from pushforward.training.lineage import seen_by
 from pushforward.training.marks import mark, trainings
 from pushforward.training.parts import adopt
 from pushforward.training.progress import watcher_of
-from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from
+from pushforward.training.recipe_like import RecipeLike, check_size, name_of, names_of, recipe_from, refuse_settings
 from pushforward.training.run import Run, load
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
@@ -151,6 +151,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
         Diverged: If a loss is not finite.
         CheckpointError: If the disk refuses, or another training is writing to the folder.
     """
+    refuse_settings(recipe, options, FitOptions.__annotations__)
     refuse_unknown(options, FitOptions, "fit", HINTS)
     check_size(recipe, options.get("size"))
     options["progress"] = watcher_of(options.get("progress"))

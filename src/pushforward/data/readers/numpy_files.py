@@ -99,11 +99,12 @@ def _given_arrays(
         return {}, {}, {}
     if (held is None) == ("given_test" in members):
         raise DataError(f"{path}: expected both x_test and given_test beside given, or neither.")
-    values = attributes(members["given"], n, f"{path.name}: given")
-    names = [str(name) for name in members.get("given_names", [f"given_{i}" for i in range(values.shape[1])])]
+    named = [str(name) for name in members.get("given_names", ())]
+    values = attributes(members["given"], n, f"{path.name}: given", named)
+    names = named if "given_names" in members else [f"given_{i}" for i in range(values.shape[1])]
     if len(names) != values.shape[1] or len(set(names)) < len(names):
         raise DataError(f"{path}: given_names holds {', '.join(names)}; expected {values.shape[1]} different names.")
-    test = {} if held is None else {"given": attributes(members["given_test"], held, f"{path.name}: given_test")}
+    test = {} if held is None else {"given": attributes(members["given_test"], held, f"{path.name}: given_test", names)}
     if test and test["given"].shape[1] != values.shape[1]:
         raise DataError(f"{path}: given_test has {test['given'].shape[1]} columns, given {values.shape[1]}: expected as many.")
     return {"given": values}, test, {"given": partial(Numbers.measure, columns=names)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,17 @@ __all__ = ["CSV"]
 def _read(path: Path, reading: Reading) -> Dataset:
     if reading.size:
         raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
-    rows, schema, header = _contents(path, reading.target, reading.header)
+    rows, schema, header = _contents(path, reading)
     return build(path.stem, rows, schema=schema, header=header, limit=reading.limit, seed=reading.seed)
 
 
-def _contents(path: Path, target: str | None, header: bool | None) -> tuple[Split, Schema, bool]:
+def _contents(path: Path, reading: Reading) -> tuple[Split, Schema, bool]:
     """Read a table: rows of numbers, separated by commas, semicolons or tabs, below a line of column names or without one.
 
     Args:
         path: the file, UTF-8.
-        target: the column that becomes the label; it may hold text or whole numbers.
-        header: whether the first line holds column names; None decides as `pushforward.data.header` describes. Columns without
+        reading: its ``target`` is the column that becomes the label; it may hold text or whole numbers. Its ``header`` says
+            whether the first line holds column names; None decides as `pushforward.data.header` describes. Columns without
             names are called x0, x1, ...
 
     Returns:
@@ -46,7 +47,8 @@ def _contents(path: Path, target: str | None, header: bool | None) -> tuple[Spli
         DataError: a first line that may be names or data, repeated names, ragged rows, no rows, or a cell that is not a finite
             number.
     """
-    names, rows, lines, named = _table(path, target, header)
+    target = reading.target
+    names, rows, lines, named = _table(path, target, reading.header)
     labels = None
     classes: tuple[str, ...] = ()
     keep = list(range(len(names)))
@@ -67,7 +69,7 @@ def _contents(path: Path, target: str | None, header: bool | None) -> tuple[Spli
     try:
         x = np.stack([_column(path, name, cells, lines) for name, cells in table.items()], axis=1)
     except _TextColumn as error:
-        raise DataError(f"{error} {_without_text(table, target)}") from None
+        raise DataError(f"{error} {_without_text(table, target, reading.given)}") from None
     integer = tuple(i for i, cells in enumerate(columns) if _whole(x[:, i], cells))
     for i in integer:
         refuse_rounding(x[:, i], f'{path}, column "{column_names[i]}"')
@@ -156,20 +158,22 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int]) -> NDArra
         return values
     row = int(bad[0])
     cell = cells[row].strip()
-    what = "is missing" if not cell else "is not finite in float32" if _number(cell) is not None else "is not a number"
+    value = _number(cell)
+    missing = "is missing" if not cell else "is missing (NaN)" if value is not None and math.isnan(value) else ""
+    what = missing or ("is not a number" if value is None else "is not finite in float32")
     many = f" ({len(bad)} such cells in this column)" if len(bad) > 1 else ""
     where = f'{path}, column "{name}", row {row + 1} (line {lines[row]}): "{cell[:40]}" {what}{many}.'
     texts = sum(_number(cell) is None for cell in cells if cell.strip())
     if 2 * texts >= len(cells):
         raise _TextColumn(where)
-    raise DataError(f"{where} {'Fill it in' if not cell else 'Correct it'} or remove the row.")
+    raise DataError(f"{where} {'Fill it in' if missing else 'Correct it'} or remove the row.")
 
 
 class _TextColumn(DataError):
     """A column that holds text where numbers were expected."""
 
 
-def _without_text(table: dict[str, list[str]], target: str | None) -> str:
+def _without_text(table: dict[str, list[str]], target: str | None, given: Sequence[str]) -> str:
     """What to do about the columns that hold text: all at once, and the label only where none is given."""
     texts = [name for name, cells in table.items() if any(cell.strip() and _number(cell) is None for cell in cells)]
     labels = [name for name in texts if len({cell.strip() for cell in table[name]}) <= max(10, len(table[name]) // 2)]
@@ -177,6 +181,9 @@ def _without_text(table: dict[str, list[str]], target: str | None) -> str:
     drop = f"{several}Drop {'them' if several else 'the column'}"
     if target or not labels:
         return f"{drop}."
+    wrong = [name for name in labels if name in given]
+    if wrong:
+        return f'{drop}, or take "{wrong[0]}" out of `given`, which takes numbers, and make it the label: `target="{wrong[0]}"`.'
     return f'{drop}, or make {"one" if several else "it"} the label: `target="{labels[0]}"`.'
 
 
