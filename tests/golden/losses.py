@@ -28,12 +28,13 @@ PROBES = 4
 SCALES = (1 + 1.2e-7, 1 - 1.2e-7, 1 + 2.4e-7, 1 - 2.4e-7)
 CASES = {
     **{name: (name, {}) for name in pf.recipes.registry()},
+    "distil": ("distil", {"trajectories": 40}),
     "gan-images": ("gan", {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4}),
     "gan-wasserstein": ("gan", {"loss": "wasserstein"}),
     "flow-ot": ("flow", {"coupling": "ot", "reuse": 2}),
 }
 """Each case: a recipe and its options."""
-AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot")
+AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot", "meanflow", "distil")
 
 
 def shape_of(case):
@@ -47,7 +48,9 @@ def prepared(case, folder, scale=1.0, **training):
     data = space_data(shape_of(case), labels=True, rows=300)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        recipe = pf.recipes.named(name)(data.space, "tiny", **options)
+        function = pf.recipes.named(name)
+        teachers = {part: pf.recipes.flow(data.space, "tiny").method.transport() for part in pf.recipes.frozen_parts(function)}
+        recipe = function(data.space, "tiny", **options, **teachers)
     training = {"batch": 64, "precision": "float32", **training}
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
     trainer = prepare(recipe, data, steps=STEPS, out=folder, seed=5)

@@ -28,7 +28,7 @@ def distil(
     size: str = "small",
     *,
     teacher: Flow,
-    calls: int = 1,
+    calls: Annotated[int, PATH] = 1,
     first: Annotated[float, LOSS] = 0.1,
     last: Annotated[float, LOSS] = 0.005,
     over: Annotated[float, LOSS] = 0.8,
@@ -36,8 +36,8 @@ def distil(
     to_data: Annotated[float, PATH] = 0.5,
     power: Annotated[float, LOSS] = 0.5,
     stored: Annotated[float, LOSS] = 1.0,
-    trajectories: int | None = None,
-    teacher_steps: int = 16,
+    trajectories: Annotated[int | None, LOSS] = None,
+    teacher_steps: Annotated[int, LOSS] = 16,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
 
