@@ -20,6 +20,7 @@ import torch
 
 import pushforward as pf
 from pushforward.testing import IMAGES_ONLY, space_data
+from pushforward.testing.samples import teachers_for
 from pushforward.training.optimizers import Player
 from pushforward.training.start import prepare
 
@@ -49,8 +50,7 @@ def prepared(case, folder, scale=1.0, **training):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         function = pf.recipes.named(name)
-        teachers = {part: pf.recipes.flow(data.space, "tiny").method.transport() for part in pf.recipes.frozen_parts(function)}
-        recipe = function(data.space, "tiny", **options, **teachers)
+        recipe = function(data.space, "tiny", **options, **teachers_for(function, data.space))
     training = {"batch": 64, "precision": "float32", **training}
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
     trainer = prepare(recipe, data, steps=STEPS, out=folder, seed=5)

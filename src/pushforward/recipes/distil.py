@@ -66,7 +66,7 @@ def distil(
             f"{type(teacher).__name__}."
         )
     if denoiser.jumps:
-        raise UsageError("The teacher is a map between two times already: sample it with --steps 1, 2 or 4.")
+        raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
     times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
     guide = teacher.with_solver("unipc", teacher_steps)
     method = Distillation(

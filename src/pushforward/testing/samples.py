@@ -11,7 +11,7 @@ import torch
 
 from pushforward import recipes
 from pushforward.conditions import ConditionKind, Label
-from pushforward.data import Dataset, ImageSpace, Split, VectorSpace
+from pushforward.data import Dataset, ImageSpace, Space, Split, VectorSpace
 
 __all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
 
@@ -64,6 +64,19 @@ def rows_for(name: str) -> tuple[int, ...]:
     return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 
 
+def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
+    """A flow for each frozen part that a recipe takes, with small random weights in place of those that start at zero."""
+    teachers = {}
+    for name in recipes.frozen_parts(recipe):
+        flow = recipes.flow(space, "tiny").method.transport()
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.05)
+        teachers[name] = flow
+    return teachers
+
+
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
     """A tiny recipe, always of the same first weights; a teacher that it needs is an untrained flow.
 
@@ -75,7 +88,6 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        teachers = {name: recipes.flow(data.space, "tiny").method.transport() for name in recipes.frozen_parts(function)}
-        built = function(data.space, "tiny", **teachers)
+        built = function(data.space, "tiny", **teachers_for(function, data.space))
     training.setdefault("batch", 16)
     return dataclasses.replace(built, training=dataclasses.replace(built.training, **training))
