@@ -39,7 +39,7 @@ def with_second_time(network: nn.Module, ends: tuple[float, float], received: Ca
     described = spec.describe(network)
     if not _set_times(described):
         raise UsageError(
-            f"{type(network).__name__} cannot become a map between two times: it must have an argument `times`, which is 1. "
+            f"{type(network).__name__} cannot become a map between two times: its class must take the argument times, here 1. "
             "Networks of pushforward (MLP, UNet, DiT) have it."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))

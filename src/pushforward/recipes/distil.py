@@ -46,7 +46,8 @@ def distil(
         size: Not used: the student's network is the teacher's, with a second time.
         teacher: What has learned the data in many steps.
         calls: The default number of network calls per sample; any number can be asked for later.
-        first: The share of the way between two times that the teacher's velocity covers at the start of training.
+        first: After the stored part, the share of the way between two times that the teacher's velocity covers, as it would be at
+            the start of training.
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         diagonal: The share of examples at which the student is held to the teacher's velocity.

@@ -88,6 +88,7 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        built = function(data.space, "tiny", **teachers_for(function, data.space))
+        few = {"trajectories": 64} if "trajectories" in recipes.settings(function) else {}
+        built = function(data.space, "tiny", **few, **teachers_for(function, data.space))
     training.setdefault("batch", 16)
     return dataclasses.replace(built, training=dataclasses.replace(built.training, **training))
