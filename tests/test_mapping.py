@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.denoiser import FlowMap, Preconditioning, trained
 from pushforward.draws import RowDraws
-from pushforward.errors import UsageError
+from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Trajectories
 from pushforward.methods.mapping import mean_velocity, straight
 from pushforward.methods.pairs import Dyadic, Sorted
@@ -280,6 +280,12 @@ def test_a_mean_flow_learns_to_jump_without_a_teacher(tmp_path):
     assert missed < 0.25
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
+
+
+def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeypatch):
+    monkeypatch.setattr(Start, "target", lambda rule, where: where.velocity * float("nan"))
+    with pytest.raises(Diverged, match="not finite"):
+        pf.fit("meanflow", moons, size="tiny", steps=2, seed=0, out=tmp_path / "run")
 
 
 def test_a_map_is_what_mapping_trains(moons):

@@ -398,15 +398,15 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
 
 def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
     """Held-out examples may come sorted: the first of them are no sample."""
-    shown, picture = [], pictures.scatter_picture
-    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (shown.append(real), picture(x, real, **how))[1])
+    drawn, picture = [], pictures.scatter_picture
+    monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
     data = pf.data.load("moons")
     order = np.argsort(data.held_out.x[:, 0])
     data = dataclasses.replace(data, held_out=data.held_out.take(order))
     pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
     spread = data.held_out.x[:, 0].std()
-    assert shown
-    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in shown)
+    assert drawn
+    assert all(abs(real[:, 0].std() / spread - 1) < 0.1 for real in drawn)
 
 
 def run_folder(tmp_path, steps=4, every=2):

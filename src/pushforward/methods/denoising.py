@@ -19,7 +19,14 @@ from pushforward.solvers import Heun, Solver
 from pushforward.times import Flat, Times, Uniform, Weight
 from pushforward.transports import Flow
 
-__all__ = ["Denoising"]
+__all__ = ["Denoising", "dropped"]
+
+
+def dropped(condition: Condition, share: float, draws: Draws) -> Condition:
+    """A condition that is hidden in a share of the examples, for classifier-free guidance."""
+    if condition is None or not share:
+        return condition
+    return hidden(condition, draws.stream("label dropout").uniform() < share)
 
 
 class Denoising(Method):
@@ -108,9 +115,7 @@ class Denoising(Method):
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
 
     def _drop(self, condition: Condition, draws: Draws) -> Condition:
-        if condition is None or not self.label_dropout:
-            return condition
-        return hidden(condition, draws.stream("label dropout").uniform() < self.label_dropout)
+        return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
         """The denoiser under its default solver."""

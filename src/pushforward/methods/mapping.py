@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import number
-from pushforward.conditions.kind import hidden
 from pushforward.couplings import Coupling, Independent
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.methods.denoising import dropped
 from pushforward.methods.method import Method, Now
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
@@ -162,13 +162,11 @@ class Mapping(Method):
             return mean_velocity(predictor, x, t, s, condition)
 
         target = self.rule.target(Where(x, t, s, velocity, own, now.progress, now.draws))
-        bounded = velocity + (target - velocity).nan_to_num(0.0).clamp(-BOUND, BOUND)
+        bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
 
     def _drop(self, condition: Condition, draws: Draws) -> Condition:
-        if condition is None or not self.label_dropout:
-            return condition
-        return hidden(condition, draws.stream("label dropout").uniform() < self.label_dropout)
+        return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
         """The map, in its default number of jumps."""

@@ -99,8 +99,8 @@ def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]
     settings = {option: value for option, value in options.items() if option in own and option not in known}
     if settings:
         size = [repr(options["size"])] if options.get("size") else []
-        shown = [f'"{value}"' if isinstance(value, str) else repr(value) for value in settings.values()]
-        written = [f"{option}={value}" for option, value in zip(settings, shown, strict=True)]
+        values = [f'"{value}"' if isinstance(value, str) else repr(value) for value in settings.values()]
+        written = [f"{option}={value}" for option, value in zip(settings, values, strict=True)]
         call = f'pf.recipes.named("{name}")({", ".join(["data.space", *size, *written])})'
         call = call.replace(f'named("{name}")', str(name)) if hasattr(recipes, str(name)) else call
         are = "is an option" if len(settings) == 1 else "are options"
