@@ -19,7 +19,19 @@ from typing import Any
 from cyclopts import CycloptsError
 
 from pushforward import plugins
-from pushforward.cli import comparing, editing, evaluating, latents, listing, neighbours, restoring, sampling, training, tuning
+from pushforward.cli import (
+    comparing,
+    distilling,
+    editing,
+    evaluating,
+    latents,
+    listing,
+    neighbours,
+    restoring,
+    sampling,
+    training,
+    tuning,
+)
 from pushforward.cli.advice import as_options
 from pushforward.cli.parsing import load_plugins
 from pushforward.cli.recipe_help import print_recipe_help
@@ -29,6 +41,7 @@ from pushforward.errors import CheckpointError, PushforwardError
 __all__ = [
     "app",
     "comparing",
+    "distilling",
     "editing",
     "evaluating",
     "latents",

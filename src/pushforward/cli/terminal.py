@@ -31,6 +31,7 @@ typed: list[str] = []
 _NEEDED = {
     ("train", "--recipe"): "a recipe, such as: pushforward train flow --data digits (see: pushforward list recipes)",
     ("resume", "--run"): "a run's folder, such as: pushforward resume runs/digits-flow (see: pushforward list runs)",
+    ("distil", "--run"): "a run's folder, such as: pushforward distil runs/digits-flow --budget 60s (see: pushforward list runs)",
     ("sample", "--run"): "a run's folder, such as: pushforward sample runs/digits-flow (see: pushforward list runs)",
     ("evaluate", "--run"): "a run's folder, such as: pushforward evaluate runs/digits-flow (see: pushforward list runs)",
     ("interpolate", "--run"): "a run's folder, such as: pushforward interpolate runs/digits-flow --seeds 0,1",

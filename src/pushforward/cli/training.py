@@ -52,7 +52,7 @@ from pushforward.cli.terminal import app, say, show
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
-__all__ = ["resume", "train"]
+__all__ = ["Settings", "check_free", "report_run", "resume", "train"]
 
 Settings = Annotated[str, Parameter(show=False)]
 
@@ -109,7 +109,7 @@ def train(
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     if out and not overwrite:
-        _check_free(out)
+        check_free(out)
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     record = asked_for(size, changes, values) | _asked_of(runs, others)
@@ -119,7 +119,7 @@ def train(
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])
-    _done(run, json, len(loaded.train))
+    report_run(run, json, len(loaded.train))
 
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:
@@ -147,14 +147,15 @@ def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]
     return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
 
 
-def _check_free(out: str) -> None:
+def check_free(out: str) -> None:
     """Refuse a folder that is taken before any data is read."""
     from pushforward.training.folders import free_folder
 
     free_folder(out, "", "")
 
 
-def _done(run: Run, as_json: bool, examples: int) -> None:
+def report_run(run: Run, as_json: bool, examples: int) -> None:
+    """Print what a training has done, and what to do with its run; ``examples`` is the number of training examples."""
     from pushforward.cli.closing import closing_notes
 
     state = run.state
@@ -220,7 +221,7 @@ def resume(
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
-    _done(result, json, len(trainer.data.train))
+    report_run(result, json, len(trainer.data.train))
 
 
 def _standing(run: str, trainer: Trainer) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pushforward.arguments import refuse_unknown
-from pushforward.data import Dataset, dataset_of
 from pushforward.devices import device_named
-from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
 from pushforward.plugins import files_of
 from pushforward.recipes.recipe import Recipe
@@ -20,11 +19,11 @@ from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, ResumeOptions, budget_in
 from pushforward.training.folders import hold, put_back
 from pushforward.training.holding import Holding
-from pushforward.training.lineage import earlier_split
 from pushforward.training.marks import mark
 from pushforward.training.progress import watcher_of
 from pushforward.training.recipe_like import folder_of
 from pushforward.training.run import Run, load, pick
+from pushforward.training.run_data import data_of_run
 from pushforward.training.run_spec import budget_of, check_spec, extend, read_spec, recipe_of
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import restore
@@ -50,7 +49,13 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             check_spec(folder, content, state)
             if given and asdict(budget) != content["budget"]:
                 budget.check_beyond(folder, state["seconds"])
-        data = _data_of(folder, content, options.get("data"))
+        data = data_of_run(
+            folder,
+            content,
+            options.get("data"),
+            absent="Hand it to pf.resume(run, data=...) again.",
+            changed=f"start a new run from its weights: `init={folder}`",
+        )
         recipe = recipe_of(content, method) if where is not None else _started_over(folder, content, method, plugins)
         settings = Settings(
             seed=content["seed"],
@@ -111,29 +116,6 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
             "pf.fit again, or hand them over: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
-
-
-def _data_of(folder: Path, content: dict[str, Any], data: Dataset | str | Path | None) -> Dataset:
-    """The data of a run, which must be what it was.
-
-    Raises:
-        DataError: If it has changed.
-    """
-    from pushforward.data import load as load_data
-
-    if data is None:
-        if not content.get("data"):
-            raise UsageError(f"{folder} was trained on data handed over in Python; hand it to pf.resume(run, data=...) again.")
-        rows = load_data(**content["data"])
-    else:
-        rows = dataset_of(data)
-    if rows.fingerprint != content["fingerprint"]:
-        raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was "
-            f"{content['fingerprint'][:12]}). Restore it, or start a new run from its weights: `init={folder}`."
-            f"{earlier_split(content)}"
-        )
-    return rows
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:

@@ -1,0 +1,94 @@
+"""The verb that turns a run of many network calls into one of few: distil."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pushforward.cli.groups import (
+    BUDGET,
+    MODEL,
+    NO_BUDGET,
+    NO_CHANGES,
+    OUTPUT,
+    TRAIN,
+    TRAINING,
+    Budgeting,
+    Changes,
+    Device,
+    Flag,
+    Json,
+    Plugins,
+    RunFolder,
+)
+from pushforward.cli.loop import announce, train_all
+from pushforward.cli.parsing import amounts, device_of, load_plugins, options_of, settings_of, words
+from pushforward.cli.terminal import app, say
+from pushforward.cli.training import Settings, check_free, report_run
+
+if TYPE_CHECKING:
+    from pushforward.training import Run, Trainer
+
+__all__ = ["distil"]
+
+
+@app.command(group=TRAIN, sort_key=3)
+def distil(
+    run: RunFolder,
+    *,
+    calls: Annotated[int, Parameter(group=MODEL)] = 1,
+    plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
+    budgeting: Budgeting = NO_BUDGET,
+    finish: Annotated[str | None, Parameter(group=BUDGET)] = None,
+    changes: Changes = NO_CHANGES,
+    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+    checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    overwrite: Annotated[Flag, Parameter(group=OUTPUT)] = False,
+    json: Json = False,
+    device: Device = "auto",
+    **settings: Settings,
+) -> None:
+    """Distil a run into one of few calls.
+
+    The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
+    steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings. Example:
+    `pushforward distil runs/digits-flow --budget 60s`
+
+    Args:
+        run: The teacher's folder.
+        calls: The default number of network calls for each sample.
+        finish: Then train it against a critic for so long, such as 10m, in a second run.
+        seed: Of everything random.
+        checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
+        out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
+        overwrite: Replace the runs that are there.
+    """
+    from pushforward.training import Budget, Progress
+    from pushforward.training.distilling import student
+
+    load_plugins(plugin, [run])
+    seconds = None if finish is None else Budget.duration(finish)
+    options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
+    options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress()}
+    if out and not overwrite:
+        check_free(out)
+    own = settings_of("distil", settings, options_of("distil") - {"calls"})
+    augment = words(changes.augment)
+    trainer = student(run, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
+    announce(trainer)
+    (result,) = train_all([trainer])
+    if seconds is not None:
+        result = _finished(result, trainer, seconds, options)
+    report_run(result, json, len(trainer.data.train))
+
+
+def _finished(run: Run, trainer: Trainer, seconds: float, options: dict[str, Any]) -> Run:
+    from pushforward.training.distilling import finisher
+
+    say(f"{run.folder}: {run.state['step']:,} steps; now against a critic ...")
+    second = finisher(run, trainer.data, seconds, **options)
+    announce(second)
+    (result,) = train_all([second])
+    return result

@@ -1,0 +1,143 @@
+"""Distillation of a run: a student of few calls, and a finish by a critic after it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+from pushforward.arguments import refuse_unknown, whole
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.plugins import files_of
+from pushforward.predictor import has_jump
+from pushforward.training.ending import trained
+from pushforward.training.fit_options import HINTS, FitOptions, budget_in
+from pushforward.training.frozen import with_frozen
+from pushforward.training.generators import seeded
+from pushforward.training.progress import watcher_of
+from pushforward.training.run import Run, load
+from pushforward.training.run_data import data_of_run
+from pushforward.training.start import prepare
+from pushforward.training.trainer import Trainer
+from pushforward.transports import has_steps, inner_of
+
+__all__ = ["distil", "finisher", "student"]
+
+Settings = Mapping[str, Any]
+
+
+def student(
+    teacher: str | Path | Run,
+    *,
+    calls: int = 1,
+    data: Dataset | str | Path | None = None,
+    settings: Settings | None = None,
+    changes: Settings | None = None,
+    **options: Unpack[FitOptions],
+) -> Trainer:
+    """The `Trainer` of a run's student, as `distil` makes it; see there.
+
+    Args:
+        teacher: As for `distil`.
+        calls: As for `distil`.
+        data: As for `distil`.
+        settings: As for `distil`.
+        changes: Settings of `pushforward.Training` in place of the recipe's: ``{"lr": 1e-3}``.
+        options: As for `pushforward.fit`.
+
+    Raises:
+        UsageError: As `distil`.
+        DataError: As `distil`.
+    """
+    plugins = files_of(options.get("plugins", ()))
+    run = teacher if isinstance(teacher, Run) else load(teacher, plugins=plugins)
+    _check_calls(run, whole("calls", calls))
+    rows = data_of_run(
+        run.folder,
+        run.spec,
+        data,
+        absent="Distil it in Python and hand over the data: pf.training.distil(run, data=data).",
+        changed="train the teacher again",
+    )
+    own = {"calls": calls, **(settings or {})}
+    function = with_frozen("distil", {"teacher": run}, plugins)
+    recipe = seeded(lambda: function(rows.space, **own), options.get("seed", 0))
+    if changes:
+        recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
+    if budget_in(options) is None:
+        options["steps"] = run.state["step"]
+    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **own}.items()}
+    return prepare(recipe, rows, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+
+
+def finisher(run: Run, data: Dataset, budget: float, **options: Unpack[FitOptions]) -> Trainer:
+    """The `Trainer` that finishes a student by a critic, in the folder beside it that ends in "-finished".
+
+    Args:
+        run: The student.
+        data: Its data.
+        budget: Seconds of training.
+        options: As for `pushforward.fit`.
+    """
+    function = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ())))
+    recipe = seeded(lambda: function(data.space), options.get("seed", 0))
+    options = {**options, "out": f"{run.folder}-finished", "steps": None, "samples": None, "seconds": budget}
+    return prepare(recipe, data, asked={"frozen": [f"teacher={run.folder}"]}, **options)
+
+
+def distil(
+    teacher: str | Path | Run,
+    *,
+    calls: int = 1,
+    finish: float | None = None,
+    data: Dataset | str | Path | None = None,
+    settings: Settings | None = None,
+    **options: Unpack[FitOptions],
+) -> Run:
+    """Distil a run that samples in many network calls into one that samples in one call, or a few.
+
+    The student starts as its teacher and learns to jump along trajectories that the teacher makes
+    (`pushforward.recipes.distil`). It can be sampled in any number of calls.
+
+    Args:
+        teacher: A run of flow, ddpm, edm or a method of one's own that samples in steps, or its folder.
+        calls: The default number of network calls for each sample, at most as many as the teacher takes.
+        finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
+            one; None for none.
+        data: The teacher's data, where it was handed over in Python.
+        settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
+        options: See `pushforward.training.fit_options.FitOptions`. Without a budget the student takes as many steps as its
+            teacher has.
+
+    Returns:
+        The student, or the finished student.
+
+    Raises:
+        UsageError: For a teacher that samples in one call or is a map between two times already, or more calls than it takes.
+        DataError: If its data is gone or has changed.
+    """
+    refuse_unknown(options, FitOptions, "distil", HINTS)
+    options["progress"] = watcher_of(options.get("progress"))
+    trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
+    run = trained(trainer)
+    if finish is None:
+        return run
+    return trained(finisher(run, trainer.data, finish, **options))
+
+
+def _check_calls(run: Run, calls: int) -> None:
+    flow = inner_of(run.transport)
+    if not has_steps(flow):
+        raise UsageError(
+            f"{run.folder} is a {run.spec['recipe']}, which samples in one call already. Distillation needs a model that "
+            "samples in steps: a flow, ddpm or edm."
+        )
+    if has_jump(flow.denoiser):
+        raise UsageError(
+            f"{run.folder} is a map between two times already: sample it in 1, 2 or 4 `steps`. To distil again, give its teacher."
+        )
+    most = flow.calls
+    if not 1 <= calls <= most:
+        raise UsageError(f"{run.folder} samples in {most} network calls, so a student takes 1 to {most} `calls`, got {calls}.")

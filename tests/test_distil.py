@@ -1,0 +1,94 @@
+"""The verb distil and `pushforward.training.distil`: a student of any run that samples in steps."""
+
+import json
+import shutil
+
+import pytest
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import DataError, UsageError
+from pushforward.training.distilling import distil
+
+FEW = {"trajectories": 64, "teacher_steps": 2}
+WORDS = ["--trajectories", "64", "--teacher-steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    out = tmp_path_factory.mktemp("distil") / "teacher"
+    return pf.fit("flow", pf.data.load("moons", limit=256), steps=12, size="tiny", out=out, progress=False)
+
+
+def test_a_run_is_distilled_on_its_own_data(teacher, tmp_path, capsys):
+    words = ["distil", str(teacher.folder), "--steps", "3", "--out", str(tmp_path / "run"), "--json", "--batch", "32", *WORDS]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"] == "distil"
+    run = pf.load(tmp_path / "run")
+    assert run.transport.calls == 1
+    assert run.spec["fingerprint"] == teacher.spec["fingerprint"]
+    assert run.spec["training"]["batch"] == 32
+    assert run.sample(4, steps=3).shape == (4, 2)
+
+
+def test_calls_is_the_default_of_samples(teacher, tmp_path):
+    run = distil(teacher, calls=2, steps=1, settings=FEW, out=tmp_path / "run", progress=False)
+    assert run.transport.calls == 2
+    assert pf.load(run.folder).transport.calls == 2
+
+
+def test_without_a_budget_the_student_takes_its_teachers_steps(teacher, tmp_path):
+    run = distil(teacher.folder, settings=FEW, out=tmp_path / "run", progress=False)
+    assert run.state["step"] == teacher.state["step"] == 12
+
+
+@pytest.mark.parametrize("calls", [0, 26])
+def test_a_student_takes_no_more_calls_than_its_teacher(teacher, tmp_path, calls):
+    assert teacher.transport.calls == 25
+    with pytest.raises(UsageError, match="so a student takes 1 to 25 `calls`"):
+        distil(teacher, calls=calls, steps=1, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gan_and_a_map_are_no_teachers(teacher, tmp_path):
+    data = pf.data.load("moons", limit=256)
+    gan = pf.fit("gan", data, steps=1, size="tiny", out=tmp_path / "gan", progress=False)
+    with pytest.raises(UsageError, match="is a gan, which samples in one call already"):
+        distil(gan, steps=1)
+    student = distil(teacher, steps=1, settings=FEW, out=tmp_path / "student", progress=False)
+    with pytest.raises(UsageError, match="is a map between two times already"):
+        distil(student, steps=1)
+
+
+def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
+    file, out = tmp_path / "table.csv", tmp_path / "teacher"
+    rows = [f"{i % 7},{i % 11}" for i in range(60)]
+    file.write_text("\n".join(["a,b", *rows]))
+    pf.fit("flow", str(file), steps=1, size="tiny", out=out, progress=False)
+    file.write_text("\n".join(["a,b", *rows[::-1], "5,5"]))
+    with pytest.raises(DataError, match=r"has changed since .* was trained"):
+        distil(out, steps=1)
+    file.unlink()
+    with pytest.raises(DataError, match=r"table\.csv"):
+        distil(out, steps=1)
+
+
+def test_data_of_python_is_handed_over(tmp_path):
+    data = pf.data.from_arrays(pf.data.load("moons", limit=256).train.x, name="own")
+    teacher = pf.fit("flow", data, steps=1, size="tiny", out=tmp_path / "teacher", progress=False)
+    with pytest.raises(UsageError, match=r"hand over the data: pf\.training\.distil"):
+        distil(teacher, steps=1)
+    assert distil(teacher, data=data, steps=1, settings=FEW, out=tmp_path / "run", progress=False).state["step"] == 1
+
+
+def test_a_student_needs_its_teacher_no_more(teacher, tmp_path):
+    copy = tmp_path / "teacher"
+    shutil.copytree(teacher.folder, copy)
+    run = distil(copy, steps=1, settings=FEW, out=tmp_path / "run", progress=False)
+    shutil.rmtree(copy)
+    assert pf.resume(run.folder, steps=2, progress=False).state["step"] == 2
+
+
+def test_an_unknown_setting_gets_a_suggestion(teacher, tmp_path, capsys):
+    assert main(["distil", str(teacher.folder), "--trajectores", "4", "--out", str(tmp_path / "run")]) == 2
+    assert '"--trajectories"' in capsys.readouterr().err
