@@ -1,4 +1,4 @@
-"""What has to be said of a run where its training ends: that it was short, or that its code is not in use."""
+"""What is said of a run where its training ends: what was done, what was wrong, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pushforward.cli.parsing import plugin_options
+from pushforward.cli.terminal import say, show
 from pushforward.training.latent_alarms import CODED, SILENT
 
 if TYPE_CHECKING:
     from pushforward.training.run import Run
 
-__all__ = ["closing_notes", "extension"]
+__all__ = ["closing_notes", "extension", "report_run"]
 
 STEPS, PASSES = 500, 5
 """Training steps, and passes over the data, below which samples are poor."""
@@ -66,3 +68,43 @@ def _unused_code(run: Run) -> list[str]:
 
     alike = alike_samples(run.space.conditions, vectors=len(run.space.shape) == 1)
     return [f"at the end {which} ({active:.0f} of {units:.0f}): {alike}{early}: train longer{warmup}."]
+
+
+def report_run(run: Run, as_json: bool, examples: int) -> None:
+    """Print what a training has done, and what to do with its run; ``examples`` is the number of training examples."""
+    state = run.state
+    summary = {
+        "run": str(run.folder),
+        "recipe": run.spec["recipe"],
+        "step": state["step"],
+        "samples": state["samples"],
+        "seconds": state["seconds"],
+        "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
+    }
+    show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
+    for note in closing_notes(run, examples):
+        say(f"{run.folder}: {note}")
+    say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
+
+
+def _next(run: Run) -> str:
+    """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
+    from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
+    from pushforward.outputs import usual_ending
+
+    folder = shlex.quote(str(run.folder))
+    if isinstance(run.method, PerceptualAutoencoder):
+        from pushforward.evaluation.commands import reading_options
+
+        data = run.spec["data"]
+        options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
+        return f"train flow {options} --latent {folder}"
+    return f"sample {folder} --n 64{_a_column(run)} --out samples{usual_ending(run.space)}"
+
+
+def _a_column(run: Run) -> str:
+    """The option that asks for a value of the first column that the model receives, as a training example has it."""
+    from pushforward.conditions import Columns
+
+    kind = next((kind for kind in run.space.conditions.values() if isinstance(kind, Columns) and kind.examples), None)
+    return "" if kind is None else f" --given {shlex.quote(f'{kind.columns[0]}={kind.examples[0][0]:.3g}')}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     BUDGET,
     MODEL,
@@ -21,11 +22,11 @@ from pushforward.cli.groups import (
     Json,
     Plugins,
     RunFolder,
+    Settings,
 )
 from pushforward.cli.loop import announce, train_all
-from pushforward.cli.parsing import amounts, device_of, load_plugins, options_of, settings_of, words
+from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.terminal import app, say
-from pushforward.cli.training import Settings, check_free, report_run
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer

@@ -49,6 +49,7 @@ __all__ = [
     "Resize",
     "RunFolder",
     "Seed",
+    "Settings",
     "Solving",
 ]
 
@@ -84,6 +85,8 @@ Frozen = Annotated[
     tuple[str, ...],
     Parameter(name="--frozen", group=STARTING, negative_iterable=(), consume_multiple=False, show_default=False),
 ]
+Settings = Annotated[str, Parameter(show=False)]
+"""A recipe's own settings, as any other options."""
 RunFolder = Annotated[str, Parameter(group=MODEL, help="The run's folder.")]
 Conditioned = Annotated[
     Literal["label", "none"] | None,

@@ -19,6 +19,7 @@ __all__ = [
     "FrozenRuns",
     "amounts",
     "asked_for",
+    "check_free",
     "check_plugins",
     "column_names",
     "data_file",
@@ -255,6 +256,13 @@ def amounts(budgeting: Budgeting, default: str | None = None) -> dict[str, Any]:
     if sum(value is not None for value in given.values()) > 1:
         raise UsageError("Give only one budget: --steps, --samples or --budget.")
     return given
+
+
+def check_free(out: str) -> None:
+    """Refuse a folder that is taken before any data is read."""
+    from pushforward.training.folders import free_folder
+
+    free_folder(out, "", "")
 
 
 def device_of(name: str) -> str:

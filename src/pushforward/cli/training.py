@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     ALL_DATA,
     DATA,
@@ -29,32 +29,31 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
     RunFolder,
+    Settings,
 )
 from pushforward.cli.loop import announce, train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
     amounts,
     asked_for,
+    check_free,
     check_plugins,
     data_file,
     device_of,
     load_plugins,
     options_of,
-    plugin_options,
     python_files,
     recipe_of,
     settings_of,
     source,
     words,
 )
-from pushforward.cli.terminal import app, say, show
+from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
-__all__ = ["Settings", "check_free", "report_run", "resume", "train"]
-
-Settings = Annotated[str, Parameter(show=False)]
+__all__ = ["resume", "train"]
 
 
 @app.command(group=TRAIN, sort_key=1)
@@ -145,55 +144,6 @@ def _asked_of(runs: Mapping[str, str], plugins: Sequence[str]) -> dict[str, Any]
         return {"plugin": list(plugins)} if plugins else {}
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
     return {"latent": runs.get("latent"), "plugin": plugins or None} | ({"frozen": parts} if parts else {})
-
-
-def check_free(out: str) -> None:
-    """Refuse a folder that is taken before any data is read."""
-    from pushforward.training.folders import free_folder
-
-    free_folder(out, "", "")
-
-
-def report_run(run: Run, as_json: bool, examples: int) -> None:
-    """Print what a training has done, and what to do with its run; ``examples`` is the number of training examples."""
-    from pushforward.cli.closing import closing_notes
-
-    state = run.state
-    summary = {
-        "run": str(run.folder),
-        "recipe": run.spec["recipe"],
-        "step": state["step"],
-        "samples": state["samples"],
-        "seconds": state["seconds"],
-        "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
-    }
-    show(summary, as_json, lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} samples, {s['seconds']:.1f} s")
-    for note in closing_notes(run, examples):
-        say(f"{run.folder}: {note}")
-    say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
-
-
-def _next(run: Run) -> str:
-    """What a run is for: a model to sample from, or an autoencoder in whose latent space a model is trained."""
-    from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
-    from pushforward.outputs import usual_ending
-
-    folder = shlex.quote(str(run.folder))
-    if isinstance(run.method, PerceptualAutoencoder):
-        from pushforward.evaluation.commands import reading_options
-
-        data = run.spec["data"]
-        options = " ".join(["--data", shlex.quote(data["name_or_path"]), *reading_options(data)])
-        return f"train flow {options} --latent {folder}"
-    return f"sample {folder} --n 64{_a_column(run)} --out samples{usual_ending(run.space)}"
-
-
-def _a_column(run: Run) -> str:
-    """The option that asks for a value of the first column that the model receives, as a training example has it."""
-    from pushforward.conditions import Columns
-
-    kind = next((kind for kind in run.space.conditions.values() if isinstance(kind, Columns) and kind.examples), None)
-    return "" if kind is None else f" --given {shlex.quote(f'{kind.columns[0]}={kind.examples[0][0]:.3g}')}"
 
 
 @app.command(group=TRAIN, sort_key=2)
