@@ -1,0 +1,176 @@
+"""Few calls on MNIST or other images: a flow, its student, the student finished by a critic, and a mean flow without a teacher.
+
+    PUSHFORWARD_DATA=FOLDER python benchmarks/few_steps.py [--data mnist] [--teacher 5000] [--student 4000] [--finish 1000]
+
+Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds that they took are reported,
+those of the trajectories included. All networks have the teacher's size. Judged against the held-out examples: the teacher at
+--long calls and by its default, the others at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at
+--long calls. The classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from protocol import benchmark, floors, load, mean_and_spread, parsed, results, table, train, write
+
+import numpy as np
+import torch
+from mnist import Kept, trained_on
+
+import pushforward as pf
+from pushforward.data import Split
+from pushforward.evaluation import Judge
+from pushforward.evaluation.scoring import deviation
+from pushforward.pictures import grid_picture
+from pushforward.precision import network_precision, resolve_precision
+from pushforward.training.distilling import student
+from pushforward.training.frozen import with_frozen
+
+NAMES = ["frechet", "kid", "coverage", "recall", "near_copies"]
+MODELS = ["student", "finished", "meanflow"]
+BARS = {
+    ("student", 1): 1.15,
+    ("student", 2): 1.05,
+    ("student", 4): 1.02,
+    ("finished", 1): 1.0,
+    ("meanflow", 1): 1.25,
+}
+"""The greatest ratio of the Fréchet distance to the teacher's at many calls."""
+COVERAGE, RECALL, CLASSIFIER = 0.97, 0.95, 0.005
+"""Bars of coverage and recall, as shares of the teacher's, and of the classifier's accuracy, as a difference."""
+
+
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--teacher", type=int, default=5000, help="steps of the flow")
+    parser.add_argument("--student", type=int, default=4000)
+    parser.add_argument("--finish", type=int, default=1000)
+    parser.add_argument("--meanflow", type=int, default=5000)
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--settings", nargs="*", default=[], help="of the student: trajectories=16384")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--calls", type=int, nargs="*", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--long", type=int, default=50, help="calls of the teacher that the bars refer to")
+    parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=1, help="samplings of each model")
+    parser.add_argument("--runs", default="runs/few-steps")
+    small = {"teacher": 2, "student": 1, "finish": 2, "meanflow": 1, "calls": [1, 2], "long": 3, "n": 40}
+    given = parsed(parser, words, **small, settings=["trajectories=64", "teacher_steps=2"])
+    torch.set_num_threads(1)
+    data = load(given.data)
+    runs = {name: run for name, run in trained(data, given).items() if name == "teacher" or name in given.models}
+    judge = Judge(data, given.n, given.repeats)
+    rows = [judged("teacher", runs["teacher"], given.long, data, judge, True)]
+    rows.append(judged("teacher", runs["teacher"], runs["teacher"].transport.calls, data, judge, False))
+    for name, run in runs.items():
+        rows += [judged(name, run, calls, data, judge, calls == 1 and name != "teacher") for calls in given.calls]
+    report(rows, judge, trained_on(load(given.data, limit=given.n)), given)
+
+
+def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
+    """The runs by name, each trained unless it is there."""
+    folder, runs = Path(given.runs), {}
+    settings = {name: int(value) if value.isdigit() else float(value) for name, value in (s.split("=") for s in given.settings)}
+
+    def once(name: str, steps: int, make: Callable[[Path], Any]) -> None:
+        out = folder / name
+        if not (out / "checkpoints").exists():
+            make(out)
+        runs[name] = pf.load(out)
+        if runs[name].state["step"] < steps:
+            raise SystemExit(f"{out} has made {runs[name].state['step']} of {steps} steps: go on with pushforward resume {out}")
+
+    watch = pf.Progress(60)
+    once(
+        "teacher",
+        given.teacher,
+        lambda out: train(lambda: pf.recipes.flow(data.space), data, given.seed, out, steps=given.teacher),
+    )
+    once(
+        "student",
+        given.student,
+        lambda out: student(
+            runs["teacher"], data=data, settings=settings, steps=given.student, seed=given.seed, out=out, progress=watch
+        ).advance(),
+    )
+    if "finished" in given.models:
+        finish = with_frozen("finish", {"teacher": runs["student"]})
+        once("finished", 0, lambda out: train(lambda: finish(data.space), data, given.seed, out, steps=given.finish))
+    if "meanflow" in given.models:
+        once(
+            "meanflow",
+            given.meanflow,
+            lambda out: train(lambda: pf.recipes.meanflow(data.space), data, given.seed, out, steps=given.meanflow),
+        )
+    return runs
+
+
+def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool) -> dict[str, Any]:
+    """One model at so many calls; with ``classify`` also a classifier that is trained on its samples."""
+    recorded = Kept(run.configured(steps=calls).transport)
+    with network_precision(resolve_precision("auto", "cpu")):
+        scores, agreement = judge.scores(recorded)
+    row: dict[str, Any] = {"model": name, "calls": calls, "step": run.state["step"], "seconds": run.state["seconds"]}
+    row |= {"values": {metric: list(scores[metric].values) for metric in NAMES if metric in scores}, "agreement": agreement}
+    if classify:
+        x = torch.cat([part for part, _ in recorded.parts])
+        labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
+        row["cas"] = trained_on(dataclasses.replace(data, train=Split((x * 255).round().to(torch.uint8).numpy(), labels)))
+        grid_picture(data.space.quantise(x[:64])).save(results() / f"few_steps-{name}.png")
+    print(row, flush=True)
+    return row
+
+
+def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argparse.Namespace) -> None:
+    """The table of all models and calls, and which bars they reach."""
+    best = {metric: float(np.mean(values)) for metric, values in rows[0]["values"].items()}
+    scored, body = [metric for metric in NAMES if metric in best], []
+    for row in rows:
+        ratio = float(np.mean(row["values"]["frechet"])) / best["frechet"]
+        cells = [mean_and_spread(row["values"][metric]) for metric in scored]
+        cas = f"{row['cas']:.2%}" if "cas" in row else ""
+        body.append(
+            [row["model"], str(row["calls"]), *cells, f"{row['agreement']:.2%}", cas, f"{ratio:.2f}", passes(row, ratio, rows[0])]
+        )
+    floor = floors(judge, NAMES)
+    body.append(["real data (floor)", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""])
+    head = ["model", "calls", *scored, "label agreement"]
+    text = table([*head, "classifier trained on samples", "ratio of Fréchet distances", "bar"], body)
+    runs = {row["model"]: row for row in rows}
+    taken = "; ".join(f"{name} {row['step']:,} steps, {row['seconds']:,.0f} s" for name, row in runs.items())
+    text += f"\n\nOne training each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). Ratios are to the teacher in "
+    text += f"{given.long} calls. Bars: Fréchet distance at most {', '.join(f'{v} ({n}, {c})' for (n, c), v in BARS.items())} "
+    text += f"times the teacher's; in one call also coverage {COVERAGE} of the teacher's, a classifier within {CLASSIFIER:.1%}, "
+    text += f"and of the finished student recall {RECALL}."
+    values = [float(np.mean(row["values"]["frechet"])) for row in rows if row["model"] == "student"]
+    spread = deviation(rows[0]["values"]["frechet"]) if given.repeats > 1 else float("nan")
+    rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
+    text += f"\n\nLargest rise of the student's Fréchet distance from one number of calls to the next: {rise:.2g} "
+    text += f"(standard deviation of one sampling of the teacher {spread:.2g})."
+    name = f"few_steps_{given.data}" if given.seed == 0 else f"few_steps_{given.data}_{given.seed}"
+    write(name, f"{given.data}: few network calls", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
+
+
+def passes(row: dict[str, Any], ratio: float, teacher: dict[str, Any]) -> str:
+    """Whether a row reaches its bar; empty where it has none."""
+    bar = BARS.get((row["model"], row["calls"]))
+    if bar is None:
+        return ""
+    share = {metric: np.mean(row["values"][metric]) / np.mean(teacher["values"][metric]) for metric in ("coverage", "recall")}
+    ok = ratio <= bar
+    if row["calls"] == 1 and row["model"] != "meanflow":
+        ok = ok and share["coverage"] >= COVERAGE and row["cas"] >= teacher["cas"] - CLASSIFIER
+        ok = ok and (row["model"] != "finished" or share["recall"] >= RECALL)
+    return "yes" if ok else "no"
+
+
+if __name__ == "__main__":
+    main()

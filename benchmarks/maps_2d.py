@@ -1,0 +1,186 @@
+"""Maps between two times in two dimensions: rules and losses side by side, at equal seconds of one thread.
+
+    python benchmarks/maps_2d.py [--data checkerboard c2ot] [--seconds 90] [--seeds 3] [--methods start end ...]
+
+checkerboard: the divergence KL(data || samples) in one call and in four, from a histogram of 100,000 samples in 32 x 32 bins,
+each counted once more than it holds; the data's own is exact (a quarter of a square holds 16 bins). c2ot: from 8gaussians-c2ot
+to moons-c2ot, independent coupling, W2 squared of 10,000 held-out examples that are moved in one call, as in transport_2d.py.
+Methods with a teacher (stored, end with a teacher, reflow, dmd) first train a flow for as many seconds, which are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+from typing import Any
+
+from protocol import benchmark, each, load, mean_and_spread, parsed, table, train, write
+
+import numpy as np
+import torch
+from transport_2d import in_the_planes_units, w2
+
+import pushforward as pf
+from pushforward.couplings import Independent, Source
+from pushforward.data.sets.toys import TOYS
+from pushforward.denoiser import FlowMap
+from pushforward.methods import Mapping
+from pushforward.methods.pairs import Dyadic, Sorted
+from pushforward.methods.rules import End, Middle, Start
+from pushforward.networks import MLP
+from pushforward.recipes import Recipe, Training
+from pushforward.solvers import Heun
+from pushforward.times import Stratified, Uniform
+from pushforward.training.frozen import with_frozen
+from pushforward.transports import Flow
+
+PUBLISHED = {"checkerboard": "KL .458 (one call), .352 (four)", "c2ot": "W2^2 .072 (one step), .050 (adaptive)"}
+BARS = {"checkerboard": (0.40, 0.25), "c2ot": (0.030, None)}
+"""The greatest value in one call and in four."""
+BINS, SIDE = 32, 4.0
+BATCH, WIDTH, DEPTH, RATE = 512, 128, 3, 2e-3
+CALLS = (1, 4)
+
+
+def law(to_data: float = 0.0) -> Sorted:
+    return Sorted(Stratified(Uniform()), diagonal=0.25, to_data=to_data)
+
+
+SCRATCH: dict[str, Any] = {
+    "start (mean flow, alpha-flow)": lambda: (Start(1.0, 0.005, over=0.8), law()),
+    "start to data (consistency)": lambda: (Start(1.0, 0.005, over=0.8), law(1.0)),
+    "middle (shortcut)": lambda: (Middle(), Dyadic(7)),
+    "middle, random (PSD-U)": lambda: (Middle(random=True), law()),
+    "end (LSD, discrete)": lambda: (End(0.05), law()),
+    "exact mean flow": lambda: (Start(derivative="forward"), law()),
+    "exact LSD": lambda: (End(derivative="forward"), law()),
+}
+"""Rules that need no teacher, with their laws of times."""
+TEACHER: dict[str, Any] = {"stored": {"stored": 1.0}, "stored, then start": {"stored": 0.5}}
+"""Settings of distil."""
+
+
+def source_of(name: str, data: Any) -> Source | None:
+    return Source("8gaussians-c2ot", data.space) if name == "c2ot" else None
+
+
+def data_of(name: str) -> Any:
+    return in_the_planes_units(load("moons-c2ot", labelled=False), 3.0) if name == "c2ot" else load(name)
+
+
+def mapping(name: str, method: str, data: Any) -> Recipe:
+    rule, pairs = SCRATCH[method]()
+    source = source_of(name, data)
+    network = MLP(2, 2, width=WIDTH, depth=DEPTH, times=2, conditions=data.space.conditions)
+    flow_map = FlowMap(network, pf.Linear(), "velocity", data.space, unconditional=False, source=source)
+    learned = Mapping(flow_map, rule, pairs, couple=Independent(source), label_dropout=0.0)
+    return Recipe(learned, Training(BATCH, lr=RATE, precision="float32"), "map", "flow map")
+
+
+def teacher_of(data: Any, seconds: float, seed: int) -> pf.Run:
+    def make() -> Recipe:
+        network = MLP(2, 2, width=WIDTH, depth=DEPTH, conditions=data.space.conditions)
+        recipe = pf.recipes.flow(data.space, network=network)
+        return dataclasses.replace(recipe, training=Training(BATCH, lr=RATE, precision="float32"))
+
+    return train(make, data, seed, seconds=seconds)
+
+
+def divergence(x: np.ndarray) -> float:
+    """KL of the checkerboard and a histogram of samples, in nats."""
+    edges = np.linspace(-SIDE, SIDE, BINS + 1)
+    counts = np.histogram2d(x[:, 0], x[:, 1], bins=(edges, edges))[0].reshape(-1) + 1
+    middle = (edges[1:] + edges[:-1]) / 2
+    points = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+    truth = TOYS["checkerboard"].truth
+    assert truth is not None
+    assert truth.log_pdf is not None
+    density = np.exp(truth.log_pdf(points))
+    p, q = density / density.sum(), counts / (len(x) + BINS * BINS)
+    inside = p > 0
+    return float((p[inside] * np.log(p[inside] / q[inside])).sum())
+
+
+def distance(name: str, denoiser: Any, data: Any, solver: Any, steps: int, n: int, seed: int) -> float:
+    """The distance of samples in so many steps from the data."""
+    flow = Flow(denoiser, solver, steps, "time")
+    if name != "c2ot":
+        return divergence(flow.sample(n, seed=(seed + 1) * 10_000_000, batch=10_000).numpy())
+    n = min(n, 10_000)
+    start = data.space.to_model(load("8gaussians-c2ot").held_out.data_units()[:n])
+    with torch.no_grad():
+        return w2(data.space.to_data(flow(start, None)), data.held_out.data_units()[:n])
+
+
+def run_case(name: str, method: str, seconds: float, seed: int, n: int) -> dict[str, Any]:
+    data = data_of(name)
+    teacher = None
+    if method in SCRATCH:
+        run = train(lambda: mapping(name, method, data), data, seed, seconds=seconds)
+    else:
+        teacher = teacher_of(data, seconds, seed)
+        recipe = with_frozen("distil", {"teacher": teacher})
+        run = train(lambda: recipe(data.space, **TEACHER[method]), data, seed, seconds=seconds)
+    row: dict[str, Any] = {"data": name, "method": method, "seed": seed, "steps": run.state["step"]}
+    row |= {"seconds": run.state["seconds"], "examples": run.state["samples"]}
+    row |= {str(calls): distance(name, run.denoiser, data, "jump", calls, n, seed) for calls in CALLS}
+    many = teacher or run
+    row["many"] = distance(name, many.denoiser, data, Heun(), 25, min(n, 20_000), seed)
+    print(row, flush=True)
+    return row
+
+
+def floor_of(name: str, n: int) -> float:
+    """The same measure of true examples."""
+    data = data_of(name)
+    if name == "c2ot":
+        y = data.held_out.data_units()[: min(n, 10_000)]
+        return w2(data.train.data_units()[: len(y)], y)
+    examples, _ = TOYS[name].draw(np.random.RandomState(1), n)
+    return divergence(np.asarray(examples))
+
+
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="*", default=["checkerboard", "c2ot"])
+    parser.add_argument("--methods", nargs="*", default=[*SCRATCH, *TEACHER])
+    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=2)
+    few = ["start (mean flow, alpha-flow)", "stored"]
+    given = parsed(parser, words, seconds=0.02, seeds=1, n=200, data=["checkerboard", "c2ot"], methods=few)
+    cases = [
+        (name, method, given.seconds, seed, given.n)
+        for name, method, seed in itertools.product(given.data, given.methods, range(given.seeds))
+        if name != "c2ot" or method in SCRATCH  # a student of a flow from other data than noise is refused
+    ]
+    rows = each(run_case, cases, given.jobs)
+    body = []
+    for name in given.data:
+        for method in given.methods:
+            own = [row for row in rows if (row["data"], row["method"]) == (name, method)]
+            if own:
+                one, four, many = ([row[key] for row in own] for key in ("1", "4", "many"))
+                speed = np.mean([row["examples"] / row["seconds"] for row in own])
+                body.append([name, method, *map(mean_and_spread, (one, four, many)), f"{speed:,.0f}", passes(name, one, four)])
+        body.append([name, "true examples (floor)", f"{floor_of(name, given.n):.4g}", "", "", "", ""])
+    head = ["data", "method", "1 call", "4 calls", "25 steps of Heun", "examples/s", "passes"]
+    text = table(head, body)
+    text += f"\n\n{given.seconds:g} s of one thread for each training; mean ± standard deviation over {given.seeds} trainings. "
+    text += "The column of Heun is the map's own velocity, or of students the teacher's (at most 20,000 samples, whose KL has a "
+    text += "higher floor). Bars: checkerboard KL .40 in one call and .25 in four; c2ot W2^2 .030 in one call. Published: "
+    text += "; ".join(f"{name} {PUBLISHED[name]}" for name in given.data if name in PUBLISHED)
+    write("maps_2d", "Maps between two times in two dimensions", text, rows, seconds=given.seconds, seeds=given.seeds)
+
+
+def passes(name: str, one: list[float], four: list[float]) -> str:
+    first, second = BARS[name]
+    ok = np.mean(one) <= first and (second is None or np.mean(four) <= second)
+    return "yes" if ok else "no"
+
+
+if __name__ == "__main__":
+    main()
