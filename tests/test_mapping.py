@@ -11,10 +11,11 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Preconditioning, trained
-from pushforward.draws import RowDraws
+from pushforward.draws import BlockDraws, RowDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.methods import Distillation, Mapping, Trajectories
+from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity, straight
 from pushforward.methods.pairs import Dyadic, Sorted
 from pushforward.methods.rules import STEP, End, Middle, Start, Where
@@ -269,17 +270,65 @@ def test_the_command_line_distils(tmp_path, capsys):
     assert pf.load(tmp_path / "run").transport.calls == 1
 
 
-def test_a_mean_flow_learns_to_jump_without_a_teacher(tmp_path):
+@pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
+def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     """On a Gaussian, whose map is known: after 400 steps one jump is nearer to it than one step of a flow could be."""
     torch.manual_seed(0)
     data = pf.data.from_arrays((torch.randn(4000, 2) * 0.4 + 0.7).numpy(), name="gaussian")
-    run = pf.fit("meanflow", data, size="tiny", steps=400, seed=0, out=tmp_path / "run")
+    run = pf.fit(name, data, size="tiny", steps=400, seed=0, out=tmp_path / "run")
     z = torch.randn(2000, 2)
     with torch.no_grad():
         missed = (run.transport(z) - 0.999 * z).square().mean().sqrt()
     assert missed < 0.25
+    if name == "consistency":
+        assert run.transport.solver.renoise == 1
+        assert run.configured(steps=4).transport(z, None, RowDraws(0, len(z))).std() == pytest.approx(1, abs=0.25)
+        return
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
+
+
+def test_targets_come_from_an_average_that_follows_each_update(moons):
+    recipe = pf.recipes.shortcut(moons.space, "tiny", average=640.0)
+    method = recipe.method
+    weights = [parameter.clone() for parameter in method.target_map.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(weights, method.flow_map.parameters(), strict=True))
+    assert not any(parameter.requires_grad for parameter in method.target_map.parameters())
+    batch = Batch(torch.randn(64, 2))
+    for samples, half_life in ((64 * 1000, 640), (64, 0.05 * 128)):
+        with torch.no_grad():
+            for player, _ in method.turns(batch, Now(BlockDraws(0, 0, 64), samples, 0.5)):
+                assert player == "map"
+                for parameter in method.flow_map.parameters():
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+        weight = 1 - 0.5 ** (64 / half_life)
+        for old, average, new in zip(weights, method.target_map.parameters(), method.flow_map.parameters(), strict=True):
+            torch.testing.assert_close(average, old.lerp(new, weight))
+            old.copy_(average)
+    targets, x = [], torch.randn(4, 2)
+    for map_ in (method.flow_map, method.target_map):
+        own = method.target_map
+        method.target_map = map_
+        with torch.no_grad():
+            where = (x, torch.full((4,), 0.9), torch.zeros(4))
+            targets.append(method.target(where, x, None, Now(BlockDraws(0, 0, 4), 0, 0.5)))
+        method.target_map = own
+    assert not torch.allclose(*targets)
+    with pytest.raises(UsageError, match="half-life"):
+        Middle(average=-1.0)
+
+
+def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
+    recipe, options = pf.recipes.shortcut(moons.space, "tiny", average=500.0), {"steps": 5, "seed": 3, "checkpoint_every": 1}
+    pf.fit(recipe, moons, out=tmp_path / "whole", **options)
+    trainer = prepare(recipe, moons, out=tmp_path / "cut", **options)
+    trainer.advance(1e-9)
+    del trainer
+    reopen(tmp_path / "cut", data=moons).advance()
+    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    assert_same(whole, cut)
+    assert any(name.startswith("target_map") for name in cut[0]["method"])
+    assert not any(name.startswith("target_map") for name in cut[0]["average"])
 
 
 def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ from torch import Tensor
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods.mapping import EPS, Mapping, mean_velocity, straight
-from pushforward.methods.method import Now
+from pushforward.methods.mapping import Mapping, mean_velocity, straight
+from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
 from pushforward.methods.rules import Rule
 from pushforward.methods.trajectories import Trajectories
@@ -62,7 +62,7 @@ class Distillation(Mapping):
         self.trajectories: Trajectories
         self.freeze("trajectories", trajectories)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""
         if now.progress >= self.stored:
             yield from super().losses(batch, now)
@@ -76,7 +76,7 @@ class Distillation(Mapping):
         output = mean_velocity(predictor, x_t, t, s, self._drop(condition, now.draws))
         error = (output - target).square().flatten(1).mean(1)
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
-        yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+        yield from self.turn(error, now)
 
     def _held(
         self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]

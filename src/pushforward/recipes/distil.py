@@ -10,11 +10,10 @@ from pushforward.errors import UsageError
 from pushforward.methods import Distillation, Trajectories
 from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start
-from pushforward.recipes.choice import denoising_training, flat
+from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of
-from pushforward.times import LogitNormal, Stratified, Uniform
+from pushforward.recipes.students import student_of, times_for
 from pushforward.transports import Flow
 
 __all__ = ["distil"]
@@ -68,12 +67,11 @@ def distil(
         )
     if denoiser.jumps:
         raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
-    times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
     guide = teacher.with_solver("unipc", teacher_steps)
     method = Distillation(
         student_of(denoiser),
         Start(first, last, over=over),
-        Sorted(times, diagonal=diagonal, to_data=to_data),
+        Sorted(times_for(space), diagonal=diagonal, to_data=to_data),
         teacher=guide,
         trajectories=Trajectories.of(guide, trajectories or _number(guide), to_data=to_data),
         stored=stored,
@@ -93,5 +91,5 @@ def _number(teacher: Flow) -> int:
 def _start_as_teacher(method: Any) -> None:
     denoiser = trained(method.teacher.denoiser)
     assert denoiser is not None
-    method.flow_map.load_state_dict(student_of(denoiser).state_dict())
+    method.start_from(student_of(denoiser).state_dict())
     method.trajectories.fill(method.teacher)

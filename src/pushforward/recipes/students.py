@@ -1,15 +1,35 @@
-"""The student of a flow: a map between two times that starts as its teacher."""
+"""Maps between two times before their training: new ones, and students of a flow, which start as their teacher."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from pushforward.data import Space
 from pushforward.denoiser import Denoiser, FlowMap, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
+from pushforward.recipes.choice import denoising_network, flat
+from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
-__all__ = ["student_of"]
+__all__ = ["new_map", "student_of", "times_for"]
+
+
+def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
+    """A map on the straight path with random weights, whose network puts out the mean velocity.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+    """
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
+    return FlowMap(net, Linear(), "velocity", space)
+
+
+def times_for(space: Space) -> Times:
+    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
+    return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
 def student_of(teacher: Denoiser) -> FlowMap:
