@@ -32,7 +32,7 @@ def times_for(space: Space) -> Times:
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
-def student_of(teacher: Denoiser) -> FlowMap:
+def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
     """A map between two times on the straight path that starts as a denoiser, whatever its path.
 
     Its network is the teacher's with a second time. At a time of the straight path it receives what the teacher's network
@@ -41,6 +41,7 @@ def student_of(teacher: Denoiser) -> FlowMap:
 
     Args:
         teacher: What was trained, without guidance.
+        unconditional: Whether the student is to know what to do without conditions; None for what the teacher knows.
 
     Raises:
         UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
@@ -63,4 +64,5 @@ def student_of(teacher: Denoiser) -> FlowMap:
 
     network = with_second_time(teacher.network, straight.ends, received)
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output)
-    return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=teacher.unconditional)
+    known = teacher.unconditional if unconditional is None else unconditional
+    return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=known)
