@@ -54,6 +54,16 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/jump.py": [
         ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "jumps"),
+        ("- math.log1p(-(self.renoise**2))", "", "jumps"),
+        ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),
+    ],
+    "methods/mapping.py": [
+        ("straight(self.target_map or self.flow_map)", "straight(self.flow_map)", "mapping"),
+        ("average.lerp_(parameter, weight)", "average.lerp_(parameter, 1 - weight)", "mapping"),
+        ("return (self.flow_map,)", "return (self,)", "mapping"),
+    ],
+    "methods/rules.py": [
+        ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
     ],
     "predictor.py": [
         ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "jumps"),

@@ -1,21 +1,18 @@
 """Maps between two times: rules against a closed form, laws of pairs, students, trajectories and distillation."""
 
-import functools
-import json
 import math
-import shutil
 
 import pytest
 import torch
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
-from pushforward.denoiser import FlowMap, Preconditioning, trained
-from pushforward.draws import RowDraws
+from pushforward.data import Batch
+from pushforward.denoiser import FlowMap, Preconditioning
+from pushforward.draws import BlockDraws, RowDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.methods import Distillation, Mapping, Trajectories
-from pushforward.methods.mapping import mean_velocity, straight
+from pushforward.methods import Distillation, Mapping, Now, Trajectories
+from pushforward.methods.mapping import mean_velocity
 from pushforward.methods.pairs import Dyadic, Sorted
 from pushforward.methods.rules import STEP, End, Middle, Start, Where
 from pushforward.networks import MLP, DiT, UNet
@@ -23,10 +20,8 @@ from pushforward.paths import Linear
 from pushforward.recipes.students import student_of
 from pushforward.testing import assert_same, final_state
 from pushforward.times import LogitNormal
-from pushforward.training.frozen import with_frozen
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
-from pushforward.transports import Flow
 
 MEAN, VARIANCE = 0.7, 0.16
 N = 64
@@ -161,7 +156,7 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
         assert float((s == 0).float().mean()) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
 
 
-# Students
+# Training
 
 
 @pytest.fixture(scope="module")
@@ -169,117 +164,65 @@ def moons():
     return pf.data.load("moons")
 
 
-@pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
-def teacher(request, moons, tmp_path_factory):
-    return pf.fit(request.param, moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
-
-
-def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
-    denoiser = trained(teacher.transport.denoiser)
-    student = student_of(denoiser)
-    low, high = student.path.ends
-    t = torch.linspace(low + 0.01, high - 0.01, 200)
-    x = torch.randn(200, 2)
-    with torch.no_grad():
-        known = straight(denoiser).predict("velocity", x, t)
-        for s in (t, t / 2, torch.zeros_like(t)):
-            assert (mean_velocity(student, x, t, s) - known).norm() < 0.12 * known.norm()
-
-
-def test_what_has_no_student_is_refused(moons, tmp_path):
-    gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="must be a Flow"):
-        with_frozen("distil", {"teacher": gan})(moons.space)
-    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    student = pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.transport()
-    with pytest.raises(UsageError, match="already"):
-        pf.recipes.distil(moons.space, teacher=student)
-    with pytest.raises(UsageError, match="argument times"):
-        student_of(pf.Denoiser(nn.Linear(2, 2), Linear(), "velocity", moons.space))
-
-
-# Trajectories
-
-
-def test_trajectories_are_the_teachers_own(teacher):
-    """Their ends are its samples of the same seeds, and between two of them the stored target leads from one to the other."""
-    flow = teacher.transport.with_solver("dpm:2", 6)
-    stored = Trajectories.of(flow, 300, seed=11)
-    stored.fill(flow)
-    samples = flow.space.to_model(flow.sample(300, seed=11))
-    assert (stored.states[:, -1].float() - samples).abs().max() < 4e-3
-    again = Trajectories.of(flow, 300, seed=11)
-    again.fill(flow)
-    assert torch.equal(again.states, stored.states)
-    (x_t, t), (_, s), _ = stored.draw(RowDraws(3, 5000))
-    assert bool((s < t).all())
-    assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
-    place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
-    assert all((stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True))
-    k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
-    start = flow.noise(RowDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
-    torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
-    with pytest.raises(UsageError, match="other times"):
-        stored.fill(flow.with_solver("dpm:2", 7))
-
-
-# Distillation
-
-
-def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
-    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, trajectories=2000)
-    run = pf.fit(recipe, moons, steps=300, seed=0, out=tmp_path / "student")
-    z = torch.randn(500, 2)
-    flow = teacher.transport
-    with torch.no_grad():
-        ends = Flow(flow.denoiser, "dpm:2", 30)(z)
-        student = run.transport
-        assert student.calls == 1
-        missed = {steps: float((student.with_solver("jump", steps)(z) - ends).square().mean()) for steps in (1, 4)}
-        once = float((Flow(straight(flow.denoiser), "euler", 1)(z) - ends).square().mean())
-    assert missed[1] < 0.3 * once
-    assert missed[4] < 0.1 * once
-
-
-def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, tmp_path):
-    folder, options = tmp_path / "teacher", {"steps": 6, "seed": 3, "checkpoint_every": 1}
-    pf.fit("flow", moons, size="tiny", steps=20, seed=0, out=folder)
-    recipe = functools.partial(with_frozen("distil", {"teacher": folder}), trajectories=50)
-    pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
-    trainer = prepare(recipe(moons.space), moons, out=tmp_path / "cut", **options)
-    trainer.advance(1e-9)
-    assert 0 < trainer.clock.step < 6
-    del trainer
-    shutil.rmtree(folder)
-    reopen(tmp_path / "cut", data=moons).advance()
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    whole, cut = (pf.load(tmp_path / name) for name in ("whole", "cut"))
-    assert torch.equal(whole.method.trajectories.states, cut.method.trajectories.states)
-    assert bool(whole.method.trajectories.states.any())
-
-
-def test_the_command_line_distils(tmp_path, capsys):
-    main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "20", "--out", str(tmp_path / "teacher")])
-    words = ["--data", "moons", "--trajectories", "50", "--steps", "3", "--out", str(tmp_path / "run")]
-    main(["train", "distil", "--teacher", str(tmp_path / "teacher"), *words])
-    main(["sample", str(tmp_path / "run"), "--n", "5", "--steps", "2", "--out", str(tmp_path / "x.csv")])
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 6
-    spec = json.loads((tmp_path / "run" / "spec.json").read_text())
-    assert spec["method"]["part"] == "Distillation"
-    assert pf.load(tmp_path / "run").transport.calls == 1
-
-
-def test_a_mean_flow_learns_to_jump_without_a_teacher(tmp_path):
+@pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
+def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     """On a Gaussian, whose map is known: after 400 steps one jump is nearer to it than one step of a flow could be."""
     torch.manual_seed(0)
     data = pf.data.from_arrays((torch.randn(4000, 2) * 0.4 + 0.7).numpy(), name="gaussian")
-    run = pf.fit("meanflow", data, size="tiny", steps=400, seed=0, out=tmp_path / "run")
+    run = pf.fit(name, data, size="tiny", steps=400, seed=0, out=tmp_path / "run")
     z = torch.randn(2000, 2)
     with torch.no_grad():
         missed = (run.transport(z) - 0.999 * z).square().mean().sqrt()
     assert missed < 0.25
+    if name == "consistency":
+        assert run.transport.solver.renoise == 1
+        assert run.configured(steps=4).transport(z, None, RowDraws(0, len(z))).std() == pytest.approx(1, abs=0.25)
+        return
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
+
+
+def test_targets_come_from_an_average_that_follows_each_update(moons):
+    recipe = pf.recipes.shortcut(moons.space, "tiny", average=640.0)
+    method = recipe.method
+    weights = [parameter.clone() for parameter in method.target_map.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(weights, method.flow_map.parameters(), strict=True))
+    assert not any(parameter.requires_grad for parameter in method.target_map.parameters())
+    batch = Batch(torch.randn(64, 2))
+    for samples, half_life in ((64 * 1000, 640), (64, 0.05 * 128)):
+        with torch.no_grad():
+            for player, _ in method.turns(batch, Now(BlockDraws(0, 0, 64), samples, 0.5)):
+                assert player == "map"
+                for parameter in method.flow_map.parameters():
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+        weight = 1 - 0.5 ** (64 / half_life)
+        for old, average, new in zip(weights, method.target_map.parameters(), method.flow_map.parameters(), strict=True):
+            torch.testing.assert_close(average, old.lerp(new, weight))
+            old.copy_(average)
+    targets, x = [], torch.randn(4, 2)
+    for map_ in (method.flow_map, method.target_map):
+        own = method.target_map
+        method.target_map = map_
+        with torch.no_grad():
+            where = (x, torch.full((4,), 0.9), torch.zeros(4))
+            targets.append(method.target(where, x, None, Now(BlockDraws(0, 0, 4), 0, 0.5)))
+        method.target_map = own
+    assert not torch.allclose(*targets)
+    with pytest.raises(UsageError, match="half-life"):
+        Middle(average=-1.0)
+
+
+def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
+    recipe, options = pf.recipes.shortcut(moons.space, "tiny", average=500.0), {"steps": 5, "seed": 3, "checkpoint_every": 1}
+    pf.fit(recipe, moons, out=tmp_path / "whole", **options)
+    trainer = prepare(recipe, moons, out=tmp_path / "cut", **options)
+    trainer.advance(1e-9)
+    del trainer
+    reopen(tmp_path / "cut", data=moons).advance()
+    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    assert_same(whole, cut)
+    assert any(name.startswith("target_map") for name in cut[0]["method"])
+    assert not any(name.startswith("target_map") for name in cut[0]["average"])
 
 
 def test_a_target_that_is_not_finite_stops_the_training(moons, tmp_path, monkeypatch):

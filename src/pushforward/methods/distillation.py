@@ -10,8 +10,8 @@ from torch import Tensor
 from pushforward.data import Batch
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods.mapping import EPS, Mapping, mean_velocity, straight
-from pushforward.methods.method import Now
+from pushforward.methods.mapping import Mapping, mean_velocity, straight
+from pushforward.methods.method import Now, Sums
 from pushforward.methods.pairs import Pairs
 from pushforward.methods.rules import Rule
 from pushforward.methods.trajectories import Trajectories
@@ -27,12 +27,14 @@ class Distillation(Mapping):
     states of one trajectory of the teacher. Then the rule takes over, with the teacher's velocity at data that was mixed with
     noise, which is as much data as there is. Examples with equal times are held to the teacher's velocity throughout.
 
+    A map that is to know what it does without conditions learns it from the teacher without conditions: along trajectories that
+    have none, and at equal times where they are hidden.
+
     Args:
         flow_map: The student.
         rule: Where the target comes from after the first part.
         pairs: The law of t and s after the first part, and the share of examples with equal times throughout.
-        teacher: The flow that is distilled.
-        trajectories: Of the teacher.
+        trajectories: Of the teacher, which is the flow that is distilled.
         stored: The first part, as a share of training in [0, 1].
         power: See `Mapping`.
         steps: The default number of jumps.
@@ -48,35 +50,30 @@ class Distillation(Mapping):
         rule: Rule,
         pairs: Pairs,
         *,
-        teacher: Flow,
         trajectories: Trajectories,
         stored: float = 0.5,
         power: float = 0.5,
         steps: int = 1,
     ) -> None:
-        super().__init__(flow_map, rule, pairs, teacher=teacher, power=power, steps=steps)
+        super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
         if not 0 <= stored <= 1:
             raise UsageError(f"stored is a share between 0 and 1, got {stored}.")
-        self.stored = stored
+        self.stored, self.trajectories = stored, trajectories
         self.teacher: Flow
-        self.trajectories: Trajectories
-        self.freeze("trajectories", trajectories)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""
         if now.progress >= self.stored:
             yield from super().losses(batch, now)
             return
-        predictor = straight(self.flow_map)
         (x_t, t), (x_s, s), condition = self.trajectories.draw(now.draws.stream("trajectories"))
-        shaped = (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
-        target = (x_t - x_s) / shaped
+        target = (x_t - x_s) / (t - s).reshape(-1, *(1,) * (x_t.dim() - 1))
         equal = now.draws.stream("diagonal").uniform() < self.pairs.diagonal
         x_t, t, s, target, condition = self._held(batch, now, equal, (x_t, t, s, target, condition))
-        output = mean_velocity(predictor, x_t, t, s, self._drop(condition, now.draws))
+        output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
         error = (output - target).square().flatten(1).mean(1)
         now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
-        yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+        yield from self.turn(error, now)
 
     def _held(
         self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]
@@ -89,18 +86,26 @@ class Distillation(Mapping):
         at, _ = self.pairs(now.draws.stream("times"), straight(self.flow_map).path)
         shape = (-1, *(1,) * (x.dim() - 1))
         mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
+        own = self._drop(batch.condition, now.draws)
         with torch.no_grad():
-            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, batch.condition)
-        own = batch.condition or {}
-        merged = {
-            name: torch.where(equal.reshape(-1, *(1,) * (value.dim() - 1)), own[name], value)
-            for name, value in (condition or {}).items()
-        }
+            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, own)
         wide = equal.reshape(shape)
         return (
             torch.where(wide, mixed, states),
             torch.where(equal, at, t),
             torch.where(equal, at, s),
             torch.where(wide, velocity, target),
-            merged or None,
+            chosen(equal, own, condition),
         )
+
+
+def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
+    """The condition a of the examples where ``first``, elsewhere b; an example without a mask is not hidden."""
+    if a is None or b is None:
+        return None
+    seen = torch.zeros_like(first)
+    joined = {}
+    for name in dict.fromkeys([*a, *b]):
+        given, other = a.get(name, seen), b.get(name, seen)
+        joined[name] = torch.where(first.reshape(-1, *(1,) * (given.dim() - 1)), given, other)
+    return joined

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 
 import torch
@@ -16,7 +17,7 @@ from pushforward.denoiser import Condition, FlowMap, Repathed
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import dropped
-from pushforward.methods.method import Method, Now
+from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
 from pushforward.paths import Linear, Narrowed
@@ -112,6 +113,18 @@ class Mapping(Method):
             self.teacher = None
         else:
             self.freeze("teacher", teacher)
+        self.target_map = None if self.rule.average is None else copy.deepcopy(flow_map).requires_grad_(False)
+
+    def start_from(self, weights: Dict[str, Tensor]) -> None:
+        """Give the map, and the average that makes targets, the weights of another map."""
+        for part in (self.flow_map, self.target_map):
+            if part is not None:
+                part.load_state_dict(weights)
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        """The map; the average that makes targets is none that is sampled from."""
+        return (self.flow_map,)
 
     @property
     def players(self) -> Dict[str, nn.Module]:
@@ -128,7 +141,7 @@ class Mapping(Method):
         """The coupling's."""
         return self.couple.reuse
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""
         predictor = straight(self.flow_map)
         x, z = self.couple(batch.x, batch.condition, now.draws)
@@ -143,7 +156,21 @@ class Mapping(Method):
         if 0 < self.pairs.diagonal < 1:
             now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
             now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
+        yield from self.turn(error, now)
+
+    def turn(self, error: Tensor, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
+        """The map's turn with the squared error of each example (n,); then what makes targets follows it."""
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
+        if self.target_map is not None:
+            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.rows)))
+
+    @torch.no_grad()
+    def _follow(self, weight: float) -> None:
+        assert self.target_map is not None
+        for average, parameter in zip(self.target_map.parameters(), self.flow_map.parameters(), strict=True):
+            average.lerp_(parameter, weight)
+        for copied, buffer in zip(self.target_map.buffers(), self.flow_map.buffers(), strict=True):
+            copied.copy_(buffer)
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
         """What the mean velocity is regressed on, (n, *shape).
@@ -154,7 +181,7 @@ class Mapping(Method):
             condition: As networks take it.
             now: Randomness and progress.
         """
-        (x, t, s), predictor = where, straight(self.flow_map)
+        (x, t, s), predictor = where, straight(self.target_map or self.flow_map)
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
@@ -169,5 +196,5 @@ class Mapping(Method):
         return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
-        return Flow(self.flow_map, Jump(), self.steps)
+        """The map, in its default number of jumps; one that has only learned to jump to data is noised again between them."""
+        return Flow(self.flow_map, Jump(1.0 if self.pairs.only_to_data else 0.0), self.steps)

@@ -24,6 +24,8 @@ class Pairs(ABC):
 
     group = 1
     """Examples that are drawn together."""
+    only_to_data = False
+    """Whether every s is 0, so that the map learns no other end."""
 
     def __init__(self, diagonal: float) -> None:
         if not 0 <= diagonal <= 1:
@@ -56,6 +58,7 @@ class Sorted(Pairs):
             raise UsageError(f"to_data is a share between 0 and 1, got {to_data}.")
         self.times, self.to_data, self.until = times or Uniform(), to_data, until
         self.group = self.times.group
+        self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
         """The pairs."""

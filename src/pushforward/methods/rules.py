@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pushforward.arguments import number
 from pushforward.draws import Draws
 from pushforward.errors import UsageError, did_you_mean
 
@@ -28,6 +30,8 @@ __all__ = ["DERIVATIVES", "End", "Middle", "Rule", "Start", "Where"]
 DERIVATIVES = ("none", "forward", "difference")
 STEP = 5e-3
 """Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
+EARLY = 0.05
+"""The greatest half-life of an average of the map, as a share of the samples seen: at first its weights are random."""
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -40,7 +44,7 @@ class Where:
         t: Its time (n,).
         s: The time to map to (n,), at most t.
         velocity: The velocity at x_t: z - x of the training pair, or a teacher's, (n, *shape).
-        mean_velocity: ``mean_velocity(x, t, s)`` of the map in training.
+        mean_velocity: ``mean_velocity(x, t, s)`` of the map that makes targets: the map in training, or an average of it.
         progress: The share of training that is done, in [0, 1].
         draws: Randomness, one number for each example.
     """
@@ -55,7 +59,27 @@ class Where:
 
 
 class Rule(ABC):
-    """Gives the target of the mean velocity; it is asked without gradients."""
+    """Gives the target of the mean velocity; it is asked without gradients.
+
+    Args:
+        average: The half-life, in samples, of an average of the map in training that makes the targets in place of the map
+            itself; early in training it is a twentieth of the samples seen. None: the map itself.
+    """
+
+    def __init__(self, average: float | None = None) -> None:
+        if average is not None and not 0 < number("average", average) < math.inf:
+            raise UsageError(f"average is a half-life in samples, above 0; got {average}.")
+        self.average = average
+
+    def weight(self, samples: int, new: int) -> float:
+        """How far the map that makes targets moves to the map in training after a step, in [0, 1].
+
+        Args:
+            samples: Seen before the step.
+            new: Seen in it.
+        """
+        assert self.average is not None
+        return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
 
     @abstractmethod
     def target(self, where: Where) -> Tensor:
@@ -85,13 +109,23 @@ class Start(Rule):
         over: The share of training over which it falls, in (0, 1]; then it stays.
         derivative: "forward" or "difference" take the limit a -> 0 instead, F = v - (t - s) dF/dt along the velocity, by
             forward-mode differentiation or central differences; "none" does not.
+        average: See `Rule`.
 
     References:
         Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric schedule; Song and Dhariwal,
         Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit.
     """
 
-    def __init__(self, first: float = 0.1, last: float = 0.002, *, over: float = 1.0, derivative: str = "none") -> None:
+    def __init__(
+        self,
+        first: float = 0.1,
+        last: float = 0.002,
+        *,
+        over: float = 1.0,
+        derivative: str = "none",
+        average: float | None = None,
+    ) -> None:
+        super().__init__(average)
         if not 0 < last <= first <= 1:
             raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
         if not 0 < over <= 1:
@@ -120,12 +154,14 @@ class Middle(Rule):
 
     Args:
         random: Divide at a uniform share of the way, in place of the middle.
+        average: See `Rule`.
 
     References:
         Frans et al., Shortcut Models (2025), eq. 5; Boffi et al. (2025), PSD; Salimans and Ho, Progressive Distillation (2022).
     """
 
-    def __init__(self, random: bool = False) -> None:
+    def __init__(self, random: bool = False, *, average: float | None = None) -> None:
+        super().__init__(average)
         self.random = random
 
     def target(self, where: Where) -> Tensor:
@@ -145,12 +181,14 @@ class End(Rule):
         share: h, in (0, 1].
         derivative: "forward" or "difference" take the limit h -> 0 instead: the velocity at the end of the jump, plus
             (t - s) times the derivative of F in s.
+        average: See `Rule`.
 
     References:
         Boffi et al. (2025), LSD; Zhou et al., Terminal Velocity Matching (2025).
     """
 
-    def __init__(self, share: float = 0.05, *, derivative: str = "none") -> None:
+    def __init__(self, share: float = 0.05, *, derivative: str = "none", average: float | None = None) -> None:
+        super().__init__(average)
         if not 0 < share <= 1:
             raise UsageError(f"share is in (0, 1], got {share}.")
         self.share, self.derivative = share, _derivative(derivative)

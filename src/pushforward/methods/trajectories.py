@@ -1,100 +1,128 @@
-"""A teacher's trajectories from noise to data, made once and kept with the run."""
+"""A teacher's trajectories from noise to data, computed once and stored with the run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.arguments import whole
-from pushforward.data import Space
+from pushforward.conditions.kind import hidden
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import UsageError
+from pushforward.methods.frozen import Freezing
 from pushforward.transports import Flow
 
 __all__ = ["Trajectories"]
 
 ROWS = 256
-"""Trajectories made at a time."""
+"""Trajectories computed at a time."""
 
 
-class Trajectories(nn.Module):
+class Trajectories(Freezing):
     """States of a flow on its way from noise to data, on the straight path: float16, in model units.
 
     Trajectory i starts from the noise and the condition of seed + i. On another path than the straight one, a state at (alpha,
-    sigma) is read as x_t / (alpha + sigma) at t = sigma / (alpha + sigma).
+    sigma) is read as x_t / (alpha + sigma) at t = sigma / (alpha + sigma). They are in neither checkpoints nor averages: a
+    training stores them in its folder part by part, and elsewhere they are computed when they are first drawn from.
 
     Args:
-        space: The flow's.
-        times: Falling times of the states on the straight path; the last is 0.
+        teacher: The flow; it stays as it is.
         count: The number of trajectories.
         seed: The seed of the first.
         to_data: The share of pairs that `draw` ends at the data.
+        unconditional: The share of trajectories without conditions, which teach what a map does where they are hidden.
+        ends: Store only noise and data.
 
     Raises:
-        UsageError: For times that do not fall to 0, a count below 1, or a share outside [0, 1].
+        UsageError: For a count below 1, or a share outside [0, 1].
     """
 
     states: Tensor
+    hidden: Tensor
 
-    def __init__(self, space: Space, times: Sequence[float], count: int, seed: int = 0, to_data: float = 0.5) -> None:
+    def __init__(
+        self,
+        teacher: Flow,
+        count: int,
+        seed: int = 0,
+        *,
+        to_data: float = 0.5,
+        unconditional: float = 0.0,
+        ends: bool = False,
+    ) -> None:
         super().__init__()
-        if not 0 <= to_data <= 1:
-            raise UsageError(f"to_data is a share between 0 and 1, got {to_data}.")
-        self.space, self.count, self.seed, self.to_data = space, whole("count", count), seed, to_data
-        self.times = tuple(float(t) for t in times)
-        if len(self.times) < 2 or self.times[-1] != 0 or any(a <= b for a, b in zip(self.times, self.times[1:], strict=False)):
-            raise UsageError("The times of trajectories fall, and end at 0.")
-        shape = (count, len(self.times), *space.shape)
-        self.register_buffer("states", torch.zeros(shape, dtype=torch.float16))
-        for name, kind in space.conditions.items():
-            self.register_buffer(f"condition_{name}", kind.blank(count, "cpu"))
+        for name, share in (("to_data", to_data), ("unconditional", unconditional)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
+        self.freeze("teacher", teacher)
+        self.space, self.count, self.seed = teacher.space, whole("count", count), seed
+        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
+        times = straight_times(teacher)
+        self.times = (times[0], times[-1]) if ends else times
+        self.ready = 0
+        for name in ("states", "hidden", *map(_condition, self.space.conditions)):
+            self.register_buffer(name, torch.zeros(0), persistent=False)
 
-    @classmethod
-    def of(cls, teacher: Flow, count: int, seed: int = 0, to_data: float = 0.5) -> Trajectories:
-        """Empty trajectories with the times of a teacher's grid; `fill` makes them."""
-        return cls(teacher.space, straight_times(teacher), count, seed, to_data)
+    def __deepcopy__(self, memo: object) -> Trajectories:
+        return self
 
     @property
     def bytes(self) -> int:
-        """What they take in memory."""
-        return self.states.numel() * self.states.element_size()
+        """What the states take in memory."""
+        return 2 * self.count * len(self.times) * self.space.size
 
-    @torch.no_grad()
-    def fill(self, teacher: Flow, progress: Callable[[int], None] | None = None) -> None:
-        """Make all trajectories.
+    def missing(self) -> Iterator[slice]:
+        """The parts that are not there yet."""
+        for start in range(self.ready, self.count, ROWS):
+            yield slice(start, min(start + ROWS, self.count))
 
-        Args:
-            teacher: A flow with a grid of `times`.
-            progress: Called with the number of trajectories that are there.
+    def fill(self) -> None:
+        """Compute all that are missing.
 
         Raises:
-            UsageError: For a teacher with other times, or whose states are not finite.
+            UsageError: If a state is not finite.
         """
-        if straight_times(teacher) != self.times:
-            raise UsageError(f"This teacher takes {teacher.steps} steps on other times than its trajectories have.")
-        device = teacher.device
-        for start in range(0, self.count, ROWS):
-            rows = slice(start, min(start + ROWS, self.count))
-            n, seed = rows.stop - rows.start, self.seed + start
-            draws = RowDraws(seed, n, device=device)
-            condition = teacher.conditions(n, None, seed)
-            first = teacher.noise(draws) * float(teacher.denoiser.path.at(torch.tensor(teacher.times[0])).sigma)
-            walk = teacher.walk(first, teacher.times, condition, draws)
-            for place, (t, x) in enumerate(chain([(float(teacher.times[0]), first)], walk)):
-                k = teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
-                size = float(k.alpha + k.sigma) if t else 1.0
-                self.states[rows, place] = (x / size).to(self.states)
-            for name in self.space.conditions:
-                assert condition is not None
-                getattr(self, f"condition_{name}")[rows] = condition[name].to(self.states.device)
-            if not bool(self.states[rows].isfinite().all()):
-                raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
-            if progress is not None:
-                progress(rows.stop)
+        for rows in self.missing():
+            self.put(rows, self.part(rows))
+
+    @torch.no_grad()
+    def part(self, rows: slice) -> dict[str, Tensor]:
+        """Some of the trajectories, by name: their states, and what they were conditioned on.
+
+        Raises:
+            UsageError: If a state is not finite.
+        """
+        teacher, n, seed = self.teacher, rows.stop - rows.start, self.seed + rows.start
+        draws = RowDraws(seed, n, device=teacher.device)
+        condition = teacher.conditions(n, None, seed)
+        hide = draws.stream("unconditional").uniform() < self.unconditional
+        if condition is not None and self.unconditional:
+            condition = hidden(condition, hide)
+        start = float(teacher.times[0])
+        first = teacher.noise(draws) * float(teacher.denoiser.path.at(torch.tensor(start)).sigma)
+        walk = chain([(start, first)], teacher.walk(first, teacher.times, condition, draws))
+        states = [self._straightened(t, x) for t, x in walk]
+        stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)
+        if not bool(stacked.isfinite().all()):
+            raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
+        given = {_condition(name): (condition or {})[name] for name in self.space.conditions}
+        return {"states": stacked, "hidden": hide, **given}
+
+    def _straightened(self, t: float, x: Tensor) -> Tensor:
+        k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
+        return (x / float(k.alpha + k.sigma) if t else x).half()
+
+    def put(self, rows: slice, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a `part`, the next that is missing."""
+        for name, value in tensors.items():
+            if not self.ready:
+                setattr(self, name, value.new_zeros(self.count, *value.shape[1:]))
+            getattr(self, name)[rows] = value
+        self.ready = rows.stop
 
     def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
         """Two states of one trajectory for each of the draws' rows.
@@ -103,10 +131,10 @@ class Trajectories(nn.Module):
             draws: Chooses trajectories and places, uniformly, but for the share that ends at the data.
 
         Returns:
-            x_t and t, x_s and s (s < t), and the condition.
+            x_t and t, x_s and s (s < t), and the condition, with its masks where some are unconditional.
         """
         last = len(self.times) - 1
-        which = (draws.stream("trajectory").uniform().double() * self.count).long()
+        which = self.choose(draws)
         a = (draws.stream("place").uniform().double() * (last + 1)).long()
         b = (draws.stream("other place").uniform().double() * last).long()
         b = b + (b >= a).long()
@@ -114,10 +142,23 @@ class Trajectories(nn.Module):
         whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
-        conditions = {name: getattr(self, f"condition_{name}")[which] for name in self.space.conditions}
-        states = self.states
-        here, there = states[which, first].float(), states[which, second].float()
-        return (here, times[first]), (there, times[second]), conditions or None
+        here, there = self.states[which, first].float(), self.states[which, second].float()
+        return (here, times[first]), (there, times[second]), self.condition(which)
+
+    def choose(self, draws: Draws) -> Tensor:
+        """The number of a trajectory for each of the draws' rows, uniform over those that are there."""
+        if not self.ready:
+            self.fill()
+        return (draws.stream("trajectory").uniform().double() * self.ready).long()
+
+    def condition(self, which: Tensor) -> Condition:
+        """What some trajectories were conditioned on."""
+        values = {name: getattr(self, _condition(name))[which] for name in self.space.conditions}
+        return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
+
+
+def _condition(name: str) -> str:
+    return f"condition_{name}"
 
 
 def straight_times(teacher: Flow) -> tuple[float, ...]:

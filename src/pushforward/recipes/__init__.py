@@ -25,6 +25,7 @@ from pushforward.recipes.schedule import Schedule
 
 if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
+    from pushforward.recipes.consistency import consistency
     from pushforward.recipes.ddpm import ddpm
     from pushforward.recipes.distil import distil
     from pushforward.recipes.edm import edm
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pushforward.recipes.gan import gan
     from pushforward.recipes.hvae import hvae
     from pushforward.recipes.meanflow import meanflow
+    from pushforward.recipes.shortcut import shortcut
     from pushforward.recipes.vae import vae
     from pushforward.recipes.vdm import vdm
     from pushforward.recipes.vqvae import vqvae
@@ -42,6 +44,7 @@ __all__ = [
     "Training",
     "adopt",
     "autoencoder",
+    "consistency",
     "ddpm",
     "distil",
     "edm",
@@ -52,6 +55,7 @@ __all__ = [
     "meanflow",
     "named",
     "registry",
+    "shortcut",
     "vae",
     "vdm",
     "vqvae",

@@ -4,84 +4,170 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from torch import nn
+
+from pushforward import spec
 from pushforward.data import Space
-from pushforward.denoiser import trained
-from pushforward.errors import UsageError
-from pushforward.methods import Distillation, Trajectories
+from pushforward.denoiser import Denoiser, trained
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.guidance import Guided
+from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.pairs import Sorted
-from pushforward.methods.rules import Start
-from pushforward.recipes.choice import denoising_training, flat
+from pushforward.methods.rules import End, Middle, Rule, Start
+from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of
-from pushforward.times import LogitNormal, Stratified, Uniform
-from pushforward.transports import Flow
+from pushforward.recipes.students import student_of, times_for
+from pushforward.transports import Flow, Latent, inner_of
 
 __all__ = ["distil"]
 
 MEMORY = 512 * 2**20
 """Bytes that stored trajectories take at most by default."""
+RULES = ("stored", "start", "middle", "end")
 
 
 def distil(
     space: Space,
     size: str = "small",
     *,
-    teacher: Flow,
+    teacher: Flow | Latent,
     calls: Annotated[int, PATH] = 1,
+    rule: Annotated[str, LOSS] = "stored",
+    stored: Annotated[float | None, LOSS] = None,
+    trajectories: Annotated[int | None, LOSS] = None,
+    teacher_steps: Annotated[int, LOSS] = 16,
+    guidance: Annotated[float, LOSS] = 1.0,
     first: Annotated[float, LOSS] = 0.1,
     last: Annotated[float, LOSS] = 0.005,
     over: Annotated[float, LOSS] = 0.8,
+    derivative: Annotated[str, LOSS] = "none",
+    average: Annotated[float | None, LOSS] = None,
+    power: Annotated[float, LOSS] = 0.5,
     diagonal: Annotated[float, PATH] = 0.25,
     to_data: Annotated[float, PATH] = 0.5,
-    power: Annotated[float, LOSS] = 0.5,
-    stored: Annotated[float, LOSS] = 1.0,
-    trajectories: Annotated[int | None, LOSS] = None,
-    teacher_steps: Annotated[int, LOSS] = 16,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
 
     Args:
         space: The data's shape, units and conditions; the teacher's.
-        size: Not used: the student's network is the teacher's, with a second time.
-        teacher: What has learned the data in many steps.
+        size: Not chosen: the student's network is the teacher's, with a second time. Another size than the teacher's is refused.
+        teacher: What has learned the data in many steps. In a latent space the student learns there too.
         calls: The default number of network calls per sample; any number can be asked for later.
-        first: After the stored part, the share of the way between two times that the teacher's velocity covers, as it would be at
-            the start of training.
-        last: The same at the end; it falls geometrically.
-        over: The share of training over which it falls.
-        diagonal: The share of examples at which the student is held to the teacher's velocity.
-        to_data: The share of the other examples that are mapped to data.
-        power: How much less examples of large error count; 0 counts all equally.
-        stored: The share of training on stored trajectories of the teacher, before its velocity takes over.
+        rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
+            at data, at the start, middle or end of the jump.
+        stored: The share of training on stored trajectories, before the rule takes over; the default is a half.
         trajectories: How many trajectories are stored; the default is 8,192, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
+        guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call.
+        first: With the rule start, the share of a jump that the teacher's velocity covers, as it would be at the start of
+            training.
+        last: The same at the end; it falls geometrically.
+        over: The share of training over which it falls.
+        derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference.
+        average: The half-life, in samples, of an average of the map that makes targets; by default the map itself does.
+        power: How much less examples of large error count; 0 counts all equally.
+        diagonal: The share of examples at which the student is held to the teacher's velocity.
+        to_data: The share of the other examples that are mapped to data.
 
     References:
-        Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025).
+        Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
+        Models (2025); Boffi et al. (2025), for the end; Meng et al., On Distillation of Guided Diffusion Models (2023).
     """
-    denoiser = trained(teacher.denoiser) if isinstance(teacher, Flow) else None
+    flow = inner_of(teacher)
+    denoiser = _denoiser(flow)
+    assert isinstance(flow, Flow)
+    space = flow.space if isinstance(teacher, Latent) else space
+    _check_size(size, space, denoiser.network)
+    guide = flow.with_solver("unipc", teacher_steps)
+    if guidance != 1:
+        guide = Flow(Guided(flow.denoiser, guidance), guide.solver, teacher_steps)
+    student = _student(guide)
+    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average)
+    pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
+    if share:
+        unconditional = 0.1 if student.unconditional else 0.0
+        number = trajectories or _number(guide)
+        store = Trajectories(guide, number, to_data=to_data, unconditional=unconditional)
+        method: Method = Distillation(student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls)
+    else:
+        method = Mapping(student, chosen, pairs, teacher=guide, power=power, steps=calls)
+    family = "flow map"
+    if isinstance(teacher, Latent):
+        method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
+    return Recipe(method, denoising_training(space, denoiser.network), "distil", family, first_weights=_start_as_teacher)
+
+
+def _denoiser(flow: Any) -> Denoiser:
+    """What was trained of a teacher.
+
+    Raises:
+        UsageError: For one that has no steps, or is a map already.
+    """
+    denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
         raise UsageError(
-            "Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a "
-            f"{type(teacher).__name__}."
+            f"Only a model that samples in steps can be distilled (flow, ddpm, edm), and this teacher is a {type(flow).__name__}."
         )
     if denoiser.jumps:
         raise UsageError("The teacher is a map between two times already: sample it in 1, 2 or 4 `steps`.")
-    times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
-    guide = teacher.with_solver("unipc", teacher_steps)
-    method = Distillation(
-        student_of(denoiser),
-        Start(first, last, over=over),
-        Sorted(times, diagonal=diagonal, to_data=to_data),
-        teacher=guide,
-        trajectories=Trajectories.of(guide, trajectories or _number(guide), to_data=to_data),
-        stored=stored,
-        power=power,
-        steps=calls,
-    )
-    training = denoising_training(space, denoiser.network)
-    return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
+    return denoiser
+
+
+def _student(guide: Flow) -> Any:
+    """The student of a teacher; guidance leaves it no unconditional branch."""
+    denoiser = trained(guide.denoiser)
+    assert denoiser is not None
+    return student_of(denoiser, unconditional=denoiser.unconditional and denoiser is guide.denoiser)
+
+
+def _share(rule: str, stored: float | None) -> float:
+    """The share of training on stored trajectories.
+
+    Raises:
+        UsageError: For an unknown rule, or a share beside the one that has no other part.
+    """
+    if rule not in RULES:
+        raise UsageError(f'Unknown rule "{rule}"; choose {", ".join(RULES)}.{did_you_mean(rule, RULES)}')
+    if rule != "stored":
+        return 0.5 if stored is None else stored
+    if stored is not None and stored != 1:
+        raise UsageError(
+            f"stored={stored:g} leaves a part of training to a rule, and rule=stored is none: choose start, middle or end."
+        )
+    return 1.0
+
+
+def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
+    if rule in ("stored", "middle") and derivative != "none":
+        raise UsageError(f"The rule {rule} has no derivative: choose start or end, or leave derivative out.")
+    if rule == "middle":
+        return Middle(average=average)
+    if rule == "end":
+        return End(derivative=derivative, average=average)
+    first, last, over = schedule
+    return Start(first, last, over=over, derivative=derivative, average=average)
+
+
+def _check_size(size: str, space: Space, network: nn.Module) -> None:
+    """Refuse a size that was asked for and is not the teacher's; small is the default, so it may not have been.
+
+    Raises:
+        UsageError: Naming the teacher's size.
+    """
+    if size == "small" or size == (own := _size_of(space, network)) or own is None:
+        return
+    raise UsageError(f"The student's network is its teacher's, whose size is {own}; got {size}. Leave the size out.")
+
+
+def _size_of(space: Space, network: nn.Module) -> str | None:
+    """The size of a network of the recipes; None for others."""
+    described = spec.describe(network)
+    for size in SIZES:
+        for kind in ("auto", "unet", "dit") if space.grid else ("auto",):
+            if spec.describe(denoising_network(space, size, kind)) == described:
+                return size
+    return None
 
 
 def _number(teacher: Flow) -> int:
@@ -91,7 +177,5 @@ def _number(teacher: Flow) -> int:
 
 
 def _start_as_teacher(method: Any) -> None:
-    denoiser = trained(method.teacher.denoiser)
-    assert denoiser is not None
-    method.flow_map.load_state_dict(student_of(denoiser).state_dict())
-    method.trajectories.fill(method.teacher)
+    inner = method.method if isinstance(method, LatentMethod) else method
+    inner.start_from(_student(inner.teacher).state_dict())

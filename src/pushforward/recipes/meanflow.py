@@ -7,15 +7,13 @@ from typing import Annotated
 from torch import nn
 
 from pushforward.data import Space
-from pushforward.denoiser import FlowMap
 from pushforward.methods import Mapping
 from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import Start
-from pushforward.paths import Linear
-from pushforward.recipes.choice import denoising_network, denoising_training, flat
+from pushforward.recipes.choice import denoising_training
 from pushforward.recipes.options import LOSS, NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.times import LogitNormal, Stratified, Uniform
+from pushforward.recipes.students import new_map, times_for
 
 __all__ = ["meanflow"]
 
@@ -52,12 +50,7 @@ def meanflow(
         Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow (2025); Luo et al.,
         SoFlow (2025).
     """
-    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
-    times = Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
-    method = Mapping(
-        FlowMap(net, Linear(), "velocity", space),
-        Start(first, last, over=over, derivative=derivative),
-        Sorted(times, diagonal=diagonal),
-        power=power,
-    )
-    return Recipe(method, denoising_training(space, net), "meanflow", "flow map")
+    flow_map = new_map(space, size, network)
+    rule = Start(first, last, over=over, derivative=derivative)
+    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power)
+    return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")

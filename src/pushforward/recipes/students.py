@@ -1,18 +1,38 @@
-"""The student of a flow: a map between two times that starts as its teacher."""
+"""Maps between two times before their training: new ones, and students of a flow, which start as their teacher."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from pushforward.data import Space
 from pushforward.denoiser import Denoiser, FlowMap, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
+from pushforward.recipes.choice import denoising_network, flat
+from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
-__all__ = ["student_of"]
+__all__ = ["new_map", "student_of", "times_for"]
 
 
-def student_of(teacher: Denoiser) -> FlowMap:
+def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
+    """A map on the straight path with random weights, whose network puts out the mean velocity.
+
+    Args:
+        space: The data's shape, units and conditions.
+        size: tiny, small or base.
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+    """
+    net = network if isinstance(network, nn.Module) else denoising_network(space, size, network, times=2)
+    return FlowMap(net, Linear(), "velocity", space)
+
+
+def times_for(space: Space) -> Times:
+    """The law of training times that suits data: later for images, whose shape is hard to learn and is lost late."""
+    return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
+
+
+def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
     """A map between two times on the straight path that starts as a denoiser, whatever its path.
 
     Its network is the teacher's with a second time. At a time of the straight path it receives what the teacher's network
@@ -21,6 +41,7 @@ def student_of(teacher: Denoiser) -> FlowMap:
 
     Args:
         teacher: What was trained, without guidance.
+        unconditional: Whether the student is to know what to do without conditions; None for what the teacher knows.
 
     Raises:
         UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
@@ -43,4 +64,5 @@ def student_of(teacher: Denoiser) -> FlowMap:
 
     network = with_second_time(teacher.network, straight.ends, received)
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output)
-    return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=teacher.unconditional)
+    known = teacher.unconditional if unconditional is None else unconditional
+    return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=known)

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 State = tuple[Mapping[str, Mapping[str, Tensor]], dict[str, Any]]
-LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256")
+LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 
 
 def final_state(folder: Path) -> State:

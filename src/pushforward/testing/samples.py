@@ -65,9 +65,9 @@ def rows_for(name: str) -> tuple[int, ...]:
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """A flow for each frozen part that a recipe takes, with small random weights in place of those that start at zero."""
+    """A flow for each frozen part that a recipe needs, with small random weights in place of those that start at zero."""
     teachers = {}
-    for name in recipes.frozen_parts(recipe):
+    for name in recipes.missing_parts(recipe):
         flow = recipes.flow(space, "tiny").method.transport()
         with torch.no_grad():
             for parameter in flow.parameters():

@@ -82,6 +82,10 @@ class Budget:
             return self.steps
         return None if self.samples is None else math.ceil(self.samples / batch)
 
+    def after(self, seconds: float) -> Budget:
+        """What is left of a budget in seconds when something before the first step has taken some, at least a quarter."""
+        return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
+
     def check_beyond(self, folder: object, trained: float) -> None:
         """Refuse seconds that are fewer than a run is trained for already.
 

@@ -38,6 +38,16 @@ class Watcher(ABC):
             losses: The newest losses that are known, by player.
         """
 
+    def preparing(self, name: str, share: float, words: str) -> None:
+        """Called while what training needs is computed before its first step.
+
+        Args:
+            name: The run's.
+            share: How much is there, in [0, 1].
+            words: What, and how long it has taken.
+        """
+        return None
+
     def measured(self, name: str, words: str) -> None:
         """Called when samples were measured, with the newest values in a few words, such as "modes 8/8"."""
         return None
@@ -102,17 +112,27 @@ class Progress(Watcher):
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Show where training stands, if it is time to."""
         self._seen[name] = clock, samples, losses
+        if self._due():
+            self._show(name, clock.progress, self._line(name, clock, samples, losses))
+
+    def preparing(self, name: str, share: float, words: str) -> None:
+        """Show how much is there, if it is time to."""
+        if self._due():
+            self._show(name, share, words)
+
+    def _due(self) -> bool:
         now = time.monotonic()
-        if now - self._last < (0.2 if self._terminal or self._notebook else self.interval):
-            return
-        self._last = now
-        line = self._line(name, clock, samples, losses)
+        due = now - self._last >= (0.2 if self._terminal or self._notebook else self.interval)
+        self._last = now if due else self._last
+        return due
+
+    def _show(self, name: str, share: float, line: str) -> None:
         if self._notebook:
-            self._cell(name, clock.progress, line)
+            self._cell(name, share, line)
         elif self._terminal:
-            self._bar(name, clock.progress, line)
+            self._bar(name, share, line)
         else:
-            print(f"{name}  {100 * clock.progress:3.0f} %  {line}", file=sys.stderr, flush=True)
+            print(f"{name}  {100 * share:3.0f} %  {line}", file=sys.stderr, flush=True)
 
     def _line(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> str:
         done, seconds = clock.progress, max(clock.seconds, 1e-9)
@@ -168,12 +188,12 @@ class Progress(Watcher):
 
     def close(self) -> None:
         """Show where each training got to, and leave the terminal tidy."""
-        for name in self._handles:
+        for name in self._handles.keys() & self._seen.keys():
             clock, samples, losses = self._seen[name]
             self._cell(name, clock.progress, self._line(name, clock, samples, losses))
         self._handles = {}
         if self._bars is not None:
-            for name in self._tasks:
+            for name in self._tasks.keys() & self._seen.keys():
                 clock, samples, losses = self._seen[name]
                 self._bar(name, clock.progress, self._line(name, clock, samples, losses))
             self._bars.stop()

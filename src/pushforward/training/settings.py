@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 
 __all__ = ["Settings"]
+
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ class Settings:
     init: str | Path | None = None
     init_step: int | None = None
     from_seed: bool = False
+
+    def due(self, step: int, seconds: float, limit: float | None) -> bool:
+        """Whether a checkpoint is due after a step.
+
+        Args:
+            step: The step.
+            seconds: Of training since the last checkpoint.
+            limit: A budget in seconds, in which there are at least four.
+        """
+        if self.checkpoint_every is not None:
+            return step % self.checkpoint_every == 0
+        return seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
         """What the run's spec says of them; plugins are stored beside."""

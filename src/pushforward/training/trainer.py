@@ -40,14 +40,13 @@ from pushforward.training.run_spec import digest
 from pushforward.training.settings import Settings
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.step import Step
+from pushforward.training.storing import Store
 from pushforward.training.tensors import gathered, restore
 from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
 
 ADVICE = "Try a lower `lr`, `precision=float32`, or check the data with `pushforward data check`."
-CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 
 
 class Trainer:
@@ -102,6 +101,8 @@ class Trainer:
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
+        self.store = Store(self.method, self.folder, writes)
+        self.clock.budget = budget.after(self.store.seconds)
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
 
     def _place(self) -> None:
@@ -147,6 +148,7 @@ class Trainer:
             self.holding.reopen()
             if self._saved_at < 0:
                 self.save()
+            self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
             reset_peak(self.device)
             until = self.clock.seconds + seconds
             with generators_kept(self.device):
@@ -236,10 +238,7 @@ class Trainer:
             raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
     def _due(self) -> bool:
-        every, limit = self.settings.checkpoint_every, self.clock.budget.seconds
-        if every is not None:
-            return self.clock.step % every == 0
-        return self.clock.seconds - self._saved_seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
+        return self.settings.due(self.clock.step, self.clock.seconds - self._saved_seconds, self.clock.budget.seconds)
 
     def save(self) -> None:
         """Write a checkpoint of the present step.
@@ -277,6 +276,7 @@ class Trainer:
             "precision": self.precision,
             "batch": self.training.batch,
             "peak_memory_mb": self._peak / 2**20,
+            "store_seconds": self.store.seconds,
         }
 
     def restore(self, folder: Path) -> None:

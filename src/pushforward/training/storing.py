@@ -1,0 +1,123 @@
+"""A teacher's trajectories in a run's folder: computed before the first step, and written part by part."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from pushforward.errors import CheckpointError
+from pushforward.methods.method import Method
+from pushforward.methods.trajectories import Trajectories
+from pushforward.training import checkpoint as checkpoints
+from pushforward.training import tensors
+from pushforward.training.budget import Budget
+from pushforward.training.preparing import CACHE
+from pushforward.training.progress import Watcher, duration
+
+__all__ = ["Store"]
+
+FORMAT = 1
+SHARE = 0.5
+"""The share of a budget in seconds that trajectories may take; then training goes on with those that are there."""
+
+
+class Store:
+    """The trajectories of a method, if it has any, read from the run's folder as far as they are there.
+
+    Each part is a file that appears whole, so that a training that is killed goes on with the next one. A part that is damaged
+    is computed again, with all that follow.
+
+    Args:
+        method: What is trained, on its device.
+        folder: The run's.
+        writes: Whether parts are written.
+
+    Attributes:
+        seconds: What they have taken in all.
+    """
+
+    def __init__(self, method: Method, folder: Path, writes: bool = True) -> None:
+        self.folder, self.writes, self.seconds = folder / CACHE / "trajectories", writes, 0.0
+        self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
+        self._hashes: list[str] = []
+        self._finished = False
+        if self.trajectories is not None and not self.trajectories.ready:
+            self._read(self.trajectories)
+
+    def _read(self, trajectories: Trajectories) -> None:
+        try:
+            content = checkpoints.read_json(self.folder / "index.json")
+            hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
+            for rows, written in zip(trajectories.missing(), hashes, strict=False):
+                path = self._path(len(self._hashes))
+                if checkpoints.sha256(path) != written:
+                    return
+                trajectories.put(rows, tensors.read(path, trajectories.teacher.device))
+                self._hashes.append(written)
+            self.seconds, self._finished = seconds, finished
+        except (CheckpointError, OSError, TypeError, KeyError, ValueError):
+            pass  # what is not there or not whole is computed again
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.safetensors"
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to compute."""
+        return self.trajectories is None or self._finished or self.trajectories.ready == self.trajectories.count
+
+    def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
+        """Compute the parts that are missing, and write them; what is left of the budget.
+
+        Args:
+            name: The run's.
+            budget: Of the training; one in seconds counts what this takes, and ends it after half.
+            watcher: Is told how far it is.
+            stopped: Whether to leave off after the present part.
+
+        Raises:
+            UsageError: If a state of the teacher is not finite.
+            CheckpointError: If the disk refuses; the parts before stay.
+        """
+        if self.trajectories is not None and not self.whole:
+            self._complete(self.trajectories, name, budget, watcher, stopped)
+        return budget.after(self.seconds)
+
+    def _complete(
+        self, trajectories: Trajectories, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
+    ) -> None:
+        for rows in trajectories.missing():
+            if stopped():
+                return
+            started = time.perf_counter()
+            part = trajectories.part(rows)
+            trajectories.put(rows, part)
+            self._write(part)
+            self.seconds += time.perf_counter() - started
+            self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
+            self._note()
+            counted = " of the budget" if budget.seconds is not None else ""
+            words = f"{rows.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
+            watcher.preparing(name, rows.stop / trajectories.count, words)
+            if self._finished:
+                break
+
+    def _write(self, part: dict[str, Tensor]) -> None:
+        if not self.writes:
+            return
+        path = self._path(len(self._hashes))
+        with checkpoints._disk(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".tmp-{os.getpid()}.safetensors")
+            tensors.write(temporary, part)
+            os.replace(temporary, path)
+        self._hashes.append(checkpoints.sha256(path))
+
+    def _note(self) -> None:
+        if self.writes:
+            content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
+            checkpoints.write_json(self.folder / "index.json", {"format_version": FORMAT, **content})
