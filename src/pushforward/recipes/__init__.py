@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pushforward.recipes.autoencoder import autoencoder
     from pushforward.recipes.ddpm import ddpm
     from pushforward.recipes.distil import distil
+    from pushforward.recipes.dmd import dmd
     from pushforward.recipes.edm import edm
+    from pushforward.recipes.finish import finish
     from pushforward.recipes.flow import flow
     from pushforward.recipes.gan import gan
     from pushforward.recipes.hvae import hvae
@@ -44,7 +46,9 @@ __all__ = [
     "autoencoder",
     "ddpm",
     "distil",
+    "dmd",
     "edm",
+    "finish",
     "flow",
     "gan",
     "hvae",
@@ -155,5 +159,5 @@ def words_of(annotation: Any) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}
+MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
 """The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

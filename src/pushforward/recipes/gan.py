@@ -13,7 +13,7 @@ from pushforward.methods import GAN
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
-from pushforward.recipes.choice import batch_size, code_length, flat, precision
+from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.options import LOSS, NETWORK, REGULARISATION, SCHEDULE
@@ -116,7 +116,7 @@ def gan(
             normalise=plain,
         )
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
-    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=_extent(space))
+    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
     strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
     method = GAN(
         generator or choose_generator(space, size, latent, network, sign_codes),
@@ -157,9 +157,3 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
         precision=precision(space),
         players=lazy,
     )
-
-
-def _extent(space: Space) -> float:
-    """The widest channel's distance from its lowest to its highest value, in model units."""
-    bounds = space.bounds
-    return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())

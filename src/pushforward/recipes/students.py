@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 from torch import Tensor
 
 from pushforward.denoiser import Denoiser, FlowMap, Preconditioning
@@ -9,7 +12,9 @@ from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
 
-__all__ = ["student_of"]
+__all__ = ["copy_of", "student_of"]
+
+D = TypeVar("D", bound=Denoiser)
 
 
 def student_of(teacher: Denoiser) -> FlowMap:
@@ -44,3 +49,8 @@ def student_of(teacher: Denoiser) -> FlowMap:
     network = with_second_time(teacher.network, straight.ends, received)
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output)
     return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=teacher.unconditional)
+
+
+def copy_of(denoiser: D) -> D:
+    """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
+    return copy.deepcopy(denoiser).requires_grad_(True).train()

@@ -65,15 +65,19 @@ def rows_for(name: str) -> tuple[int, ...]:
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """A flow for each frozen part that a recipe takes, with small random weights in place of those that start at zero."""
-    teachers = {}
-    for name in recipes.frozen_parts(recipe):
-        flow = recipes.flow(space, "tiny").method.transport()
+    """A flow for each frozen part that a recipe takes, or a map between two times where it takes one.
+
+    Small random weights are in place of those that start at zero.
+    """
+    teachers: dict[str, Any] = {}
+    for name, part in recipes.frozen_parts(recipe).items():
+        flow_map = "FlowMap" in recipes.words_of(part.annotation)
+        flow = recipes.named("meanflow" if flow_map else "flow")(space, "tiny").method.transport()
         with torch.no_grad():
             for parameter in flow.parameters():
                 if not parameter.any():
                     parameter.normal_(std=0.05)
-        teachers[name] = flow
+        teachers[name] = flow.denoiser if flow_map else flow  # type: ignore[attr-defined]
     return teachers
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+if TYPE_CHECKING:
+    from pushforward.training.budget import Clock
+
 __all__ = ["Settings"]
+
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints where ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,18 @@ class Settings:
     init: str | Path | None = None
     init_step: int | None = None
     from_seed: bool = False
+
+    def due(self, clock: Clock, saved: float) -> bool:
+        """Whether it is time for a checkpoint.
+
+        Args:
+            clock: Where training stands.
+            saved: The seconds at which the last checkpoint was written.
+        """
+        if self.checkpoint_every is not None:
+            return clock.step % self.checkpoint_every == 0
+        limit = clock.budget.seconds
+        return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
         """What the run's spec says of them; plugins are stored beside."""
