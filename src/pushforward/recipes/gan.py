@@ -45,6 +45,7 @@ def gan(
     ema_share: Annotated[float, SCHEDULE] = 0.05,
     penalty: Annotated[str | None, REGULARISATION] = None,
     penalty_interval: Annotated[int | None, REGULARISATION] = None,
+    difference: Annotated[float | None, REGULARISATION] = None,
     pack: Annotated[int, REGULARISATION] = 1,
     minibatch_std: Annotated[int, REGULARISATION] = 0,
     spectral: Annotated[bool, REGULARISATION] = False,
@@ -79,6 +80,8 @@ def gan(
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
             is 4 for dcgan on images of more than 256 numbers, else 1.
+        difference: The step of finite differences by which r1 and r2 are estimated, 0.05 for example, which saves the second
+            derivative; the default differentiates exactly.
         pack: Samples that the critic judges together; 2 to 4 against lost modes.
         minibatch_std: Samples in a group whose standard deviation the critic receives; 4 is usual, 0 for none.
         spectral: Whether the critic's layers are held at norm one.
@@ -124,7 +127,7 @@ def gan(
         space,
         latent=latent,
         loss=loss,
-        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval),
+        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval, difference),
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
     training = _training(space, network == "projected", penalty_interval if penalty != "none" and gamma else 1)

@@ -6,7 +6,7 @@ from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
 __all__ = ["VarietyLost"]
 
-ADVICE = "To go further, start again with a larger anchor, or a lower lr"
+ADVICE = "to go further, start again with a larger anchor, or a lower lr"
 
 
 class VarietyLost(Rule):
