@@ -399,25 +399,25 @@ FAULTS: dict[str, list[Fault]] = {
         ("torch.zeros_like(x))", "x)", "finishing"),
     ],
     "methods/distribution_matching.py": [
-        ("((learned - real) /", "((real - learned) /", "finishing"),
-        (".clamp(-BOUND, BOUND)", "", "finishing"),
-        ("(x - (x - step).detach()).square().mean() / 2", "(x - (x - step).detach()).square().mean()", "finishing"),
-        ("return (self.flow_map,)", "return (self,)", "finishing"),
-        ("path.time(Linear().log_snr(levels))", "levels", "finishing"),
-        ('predictor.predict("data"', 'predictor.predict("velocity"', "finishing"),
+        ("((learned - real) /", "((real - learned) /", "distribution_matching"),
+        (".clamp(-BOUND, BOUND)", "", "distribution_matching"),
+        ("(x - (x - step).detach()).square().mean() / 2", "(x - (x - step).detach()).square().mean()", "distribution_matching"),
+        ("return (self.flow_map,)", "return (self,)", "distribution_matching"),
+        ("path.time(Linear().log_snr(levels))", "levels", "distribution_matching"),
+        ('predictor.predict("data"', 'predictor.predict("velocity"', "distribution_matching"),
     ],
     "training/variety.py": [
-        ("CHANCE * error / share", "0", "finishing"),
-        ("moment.average.transport()", "moment.method.transport()", "finishing"),
-        ("return now > before", "return True", "finishing"),
-        ("if not self._start:", "if True:", "finishing"),
+        ("CHANCE * error / share", "0", "guard"),
+        ("moment.average.transport()", "moment.method.transport()", "guard"),
+        ("return now > before", "return True", "guard"),
+        ("if not self._start:", "if True:", "guard"),
     ],
     "training/variety_alarm.py": [
-        ("self.passed = step", "pass", "finishing"),
-        ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "finishing"),
+        ("self.passed = step", "pass", "guard"),
+        ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "guard"),
     ],
     "training/going_back.py": [
-        ("    take_up(trainer, checkpoints.load(where if", "    (trainer, checkpoints.load(where if", "finishing"),
+        ("    take_up(trainer, checkpoints.load(where if", "    (trainer, checkpoints.load(where if", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
     ],
     "methods/critic_input.py": [
@@ -554,7 +554,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/observing.py": [
         ("if _versions(method, average) != before:", "if False:", "observers"),
-        ("observer.decides and observer.due(moment)", "False", "finishing"),
+        ("observer.decides and observer.due(moment)", "False", "guard"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],
     "training/latent_data.py": [

@@ -59,10 +59,11 @@ def dmd(
 
     def first_weights(method: Any) -> None:
         real = trained(method.teacher.denoiser)
+        assert real is not None
         method.fake.load_state_dict(real.state_dict())
         method.flow_map.load_state_dict((start if start is not None else _student(real)).state_dict())
 
-    players = {"map": {"lr": 1e-4}}
+    players = {"map": {"lr": 3e-4}}
     training = Training(batch_size(space), lr=5e-4, betas=(0.0, 0.99), ema=20_000, precision=precision(space), players=players)
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
 

@@ -28,7 +28,7 @@ def finish(
     network: Annotated[str, NETWORK] = "auto",
     calls: Annotated[int, PATH] = 1,
     inside: Annotated[float, PATH] = 0.0,
-    anchor: Annotated[float, LOSS] = 1.0,
+    anchor: Annotated[float, LOSS] = 0.3,
     anchor_end: Annotated[float | None, SCHEDULE] = None,
     gamma: Annotated[float | None, REGULARISATION] = None,
     gamma_end: Annotated[float | None, SCHEDULE] = None,
@@ -83,7 +83,7 @@ def finish(
 
 
 def _training(space: Space) -> Training:
-    players = {"map": {"lr": 1e-4}}
+    players = {"map": {"lr": 3e-4}}
     return Training(
         batch_size(space), lr=5e-4, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
     )
