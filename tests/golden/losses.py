@@ -30,12 +30,23 @@ SCALES = (1 + 1.2e-7, 1 - 1.2e-7, 1 + 2.4e-7, 1 - 2.4e-7)
 CASES = {
     **{name: (name, {}) for name in pf.recipes.registry()},
     "distil": ("distil", {"trajectories": 40}),
+    "finish": ("finish", {"coverage": 0.0, "recall": 0.0}),  # never ends by itself
     "gan-images": ("gan", {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4}),
     "gan-wasserstein": ("gan", {"loss": "wasserstein"}),
     "flow-ot": ("flow", {"coupling": "ot", "reuse": 2}),
 }
 """Each case: a recipe and its options."""
-AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot", "meanflow", "distil")
+AMPLIFYING = (
+    "gan",
+    "autoencoder",
+    "gan-images",
+    "gan-wasserstein",
+    "flow-ot",
+    "meanflow",
+    "distil",
+    "finish",
+    "dmd",
+)
 
 
 def shape_of(case):
