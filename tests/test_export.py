@@ -152,7 +152,7 @@ def agrees(transport):
 def test_every_recipe_and_every_solver_is_exported():
     fixed = {name for name, part in solvers.registry().items() if not part.adaptive}
     assert {solver for _, solver, _ in PAIRS} == fixed
-    maps = {"consistency", "distil", "meanflow", "shortcut"}  # their sampler is the flow's with jumps
+    maps = {"consistency", "distil", "dmd", "finish", "meanflow", "shortcut"}  # their sampler is the flow's with jumps
     assert {recipe for recipe, _, _ in PAIRS} | set(ONE_CALL) == pf.recipes.registry().keys() - {"autoencoder"} - maps
 
 

@@ -31,13 +31,14 @@ CASES = {
     **{name: (name, {}) for name in pf.recipes.registry()},
     "distil": ("distil", {"trajectories": 40}),
     "shortcut-average": ("shortcut", {"average": 500.0}),
+    "finish": ("finish", {"coverage": 0.0, "recall": 0.0}),  # never ends by itself
     "gan-images": ("gan", {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4}),
     "gan-wasserstein": ("gan", {"loss": "wasserstein"}),
     "flow-ot": ("flow", {"coupling": "ot", "reuse": 2}),
 }
 """Each case: a recipe and its options."""
 MAPS = ("consistency", "distil", "meanflow", "shortcut", "shortcut-average")
-AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot", *MAPS)
+AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot", "finish", "dmd", *MAPS)
 
 
 def shape_of(case):

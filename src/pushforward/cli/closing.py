@@ -34,13 +34,19 @@ def closing_notes(run: Run, examples: int) -> list[str]:
 
 def _short(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
-    if step >= STEPS and passes >= PASSES:
+    if (step >= STEPS and passes >= PASSES) or _ended(run):
         return []
     over = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}" if passes >= 0.1 else "less than 0.1"
     few = f"{step:,} steps are few ({over} passes over the data)"
     if step >= STEPS:
         few = f"{over} passes over the data are few ({step:,} steps)"
     return [f"{few}: samples will be poor. Go on with: {extension(run)}"]
+
+
+def _ended(run: Run) -> bool:
+    """Whether training has ended by itself."""
+    rows = run.losses()
+    return bool(rows) and any(alarm["kind"] == "variety" and not alarm["over"] for alarm in rows[-1].get("alarm", ()))
 
 
 def extension(run: Run) -> str:

@@ -176,6 +176,8 @@ def resume(
 
 def _standing(run: str, trainer: Trainer) -> str:
     """Where a run stands before it continues."""
+    if trainer.ended is not None:
+        return f"{run} has ended by itself at step {trainer.clock.step:,}: {trainer.ended}"
     if trainer.done:
         budget = str(trainer.clock.budget)
         return f"{run} is finished at step {trainer.clock.step:,} ({budget}); extend it with a larger {budget.split()[0]}"

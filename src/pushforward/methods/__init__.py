@@ -5,8 +5,11 @@ from __future__ import annotations
 from pushforward.methods.critic_input import CriticInput
 from pushforward.methods.denoising import Denoising
 from pushforward.methods.distillation import Distillation
+from pushforward.methods.distribution_matching import DistributionMatching
 from pushforward.methods.evidence_bound import EvidenceBound
+from pushforward.methods.finish import Anchor, Finish
 from pushforward.methods.gan import GAN
+from pushforward.methods.guard import Guard
 from pushforward.methods.hierarchical_vae import HierarchicalVAE
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.mapping import Mapping
@@ -21,10 +24,14 @@ from pushforward.spec import classes
 __all__ = [
     "GAN",
     "VAE",
+    "Anchor",
     "CriticInput",
     "Denoising",
     "Distillation",
+    "DistributionMatching",
     "EvidenceBound",
+    "Finish",
+    "Guard",
     "HierarchicalVAE",
     "LatentMethod",
     "Mapping",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from pushforward.augmentation import DiffAugment
+from pushforward.draws import Draws
 from pushforward.errors import UsageError
 
 __all__ = ["CriticInput"]
@@ -49,3 +53,28 @@ class CriticInput:
     def group(self) -> int:
         """Examples that the critic sees together."""
         return self.pack * max(1, self.minibatch_std)
+
+    def eyes(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
+        """From images to what the critic is shown of them in a step; fresh changes at every call.
+
+        Args:
+            draws: The step's, one row for each image.
+            strength: The probability of each change.
+        """
+        augment = self.augment
+        if augment is None:
+            return lambda x: x
+        own = draws.stream("augment")
+        return lambda x: augment(x, own, strength)
+
+    def check(self, rows: int) -> None:
+        """Refuse a batch that cannot be cut into whole groups.
+
+        Raises:
+            UsageError: Saying which batches can.
+        """
+        if rows % self.group:
+            raise UsageError(
+                f"The critic scores {self.group} examples together, but a batch has {rows}; choose a `batch` that is a multiple "
+                f"of {self.group}."
+            )

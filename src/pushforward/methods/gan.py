@@ -12,9 +12,10 @@ from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.methods.critic_input import CriticInput
+from pushforward.methods.game import Game
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.objectives import OBJECTIVES
-from pushforward.methods.penalties import Penalties, between, held, slope
+from pushforward.methods.penalties import Penalties
 from pushforward.precision import call
 from pushforward.transports import Map
 
@@ -92,28 +93,26 @@ class GAN(Method):
         """Rows that the critic sees together."""
         return self.critic_input.group
 
+    @property
+    def game(self) -> Game:
+        """What both players want."""
+        return Game(self.critic, self.loss, self.penalties)
+
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The critic's scores, (n,), of examples in model units; a critic of packs receives each example with copies of itself.
 
         Of a critic that gives an example several scores, their mean.
         """
-        alike = lambda rows: rows.repeat_interleave(self.critic_input.pack, 0)  # noqa: E731
-        given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
-        return self._scores(alike(x), given).reshape(len(x), -1).mean(1)
-
-    def _scores(self, x: Tensor, condition: Condition) -> Tensor:
-        return call(self.critic, x, None, condition).reshape(-1)
+        return self.game.alone(x, condition, self.critic_input.pack)
 
     def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
-        """From images to what the critic is shown of them in this step; fresh changes at every call."""
-        augment = self.critic_input.augment
-        if augment is None:
-            return lambda x: x
+        """What the critic is shown, with the strength of this step."""
         if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
-        draws, strength = now.draws.stream("augment"), self.strength_now.clone()
-        now.notes["strength"] = strength
-        return lambda x: augment(x, draws, strength)
+        strength = self.strength_now.clone()
+        if self.critic_input.augment is not None:
+            now.notes["strength"] = strength
+        return self.critic_input.eyes(now.draws, strength)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
@@ -124,15 +123,11 @@ class GAN(Method):
         Raises:
             UsageError: For a batch that cannot be cut into whole groups.
         """
-        if len(batch.x) % self.group:
-            raise UsageError(
-                f"The critic scores {self.group} examples together, but a batch has {len(batch.x)}; choose a `batch` that is a "
-                f"multiple of {self.group}."
-            )
+        self.critic_input.check(len(batch.x))
         seen, z = self._eyes(now), now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
-        loss, leans = self._critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
+        loss, leans = self.game.critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
         if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
@@ -140,7 +135,7 @@ class GAN(Method):
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
             fake = call(self.generator, z, None, batch.condition)
-        yield "generator", self._generator_loss(seen(batch.x), seen(fake), batch.condition)
+        yield "generator", self.game.generator_loss(seen(batch.x), seen(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
         """Move the strength by how the critic leans on the whole batch."""
@@ -148,43 +143,6 @@ class GAN(Method):
         lean = total.values["leans"] / total.values["scores"]
         self.strength_now += (lean - self.critic_input.ada_target) * (total.rows / ADAPTATION)
 
-    def _critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The loss, and how the critic leans on real examples: the signs of its scores, or of its gaps in a game of pairs."""
-        names, interval = self.penalties.names, self.penalties.interval
-        due = now.step % interval == 0
-        gamma = self.penalties.weight(now) * interval if due else 0.0
-        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
-        both = torch.cat([real, fake]).requires_grad_(zero_centred)
-        scores = self._scores(both, _twice(condition))
-        on_real, on_fake = scores.chunk(2)
-        loss = OBJECTIVES[self.loss].critic(on_real, on_fake).mean()
-        penalty = torch.zeros_like(loss)
-        if zero_centred:
-            halves = dict(zip(("r1", "r2"), slope(scores, both).chunk(2), strict=True))
-            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names)
-        if gamma > 0 and "gradient" in names:
-            share = now.draws.stream("between").uniform()
-            penalty = penalty + gamma * between(real, fake, share, lambda x: self._scores(x, condition)).mean()
-        gap = (on_real - on_fake).detach()
-        now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
-        if due:
-            now.notes["penalty"] = penalty.detach()
-        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign()
-
-    def _generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        objective = OBJECTIVES[self.loss]
-        with held(self.critic):
-            on_fake = self._scores(fake, condition)
-        if not objective.paired:
-            return objective.generator(on_fake, on_fake).mean()
-        with torch.no_grad():
-            on_real = self._scores(real, condition)
-        return objective.generator(on_real, on_fake).mean()
-
     def transport(self) -> Map:
         """The generator."""
         return Map(self.generator, self.space, (self.latent,))
-
-
-def _twice(condition: Condition) -> Condition:
-    return None if condition is None else {name: torch.cat([rows, rows]) for name, rows in condition.items()}

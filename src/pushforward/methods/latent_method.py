@@ -11,6 +11,7 @@ from pushforward.data import Batch
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.methods.guard import Guard
 from pushforward.methods.method import Method, Now, PrecomputesInputs, Sums
 from pushforward.transports import Autoencoder, Latent
 
@@ -68,6 +69,15 @@ class LatentMethod(Method):
     def averaged(self) -> Sequence[nn.Module]:
         """The method's."""
         return self.method.averaged
+
+    @property
+    def guard(self) -> Guard | None:  # type: ignore[override]
+        """The method's."""
+        return self.method.guard
+
+    def reference(self) -> Latent:
+        """The method's, decoded."""
+        return Latent(self.method.reference(), self.frozen)
 
     @property
     def group(self) -> int:

@@ -14,6 +14,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
 from pushforward.methods.frozen import Freezing
+from pushforward.methods.guard import Guard
 
 if TYPE_CHECKING:
     from pushforward.transports import Autoencoder, Transport
@@ -137,6 +138,8 @@ class Method(Freezing, ABC):
     """
 
     space: Space
+    guard: Guard | None = None
+    """When training ends by itself, beside `reference`; None never ends it."""
 
     @property
     @abstractmethod
@@ -185,6 +188,10 @@ class Method(Freezing, ABC):
     @abstractmethod
     def transport(self) -> Transport:
         """The sampler that the present weights make."""
+
+    def reference(self) -> Transport:
+        """The sampler with which a `guard` compares it, such as that of the weights at the start."""
+        raise NotImplementedError(f"{type(self).__name__} has a guard and no reference to compare with.")
 
 
 def answered(game: Iterator[tuple[str, Tensor] | Sums], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:

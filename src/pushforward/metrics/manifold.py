@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score
 
-__all__ = ["Manifold", "prdc", "radii"]
+__all__ = ["Manifold", "prdc", "radii", "reached"]
 
 ROWS = 1000
 """Rows of the distance matrix that are held at a time."""
@@ -44,6 +44,35 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
     """
+    precise, within, recalled, covered = _balls(generated, real, k)
+    return {
+        "precision": precise,
+        "recall": float(recalled.mean()),
+        "density": within / k,
+        "coverage": float(covered.mean()),
+    }
+
+
+def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:
+    """Which real examples generated ones cover and recall: the terms whose means are coverage and recall of `prdc`.
+
+    Args:
+        generated: (n, f).
+        real: (n, f).
+        k: Neighbours.
+
+    Returns:
+        "coverage" and "recall", bool (n,) each.
+
+    Raises:
+        UsageError: If there are too few examples for k.
+    """
+    _, _, recalled, covered = _balls(generated, real, k)
+    return {"coverage": covered, "recall": recalled}
+
+
+def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Precision, the mean number of real balls around a generated example, and which real examples are recalled and covered."""
     if not 1 <= k < min(len(generated), len(real)):
         raise UsageError(f"k = {k} needs more than {k} rows on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances
@@ -57,12 +86,7 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         within += (distances < of_real[rows, None]).sum(0)
         recalled[rows] = (distances < of_generated).any(1)
         covered[rows] = distances.min(1) < of_real[rows]
-    return {
-        "precision": float((within > 0).mean()),
-        "recall": float(recalled.mean()),
-        "density": float(within.mean() / k),
-        "coverage": float(covered.mean()),
-    }
+    return float((within > 0).mean()), float(within.mean()), recalled, covered
 
 
 class Manifold:

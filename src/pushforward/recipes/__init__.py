@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pushforward.recipes.consistency import consistency
     from pushforward.recipes.ddpm import ddpm
     from pushforward.recipes.distil import distil
+    from pushforward.recipes.dmd import dmd
     from pushforward.recipes.edm import edm
+    from pushforward.recipes.finish import finish
     from pushforward.recipes.flow import flow
     from pushforward.recipes.gan import gan
     from pushforward.recipes.hvae import hvae
@@ -47,7 +49,9 @@ __all__ = [
     "consistency",
     "ddpm",
     "distil",
+    "dmd",
     "edm",
+    "finish",
     "flow",
     "gan",
     "hvae",
@@ -159,5 +163,5 @@ def words_of(annotation: Any) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-MODELS = {"Autoencoder", "Denoiser", "Flow", "Latent", "Map", "Transport"}
+MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}
 """The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part."""

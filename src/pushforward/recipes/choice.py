@@ -44,6 +44,7 @@ __all__ = [
     "denoising_network",
     "denoising_training",
     "encoder",
+    "extent_of",
     "flat",
     "generator",
     "perceptron",
@@ -283,3 +284,9 @@ def _coder(space: Space, kind: str) -> str:
     if kind == "convolutional" and not space.grid:
         raise UsageError(f'The network "{kind}" needs images; {space.noun}s of shape {space.shape} take mlp or textbook.')
     return ("mlp" if flat(space) else "convolutional") if kind == "auto" else kind
+
+
+def extent_of(space: Space) -> float:
+    """The widest channel's distance from its lowest to its highest value, in model units."""
+    bounds = space.bounds
+    return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())

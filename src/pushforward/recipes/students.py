@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 from torch import Tensor, nn
 
 from pushforward.data import Space
@@ -12,7 +15,9 @@ from pushforward.paths import Linear
 from pushforward.recipes.choice import denoising_network, flat
 from pushforward.times import LogitNormal, Stratified, Times, Uniform
 
-__all__ = ["new_map", "student_of", "times_for"]
+__all__ = ["copy_of", "new_map", "student_of", "times_for"]
+
+D = TypeVar("D", bound=Denoiser)
 
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
@@ -66,3 +71,8 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output)
     known = teacher.unconditional if unconditional is None else unconditional
     return FlowMap(network, straight, "velocity", teacher.space, preconditioning=pre, unconditional=known)
+
+
+def copy_of(denoiser: D) -> D:
+    """A copy of a denoiser, or of a map between two times, whose weights can be trained."""
+    return copy.deepcopy(denoiser).requires_grad_(True).train()

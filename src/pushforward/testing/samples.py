@@ -65,15 +65,20 @@ def rows_for(name: str) -> tuple[int, ...]:
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """A flow for each frozen part that a recipe needs, with small random weights in place of those that start at zero."""
-    teachers = {}
+    """A flow for each frozen part that a recipe needs, or a map between two times where it takes one.
+
+    Small random weights are in place of those that start at zero.
+    """
+    teachers: dict[str, Any] = {}
+    parts = recipes.frozen_parts(recipe)
     for name in recipes.missing_parts(recipe):
-        flow = recipes.flow(space, "tiny").method.transport()
+        flow_map = "FlowMap" in recipes.words_of(parts[name].annotation)
+        flow = recipes.named("meanflow" if flow_map else "flow")(space, "tiny").method.transport()
         with torch.no_grad():
             for parameter in flow.parameters():
                 if not parameter.any():
                     parameter.normal_(std=0.05)
-        teachers[name] = flow
+        teachers[name] = flow.denoiser if flow_map else flow  # type: ignore[attr-defined]
     return teachers
 
 

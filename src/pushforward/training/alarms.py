@@ -12,6 +12,7 @@ from typing import Any
 from pushforward.training.alarm import Alarm, Rule
 from pushforward.training.game_alarms import Collapse, CriticWins, Divergence, Missing
 from pushforward.training.latent_alarms import BookUnused, PosteriorCollapse
+from pushforward.training.variety_alarm import VarietyLost
 
 __all__ = ["Watch", "alarms"]
 
@@ -20,15 +21,25 @@ class Watch:
     """All rules at once: says when an alarm begins and when it is over."""
 
     def __init__(self) -> None:
-        self._divergence = Divergence()
+        self._divergence, self._variety = Divergence(), VarietyLost()
         coded = PosteriorCollapse(), PosteriorCollapse("regularised"), BookUnused()
-        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._divergence)
+        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._variety, self._divergence)
         self._standing: set[str] = set()
 
     @property
     def suspect(self) -> bool:
         """Whether a divergence may have begun, so that the present weights should not take the place of earlier ones."""
         return self._divergence.suspect
+
+    @property
+    def passed(self) -> int:
+        """The last step at which samples had the variety of the start; 0 before the first check."""
+        return self._variety.passed
+
+    @property
+    def ended(self) -> str | None:
+        """Why training ends, where samples have lost variety."""
+        return self._variety.ended
 
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
         """The alarms that begin or end with a row of the log; rows without health are passed over."""

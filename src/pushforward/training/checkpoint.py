@@ -131,6 +131,7 @@ def save(
     state: Mapping[str, Any],
     keep: int = 2,
     after: int | None = None,
+    held: int | None = None,
 ) -> None:
     """Write ``folder/step_NNNNNN`` and prune older checkpoints.
 
@@ -142,6 +143,7 @@ def save(
         keep: How many checkpoints stay.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
             (``resume --from``) and are removed; None leaves them.
+        held: The step of a checkpoint that stays.
 
     Raises:
         CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
@@ -162,7 +164,7 @@ def save(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
-    remaining = [path for path in _all(folder) if path not in given_up]
+    remaining = [path for path in _all(folder) if path not in given_up and _step(path) != held]
     for old in (*given_up, *remaining[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
 
@@ -215,8 +217,7 @@ def latest(folder: Path) -> Path | None:
     ``latest.json`` names it; without that file, or where it names none that is there, it is the one of the highest number that
     is whole.
     """
-    named = _named(folder)
-    if named is not None:
+    if (named := _named(folder)) is not None:
         return named
     checkpoints = _all(folder)
     return next((path for path in reversed(checkpoints) if _whole(path)), checkpoints[-1] if checkpoints else None)

@@ -29,10 +29,10 @@ def with_frozen(
 ) -> Callable[..., Recipe]:
     """A recipe that takes frozen parts, with networks of runs in their places.
 
-    What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, or a `Transport`, each with
-    the run's averaged weights. The recipe hands it to its method, which freezes it (`pushforward.Method.freeze`): the new run
-    stores it, and then needs the other run no more. In a latent space a part may be a model of the data that lives in the
-    same latent space.
+    What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
+    `Transport`, each with the run's averaged weights. The recipe hands it to its method, which freezes it
+    (`pushforward.Method.freeze`): the new run stores it, and then needs the other run no more. In a latent space a part may be a
+    model of the data that lives in the same latent space.
 
     Args:
         recipe: A recipe's name, or a recipe.
@@ -89,7 +89,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         if tuple(transport.space.shape) != tuple(space.shape):
             transport = inner_of(transport)
         own = transport.space
-        part = getattr(transport, "denoiser", None) if "Denoiser" in kinds else transport  # type: ignore[assignment]
+        inside = kinds & {"Denoiser", "FlowMap"}
+        part = getattr(transport, "denoiser", None) if inside else transport  # type: ignore[assignment]
         if part is None:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
     if tuple(own.shape) != tuple(space.shape) or not met(own.conditions, space.conditions):

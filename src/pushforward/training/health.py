@@ -24,7 +24,7 @@ from pushforward.metrics.modes import Centred, count_modes
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Map, inner_of
 
-__all__ = ["NORMS", "ROWS", "FixedNoise", "as_sampled", "in_numbers", "in_words", "interval", "joined"]
+__all__ = ["NEIGHBOURS", "NORMS", "ROWS", "FixedNoise", "as_sampled", "in_numbers", "in_words", "interval", "joined", "principal"]
 
 ROWS = 500
 """Fixed-noise samples, and training examples that they are compared with."""
@@ -145,7 +145,7 @@ class FixedNoise(Observer):
         truth, train = self.data.truth, self.data.train
         self._truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
         real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
-        self._centre, self._axes = _principal(real)
+        self._centre, self._axes = principal(real)
         self._real = self._seen(real)
         if self.count > NEIGHBOURS:
             # the nearest row of all is the row itself
@@ -194,7 +194,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
     return torch.cdist(torch.from_numpy(x), torch.from_numpy(y), compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Centre (d,) and axes (d, k) of rows (n, d): the columns themselves up to 32, else principal axes; unit total variance."""
     centre = rows.mean(0)
     d = rows.shape[1]

@@ -18,6 +18,7 @@ from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
 from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Watcher
+from pushforward.training.variety import Variety
 
 __all__ = ["Alarms", "Pictures", "usual"]
 
@@ -26,12 +27,14 @@ PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 
 
 def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
-    """The observers of every training: measures of samples, alarms, pictures."""
-    return FixedNoise(data, batch), Alarms(folder, progress), Pictures()
+    """The observers of every training: measures of samples, the guard of their variety, alarms, pictures."""
+    return FixedNoise(data, batch), Variety(data), Alarms(folder, progress), Pictures()
 
 
 class Alarms(Observer):
-    """The alarms that begin and end with the rows of the log, said to whoever watches; that of the logit gap ends training.
+    """The alarms that begin and end with the rows of the log, said to whoever watches.
+
+    That of the logit gap breaks training off, that of lost variety ends it.
 
     Args:
         folder: The run's folder.
@@ -45,6 +48,16 @@ class Alarms(Observer):
     def suspect(self) -> bool:  # type: ignore[override]
         """Whether the logit gap may be running away."""
         return self.watch.suspect
+
+    @property
+    def passed(self) -> int | None:  # type: ignore[override]
+        """The last step whose samples had their variety."""
+        return self.watch.passed
+
+    @property
+    def ended(self) -> str | None:  # type: ignore[override]
+        """How variety was lost."""
+        return self.watch.ended
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         """The alarms that begin or end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
 
-__all__ = ["Moment", "Observer", "observing"]
+__all__ = ["Moment", "Observer", "decide", "ended", "observing", "passed"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Observer:
     """Whether it looks once the step is logged and all weights are known to be finite; what it measures is then not logged."""
     suspect: bool = False
     """Whether the present weights should not take the place of earlier ones in a checkpoint."""
+    decides: bool = False
+    """Whether training may end by what it measures, so that the log is read at once."""
+    passed: int | None = None
+    """The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it."""
+    ended: str | None = None
+    """Why training ends here, with the weights of the step that `passed`; None where it goes on."""
 
     def due(self, moment: Moment) -> bool:
         """Whether it looks after this step; it goes by the step and the budget, so that a resumed run looks at the same ones."""
@@ -66,6 +72,21 @@ class Observer:
             again: Whether it is read from the file as a run is taken up.
         """
         return {}
+
+
+def decide(observers: Sequence[Observer], moment: Moment) -> bool:
+    """Whether training may end by what is measured now."""
+    return any(observer.decides and observer.due(moment) for observer in observers)
+
+
+def ended(observers: Sequence[Observer]) -> str | None:
+    """Why training ends, by the first observer that ends it."""
+    return next((observer.ended for observer in observers if observer.ended is not None), None)
+
+
+def passed(observers: Sequence[Observer]) -> int | None:
+    """The last step whose weights were found good; None where nobody looks for it."""
+    return next((observer.passed for observer in observers if observer.passed is not None), None)
 
 
 @contextlib.contextmanager

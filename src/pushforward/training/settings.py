@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from pushforward.training.budget import Clock
 
 __all__ = ["Settings"]
 
@@ -44,17 +47,17 @@ class Settings:
     init_step: int | None = None
     from_seed: bool = False
 
-    def due(self, step: int, seconds: float, limit: float | None) -> bool:
-        """Whether a checkpoint is due after a step.
+    def due(self, clock: Clock, saved: float) -> bool:
+        """Whether it is time for a checkpoint.
 
         Args:
-            step: The step.
-            seconds: Of training since the last checkpoint.
-            limit: A budget in seconds, in which there are at least four.
+            clock: Where training stands.
+            saved: The seconds at which the last checkpoint was written.
         """
         if self.checkpoint_every is not None:
-            return step % self.checkpoint_every == 0
-        return seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
+            return clock.step % self.checkpoint_every == 0
+        limit = clock.budget.seconds
+        return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
         """What the run's spec says of them; plugins are stored beside."""

@@ -25,12 +25,13 @@ from pushforward.training.budget import Budget, Clock
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
+from pushforward.training.going_back import go_back, take_up
 from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import peak_memory, reset_peak
 from pushforward.training.observers import usual
-from pushforward.training.observing import Moment, Observer, observing
+from pushforward.training.observing import Moment, Observer, decide, ended, observing, passed
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts
 from pushforward.training.preparing import sampler_of
@@ -41,7 +42,7 @@ from pushforward.training.settings import Settings
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
-from pushforward.training.tensors import gathered, restore
+from pushforward.training.tensors import gathered
 from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
@@ -130,12 +131,17 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up."""
-        return self.clock.done
+        """Whether the budget is used up, or training has `ended` by itself."""
+        return self.clock.done or self.ended is not None
+
+    @property
+    def ended(self) -> str | None:
+        """Why training has ended before its budget was used up, such as lost variety; None where it has not."""
+        return ended(self.observers)
 
     @restoring
     def advance(self, seconds: float = math.inf) -> None:
-        """Train until the budget is used up, `stop` is set, or about ``seconds`` have gone into steps; then return.
+        """Train until it is `done`, `stop` is set, or about ``seconds`` have gone into steps; then return.
 
         A new run is saved before its first step, so that it can be resumed whenever it is killed. So is the step at which the
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
@@ -175,12 +181,15 @@ class Trainer:
         moment = Moment(self.folder, *now, self.method, self.average.method, self.data, self.holding.writes)
         at = {"step": self.clock.step, "samples": self.samples, "seconds": self.clock.seconds}
         self.journal.add(at, losses, health | self._looks(moment, late=False))
-        if self.journal.full:
+        if self.journal.full or decide(self.observers, moment):
             self._flush()
         self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
-        if self.processes.agreed(self._due() or self.clock.stages == [stage]) and self._sound():
+        due = self.processes.agreed(self.settings.due(self.clock, self._saved_seconds) or self.clock.stages == [stage])
+        if self.ended is not None:
+            go_back(self)
+        elif (due and self._sound()) or passed(self.observers) == self.clock.step:
             self._peak = max(self._peak, peak_memory(self.device))
             self.save()
         self._looks(moment, late=True)
@@ -237,9 +246,6 @@ class Trainer:
         if (name := not_finite({"weights": self.method, "averaged weights": self.average.method})) is not None:
             raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
-    def _due(self) -> bool:
-        return self.settings.due(self.clock.step, self.clock.seconds - self._saved_seconds, self.clock.budget.seconds)
-
     def save(self) -> None:
         """Write a checkpoint of the present step.
 
@@ -256,7 +262,9 @@ class Trainer:
         try:
             if self.holding.writes:
                 self.journal.settle()
-                checkpoints.save(self.folder / "checkpoints", self.clock.step, tensors, self._state(), after=self._saved_at)
+                held = None if self.method.guard is None else passed(self.observers)
+                inside = self.folder / "checkpoints"
+                checkpoints.save(inside, self.clock.step, tensors, self._state(), after=self._saved_at, held=held)
         except CheckpointError as error:
             if self._saved_at >= 0:
                 raise
@@ -285,10 +293,7 @@ class Trainer:
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
         stored = checkpoints.load(folder, self.device)
-        restore(self.method, stored.tensors["method"], folder)
-        restore(self.average.method, stored.weights(), folder)
-        for player in self.players.values():
-            player.restore(stored.tensors["optimizer"])
+        take_up(self, stored)
         state = stored.state
         same = asdict(self.budget) == state.get("budget", self.content["budget"])
         self.clock.restore(state, stages_of(self.folder, state) if same else [])

@@ -1,0 +1,147 @@
+"""Distribution matching distillation: one jump moves where a teacher's score and that of its own samples differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import whole
+from pushforward.data import Batch
+from pushforward.denoiser import Condition, Denoiser, FlowMap
+from pushforward.draws import Draws
+from pushforward.errors import UsageError
+from pushforward.methods.method import Method, Now
+from pushforward.methods.starts import jump_to_data, starts
+from pushforward.paths import Linear, Path
+from pushforward.predictions import gain, target
+from pushforward.predictor import Predictor
+from pushforward.solvers import Jump
+from pushforward.transports import Flow
+
+__all__ = ["DistributionMatching"]
+
+BOUND = 10.0
+"""Entries of a step towards the teacher are at most so large, in model units."""
+LEAST = 1e-4
+"""The least mean distance by which a step is divided, in model units."""
+
+
+class DistributionMatching(Method):
+    """A map's jump from noise to data, trained so that its samples have the teacher's distribution; data is not compared.
+
+    Two denoisers are read at samples that are mixed with noise again: the frozen teacher, which knows the score of data, and a
+    second one, ``fake``, which learns that of the samples. Their difference is the gradient of the divergence of the samples'
+    distribution from the data's, averaged over noise levels:
+
+        step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|,   loss = mean |x - (x - step)|^2 / 2
+
+    with the bracket held, so that the loss moves each sample against its step. The second denoiser has several turns for each
+    of the map's, so that it follows the samples.
+
+    Args:
+        flow_map: The map, which starts as its teacher or as a distilled map.
+        fake: The denoiser of the samples, which starts as the teacher.
+        teacher: What has learned the data.
+        rounds: Turns of ``fake`` in each step, before the map's.
+        ends: The least and the greatest noise share t = sigma / (alpha + sigma) of the noise that is added; t is uniform between.
+        inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.starts.starts`.
+        steps: The default number of jumps of the transport.
+
+    Raises:
+        UsageError: For what is no map, or numbers out of range.
+
+    References:
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), eq. 7 and 8; Yin et al., DMD2 (2024),
+        section 4.2, for the two time scales and the omission of a regression.
+    """
+
+    def __init__(
+        self,
+        flow_map: FlowMap,
+        fake: Denoiser,
+        *,
+        teacher: Flow,
+        rounds: int = 5,
+        ends: Sequence[float] = (0.02, 0.98),
+        inside: float = 0.0,
+        steps: int = 1,
+    ) -> None:
+        super().__init__()
+        if not getattr(flow_map, "jumps", False):
+            raise UsageError(f"Distribution matching trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        least, greatest = ends
+        if not 0 < least < greatest < 1:
+            raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
+        if not 0 <= inside <= 1:
+            raise UsageError(f"inside is a share of the examples between 0 and 1, got {inside}.")
+        self.flow_map, self.fake, self.space = flow_map, fake, flow_map.space
+        self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
+        self.inside, self.steps = inside, steps
+        self.teacher: Flow
+        self.freeze("teacher", teacher)
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The second denoiser moves first."""
+        return {"fake": self.fake, "map": self.flow_map}
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        """The map."""
+        return (self.flow_map,)
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """Turns of the second denoiser on samples of their own, then the map's."""
+        condition = batch.condition
+        for turn in range(self.rounds):
+            draws = now.draws.stream(f"fake {turn}")
+            with torch.no_grad():
+                x = self._samples(batch, draws)
+            yield "fake", self.fake_loss(x, condition, draws)
+        x = self._samples(batch, now.draws)
+        with torch.no_grad():
+            step = self.step(x, condition, now.draws)
+        now.notes["step_size"] = step.square().mean().sqrt()
+        yield "map", (x - (x - step).detach()).square().mean() / 2
+
+    def _samples(self, batch: Batch, draws: Draws) -> Tensor:
+        return jump_to_data(self.flow_map, starts(self.flow_map, batch.x, draws, self.inside), batch.condition)
+
+    def _levels(self, draws: Draws) -> Tensor:
+        least, greatest = self.ends
+        return least + draws.stream("level").uniform().double() * (greatest - least)
+
+    def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
+        """The squared error of the second denoiser at samples x (n, *shape), in model units, counted alike in v at all levels."""
+        z, t = draws.stream("noise").normal(x.shape[1:]), at_level(self.fake.path, self._levels(draws)).to(x)
+        k = self.fake.path.at(t).over(x)
+        output = self.fake(k.alpha * x + k.sigma * z, t, condition)
+        error = (output - target(self.fake.prediction, x, z, k)) * gain(self.fake.prediction, "v", k)
+        return error.square().mean()
+
+    def step(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
+        """Where samples x (n, *shape), in model units, lie off the teacher's distribution: they move against it."""
+        z, levels = draws.stream("noise").normal(x.shape[1:]), self._levels(draws)
+        real, learned = (estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake))
+        size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
+        return ((learned - real) / size.reshape(-1, *(1,) * (x.dim() - 1))).clamp(-BOUND, BOUND)
+
+    def transport(self) -> Flow:
+        """The map, in its default number of jumps."""
+        return Flow(self.flow_map, Jump(), self.steps)
+
+
+def at_level(path: Path, levels: Tensor) -> Tensor:
+    """The times of a path at which noise has given shares sigma / (alpha + sigma), (n,) float64, within the path's ends."""
+    return path.time(Linear().log_snr(levels)).clamp(*path.ends)
+
+
+def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
+    """The data that a predictor sees in x mixed with noise z on its own path, at given noise shares; model units."""
+    t = at_level(predictor.path, levels).to(x)
+    k = predictor.path.at(t)
+    shaped = (part.reshape(-1, *(1,) * (x.dim() - 1)) for part in (k.alpha, k.sigma))
+    alpha, sigma = shaped
+    return predictor.predict("data", alpha * x + sigma * z, t, condition)

@@ -1,0 +1,167 @@
+"""Finishing a map between two times: a critic sharpens its single jump, an anchor keeps each sample where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.arguments import number
+from pushforward.data import Batch
+from pushforward.denoiser import Condition, FlowMap
+from pushforward.errors import UsageError
+from pushforward.methods.critic_input import CriticInput
+from pushforward.methods.game import Game
+from pushforward.methods.guard import Guard
+from pushforward.methods.method import Method, Now
+from pushforward.methods.objectives import OBJECTIVES
+from pushforward.methods.penalties import Penalties
+from pushforward.methods.starts import jump_to_data, starts
+from pushforward.solvers import Jump
+from pushforward.transports import Flow
+
+__all__ = ["Anchor", "Finish"]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """How firmly a map is held to where it started, and where from it jumps.
+
+    Args:
+        weight: Of the mean squared distance to the starting map's samples, at the start of training.
+        end: The weight at the end, on a cosine; None keeps it.
+        inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
+            stay good; see `pushforward.methods.starts.starts`.
+
+    Raises:
+        UsageError: For a negative weight, or a share outside [0, 1].
+    """
+
+    weight: float = 1.0
+    end: float | None = None
+    inside: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "end"):
+            value = getattr(self, name)
+            if value is not None and not number(f"anchor {name}", value) >= 0:
+                raise UsageError(f"The {name} of the anchor cannot be negative, got {value}.")
+        if not 0 <= self.inside <= 1:
+            raise UsageError(f"inside is a share of the examples between 0 and 1, got {self.inside}.")
+
+    def at(self, now: Now) -> float:
+        """The weight on a step."""
+        return now.along(self.weight, self.weight if self.end is None else self.end)
+
+
+class Finish(Method):
+    """A game of a map against a critic: the map's jump from noise to data becomes sharper, and maps the same noise alike.
+
+    The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
+    loss is the critic's verdict plus ``weight |G(z) - G_0(z)|^2``, with G_0 the map that it starts from, which stays frozen. A
+    game gains sharpness by dropping what is rare; the guard ends training where coverage or recall falls.
+
+    Args:
+        flow_map: The map, with the weights of the teacher at the start.
+        critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
+        teacher: The map that is finished.
+        penalties: On the critic's slope; the default is R1 and R2 with gamma 1.
+        critic_input: How examples are augmented, and how many are judged together.
+        anchor: To the teacher.
+        guard: When training ends by itself; None never does.
+        steps: The default number of jumps of the transport; the game is of one.
+
+    Raises:
+        UsageError: For what is no map, or an augmentation that adapts.
+
+    References:
+        Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
+        (2024), for the game.
+    """
+
+    def __init__(
+        self,
+        flow_map: FlowMap,
+        critic: nn.Module,
+        *,
+        teacher: FlowMap,
+        penalties: Penalties | None = None,
+        critic_input: CriticInput | None = None,
+        anchor: Anchor | None = None,
+        guard: Guard | None = None,
+        steps: int = 1,
+    ) -> None:
+        super().__init__()
+        for part in (flow_map, teacher):
+            if not getattr(part, "jumps", False):
+                raise UsageError(f"Finish trains a map between two times (FlowMap), got a {type(part).__name__}.")
+        penalties = penalties or Penalties()
+        self.flow_map, self.critic, self.space, self.steps = flow_map, critic, flow_map.space, steps
+        self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
+        self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
+        if self.critic_input.ada_target is not None:
+            raise UsageError("A finish augments with a fixed strength; leave ada_target out.")
+        self.teacher: FlowMap
+        self.freeze("teacher", teacher)
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The critic moves first."""
+        return {"critic": self.critic, "map": self.flow_map}
+
+    @property
+    def group(self) -> int:
+        """Examples that the critic sees together."""
+        return self.critic_input.group
+
+    @property
+    def game(self) -> Game:
+        """What both players want."""
+        return Game(self.critic, "relativistic", self.penalties)
+
+    def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
+        """The critic's scores, (n,), of examples in model units."""
+        return self.game.alone(x, condition, self.critic_input.pack)
+
+    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+        """The critic's turn, then the map's, on the same samples; of a batch that is split they are made again (`GAN.losses`).
+
+        Raises:
+            UsageError: For a batch that cannot be cut into whole groups.
+        """
+        self.critic_input.check(len(batch.x))
+        condition, seen = batch.condition, self.critic_input.eyes(now.draws, self.critic_input.strength)
+        start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
+        with torch.set_grad_enabled(now.parts == 1):
+            x = jump_to_data(self.flow_map, start, condition)
+        loss, _ = self.game.critic_loss(seen(batch.x), seen(x.detach()), condition, now)
+        yield "critic", loss
+        del loss
+        if now.parts > 1:
+            x = jump_to_data(self.flow_map, start, condition)
+        loss = self.game.generator_loss(seen(batch.x), seen(x), condition)
+        distance = self.distance(x, start, condition)
+        now.notes["anchor_distance"] = distance.detach()
+        yield "map", loss + self.anchor.at(now) * distance
+
+    def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+        """The mean squared distance of samples to those of the starting map, over examples and entries.
+
+        Args:
+            x: The map's samples, (n, *shape), model units.
+            start: The states and times that they were made of.
+            condition: As networks take it.
+        """
+        with torch.no_grad():
+            before = jump_to_data(self.teacher, start, condition)
+        return (x - before).square().mean()
+
+    def transport(self) -> Flow:
+        """The map, in its default number of jumps."""
+        return Flow(self.flow_map, Jump(), self.steps)
+
+    def reference(self) -> Flow:
+        """The map that training started from, in as many jumps."""
+        return Flow(self.teacher, Jump(), self.steps)

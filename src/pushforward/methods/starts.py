@@ -1,0 +1,42 @@
+"""Where jumps to data start in training: at noise, and for a share of the examples on the way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pushforward.denoiser import Condition, FlowMap
+from pushforward.draws import Draws
+
+__all__ = ["jump_to_data", "starts"]
+
+
+def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
+    """States and times from which a map jumps to data.
+
+    Args:
+        flow_map: The map, whose path they are on.
+        x: Training examples in model units, (n, *shape).
+        draws: One row of randomness for each.
+        inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
+            sampling does, at noise alone.
+
+    Returns:
+        (n, *shape) and (n,).
+    """
+    path, z = flow_map.path, draws.normal(x.shape[1:])
+    low, high = path.ends
+    t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
+    if not inside:
+        return path.at(t).over(x).sigma * z, t
+    chosen = draws.stream("inside").uniform().to(x) < inside
+    t = torch.where(chosen, low + draws.stream("start").uniform().to(x) * (high - low), t)
+    k = path.at(t).over(x)
+    data = torch.where(chosen.reshape(-1, *(1,) * (x.dim() - 1)), x, torch.zeros_like(x))
+    return k.alpha * data + k.sigma * z, t
+
+
+def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+    """The data that a map makes of states and times in one evaluation, (n, *shape)."""
+    x, t = start
+    return flow_map.jump(x, t, torch.zeros_like(t), condition)

@@ -1,0 +1,93 @@
+"""A map between two times, finished by a critic: sharper in one call, with the same noise for the same sample."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from torch import nn
+
+from pushforward.augmentation import DiffAugment
+from pushforward.data import Space
+from pushforward.denoiser import FlowMap
+from pushforward.methods import Anchor, CriticInput, Finish, Guard, Penalties
+from pushforward.recipes.choice import batch_size, extent_of, flat, precision
+from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.options import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE
+from pushforward.recipes.recipe import Recipe, Training
+from pushforward.recipes.students import copy_of
+
+__all__ = ["finish"]
+
+
+def finish(
+    space: Space,
+    size: str = "small",
+    *,
+    teacher: FlowMap,
+    critic: nn.Module | None = None,
+    network: Annotated[str, NETWORK] = "auto",
+    calls: Annotated[int, PATH] = 1,
+    inside: Annotated[float, PATH] = 0.0,
+    anchor: Annotated[float, LOSS] = 0.3,
+    anchor_end: Annotated[float | None, SCHEDULE] = None,
+    gamma: Annotated[float | None, REGULARISATION] = None,
+    gamma_end: Annotated[float | None, SCHEDULE] = None,
+    difference: Annotated[float, REGULARISATION] = 0.05,
+    penalty_interval: Annotated[int, REGULARISATION] = 1,
+    augment_critic: Annotated[str, REGULARISATION] = "none",
+    strength: Annotated[float, REGULARISATION] = 1.0,
+    coverage: Annotated[float, REGULARISATION] = 0.97,
+    recall: Annotated[float, REGULARISATION] = 0.95,
+    checks: Annotated[int, REGULARISATION] = 8,
+) -> Recipe:
+    """A distilled map (or any other between two times), sharpened by a critic; training ends where it would lose variety.
+
+    Args:
+        space: The data's shape, units and conditions; the teacher's.
+        size: The critic's size; the map is the teacher's.
+        teacher: The map that is finished: a run of distil, meanflow or dmd.
+        critic: A module ``critic(x, None, condition)`` in place of the default.
+        network: The critic's: auto, mlp, dcgan, residual, textbook or projected, as of gan.
+        calls: The default number of network calls per sample; the game is of one.
+        inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
+        anchor: The weight of the squared distance to the teacher's samples of the same noise.
+        anchor_end: The weight at the end, on a cosine; the default keeps it.
+        gamma: The weight of the penalties on the critic's slope, at data and at samples.
+        gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
+        difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.
+        penalty_interval: Steps between penalties (lazy regularisation).
+        augment_critic: Changes to the critic's inputs, for few images: color, translation, cutout, joined by commas; or none.
+        strength: The probability of each change of augment_critic.
+        coverage: Training ends where coverage falls below this share of the teacher's; 0 does not look at it.
+        recall: Training ends where recall falls below this share of the teacher's; 0 does not look at it.
+        checks: How often they are measured, at equal shares of training.
+
+    References:
+        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
+    """
+    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    gamma = (10.0 if not flat(space) else 1.0) if gamma is None else gamma
+    method = Finish(
+        copy_of(teacher),
+        critic if critic is not None else choose_critic(space, size, network),
+        teacher=teacher,
+        penalties=Penalties(
+            "r1+r2", gamma, gamma / 10 if gamma_end is None else gamma_end, None, penalty_interval, difference or None
+        ),
+        critic_input=CriticInput(augment=augment, strength=strength),
+        anchor=Anchor(anchor, anchor_end, inside),
+        guard=Guard(coverage, recall, checks) if coverage or recall else None,
+        steps=calls,
+    )
+    return Recipe(method, _training(space), "finish", "flow map", first_weights=_start_as_teacher)
+
+
+def _training(space: Space) -> Training:
+    players = {"map": {"lr": 3e-4}}
+    return Training(
+        batch_size(space), lr=5e-4, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
+    )
+
+
+def _start_as_teacher(method: Any) -> None:
+    method.flow_map.load_state_dict(method.teacher.state_dict())

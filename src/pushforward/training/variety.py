@@ -1,0 +1,82 @@
+"""Whether a training keeps its variety: coverage and recall of the averaged sampler, beside those of a reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from pushforward.data import Dataset
+from pushforward.data.keys import permutation
+from pushforward.methods.guard import Guard
+from pushforward.metrics.manifold import reached
+from pushforward.training.health import NEIGHBOURS, principal
+from pushforward.training.observing import Moment, Observer
+from pushforward.transports import Transport
+
+__all__ = ["Variety"]
+
+CHANCE = 2.0
+"""Standard errors up to which a fall is laid to chance."""
+
+
+class Variety(Observer):
+    """Measures at fixed shares of training, where a method has a `pushforward.methods.Guard`.
+
+    Samples of the average and of the method's reference come from the same seeds, and are compared with the same training
+    examples, in model units on their first principal axes. Held-out examples are not looked at.
+
+    Args:
+        data: What is trained on.
+    """
+
+    decides = True
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self._start: dict[str, np.ndarray] = {}
+
+    def due(self, moment: Moment) -> bool:
+        """At equal shares of the budget, the last at its end."""
+        guard = moment.method.guard
+        if guard is None or self._count(guard) <= NEIGHBOURS:
+            return False
+        before, now = (int(guard.checks * share + 1e-9) for share in (moment.before, moment.progress))
+        return now > before
+
+    def look(self, moment: Moment) -> Mapping[str, float]:
+        """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
+
+        A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
+        two sets of samples that are judged by the same examples.
+
+        Raises:
+            Diverged: If a sample is not finite.
+        """
+        guard = moment.method.guard
+        assert guard is not None
+        if not self._start:
+            self._prepare(guard, moment.method.reference())
+        now, measures = self._reached(guard, moment.average.transport()), {}
+        for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
+            before, after = self._start[name], now[name]
+            share = max(float(before.mean()), 1 / len(before))
+            error = math.sqrt(float((before != after).sum())) / len(before)
+            measures[f"{name}_ratio"] = float(after.mean()) / share if before.any() else 1.0
+            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / share))
+        return measures
+
+    def _count(self, guard: Guard) -> int:
+        return min(guard.samples, len(self.data.train))
+
+    def _prepare(self, guard: Guard, reference: Transport) -> None:
+        train, count = self.data.train, self._count(guard)
+        rows = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
+        self._centre, self._axes = principal(rows)
+        self._real = (rows - self._centre) @ self._axes
+        self._start = self._reached(guard, reference)
+
+    def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
+        rows = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
+        return reached((rows - self._centre) @ self._axes, self._real, NEIGHBOURS)
