@@ -144,10 +144,10 @@ class Mapping(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""
         predictor = straight(self.flow_map)
-        x, z = self.couple(batch.x, batch.condition, now.draws)
+        x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path)
         shaped = t.reshape(-1, *(1,) * (x.dim() - 1))
-        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(batch.condition, now.draws)
+        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(condition, now.draws)
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)

@@ -14,7 +14,7 @@ from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.pairs import Sorted
 from pushforward.methods.rules import End, Middle, Rule, Start
-from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
+from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of, times_for
@@ -22,8 +22,6 @@ from pushforward.transports import Flow, Latent, inner_of
 
 __all__ = ["distil"]
 
-MEMORY = 512 * 2**20
-"""Bytes that stored trajectories take at most by default."""
 RULES = ("stored", "start", "middle", "end")
 
 
