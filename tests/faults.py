@@ -64,6 +64,29 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "methods/rules.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
+        ("int(progress * self.stages)", "int(progress)", "mapping"),
+    ],
+    "methods/pairs.py": [
+        ("self.levels - int(progress", "self.levels + 1 - int(progress", "mapping"),
+    ],
+    "methods/trajectories.py": [
+        ("if self.ends else states", "", "distillation"),
+        ("condition = hidden(condition, hide)", "pass", "distillation"),
+        ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
+    ],
+    "methods/distillation.py": [
+        ('predict("velocity", mixed, at, own)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
+        ("chosen(equal, own, condition)", "condition", "distillation"),
+    ],
+    "methods/reflow.py": [
+        ("start / pairs.times[0]", "start", "reflow"),
+        ("pairs.condition(which)", "condition", "reflow"),
+    ],
+    "training/storing.py": [
+        ("if checkpoints.sha256(path) != written:", "if False:", "trajectory_store"),
+        ("self.seconds += time.perf_counter() - started", "self.seconds = time.perf_counter() - started", "trajectory_store"),
+        ("return budget.after(self.seconds)", "return budget", "trajectory_store"),
+        ("SHARE * budget.seconds", "budget.seconds", "trajectory_store"),
     ],
     "predictor.py": [
         ('"output": there.alpha - state * here.alpha', '"output": there.alpha', "jumps"),

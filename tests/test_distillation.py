@@ -207,9 +207,13 @@ def test_rules_of_a_student(stirred_flow, labelled):
         method = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule=rule, trajectories=4, average=100.0).method
         assert type(method.rule) is part
         assert (method.stored, method.rule.average) == (0.5, 100.0)
+    stages = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive").method
+    assert (type(stages), stages.rule.stages, stages.pairs.levels) == (Mapping, 5, 4)
     alone = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="end", stored=0.0, derivative="forward").method
     assert type(alone) is Mapping
     assert alone.teacher.steps == 16
+    with pytest.raises(UsageError, match="leave average out"):
+        pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive", average=9.0)
     wrong = {"rule": {"rule": "stat"}, "part of training": {"stored": 0.5}, "no derivative": {"derivative": "forward"}}
     for message, options in wrong.items():
         with pytest.raises(UsageError, match=message):

@@ -124,8 +124,8 @@ def test_what_is_not_averaged_is_the_methods_own(trained):
 
 def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
     data = space_data((2,), labels=False)
-    with pytest.raises(UsageError, match='The recipe flow has no frozen part "teacher"; it takes none'):
-        with_frozen("flow", {"teacher": teacher})
+    with pytest.raises(UsageError, match='The recipe ddpm has no frozen part "teacher"; it takes none'):
+        with_frozen("ddpm", {"teacher": teacher})
     function = pf.recipes.load_file(FILE)
     with pytest.raises(UsageError, match=r'no frozen part "techer"; it takes teacher\. Did you mean "teacher"'):
         with_frozen(function, {"techer": teacher})

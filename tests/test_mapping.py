@@ -14,7 +14,7 @@ from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity
 from pushforward.methods.pairs import Dyadic, Sorted
-from pushforward.methods.rules import STEP, End, Middle, Start, Where
+from pushforward.methods.rules import STEP, End, Middle, Progressive, Start, Where
 from pushforward.networks import MLP, DiT, UNet
 from pushforward.paths import Linear
 from pushforward.recipes.students import student_of
@@ -210,6 +210,28 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
     assert not torch.allclose(*targets)
     with pytest.raises(UsageError, match="half-life"):
         Middle(average=-1.0)
+
+
+def test_each_stage_is_the_teacher_of_the_next(moons):
+    pairs = Dyadic(2, diagonal=0.0, staged=True)
+    for progress, lengths in ((0.0, {0.25}), (0.4, {0.25, 0.5}), (0.7, {0.25, 0.5, 1}), (1.0, {0.25, 0.5, 1})):
+        t, s = pairs(RowDraws(0, 500), Linear(), progress)
+        inside = t < 0.99
+        assert set((t - s)[inside].tolist()) == lengths - {1}
+        assert bool(((t - s) > 0.99).any()) == (1 in lengths)
+    flow_map = pf.recipes.shortcut(moons.space, "tiny").method.flow_map
+    method = Mapping(flow_map, Progressive(2), pairs)
+    first = [parameter.clone() for parameter in method.target_map.parameters()]
+    for progress, renewed in ((0.0, False), (0.4, False), (0.5, True), (0.9, False)):
+        with torch.no_grad():
+            before = [parameter.clone() for parameter in flow_map.parameters()]
+            for _ in method.turns(Batch(torch.randn(64, 2)), Now(BlockDraws(0, 0, 64), 64, progress)):
+                for parameter in flow_map.parameters():
+                    parameter.add_(0.1)
+        wanted = before if renewed else first
+        assert all(torch.equal(a, b) for a, b in zip(wanted, method.target_map.parameters(), strict=True))
+        first = wanted
+    assert int(method.stage) == 1
 
 
 def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):

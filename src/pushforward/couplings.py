@@ -158,6 +158,10 @@ class Coupling(ABC):
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """The data unchanged and its noise, both (n, *shape)."""
 
+    def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
+        """What is trained on: data, its noise and its condition; a coupling that brings data of its own changes all three."""
+        return *self(x, condition, draws), condition
+
 
 class Independent(Coupling):
     """Noise drawn without looking at the data.

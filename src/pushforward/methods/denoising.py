@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -94,6 +94,11 @@ class Denoising(Method):
         return {"denoiser": self.denoiser}
 
     @property
+    def averaged(self) -> Sequence[nn.Module]:
+        """The denoiser; a coupling may hold data."""
+        return (self.denoiser,)
+
+    @property
     def group(self) -> int:
         """The least number of examples that holds whole groups of both the coupling and the times."""
         return math.lcm(self.couple.group, self.times.group)
@@ -105,12 +110,12 @@ class Denoising(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         """One turn of one player."""
-        x, z = self.couple(batch.x, batch.condition, now.draws)
+        x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t = self.times(now.draws, self.denoiser.path)
         at = self.denoiser.path.at(t)
         k = at.over(x)
         x_t = k.alpha * x + k.sigma * z
-        output = self.denoiser(x_t, t, self._drop(batch.condition, now.draws))
+        output = self.denoiser(x_t, t, self._drop(condition, now.draws))
         error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
 

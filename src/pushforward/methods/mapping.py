@@ -113,7 +113,9 @@ class Mapping(Method):
             self.teacher = None
         else:
             self.freeze("teacher", teacher)
-        self.target_map = None if self.rule.average is None else copy.deepcopy(flow_map).requires_grad_(False)
+        self.target_map = copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
+        if self.target_map is not None:
+            self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
     def start_from(self, weights: Dict[str, Tensor]) -> None:
         """Give the map, and the average that makes targets, the weights of another map."""
@@ -143,11 +145,12 @@ class Mapping(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """One turn of one player."""
+        self._renew(now.progress)
         predictor = straight(self.flow_map)
-        x, z = self.couple(batch.x, batch.condition, now.draws)
-        t, s = self.pairs(now.draws.stream("times"), predictor.path)
+        x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
+        t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
         shaped = t.reshape(-1, *(1,) * (x.dim() - 1))
-        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(batch.condition, now.draws)
+        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(condition, now.draws)
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)
@@ -163,6 +166,12 @@ class Mapping(Method):
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
         if self.target_map is not None:
             yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.rows)))
+
+    def _renew(self, progress: float) -> None:
+        """At the start of a stage, let the map that makes targets be the one in training."""
+        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(progress)):
+            self._follow(1.0)
+            self.stage.fill_(stage)
 
     @torch.no_grad()
     def _follow(self, weight: float) -> None:

@@ -33,8 +33,14 @@ class Pairs(ABC):
         self.diagonal = diagonal
 
     @abstractmethod
-    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
-        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0."""
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Times t and s (n,), float32; t lies inside the path's ends, s may be 0.
+
+        Args:
+            draws: Randomness.
+            path: On which the times are.
+            progress: The share of training that is done, in [0, 1].
+        """
 
 
 class Sorted(Pairs):
@@ -60,7 +66,7 @@ class Sorted(Pairs):
         self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
-    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         """The pairs."""
         first = self.times(draws, path)
         second = (self.until or self.times)(draws.stream("second time"), path)
@@ -77,21 +83,24 @@ class Dyadic(Pairs):
     Args:
         levels: How often the whole is halved, at least 0.
         diagonal: See `Pairs`; its times are uniform.
+        staged: Begin with the shortest steps, and add those of twice the length after each of levels + 1 equal parts of training.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
     """
 
-    def __init__(self, levels: int = 7, *, diagonal: float = 0.75) -> None:
+    def __init__(self, levels: int = 7, *, diagonal: float = 0.75, staged: bool = False) -> None:
         super().__init__(diagonal)
         if levels < 0:
             raise UsageError(f"levels cannot be negative, got {levels}.")
-        self.levels = levels
+        self.levels, self.staged = levels, staged
 
-    def __call__(self, draws: Draws, path: Path) -> tuple[Tensor, Tensor]:
+    def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         """The pairs; a step that begins beyond the path's end begins there."""
         u = draws.uniform()
-        steps = 2.0 ** torch.floor(draws.stream("length").uniform() * (self.levels + 1))
+        longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
+        longest, u_length = max(0, longest), draws.stream("length").uniform()
+        steps = 2.0 ** (longest + torch.floor(u_length * (self.levels + 1 - longest)))
         end = torch.floor(u * steps) / steps
         equal = draws.stream("diagonal").uniform() < self.diagonal
         t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)

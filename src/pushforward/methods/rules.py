@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.arguments import number
+from pushforward.arguments import number, whole
 from pushforward.draws import Draws
 from pushforward.errors import UsageError, did_you_mean
 
-__all__ = ["DERIVATIVES", "End", "Middle", "Rule", "Start", "Where"]
+__all__ = ["DERIVATIVES", "End", "Middle", "Progressive", "Rule", "Start", "Where"]
 
 DERIVATIVES = ("none", "forward", "difference")
 STEP = 5e-3
@@ -71,6 +71,15 @@ class Rule(ABC):
             raise UsageError(f"average is a half-life in samples, above 0; got {average}.")
         self.average = average
 
+    @property
+    def separate(self) -> bool:
+        """Whether another map than the one in training makes the targets."""
+        return self.average is not None
+
+    def stage(self, progress: float) -> int:
+        """The number of the stage of training; at the start of each the map that makes targets becomes the one in training."""
+        return 0
+
     def weight(self, samples: int, new: int) -> float:
         """How far the map that makes targets moves to the map in training after a step, in [0, 1].
 
@@ -78,7 +87,8 @@ class Rule(ABC):
             samples: Seen before the step.
             new: Seen in it.
         """
-        assert self.average is not None
+        if self.average is None:
+            return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
 
     @abstractmethod
@@ -172,6 +182,31 @@ class Middle(Rule):
         a = where.mean_velocity(x, t, m)
         b = where.mean_velocity(x - _shaped(t - m, x) * a, m, s)
         return _shaped(share, x) * a + _shaped(1 - share, x) * b
+
+
+class Progressive(Rule):
+    """Two legs of equal length, of the map as it was at the start of the stage: each stage is the teacher of the next.
+
+    Args:
+        stages: Their number, which divide training into equal parts.
+
+    References:
+        Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models (2022), algorithm 2.
+    """
+
+    separate = True
+
+    def __init__(self, stages: int = 5) -> None:
+        super().__init__()
+        self.stages = whole("stages", stages, 1)
+
+    def stage(self, progress: float) -> int:
+        """The number of the stage, from 0."""
+        return min(self.stages - 1, int(progress * self.stages))
+
+    def target(self, where: Where) -> Tensor:
+        """As that of `Middle`."""
+        return Middle().target(where)
 
 
 class End(Rule):

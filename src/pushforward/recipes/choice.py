@@ -34,6 +34,7 @@ from pushforward.networks.checks import count
 from pushforward.recipes.recipe import Training
 
 __all__ = [
+    "MEMORY",
     "PAIRS",
     "SIZES",
     "batch_size",
@@ -52,6 +53,8 @@ __all__ = [
 ]
 
 SIZES = ("tiny", "small", "base")
+MEMORY = 512 * 2**20
+"""Bytes that stored trajectories take at most by default."""
 PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "residual": (Generator, Critic),

@@ -12,9 +12,9 @@ from pushforward.denoiser import Denoiser, trained
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
-from pushforward.methods.pairs import Sorted
-from pushforward.methods.rules import End, Middle, Rule, Start
-from pushforward.recipes.choice import SIZES, denoising_network, denoising_training
+from pushforward.methods.pairs import Dyadic, Pairs, Sorted
+from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
+from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
 from pushforward.recipes.students import student_of, times_for
@@ -22,9 +22,9 @@ from pushforward.transports import Flow, Latent, inner_of
 
 __all__ = ["distil"]
 
-MEMORY = 512 * 2**20
-"""Bytes that stored trajectories take at most by default."""
-RULES = ("stored", "start", "middle", "end")
+RULES = ("stored", "start", "middle", "end", "progressive")
+STAGES = 5
+"""Of progressive distillation: steps of 1/16, 1/8, ... 1."""
 
 
 def distil(
@@ -55,8 +55,9 @@ def distil(
         teacher: What has learned the data in many steps. In a latent space the student learns there too.
         calls: The default number of network calls per sample; any number can be asked for later.
         rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
-            at data, at the start, middle or end of the jump.
-        stored: The share of training on stored trajectories, before the rule takes over; the default is a half.
+            at data, at the start, middle or end of the jump; progressive is middle in five stages, each the next one's teacher.
+        stored: The share of training on stored trajectories, before the rule takes over; the default is a half, or none for
+            progressive.
         trajectories: How many trajectories are stored; the default is 8,192, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
         guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call.
@@ -84,7 +85,9 @@ def distil(
         guide = Flow(Guided(flow.denoiser, guidance), guide.solver, teacher_steps)
     student = _student(guide)
     share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average)
-    pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
+    pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
+    if rule == "progressive":
+        pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
         number = trajectories or _number(guide)
@@ -130,17 +133,22 @@ def _share(rule: str, stored: float | None) -> float:
     if rule not in RULES:
         raise UsageError(f'Unknown rule "{rule}"; choose {", ".join(RULES)}.{did_you_mean(rule, RULES)}')
     if rule != "stored":
-        return 0.5 if stored is None else stored
+        usual = 0.0 if rule == "progressive" else 0.5
+        return usual if stored is None else stored
     if stored is not None and stored != 1:
         raise UsageError(
-            f"stored={stored:g} leaves a part of training to a rule, and rule=stored is none: choose start, middle or end."
+            f"stored={stored:g} leaves a part of training to a rule, and rule=stored is none: choose {', '.join(RULES[1:])}."
         )
     return 1.0
 
 
 def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
-    if rule in ("stored", "middle") and derivative != "none":
+    if rule not in ("start", "end") and derivative != "none":
         raise UsageError(f"The rule {rule} has no derivative: choose start or end, or leave derivative out.")
+    if rule == "progressive":
+        if average is not None:
+            raise UsageError("The rule progressive takes its targets from the stage before: leave average out.")
+        return Progressive(STAGES)
     if rule == "middle":
         return Middle(average=average)
     if rule == "end":

@@ -6,19 +6,22 @@ from typing import Annotated
 
 from torch import nn
 
-from pushforward.couplings import Independent, OptimalTransport, Source
+from pushforward.couplings import Coupling, Independent, OptimalTransport, Source
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser
-from pushforward.errors import UsageError
-from pushforward.methods import Denoising
+from pushforward.errors import UsageError, did_you_mean
+from pushforward.methods import Denoising, Reflow, Trajectories
 from pushforward.paths import Linear
-from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
+from pushforward.recipes.choice import MEMORY, batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK, PATH
 from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.students import times_for
 from pushforward.solvers import DPM
-from pushforward.times import LogitNormal, Stratified, Uniform
+from pushforward.transports import Flow
 
 __all__ = ["flow"]
+
+COUPLINGS = ("independent", "ot", "reflow")
 
 
 def flow(
@@ -29,6 +32,9 @@ def flow(
     coupling: Annotated[str, PATH] = "independent",
     reuse: Annotated[int, PATH] = 1,
     source: Annotated[str | Source | None, PATH] = None,
+    teacher: Flow | None = None,
+    pairs: Annotated[int | None, PATH] = None,
+    teacher_steps: Annotated[int, PATH] = 16,
 ) -> Recipe:
     """Flow matching: regress the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps by default.
 
@@ -36,17 +42,22 @@ def flow(
         space: The data's shape, units and conditions.
         size: The network's size: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)``.
-        coupling: independent, or ot for minibatch optimal transport.
+        coupling: independent; ot for minibatch optimal transport; or reflow, for noise with the sample that a teacher makes of
+            it.
         reuse: Steps for which one batch and its transport plan are kept.
         source: A data set to start from instead of noise, by name or path; the flow then moves one set onto the other.
             Training starts from its training split, sampling from its held-out split.
+        teacher: With the coupling reflow: a flow, ddpm or edm of the same data.
+        pairs: How many pairs the teacher makes; the default is 16,384, or fewer where they would take more than 512 MB.
+        teacher_steps: The steps of each.
 
     References:
         Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
-        Diffusion 3 (2024), section 3.1, for logit-normal times.
+        Diffusion 3 (2024), section 3.1, for logit-normal times; Liu et al., Rectified Flow (2023), for reflow.
     """
-    if coupling not in ("independent", "ot"):
-        raise UsageError(f'Unknown coupling "{coupling}"; choose independent or ot.')
+    if coupling not in COUPLINGS:
+        hint = did_you_mean(coupling, COUPLINGS)
+        raise UsageError(f'Unknown coupling "{coupling}"; choose {", ".join(COUPLINGS)}.{hint}')
     if coupling == "ot" and any(name != "label" for name in space.conditions):
         raise UsageError(
             "The coupling ot pairs noise with data within classes; with other conditions it would tie noise to their values. "
@@ -57,16 +68,35 @@ def flow(
         raise UsageError(
             f"The source is made for data of shape {start.space.shape}, the flow for {space.shape}; they must agree."
         )
-    couple = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
+    couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
+    if coupling == "reflow" or teacher is not None:
+        couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     net = network if isinstance(network, nn.Module) else denoising_network(space, size, network)
     method = Denoising(
         Denoiser(net, Linear(), "velocity", space, source=start),
         couple=couple,
         # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
-        times=Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4)),
+        times=times_for(space),
         solver=DPM(order=2),
         steps=25,
         # the last step goes to the mean of the data: it must be short where structure is finer than pixels
         grid="shifted:0.3" if flat(space) else "time",
     )
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
+
+
+def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int) -> Reflow:
+    """Pairs of a teacher.
+
+    Raises:
+        UsageError: For another coupling with a teacher, none without, or a source of its own.
+    """
+    if teacher is None:
+        raise UsageError("The coupling reflow pairs noise with a teacher's samples: name a trained flow, ddpm or edm as teacher.")
+    if coupling != "reflow" or source is not None:
+        raise UsageError("A teacher is for coupling=reflow without a source: choose it, or leave the teacher out.")
+    if not isinstance(teacher, Flow):
+        raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
+    guide = teacher if teacher.solver.jumps or teacher.source is not None else teacher.with_solver("unipc", steps)
+    number = pairs or max(64, min(16_384, MEMORY // (4 * guide.space.size)))
+    return Reflow(Trajectories(guide, number, ends=True))

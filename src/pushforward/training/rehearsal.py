@@ -57,6 +57,8 @@ def _of_second_step(run: Run, data: Dataset) -> int | None:
         trainer = Trainer(recipe_of(run.spec), data, Budget(steps=2), out=holding, settings=settings)
     except (CheckpointError, DataError, UsageError):
         return None
+    if not trainer.store.whole:  # it would be computed anew
+        return None
     trainer.step()  # from now on the optimisers hold their states
     held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
     held += sum(value.nbytes for player in trainer.players.values() for value in player.state().values())

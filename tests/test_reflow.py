@@ -1,0 +1,107 @@
+"""Reflow: a flow that is trained on a teacher's noise and samples."""
+
+import functools
+import shutil
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.draws import RowDraws
+from pushforward.errors import UsageError
+from pushforward.methods import Trajectories
+from pushforward.testing import assert_same, final_state, space_data
+from pushforward.testing.samples import teachers_for
+from pushforward.training import with_frozen
+from pushforward.training.resuming import reopen
+from pushforward.training.start import prepare
+from pushforward.transports import Flow
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return pf.data.load("moons")
+
+
+@pytest.fixture(scope="module")
+def teacher(moons, tmp_path_factory):
+    return pf.fit("flow", moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("runs") / "teacher")
+
+
+def reflow(run, **options):
+    return functools.partial(with_frozen("flow", {"teacher": run}), coupling="reflow", **options)
+
+
+def test_pairs_are_the_teachers_noise_its_samples_and_their_labels():
+    data = space_data((17,), labels=True)
+    flow = teachers_for(pf.recipes.named("distil"), data.space)["teacher"]
+    couple = pf.recipes.flow(data.space, "tiny", coupling="reflow", teacher=flow, pairs=40).method.couple
+    assert couple.trajectories.bytes == 40 * 2 * 2 * 17
+    x, z, condition = couple.examples(torch.zeros(64, 17), None, RowDraws(3, 64))
+    with torch.no_grad():
+        wanted = flow.with_solver("unipc", 16)(z, condition)
+    assert (x - wanted).abs().max() < 5e-3
+    assert len(z.unique(dim=0)) > 20
+    again = couple(torch.zeros(64, 17), None, RowDraws(3, 64))
+    assert torch.equal(again[0], x)
+    assert torch.equal(again[1], z)
+
+
+def test_a_reflow_needs_fewer_steps_than_its_teacher(teacher, moons, tmp_path):
+    recipe = reflow(teacher, pairs=2000)(moons.space, "tiny")
+    run = pf.fit(recipe, moons, steps=250, seed=0, out=tmp_path / "run")
+    z = torch.randn(500, 2)
+    with torch.no_grad():
+        ends = teacher.transport.with_solver("dpm:2", 30)(z)
+        missed = [
+            float((Flow(flow.denoiser, "euler", 2)(z) - ends).square().mean()) for flow in (run.transport, teacher.transport)
+        ]
+    assert missed[0] < 0.5 * missed[1]
+    assert str(teacher.folder) in [str(name) for name, _ in recipe.builds_on]
+
+
+def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_path):
+    folder, options = tmp_path / "teacher", {"steps": 4, "seed": 3, "checkpoint_every": 1}
+    pf.fit("ddpm", moons, size="tiny", steps=5, seed=0, out=folder)
+    recipe = reflow(folder, pairs=300)
+    pf.fit(recipe(moons.space, "tiny"), moons, out=tmp_path / "whole", **options)
+    trainer = prepare(recipe(moons.space, "tiny"), moons, out=tmp_path / "cut", **options)
+    trainer.advance(1e-9)
+    assert trainer.average.method.couple.trajectories is trainer.method.couple.trajectories
+    del trainer
+    shutil.rmtree(folder)
+    reopen(tmp_path / "cut", data=moons).advance()
+    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    assert_same(whole, cut)
+    assert all(name.startswith("denoiser") for name in cut[0]["average"])
+    assert len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors"))) == 2
+
+
+def test_the_command_line_trains_a_reflow(teacher, tmp_path, capsys):
+    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--coupling", "reflow", "--steps", "2", "--pairs", "20"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    assert "name a trained flow, ddpm or edm as teacher" in capsys.readouterr().err
+    assert main([*words, "--teacher", str(teacher.folder), "--out", str(tmp_path / "run")]) == 0
+    assert pf.load(tmp_path / "run").sample(3).shape == (3, 2)
+
+
+def test_teachers_that_make_no_pairs_are_refused(teacher, moons, tmp_path):
+    gan = pf.fit("gan", moons, size="tiny", steps=1, seed=0, out=tmp_path / "gan")
+    with pytest.raises(UsageError, match="the teacher of flow must be a Flow"):
+        reflow(gan)(moons.space, "tiny")
+    with pytest.raises(UsageError, match="coupling=reflow"):
+        pf.recipes.flow(moons.space, "tiny", teacher=teacher.transport)
+    with pytest.raises(UsageError, match="choose independent, ot, reflow"):
+        pf.recipes.flow(moons.space, "tiny", coupling="reflo")
+    moved = pf.recipes.flow(moons.space, "tiny", source="ring").method.transport()
+    with pytest.raises(UsageError, match="starts from ring"):
+        pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=moved)
+
+
+def test_samples_that_are_not_finite_are_refused(moons):
+    flow = pf.recipes.flow(moons.space, "tiny").method.transport()
+    for parameter in flow.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(UsageError, match="not finite"):
+        Trajectories(flow, 4, ends=True).fill()
