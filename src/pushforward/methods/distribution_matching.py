@@ -53,8 +53,8 @@ class DistributionMatching(Method):
         UsageError: For what is no map, or numbers out of range.
 
     References:
-        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), eq. 7 and 8; Yin et al., DMD2 (2024),
-        section 4.2, for the two time scales and the omission of a regression.
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step; Yin et al., Improved
+        Distribution Matching Distillation (DMD2, 2024), for the two time scales and the omission of a regression.
     """
 
     def __init__(
