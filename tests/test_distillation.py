@@ -183,7 +183,7 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
 
 def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tmp_path):
     recipe = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, trajectories=40, guidance=3.0)
-    guided = Flow(pf.Guided(stirred_flow.denoiser, 3.0), "unipc", 16)
+    guided = Flow(pf.Guided(stirred_flow.denoiser, 3.0), "unipc", 16, "time")
     store = recipe.method.trajectories
     store.fill()
     samples = labelled.space.to_model(guided.sample(40))

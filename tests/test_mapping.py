@@ -257,6 +257,6 @@ def test_a_map_is_what_mapping_trains(moons):
     with pytest.raises(UsageError, match="FlowMap"):
         Mapping(pf.recipes.flow(moons.space, "tiny").method.denoiser)
     flow = pf.recipes.flow(moons.space, "tiny").method.transport()
-    student, trajectories = student_of(flow.denoiser), Trajectories.of(flow, 2)
+    student, trajectories = student_of(flow.denoiser), Trajectories(flow, 2)
     with pytest.raises(UsageError, match="stored is a share"):
-        Distillation(student, Start(), Sorted(), teacher=flow, trajectories=trajectories, stored=2.0)
+        Distillation(student, Start(), Sorted(), trajectories=trajectories, stored=2.0)

@@ -34,6 +34,8 @@ class Trajectories(Freezing):
         count: The number of trajectories.
         seed: The seed of the first.
         to_data: The share of pairs that `draw` ends at the data.
+        legs: The share of pairs that `draw` takes from samplings in 1, 2 or 4 jumps of this grid (no more than it has
+            steps): half of them from 1.
         unconditional: The share of trajectories without conditions, which teach what a map does where they are hidden.
         ends: Store only noise and data.
 
@@ -51,16 +53,17 @@ class Trajectories(Freezing):
         seed: int = 0,
         *,
         to_data: float = 0.5,
+        legs: float = 0.5,
         unconditional: float = 0.0,
         ends: bool = False,
     ) -> None:
         super().__init__()
-        for name, share in (("to_data", to_data), ("unconditional", unconditional)):
+        for name, share in (("to_data", to_data), ("legs", legs), ("unconditional", unconditional)):
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1, got {share}.")
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
-        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
+        self.to_data, self.legs, self.unconditional, self.ends = to_data, legs, unconditional, ends
         times = straight_times(teacher)
         self.times = (times[0], times[-1]) if ends else times
         self.ready = 0
@@ -141,9 +144,19 @@ class Trajectories(Freezing):
         first, second = torch.minimum(a, b), torch.maximum(a, b)
         whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
+        leg = draws.stream("leg").uniform() < self.legs
+        first, second = (torch.where(leg, of, place) for of, place in zip(self._leg(draws), (first, second), strict=True))
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
         here, there = self.states[which, first].float(), self.states[which, second].float()
         return (here, times[first]), (there, times[second]), self.condition(which)
+
+    def _leg(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The places where one jump of a sampling in 1, 2 or 4 begins and ends."""
+        last = len(self.times) - 1
+        jumps = (1 / (1 - draws.stream("jumps").uniform().double())).log2().floor()
+        jumps = jumps.clamp(max=min(2, last.bit_length() - 1)).exp2()
+        number = (draws.stream("jump").uniform().double() * jumps).floor()
+        return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()
 
     def choose(self, draws: Draws) -> Tensor:
         """The number of a trajectory for each of the draws' rows, uniform over those that are there."""

@@ -154,7 +154,8 @@ class Trainer:
             self.holding.reopen()
             if self._saved_at < 0:
                 self.save()
-            self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
+            with network_precision(self.precision):
+                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
             reset_peak(self.device)
             until = self.clock.seconds + seconds
             with generators_kept(self.device):
