@@ -239,7 +239,6 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     import pushforward as pf
     from pushforward.cli import main
 
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = pf.data.load("digits")
     for name, steps in (("vdm", 60), ("gan", 2)):
         pf.fit(pf.recipes.named(name)(data.space, "tiny"), data, steps=steps, out=tmp_path / name)

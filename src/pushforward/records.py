@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -94,6 +95,7 @@ class Record:
         return cls.from_plain(data)
 
 
+@functools.cache
 def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
     chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
     assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
