@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -17,6 +16,7 @@ __all__ = ["Record", "plain"]
 
 
 _HINTS: dict[type[Record], dict[str, Any]] = {}
+_STORED: dict[type[Record], tuple[Field[Any], ...]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -95,11 +95,12 @@ class Record:
         return cls.from_plain(data)
 
 
-@functools.cache
 def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
-    chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
-    return chosen
+    if cls not in _STORED:
+        chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
+        assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+        _STORED[cls] = chosen
+    return _STORED[cls]
 
 
 def _hints(cls: type[Record]) -> dict[str, Any]:
