@@ -1,5 +1,6 @@
 """One thread a test process, since several run beside each other, and threads that do not spin; before torch is imported."""
 
+import importlib
 import os
 import sys
 
@@ -11,6 +12,33 @@ import pushforward  # noqa: F401
 
 REGISTRIES = {"spec": "_PLUGINS", **dict.fromkeys(("solvers", "metrics", "data.sets", "data.readers", "recipes"), "_ADDED")}
 """Where the parts of plug-ins are kept, by module."""
+QUICK = {
+    "training.observers": {"SAMPLES": {False: 4, True: 100}},
+    "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
+}
+"""What a training draws beside its work, and how long a model is timed, by module: tests of these set numbers of their own."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick(tmp_path_factory):
+    """Pictures of few samples and short timings; features and floors are computed once for all tests. Yields the usual."""
+    usual = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name, numbers in QUICK.items():
+            module = importlib.import_module(f"pushforward.{name}")
+            for number, value in numbers.items():
+                usual.append((module, number, getattr(module, number)))
+                patch.setattr(module, number, value)
+        yield usual
+
+
+@pytest.fixture
+def usual(_quick, monkeypatch):
+    """The numbers of `QUICK` as users have them."""
+    for module, number, value in _quick:
+        monkeypatch.setattr(module, number, value)
 
 
 def _registered():

@@ -22,7 +22,6 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("editing")
     before = os.getcwd()
     os.chdir(folder)
-    os.environ["PUSHFORWARD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     for name, image in zip(("a.png", "b.png"), pixels, strict=False):
         Image.fromarray(image).save(name)

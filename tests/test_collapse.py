@@ -14,6 +14,7 @@ from pushforward.data.dataset import Dataset
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.report.verdict import verdict
+from pushforward.training import latent_alarms
 from pushforward.training.alarms import alarms
 
 
@@ -82,7 +83,13 @@ def test_a_plain_autoencoder_s_samples_raise_no_alarm():
     assert [kind for kind, _, _ in told(rows(1.0))] == ["collapse"]
 
 
-def trained(data, folder, steps=600, **options):
+@pytest.fixture
+def soon(monkeypatch):
+    """A code must be silent for 200 steps, not 500: more than the 150 of a sound training."""
+    monkeypatch.setattr(latent_alarms, "CODED", 200)
+
+
+def trained(data, folder, steps=260, **options):
     recipe = pf.recipes.vae(data.space, "tiny", **options)
     small = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64))
     return pf.fit(small, data, steps=steps, out=folder)
@@ -92,11 +99,11 @@ def kinds(run):
     return {alarm["kind"] for row in run.losses() for alarm in row.get("alarm", [])}
 
 
-def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path):
+def test_a_weight_that_is_too_high_collapses_the_posterior_and_is_told(tmp_path, soon):
     data = pf.data.load("digits", limit=400)
     run = trained(data, tmp_path / "high", beta=400.0)
     assert kinds(run) == {"posterior"}
-    assert latent_statistics(run, data, fit_features(data, cache=False)).code.active <= 1
+    assert latent_statistics(run, data, fit_features(data)).code.active <= 1
     said = [
         sentence.text
         for sentence in verdict(pf.compare({"high": run}, data, repeats=1))
@@ -116,7 +123,7 @@ class Knowing(nn.Module):
         return self.images[condition["label"]] + self.code(z)
 
 
-def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_path):
+def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_path, soon):
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     label = random.integers(0, 5, size=600)
@@ -130,7 +137,7 @@ def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_pat
     run = pf.fit(
         dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=64)),
         data,
-        steps=1200,
+        steps=260,
         out=tmp_path / "run",
     )
     assert kinds(run) == {"posterior"}
@@ -138,10 +145,10 @@ def test_a_decoder_that_is_too_strong_leaves_the_code_unused_and_is_told(tmp_pat
     assert kinds(plain) == set()
 
 
-def test_the_default_keeps_its_code_on_digits(tmp_path):
+def test_the_default_keeps_its_code_on_digits(tmp_path, soon):
     data = pf.data.load("digits")
     for name, labels in (("given", True), ("without", False)):
         mine = data if labels else data.without_labels()
         run = trained(mine, tmp_path / name)
         assert kinds(run) == set()
-        assert latent_statistics(run, mine, fit_features(mine, cache=False)).code.active > 4
+        assert latent_statistics(run, mine, fit_features(mine)).code.active > 4

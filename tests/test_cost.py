@@ -31,6 +31,8 @@ from pushforward.training.rehearsal import training_memory
 from pushforward.training.start import prepare
 from pushforward.transports import Flow, Map
 
+pytestmark = pytest.mark.usefixtures("usual")
+
 
 def vectors(n=330, d=2):
     rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)

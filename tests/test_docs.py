@@ -86,6 +86,11 @@ def digits(side):
     return read
 
 
+def first(source):
+    """A reader of a set's first examples."""
+    return lambda download: tuple(part.take(slice(rows)) for part, rows in zip(source.read(download), (400, 200), strict=True))
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder as a reader has it: photos, a seven, the example, earlier runs; with small data and small budgets."""
@@ -99,7 +104,10 @@ def _prepared(folder, patch):
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
     few = dataclasses.replace(sets.own()["digits"], held_out=40, read=digits(8))
     stacked = dataclasses.replace(sets.own()["stacked-digits"], rows=(300, 60))
-    for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), stacked):
+    planar = [
+        dataclasses.replace(source, rows=(400, 200), read=first(source)) for source in sets.own().values() if source.shape == (2,)
+    ]
+    for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), stacked, *planar):
         patch.setitem(sets.own(), source.name, source)
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
@@ -120,7 +128,8 @@ def _prepared(folder, patch):
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, grid_learning, likelihood, training
-    from pushforward.evaluation import classifier, cost, curves
+    from pushforward.evaluation import classifier, curves, drawing
+    from pushforward.evaluation import likelihood as bounds
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}
@@ -130,8 +139,8 @@ def briefly(patch):
     patch.setattr(training, "fit", functools.wraps(real)(fit))
     patch.setattr(evaluation, "compare", functools.partial(evaluation.compare, n=20, repeats=1))
     patch.setattr(likelihood, "log_prob", functools.partial(likelihood.log_prob, steps=2))
-    measured = {cost: {"TURN_SECONDS": 0.01}, curves: {"CURVE_STEPS": (2,), "TRACED_SECONDS": 0.01}}
-    for module, values in {**measured, classifier: {"SEEN": 500}}.items():
+    drawn = {drawing: {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}}}
+    for module, values in {**drawn, curves: {"CURVE_STEPS": (2,)}, classifier: {"SEEN": 500}, bounds: {"FITTED": 8}}.items():
         for name, value in values.items():
             patch.setattr(module, name, value)
     patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, rows=4, batch=4))

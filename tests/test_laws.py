@@ -97,7 +97,8 @@ def test_vectors_are_refused_by_recipes_for_images(name):
 
 def written(transport, space, tmp_path):
     """Every ending that suits the data, read back."""
-    parts = lambda: transport.stream(5, seed=7, batch=2)  # noqa: E731
+    drawn = list(transport.stream(5, seed=7, batch=2))
+    parts = lambda: iter(drawn)  # noqa: E731
     wanted = space.quantise(transport.sample(5, seed=7))
     write_samples(tmp_path / "x.npz", space, 5, parts())
     with np.load(tmp_path / "x.npz") as file:

@@ -29,7 +29,7 @@ def test_every_solver_is_tested():
 @pytest.mark.parametrize("name", FIXED)
 def test_measured_order_is_the_declared_one(path, name):
     # the fourth order reaches rounding early, and UniPC's sets in late
-    check_order(solvers.named(name), path, {"rk4": (40, 80), "unipc:3": (1000, 2000)}.get(name, (256, 512)))
+    check_order(solvers.named(name), path, {"rk4": (40, 80), "unipc:3": (500, 1000)}.get(name, (128, 256)))
 
 
 @pytest.mark.parametrize("path", PATHS)

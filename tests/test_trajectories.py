@@ -218,7 +218,7 @@ def test_what_cannot_be_is_refused():
         loss_by_level(flow.denoiser, data, levels=1)
 
 
-def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
+def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch, usual):
     from pushforward.evaluation import curves, trajectories
     from pushforward.evaluation import judge as module
     from pushforward.evaluation.baseline import GaussianBaseline
@@ -243,7 +243,7 @@ def test_a_judge_measures_iterative_models_alone(tmp_path, monkeypatch):
     assert pictures.paths is None
 
 
-def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch):
+def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch, usual):
     from pushforward.evaluation.curves import TRACED_SECONDS, trajectory_of
 
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
@@ -255,7 +255,7 @@ def test_a_slow_model_is_measured_on_fewer_rows(tmp_path, monkeypatch):
     assert trajectory_of(flow, data, 0, seconds=1e3).n == 16
 
 
-def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch):
+def test_the_curve_against_calls_holds_the_models_own_sampling(tmp_path, monkeypatch, usual):
     from pushforward.evaluation import judge as module
     from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve
     from pushforward.evaluation.scoring import score

@@ -16,6 +16,7 @@ __all__ = ["Record", "plain"]
 
 
 _HINTS: dict[type[Record], dict[str, Any]] = {}
+_STORED: dict[type[Record], tuple[Field[Any], ...]] = {}
 
 
 def plain(value: Any) -> Any:
@@ -95,9 +96,11 @@ class Record:
 
 
 def _stored(cls: type[Record]) -> tuple[Field[Any], ...]:
-    chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
-    return chosen
+    if cls not in _STORED:
+        chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
+        assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+        _STORED[cls] = chosen
+    return _STORED[cls]
 
 
 def _hints(cls: type[Record]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ this package and of plugins that the user has named can be rebuilt: a file canno
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -65,18 +66,25 @@ def _defines(module: ModuleType, value: Any) -> bool:
     return inspect.isclass(value) and value.__module__ == module.__name__
 
 
-def registered() -> dict[str, type]:
-    """Every class that a spec may name: the package's own and the plugins'.
-
-    Raises:
-        UsageError: If a class of a plugin bears the name of one of the package's own.
-    """
+@functools.cache
+def _own() -> dict[str, type]:
+    """The package's own classes, which stay the same while it runs."""
     own: dict[str, type] = {}
     for folder in _FOLDERS:
         built_in = classes(f"pushforward.{folder}", object)
         twice = own.keys() & built_in.keys()
         assert not twice, f"two parts share a name: {twice}"
         own.update(built_in)
+    return own
+
+
+def registered() -> dict[str, type]:
+    """Every class that a spec may name: the package's own and the plugins'.
+
+    Raises:
+        UsageError: If a class of a plugin bears the name of one of the package's own.
+    """
+    own = _own()
     for name in own.keys() & _PLUGINS.keys():
         if _PLUGINS[name] is not own[name]:
             home = _PLUGINS[name].__module__

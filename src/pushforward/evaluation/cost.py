@@ -193,7 +193,7 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
         models: By name; they are timed in turns.
         most: Samples made at a time, at most where time and exactly where memory is measured.
     """
-    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most)
+    timings = time_in_turns({name: partial(_batch, transport) for name, transport in models.items()}, most, TURNS)
     return {name: _cost(transport, timings[name], most) for name, transport in models.items()}
 
 

@@ -193,7 +193,7 @@ class Comparison(Record):
 
     def info(self, metric: str) -> MetricInfo:
         """What is known of a score; its name as the label where nothing is."""
-        info = self.metrics.get(metric, MetricInfo())
+        info = self.metrics.get(metric) or MetricInfo()
         return info if info.label else replace(info, label=metric)
 
     def to_plain(self) -> dict[str, Any]:

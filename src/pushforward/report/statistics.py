@@ -128,8 +128,8 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
     """Value (or None) and spread (0 where unknown) of a metric's floor."""
-    floor = comparison.floors.get(metric, Score())
-    return floor.value, floor.spread or 0.0
+    floor = comparison.floors.get(metric)
+    return (None, 0.0) if floor is None else (floor.value, floor.spread or 0.0)
 
 
 def target_of(comparison: Comparison, metric: str) -> float | None:

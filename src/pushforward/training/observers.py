@@ -24,6 +24,8 @@ __all__ = ["Alarms", "Pictures", "usual"]
 
 PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 """Shares of the budget at which fixed-noise samples are written."""
+SAMPLES = {False: 36, True: 1000}
+"""Fixed-noise samples that are written, by whether they are points."""
 
 
 def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
@@ -88,7 +90,7 @@ class Pictures(Observer):
             CheckpointError: If the disk refuses.
         """
         data, folder = moment.data, moment.folder / "samples"
-        x = moment.average.transport().sample(1000 if data.space.as_points else 36, seed=0)
+        x = moment.average.transport().sample(SAMPLES[data.space.as_points], seed=0)
         arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         if moment.writes:
             name = checkpoints.step_name(moment.step)
