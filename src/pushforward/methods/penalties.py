@@ -131,8 +131,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
         UsageError: For a critic of several scores an example.
 
     References:
-        Lin et al., Diffusion Adversarial Post-Training (2025), for the approximate R1; Lin et al., Adversarial
-        Flow Models (2025).
+        Lin et al., Diffusion Adversarial Post-Training (APT, 2025), for the approximate R1; Lin et al., Adversarial Flow Models
+        (2025).
     """
     scores, moved = critic(torch.cat([x, x + step * noise])).chunk(2)
     _check_single(scores, x)

@@ -63,8 +63,8 @@ def dmd(
         method.fake.load_state_dict(real.state_dict())
         method.flow_map.load_state_dict((start if start is not None else _student(real)).state_dict())
 
-    players = {"map": {"lr": 3e-4}}
-    training = Training(batch_size(space), lr=5e-4, betas=(0.0, 0.99), ema=20_000, precision=precision(space), players=players)
+    rate = 1e-4 if start is not None or denoiser.jumps else 3e-4  # a map that jumps well already is only moved a little
+    training = Training(batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space))
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
 
 
