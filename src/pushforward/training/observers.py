@@ -16,6 +16,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
+from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Watcher
 
@@ -26,8 +27,8 @@ PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 
 
 def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
-    """The observers of every training: measures of samples, alarms, pictures."""
-    return FixedNoise(data, batch), Alarms(folder, progress), Pictures()
+    """The observers of every training: measures of samples, of one call or of jumps, alarms, pictures."""
+    return FixedNoise(data, batch), Jumps(data, batch), Alarms(folder, progress), Pictures()
 
 
 class Alarms(Observer):

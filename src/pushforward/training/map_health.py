@@ -1,0 +1,122 @@
+"""The health of a map between two times: samples in 1, 2 and 4 calls, whether jumps agree, and how large targets are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.data.keys import permutation
+from pushforward.draws import RowDraws
+from pushforward.methods.mapping import Mapping
+from pushforward.methods.method import Method, Now
+from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
+from pushforward.training.observing import Moment, Observer
+from pushforward.transports import Flow, inner_of, with_inner
+
+__all__ = ["BINS", "COUNTS", "Jumps"]
+
+COUNTS = {1: 1, 2: 1, 4: 4}
+"""Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
+BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
+"""Times t at which targets are measured, by the third of [0, 1] that they stand for."""
+TARGETS = 128
+"""Examples on which targets are measured at each of those times."""
+
+
+class Jumps(Observer):
+    """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
+
+    Only maps between two times are measured (`pushforward.denoiser.FlowMap`, sampled by jumps).
+
+    Args:
+        data: What is trained on.
+        batch: Rows of a training step, which set how often is measured.
+    """
+
+    def __init__(self, data: Dataset, batch: int) -> None:
+        self.data, self.every = data, interval(batch)
+        self._jumps: bool | None = None
+
+    def due(self, moment: Moment) -> bool:
+        """It goes by steps alone, so that a resumed run measures where the whole one does."""
+        return moment.step % self.every == 0 and self._jumps is not False
+
+    def look(self, moment: Moment) -> dict[str, float]:
+        """Measures of samples of the average, and sizes of targets."""
+        if self._jumps is None:
+            self._prepare(moment.average)
+        if not self._jumps:
+            return {}
+        mark = moment.step // self.every
+        counts = [count for count, marks in COUNTS.items() if mark % marks == 0]
+        return {**self.of(moment.average, counts), **dict(self._targets(moment))}
+
+    def _prepare(self, method: Method) -> None:
+        with as_sampled(method):
+            transport = method.transport()
+            flow = inner_of(transport)
+            self._jumps = isinstance(flow, Flow) and flow.solver.jumps
+            if self._jumps:
+                self.reference = Reference(self.data)
+                self._starts = starts_of(transport, self.reference.count)
+
+    def of(self, method: Method, counts: list[int]) -> dict[str, float]:
+        """What samples of a method in these numbers of calls are like.
+
+        Returns:
+            In one call the measures of `Reference.measures`, and ``recall`` (the share of real examples among samples; see
+            `pushforward.metrics.manifold.prdc`); in other numbers of calls ``frechet_2`` and so on. And ``disagreement``:
+            |x in one jump - x in two jumps|, root mean square over the spread of the samples in one. Empty where samples in
+            one call are not finite.
+        """
+        if self._jumps is None:
+            self._prepare(method)
+        samples = {count: self._samples(method, count) for count in counts}
+        measures = self.reference.measures(samples[1])
+        if not measures:
+            return {}
+        measures |= self.reference.recall(samples[1])
+        for count, x in samples.items():
+            if count > 1 and (others := self.reference.measures(x)):
+                measures[f"frechet_{count}"] = others["frechet"]
+        if 2 in samples:
+            measures["disagreement"] = _disagreement(samples[1], samples[2])
+        return measures
+
+    def _samples(self, method: Method, count: int) -> Tensor:
+        with as_sampled(method):
+            transport = method.transport()
+            flow = inner_of(transport)
+            assert isinstance(flow, Flow)
+            return sampled(with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts)
+
+    def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
+        """The size of targets at each of `BINS` over that of velocities there; nothing while targets are stored states."""
+        method = moment.method
+        if not isinstance(method, Mapping) or moment.progress < getattr(method, "stored", 0.0):
+            return
+        split, space = self.data.train, method.space
+        index = permutation(len(split), 0)[:TARGETS]
+        device = next(method.parameters()).device
+        x = space.to_model(split.data_units(index).to(device))
+        condition = split.condition(space.conditions, index, device)
+        draws = RowDraws(0, len(x), "targets", device=device)
+        z, s = draws.normal(x.shape[1:]), draws.stream("second time").uniform()
+        with as_sampled(method):
+            for name, at in BINS.items():
+                t = torch.full_like(s, at)
+                x_t, now = (1 - at) * x + at * z, Now(draws.stream(name), 0, moment.progress)
+                size, velocity = (
+                    float(method.target((x_t, t, until), z - x, condition, now).square().mean()) for until in (s * t, t)
+                )
+                yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else np.nan
+
+
+def _disagreement(one: Tensor, two: Tensor) -> float:
+    """The root mean square difference of two sets of samples of the same noise over the spread of the first."""
+    spread = float((one - one.mean(0)).double().square().mean())
+    return float((one - two).double().square().mean() / spread) ** 0.5 if spread > 0 else np.nan
