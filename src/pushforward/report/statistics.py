@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, Role
@@ -32,6 +33,7 @@ __all__ = [
     "guess_statistics",
     "leaders",
     "metric_for",
+    "paired",
     "ratio_of",
     "rows_of",
     "statistic",
@@ -102,6 +104,12 @@ class Statistic:
 def differ(gap: float, width: float, other: float) -> bool:
     """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
     return gap > THRESHOLDS["differ"] * math.hypot(width, other)
+
+
+def paired(one: Sequence[float | None], other: Sequence[float | None], floor: float) -> float:
+    """The spread of the difference of two scores whose samplings have the same noise: over them, no less than the floor's."""
+    gaps = [a - b for a, b in zip(one, other, strict=False) if a is not None and b is not None]
+    return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
 def with_spread(value: float | None, spread: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from pushforward.training.alarm import Alarm, Rule
 from pushforward.training.game_alarms import Collapse, CriticWins, Divergence, Missing
 from pushforward.training.latent_alarms import BookUnused, PosteriorCollapse
+from pushforward.training.map_alarms import Disagreement, OffDiagonal, Targets
 
 __all__ = ["Watch", "alarms"]
 
@@ -22,7 +23,8 @@ class Watch:
     def __init__(self) -> None:
         self._divergence = Divergence()
         coded = PosteriorCollapse(), PosteriorCollapse("regularised"), BookUnused()
-        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._divergence)
+        mapped = Disagreement(), OffDiagonal(), Targets()
+        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, *mapped, self._divergence)
         self._standing: set[str] = set()
 
     @property

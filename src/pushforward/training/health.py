@@ -95,6 +95,8 @@ def in_words(health: Mapping[str, Any]) -> str:
     """The newest measurement in a few characters, such as "modes 8/8"; empty where nothing was measured."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
+    if health.get("coverage_1") is not None:
+        return f"coverage {health['coverage_1']:.2f} in one call"
     if health.get("coverage") is None:
         return ""
     units = f"  units {health['active_units']:.0f}/{health['units']:.0f}" if health.get("units") else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from pushforward.training.health import Reference, as_sampled, interval, sampled
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Flow, inner_of, with_inner
 
-__all__ = ["BINS", "COUNTS", "Jumps"]
+__all__ = ["BINS", "COUNTS", "Jumps", "disagreement"]
 
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
@@ -64,27 +64,31 @@ class Jumps(Observer):
                 self.reference = Reference(self.data)
                 self._starts = starts_of(transport, self.reference.count)
 
-    def of(self, method: Method, counts: list[int]) -> dict[str, float]:
+    def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
         """What samples of a method in these numbers of calls are like.
 
         Returns:
-            In one call the measures of `Reference.measures`, and ``recall`` (the share of real examples among samples; see
-            `pushforward.metrics.manifold.prdc`); in other numbers of calls ``frechet_2`` and so on. And ``disagreement``:
-            |x in one jump - x in two jumps|, root mean square over the spread of the samples in one. Empty where samples in
-            one call are not finite.
+            ``frechet``, ``coverage_1`` and ``recall`` in one call (`pushforward.training.health.Reference`), ``frechet_2`` and
+            ``frechet_4`` in others, and ``disagreement``: |x in one jump - x in two|, root mean square over the spread of the
+            samples. Where four calls are among them, ``coverage`` and what is known of modes, for alarms: in that number of
+            calls that has the least Fréchet distance, since a map that starts from nothing first learns to take small steps;
+            of a game in one call, which is what its critic sees. Empty where samples in one call are not finite.
         """
         if self._jumps is None:
             self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
-        measures = self.reference.measures(samples[1])
-        if not measures:
+        by_count = {count: scores for count, x in samples.items() if (scores := self.reference.measures(x))}
+        if 1 not in by_count:
             return {}
-        measures |= self.reference.recall(samples[1])
-        for count, x in samples.items():
-            if count > 1 and (others := self.reference.measures(x)):
-                measures[f"frechet_{count}"] = others["frechet"]
-        if 2 in samples:
-            measures["disagreement"] = _disagreement(samples[1], samples[2])
+        measures = self.reference.recall(samples[1])
+        if "coverage" in by_count[1]:
+            measures["coverage_1"] = by_count[1]["coverage"]
+        if max(COUNTS) in by_count:
+            best = 1 if "critic" in method.players else min(by_count, key=lambda count: by_count[count]["frechet"])
+            measures |= by_count[best]
+        measures |= {"frechet" if count == 1 else f"frechet_{count}": of["frechet"] for count, of in by_count.items()}
+        if 2 in by_count:
+            measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 
     def _samples(self, method: Method, count: int) -> Tensor:
@@ -113,10 +117,10 @@ class Jumps(Observer):
                 size, velocity = (
                     float(method.target((x_t, t, until), z - x, condition, now).square().mean()) for until in (s * t, t)
                 )
-                yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else np.nan
+                yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else math.nan
 
 
-def _disagreement(one: Tensor, two: Tensor) -> float:
-    """The root mean square difference of two sets of samples of the same noise over the spread of the first."""
-    spread = float((one - one.mean(0)).double().square().mean())
-    return float((one - two).double().square().mean() / spread) ** 0.5 if spread > 0 else np.nan
+def disagreement(one: Tensor, two: Tensor) -> float:
+    """The root mean square difference of two sets of samples of the same noise over their spread."""
+    spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (one, two)]).mean())
+    return float((one - two).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
