@@ -141,7 +141,7 @@ def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
 
 
 def _calls(calls: float) -> str:
-    return "one call" if calls == 1 else f"{count(calls)} calls"
+    return "one call" if calls == 1 else _counted(calls)
 
 
 # Table ----------------------------------------------------------------------------------------------------------
@@ -162,12 +162,16 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
     columns += [Column("Distance", "From the teacher's own samples of the same noise, root mean square.")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
-        rows.append(Row(count(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
+        rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
     if ladder.own is not None:
-        title = f"{count(ladder.own.calls)}, {ladder.solver}" if ladder.solver else count(ladder.own.calls)
-        rows.append(Row(title, _cells(names, None, ladder.own, taught), "floor"))
+        by = f", {ladder.solver}" if ladder.solver else ""
+        rows.append(Row(_counted(ladder.own.calls) + by, _cells(names, None, ladder.own, taught), "baseline"))
     floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
+
+
+def _counted(calls: float | None) -> str:
+    return f"{count(calls)} call{'' if calls == 1 else 's'}"
 
 
 def _beside(ladder: Ladder, point: CurvePoint) -> CurvePoint | None:

@@ -13,7 +13,7 @@ from pushforward.training.alarm import Alarm, Health, Rule
 __all__ = ["Disagreement", "OffDiagonal", "Targets"]
 
 APART = 0.35
-"""Disagreement from which a map does not agree with itself: sound ones reach .05 to .30, a velocity taken for a map .46 and more."""
+"""Disagreement from which a map does not agree with itself: sound ones have .05 to .33, a velocity taken for a map .46."""
 STUCK = 2000
 """Steps for which jumps must disagree: a map that starts from nothing is a flow first."""
 TIMES_DIAGONAL = 2.0
