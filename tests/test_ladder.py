@@ -84,8 +84,8 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data, tm
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert re.search(r"\n1 call +\S+", scores_text(comparison))
-    one, own = comparison.pictures[student.name].pair
-    assert one.shape == own.shape == (200, 2)
+    jumped, own = comparison.pictures[student.name].pair
+    assert jumped.shape == own.shape == (200, 2)
     np.testing.assert_array_equal(own, teacher_of(student).sample(200).numpy())
     assert pf.evaluate(student, data, n=20, repeats=1, metrics=["frechet"]).models[0].ladder is None
     assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].ladder is None
@@ -174,8 +174,8 @@ OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
             "In one call student has 1.5 times (1.3 to 1.7) the Fréchet distance of its teacher in 16 calls (UniPC): "
             "0.030 ± 0.004 against 0.020 ± 0.004, from the same noise. From 2 calls on it is not measurably worse.",
         ),
-        (points(0.0235, 0.022), "1.2 times (0.98 to 1.4) the Fréchet distance"),
-        (points(0.0235, 0.022), "Already in one call it is not measurably worse."),
+        (points(0.0235, 0.022), "1.2 times (0.98 to 1.4) the Fréchet distance of its teacher"),
+        (points(0.0235, 0.022), "Already in one call it is not"),
         (points(0.0235, 0.03), "Up to 2 calls it stays measurably worse."),
         (points(0.0235, 0.03, 0.02), "From 4 calls on"),
     ],
@@ -190,8 +190,10 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
 
 def test_a_ratio_to_nothing_is_not_given():
     (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
-    assert "has this Fréchet distance beside that of its teacher" in claim.text
-    assert "times" not in claim.text
+    assert claim.text.startswith(
+        "In one call student has a Fréchet distance of 0.030 ± 0.004, and its teacher in 16 calls (UniPC) one of 0.003 ± 0.004, "
+        "from the same noise."
+    )
     assert list(claims(content(rungs=points(0.03)))) == [], "no teacher"
 
 
@@ -222,10 +224,7 @@ def test_noise_between_samplings_is_no_rise():
 
 def test_coverage_that_is_lost_is_told():
     (warning,) = rises(content(OWN, rungs=points(0.02, coverage=0.92)))
-    assert (
-        warning.text
-        == "In one call student covers less of the data than its teacher: coverage 0.920 ± 0.000 against 0.950 ± 0.000."
-    )
+    assert "In one call student covers less of the data than its teacher: coverage 0.920 ± 0.000 against" in warning.text
     assert list(rises(content(OWN, rungs=points(0.02, coverage=0.935)))) == []
 
 
@@ -235,11 +234,8 @@ def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     rows = table(*(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))).rows
     assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "16 calls, UniPC", "real data"]
     assert [cell.flat for cell in rows[0].cells] == ["0.030 ± 0.004", "0.090 ± 0.004", "0.950 ± 0.000", "0.950 ± 0.000", "0.12"]
-    assert [row.cells[1].flat for row in rows[1:4]] == [
-        "0.090 ± 0.004 (one call)",
-        "0.050 ± 0.004 (3 calls)",
-        "0.020 ± 0.004",
-    ]
+    beside = [row.cells[1].flat for row in rows[1:4]]
+    assert beside == ["0.090 ± 0.004 (one call)", "0.050 ± 0.004 (3 calls)", "0.020 ± 0.004"]
     assert rows[3].cells[0].flat == rows[4].cells[1].flat == "–"
     assert rows[4].cells[0].flat == "0.0100 ± 0.0020"
 
@@ -276,9 +272,9 @@ def test_trainings_of_a_map_keep_the_ladder_of_the_first():
 
 def test_differences_of_images_are_enlarged_as_far_as_they_fit():
     own = np.full((40, 9, 7, 1), 100, np.uint8)
-    one = own.copy()
-    one[:, 2:5] += 50
-    pictures = {"student": Pictures(own, pair=(one, own))}
+    jumped = own.copy()
+    jumped[:, 2:5] += 50
+    pictures = {"student": Pictures(own, pair=(jumped, own))}
     shown, factor = Look(pictures).pair("student", 0)
     assert (len(shown), factor) == (3, 4)
     assert Look({"student": Pictures(own, pair=(own, own))}).pair("student", 0)[1] == 8
@@ -291,11 +287,11 @@ def test_differences_of_images_are_enlarged_as_far_as_they_fit():
 def test_points_are_joined_to_the_teachers_points_of_the_same_noise():
     rng = np.random.default_rng(0)
     own, real = rng.normal(size=(30, 2)), rng.normal(size=(50, 2))
-    one = own + 0.25
-    pictures = {"student": Pictures(one, pair=(one, own)), "real": Pictures(real)}
+    jumped = own + 0.25
+    pictures = {"student": Pictures(jumped, pair=(jumped, own)), "real": Pictures(real)}
     look = Look(pictures)
     lines = look.moved("student")
-    np.testing.assert_allclose(lines, np.stack([own, one], 1))
+    np.testing.assert_allclose(lines, np.stack([own, jumped], 1))
     assert look.pair("student", 0) == ([], 1)
     page = Report(dataclasses.replace(content(OWN, rungs=points(0.03)), pictures=pictures)).to_html()
     section = page[page.index('<section id="ladder">') :].split("</section>")[0]

@@ -162,9 +162,9 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
             yield rung
 
 
-def _alike(one: Transport, other: Transport) -> bool:
+def _alike(first: Transport, other: Transport) -> bool:
     """Whether two flows of one denoiser and one solver take the same times."""
-    a, b = inner_of(one), inner_of(other)
+    a, b = inner_of(first), inner_of(other)
     return isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
 
 
@@ -177,10 +177,10 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
     space = transport.space
     both = (flow.with_solver(flow.solver, 1), teacher)
     try:
-        one, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
     except Diverged:
         return None
-    return space.drawing(space.quantise(one)), space.drawing(space.quantise(own))
+    return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
 
 
 def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:

@@ -63,9 +63,9 @@ def _width(ladder: Ladder, metric: str) -> float:
     return 0.0 if floor is None or floor.spread is None else floor.spread
 
 
-def _above(ladder: Ladder, metric: str, one: Rung, other: Rung) -> bool:
+def _above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
     """Whether a score is greater than another one by more than two spreads of their difference."""
-    return one.value - other.value > THRESHOLDS["differ"] * paired(one.values, other.values, _width(ladder, metric))
+    return first.value - other.value > THRESHOLDS["differ"] * paired(first.values, other.values, _width(ladder, metric))
 
 
 # Sentences ------------------------------------------------------------------------------------------------------
@@ -78,23 +78,25 @@ def claims(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence
         own = None if ladder is None else _rung(ladder.own, metric)
         rungs = [] if ladder is None else _rungs(ladder.points, metric)
         if ladder is not None and own is not None and rungs:
-            label = inside(comparison.info(metric).label)
-            text = f"In {_calls(rungs[0].calls)} {marked(model.name)} has {_ratio(ladder, metric, rungs[0], own, label)}"
-            by = f" ({ladder.solver})" if ladder.solver else ""
-            text += f" of its teacher in {_calls(own.calls)}{by}: {rungs[0].text} against {own.text}, from the same noise."
-            yield Sentence("calls", f"{text} {_from(ladder, metric, rungs, own)}", "ladder")
+            label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
+            who, teacher = f"In {_calls(rungs[0].calls)} {marked(model.name)}", f"its teacher in {_calls(own.calls)}{by}"
+            ratio = _ratio(ladder, metric, rungs[0], own)
+            text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
+            if not ratio:
+                text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
+            yield Sentence("calls", f"{text}, from the same noise. {_from(ladder, metric, rungs, own)}", "ladder")
 
 
-def _ratio(ladder: Ladder, metric: str, one: Rung, own: Rung, label: str) -> str:
-    """Such as ``1.2 times (1.0 to 1.4) the Fréchet distance``; no number where the teacher's is within noise of 0."""
+def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
+    """Such as ``1.2 times (1.0 to 1.4)``; empty where the teacher's value is within noise of 0, so that it means nothing."""
     width = _width(ladder, metric)
     if own.value <= THRESHOLDS["differ"] * max(width, 1e-12):
-        return f"this {label} beside that"
-    ratio, wide = one.value / own.value, width / own.value
-    each = [a / b for a, b in zip(one.values, own.values, strict=False) if a is not None and b]
+        return ""
+    ratio, wide = first.value / own.value, width / own.value
+    each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
     wide = max(wide, stdev(each)) if len(each) > 1 else wide
     low, high = (plain(max(0.0, ratio + side * THRESHOLDS["differ"] * wide), 2) for side in (-1, 1))
-    return f"{plain(ratio, 2)} times ({low} to {high}) the {label}"
+    return f"{plain(ratio, 2)} times ({low} to {high})"
 
 
 def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
@@ -130,12 +132,12 @@ def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: 
 
 
 def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
-    one, own = next(iter(_rungs(ladder.points, "coverage")), None), _rung(ladder.own, "coverage")
-    if one is not None and own is not None and _above(ladder, "coverage", own, one):
+    first, own = next(iter(_rungs(ladder.points, "coverage")), None), _rung(ladder.own, "coverage")
+    if first is not None and own is not None and _above(ladder, "coverage", own, first):
         yield Sentence(
             "warning",
-            f"In {_calls(one.calls)} {marked(model.name)} covers less of the data than its teacher: coverage {one.text} against "
-            f"{own.text}.",
+            f"In {_calls(first.calls)} {marked(model.name)} covers less of the data than its teacher: coverage {first.text} "
+            f"against {own.text}.",
             "ladder",
         )
 

@@ -179,12 +179,12 @@ class Look:
             The pictures, and by how much the difference is enlarged; no pictures where there is no pair of images.
         """
         rows = [_rows(x) for x in self.of(name).pair or ()]
-        one, own = rows if len(rows) == 2 else (None, None)
-        if one is None or own is None or one.ndim != 4 or one.shape != own.shape:
+        jumped, own = rows if len(rows) == 2 else (None, None)
+        if jumped is None or own is None or jumped.ndim != 4 or jumped.shape != own.shape:
             return [], 1
-        gap = np.abs(one.astype(int) - own.astype(int))
+        gap = np.abs(jumped.astype(int) - own.astype(int))
         factor = next(times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1)
-        shown = [one, own, (gap * factor).clip(0, 255).astype(np.uint8)]
+        shown = [jumped, own, (gap * factor).clip(0, 255).astype(np.uint8)]
         tile = round(72 * self.detail)
         pictures = [self._picture(x, index, most=36, tile=tile, size=0) for x in shown]
         return [(data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures], factor
@@ -192,10 +192,10 @@ class Look:
     def moved(self, name: str) -> np.ndarray | None:
         """Lines (n, 2, 2) in the plane from a teacher's points to those of the map in one call; None for images."""
         rows = [_rows(x) for x in self.of(name).pair or ()]
-        one, own = rows if len(rows) == 2 else (None, None)
-        if one is None or own is None or one.ndim != 2 or one.shape != own.shape or not self.vectors:
+        jumped, own = rows if len(rows) == 2 else (None, None)
+        if jumped is None or own is None or jumped.ndim != 2 or jumped.shape != own.shape or not self.vectors:
             return None
-        return np.stack([self._flat(own), self._flat(one)], axis=1)
+        return np.stack([self._flat(own), self._flat(jumped)], axis=1)
 
     def paths(self, name: str) -> np.ndarray | None:
         """The trajectories (n, steps + 1, 2) of a model's points in the plane; None where there are none."""

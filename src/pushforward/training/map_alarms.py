@@ -47,7 +47,7 @@ class Disagreement(Rule):
         if step - self._since < STUCK:
             return None
         said = f"the map does not agree with itself: {said}, and have for {step - self._since:,} steps"
-        return Alarm("disagreement", step, apart, APART, said, "lower lr, train longer, or sample it in more calls")
+        return Alarm("disagreement", step, apart, APART, said, "sample it in more calls, or distil a flow in its place")
 
 
 class OffDiagonal(Rule):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
+from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
-from pushforward.methods.mapping import Mapping
 from pushforward.methods.method import Method, Now
 from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
@@ -25,6 +26,15 @@ BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
 """Times t at which targets are measured, by the third of [0, 1] that they stand for."""
 TARGETS = 128
 """Examples on which targets are measured at each of those times."""
+
+
+@runtime_checkable
+class HasTargets(Protocol):
+    """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
+
+    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+        """What the mean velocity from t to s is regressed on at (x_t, t, s); the velocity where s = t."""
+        ...
 
 
 class Jumps(Observer):
@@ -101,7 +111,7 @@ class Jumps(Observer):
     def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
         """The size of targets at each of `BINS` over that of velocities there; nothing while targets are stored states."""
         method = moment.method
-        if not isinstance(method, Mapping) or moment.progress < getattr(method, "stored", 0.0):
+        if not isinstance(method, HasTargets) or moment.progress < getattr(method, "stored", 0.0):
             return
         split, space = self.data.train, method.space
         index = permutation(len(split), 0)[:TARGETS]
@@ -120,7 +130,7 @@ class Jumps(Observer):
                 yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else math.nan
 
 
-def disagreement(one: Tensor, two: Tensor) -> float:
+def disagreement(once: Tensor, twice: Tensor) -> float:
     """The root mean square difference of two sets of samples of the same noise over their spread."""
-    spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (one, two)]).mean())
-    return float((one - two).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
+    spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean())
+    return float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
