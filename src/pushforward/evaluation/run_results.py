@@ -82,7 +82,7 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
             if name == "modes":
                 modes = value
             elif number is not None:
-                series.setdefault(name, []).append((row["step"], number, row["seconds"]))
+                series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
     alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
     timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
     drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
