@@ -14,6 +14,7 @@ from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.drawing import SHOWN
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.models import check_model, data_of, informed, models_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
@@ -48,7 +49,8 @@ def compare(
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         budget: What each was trained with, in words.
         commands: Command lines that repeat this comparison.
-        curve: Whether to measure quality against network calls, trajectories and the memory of training.
+        curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
+            the memory of training.
 
     Raises:
         UsageError: If there is nothing to compare, or the models were made for other data.
@@ -62,6 +64,8 @@ def compare(
     results, pictures = [], {}
     for name, model in models.items():
         result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
+        if curve:
+            result, drawn = with_ladder(judge, model, result, drawn)
         result, pictures[name] = _with_history(result, drawn, model)
         results.append(result)
     baseline = judge.baseline()

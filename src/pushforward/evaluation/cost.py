@@ -28,6 +28,7 @@ __all__ = [
     "sampling_costs",
     "sampling_memory",
     "seconds_per_sample",
+    "solver_title",
     "time_in_turns",
 ]
 
@@ -200,7 +201,7 @@ def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, Samp
 def _cost(transport: Transport, timing: Timing, most: int) -> SamplingCost:
     flow = inner_of(transport)
     return SamplingCost(
-        solver=_title(flow) if has_steps(flow) else None,
+        solver=solver_title(flow) if has_steps(flow) else None,
         steps=flow.steps if has_steps(flow) else None,
         calls=transport.calls,
         seconds_per_sample=timing.seconds,
@@ -219,7 +220,8 @@ def megabytes(count: int | None) -> float | None:
     return None if count is None else count / 2**20
 
 
-def _title(transport: Flow) -> str:
+def solver_title(transport: Flow) -> str:
+    """A flow's solver and grid in words."""
     return type(transport.solver).__name__ + _grid_title(transport.grid)
 
 

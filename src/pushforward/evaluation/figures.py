@@ -68,6 +68,7 @@ class Pictures:
         paths: Trajectories of points in the plane, float (n, steps + 1, 2) from noise to data, in data units; None for others.
         landscapes: (step, the arrays of `pushforward.training.landscape`: scores, limits, raw).
         latent: For models with an encoder.
+        pair: Of a map between two times with a teacher: its samples in one call and the teacher's from the same noise.
     """
 
     grid: np.ndarray | None = None
@@ -76,3 +77,4 @@ class Pictures:
     paths: np.ndarray | None = None
     landscapes: Sequence[tuple[int, Mapping[str, np.ndarray]]] = ()
     latent: LatentPictures | None = None
+    pair: tuple[np.ndarray, np.ndarray] | None = None

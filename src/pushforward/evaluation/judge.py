@@ -20,6 +20,7 @@ from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajector
 from pushforward.evaluation.drawing import SHOWN, pictures_of
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
@@ -104,9 +105,9 @@ class Judge:
         self.unscored |= {name: why for name, why in _explained(self.metrics).items() if name not in scores}
         return scores, float(np.mean(agreements)) if agreements else None
 
-    def draw(self, sampler: Sampler, seed: int) -> tuple[torch.Tensor, np.ndarray | None]:
-        """As many samples as are compared, in data units, with their labels; the first repeat has the seed `REPEAT_SEEDS`."""
-        parts = list(sampler.stream(self.n, seed=self.seed + seed, batch=self.batch))
+    def draw(self, sampler: Sampler, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None]:
+        """As many samples as are compared, or n, in data units, with their labels; the first repeat has seed `REPEAT_SEEDS`."""
+        parts = list(sampler.stream(n or self.n, seed=self.seed + seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
         if "label" not in (parts[0][1] or {}):
             return x, None
@@ -253,7 +254,7 @@ def evaluate(
             different examples to start from.
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
-            but that.
+            but that, and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         plugins: Python files, or a single one, that the run needs, or that define further metrics.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
@@ -286,6 +287,8 @@ def evaluate(
         return replace(own, models=(result,))
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     result, pictures = judge.judge(name, model, curve=False)
+    if metrics is None:
+        result, pictures = with_ladder(judge, model, result, pictures)
     scores = {**result.scores, **(own.models[0].scores if own.models else {})}
     comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
     metrics_known = {**comparison.metrics, **own.metrics}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pushforward.metrics import Score
 from pushforward.records import Record
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "CodeStatistics",
     "CurvePoint",
     "Health",
+    "Ladder",
     "LatentStatistics",
     "LevelError",
     "Memory",
@@ -98,11 +100,45 @@ class SamplingCost(Record):
 
 @dataclass(frozen=True)
 class CurvePoint(Record):
-    """Scores at one number of steps: a single sampling, by score."""
+    """Scores at one number of steps, by score: a single sampling, or means over several.
+
+    Args:
+        steps: Of the solver.
+        calls: Network evaluations for one sample.
+        scores: Values by name.
+        values: One for each sampling, by name; samplings of two points of a ladder have the same noise.
+        distance: How far samples are from those of the teacher from the same noise: root mean square, in standard deviations
+            of the data.
+    """
 
     steps: float | None = None
     calls: float | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    distance: float | None = None
+
+
+@dataclass(frozen=True)
+class Ladder(Record):
+    """Quality of a map between two times in few calls, and of its teacher from the same noise.
+
+    Args:
+        n: Samples on either side.
+        repeats: Samplings of each point.
+        floors: What real data scores at this n, by score.
+        points: Of the map, in 1, 2, 4, 8 and 16 calls.
+        teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
+        own: The teacher in its own number of steps.
+        solver: The teacher's solver, in words.
+    """
+
+    n: int | None = None
+    repeats: int | None = None
+    floors: Mapping[str, Score] = field(default_factory=dict)
+    points: tuple[CurvePoint, ...] = ()
+    teacher: tuple[CurvePoint, ...] = ()
+    own: CurvePoint | None = None
+    solver: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +169,11 @@ class Trajectory(Record):
 
 @dataclass(frozen=True)
 class Series(Record):
-    """Values over training steps."""
+    """Values over training steps; ``seconds`` are those inside the steps so far, where they are stored."""
 
     step: tuple[float | None, ...] = ()
     value: tuple[float | None, ...] = ()
+    seconds: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)

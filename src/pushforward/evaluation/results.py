@@ -21,6 +21,7 @@ from pushforward.evaluation.measurements import (
     Alarm,
     CurvePoint,
     Health,
+    Ladder,
     LatentStatistics,
     SamplingCost,
     Series,
@@ -107,6 +108,7 @@ class ModelResult(Record):
         scores: By name.
         label_agreement: The share of samples that a classifier recognises as the class they were asked to be.
         curve: Scores against network calls, of an iterative model.
+        ladder: Scores in few calls beside the teacher's, of a map between two times.
         trajectory: Of an iterative model.
         latent: Of a model with an encoder.
         losses: By player.
@@ -131,6 +133,7 @@ class ModelResult(Record):
     scores: Mapping[str, Score] = field(default_factory=dict)
     label_agreement: float | None = None
     curve: tuple[CurvePoint, ...] = ()
+    ladder: Ladder | None = None
     trajectory: Trajectory | None = None
     latent: LatentStatistics | None = None
     losses: Mapping[str, Series] = field(default_factory=dict)

@@ -55,8 +55,9 @@ def _losses(run: Run) -> dict[str, Series]:
     return {player: _series(line) for player, line in points.items()}
 
 
-def _series(points: Sequence[tuple[float, float]]) -> Series:
-    return Series(tuple(step for step, _ in points), tuple(value for _, value in points))
+def _series(points: Sequence[tuple[float, ...]], timed: bool = False) -> Series:
+    columns = [tuple(column) for column in zip(*points, strict=True)]
+    return Series(*columns[: 3 if timed else 2])
 
 
 def _other_parameters(run: Run) -> dict[str, int]:
@@ -72,7 +73,7 @@ def _other_parameters(run: Run) -> dict[str, int]:
 def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     """What was measured while a run was trained, None where nothing was, and its alarms."""
     rows = run.losses()
-    series: dict[str, list[tuple[int, float]]] = {}
+    series: dict[str, list[tuple[float, ...]]] = {}
     modes = None
     for row in rows:
         measured = row.get("health")
@@ -81,17 +82,18 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
             if name == "modes":
                 modes = value
             elif number is not None:
-                series.setdefault(name, []).append((row["step"], number))
+                series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
     alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
-    drawn = {name: _series(_thinned(points)) for name, points in series.items()}
+    timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
+    drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
     return (Health(modes, drawn) if drawn else None), alarms
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
     width = -(-len(points) // POINTS)
     parts = [points[start : start + width] for start in range(0, len(points), width)]
     means = [[statistics.fmean(column) for column in zip(*part, strict=True)] for part in parts]
-    return [(round(step), float(f"{value:.5g}")) for step, value in means]
+    return [(round(step), float(f"{value:.5g}"), *(round(at, 3) for at in seconds)) for step, value, *seconds in means]
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:

@@ -114,7 +114,8 @@ LEVEL_NOTE = (
 
 HEALTH_NOTE = (
     "Measured while models were trained, on the weights as they were at that step and not on their average, which is what is "
-    "sampled above: up to 500 samples from noise that stays the same, beside as many training examples. So few are rough: read a "
+    "sampled above (samples of maps between two times: on the average, in one call): up to 500 samples from noise that stays the "
+    "same, beside as many training examples. So few are rough: read a "
     "curve against itself over time, not against a score. Where an alarm stands, the charts are shaded."
 )
 CODE_NOTES = {
@@ -181,14 +182,17 @@ CAPTIONS = {
     "cannot be known exactly, and it flattens long before the samples stop improving.",
     "flow": "A regression error: how far the predicted velocity is from those of random noise-data pairs. It never "
     "reaches zero, since many pairs cross at one point, and it flattens long before the samples stop improving.",
+    "map": "A regression error whose targets are partly the map's own. Each example is divided by a power of its own error, so "
+    "the printed loss hardly moves and says nothing of quality; a flat curve is normal. How training went shows the raw errors.",
     "other": "The loss of this method. Compare it with itself over time, never with another family's.",
 }
 
 
 def family_of(model: ModelResult) -> str:
-    """One of the keys of the captions: gan, vae, diffusion, flow, other."""
+    """One of the keys of the captions: gan, vae, diffusion, flow, map, other."""
     words = f"{model.family} {model.method}".lower()
     known = (
+        ("flow map", "map"),
         ("gan", "gan"),
         ("adversarial", "gan"),
         ("vae", "vae"),

@@ -12,30 +12,59 @@ from pushforward.numbers import count
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.captions import HEALTH_CAPTIONS, HEALTH_NOTE, LANDSCAPE_NOTE
 from pushforward.report.charts import Plot, Series, Span, line_chart, smooth
+from pushforward.report.map_captions import MAP_CAPTIONS
 from pushforward.report.markup import panel, prose, side_by_side, titled
 from pushforward.report.sentences import unmarked
 from pushforward.report.sprites import Look
 
 __all__ = ["section"]
 
+CAPTIONS = HEALTH_CAPTIONS | MAP_CAPTIONS
 LATENT = ("log_likelihood", "kl", "explained", "active_units", "perplexity", "feature_distance")
-MEASURES = ("modes_held", "coverage", "bridges", "critic_accuracy", "logit_gap", *LATENT)
+MAP = ("diagonal_loss", "off_diagonal_loss", "stored_loss")
+MEASURES = (
+    "modes_held",
+    "coverage",
+    "coverage_1",
+    "recall",
+    "bridges",
+    "disagreement",
+    "critic_accuracy",
+    "logit_gap",
+    *MAP,
+    "target_size_high",
+    *LATENT,
+)
 """What is drawn, in this order; coverage only where the modes are not known."""
 LABELS = {
     "active_units": "active units",
     "bridges": "bridges",
     "coverage": "coverage",
+    "coverage_1": "coverage in one call",
     "critic_accuracy": "critic accuracy",
+    "diagonal_loss": "raw loss at equal times",
+    "disagreement": "disagreement of one jump and two",
     "explained": "explained",
     "feature_distance": "feature distance",
     "kl": "KL, nats",
     "log_likelihood": "log-likelihood, nats",
     "logit_gap": "logit gap",
+    "off_diagonal_loss": "raw loss between two times",
     "perplexity": "perplexity of the codes",
+    "recall": "recall in one call",
+    "stored_loss": "raw loss on stored trajectories",
+    "target_size_high": "size of targets near noise",
 }
-ENDS = {"coverage": (0.0, 1.0), "bridges": (0.0, None), "critic_accuracy": (0.0, 1.0)}
+ENDS = {
+    "coverage": (0.0, 1.0),
+    "coverage_1": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "disagreement": (0.0, None),
+    "bridges": (0.0, None),
+    "critic_accuracy": (0.0, 1.0),
+}
 """Of the vertical axes; modes have all of them, gaps their own."""
-EACH_STEP = ("critic_accuracy", "logit_gap", *LATENT)
+EACH_STEP = ("critic_accuracy", "logit_gap", *MAP, *LATENT)
 """Measures of single batches, which a running average makes readable."""
 
 
@@ -76,7 +105,7 @@ def _charts(index: int, model: ModelResult) -> str:
     for name, series in drawn:
         chart = _chart(name, series, model.health.modes, index, spans)
         if chart:
-            figures.append(f"<figure>{chart}<figcaption>{escape(HEALTH_CAPTIONS[name])}</figcaption></figure>")
+            figures.append(f"<figure>{chart}<figcaption>{escape(CAPTIONS[name])}</figcaption></figure>")
     return f'<div class="timeline">{"".join(figures)}</div>' if figures else ""
 
 

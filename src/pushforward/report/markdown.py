@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison
-from pushforward.report import facts, tables
+from pushforward.report import facts, ladder, tables
 from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
 from pushforward.report.costs import costs
+from pushforward.report.map_captions import LADDER_NOTE
 from pushforward.report.verdict import verdict
 
 __all__ = ["markdown"]
@@ -25,7 +26,7 @@ def markdown(comparison: Comparison) -> str:
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(comparison, "in brackets") if tables.scorecards(comparison) else "")
-    parts += _trajectories(comparison)
+    parts += _ladders(comparison) + _trajectories(comparison)
     cost_tables = costs(comparison)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]
     parts.append(COST_NOTES if cost_tables else "")
@@ -38,6 +39,15 @@ def markdown(comparison: Comparison) -> str:
     if lines:
         parts.append("\n".join(lines))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _ladders(comparison: Comparison) -> list[str]:
+    parts = []
+    for model in comparison.models:
+        scores = ladder.table(comparison, model)
+        if scores is not None:
+            parts.append(f"## Few calls: {escape(model.name)}\n\n{_table(scores)}")
+    return [*parts, LADDER_NOTE] if parts else []
 
 
 def _trajectories(comparison: Comparison) -> list[str]:

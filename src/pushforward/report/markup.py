@@ -48,7 +48,8 @@ def scrolled(table: tables.Table, label: str) -> str:
     body, before = "", "model"
     for row in table.rows:
         is_model = row.kind == "model"
-        kind = "" if is_model else f' class="reference{" first" if before == "model" else ""}"'
+        plain = is_model or row.kind == "calls"
+        kind = "" if plain else f' class="reference{" first" if before in ("model", "calls") else ""}"'
         before = row.kind
         name = f"{sign(row.index) if is_model else ''}{escape(row.name)}"
         body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.report import facts, health, latent, tables
+from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.captions import COST_NOTES, limits
 from pushforward.report.charts import Interval
 from pushforward.report.costs import costs
@@ -49,7 +49,7 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
     for detail in DETAILS:
         yield Look(pictures, detail), ""
     if pictures:
-        still = {name: Pictures(drawn.grid) for name, drawn in pictures.items()}
+        still = {name: Pictures(drawn.grid, pair=drawn.pair) for name, drawn in pictures.items()}
         yield Look(still, DETAILS[-1]), LEFT_OUT.format("animations")
         yield Look({}), LEFT_OUT.format("pictures")
 
@@ -62,6 +62,7 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
         ("forming", "How samples form", forming(comparison, look, rules)),
         ("training", "Over training", history(comparison, look, rules)),
         ("calls", "Quality against calls", curve(comparison)),
+        ("ladder", "Few calls", ladder.section(comparison, look)),
         ("trajectories", "Trajectories", trajectories(comparison, look)),
         ("losses", "Losses", losses(comparison) + levels(comparison)),
         ("codes", "Codes", latent.section(comparison, look)),
@@ -91,6 +92,7 @@ HEADINGS = {
     "codes": "What the codes hold",
     "calls": "Quality against network calls",
     "health": "How training went",
+    "ladder": "Few calls, beside the teacher",
     "losses": "What the losses say",
     "trajectories": "How straight the way is",
     "training": "How samples changed over training",

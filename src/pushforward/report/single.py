@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pushforward.evaluation.results import Comparison, Score
+from pushforward.numbers import count
+from pushforward.report import ladder
 from pushforward.report.latent import table
 from pushforward.report.warnings import warnings
 
@@ -19,11 +23,26 @@ def scores_text(comparison: Comparison) -> str:
         ratio = "" if score.ratio is None else f"{score.ratio:.2f}"
         floor = comparison.floors.get(name)
         rows.append([comparison.info(name).label, _with_spread(score), ratio, _with_spread(floor), _with_spread(other)])
-    widths = [max(len(row[at]) for row in rows) for at in range(5)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     sentences = [f"- {sentence.text}" for sentence in warnings(comparison)]
     keep = ["", "what to keep in mind:", *sentences] if sentences else []
-    return "\n".join([*lines, *_codes(comparison), "", *_footing(comparison), *keep])
+    return "\n".join([*_aligned(rows), *_codes(comparison), "", *_footing(comparison), *_ladder(comparison), *keep])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def _ladder(comparison: Comparison) -> list[str]:
+    """A map in few calls beside its teacher; nothing for any other model."""
+    (model,), scores = comparison.models, ladder.table(comparison, comparison.models[0])
+    if scores is None or model.ladder is None:
+        return []
+    rows = [["calls", *(column.label for column in scores.columns)]]
+    rows += [[row.name, *(cell.flat.replace("–", "") for cell in row.cells)] for row in scores.rows]
+    n, repeats = count(model.ladder.n), count(model.ladder.repeats)
+    how = f"few calls, n = {n}, {repeats} sampling{'' if repeats == '1' else 's'} of each:"
+    return ["", how, *_aligned(rows), *(sentence.text for sentence in ladder.claims(comparison))]
 
 
 def _with_spread(score: Score | None) -> str:

@@ -21,6 +21,8 @@ __all__ = ["Look", "Sprite", "data_uri", "projection"]
 
 _Item = TypeVar("_Item")
 
+ENLARGED = (8, 4, 2, 1)
+"""Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range."""
 SMALL = 28
 """Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
 
@@ -169,6 +171,31 @@ class Look:
             picture = landscape_picture(land["scores"], (low, right, top, high), land["raw"], behind, size=size, ink=ink)
             panels.append((int(step), (data_uri(picture), picture.width, picture.height)))
         return panels
+
+    def pair(self, name: str, index: int) -> tuple[list[tuple[str, int, int]], int]:
+        """Pictures of a map's images in one call, of its teacher's from the same noise, and of their difference.
+
+        Returns:
+            The pictures, and by how much the difference is enlarged; no pictures where there is no pair of images.
+        """
+        rows = [_rows(x) for x in self.of(name).pair or ()]
+        jumped, own = rows if len(rows) == 2 else (None, None)
+        if jumped is None or own is None or jumped.ndim != 4 or jumped.shape != own.shape:
+            return [], 1
+        gap = np.abs(jumped.astype(int) - own.astype(int))
+        factor = next(times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1)
+        shown = [jumped, own, (gap * factor).clip(0, 255).astype(np.uint8)]
+        tile = round(72 * self.detail)
+        pictures = [self._picture(x, index, most=36, tile=tile, size=0) for x in shown]
+        return [(data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures], factor
+
+    def moved(self, name: str) -> np.ndarray | None:
+        """Lines (n, 2, 2) in the plane from a teacher's points to those of the map in one call; None for images."""
+        rows = [_rows(x) for x in self.of(name).pair or ()]
+        jumped, own = rows if len(rows) == 2 else (None, None)
+        if jumped is None or own is None or jumped.ndim != 2 or jumped.shape != own.shape or not self.vectors:
+            return None
+        return np.stack([self._flat(own), self._flat(jumped)], axis=1)
 
     def paths(self, name: str) -> np.ndarray | None:
         """The trajectories (n, steps + 1, 2) of a model's points in the plane; None where there are none."""

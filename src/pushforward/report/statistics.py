@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 from pushforward.evaluation.results import Comparison, ModelResult, Score
 from pushforward.metrics.score import FURTHER, Role
@@ -32,6 +33,7 @@ __all__ = [
     "guess_statistics",
     "leaders",
     "metric_for",
+    "paired",
     "ratio_of",
     "rows_of",
     "statistic",
@@ -52,7 +54,7 @@ THRESHOLDS: dict[str, float] = {
     "recall_right": 0.9,  # recall: above, samples cover the data (real: .99 to 1.01)
     "mode_held": 0.2,  # share of a mode's fair mass from which it is held
     "bridges": 0.05,  # share of samples between the modes, above the floor's
-    "narrow": 0.8,  # width of the modes over the true one: below, too narrow
+    "narrow": 0.8,  # width of the modes over the true first: below, too narrow
     "wide": 1.25,  # above, too wide
     "blurred": 0.75,  # high-frequency power over real data's: below, blurred
     "grainy": 1.35,  # above, grainy
@@ -102,6 +104,12 @@ class Statistic:
 def differ(gap: float, width: float, other: float) -> bool:
     """Whether a gap between two scores of these spreads is more than noise: the one rule of all comparisons."""
     return gap > THRESHOLDS["differ"] * math.hypot(width, other)
+
+
+def paired(first: Sequence[float | None], other: Sequence[float | None], floor: float) -> float:
+    """The spread of the difference of two scores whose samplings have the same noise: over them, no less than the floor's."""
+    gaps = [a - b for a, b in zip(first, other, strict=False) if a is not None and b is not None]
+    return max(floor, stdev(gaps)) if len(gaps) > 1 else floor
 
 
 def with_spread(value: float | None, spread: float | None) -> str:

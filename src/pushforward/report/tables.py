@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One line. ``kind`` is "model", "floor" or "baseline"; ``index`` counts the models."""
+    """One line. ``kind`` is "model", "floor", "baseline" or "calls"; ``index`` counts the models."""
 
     name: str
     cells: Sequence[Cell]

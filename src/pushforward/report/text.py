@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison
-from pushforward.report import tables
+from pushforward.report import ladder, tables
 from pushforward.report.tables import Row, Table
 from pushforward.report.verdict import verdict
 
@@ -32,6 +32,8 @@ def text(comparison: Comparison, width: int | None = None) -> str:
     parts = ["\n".join(textwrap.fill(finding, width, initial_indent="- ", subsequent_indent="  ") for finding in findings)]
     cards = tables.scorecards(comparison)
     parts += [f"{heading}\n{_table(table, width)}" for heading, table in cards]
+    few = [(model.name, ladder.table(comparison, model)) for model in comparison.models]
+    parts += [f"Few calls: {name}\n{_table(rungs, width)}" for name, rungs in few if rungs is not None]
     if any(cell.best for _, table in cards for row in table.rows for cell in row.cells):
         parts.append("* best, by more than noise")
     if cards:

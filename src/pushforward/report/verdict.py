@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
+from pushforward.report import ladder
 from pushforward.report.sentences import Sentence, inside, named
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
@@ -36,7 +37,8 @@ def verdict(comparison: Comparison) -> list[Sentence]:
         sampling_sentence(comparison),
         _training(comparison),
     ]
-    sentences = [claim for claim in claims if claim is not None] + list(warnings(comparison))
+    sentences = [claim for claim in claims if claim is not None]
+    sentences += [*ladder.claims(comparison), *warnings(comparison)]
     return sorted(sentences, key=lambda sentence: sentence.kind != "baseline")
 
 

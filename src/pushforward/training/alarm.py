@@ -21,7 +21,8 @@ class Alarm:
     """One alarm at the step at which it begins, or is over.
 
     Args:
-        kind: "collapse", "missing", "critic", "divergence", "posterior", "regularised", "book" or "variety".
+        kind: "collapse", "missing", "critic", "divergence", "posterior", "regularised", "book", "disagreement", "off_diagonal",
+            "targets" or "variety".
         step: The training step.
         value: What was measured; None where it is not finite.
         threshold: What it was compared with.

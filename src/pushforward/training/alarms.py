@@ -12,6 +12,7 @@ from typing import Any
 from pushforward.training.alarm import Alarm, Rule
 from pushforward.training.game_alarms import Collapse, CriticWins, Divergence, Missing
 from pushforward.training.latent_alarms import BookUnused, PosteriorCollapse
+from pushforward.training.map_alarms import Disagreement, OffDiagonal, Targets
 from pushforward.training.variety_alarm import VarietyLost
 
 __all__ = ["Watch", "alarms"]
@@ -23,7 +24,9 @@ class Watch:
     def __init__(self) -> None:
         self._divergence, self._variety = Divergence(), VarietyLost()
         coded = PosteriorCollapse(), PosteriorCollapse("regularised"), BookUnused()
-        self._rules: tuple[Rule, ...] = (Collapse(), Missing(), CriticWins(), *coded, self._variety, self._divergence)
+        mapped = Disagreement(), OffDiagonal(), Targets()
+        rules = (Collapse(), Missing(), CriticWins(), *coded, *mapped, self._variety, self._divergence)
+        self._rules: tuple[Rule, ...] = rules
         self._standing: set[str] = set()
 
     @property

@@ -21,10 +21,25 @@ from pushforward.draws import RowDraws
 from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
+from pushforward.predictor import Condition, rows_of
 from pushforward.training.observing import Moment, Observer
-from pushforward.transports import BATCH, Map, inner_of
+from pushforward.transports import BATCH, Map, Transport, inner_of
 
-__all__ = ["NEIGHBOURS", "NORMS", "ROWS", "FixedNoise", "as_sampled", "in_numbers", "in_words", "interval", "joined", "principal"]
+__all__ = [
+    "NEIGHBOURS",
+    "NORMS",
+    "ROWS",
+    "FixedNoise",
+    "Reference",
+    "as_sampled",
+    "in_numbers",
+    "in_words",
+    "interval",
+    "joined",
+    "principal",
+    "sampled",
+    "starts_of",
+]
 
 ROWS = 500
 """Fixed-noise samples, and training examples that they are compared with."""
@@ -82,6 +97,8 @@ def in_words(health: Mapping[str, Any]) -> str:
     """The newest measurement in a few characters, such as "modes 8/8"; empty where nothing was measured."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
+    if health.get("coverage_1") is not None:
+        return f"coverage {health['coverage_1']:.2f} in one call"
     if health.get("coverage") is None:
         return ""
     units = f"  units {health['active_units']:.0f}/{health['units']:.0f}" if health.get("units") else ""
@@ -104,11 +121,69 @@ def as_sampled(method: Method) -> Iterator[None]:
                 module.training = mode
 
 
+class Reference:
+    """Training examples that stay the same, and how near samples are to them.
+
+    Rows are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
+
+    Args:
+        data: What is trained on.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        truth, train = data.truth, data.train
+        self.space, self.count = data.space, min(ROWS, len(train))
+        self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
+        real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
+        self._centre, self._axes = principal(real)
+        self._real = self._seen(real)
+        if self.count > NEIGHBOURS:
+            # the nearest row of all is the row itself
+            self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
+
+    def measures(self, x: Tensor) -> dict[str, float]:
+        """What samples are like.
+
+        Args:
+            x: Data units, on the CPU, (n, *shape).
+
+        Returns:
+            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
+            (Fréchet distance; 1 is that of a single point in the middle of the data), and where the modes are known ``modes``
+            (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
+            Empty where samples are not finite.
+        """
+        if not bool(x.isfinite().all()):
+            return {}
+        measures: dict[str, float] = {}
+        if self.truth is not None:
+            of = count_modes(x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights)
+            measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
+        samples = self._seen(self._flat(x))
+        if self.count > NEIGHBOURS:
+            measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
+        return {**measures, "frechet": frechet_distance(samples, self._real)}
+
+    def recall(self, x: Tensor) -> dict[str, float]:
+        """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
+        samples = self._seen(self._flat(x))
+        if min(self.count, len(samples)) <= NEIGHBOURS:
+            return {}
+        reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
+        return {"recall": float((_distances(self._real, samples) < reach).any(1).double().mean())}
+
+    def _flat(self, x: Tensor) -> np.ndarray:
+        return self.space.to_model(x).flatten(1).double().numpy()
+
+    def _seen(self, rows: np.ndarray) -> np.ndarray:
+        return (rows - self._centre) @ self._axes
+
+
 class FixedNoise(Observer):
     """Samples of the present weights from noise that stays the same, beside training examples that stay the same.
 
-    Only methods whose samples take one network call (`Map`) are measured; any other's samples cost too much. Rows are compared
-    in model units, images on their first 32 principal axes, scaled to unit total variance.
+    Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
+    (`pushforward.training.map_health.Jumps`), and any other's samples cost too much.
 
     Args:
         data: What is trained on.
@@ -117,7 +192,6 @@ class FixedNoise(Observer):
 
     def __init__(self, data: Dataset, batch: int) -> None:
         self.data, self.every = data, interval(batch)
-        self.count = min(ROWS, len(data.train))
         self._cheap: bool | None = None
 
     def due(self, moment: Moment) -> bool:
@@ -125,69 +199,42 @@ class FixedNoise(Observer):
         return moment.step % self.every == 0 and self._cheap is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """What the samples are like now; see `measures`."""
+        """What the samples are like now; see `Reference.measures`."""
         return self.of(moment.method)
 
     def of(self, method: Method) -> dict[str, float]:
         """What the samples of a method are like; nothing where they cost too much."""
         if self._cheap is None:
             self._prepare(method)
-        return self.measures(method) if self._cheap else {}
+        return self.reference.measures(self._samples(method)) if self._cheap else {}
 
     def _prepare(self, method: Method) -> None:
         with as_sampled(method):
             transport = method.transport()
             self._cheap = isinstance(inner_of(transport), Map)
-            if not self._cheap:
-                return
-            draws = RowDraws(0, self.count, device=transport.device)
-            self._noise, self._condition = transport.noise(draws), transport.conditions(self.count, None, 0)
-        truth, train = self.data.truth, self.data.train
-        self._truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
-        real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
-        self._centre, self._axes = principal(real)
-        self._real = self._seen(real)
-        if self.count > NEIGHBOURS:
-            # the nearest row of all is the row itself
-            self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
+            if self._cheap:
+                self.reference = Reference(self.data)
+                self._starts = starts_of(transport, self.reference.count)
 
     def _samples(self, method: Method) -> Tensor:
-        """In data units, on the CPU, (n, *shape)."""
         with as_sampled(method):
-            transport, parts = method.transport(), []
-            for start in range(0, self.count, BATCH):
-                rows = slice(start, min(start + BATCH, self.count))
-                draws = RowDraws(start, rows.stop - start, "health", device=self._noise.device)
-                given = None if self._condition is None else {name: held[rows] for name, held in self._condition.items()}
-                parts.append(transport.space.to_data(transport(self._noise[rows], given, draws)).float().cpu())
-        return torch.cat(parts)
+            return sampled(method.transport(), *self._starts)
 
-    def measures(self, method: Method) -> dict[str, float]:
-        """What the samples of the present weights are like.
 
-        Returns:
-            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
-            (Fréchet distance; 1 is that of a single point in the middle of the data), and where the modes are known ``modes``
-            (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
-            Empty where samples are not finite.
-        """
-        x = self._samples(method)
-        if not bool(x.isfinite().all()):
-            return {}
-        measures: dict[str, float] = {}
-        if self._truth is not None:
-            of = count_modes(x.flatten(1).numpy(), self._truth.centres, float(self._truth.std), self._truth.weights)
-            measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
-        samples = self._seen(self._flat(x))
-        if self.count > NEIGHBOURS:
-            measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
-        return {**measures, "frechet": frechet_distance(samples, self._real)}
+def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
+    """The fixed noise of n samples and their conditions."""
+    return transport.noise(RowDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
 
-    def _flat(self, x: Tensor) -> np.ndarray:
-        return self.data.space.to_model(x).flatten(1).double().numpy()
 
-    def _seen(self, rows: np.ndarray) -> np.ndarray:
-        return (rows - self._centre) @ self._axes
+def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
+    """Samples from given noise in data units, on the CPU, (n, *shape)."""
+    parts = []
+    for start in range(0, len(noise), BATCH):
+        rows = slice(start, min(start + BATCH, len(noise)))
+        draws = RowDraws(start, rows.stop - start, "health", device=noise.device)
+        x = transport(noise[rows], rows_of(condition, rows), draws)
+        parts.append(transport.space.to_data(x).float().cpu())
+    return torch.cat(parts)
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:

@@ -16,6 +16,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
+from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Watcher
 from pushforward.training.variety import Variety
@@ -29,8 +30,8 @@ SAMPLES = {False: 36, True: 1000}
 
 
 def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[Observer, ...]:
-    """The observers of every training: measures of samples, the guard of their variety, alarms, pictures."""
-    return FixedNoise(data, batch), Variety(data), Alarms(folder, progress), Pictures()
+    """The observers of every training: measures of samples, of one call or of jumps, a guard of variety, alarms, pictures."""
+    return FixedNoise(data, batch), Jumps(data, batch), Variety(data), Alarms(folder, progress), Pictures()
 
 
 class Alarms(Observer):

@@ -1,0 +1,192 @@
+"""A map between two times in few calls, beside its teacher: the same noise, the same examples, a bounded time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.errors import Diverged
+from pushforward.evaluation.cost import solver_title
+from pushforward.evaluation.curves import REPEAT_SEEDS
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.scoring import floors, score
+from pushforward.metrics import Score
+from pushforward.training import Run
+from pushforward.training.run import transport_of
+from pushforward.transports import Flow, Transport, inner_of, with_inner
+
+if TYPE_CHECKING:
+    from pushforward.evaluation.judge import Judge
+
+__all__ = ["CALLS", "ladder_of", "pair_of", "teacher_of", "with_ladder"]
+
+CALLS = (1, 2, 4, 8, 16)
+SCORES = ("frechet", "kid", "coverage")
+SECONDS = 120.0
+"""About the most that sampling for one ladder may take."""
+SIZES = (500, 1_000, 2_000)
+"""Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first."""
+SHOWN = {False: 36, True: 200}
+"""Samples that are drawn beside the teacher's, by whether they are points."""
+
+
+@dataclass
+class _Climb:
+    """How the points of a ladder are measured.
+
+    Args:
+        judge: Data, features and seeds.
+        n: Samples on either side.
+        repeats: Samplings of each point.
+        taught: The teacher's own samples, one tensor for each sampling; empty where there is none.
+    """
+
+    judge: Judge
+    n: int
+    repeats: int
+    taught: list[Tensor] = field(default_factory=list)
+
+    def samples(self, transport: Transport) -> list[Tensor]:
+        """Those of each sampling, data units."""
+        return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
+
+    def point(self, transport: Transport, samplings: Sequence[Tensor] | None = None) -> CurvePoint:
+        """One point; without scores where a sample is not finite."""
+        flow = inner_of(transport)
+        assert isinstance(flow, Flow)
+        point = CurvePoint(flow.steps, transport.calls)
+        with suppress(Diverged):
+            samplings = samplings or self.samples(transport)
+            values: dict[str, list[float]] = {}
+            for x in samplings:
+                scored = score(x, self.judge.data, self.judge.features, n=self.n, metrics=SCORES)
+                for name, result in scored.items():
+                    values.setdefault(name, []).append(result.number)
+            means = {name: float(np.mean(row)) for name, row in values.items()}
+            each = {name: tuple(row) for name, row in values.items()}
+            point = replace(point, scores=means, values=each, distance=self._distance(samplings))
+        return point
+
+    def _distance(self, samplings: Sequence[Tensor]) -> float | None:
+        if not self.taught:
+            return None
+        to_model = self.judge.data.space.to_model
+        gaps = [to_model(x) - to_model(y) for x, y in zip(samplings, self.taught, strict=True)]
+        return math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean()))
+
+
+def teacher_of(model: Run | Transport) -> Flow | None:
+    """The teacher that a run of a map between two times holds, where both start from the same noise."""
+    teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
+    inner = inner_of(transport_of(model))
+    same = isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape
+    return teacher if same and isinstance(teacher, Flow) else None
+
+
+def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None) -> Ladder | None:
+    """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
+
+    The teacher takes its own solver, in the most steps that need no more calls, and besides in its own number of steps.
+
+    Args:
+        judge: Data and features.
+        model: A run or a transport; a transport has no teacher.
+        seconds: The time of one call for one sample, from which follows how many samples are affordable; None takes as many
+            as the judge compares, at most the last of `SIZES`.
+
+    Returns:
+        None for any other model.
+    """
+    transport = transport_of(model)
+    flow = inner_of(transport)
+    if not isinstance(flow, Flow) or not flow.solver.jumps:
+        return None
+    teacher = teacher_of(model)
+    rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
+    own = None if teacher is None else with_inner(transport, teacher)
+    others = [] if teacher is None or own is None else list(_taught_rungs(transport, teacher))
+    calls = sum(rung.calls for rung in [*rungs, *others, *([] if own is None else [own])])
+    climb = _Climb(judge, *affordable(judge, None if seconds is None else SECONDS / (seconds * calls)))
+    taught = None
+    if own is not None:
+        with suppress(Diverged):
+            climb.taught = climb.samples(own)
+        taught = climb.point(own, climb.taught or None)
+    same = judge.floors if climb.n == judge.n and set(SCORES) <= judge.floors.keys() else None
+    known = same or floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    return Ladder(
+        n=climb.n,
+        repeats=climb.repeats,
+        floors={name: _bare(known[name]) for name in SCORES if name in known},
+        points=tuple(climb.point(rung) for rung in rungs),
+        teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
+        own=taught,
+        solver=None if teacher is None else solver_title(teacher),
+    )
+
+
+def _bare(floor: Score) -> Score:
+    return Score(floor.value, floor.spread, n=floor.n)
+
+
+def affordable(judge: Judge, samples: float | None) -> tuple[int, int]:
+    """How many samples each point takes and how often, where so many samples of each are affordable; None: any number."""
+    most = min(judge.n, SIZES[-1])
+    if samples is None:
+        return most, judge.repeats
+    if samples >= most:
+        return most, max(1, min(judge.repeats, int(samples // most)))
+    n = max([size for size in SIZES if size <= samples], default=SIZES[0])
+    return min(n, most), 1
+
+
+def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
+    """The teacher in the most steps that need at most each of `CALLS`, by its own solver."""
+    if teacher.solver.adaptive:
+        return
+    grid = teacher.grid if isinstance(teacher.grid, str) else None
+    extra = transport.calls - inner_of(transport).calls
+    for calls in CALLS:
+        fitting = (with_inner(transport, teacher.with_solver(teacher.solver, steps, grid)) for steps in range(calls, 0, -1))
+        rung = next((rung for rung in fitting if rung.calls - extra <= calls), None)
+        if rung is not None:
+            yield rung
+
+
+def _alike(first: Transport, other: Transport) -> bool:
+    """Whether two flows of one denoiser and one solver take the same times."""
+    a, b = inner_of(first), inner_of(other)
+    return isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
+
+
+def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
+    """Samples of a map in one call and of its teacher from the same noise, as arrays to be drawn; None without a teacher."""
+    transport, teacher = transport_of(model), teacher_of(model)
+    flow = inner_of(transport)
+    if teacher is None or not isinstance(flow, Flow) or not flow.solver.jumps:
+        return None
+    space = transport.space
+    both = (flow.with_solver(flow.solver, 1), teacher)
+    try:
+        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+    except Diverged:
+        return None
+    return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+
+
+def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
+    """A model's result with its ladder and the pictures beside its teacher's, where it is a map between two times."""
+    seconds, calls = result.sampling.seconds_per_sample, result.sampling.calls
+    ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None)
+    if ladder is None:
+        return result, pictures
+    return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))

@@ -1,0 +1,291 @@
+"""The section on few calls: a map between two times beside its teacher, from the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import stdev
+
+from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import count, measured, plain
+from pushforward.report.charts import Plot, Series, line_chart, path_chart
+from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
+from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
+from pushforward.report.sentences import Sentence, inside, marked
+from pushforward.report.sprites import Look
+from pushforward.report.statistics import THRESHOLDS, paired, with_spread
+from pushforward.report.tables import Cell, Column, Row, Table
+
+__all__ = ["claims", "rises", "section", "table"]
+
+SHOWN_BEHIND = 400
+"""Examples of real data behind points that are moved."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One score of a point of a ladder.
+
+    Args:
+        calls: Network calls for one sample.
+        value: The mean over samplings.
+        values: One for each sampling.
+    """
+
+    calls: float
+    value: float
+    values: tuple[float | None, ...]
+
+    @property
+    def text(self) -> str:
+        """Value and spread over samplings."""
+        values = [value for value in self.values if value is not None]
+        return with_spread(self.value, stdev(values) if len(values) > 1 else None)
+
+
+def _rung(point: CurvePoint | None, metric: str) -> Rung | None:
+    value = None if point is None else point.scores.get(metric)
+    if point is None or point.calls is None or value is None:
+        return None
+    return Rung(point.calls, value, tuple(point.values.get(metric, ())))
+
+
+def _rungs(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
+    rungs = [rung for point in points if (rung := _rung(point, metric)) is not None]
+    return sorted(rungs, key=lambda rung: rung.calls)
+
+
+def _width(ladder: Ladder, metric: str) -> float:
+    """The spread of real data's score at the ladder's n."""
+    floor = ladder.floors.get(metric)
+    return 0.0 if floor is None or floor.spread is None else floor.spread
+
+
+def _above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
+    """Whether a score is greater than another one by more than two spreads of their difference."""
+    return first.value - other.value > THRESHOLDS["differ"] * paired(first.values, other.values, _width(ladder, metric))
+
+
+# Sentences ------------------------------------------------------------------------------------------------------
+
+
+def claims(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence]:
+    """How each map compares with its teacher: the ratio in one call, and from how many calls it is no worse."""
+    for model in comparison.models:
+        ladder = model.ladder
+        own = None if ladder is None else _rung(ladder.own, metric)
+        rungs = [] if ladder is None else _rungs(ladder.points, metric)
+        if ladder is not None and own is not None and rungs:
+            label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
+            who, teacher = f"In {_calls(rungs[0].calls)} {marked(model.name)}", f"its teacher in {_calls(own.calls)}{by}"
+            ratio = _ratio(ladder, metric, rungs[0], own)
+            text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
+            if not ratio:
+                text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
+            yield Sentence("calls", f"{text}, from the same noise. {_from(ladder, metric, rungs, own)}", "ladder")
+
+
+def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
+    """Such as ``1.2 times (1.0 to 1.4)``; empty where the teacher's value is within noise of 0, so that it means nothing."""
+    width = _width(ladder, metric)
+    if own.value <= THRESHOLDS["differ"] * max(width, 1e-12):
+        return ""
+    ratio, wide = first.value / own.value, width / own.value
+    each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
+    wide = max(wide, stdev(each)) if len(each) > 1 else wide
+    low, high = (plain(max(0.0, ratio + side * THRESHOLDS["differ"] * wide), 2) for side in (-1, 1))
+    return f"{plain(ratio, 2)} times ({low} to {high})"
+
+
+def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
+    worse = [number for number, rung in enumerate(rungs) if _above(ladder, metric, rung, own)]
+    first = worse[-1] + 1 if worse else 0
+    if first == len(rungs):
+        return f"Up to {_calls(rungs[-1].calls)} it stays measurably worse."
+    return f"{'From' if first else 'Already in'} {_calls(rungs[first].calls)}{' on' if first else ''} it is not measurably worse."
+
+
+def rises(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence]:
+    """Warnings: a curve over calls that rises, and coverage that is lost on the way from the teacher."""
+    for model in comparison.models:
+        if model.ladder is not None:
+            yield from _rising(comparison, model, model.ladder, metric)
+            yield from _uncovered(model, model.ladder)
+
+
+def _rising(comparison: Comparison, model: ModelResult, ladder: Ladder, metric: str) -> Iterator[Sentence]:
+    rungs = _rungs(ladder.points, metric)
+    best = min(rungs, key=lambda rung: rung.value, default=None)
+    later = [] if best is None else [rung for rung in rungs if rung.calls > best.calls and _above(ladder, metric, rung, best)]
+    if best is not None and later:
+        worst = max(later, key=lambda rung: rung.value)
+        yield Sentence(
+            "warning",
+            f"More calls make {marked(model.name)} worse: its {inside(comparison.info(metric).label)} rises from {best.text} in "
+            f"{_calls(best.calls)} to {worst.text} in {_calls(worst.calls)}, by more than noise. A map that agrees with itself "
+            f"does not; one that was trained to jump to data alone may. Sample it in {_calls(best.calls)}, choose an earlier "
+            "checkpoint, or train longer at more pairs of times.",
+            "ladder",
+        )
+
+
+def _uncovered(model: ModelResult, ladder: Ladder) -> Iterator[Sentence]:
+    first, own = next(iter(_rungs(ladder.points, "coverage")), None), _rung(ladder.own, "coverage")
+    if first is not None and own is not None and _above(ladder, "coverage", own, first):
+        yield Sentence(
+            "warning",
+            f"In {_calls(first.calls)} {marked(model.name)} covers less of the data than its teacher: coverage {first.text} "
+            f"against {own.text}.",
+            "ladder",
+        )
+
+
+def _calls(calls: float) -> str:
+    return "one call" if calls == 1 else _counted(calls)
+
+
+# Table ----------------------------------------------------------------------------------------------------------
+
+
+def table(comparison: Comparison, model: ModelResult) -> Table | None:
+    """Scores by the number of calls, the map beside its teacher; None for a model without a ladder."""
+    ladder = model.ladder
+    if ladder is None or not ladder.points:
+        return None
+    names = list(dict.fromkeys(name for point in ladder.points for name in point.scores))
+    taught = bool(ladder.teacher or ladder.own)
+    columns = []
+    for name in names:
+        info = comparison.info(name)
+        columns.append(Column(info.label, info.what))
+        columns += [Column("teacher", f"{info.label} of the teacher")] if taught else []
+    columns += [Column("Distance", "From the teacher's own samples of the same noise, root mean square.")] if taught else []
+    rows = []
+    for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
+        rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
+    if ladder.own is not None:
+        by = f", {ladder.solver}" if ladder.solver else ""
+        rows.append(Row(_counted(ladder.own.calls) + by, _cells(names, None, ladder.own, taught), "baseline"))
+    floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
+    return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
+
+
+def _counted(calls: float | None) -> str:
+    return f"{count(calls)} call{'' if calls == 1 else 's'}"
+
+
+def _beside(ladder: Ladder, point: CurvePoint) -> CurvePoint | None:
+    """The teacher in the most calls that are no more than a point's."""
+    fitting = [other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)]
+    return max(fitting, key=lambda other: other.calls or 0.0, default=None)
+
+
+def _cells(names: Sequence[str], point: CurvePoint | None, beside: CurvePoint | None, taught: bool) -> list[Cell]:
+    cells = []
+    for name in names:
+        cells.append(_cell(_rung(point, name)))
+        fewer = beside is not None and point is not None and beside.calls != point.calls
+        cells += [_cell(_rung(beside, name), _calls(beside.calls or 0.0) if fewer and beside else "")] if taught else []
+    distance = None if point is None else point.distance
+    return cells + ([Cell("–" if distance is None else plain(distance, 2))] if taught else [])
+
+
+def _cell(rung: Rung | None, note: str = "") -> Cell:
+    if rung is None:
+        return Cell("–")
+    values = [value for value in rung.values if value is not None]
+    return Cell(*measured(rung.value, stdev(values) if len(values) > 1 else None), note)
+
+
+def _floor(ladder: Ladder, name: str) -> Cell:
+    floor = ladder.floors.get(name)
+    return Cell("–") if floor is None or floor.value is None else Cell(*measured(floor.value, floor.spread))
+
+
+# The section ----------------------------------------------------------------------------------------------------
+
+
+def section(comparison: Comparison, look: Look) -> str:
+    """Chart, table, time to quality and difference pictures of every map; empty where no model is one."""
+    parts = [
+        f"<h3>{titled(model, number)}</h3>{body}"
+        for number, model in enumerate(comparison.models)
+        if (body := _body(comparison, number, model, look))
+    ]
+    return f"<p>{escape(LADDER_NOTE)}</p>{''.join(parts)}" if parts else ""
+
+
+def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) -> str:
+    scores, ladder = table(comparison, model), model.ladder
+    if scores is None or ladder is None:
+        return ""
+    how = f"n = {count(ladder.n)}, {count(ladder.repeats)} sampling{'' if ladder.repeats == 1 else 's'} of each point."
+    body = _chart(comparison, index, model.name, ladder) + scrolled(scores, f"Few calls of {model.name}")
+    return f'{body}<p class="note">{escape(how)}</p>{_times(index, model)}{_pictures(index, model, look)}'
+
+
+def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder, metric: str = "frechet") -> str:
+    rungs, taught, own = _rungs(ladder.points, metric), _rungs(ladder.teacher, metric), _rung(ladder.own, metric)
+    lines = [Series(name, index, [rung.calls for rung in rungs], [rung.value for rung in rungs], style="solid")]
+    if taught:
+        calls, values = [rung.calls for rung in taught], [rung.value for rung in taught]
+        lines.append(Series("teacher", index + 1, calls, values, style="dashed"))
+    if own is not None:
+        lines.append(Series("teacher, its own steps", index + 1, [own.calls], [own.value], line=False))
+    values = [y for line in lines for y in line.y if y is not None and y > 0]
+    floor = ladder.floors.get(metric)
+    band = None if floor is None or floor.value is None else (floor.value, THRESHOLDS["differ"] * (floor.spread or 0.0) / 2**0.5)
+    values += [band[0]] if band is not None and band[0] > 0 else []
+    plot = Plot(log_x=True, log_y=bool(values) and max(values) > 8 * min(values))
+    chart = line_chart(lines, "network calls for one sample", comparison.info(metric).label, plot, floor=band)
+    names = [name, *(["its teacher"] if taught or own else [])]
+    return f'<figure class="wide">{_legend(index, names)}<div class="scroll">{chart}</div></figure>' if chart else ""
+
+
+def _legend(index: int, names: Sequence[str]) -> str:
+    """The signs of lines that are no models, counted from the model's own."""
+    items = "".join(f"<li>{sign(index + number)}{escape(name)}</li>" for number, name in enumerate(names))
+    return f'<ul class="legend" style="margin:.4rem 0 1rem">{items}</ul>'
+
+
+def _times(index: int, model: ModelResult) -> str:
+    """Quality in 1, 2 and 4 calls against seconds of training; empty where it was not measured."""
+    series = {} if model.health is None else model.health.series
+    known = [(calls, series[name]) for calls, name in ((1, "frechet"), (2, "frechet_2"), (4, "frechet_4")) if name in series]
+    timed = [(calls, row) for calls, row in known if len(row.seconds) > 1]
+    lines = [Series(_calls(calls), index + at, row.seconds, row.value) for at, (calls, row) in enumerate(timed)]
+    if not lines:
+        return ""
+    plot = Plot(height=300, log_y=True)
+    chart = line_chart(lines, "seconds of training", "Fréchet distance while training", plot)
+    legend = _legend(index, [line.name for line in lines])
+    note = f"{TIME_NOTE} {_reached(timed[0][1].seconds, timed[0][1].value)}".strip()
+    return f'<figure class="wide">{legend}<div class="scroll">{chart}</div><figcaption>{escape(note)}</figcaption></figure>'
+
+
+def _reached(seconds: Sequence[float | None], values: Sequence[float | None]) -> str:
+    """When the distance in one call was first within a tenth of the best one."""
+    marks = [(at, value) for at, value in zip(seconds, values, strict=False) if at is not None and value is not None]
+    if not marks:
+        return ""
+    best = min(value for _, value in marks)
+    first = next(at for at, value in marks if value <= 1.1 * best)
+    return f"In one call the distance was first within a tenth of its best ({plain(best, 2)}) after {plain(first, 2)} s."
+
+
+def _pictures(index: int, model: ModelResult, look: Look) -> str:
+    images, factor = look.pair(model.name, index)
+    if images:
+        enlarged = f" × {factor}" if factor > 1 else ""
+        titles = ("in one call", "its teacher", f"|difference|{enlarged}")
+        panels = [panel(title, image, f"{model.name}: {title}") for title, image in zip(titles, images, strict=True)]
+        return f'<p class="note">{escape(DIFFERENCE_NOTE)}</p>{side_by_side(panels)}'
+    lines = look.moved(model.name)
+    if lines is None:
+        return ""
+    behind = None if look.behind is None else look.behind[:SHOWN_BEHIND]
+    chart = path_chart(lines, behind, look.limits, index, f"From the teacher's points to those of {model.name} in one call", 480)
+    figure = f'<figure><p class="figtitle">{titled(model, index)}</p><div class="frame">{chart}</div></figure>'
+    return f'<p class="note">{escape(MOVED_NOTE)}</p><div class=ways>{side_by_side([figure])}</div>'

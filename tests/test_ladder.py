@@ -1,0 +1,299 @@
+"""Maps between two times in few calls, beside their teacher: what is measured, and what the report says and draws."""
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.evaluation import curves, ladder
+from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
+from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, Series
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.run_results import health_of
+from pushforward.evaluation.scoring import score
+from pushforward.metrics import Score, describe
+from pushforward.report import Report, captions
+from pushforward.report.ladder import claims, rises, table
+from pushforward.report.single import scores_text
+from pushforward.report.sprites import Look
+from pushforward.testing import recipe_for, space_data
+from pushforward.training import map_health, observers
+from pushforward.training.frozen import with_frozen
+
+# What is measured
+
+
+@pytest.fixture(scope="module")
+def data():
+    return space_data((2,), labels=True, rows=120)
+
+
+@pytest.fixture(scope="module")
+def student(data, tmp_path_factory):
+    """A run of a student after few steps, with its health measured at each second one."""
+    folder = tmp_path_factory.mktemp("ladder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_health, "interval", lambda batch: 2)
+        patch.setattr(observers, "PICTURES", ())
+        teacher = pf.fit(recipe_for("flow", data), data, steps=8, out=folder / "teacher")
+        recipe = with_frozen("distil", {"teacher": teacher})(data.space, trajectories=64, teacher_steps=8)
+        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=16))
+        return pf.fit(recipe, data, steps=8, out=folder / "student")
+
+
+@pytest.fixture(scope="module")
+def judge(data, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return Judge(data, n=20, repeats=2)
+
+
+def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(student, judge, monkeypatch):
+    drawn, draw = [], Judge.draw
+    monkeypatch.setattr(Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given))
+    measured = ladder_of(judge, student)
+    assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC")
+    assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
+    assert measured.own == measured.teacher[3]
+    assert len(drawn) == 2 * (5 + 5), "the teacher's own number of steps is not sampled again"
+    assert measured.floors.keys() == {"frechet", "kid", "coverage"}
+    teacher = teacher_of(student)
+    seeds = [curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS]
+    own = [teacher.sample(20, seed=seed) for seed in seeds]
+    for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
+        samples = [flow.with_solver(flow.solver, 4).sample(20, seed=seed) for seed in seeds]
+        scored = [score(x, judge.data, judge.features, n=20, metrics=["frechet", "coverage"]) for x in samples]
+        for name in ("frechet", "coverage"):
+            assert point.values[name] == tuple(result[name].value for result in scored)
+            assert point.scores[name] == pytest.approx(np.mean(point.values[name]))
+        to_model = student.space.to_model
+        squares = [float((to_model(x) - to_model(y)).square().mean()) for x, y in zip(samples, own, strict=True)]
+        assert point.distance == pytest.approx(np.mean(squares) ** 0.5, rel=1e-5)
+    assert measured.own.distance == 0
+
+
+def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+    comparison = pf.evaluate(student, data, n=20, repeats=1)
+    assert len(comparison.models[0].ladder.points) == 5
+    assert Comparison.from_json(comparison.to_json()) == comparison
+    assert re.search(r"\n1 call +\S+", scores_text(comparison))
+    jumped, own = comparison.pictures[student.name].pair
+    assert jumped.shape == own.shape == (200, 2)
+    np.testing.assert_array_equal(own, teacher_of(student).sample(200).numpy())
+    assert pf.evaluate(student, data, n=20, repeats=1, metrics=["frechet"]).models[0].ladder is None
+    assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].ladder is None
+
+
+def test_a_map_without_a_run_has_no_teacher(student, judge):
+    measured = ladder_of(judge, student.transport)
+    assert (measured.own, measured.teacher, measured.points[0].distance) == (None, (), None)
+    assert pair_of(student.transport) is None
+    assert len(measured.points) == 5
+
+
+def test_a_teacher_of_two_calls_a_step_takes_the_most_steps_that_fit(student):
+    rungs = ladder._taught_rungs(student.transport, teacher_of(student).with_solver("heun", 18))
+    assert [rung.calls for rung in rungs] == [1, 1, 3, 7, 15]
+
+
+def test_rungs_that_are_not_finite_have_no_scores(student, judge, monkeypatch):
+    def stream(self, n, **options):
+        raise pf.errors.Diverged("not finite")
+
+    monkeypatch.setattr(type(student.transport), "stream", stream)
+    measured = ladder_of(judge, student)
+    assert [point.scores for point in (*measured.points, measured.own)] == [{}] * 6
+
+
+@pytest.mark.parametrize(
+    ("n", "samples", "expected"),
+    [
+        (360, None, (360, 3)),
+        (360, 1e6, (360, 3)),
+        (360, 800, (360, 2)),
+        (360, 10, (360, 1)),
+        (10_000, 1e6, (2_000, 3)),
+        (10_000, 1_999, (1_000, 1)),
+        (10_000, 10, (500, 1)),
+    ],
+)
+def test_samples_are_as_many_as_the_time_allows(n, samples, expected):
+    assert affordable(SimpleNamespace(n=n, repeats=3), samples) == expected
+
+
+def test_quality_over_seconds_of_training_is_stored(student):
+    series = health_of(student)[0].series
+    rows = {row["step"]: row for row in student.losses()}
+    assert series["frechet"].step == (2, 4, 6, 8)
+    assert series["frechet"].seconds == pytest.approx([rows[step]["seconds"] for step in (2, 4, 6, 8)], abs=1e-3)
+    assert series["frechet_4"].step == (8,)
+    assert series["disagreement"].seconds == (), "seconds are stored where they are drawn"
+
+
+# What the report says
+
+
+def points(*values, spread=0.004, coverage=0.95, distance=None):
+    """Points in 1, 2, 4, ... calls, each of three samplings whose noise is the same from point to point."""
+    return tuple(
+        CurvePoint(
+            2**at,
+            2**at,
+            {"frechet": value, "coverage": coverage},
+            {"frechet": (value - spread, value, value + spread), "coverage": (coverage,) * 3},
+            distance,
+        )
+        for at, value in enumerate(values)
+    )
+
+
+def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
+    rungs = of_model.pop("rungs")
+    floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
+    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None)
+    model = ModelResult(name, ladder=measured, **of_model)
+    known = describe()
+    return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))
+
+
+OWN = dataclasses.replace(points(0.02)[0], steps=16, calls=16)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "says"),
+    [
+        (
+            points(0.03, 0.022),
+            "In one call student has 1.5 times (1.3 to 1.7) the Fréchet distance of its teacher in 16 calls (UniPC): "
+            "0.030 ± 0.004 against 0.020 ± 0.004, from the same noise. From 2 calls on it is not measurably worse.",
+        ),
+        (points(0.0235, 0.022), "1.2 times (0.98 to 1.4) the Fréchet distance of its teacher"),
+        (points(0.0235, 0.022), "Already in one call it is not"),
+        (points(0.0235, 0.03), "Up to 2 calls it stays measurably worse."),
+        (points(0.0235, 0.03, 0.02), "From 4 calls on"),
+    ],
+)
+def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
+    """Samplings share noise, so that their common spread does not widen the interval; the floor's does."""
+    (claim,) = claims(content(OWN, rungs=rungs))
+    assert says in claim.text
+    assert claim.link == "ladder"
+    assert claim.text in Report(content(OWN, rungs=rungs)).verdict
+
+
+def test_a_ratio_to_nothing_is_not_given():
+    (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
+    assert claim.text.startswith(
+        "In one call student has a Fréchet distance of 0.030 ± 0.004, and its teacher in 16 calls (UniPC) one of 0.003 ± 0.004, "
+        "from the same noise."
+    )
+    assert list(claims(content(rungs=points(0.03)))) == [], "no teacher"
+
+
+@pytest.mark.parametrize(
+    ("values", "rise"),
+    [
+        ((0.03, 0.02, 0.021, 0.0241), "from 0.020 ± 0.004 in 2 calls to 0.024 ± 0.004 in 8 calls"),
+        ((0.03, 0.02, 0.021, 0.0239), None),
+        ((0.02, 0.03, 0.021), "in one call to 0.030 ± 0.004 in 2 calls"),
+        ((0.05, 0.03, 0.02), None),
+    ],
+)
+def test_a_curve_over_calls_that_rises_is_told(values, rise):
+    """By more than two spreads of the difference; that of real data is .002 here."""
+    said = [sentence.text for sentence in rises(content(rungs=points(*values)))]
+    assert len(said) == (rise is not None)
+    assert rise is None or (said[0].startswith("More calls make student worse: its Fréchet distance rises") and rise in said[0])
+    assert all(sentence in Report(content(rungs=points(*values))).verdict for sentence in said)
+
+
+def test_noise_between_samplings_is_no_rise():
+    first, second = points(0.02, 0.03)
+    loud = dataclasses.replace(second, values={"frechet": (0.02, 0.03, 0.04)})
+    still = dataclasses.replace(first, values={"frechet": (0.02, 0.02, 0.02)})
+    assert len(list(rises(content(rungs=(first, second))))) == 1
+    assert list(rises(content(rungs=(still, loud)))) == []
+
+
+def test_coverage_that_is_lost_is_told():
+    (warning,) = rises(content(OWN, rungs=points(0.02, coverage=0.92)))
+    assert "In one call student covers less of the data than its teacher: coverage 0.920 ± 0.000 against" in warning.text
+    assert list(rises(content(OWN, rungs=points(0.02, coverage=0.935)))) == []
+
+
+def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
+    taught = points(0.09, 0.05)
+    taught = (taught[0], dataclasses.replace(taught[1], calls=3))
+    rows = table(*(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))).rows
+    assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "16 calls, UniPC", "real data"]
+    assert [cell.flat for cell in rows[0].cells] == ["0.030 ± 0.004", "0.090 ± 0.004", "0.950 ± 0.000", "0.950 ± 0.000", "0.12"]
+    beside = [row.cells[1].flat for row in rows[1:4]]
+    assert beside == ["0.090 ± 0.004 (one call)", "0.050 ± 0.004 (3 calls)", "0.020 ± 0.004"]
+    assert rows[3].cells[0].flat == rows[4].cells[1].flat == "–"
+    assert rows[4].cells[0].flat == "0.0100 ± 0.0020"
+
+
+def test_every_form_of_the_report_has_the_ladder():
+    health = Health(series={"frechet": Series((50, 100, 150), (0.4, 0.21, 0.2), (1.0, 2.0, 3.0))})
+    given = content(OWN, points(0.09, 0.05), rungs=points(0.03, 0.025), health=health, family="flow map")
+    report = Report(given)
+    page = report.to_html()
+    section = page[page.index('<section id="ladder">') :].split("</section>")[0]
+    assert section.count("<svg class=") >= 2, "quality against calls, and against seconds"
+    assert "first within a tenth of its best (0.20) after 2 s" in section
+    assert "n = 360, 3 samplings of each point." in section
+    assert "Few calls: student" in report.to_markdown()
+    assert "| 1 call |" in report.to_markdown()
+    assert "Few calls: student" in report.to_text()
+    assert Comparison.from_json(report.to_json()) == given
+    assert Report(Comparison(models=(ModelResult("flow"),))).to_html().count('id="ladder"') == 0
+
+
+def test_losses_of_maps_have_a_caption_of_their_own():
+    assert "hardly moves" in captions.loss_caption(ModelResult("m", family="flow map", method="Mapping"))
+    assert "hardly moves" not in captions.loss_caption(ModelResult("m", family="flow matching", method="Denoising"))
+
+
+def test_trainings_of_a_map_keep_the_ladder_of_the_first():
+    models = [dataclasses.replace(content(rungs=points(0.03 + s)).models[0], name=f"m-{s}", seed=s) for s in (0, 1)]
+    (model,) = aggregated(Comparison(models=tuple(models))).models
+    assert model.ladder == models[0].ladder
+
+
+# What it draws
+
+
+def test_differences_of_images_are_enlarged_as_far_as_they_fit():
+    own = np.full((40, 9, 7, 1), 100, np.uint8)
+    jumped = own.copy()
+    jumped[:, 2:5] += 50
+    pictures = {"student": Pictures(own, pair=(jumped, own))}
+    shown, factor = Look(pictures).pair("student", 0)
+    assert (len(shown), factor) == (3, 4)
+    assert Look({"student": Pictures(own, pair=(own, own))}).pair("student", 0)[1] == 8
+    assert Look({"student": Pictures(own, pair=(own, own[:3]))}).pair("student", 0) == ([], 1)
+    page = Report(dataclasses.replace(content(OWN, rungs=points(0.03)), pictures=pictures)).to_html()
+    assert "|difference| × 4" in page
+    assert Look(pictures).moved("student") is None
+
+
+def test_points_are_joined_to_the_teachers_points_of_the_same_noise():
+    rng = np.random.default_rng(0)
+    own, real = rng.normal(size=(30, 2)), rng.normal(size=(50, 2))
+    jumped = own + 0.25
+    pictures = {"student": Pictures(jumped, pair=(jumped, own)), "real": Pictures(real)}
+    look = Look(pictures)
+    lines = look.moved("student")
+    np.testing.assert_allclose(lines, np.stack([own, jumped], 1))
+    assert look.pair("student", 0) == ([], 1)
+    page = Report(dataclasses.replace(content(OWN, rungs=points(0.03)), pictures=pictures)).to_html()
+    section = page[page.index('<section id="ladder">') :].split("</section>")[0]
+    assert section.count('<path class="way"') == 30
+    assert "Lines lead from each point of the teacher" in section
