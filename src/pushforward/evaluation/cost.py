@@ -220,7 +220,8 @@ def megabytes(count: int | None) -> float | None:
 
 
 def _title(transport: Flow) -> str:
-    return type(transport.solver).__name__ + _grid_title(transport.grid)
+    name = type(transport.solver).__name__
+    return name + (_grid_title(transport.grid) if transport.learned is None else ", learned table")
 
 
 def _grid_title(grid: str | Sequence[float] | None) -> str:
