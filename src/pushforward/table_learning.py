@@ -35,8 +35,8 @@ SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
-CERTAIN = 2.0
-"""By how many standard errors a table must be nearer to the target than the best grid."""
+CERTAIN, LEAST = 2.0, 0.01
+"""By how many standard errors, and by what share, a table must be nearer to the target than the best grid."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TableLearning:
     """What learning a table has led to, on noise that it was not learned on.
 
     Args:
-        table: The learned table; None where it is no better than the best grid.
+        table: The learned table; None where it is not better than the best grid for certain.
         before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
         after: The same with the learned table.
         grid: The N + 1 times of the best grid.
@@ -62,7 +62,7 @@ class TableLearning:
     def __str__(self) -> str:
         """What was measured, in a sentence."""
         measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
-        end = "" if self.table else ". The table is no better beyond two standard errors and is refused"
+        end = "" if self.table else ". The table is not certain to be better and is refused"
         return f"distance to the many-step samples on {self.rows} new rows of noise (RMS, standard deviations): {measured}{end}"
 
 
@@ -94,7 +94,7 @@ def learn_table(
         watch: Called with the round and the error on the rows by which the best moment is chosen.
 
     Returns:
-        The table, if it is better than every grid by more than two standard errors, and both distances.
+        The table, if it is better than every grid by more than two standard errors and one per cent, and both distances.
 
     Raises:
         UsageError: For a stochastic or adaptive solver, one of jumps or of steps that are no table, or fewer than 2 steps.
@@ -113,7 +113,8 @@ def learn_table(
     best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
     before, after = squares[id(best)], certify.distances(along(flow.with_table(table)), batch).double()
     gain = before - after
-    better = float(gain.mean()) > CERTAIN * float(gain.std()) / len(gain) ** 0.5
+    error = float(gain.std()) / len(gain) ** 0.5
+    better = float(gain.mean()) > max(CERTAIN * error, LEAST * float(before.mean()))
     distances = [float(part.mean().sqrt()) for part in (before, after)]
     return TableLearning(table if better else None, distances[0], distances[1], best.times.tolist(), len(gain), rounds)
 
