@@ -58,6 +58,7 @@ def main(words: list[str]) -> None:
     small = {"seconds": 0.02, "rows": 2, "rounds": 2, "grid_rounds": 1, "teacher": 3, "starts": 2, "long": 6, "reference": 6}
     given = parsed(parser, words, **small, calls=[2], solvers=["dpm:2"], count=20, recipes=["ddpm"])
     data = load(given.data)
+    given.count = min(given.count, len(data.held_out))
     names = given.runs or given.recipes
     rows = []
     with network_precision(given.precision):

@@ -233,14 +233,14 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     assert printed["guidance"] == {"scale": 2.0}
     assert given[0][1] == [[0.9, 0.5, 0.2, 0.0]]
     assert isinstance(given[0][0].denoiser, pf.Guided)
-    kept = run.learned_table(3, UniPC(), {"scale": 2.0})
-    assert dataclasses.asdict(kept) == printed["table"]
+    stored = run.learned_table(3, UniPC(), {"scale": 2.0})
+    assert dataclasses.asdict(stored) == printed["table"]
     monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
     assert cli.main([*command, "--rounds", "1"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["stored"], printed["table"]) == (False, None)
     assert "is refused" in printed["said"]
-    assert run.learned_table(3, UniPC(), {"scale": 2.0}) == kept
+    assert run.learned_table(3, UniPC(), {"scale": 2.0}) == stored
 
 
 @pytest.mark.parametrize(

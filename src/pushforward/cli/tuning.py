@@ -53,7 +53,7 @@ def tune(
     device: Device = "auto",
     precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
 ) -> None:
-    """Learn the times of a few solver steps, or all of their coefficients.
+    """Learn the times of a few solver steps, or their table.
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
     same solver. A table of coefficients costs as many network calls and is refused where it is no better than the best times,
