@@ -14,7 +14,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
 from pushforward.sampling_options import configure
-from pushforward.solvers import DPM, Adaptive, Ancestral, Heun, Jump, UniPC
+from pushforward.solvers import DPM, Adaptive, Ancestral, Jump, UniPC
 from pushforward.solvers.learned import LearnedTable, general
 from pushforward.table_learning import learn_table
 from pushforward.testing import ring
@@ -69,16 +69,15 @@ def test_other_times_are_solved_by_the_solver_itself():
     assert ours.with_solver(DPM(2), 4).learned is None
 
 
-@pytest.mark.parametrize(("path", "solver"), [(VP(), UniPC(2)), (Linear(), Heun())], ids=["unipc", "heun"])
-def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on(path, solver):
-    flow = Flow(ring(path), solver, 3, "log_snr")
-    learned = learn_table(flow, rows=64, rounds=25, batch=32)
+def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
+    flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
+    learned = learn_table(flow, rows=64, rounds=20, batch=32)
     assert learned.after < 0.75 * learned.before
     assert "refused" not in str(learned)
-    truth = Flow(ring(path), DPM(2), 200, "log_snr").sample(300, seed=9)
+    truth = flow.with_solver(DPM(2), 100, "log_snr").sample(300, seed=9)
     error = lambda model: float((model.sample(300, seed=9) - truth).square().mean().sqrt())  # noqa: E731
     ours = flow.with_table(learned.table)
-    assert error(ours) < 0.8 * error(flow.with_solver(solver, 3, learned.grid))
+    assert error(ours) < 0.8 * error(flow.with_solver(UniPC(2), 3, learned.grid))
     assert ours.calls == flow.calls
 
 
