@@ -65,7 +65,8 @@ def main(words: list[str]) -> None:
         for name in names:
             run = pf.load(name) if given.runs else trained(name, data, given.seconds)
             rows += measured(run, data, given)
-    write(f"learned_table_{given.data}", f"Learned tables against learned times: {given.data}", report(rows, given), rows)
+    name = "learned_table" if given.data == "digits" else f"learned_table_{given.data}"
+    write(name, f"Learned tables against learned times: {given.data}", report(rows, given), rows)
 
 
 def trained(recipe: str, data: Any, seconds: float) -> pf.Run:

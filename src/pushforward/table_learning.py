@@ -81,7 +81,7 @@ def learn_table(
 
     It starts from the flow's solver on the best of the flow's own times, the named grids and those given, and does the same as
     that before its first update. Three sets of noise are disjoint: ``rows`` to learn on; a quarter as many, by which the
-    best of 20 moments is chosen; and half as many, on which the table is measured against all grids.
+    best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
 
     Args:
         flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
@@ -102,7 +102,7 @@ def learn_table(
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     _check(flow)
     teacher = teacher or teacher_of(flow)
-    counts = rows, -(-rows // 4), -(-rows // 2)
+    counts = rows, -(-rows // 4), max(2, -(-rows // 2))
     firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
     fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
     named: list[str | Sequence[float]] = [*GRIDS, *grids]
