@@ -78,7 +78,7 @@ def measured(run: pf.Run, data: Any, given: argparse.Namespace) -> list[dict[str
     exact = Flow(run.denoiser, solvers.UniPC(2), given.long, "log_snr")
     pairs = Pairs.of(exact, exact, given.starts, FAR)
     features = fit_features(data) if given.count else None
-    frechet = lambda flow: quality(flow, data, features, given.count) if given.count else float("nan")  # noqa: E731
+    frechet = lambda flow: quality(flow, data, features, given.count) if given.count else None  # noqa: E731
     model = {"recipe": run.spec["recipe"], "step": run.state["step"]}
     ode = frechet(Flow(run.denoiser, solvers.UniPC(2), given.reference, "log_snr"))
     rows = []
@@ -141,8 +141,8 @@ def line(row: dict[str, Any]) -> list[str]:
         cells += ["refused", "-"]
     else:
         cells += [plain(row["distance"]), f"{1 - row['distance'][0] / grids[row['best']][0]:.0%}"]
-    scores = [row["frechet_grid"], row.get("frechet", float("nan")), row["frechet_ode"]]
-    return [*cells, *(f"{value:.5f}" for value in scores), f"{row['seconds_grid']:.0f}", f"{row['seconds_table']:.0f}"]
+    scores = ("-" if score is None else f"{score:.5f}" for score in (row["frechet_grid"], row.get("frechet"), row["frechet_ode"]))
+    return [*cells, *scores, f"{row['seconds_grid']:.0f}", f"{row['seconds_table']:.0f}"]
 
 
 if __name__ == "__main__":

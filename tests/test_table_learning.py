@@ -238,7 +238,7 @@ def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monke
     assert cli.main([*command, "--rounds", "1"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["stored"], printed["table"]) == (False, None)
-    assert "is refused" in printed["said"]
+    assert "is refused" in printed["summary"]
     assert run.learned_table(3, UniPC(), {"scale": 2.0}) == stored
 
 

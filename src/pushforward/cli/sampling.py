@@ -128,7 +128,7 @@ def _report_what_was_learned(run: Run, solving: Solving) -> None:
     if not has_steps(flow) or solving.grid not in (None, "learned", "table") or (solving.grid, solving.steps) == (None, None):
         return
     steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
-    if flow.learned is not None:
+    if getattr(flow, "learned", None) is not None:
         say(f"steps have the times and coefficients that `pushforward tune --what table` learned for {steps}")
     elif flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
         say(f"steps fall where `pushforward tune` learned them for {steps}")

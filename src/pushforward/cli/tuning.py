@@ -137,12 +137,12 @@ def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
         run.store_table(flow.solver, learned.table, guidance, **errors)
     table = None if learned.table is None else dataclasses.asdict(learned.table)
     facts = {"run": str(run.folder), "steps": flow.steps, "solver": name, "guidance": guidance, "table": table}
-    return facts | errors | {"stored": table is not None, "said": str(learned)}
+    return facts | errors | {"stored": table is not None, "summary": str(learned)}
 
 
 def _text(r: dict[str, Any]) -> str:
-    if "said" in r:
-        return f"{r['said']}\n" + (f"kept in {r['run']}/tables.json" if r["stored"] else "nothing is kept")
+    if "summary" in r:
+        return f"{r['summary']}\n" + (f"kept in {r['run']}/tables.json" if r["stored"] else "nothing is kept")
     gain = f"{r['before']:.4f} -> {r['after']:.4f}" if r["after"] < r["before"] else f"{r['before']:.4f}, not bettered"
     times = " ".join(f"{t:.4g}" for t in r["times"])
     return f"distance to the many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nkept in {r['run']}/grids.json"

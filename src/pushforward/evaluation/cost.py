@@ -221,7 +221,7 @@ def megabytes(count: int | None) -> float | None:
 
 def _title(transport: Flow) -> str:
     name = type(transport.solver).__name__
-    return name + (_grid_title(transport.grid) if transport.learned is None else ", learned table")
+    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else ", learned table")
 
 
 def _grid_title(grid: str | Sequence[float] | None) -> str:
