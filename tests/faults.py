@@ -47,6 +47,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
     ],
     "solvers/table_cache.py": [
+        ("times.tolist() == list(self.learned.grid)", "len(times)", "table_learning"),
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(denoiser)", "tables"),
         ("[*_settings(self.solver), *_settings(denoiser)]", "_settings(self.solver)", "tables"),
         ("*chain(*map(_settings, inner))", "", "tables"),
@@ -288,6 +289,17 @@ FAULTS: dict[str, list[Fault]] = {
         ("if error < least and", "if error > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
+    ],
+    "table_learning.py": [
+        ("self._units * self.added", "self._units * self.added.detach()", "table_learning"),
+        ("max(CERTAIN * error, LEAST * float(before.mean()))", "-1.0", "table_learning"),
+        ("flow.solver.jumps", "False", "table_learning"),
+        ("[*GRIDS, *grids]", "[*GRIDS]", "table_learning"),
+        ("if candidate is not None and error < least", "if candidate is not None and error > least", "table_learning"),
+    ],
+    "solvers/learned.py": [
+        ("sources = (0, *(2 * j + 2", "sources = (0, *(2 * j + 1", "table_learning"),
+        ("stops.append(number)", "stops.append(number + 1)", "table_learning"),
     ],
     "networks/fourier_features.py": [
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "gan_networks"),
@@ -854,8 +866,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("conditions.setdefault(name, []).append(values.numpy())", "pass", "cli numbers"),
     ],
     "sampling_options.py": [
+        ("for option in GUIDANCE if option in given}", "for option in () if option in given}", "table_learning"),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
-        ("Flow(_guided(flow.denoiser, given)", "Flow(flow.denoiser", "sampling cli_editing"),
+        ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "sampling cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ("fits = isinstance(flow.grid, str) or steps == flow.steps", "fits = True", "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),

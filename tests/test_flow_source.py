@@ -14,7 +14,7 @@ from pushforward.data.building import build as split
 from pushforward.draws import BlockDraws, RowDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
-from pushforward.grid_learning import _Pairs
+from pushforward.grid_learning import Pairs
 from pushforward.likelihood import log_prob
 from pushforward.solvers import DEIS, Ancestral, Euler
 
@@ -153,7 +153,7 @@ def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path, monk
 def test_times_are_learned_from_the_training_examples_of_the_source():
     data = pf.data.load("moons", limit=300)
     flow = pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot").method.transport()
-    assert torch.isin(_Pairs.of(flow, flow, 16, 3).noise, flow.source.rows).all()
+    assert torch.isin(Pairs.of(flow, flow, 16, 3).noise, flow.source.rows).all()
 
 
 def test_a_source_of_another_shape_is_refused():

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +22,12 @@ from pushforward.errors import UsageError
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
 
-__all__ = ["LearnedGrid", "learn_grid"]
+__all__ = ["LearnedGrid", "Pairs", "Shares", "Solve", "along", "learn_grid", "refuse_others", "teacher_of"]
 
 SEED = 500_000_000
 """The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below."""
+Solve = Callable[[Tensor, Condition], Tensor]
+"""From standard noise (n, *shape) and its condition to the data at the end of a solve, model units."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,23 @@ def learn_grid(
     Raises:
         UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
     """
-    _check(flow)
-    teacher = teacher or flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
-    learn, judge = (_Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
-    parameters = _Shares(_best_start(flow, learn, batch))
+    refuse_others(flow, "grid")
+    teacher = teacher or teacher_of(flow)
+    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
+    parameters = Shares(_best_start(flow, learn, batch))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
-    before = judge.error(flow, torch.from_numpy(flow.times.copy()), batch)
+    before = judge.error(along(flow), batch)
     best, least = flow.times.tolist(), before
     every = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
-        learn.some(i, batch).loss(flow, parameters.times()).backward(inputs=list(parameters.parameters()))
+        learn.some(i, batch).loss(along(flow, parameters.times())).backward(inputs=list(parameters.parameters()))
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - i / rounds)
         optimizer.step()
         if (i + 1) % every == 0 or i + 1 == rounds:
             times = parameters.times().detach()
-            error = judge.error(flow, times, batch)
+            error = judge.error(along(flow, times), batch)
             if error < least and bool((times.diff() < 0).all()):
                 best, least = times.tolist(), error
             if watch is not None:
@@ -104,21 +105,40 @@ def learn_grid(
     return LearnedGrid(best, before, least, rounds)
 
 
-def _best_start(flow: Flow, pairs: _Pairs, batch: int) -> Flow:
+def _best_start(flow: Flow, pairs: Pairs, batch: int) -> Flow:
     """The flow on its own grid or on the named one that does best on some pairs."""
     tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
-    return min(tried, key=lambda candidate: pairs.error(flow, torch.from_numpy(candidate.times.copy()), batch))
+    return min(tried, key=lambda candidate: pairs.error(along(candidate), batch))
 
 
-def _check(flow: Flow) -> None:
+def teacher_of(flow: Flow) -> Flow:
+    """The same solver with 10 times the steps, at least 100, at equal steps in log-SNR."""
+    return flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
+
+
+def along(flow: Flow, times: Tensor | None = None) -> Solve:
+    """The flow's solve along other times (N + 1,), differentiated through where they require a gradient; None is its own."""
+    times = torch.from_numpy(flow.times.copy()) if times is None else times
+    start = flow.denoiser.path.at(times[:1]).sigma
+    return lambda noise, condition: deque(flow.walk(noise * start.to(noise), times, condition), maxlen=1).pop()[1]
+
+
+def refuse_others(flow: Flow, what: str) -> None:
+    """Refuse a flow whose steps cannot be learned: ``what``, a grid or a table.
+
+    Raises:
+        UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
+    """
     if flow.solver.stochastic or flow.solver.adaptive:
         name = type(flow.solver).__name__
-        raise UsageError(f"A grid is learned for a deterministic solver of fixed steps; {name} is none. Use dpm, unipc or deis.")
+        raise UsageError(
+            f"A {what} is learned for a deterministic solver of fixed steps; {name} is none. Use dpm, unipc or deis."
+        )
     if flow.steps < 2:
         raise UsageError("One step has no times to learn: it goes from noise to data at once. Ask for 2 steps or more.")
 
 
-class _Shares(nn.Module):
+class Shares(nn.Module):
     """The times of a grid as free numbers: what share of the log-SNR each step takes, and where the last but one ends."""
 
     def __init__(self, flow: Flow) -> None:
@@ -140,7 +160,7 @@ class _Shares(nn.Module):
 
 
 @dataclass
-class _Pairs:
+class Pairs:
     """Noise, its condition, and the samples that the teacher makes of it; all in model units."""
 
     noise: Tensor
@@ -148,7 +168,8 @@ class _Pairs:
     target: Tensor
 
     @classmethod
-    def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> _Pairs:
+    def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> Pairs:
+        """Rows of noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
         draws = RowDraws(seed, rows, device=flow.device)
         condition = flow.conditions(rows, None, seed)
         noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
@@ -156,23 +177,25 @@ class _Pairs:
             parts = [teacher(noise[i : i + 64], rows_of(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
         return cls(noise, condition, torch.cat(parts))
 
-    def some(self, turn: int, size: int) -> _Pairs:
+    def some(self, turn: int, size: int) -> Pairs:
         """The rows of one turn, in order and round about."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
-        return _Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
+        return Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
 
-    def loss(self, flow: Flow, times: Tensor) -> Tensor:
+    def loss(self, solve: Solve) -> Tensor:
         """Mean squared distance to the target."""
-        start = flow.denoiser.path.at(times[:1]).sigma.to(self.noise)
-        end = deque(flow.walk(self.noise * start, times, self.condition), maxlen=1).pop()[1]
-        return (end - self.target).square().mean()
+        return (solve(self.noise, self.condition) - self.target).square().mean()
 
-    def error(self, flow: Flow, times: Tensor, batch: int) -> float:
-        """RMS distance to the target over all rows."""
-        total = 0.0
+    def distances(self, solve: Solve, batch: int) -> Tensor:
+        """Each row's mean squared distance to the target, (n,)."""
+        parts = []
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
                 part = slice(i, i + batch)
-                some = _Pairs(self.noise[part], rows_of(self.condition, part), self.target[part])
-                total += float(some.loss(flow, times)) * len(some.noise)
-        return float(np.sqrt(total / len(self.noise)))
+                end = solve(self.noise[part], rows_of(self.condition, part))
+                parts.append((end - self.target[part]).square().flatten(1).mean(1))
+        return torch.cat(parts)
+
+    def error(self, solve: Solve, batch: int) -> float:
+        """RMS distance to the target over all rows."""
+        return float(self.distances(solve, batch).double().mean().sqrt())

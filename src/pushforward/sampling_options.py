@@ -14,12 +14,15 @@ from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.solvers import Solver
+from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-__all__ = ["Grids", "Sampling", "configure", "given_options", "refuse_conditions"]
+__all__ = ["GUIDANCE", "Grids", "Sampling", "Tables", "configure", "given_options", "refuse_conditions"]
 
 Grids = Callable[[int, Solver], Sequence[float] | None]
 """From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
+Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
+"""From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was."""
 
 
 class Sampling(TypedDict, total=False):
@@ -28,7 +31,8 @@ class Sampling(TypedDict, total=False):
     Args:
         steps: Solver steps of an iterative model.
         solver: A solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
-        grid: Where the steps fall: a name of `pushforward.solvers.grids.GRIDS`, "learned", or the N + 1 falling times.
+        grid: Where the steps fall: a name of `pushforward.solvers.grids.GRIDS`, "learned", or the N + 1 falling times. "table"
+            takes learned coefficients as well.
         truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
         scale: The scale of classifier-free guidance: 1 is the conditional model.
         interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
@@ -48,7 +52,8 @@ class Sampling(TypedDict, total=False):
     threshold: float | None
 
 
-_GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")
+GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")
+"""The options of guidance."""
 
 
 def given_options(options: Sampling) -> dict[str, Any]:
@@ -86,16 +91,22 @@ def refuse_conditions(n: int, options: Sampling, kinds: Mapping[str, ConditionKi
 
 
 def configure(
-    transport: Transport, *, grids: Grids | None = None, name: str = "the transport", **options: Unpack[Sampling]
+    transport: Transport,
+    *,
+    grids: Grids | None = None,
+    tables: Tables | None = None,
+    name: str = "the transport",
+    **options: Unpack[Sampling],
 ) -> Transport:
     """The transport with other sampling options; its weights are shared.
 
-    Times that were learned for the number of steps are used where ``steps`` is given without a grid and without guidance, which
-    would invalidate them.
+    A table that was learned for the number of steps and the guidance is used where ``steps`` is given without a grid. Where there
+    is none, times that were learned for the steps are used, without guidance, which would invalidate them.
 
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of one of them.
         grids: Where learned times are looked up, such as `Run.learned_grid`.
+        tables: Where learned tables are looked up, such as `Run.learned_table`.
         name: What error messages call the transport.
         options: See `Sampling`.
 
@@ -116,8 +127,10 @@ def configure(
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
-    grid = _grid(flow, given, solver, steps, grids, name)
-    return with_inner(transport, Flow(_guided(flow.denoiser, given), solver, steps, grid))
+    denoiser, table = _guided(flow.denoiser, given), _table(given, solver, steps, tables, name)
+    if table is not None:
+        return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
+    return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
 
 
 def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
@@ -130,12 +143,31 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
     return Truncated(transport, limit)
 
 
+def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
+    """The table that was asked for, or that was learned for these steps where no grid was asked for."""
+    asked = isinstance(given.get("grid"), str) and given["grid"] == "table"
+    if not asked and ("grid" in given or "steps" not in given):
+        return None
+    guidance = {option: given[option] for option in GUIDANCE if option in given}
+    if "weaker" not in guidance and tables is not None:
+        table = tables(steps, solver, guidance)
+        if table is not None:
+            return table
+    if not asked:
+        return None
+    if "weaker" in guidance:
+        raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
+    command = _tuning(name, steps, given.get("solver"), guidance)
+    guided = " under this guidance" if guidance else ""
+    raise UsageError(f"{name} has no table learned for {steps} steps of {type(solver).__name__}{guided}. Learn one: {command}")
+
+
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
     """The grid that was asked for; else the times learned for these steps; else the transport's own where it still fits."""
     grid = given.get("grid")
-    unguided = not any(option in given for option in _GUIDANCE)
+    unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):
         times = None if grids is None else grids(steps, solver)
         if times is not None:
@@ -149,10 +181,14 @@ def _grid(
     return flow.grid if fits and "solver" not in given else None
 
 
-def _tuning(name: str, steps: int, solver: Solver | str | None) -> str:
-    """The command that learns a grid."""
+def _tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
+    """The command that learns a grid or, where guidance is given, if only an empty one, a table."""
     chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
-    return f"pushforward tune {name} --steps {steps}" + ("" if chosen is None else f" --solver {chosen}")
+    words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
+    words += [] if chosen is None else [f"--solver {chosen}"]
+    for option, value in (guidance or {}).items():
+        words.append(f"--{option} {value[0]:g}:{value[1]:g}" if option == "interval" else f"--{option} {value:g}")
+    return " ".join(words)
 
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:

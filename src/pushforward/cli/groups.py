@@ -192,7 +192,8 @@ class Solving:
     Args:
         steps: Solver steps of an iterative model.
         solver: One of `pushforward list solvers`; dpm:3 and ddim:0.5 set its number.
-        grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`).
+        grid: Where the steps fall: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
+            table takes the coefficients as well that `pushforward tune --what table` learned.
         truncation: Largest size of any number of a one-call model's z, such as 1.5; see `pushforward truncation`.
     """
 

@@ -52,6 +52,7 @@ __all__ = [
     "enlarged",
     "free_name",
     "image_of",
+    "interval_of",
     "loaded_run",
     "precision_of",
     "sample",
@@ -111,26 +112,30 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
 
     loaded = loaded_run(run, loading)
     options: dict[str, Any] = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
-    options["interval"] = _interval(guiding.interval)
+    options["interval"] = interval_of(guiding.interval)
     if guiding.weaker is not None:
         folder, checkpoint = checkpoint_in(guiding.weaker)
         options["weaker"] = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
     configured = loaded.configured(**options)
-    _report_learned_times(configured, solving)
+    _report_what_was_learned(configured, solving)
     return configured
 
 
-def _report_learned_times(run: Run, solving: Solving) -> None:
+def _report_what_was_learned(run: Run, solving: Solving) -> None:
     from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
-    if not has_steps(flow) or solving.grid not in (None, "learned") or (solving.grid, solving.steps) == (None, None):
+    if not has_steps(flow) or solving.grid not in (None, "learned", "table") or (solving.grid, solving.steps) == (None, None):
         return
-    if flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
-        say(f"steps fall where `pushforward tune` learned them for {flow.steps} steps of {type(flow.solver).__name__}")
+    steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
+    if getattr(flow, "learned", None) is not None:
+        say(f"steps have the times and coefficients that `pushforward tune --what table` learned for {steps}")
+    elif flow.grid is not None and flow.grid == run.learned_grid(flow.steps, flow.solver):
+        say(f"steps fall where `pushforward tune` learned them for {steps}")
 
 
-def _interval(text: str | None) -> tuple[float, float] | None:
+def interval_of(text: str | None) -> tuple[float, float] | None:
+    """Two noise levels, such as 0.2:5, as numbers."""
     if text is None:
         return None
     low, _, high = text.partition(":")

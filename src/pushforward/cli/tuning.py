@@ -1,8 +1,9 @@
-"""The verb that learns a time grid: tune."""
+"""The verb that learns the times, or all coefficients, of a few solver steps: tune."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -11,15 +12,17 @@ from pushforward.cli.groups import (
     SOLVER,
     TRAIN,
     TRAINING,
+    UNGUIDED,
     Device,
     Flag,
+    Guiding,
     Json,
     Loading,
     Plugins,
     Precision,
     RunFolder,
 )
-from pushforward.cli.sampling import loaded_run, precision_of
+from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import UsageError
 
@@ -30,14 +33,19 @@ if TYPE_CHECKING:
 __all__ = ["tune"]
 
 
+Amount = Annotated[int | None, Parameter(group=TRAINING)]
+
+
 @app.command(group=TRAIN, sort_key=5)
 def tune(
     run: RunFolder,
     *,
+    what: Annotated[Literal["times", "table"], Parameter(group=SOLVER)] = "times",
     steps: Annotated[int, Parameter(group=SOLVER)] = 8,
     solver: Annotated[str | None, Parameter(group=SOLVER)] = None,
-    rows: Annotated[int, Parameter(group=TRAINING)] = 128,
-    rounds: Annotated[int, Parameter(group=TRAINING)] = 40,
+    guiding: Guiding = UNGUIDED,
+    rows: Amount = None,
+    rounds: Amount = None,
     json: Json = False,
     raw: Annotated[Flag, Parameter(group=COMPUTE)] = False,
     checkpoint: Annotated[str | None, Parameter(group=COMPUTE)] = None,
@@ -45,34 +53,51 @@ def tune(
     device: Device = "auto",
     precision: Annotated[Precision, Parameter(group=COMPUTE)] = "auto",
 ) -> None:
-    """Learn the times of a few solver steps.
+    """Learn the times of a few solver steps, or their table.
 
-    The network stays unchanged. The times are kept with the run; `sample` and `evaluate` use them for as many steps of the same
-    solver. Example: `pushforward tune runs/digits-flow --steps 8`
+    The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
+    same solver. A table of coefficients costs as many network calls and is refused where it is no better than the best times,
+    on noise that it was not learned on. Examples: `pushforward tune runs/digits-flow --steps 8`,
+    `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
-        steps: Solver steps to learn the times of.
+        what: times: where the steps fall. table: all coefficients as well, for the guidance that is given.
+        steps: Solver steps to learn.
         solver: A deterministic one of `pushforward list solvers`, such as unipc or dpm:3; default the run's own.
-        rows: Noise examples to learn on, none of which sampling uses.
-        rounds: Updates of the times.
+        rows: Noise examples to learn on, none of which sampling uses; default 128, for a table 256.
+        rounds: Updates; default 40, for a table 200.
         raw: Use the last weights in place of their average.
         checkpoint: A checkpoint's name; default the newest.
         precision: Precision of the network calls.
     """
-    from pushforward.grid_learning import learn_grid
-
-    if rows < 1 or rounds < 1:
-        raise UsageError(f"--rows and --rounds must be at least 1, got {rows} and {rounds}.")
+    amounts = _amounts(rows, rounds)
+    guidance = _guidance(what, guiding)
     loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
-    loaded = loaded_run(run, loading)
-    flow = _flow(loaded, solver, steps)
-    name = type(flow.solver).__name__
-    say(f"learning {steps} steps of {name} on {rows} rows of noise ...")
+    loaded = configured_run(run, loading, guiding=guiding)
+    learn = _learned_table if what == "table" else _learned_times
     with precision_of(loading):
-        grid = learn_grid(flow, rows=rows, rounds=rounds, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))
-    errors = {"before": grid.before, "after": grid.after, "checkpoint_step": loaded.state["step"]}
-    loaded.store_grid(flow.solver, grid.times, **errors)
-    show({"run": str(loaded.folder), "steps": steps, "solver": name, "times": grid.times, **errors}, json, _text)
+        show(learn(loaded, _flow(loaded, solver, steps), amounts, guidance), json, _text)
+
+
+def _amounts(rows: int | None, rounds: int | None) -> dict[str, int]:
+    """The amounts that were given."""
+    given = {name: value for name, value in (("rows", rows), ("rounds", rounds)) if value is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise UsageError(f"--{name} must be at least 1, got {value}.")
+    return given
+
+
+def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
+    """The options of guidance for which a table is learned."""
+    from pushforward.cli.sampling import interval_of
+
+    given = {name: value for name, value in dataclasses.asdict(guiding).items() if value is not None}
+    if given and what == "times":
+        raise UsageError("Times are learned without guidance. Learn a table for it: --what table.")
+    if guiding.weaker is not None:
+        raise UsageError("A table cannot be kept for guidance by another run: leave out --weaker.")
+    return given | ({"interval": interval_of(guiding.interval)} if guiding.interval else {})
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
@@ -86,7 +111,38 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 
+def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
+    """Learn times and keep them; what is reported."""
+    from pushforward.grid_learning import learn_grid
+
+    name, rounds = type(flow.solver).__name__, amounts.get("rounds", 40)
+    say(f"learning {flow.steps} steps of {name} on {amounts.get('rows', 128)} rows of noise ...")
+    grid = learn_grid(flow, **amounts, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))  # type: ignore[arg-type]
+    errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
+    run.store_grid(flow.solver, grid.times, **errors)
+    return {"run": str(run.folder), "steps": flow.steps, "solver": name, "times": grid.times, **errors}
+
+
+def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
+    """Learn a table and keep it if it is better; what is reported."""
+    from pushforward.table_learning import learn_table
+
+    name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
+    known = run.learned_grid(flow.steps, flow.solver)
+    say(f"learning a table for {flow.steps} steps of {name} on {amounts.get('rows', 256)} rows of noise ...")
+    watch = lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}")  # noqa: E731
+    learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
+    errors = {"before": learned.before, "after": learned.after, "checkpoint_step": run.state["step"]}
+    if learned.table is not None:
+        run.store_table(flow.solver, learned.table, guidance, **errors)
+    table = None if learned.table is None else dataclasses.asdict(learned.table)
+    facts = {"run": str(run.folder), "steps": flow.steps, "solver": name, "guidance": guidance, "table": table}
+    return facts | errors | {"stored": table is not None, "summary": str(learned)}
+
+
 def _text(r: dict[str, Any]) -> str:
+    if "summary" in r:
+        return f"{r['summary']}\n" + (f"kept in {r['run']}/tables.json" if r["stored"] else "nothing is kept")
     gain = f"{r['before']:.4f} -> {r['after']:.4f}" if r["after"] < r["before"] else f"{r['before']:.4f}, not bettered"
     times = " ".join(f"{t:.4g}" for t in r["times"])
     return f"distance to the many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nkept in {r['run']}/grids.json"

@@ -222,7 +222,8 @@ def megabytes(count: int | None) -> float | None:
 
 def solver_title(transport: Flow) -> str:
     """A flow's solver and grid in words."""
-    return type(transport.solver).__name__ + _grid_title(transport.grid)
+    name = type(transport.solver).__name__
+    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else ", learned table")
 
 
 def _grid_title(grid: str | Sequence[float] | None) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.predictor import Predicting, Predictor
+from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
@@ -31,10 +32,11 @@ class TableCache:
 
     Args:
         solver: Any.
+        learned: A table to use along its own times.
     """
 
-    def __init__(self, solver: Solver) -> None:
-        self.solver = solver
+    def __init__(self, solver: Solver, learned: LearnedTable | None = None) -> None:
+        self.solver, self.learned = solver, learned
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
@@ -51,6 +53,8 @@ class TableCache:
         return self._tables[key][1]
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
+        if self.learned is not None and not times.requires_grad and times.tolist() == list(self.learned.grid):
+            return self.learned.table(denoiser)
         try:
             return compile_table(self.solver, times, denoiser)
         except NotAffine as reason:

@@ -21,7 +21,7 @@ from pushforward.solvers.solver import Solver
 from pushforward.solvers.symbols import NotAffine, Symbol
 from pushforward.solvers.table import Call, Row, Table, Update, with_drops
 
-__all__ = ["compile_table"]
+__all__ = ["compile_table", "with_columns"]
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
@@ -47,7 +47,7 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             raise
         except Exception as error:  # whatever is wrong with the step shows where it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        return Table(with_drops(_with_columns(rows, denoiser)))
+        return Table(with_drops(with_columns(rows, denoiser)))
 
 
 def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
@@ -167,8 +167,8 @@ class _Noise(Draws):
         raise NotAffine("another stream of numbers is drawn from")
 
 
-def _with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
-    """The rows with the columns of their calls, computed for all calls of one kind at once."""
+def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
+    """The rows with the columns of their calls that this denoiser needs, computed for all calls of one kind at once."""
     kinds: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         if row.call is not None:

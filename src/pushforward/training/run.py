@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,12 +20,13 @@ from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
 from pushforward.sampling_options import Sampling, configure, given_options, refuse_conditions
+from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
-from pushforward.training import log
+from pushforward.training import log, tuned
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
-from pushforward.training.run_spec import FORMAT, check_spec, read_spec, recipe_of
+from pushforward.training.run_spec import check_spec, read_spec, recipe_of
 from pushforward.training.tensors import restore
 from pushforward.transports import BATCH, ConditionLike, Transport, inner_of
 
@@ -134,7 +136,9 @@ class Run:
         if isinstance(weaker, Run):
             run._guides = (*self._guides, weaker.folder)
             given["weaker"] = weaker.denoiser
-        run.transport = configure(self.transport, grids=self.learned_grid, name=str(self.folder), **given)
+        run.transport = configure(
+            self.transport, grids=self.learned_grid, tables=self.learned_table, name=str(self.folder), **given
+        )
         return run
 
     def losses(self) -> list[dict[str, Any]]:
@@ -151,18 +155,7 @@ class Run:
         Raises:
             CheckpointError: If ``grids.json`` is damaged.
         """
-        path = self.folder / "grids.json"
-        if not path.is_file():
-            return []
-        content = checkpoints.read_json(path)
-        rows = content.get("grids") if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(
-            isinstance(row, dict) and {"steps", "solver", "times"} <= row.keys() for row in rows
-        ):
-            raise CheckpointError(
-                f"{path} is damaged: it holds no learned grids. Delete it and run: pushforward tune {self.folder}"
-            )
-        return rows
+        return tuned.read(self.folder, tuned.GRIDS)
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """The times that were learned for so many steps of this solver; None where there are none."""
@@ -181,10 +174,50 @@ class Run:
             CheckpointError: If the disk refuses.
         """
         row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
-        key = row["steps"], row["solver"]
-        others = [grid for grid in self.learned_grids() if (grid["steps"], grid["solver"]) != key]
-        content = {"format_version": FORMAT, "grids": sorted([*others, row], key=lambda grid: grid["steps"])}
-        checkpoints.write_json(self.folder / "grids.json", content)
+        tuned.store(self.folder, tuned.GRIDS, row)
+
+    def learned_tables(self) -> list[dict[str, Any]]:
+        """What `pushforward tune --what table` has stored: steps, solver, guidance, table and how well it did.
+
+        Raises:
+            CheckpointError: If ``tables.json`` is damaged.
+        """
+        return tuned.read(self.folder, tuned.TABLES)
+
+    def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
+        """The table that was learned for so many steps of this solver under this guidance; None where there is none.
+
+        Args:
+            steps: How many.
+            solver: The solver that learning started from.
+            guidance: Options of `pushforward.sampling_options.Sampling`, such as ``{"scale": 2.0}``; None is none.
+
+        Raises:
+            CheckpointError: If ``tables.json`` is damaged.
+        """
+        wanted = steps, spec.describe(solver), spec.describe(dict(guidance or {}))
+        row = next((row for row in self.learned_tables() if tuned.TABLES.key(row) == wanted), None)
+        if row is None:
+            return None
+        try:
+            return LearnedTable(**row["table"])
+        except (TypeError, UsageError) as error:
+            raise tuned.damaged(self.folder, tuned.TABLES) from error
+
+    def store_table(self, solver: Solver, table: LearnedTable, guidance: Mapping[str, Any] | None = None, **facts: Any) -> None:
+        """Keep a learned table with the run, in place of an earlier one for the same steps, solver and guidance.
+
+        Args:
+            solver: The solver that learning started from.
+            table: What was learned.
+            guidance: As for `learned_table`.
+            facts: What else is known of it, plain values.
+
+        Raises:
+            CheckpointError: If the disk refuses.
+        """
+        key = {"steps": len(table.grid) - 1, "solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
+        tuned.store(self.folder, tuned.TABLES, {**key, "table": asdict(table), **facts})
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"

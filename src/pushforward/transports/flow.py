@@ -19,6 +19,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
 from pushforward.solvers import Solver, as_solver, grids
+from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import stepped
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
@@ -40,12 +41,21 @@ class Flow(Transport):
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
             N + 1 falling times themselves, the last of them 0 (a learned grid).
+        learned: Coefficients to use on these times in place of the solver's own (`pushforward.table_learning`). Along other
+            times, as in `encode` and `solve`, the solver's are used.
 
     Raises:
-        UsageError: For a grid that cannot be, or an adaptive solver in one step.
+        UsageError: For a grid that cannot be, an adaptive solver in one step, or a learned table for other times.
     """
 
-    def __init__(self, denoiser: Predictor, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        denoiser: Predictor,
+        solver: Solver | str,
+        steps: int,
+        grid: str | Sequence[float] | None = None,
+        learned: LearnedTable | None = None,
+    ) -> None:
         super().__init__()
         check_predictor(denoiser)
         solver = as_solver(solver)
@@ -53,7 +63,8 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
-        self._tables = TableCache(solver)
+        self.learned = learned
+        self._tables = TableCache(solver, learned)
         self._width_at_start = float(self._edge().sigma)
         if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
             raise UsageError(
@@ -67,6 +78,8 @@ class Flow(Transport):
             )
         if solver.adaptive and self.steps < 2:
             raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and the one to t = 0.")
+        if learned is not None and self._times.tolist() != list(learned.grid):
+            raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def facts(self) -> dict[str, str]:
         """Data, parameters, prediction and path, solver, steps and grid."""
@@ -74,6 +87,7 @@ class Flow(Transport):
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self.grid or self.solver.grid
         where = grid if isinstance(grid, str) else "given times"
+        where = where if self.learned is None else "given times, with a learned table"
         inner = trained(self.denoiser)
         model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
         guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
@@ -113,6 +127,10 @@ class Flow(Transport):
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Flow:
         """The same denoiser under another solver."""
         return Flow(self.denoiser, solver, steps, grid)
+
+    def with_table(self, learned: LearnedTable) -> Flow:
+        """The same denoiser and solver on a learned table's times, with its coefficients."""
+        return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Solve from noise to data."""

@@ -1,0 +1,151 @@
+"""Solvers of which every coefficient is learned: a table in its most general form, and how a table is brought into it.
+
+Each call of a deterministic solver is made at a combination of the start and of the estimates before it, and so is each state:
+
+    x_k = a_k x_start + sum_{j<k} b_kj f_j,    f_k = estimate at x_k and t_k
+
+A table in this form has (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+
+References:
+    Shaul et al., Bespoke Non-Stationary Solvers (2024), theorem 3.2, for the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.errors import UsageError
+from pushforward.predictor import Predictor
+from pushforward.solvers.table import Call, Row, Table, Update, with_drops
+from pushforward.solvers.tracing import with_columns
+
+__all__ = ["General", "LearnedTable", "general"]
+
+
+@dataclass(frozen=True)
+class General:
+    """A table in the general form, with gradients where its coefficients have them.
+
+    Args:
+        kinds: What is estimated in each of the K calls.
+        times: (K,) float64, when.
+        weights: (K + 1, K + 1) float64, lower triangular: row k makes the point of call k, the last row the data, of the start
+            (the first column) and the estimates.
+        stops: For each step but the last: the call that is made at its end.
+    """
+
+    kinds: tuple[str, ...]
+    times: Tensor
+    weights: Tensor
+    stops: tuple[int, ...]
+
+    def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
+        """The table that asks this denoiser; numbers that have no gradient become floats.
+
+        Args:
+            denoiser: Whose columns are used.
+            grid: N + 1 falling times, where the steps end.
+        """
+        calls = len(self.kinds)
+        rows, ends = [], dict(zip(self.stops, grid[1:-1], strict=True))
+        for k in range(calls + 1):
+            point = 2 * k + 1
+            sources = (0, *(2 * j + 2 for j in range(k)))
+            update = Update(point, sources, self._row(k))
+            call = Call(self.kinds[k], point, point + 1, self.times[k]) if k < calls else None
+            stop = ends.get(k) if k < calls else grid[-1]
+            rows.append(Row((), (update,), stop, None if stop is None else point, call))
+        return Table(with_drops(with_columns(rows, denoiser)))
+
+    def _row(self, k: int) -> tuple[Any, ...]:
+        row = self.weights[k, : k + 1]
+        return tuple(row if row.requires_grad else row.tolist())
+
+
+def general(table: Table) -> General:
+    """A table of a deterministic solver in the general form; it does the same, to rounding.
+
+    Raises:
+        UsageError: For a table that draws noise or makes jumps, or whose steps do not begin with a call where they are.
+    """
+    calls = [row.call for row in table.rows if row.call is not None]
+    count = len(calls)
+    unit = torch.eye(count + 1, dtype=torch.float64)
+    values, points, stops = {0: unit[0]}, [], []
+    state, number = None, 0
+    for row in table.rows:
+        if row.noises or (row.call is not None and row.call.kind == "jump"):
+            raise UsageError("A table is learned for a solver that draws no noise and makes no jumps.")
+        for update in row.updates:
+            parts = [values[source] * weight for source, weight in zip(update.sources, update.weights, strict=True)]
+            values[update.register] = torch.stack(parts).sum(0)
+        if row.state is not None:
+            state = row.state
+            if row.call is not None and row.call.point == state:
+                stops.append(number)
+            elif row.stop != 0:
+                raise UsageError("A table is learned for a solver whose steps begin with a call at their start.")
+        if row.call is not None:
+            points.append(values[row.call.point])
+            number += 1
+            values[row.call.estimate] = unit[number]
+    assert state is not None
+    times = torch.stack([torch.as_tensor(call.t, dtype=torch.float64) for call in calls])
+    return General(tuple(call.kind for call in calls), times, torch.stack([*points, values[state]]), tuple(stops))
+
+
+@dataclass(frozen=True)
+class LearnedTable:
+    """A table that was learned for a number of steps of a solver and one model.
+
+    Args:
+        kinds: What is estimated in each of the K calls, names in `pushforward.predictions.ROWS`.
+        times: The K times of the calls.
+        weights: K + 1 rows; row k has k + 1 numbers: those of the start and of the estimates before call k. The last makes the
+            data.
+        stops: For each step but the last, the call that is made at its end, in rising order.
+        grid: N + 1 falling times, where the steps end, the last of them 0.
+
+    Raises:
+        UsageError: For parts whose numbers do not fit together, or numbers that are not finite.
+    """
+
+    kinds: Sequence[str]
+    times: Sequence[float]
+    weights: Sequence[Sequence[float]]
+    stops: Sequence[int]
+    grid: Sequence[float]
+
+    def __post_init__(self) -> None:
+        calls = len(self.kinds)
+        fits = len(self.times) == calls > 0 and [len(row) for row in self.weights] == list(range(1, calls + 2))
+        inner = list(self.stops) == sorted(set(self.stops)) and all(0 < stop < calls for stop in self.stops)
+        if not (fits and inner and len(self.grid) == len(self.stops) + 2):
+            raise UsageError(
+                f"A table of {calls} calls has {calls} times and {calls + 1} rows of 1 to {calls + 1} weights, and a grid of two "
+                f"times more than stops; got {len(self.times)} times, rows of {[len(row) for row in self.weights]} weights, "
+                f"{len(self.grid)} times of the grid and stops {list(self.stops)}."
+            )
+        if not np.isfinite([*self.times, *self.grid, *(weight for row in self.weights for weight in row)]).all():
+            raise UsageError("A learned table holds a number that is not finite: learn it again.")
+
+    @classmethod
+    def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
+        """The numbers of a table in the general form."""
+        weights = [row[: k + 1] for k, row in enumerate(table.weights.tolist())]
+        return cls(list(table.kinds), table.times.tolist(), weights, list(table.stops), [float(t) for t in grid])
+
+    def table(self, denoiser: Predictor) -> Table:
+        """The table that asks this denoiser."""
+        size = len(self.weights)
+        weights = torch.zeros(size, size, dtype=torch.float64)
+        for k, row in enumerate(self.weights):
+            weights[k, : k + 1] = torch.tensor(row, dtype=torch.float64)
+        times = torch.tensor(self.times, dtype=torch.float64)
+        return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(denoiser, self.grid)

@@ -1,0 +1,229 @@
+"""Solvers that are learned: all coefficients and times of N steps, for one trained model.
+
+The model itself is the teacher, as in `pushforward.grid_learning`: its own many-step samples from the same noise are what few
+steps should reproduce. The network stays frozen, and the number of its calls stays that of the solver that learning starts
+from. What is learned is that solver's table in the general form (`pushforward.solvers.learned`): (K + 1)(K + 2) / 2
+coefficients and K times for K calls.
+
+References:
+    Shaul et al., Bespoke Non-Stationary Solvers (2024), section 3; Kim et al., Distilling ODE Solvers (2024).
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from pushforward.errors import UsageError
+from pushforward.grid_learning import Pairs, Shares, Solve, along, refuse_others, teacher_of
+from pushforward.predictor import Condition, Predictor, TimeColumns, columns_of, evaluate
+from pushforward.solvers.grids import GRIDS
+from pushforward.solvers.learned import General, LearnedTable, general
+from pushforward.solvers.tracing import compile_table
+from pushforward.transports import Flow
+from pushforward.wrapped import Wrapped
+
+__all__ = ["TableLearning", "learn_table"]
+
+SEED = 600_000_000
+"""The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
+RATES = {"coefficients": 0.02, "grid": 0.05}
+"""Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
+CERTAIN, LEAST = 2.0, 0.01
+"""By how many standard errors, and by what share, a table must be nearer to the target than the best grid."""
+
+
+@dataclass(frozen=True)
+class TableLearning:
+    """What learning a table has led to, on noise that it was not learned on.
+
+    Args:
+        table: The learned table; None where it is not better than the best grid for certain.
+        before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
+        after: The same with the learned table.
+        grid: The N + 1 times of the best grid.
+        rows: Rows of noise on which both were measured.
+        rounds: Updates made.
+    """
+
+    table: LearnedTable | None
+    before: float
+    after: float
+    grid: list[float]
+    rows: int
+    rounds: int
+
+    def __str__(self) -> str:
+        """What was measured, in a sentence."""
+        measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
+        end = "" if self.table else ". The table is not certain to be better and is refused"
+        return f"distance to the many-step samples on {self.rows} new rows of noise (RMS, standard deviations): {measured}{end}"
+
+
+def learn_table(
+    flow: Flow,
+    *,
+    grids: Sequence[Sequence[float]] = (),
+    rows: int = 256,
+    rounds: int = 200,
+    batch: int = 32,
+    seed: int = SEED,
+    teacher: Flow | None = None,
+    watch: Callable[[int, float], None] | None = None,
+) -> TableLearning:
+    """Learn the coefficients and times with which as many calls come nearest to the same model's many-step samples.
+
+    It starts from the flow's solver on the best of the flow's own times, the named grids and those given, and does the same as
+    that before its first update. Three sets of noise are disjoint: ``rows`` to learn on; a quarter as many, by which the
+    best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
+
+    Args:
+        flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
+        grids: Further times of as many steps, such as learned ones.
+        rows: Noise rows to learn on.
+        rounds: Updates; each is one pass of ``batch`` rows, forward and backward through all calls.
+        batch: Rows in one update.
+        seed: The first noise row's seed; labels are drawn with it too.
+        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        watch: Called with the round and the error on the rows by which the best moment is chosen.
+
+    Returns:
+        The table, if it is better than every grid by more than two standard errors and one per cent, and both distances.
+
+    Raises:
+        UsageError: For a stochastic or adaptive solver, one of jumps or of steps that are no table, or fewer than 2 steps.
+    """
+    flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
+    _check(flow)
+    teacher = teacher or teacher_of(flow)
+    counts = rows, -(-rows // 4), max(2, -(-rows // 2))
+    firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
+    fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
+    named: list[str | Sequence[float]] = [*GRIDS, *grids]
+    rivals = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in named)]
+    start = min(rivals, key=lambda rival: fit.error(along(rival), batch))
+    table = _learned(start, fit, choice, (rounds, batch), watch)
+    squares = {id(rival): certify.distances(along(rival), batch).double() for rival in rivals}
+    best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
+    before, after = squares[id(best)], certify.distances(along(flow.with_table(table)), batch).double()
+    gain = before - after
+    error = float(gain.std()) / len(gain) ** 0.5
+    better = float(gain.mean()) > max(CERTAIN * error, LEAST * float(before.mean()))
+    distances = [float(part.mean().sqrt()) for part in (before, after)]
+    return TableLearning(table if better else None, distances[0], distances[1], best.times.tolist(), len(gain), rounds)
+
+
+def _check(flow: Flow) -> None:
+    refuse_others(flow, "table")
+    if flow.solver.jumps:
+        raise UsageError(
+            f"{type(flow.solver).__name__} takes what a map between two times returns as it is: it has no coefficients to learn. "
+            "Choose a solver of the ODE, such as unipc or dpm."
+        )
+    _ = flow.table  # refuses steps that are no table
+
+
+def _learned(
+    start: Flow, fit: Pairs, choice: Pairs, size: tuple[int, int], watch: Callable[[int, float], None] | None
+) -> LearnedTable:
+    """The table that does best on the pairs for choosing, of 20 moments and the start."""
+    rounds, batch = size
+    numbers = _Numbers(start)
+    asked = _Recomputed(start.denoiser)
+    optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
+    rates = [group["lr"] for group in optimizer.param_groups]
+    best, least = numbers.table(), choice.error(along(start), batch)
+    every = max(1, rounds // 20)
+    for i in range(rounds):
+        optimizer.zero_grad()
+        table, grid = numbers()
+        fit.some(i, batch).loss(_solve(start, asked, table, grid)).backward(inputs=numbers.parameters)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
+        optimizer.step()
+        if (i + 1) % every == 0 or i + 1 == rounds:
+            candidate = numbers.table()
+            error = float("nan") if candidate is None else choice.error(along(start.with_table(candidate)), batch)
+            if candidate is not None and error < least:
+                best, least = candidate, error
+            if watch is not None:
+                watch(i + 1, error)
+    assert best is not None
+    return best
+
+
+def _solve(flow: Flow, asked: Predictor, table: General, grid: Tensor) -> Solve:
+    rows = table.table(asked, grid.tolist())
+    width = flow.denoiser.path.at(grid[:1].detach()).sigma
+    return lambda noise, condition: deque(rows.walk(asked, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
+
+
+class _Numbers:
+    """A table as free numbers: the times of its grid, from which its solver's coefficients follow, and what is added to them.
+
+    What is added is 0 at the start. It is measured in standard deviations of the state that it changes, and of log-SNR for the
+    times of the calls.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow, self._path = flow, flow.denoiser.path
+        self.grid = Shares(flow)
+        start = self._compiled(self.grid.times().detach())
+        calls = len(start.kinds)
+        self.added = nn.Parameter(torch.zeros(calls + 1, calls + 1, dtype=torch.float64))
+        self.moved = nn.Parameter(torch.zeros(calls, dtype=torch.float64))
+        widths = self._path.at(torch.cat([start.times.detach(), torch.tensor([self._path.ends[0]]).double()])).r
+        self._units = torch.tril(widths[:, None].expand(-1, calls + 1)).clone()
+        self._units[:, 0] /= self._path.at(start.times[:1].detach()).sigma
+
+    def _compiled(self, times: Tensor) -> General:
+        return general(compile_table(self._flow.solver, times, self._flow.denoiser))
+
+    def __call__(self) -> tuple[General, Tensor]:
+        """The table and its grid (N + 1,), differentiable."""
+        grid = self.grid.times()
+        base = self._compiled(grid)
+        times = self._path.time(self._path.log_snr(base.times) + self.moved).clamp(*self._path.ends)
+        return General(base.kinds, times, base.weights + self._units * self.added, base.stops), grid
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All free numbers."""
+        return [self.added, self.moved, *self.grid.parameters()]
+
+    def groups(self) -> list[dict[str, object]]:
+        """The numbers by their rates."""
+        return [
+            {"params": [self.added, self.moved], "lr": RATES["coefficients"]},
+            {"params": list(self.grid.parameters()), "lr": RATES["grid"]},
+        ]
+
+    def table(self) -> LearnedTable | None:
+        """What the numbers are now; None where a solve could not use them."""
+        with torch.no_grad():
+            table, grid = self()
+        finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
+        return LearnedTable.of(table, grid.tolist()) if finite and bool((grid.diff() < 0).all()) else None
+
+
+class _Recomputed(Wrapped):
+    """A predictor whose calls hold no memory until the backward pass makes them again."""
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The denoiser's."""
+        return columns_of(self.denoiser, kind, t, to)
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The denoiser's estimate."""
+        # the backward pass may run in another thread, which would not see the precision that is set for this one
+        here = contextvars.copy_context()
+        estimate: Tensor = checkpoint(
+            here.run, evaluate, self.denoiser, kind, x_t, columns, condition, use_reentrant=False, preserve_rng_state=False
+        )
+        return estimate

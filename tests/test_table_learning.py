@@ -1,0 +1,270 @@
+"""Learned tables: the general form of a solver, learning it, the command that keeps it, and where it is used."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward import cli, solvers, spec, table_learning
+from pushforward.draws import RowDraws
+from pushforward.errors import CheckpointError, UsageError
+from pushforward.export import exported
+from pushforward.paths import VE, VP, Linear
+from pushforward.sampling_options import configure
+from pushforward.solvers import DPM, Adaptive, Ancestral, Jump, UniPC
+from pushforward.solvers.learned import LearnedTable, general
+from pushforward.table_learning import learn_table
+from pushforward.testing import ring
+from pushforward.transports import Flow
+
+NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
+NAMES += ["unipc:1", "unipc", "unipc:3"]
+
+
+def unchanged(flow):
+    """The flow with its own coefficients as a learned table."""
+    return flow.with_table(LearnedTable.of(general(flow.table), flow.times.tolist()))
+
+
+@pytest.mark.parametrize("path", [Linear(), VP(), VE(0.02, 20)], ids=["linear", "vp", "ve"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_general_form_does_what_the_solver_does(path, name):
+    flow = Flow(ring(path), solvers.named(name), 5)
+    ours, x = (
+        unchanged(flow),
+        torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * flow._width_at_start,
+    )
+    states, wanted = list(ours.walk(x, ours.times)), list(flow.walk(x, flow.times))
+    assert [t for t, _ in states] == [t for t, _ in wanted] == flow.times[1:].tolist()
+    for (_, state), (_, other) in zip(states, wanted, strict=True):
+        torch.testing.assert_close(state, other, rtol=1e-8, atol=1e-8)
+    assert ours.calls == flow.calls == flow.solver.calls(5)
+    assert "learned table" in ours.facts()["solver"]
+
+
+def test_a_learned_table_is_plain_data_and_is_checked():
+    table = unchanged(Flow(ring(VP()), UniPC(2), 3)).learned
+    again = LearnedTable(**json.loads(json.dumps(dataclasses.asdict(table))))
+    assert again == table
+    assert spec.build(spec.describe(table)) == table
+    for part, value in (("times", [0.5]), ("weights", [[1.0]]), ("stops", [0, 1]), ("stops", [2, 1]), ("grid", [1.0, 0.0])):
+        with pytest.raises(UsageError, match="3 calls"):
+            dataclasses.replace(table, **{part: value})
+    with pytest.raises(UsageError, match="not finite"):
+        dataclasses.replace(table, times=[0.9, float("nan"), 0.1])
+    with pytest.raises(UsageError, match="with_table"):
+        Flow(ring(VP()), UniPC(2), 3, "time", table)
+
+
+def test_other_times_are_solved_by_the_solver_itself():
+    flow = Flow(ring(VP()), DPM(2), 4)
+    table = unchanged(flow).learned
+    ours = flow.with_table(dataclasses.replace(table, weights=[[2 * weight for weight in row] for row in table.weights]))
+    x = flow.sample(5, seed=1)
+    assert not torch.allclose(ours.sample(5, seed=1), x)
+    torch.testing.assert_close(ours.encode(x), flow.encode(x))
+    assert ours.with_solver(DPM(2), 4).learned is None
+
+
+def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
+    flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
+    learned = learn_table(flow, rows=64, rounds=20, batch=32)
+    assert learned.after < 0.75 * learned.before
+    assert "refused" not in str(learned)
+    truth = flow.with_solver(DPM(2), 100, "log_snr").sample(300, seed=9)
+    error = lambda model: float((model.sample(300, seed=9) - truth).square().mean().sqrt())  # noqa: E731
+    ours = flow.with_table(learned.table)
+    assert error(ours) < 0.8 * error(flow.with_solver(UniPC(2), 3, learned.grid))
+    assert ours.calls == flow.calls
+
+
+def test_a_table_that_is_no_better_is_refused(monkeypatch):
+    monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
+    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), rows=16, rounds=2, batch=16)
+    assert learned.table is None
+    assert learned.after == pytest.approx(learned.before, rel=1e-6)
+    assert "is refused" in str(learned)
+
+
+def test_a_table_is_measured_against_the_grids_that_are_given():
+    flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
+    better = pf.grid_learning.learn_grid(flow, rows=32, rounds=10).times
+    teacher = flow.with_solver(DPM(2), 30)
+    learned = learn_table(flow, grids=[better], rows=32, rounds=1, teacher=teacher)
+    assert learned.grid == better
+    assert learn_table(flow, rows=32, rounds=1, teacher=teacher).before > learned.before
+
+
+@pytest.mark.parametrize(
+    ("solver", "steps", "says"),
+    [
+        (Ancestral(), 5, "deterministic"),
+        (Adaptive(), 5, "deterministic"),
+        (DPM(), 1, "2 steps or more"),
+        (Jump(), 2, "Jump takes"),
+    ],
+)
+def test_what_has_no_table_to_learn_is_refused(solver, steps, says):
+    model = pf.recipes.meanflow("moons", "tiny").method.transport() if solver.jumps else Flow(ring(VP()), solver, steps)
+    with pytest.raises(UsageError, match=says):
+        learn_table(model.with_solver(solver, steps))
+
+
+def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():
+    flow = pf.recipes.ddpm("digits", "tiny").method.transport()
+    network = list(flow.denoiser.parameters())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network:
+            weight.add_(0.05 * torch.randn_like(weight))
+    guided = Flow(pf.Guided(flow.denoiser, 3.0), DPM(2), 3)
+    teacher = guided.with_solver(DPM(2), 10)
+    learned = learn_table(guided, rows=32, rounds=8, batch=32, teacher=teacher)
+    assert all(weight.grad is None for weight in network)
+    ours = guided.with_table(learned.table)
+    assert ours.calls == guided.calls == 6
+    label = {"label": 3}
+    distance = lambda model: float((model.sample(64, label, seed=5) - teacher.sample(64, label, seed=5)).square().mean())  # noqa: E731
+    assert distance(ours) < distance(guided.with_solver(DPM(2), 3, learned.grid))
+
+
+def test_calls_that_are_made_again_give_the_gradients_of_those_that_are_held():
+    flow = Flow(ring(Linear()), UniPC(2), 3)
+    noise = RowDraws(0, 8).normal((2,)).double()
+    gradients = []
+    for asked in (flow.denoiser, table_learning._Recomputed(flow.denoiser)):
+        numbers = table_learning._Numbers(flow)
+        table, grid = numbers()
+        end = table_learning._solve(flow, asked, table, grid)(noise, None)
+        gradients.append(torch.autograd.grad(end.square().sum(), numbers.parameters))
+    for held, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(held, again)
+        assert held.abs().sum() > 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return pf.fit("flow", "digits", steps=8, size="tiny", out=tmp_path_factory.mktemp("runs") / "digits")
+
+
+def table_of(run, steps, **guidance):
+    """A table that is told apart from every solver: the data are the start's estimate alone."""
+    flow = Flow(run.denoiser, run.transport.solver, steps)
+    table = general(flow.table)
+    table.weights[-1] = 0.0
+    table.weights[-1, 1] = 1.0
+    learned = LearnedTable.of(table, flow.times.tolist())
+    run.store_table(flow.solver, learned, guidance, before=1.0, after=0.5)
+    return learned
+
+
+def drawn(capsys, folder, *words):
+    """The samples of a command, and what it said."""
+    out = folder.parent / "x.npz"
+    code = cli.main(["sample", str(folder), "--n", "3", "--out", str(out), "--overwrite", *words])
+    said = capsys.readouterr().err
+    assert code == 0, said
+    with np.load(out) as file:
+        return file["x"], said
+
+
+def test_sampling_uses_a_table_for_its_steps_and_guidance_alone(run, capsys):
+    plain, guided = table_of(run, 3), table_of(run, 4, scale=2.0, interval=(0.2, 5.0))
+    run.store_grid(run.transport.solver, [0.9, 0.5, 0.2, 0.0])
+    learned = lambda **options: run.configured(**options).transport.learned  # noqa: E731
+    assert learned(steps=3) == plain
+    assert learned(steps=3, grid="table") == plain
+    assert learned(steps=4, scale=2, interval=(0.2, 5.0)) == guided
+    others = {"steps": 3, "grid": "learned"}, {"steps": 3, "solver": "heun"}, {"steps": 3, "scale": 2.0}, {"steps": 4}, {}
+    assert [learned(**options) for options in others] == [None] * 5
+    assert run.configured(steps=3, grid="learned").transport.times.tolist() == [0.9, 0.5, 0.2, 0.0]
+    x, said = drawn(capsys, run.folder, "--steps", "3")
+    wanted = Flow(run.denoiser, run.transport.solver, 3).with_table(plain).sample(3)
+    assert np.abs(x / 255 - wanted.movedim(1, -1).numpy()).max() < 1 / 255
+    assert "coefficients" in said
+    assert "3 steps of DPM" in said
+    assert "coefficients" not in drawn(capsys, run.folder, "--steps", "3", "--grid", "time")[1]
+
+
+def test_a_table_that_is_not_there_gets_the_command_that_learns_it(run):
+    with pytest.raises(UsageError, match=r"--what table --steps 6 --solver heun --scale 2 --interval 0.2:5"):
+        run.configured(grid="table", steps=6, solver="heun", scale=2, interval=(0.2, 5))
+    with pytest.raises(UsageError, match="`weaker`"):
+        run.configured(grid="table", steps=3, weaker=run)
+    with pytest.raises(UsageError, match="no table learned for 3 steps"):
+        configure(run.transport, grid="table", steps=3)
+
+
+def test_a_damaged_table_is_named(run):
+    table_of(run, 3)
+    path = run.folder / "tables.json"
+    content = json.loads(path.read_text())
+    rows = [{**row, "table": {**row["table"], "times": []}} for row in content["tables"]]
+    for damaged in ({"tables": 3}, {"tables": rows}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(CheckpointError, match=r"tune .* --what table"):
+            run.learned_table(3, run.transport.solver)
+    path.unlink()
+    assert run.learned_table(3, run.transport.solver) is None
+
+
+def test_the_command_keeps_a_better_table_and_refuses_another(run, capsys, monkeypatch):
+    real = table_learning.learn_table
+    given = []
+
+    def briefly(flow, **options):
+        given.append((flow, options["grids"]))
+        learned = real(flow, teacher=flow.with_solver(flow.solver, 8), **options)
+        assert (learned.table is not None) == (options["rounds"] > 1)
+        return learned
+
+    monkeypatch.setattr(table_learning, "learn_table", briefly)
+    run.store_grid(UniPC(), [0.9, 0.5, 0.2, 0.0])
+    command = ["tune", str(run.folder), "--what", "table", "--steps", "3", "--solver", "unipc", "--rows", "32", "--json"]
+    command += ["--precision", "float32", "--scale", "2"]
+    assert cli.main([*command, "--rounds", "20"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["stored"]
+    assert printed["after"] < printed["before"]
+    assert printed["guidance"] == {"scale": 2.0}
+    assert given[0][1] == [[0.9, 0.5, 0.2, 0.0]]
+    assert isinstance(given[0][0].denoiser, pf.Guided)
+    stored = run.learned_table(3, UniPC(), {"scale": 2.0})
+    assert dataclasses.asdict(stored) == printed["table"]
+    monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
+    assert cli.main([*command, "--rounds", "1"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["stored"], printed["table"]) == (False, None)
+    assert "is refused" in printed["summary"]
+    assert run.learned_table(3, UniPC(), {"scale": 2.0}) == stored
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scale", "2"], "--what table"),
+        (["--what", "table", "--weaker", "x"], "leave out --weaker"),
+        (["--what", "table", "--rows", "0"], "--rows must be at least 1"),
+        (["--what", "table", "--solver", "ancestral"], "deterministic"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(run, capsys, words, says):
+    assert cli.main(["tune", str(run.folder), *words]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_of_one_call_has_no_table(tmp_path, capsys):
+    pf.fit("vae", "moons", steps=1, size="tiny", out=tmp_path / "vae")
+    assert cli.main(["tune", str(tmp_path / "vae"), "--what", "table"]) == 2
+    assert "no steps to tune" in capsys.readouterr().err
+
+
+def test_a_learned_table_exports(run):
+    flow = unchanged(Flow(run.denoiser, UniPC(2), 3))
+    program = exported(flow).module()
+    z, condition = RowDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(program(z, condition, None), flow.space.to_data(flow(z, condition)), rtol=1e-5, atol=1e-5)
