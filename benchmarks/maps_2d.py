@@ -163,9 +163,11 @@ def main(words: list[str]) -> None:
         for method in given.methods:
             own = [row for row in rows if (row["data"], row["method"]) == (name, method)]
             if own:
-                one, four, many = ([row[key] for row in own] for key in ("1", "4", "many"))
+                single, four, many = ([row[key] for row in own] for key in ("1", "4", "many"))
                 speed = np.mean([row["examples"] / row["seconds"] for row in own])
-                body.append([name, method, *map(mean_and_spread, (one, four, many)), f"{speed:,.0f}", passes(name, one, four)])
+                body.append(
+                    [name, method, *map(mean_and_spread, (single, four, many)), f"{speed:,.0f}", passes(name, single, four)]
+                )
         body.append([name, "true examples (floor)", f"{floor_of(name, given.n):.4g}", "", "", "", ""])
     head = ["data", "method", "1 call", "4 calls", "25 steps of Heun", "examples/s", "passes"]
     text = table(head, body)
@@ -176,9 +178,9 @@ def main(words: list[str]) -> None:
     write("maps_2d", "Maps between two times in two dimensions", text, rows, seconds=given.seconds, seeds=given.seeds)
 
 
-def passes(name: str, one: list[float], four: list[float]) -> str:
+def passes(name: str, single: list[float], four: list[float]) -> str:
     first, second = BARS[name]
-    ok = np.mean(one) <= first and (second is None or np.mean(four) <= second)
+    ok = np.mean(single) <= first and (second is None or np.mean(four) <= second)
     return "yes" if ok else "no"
 
 

@@ -1,17 +1,26 @@
-"""Taking up what a checkpoint holds: as a run is resumed, or where training ends with earlier weights."""
+"""What a checkpoint holds of a trainer, and taking it up: as a run is resumed, or where training ends with earlier weights."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.observing import passed
-from pushforward.training.tensors import restore
+from pushforward.training.tensors import gathered, restore
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["go_back", "take_up"]
+__all__ = ["content_of", "go_back", "take_up"]
+
+
+def content_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """The weights, averages and optimisers of a trainer, whole where they are sharded."""
+    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
+    groups = {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
+    return {name: gathered(group) for name, group in groups.items()}
 
 
 def take_up(trainer: Trainer, stored: checkpoints.Checkpoint) -> None:

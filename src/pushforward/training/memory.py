@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added_peak", "held_bytes", "peak_memory", "reset_peak"]
+__all__ = ["added_peak", "held_bytes", "peak_memory", "reset_peak", "synchronize"]
 
 _PROC = Path("/proc/self")
 
@@ -105,3 +105,9 @@ def _of_process() -> int:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what an accelerator still computes, so that time can be taken; nothing on the CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()

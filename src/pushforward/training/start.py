@@ -116,7 +116,7 @@ def prepare(
         asked=asked,
         init=init,
         init_step=init_step,
-        from_seed=from_seed,
+        from_seed=from_seed and (init is not None or built.first_weights is None),
     )
     progress = options.get("progress")
     watcher = None if progress is None else watcher_of(progress)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pushforward.errors import CheckpointError
 from pushforward.methods.method import Method
 from pushforward.methods.trajectories import Trajectories
+from pushforward.precision import network_precision
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import tensors
 from pushforward.training.budget import Budget
@@ -35,13 +36,14 @@ class Store:
         method: What is trained, on its device.
         folder: The run's.
         writes: Whether parts are written.
+        precision: Of the teacher's network calls.
 
     Attributes:
         seconds: What they have taken in all.
     """
 
-    def __init__(self, method: Method, folder: Path, writes: bool = True) -> None:
-        self.folder, self.writes, self.seconds = folder / CACHE / "trajectories", writes, 0.0
+    def __init__(self, method: Method, folder: Path, writes: bool = True, precision: str = "float32") -> None:
+        self.folder, self.writes, self.precision, self.seconds = folder / CACHE / "trajectories", writes, precision, 0.0
         self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
         self._hashes: list[str] = []
         self._finished = False
@@ -94,7 +96,8 @@ class Store:
             if stopped():
                 return
             started = time.perf_counter()
-            part = trajectories.part(rows)
+            with network_precision(self.precision):
+                part = trajectories.part(rows)
             trajectories.put(rows, part)
             self._write(part)
             self.seconds += time.perf_counter() - started

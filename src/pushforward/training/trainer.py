@@ -25,11 +25,11 @@ from pushforward.training.budget import Budget, Clock
 from pushforward.training.checks import check_fit, not_finite
 from pushforward.training.ema import Average
 from pushforward.training.generators import generators_kept
-from pushforward.training.going_back import go_back, take_up
+from pushforward.training.going_back import content_of, go_back, take_up
 from pushforward.training.holding import Holding, begin, claimed
 from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
-from pushforward.training.memory import peak_memory, reset_peak
+from pushforward.training.memory import peak_memory, reset_peak, synchronize
 from pushforward.training.observers import usual
 from pushforward.training.observing import Moment, Observer, decide, ended, observing, passed
 from pushforward.training.optimizers import players_of
@@ -42,7 +42,6 @@ from pushforward.training.settings import Settings
 from pushforward.training.stages import stages_of, write_stages
 from pushforward.training.step import Step
 from pushforward.training.storing import Store
-from pushforward.training.tensors import gathered
 from pushforward.training.threads import Threads, restoring
 
 __all__ = ["Trainer"]
@@ -102,7 +101,7 @@ class Trainer:
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
-        self.store = Store(self.method, self.folder, writes)
+        self.store = Store(self.method, self.folder, writes, self.precision)
         self.clock.budget = budget.after(self.store.seconds)
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
 
@@ -154,8 +153,7 @@ class Trainer:
             self.holding.reopen()
             if self._saved_at < 0:
                 self.save()
-            with network_precision(self.precision):
-                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
+            self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, lambda: self.stop)
             reset_peak(self.device)
             until = self.clock.seconds + seconds
             with generators_kept(self.device):
@@ -173,8 +171,7 @@ class Trainer:
         self.threads.before(self.clock.step)
         started = time.perf_counter()
         losses, health = self.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(self.device)
         seconds = time.perf_counter() - started
         self.threads.after(self.clock.step, seconds)
         stage = self.clock.tick(seconds)
@@ -257,15 +254,13 @@ class Trainer:
         self.holding.reopen()
         self._flush()
         self._check_weights()
-        optimizers = {name: value for player in self.players.values() for name, value in player.state().items()}
-        groups = {"method": self.method.state_dict(), "average": self.average.state_dict(), "optimizer": optimizers}
-        tensors = {name: gathered(group) for name, group in groups.items()}
+        tensors = content_of(self)
         try:
             if self.holding.writes:
                 self.journal.settle()
                 held = None if self.method.guard is None else passed(self.observers)
-                inside = self.folder / "checkpoints"
-                checkpoints.save(inside, self.clock.step, tensors, self._state(), after=self._saved_at, held=held)
+                where, state = self.folder / "checkpoints", self._state()
+                checkpoints.save(where, self.clock.step, tensors, state, after=self._saved_at, held=held)
         except CheckpointError as error:
             if self._saved_at >= 0:
                 raise
