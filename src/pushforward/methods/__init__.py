@@ -17,7 +17,7 @@ from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.penalties import Penalties
 from pushforward.methods.perceptual_autoencoder import PerceptualAutoencoder
 from pushforward.methods.quantised import QuantisedAutoencoder
-from pushforward.methods.reflow import Reflow
+from pushforward.methods.reflow import TeacherPairs
 from pushforward.methods.trajectories import Trajectories
 from pushforward.methods.vae import VAE
 from pushforward.spec import classes
@@ -41,8 +41,8 @@ __all__ = [
     "Penalties",
     "PerceptualAutoencoder",
     "QuantisedAutoencoder",
-    "Reflow",
     "Sums",
+    "TeacherPairs",
     "Trajectories",
     "registry",
 ]

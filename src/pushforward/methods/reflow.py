@@ -10,10 +10,10 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.trajectories import Trajectories
 
-__all__ = ["Reflow"]
+__all__ = ["TeacherPairs"]
 
 
-class Reflow(Coupling, nn.Module):
+class TeacherPairs(Coupling, nn.Module):
     """Pairs of a teacher's noise and sample in the place of data and independent noise.
 
     The ways of a flow do not cross, so the straight ways between these pairs hardly do, and the flow that is trained on them

@@ -10,7 +10,7 @@ from pushforward.couplings import Coupling, Independent, OptimalTransport, Sourc
 from pushforward.data import Space
 from pushforward.denoiser import Denoiser
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.methods import Denoising, Reflow, Trajectories
+from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import Linear
 from pushforward.recipes.choice import MEMORY, batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.options import NETWORK, PATH
@@ -85,7 +85,7 @@ def flow(
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
 
 
-def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int) -> Reflow:
+def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int) -> TeacherPairs:
     """Pairs of a teacher.
 
     Raises:
@@ -99,4 +99,4 @@ def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: i
         raise UsageError(f"A reflow learns from a model that samples in steps, and this teacher is a {type(teacher).__name__}.")
     guide = teacher if teacher.solver.jumps or teacher.source is not None else teacher.with_solver("unipc", steps)
     number = pairs or max(64, min(16_384, MEMORY // (4 * guide.space.size)))
-    return Reflow(Trajectories(guide, number, ends=True))
+    return TeacherPairs(Trajectories(guide, number, ends=True))
