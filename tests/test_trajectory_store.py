@@ -2,11 +2,14 @@
 
 import functools
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import pushforward as pf
+from pushforward.draws import RowDraws
 from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress, storing
@@ -87,3 +90,31 @@ def test_a_training_that_is_stopped_among_its_trajectories_can_go_on(flow, moons
     trainer.advance()
     assert trainer.store.trajectories.ready == 0
     assert pf.resume(tmp_path / "run", data=moons).state["step"] == 2
+
+
+def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow):
+    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0)
+    (_, t), (_, s), _ = stored.draw(RowDraws(0, 4000))
+    legs = {(1, 0): 1 / 2, (1, 1 / 2): 1 / 8, (1 / 2, 0): 1 / 8}
+    legs |= {(a / 4, (a - 1) / 4): 1 / 16 for a in (1, 2, 3, 4)}
+    times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
+    pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
+    assert pairs.keys() == legs.keys()
+    assert all(abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
+def test_legs_have_a_length_whatever_the_number_of_steps(flow, steps):
+    stored = Trajectories(flow.transport.with_solver("dpm:2", steps), 40, seed=5, legs=1.0)
+    (_, t), (_, s), _ = stored.draw(RowDraws(0, 500))
+    assert (t > s).all()
+
+
+def test_a_student_jumps_on_the_grid_of_its_trajectories():
+    space = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,))
+    teacher = pf.recipes.flow(space, "tiny").method.transport()
+    method = pf.recipes.distil(space, "tiny", teacher=teacher, trajectories=2).method
+    stored, sampler = method.trajectories.times, method.transport()
+    for jumps in (2, 4):
+        every = (len(stored) - 1) // jumps
+        assert sampler.with_solver("jump", jumps, sampler.grid).times == pytest.approx(stored[::every])
