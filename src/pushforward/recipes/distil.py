@@ -38,7 +38,7 @@ def distil(
     rule: Annotated[str, LOSS] = "stored",
     stored: Annotated[float | None, LOSS] = None,
     trajectories: Annotated[int | None, LOSS] = None,
-    teacher_steps: Annotated[int, LOSS] = 16,
+    teacher_steps: Annotated[int, LOSS] = 8,
     guidance: Annotated[float, LOSS] = 1.0,
     first: Annotated[float, LOSS] = 0.1,
     last: Annotated[float, LOSS] = 0.005,
@@ -46,7 +46,7 @@ def distil(
     derivative: Annotated[str, LOSS] = "none",
     average: Annotated[float | None, LOSS] = None,
     power: Annotated[float, LOSS] = 0.5,
-    diagonal: Annotated[float, PATH] = 0.25,
+    diagonal: Annotated[float, PATH] = 0.15,
     to_data: Annotated[float, PATH] = 0.5,
 ) -> Recipe:
     """A student of a flow, ddpm or edm: a map between two times that starts as its teacher and learns to jump.
@@ -60,7 +60,7 @@ def distil(
             at data, at the start, middle or end of the jump; progressive is middle in five stages, each the next one's teacher.
         stored: The share of training on stored trajectories, before the rule takes over; the default is a half, or none for
             progressive.
-        trajectories: How many trajectories are stored; the default is 8,192, or fewer where they would take more than 512 MB.
+        trajectories: How many trajectories are stored; the default is 16,384, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
         guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call.
         first: With the rule start, the share of a jump that the teacher's velocity covers, as it would be at the start of
@@ -184,7 +184,7 @@ def _size_of(space: Space, network: nn.Module) -> str | None:
 def _number(teacher: Flow) -> int:
     """As many trajectories as fit into the memory that they may take, and no more than are useful."""
     each = 2 * (teacher.steps + 1) * teacher.space.size
-    return max(64, min(8192, MEMORY // each))
+    return max(64, min(16_384, MEMORY // each))
 
 
 def _start_as_teacher(method: Any) -> None:
