@@ -8,7 +8,7 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
-from pushforward.training.distilling import distil
+from pushforward.training import distil
 
 FEW = {"trajectories": 64, "teacher_steps": 2}
 WORDS = ["--trajectories", "64", "--teacher-steps", "2"]

@@ -8,6 +8,7 @@ from pushforward.lazy import exports
 
 if TYPE_CHECKING:
     from pushforward.training.budget import Budget
+    from pushforward.training.distilling import distil
     from pushforward.training.frozen import with_frozen
     from pushforward.training.latent_data import autoencoder_of, in_latent
     from pushforward.training.progress import Progress, Silent, Watcher
@@ -24,6 +25,7 @@ __all__ = [
     "Trainer",
     "Watcher",
     "autoencoder_of",
+    "distil",
     "fit",
     "in_latent",
     "load",
@@ -35,6 +37,7 @@ __getattr__ = exports(
     __name__,
     {
         "budget": ("Budget",),
+        "distilling": ("distil",),
         "latent_data": ("autoencoder_of", "in_latent"),
         "frozen": ("with_frozen",),
         "progress": ("Progress", "Silent", "Watcher"),
