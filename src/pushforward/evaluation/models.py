@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pushforward.data import Dataset
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation.unseen import check_unseen
 from pushforward.recipes import registry
 from pushforward.training import Run, load
 from pushforward.training.lineage import earlier_split
 from pushforward.training.run import transport_of
+from pushforward.training.run_data import data_of_run
 from pushforward.transports import Transport
 
 __all__ = ["check_model", "check_model_kind", "data_of", "informed", "models_of"]
@@ -101,21 +102,7 @@ def data_of(model: Run | Transport) -> Dataset:
         UsageError: If the model does not say what that was.
         DataError: If it has changed since.
     """
-    from pushforward.data import load as load_data
-
-    origin: Mapping[str, Any] | None = model.spec.get("data") if isinstance(model, Run) else None
-    if not origin and isinstance(model, Run):
-        raise UsageError(
-            f"{model.folder} was trained on data from Python, which a run does not hold. Evaluate it in Python and hand over the "
-            "data: pf.evaluate(run, data), or pf.compare(runs, data)."
-        )
-    if not origin or not isinstance(model, Run):
+    if not isinstance(model, Run):
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
-    data = load_data(**origin)
-    was = model.spec.get("fingerprint")
-    if was not in (None, data.fingerprint):
-        raise DataError(
-            f"The data has changed since {model.folder} was trained (fingerprint {data.fingerprint[:12]}, was {was[:12]}). "
-            f"Restore it, or train again.{earlier_split(model.spec)}"
-        )
-    return data
+    absent = "Evaluate it in Python and hand over the data: pf.evaluate(run, data), or pf.compare(runs, data)."
+    return data_of_run(model.folder, model.spec, None, absent=absent, changed="train again")
