@@ -34,6 +34,7 @@ class Anchor:
         end: The weight at the end, on a cosine; None keeps it.
         inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
             stay good; see `pushforward.methods.starts.starts`.
+        still: The share of training in which the map stays as it is and the critic learns to tell its samples from data.
 
     Raises:
         UsageError: For a negative weight, or a share outside [0, 1].
@@ -42,6 +43,7 @@ class Anchor:
     weight: float = 1.0
     end: float | None = None
     inside: float = 0.0
+    still: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("weight", "end"):
@@ -50,6 +52,8 @@ class Anchor:
                 raise UsageError(f"The {name} of the anchor cannot be negative, got {value}.")
         if not 0 <= self.inside <= 1:
             raise UsageError(f"inside is a share of the examples between 0 and 1, got {self.inside}.")
+        if not 0 <= self.still < 1:
+            raise UsageError(f"still is a share of training from 0 to below 1, got {self.still}.")
 
     def at(self, now: Now) -> float:
         """The weight on a step."""
@@ -139,6 +143,8 @@ class Finish(Method):
         loss, _ = self.game.critic_loss(seen(batch.x), seen(x.detach()), condition, now)
         yield "critic", loss
         del loss
+        if now.progress < self.anchor.still:
+            return
         if now.parts > 1:
             x = jump_to_data(self.flow_map, start, condition)
         loss = self.game.generator_loss(seen(batch.x), seen(x), condition)

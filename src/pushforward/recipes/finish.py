@@ -18,6 +18,9 @@ from pushforward.recipes.students import copy_of
 
 __all__ = ["finish"]
 
+STILL = 0.2
+"""The share of training in which a convolutional critic, which knows nothing at first, learns alone."""
+
 
 def finish(
     space: Space,
@@ -30,6 +33,7 @@ def finish(
     inside: Annotated[float, PATH] = 0.0,
     anchor: Annotated[float, LOSS] = 0.3,
     anchor_end: Annotated[float | None, SCHEDULE] = None,
+    still: Annotated[float | None, SCHEDULE] = None,
     gamma: Annotated[float | None, REGULARISATION] = None,
     gamma_end: Annotated[float | None, SCHEDULE] = None,
     difference: Annotated[float, REGULARISATION] = 0.05,
@@ -52,6 +56,7 @@ def finish(
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
         anchor: The weight of the squared distance to the teacher's samples of the same noise.
         anchor_end: The weight at the end, on a cosine; the default keeps it.
+        still: The share of training in which only the critic learns; the default is .2 for images that take convolutions, else 0.
         gamma: The weight of the penalties on the critic's slope, at data and at samples.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
         difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.
@@ -75,7 +80,7 @@ def finish(
             "r1+r2", gamma, gamma / 10 if gamma_end is None else gamma_end, None, penalty_interval, difference or None
         ),
         critic_input=CriticInput(augment=augment, strength=strength),
-        anchor=Anchor(anchor, anchor_end, inside),
+        anchor=Anchor(anchor, anchor_end, inside, STILL * (not flat(space)) if still is None else still),
         guard=Guard(coverage, recall, checks) if coverage or recall else None,
         steps=calls,
     )
