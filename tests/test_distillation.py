@@ -183,7 +183,7 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
 
 def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tmp_path):
     recipe = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, trajectories=40, guidance=3.0)
-    guided = Flow(pf.Guided(stirred_flow.denoiser, 3.0), "unipc", 16, "time")
+    guided = Flow(pf.Guided(stirred_flow.denoiser, 3.0), "unipc", 8, "time")
     store = recipe.method.trajectories
     store.fill()
     samples = labelled.space.to_model(guided.sample(40))
@@ -211,7 +211,7 @@ def test_rules_of_a_student(stirred_flow, labelled):
     assert (type(stages), stages.rule.stages, stages.pairs.levels) == (Mapping, 5, 4)
     alone = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="end", stored=0.0, derivative="forward").method
     assert type(alone) is Mapping
-    assert alone.teacher.steps == 16
+    assert alone.teacher.steps == 8
     with pytest.raises(UsageError, match="leave average out"):
         pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="progressive", average=9.0)
     wrong = {"rule": {"rule": "stat"}, "part of training": {"stored": 0.5}, "no derivative": {"derivative": "forward"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,12 +173,32 @@ class FlowMap(Denoiser):
     alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
     x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
 
-    Its arguments are a `Denoiser`'s.
+    Its arguments are a `Denoiser`'s, and:
+
+    Args:
+        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
+            the solver's.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
         Matching (2024); Geng et al., Mean Flows for One-step Generative Modeling (2025), for the mean velocity.
     """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: Path,
+        prediction: str,
+        space: Space,
+        *,
+        preconditioning: Preconditioning | None = None,
+        unconditional: bool = True,
+        source: Source | None = None,
+        grid: str | None = None,
+    ) -> None:
+        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
+        super().__init__(network, path, prediction, space, **options)
+        self.grid = grid
 
     @property
     def jumps(self) -> bool:

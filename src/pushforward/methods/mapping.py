@@ -205,9 +205,5 @@ class Mapping(Method):
         return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps at times of the teacher's grid, if it has one.
-
-        A map that has only learned to jump to data is noised again between them.
-        """
-        grid = None if self.teacher is None or not isinstance(self.teacher.grid, str) else self.teacher.grid
-        return Flow(self.flow_map, Jump(1.0 if self.pairs.only_to_data else 0.0), self.steps, grid)
+        """The map, in its default number of jumps; one that has only learned to jump to data is noised again between them."""
+        return Flow(self.flow_map, Jump(1.0 if self.pairs.only_to_data else 0.0), self.steps)

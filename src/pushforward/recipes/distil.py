@@ -14,16 +14,14 @@ from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.pairs import Dyadic, Pairs, Sorted
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
-from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training, flat
+from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
-from pushforward.recipes.students import student_of, times_for
+from pushforward.recipes.students import student_of, times_for, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
 __all__ = ["distil"]
 
-GRID = "shifted:2"
-"""Times of a teacher's trajectories of images, and of a student's jumps: UniPC errs half as much as at equal times."""
 RULES = ("stored", "start", "middle", "end", "progressive")
 STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
@@ -82,10 +80,9 @@ def distil(
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     _check_size(size, space, denoiser.network)
-    grid = "time" if flat(space) else GRID
-    guide = flow.with_solver("unipc", teacher_steps, grid)
+    guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     if guidance != 1:
-        guide = Flow(Guided(flow.denoiser, guidance), guide.solver, teacher_steps, grid)
+        guide = Flow(Guided(flow.denoiser, guidance), guide.solver, teacher_steps, guide.grid)
     student = _student(guide)
     share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)

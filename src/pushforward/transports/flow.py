@@ -62,11 +62,11 @@ class Flow(Transport):
         self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
-        self._times = grids.times(self.grid or solver.grid, denoiser.path, self.steps)
+        self._times = grids.times(self._where(), denoiser.path, self.steps)
         self.learned = learned
         self._tables = TableCache(solver, learned)
         self._width_at_start = float(self._edge().sigma)
-        if self.source is not None and (solver.stochastic or (self.grid or solver.grid) in ("log_snr", "karras")):
+        if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
             raise UsageError(
                 f"This model was trained from {self.source.data}, not from noise: it has no noise levels. Sample it with "
                 "euler, heun, midpoint or rk4 on the grid time."
@@ -81,11 +81,16 @@ class Flow(Transport):
         if learned is not None and self._times.tolist() != list(learned.grid):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
+    def _where(self) -> str | Sequence[float]:
+        """The grid that was asked for, else the one on which a map has learned to jump, else the solver's."""
+        learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
+        return self.grid or learned or self.solver.grid
+
     def facts(self) -> dict[str, str]:
         """Data, parameters, prediction and path, solver, steps and grid."""
         arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        grid = self.grid or self.solver.grid
+        grid = self._where()
         where = grid if isinstance(grid, str) else "given times"
         where = where if self.learned is None else "given times, with a learned table"
         inner = trained(self.denoiser)
