@@ -58,7 +58,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     drawn, draw = [], Judge.draw
     monkeypatch.setattr(Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given))
     measured = ladder_of(judge, student)
-    assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC")
+    assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC, time grid")
     assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert measured.own == measured.teacher[3]
     assert len(drawn) == 2 * (5 + 5), "the teacher's own number of steps is not sampled again"

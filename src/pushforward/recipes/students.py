@@ -84,13 +84,13 @@ def jump_grid(space: Space) -> str:
     return "time" if flat(space) else "shifted:2"
 
 
-def times_of_jumps(teacher: Denoiser, steps: int) -> list[float]:
-    """The falling times at which a teacher has the log-SNRs that its student's jumps in so many steps begin at; the last is 0."""
-    path = teacher.path
-    straight = path if isinstance(path, Linear) else teacher.on(Linear()).path
-    jumps = grids.times(jump_grid(teacher.space), straight, steps)
-    own = jumps if isinstance(path, Linear) else path.time(straight.log_snr(torch.from_numpy(jumps[:-1]))).clamp(*path.ends)
-    return [*(float(t) for t in own[:steps]), 0.0]
+def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
+    """The grid on which a teacher has the log-SNRs where its student's jumps in so many steps begin: a name, or falling times."""
+    if isinstance(teacher.path, Linear):
+        return jump_grid(teacher.space)
+    straight = teacher.on(Linear()).path
+    jumps = torch.from_numpy(grids.times(jump_grid(teacher.space), straight, steps)[:-1])
+    return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
 
 
 def copy_of(denoiser: D) -> D:
