@@ -26,6 +26,7 @@ PLUGIN = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTI
 """Code that a page's commands read from a file."""
 SMALL = {
     "train": {"--steps": "2", "--size": "tiny", "--batch": "16"},
+    "distil": {"--steps": "2", "--batch": "16", "--trajectories": "32"},
     "resume": {"--steps": "3"},
     "compare": {"--steps": "2", "--size": "tiny", "--batch": "16", "--n": "20", "--repeats": "1"},
     "evaluate": {"--n": "20", "--repeats": "1"},
@@ -61,7 +62,12 @@ def small(words):
     if "--budget" in words:
         at = words.index("--budget")
         del words[at : at + 2]
-    for option, value in SMALL.get(words[0], {}).items():
+    if "--finish" in words:
+        words[words.index("--finish") + 1] = ".1s"
+    added = SMALL.get(words[0], {})
+    if words[:1] == ["compare"] and words[1].startswith("runs/"):
+        added = SMALL["evaluate"]
+    for option, value in added.items():
         if option in words:
             words[words.index(option) + 1] = value
         else:

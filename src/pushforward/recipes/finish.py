@@ -18,7 +18,7 @@ from pushforward.recipes.students import copy_of
 
 __all__ = ["finish"]
 
-STILL = 0.2
+STILL = 0.15
 """The share of training in which a convolutional critic, which knows nothing at first, learns alone."""
 
 
@@ -34,7 +34,7 @@ def finish(
     anchor: Annotated[float, LOSS] = 0.3,
     anchor_end: Annotated[float | None, SCHEDULE] = None,
     still: Annotated[float | None, SCHEDULE] = None,
-    gamma: Annotated[float | None, REGULARISATION] = None,
+    gamma: Annotated[float, REGULARISATION] = 1.0,
     gamma_end: Annotated[float | None, SCHEDULE] = None,
     difference: Annotated[float, REGULARISATION] = 0.05,
     penalty_interval: Annotated[int, REGULARISATION] = 1,
@@ -56,7 +56,7 @@ def finish(
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
         anchor: The weight of the squared distance to the teacher's samples of the same noise.
         anchor_end: The weight at the end, on a cosine; the default keeps it.
-        still: The share of training in which only the critic learns; the default is .2 for images that take convolutions, else 0.
+        still: The share of training in which only the critic learns; the default is .15 for images that take convolutions, else 0.
         gamma: The weight of the penalties on the critic's slope, at data and at samples.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
         difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.
@@ -71,7 +71,6 @@ def finish(
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
     """
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
-    gamma = (10.0 if not flat(space) else 1.0) if gamma is None else gamma
     method = Finish(
         copy_of(teacher),
         critic if critic is not None else choose_critic(space, size, network),
@@ -88,9 +87,10 @@ def finish(
 
 
 def _training(space: Space) -> Training:
-    players = {"map": {"lr": 3e-4}}
+    critic, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 5e-5)
+    players = {"map": {"lr": moved}}
     return Training(
-        batch_size(space), lr=5e-4, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
+        batch_size(space), lr=critic, betas=(0.0, 0.99), clip=None, ema=20_000, precision=precision(space), players=players
     )
 
 
