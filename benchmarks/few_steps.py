@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, results, table, train, write
+from protocol import benchmark, floors, load, mean_and_spread, parsed, results, seconds_of, table, train, write
 
 import numpy as np
 import torch
@@ -118,7 +118,12 @@ def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify
     recorded = Kept(run.configured(steps=calls).transport)
     with network_precision(resolve_precision("auto", "cpu")):
         scores, agreement = judge.scores(recorded)
-    row: dict[str, Any] = {"model": name, "calls": calls, "step": run.state["step"], "seconds": run.state["seconds"]}
+    row: dict[str, Any] = {
+        "model": name,
+        "calls": calls,
+        "step": run.state["step"],
+        "seconds": seconds_of(run),
+    }
     row |= {"values": {metric: list(scores[metric].values) for metric in NAMES if metric in scores}, "agreement": agreement}
     if classify:
         x = torch.cat([part for part, _ in recorded.parts])

@@ -130,6 +130,11 @@ def train(
     return pf.load(out)
 
 
+def seconds_of(run: Run) -> float:
+    """The seconds of a training, those in which a teacher made its trajectories included."""
+    return float(run.state["seconds"] + (run.state.get("store_seconds") or 0.0))
+
+
 def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     """How many steps so many seconds of processor time allow on one thread: a budget that other programs do not cut."""
     torch.set_num_threads(1)

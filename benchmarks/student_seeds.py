@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, table, train, write
+from protocol import benchmark, floors, load, mean_and_spread, parsed, seconds_of, table, train, write
 
 import numpy as np
 import torch
@@ -64,7 +64,12 @@ def main(words: list[str]) -> None:
 
 def row_of(name: str, seed: int, run: pf.Run, judge: Judge) -> dict[str, Any]:
     scores, _ = judge.scores(run.transport)
-    row: dict[str, Any] = {"model": name, "seed": seed, "step": run.state["step"], "seconds": run.state["seconds"]}
+    row: dict[str, Any] = {
+        "model": name,
+        "seed": seed,
+        "step": run.state["step"],
+        "seconds": seconds_of(run),
+    }
     row |= {metric: scores[metric].value for metric in NAMES}
     print(row, flush=True)
     return row

@@ -260,3 +260,15 @@ def test_a_map_is_what_mapping_trains(moons):
     student, trajectories = student_of(flow.denoiser), Trajectories(flow, 2)
     with pytest.raises(UsageError, match="stored is a share"):
         Distillation(student, Start(), Sorted(), trajectories=trajectories, stored=2.0)
+
+
+@pytest.mark.parametrize("name", ["meanflow", "distil"])
+def test_the_pairs_of_a_recipe_reach_over_the_whole_way(name, moons):
+    """Strata go by the place in a batch: the two times of an example must not share one."""
+    options = {} if name == "meanflow" else {"teacher": pf.recipes.flow(moons.space, "tiny").method.transport(), "rule": "start"}
+    pairs = pf.recipes.named(name)(moons.space, "tiny", **options).method.pairs
+    pairs.to_data = 0.0
+    t, s = pairs(BlockDraws(0, 0, 640), Linear())
+    gaps = (t - s)[t > s]
+    assert gaps.max() > 0.9
+    assert abs(float(gaps.mean()) - 1 / 3) < 0.05

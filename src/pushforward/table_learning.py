@@ -33,6 +33,8 @@ __all__ = ["TableLearning", "learn_table"]
 
 SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
+FEWEST = 32
+"""Rows on which a table is at least certified."""
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
 CERTAIN, LEAST = 2.0, 0.01
@@ -102,7 +104,7 @@ def learn_table(
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     _check(flow)
     teacher = teacher or teacher_of(flow)
-    counts = rows, -(-rows // 4), max(2, -(-rows // 2))
+    counts = rows, -(-rows // 4), max(FEWEST, -(-rows // 2))
     firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
     fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
     named: list[str | Sequence[float]] = [*GRIDS, *grids]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -66,8 +67,8 @@ def distil(
         out: The student's folder; default runs/DATA-distil. The finished student's ends in -finished.
         overwrite: Replace the runs that are there.
     """
-    from pushforward.training import Budget, Progress
-    from pushforward.training.distilling import student
+    from pushforward.training import Budget, Progress, load
+    from pushforward.training.distilling import check_finish, student
 
     load_plugins(plugin, [run])
     seconds = None if finish is None else Budget.duration(finish)
@@ -76,13 +77,28 @@ def distil(
     if out and not overwrite:
         check_free(out)
     own = settings_of("distil", settings, options_of("distil") - {"calls"})
+    teacher = load(run, plugins=plugin)
+    if seconds is not None:
+        check_finish(teacher, out, overwrite)
     augment = words(changes.augment)
-    trainer = student(run, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
+    trainer = student(teacher, calls=calls, settings=own, changes=changes.of_training(), out=out, augment=augment, **options)
     announce(trainer)
-    (result,) = train_all([trainer])
+    result = _student(trainer, finish)
     if seconds is not None:
         result = _finished(result, trainer, seconds, options)
     report_run(result, json, len(trainer.data.train))
+
+
+def _student(trainer: Trainer, finish: str | None) -> Run:
+    """The trained student; an interruption also says how it is finished after it has been resumed."""
+    try:
+        (run,) = train_all([trainer])
+    except SystemExit:
+        if finish is not None:
+            data = shlex.quote(str((trainer.content.get("data") or {}).get("name_or_path", "DATA")))
+            say(f"then: pushforward train finish --data {data} --teacher {shlex.quote(str(trainer.folder))} --budget {finish}")
+        raise
+    return run
 
 
 def _finished(run: Run, trainer: Trainer, seconds: float, options: dict[str, Any]) -> Run:

@@ -83,7 +83,7 @@ class Distillation(Mapping):
         if not bool(equal.any()):
             return stored
         x, z = self.couple(batch.x, batch.condition, now.draws)
-        at, _ = self.pairs(now.draws.stream("times"), straight(self.flow_map).path)
+        at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)
         shape = (-1, *(1,) * (x.dim() - 1))
         mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
         own = self._drop(batch.condition, now.draws)

@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Path
-from pushforward.times import Times, Uniform
+from pushforward.times import Stratified, Times, Uniform
 
 __all__ = ["Dyadic", "Pairs", "Sorted"]
 
@@ -42,6 +42,10 @@ class Pairs(ABC):
             progress: The share of training that is done, in [0, 1].
         """
 
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        """Times t (n,) of pairs with s = t."""
+        return draws.uniform().clamp(*path.ends)
+
 
 class Sorted(Pairs):
     """Two draws of one law, the greater first.
@@ -68,13 +72,23 @@ class Sorted(Pairs):
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         """The pairs."""
-        first = self.times(draws, path)
-        second = (self.until or self.times)(draws.stream("second time"), path)
+        first = self.equal(draws, path)
+        # strata go by the place in the batch: two stratified draws of one example would always be neighbours
+        second = plain(self.until or self.times)(draws.stream("second time"), path)
         t, s = torch.maximum(first, second), torch.minimum(first, second)
         whole = draws.stream("to data").uniform() < self.to_data
         t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
         equal = draws.stream("diagonal").uniform() < self.diagonal
         return torch.where(equal, first, t), torch.where(equal, first, s)
+
+    def equal(self, draws: Draws, path: Path) -> Tensor:
+        """Single draws of the law."""
+        return self.times(draws, path)
+
+
+def plain(times: Times) -> Times:
+    """The law without its strata."""
+    return plain(times.times) if isinstance(times, Stratified) else times
 
 
 class Dyadic(Pairs):

@@ -18,6 +18,8 @@ from pushforward.transports import Flow
 
 __all__ = ["Trajectories"]
 
+SEED = 700_000_000
+"""The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
 ROWS = 256
 """Trajectories computed at a time."""
 
@@ -50,7 +52,7 @@ class Trajectories(Freezing):
         self,
         teacher: Flow,
         count: int,
-        seed: int = 0,
+        seed: int = SEED,
         *,
         to_data: float = 0.5,
         legs: float = 0.5,

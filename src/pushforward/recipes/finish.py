@@ -56,7 +56,8 @@ def finish(
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
         anchor: The weight of the squared distance to the teacher's samples of the same noise.
         anchor_end: The weight at the end, on a cosine; the default keeps it.
-        still: The share of training in which only the critic learns; the default is .15 for images that take convolutions, else 0.
+        still: The share of training in which only the critic learns; the default is .15 for images that take convolutions,
+            else 0.
         gamma: The weight of the penalties on the critic's slope, at data and at samples.
         gamma_end: The weight at the end, on a cosine; the default is a tenth of gamma.
         difference: The step of the finite differences by which slopes are penalised; 0 differentiates exactly.

@@ -21,9 +21,9 @@ from pushforward.training.run import Run, load
 from pushforward.training.run_data import data_of_run
 from pushforward.training.start import prepare
 from pushforward.training.trainer import Trainer
-from pushforward.transports import has_steps, inner_of
+from pushforward.transports import Latent, has_steps, inner_of
 
-__all__ = ["distil", "finisher", "student"]
+__all__ = ["check_finish", "distil", "finisher", "student"]
 
 Settings = Mapping[str, Any]
 
@@ -70,6 +70,27 @@ def student(
         options["steps"] = run.state["step"]
     record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **own}.items()}
     return prepare(recipe, rows, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+
+
+def check_finish(run: Run, out: str | Path | None, overwrite: bool) -> None:
+    """Refuse, before a student is trained, what could not be finished after it.
+
+    Args:
+        run: The teacher.
+        out: The student's folder; None for the default, which is free.
+        overwrite: Whether runs are replaced.
+
+    Raises:
+        UsageError: For a latent teacher, or where the finished student's folder is taken.
+    """
+    if isinstance(run.transport, Latent):
+        raise UsageError(
+            f"{run.folder} is a model in a latent space, and a critic compares data: its student cannot be finished. Distil it "
+            "without `finish`."
+        )
+    second = Path(f"{out}-finished")
+    if out is not None and second.exists() and not overwrite:
+        raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
 
 
 def finisher(run: Run, data: Dataset, budget: float, **options: Unpack[FitOptions]) -> Trainer:
@@ -120,6 +141,9 @@ def distil(
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
+    teacher = teacher if isinstance(teacher, Run) else load(teacher, plugins=files_of(options.get("plugins", ())))
+    if finish is not None:
+        check_finish(teacher, options.get("out"), options.get("overwrite", False))
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = trained(trainer)
     if finish is None:

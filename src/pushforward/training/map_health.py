@@ -70,6 +70,7 @@ class Jumps(Observer):
             transport = method.transport()
             flow = inner_of(transport)
             self._jumps = isinstance(flow, Flow) and flow.solver.jumps
+            self._fresh = isinstance(flow, Flow) and flow.solver.stochastic
             if self._jumps:
                 self.reference = Reference(self.data)
                 self._starts = starts_of(transport, self.reference.count)
@@ -79,10 +80,11 @@ class Jumps(Observer):
 
         Returns:
             ``frechet``, ``coverage_1`` and ``recall`` in one call (`pushforward.training.health.Reference`), ``frechet_2`` and
-            ``frechet_4`` in others, and ``disagreement``: |x in one jump - x in two|, root mean square over the spread of the
-            samples. Where four calls are among them, ``coverage`` and what is known of modes, for alarms: in that number of
-            calls that has the least Fréchet distance, since a map that starts from nothing first learns to take small steps;
-            of a game in one call, which is what its critic sees. Empty where samples in one call are not finite.
+            ``frechet_4`` in others, and, unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root
+            mean square over the spread of the samples. Where four calls are among them, ``coverage`` and what is known of
+            modes, for alarms: in that number of calls that has the least Fréchet distance, since a map that starts from
+            nothing first learns to take small steps; of a game in one call, which is what its critic sees. Empty where samples
+            in one call are not finite.
         """
         if self._jumps is None:
             self._prepare(method)
@@ -97,7 +99,7 @@ class Jumps(Observer):
             best = 1 if "critic" in method.players else min(by_count, key=lambda count: by_count[count]["frechet"])
             measures |= by_count[best]
         measures |= {"frechet" if count == 1 else f"frechet_{count}": of["frechet"] for count, of in by_count.items()}
-        if 2 in by_count:
+        if 2 in by_count and not self._fresh:
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 

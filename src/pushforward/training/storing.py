@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -47,6 +48,7 @@ class Store:
         self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
         self._hashes: list[str] = []
         self._finished = False
+        self._count: int | None = None
         if self.trajectories is not None and not self.trajectories.ready:
             self._read(self.trajectories)
 
@@ -67,10 +69,26 @@ class Store:
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.safetensors"
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint says of it: the seconds, and after the first step how many trajectories there are to be."""
+        ready = self.trajectories.ready if self.trajectories is not None and self.whole else None
+        return {"store_seconds": self.seconds, "trajectories": ready}
+
+    def restore(self, state: Mapping[str, Any], budget: Budget) -> Budget:
+        """Hold to what a checkpoint says, whatever has become of the files; what is left of the budget."""
+        self._count = state.get("trajectories")
+        if self._count is not None:
+            self.seconds = state["store_seconds"]
+        return budget.after(self.seconds)
+
     @property
     def whole(self) -> bool:
         """Whether nothing is left to compute."""
-        return self.trajectories is None or self._finished or self.trajectories.ready == self.trajectories.count
+        if self.trajectories is None:
+            return True
+        if self._count is not None:
+            return self.trajectories.ready >= self._count
+        return self._finished or self.trajectories.ready == self.trajectories.count
 
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
         """Compute the parts that are missing, and write them; what is left of the budget.
@@ -100,13 +118,14 @@ class Store:
                 part = trajectories.part(rows)
             trajectories.put(rows, part)
             self._write(part)
-            self.seconds += time.perf_counter() - started
-            self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
+            if self._count is None:
+                self.seconds += time.perf_counter() - started
+                self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
             self._note()
             counted = " of the budget" if budget.seconds is not None else ""
             words = f"{rows.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
             watcher.preparing(name, rows.stop / trajectories.count, words)
-            if self._finished:
+            if self.whole:
                 break
 
     def _write(self, part: dict[str, Tensor]) -> None:

@@ -280,7 +280,7 @@ class Trainer:
             "precision": self.precision,
             "batch": self.training.batch,
             "peak_memory_mb": self._peak / 2**20,
-            "store_seconds": self.store.seconds,
+            **self.store.state(),
         }
 
     def restore(self, folder: Path) -> None:
@@ -288,13 +288,13 @@ class Trainer:
 
         Later rows of the log are dropped, with the next save where this is not the newest checkpoint; observers read the others.
         """
-        stored = checkpoints.load(folder, self.device)
-        take_up(self, stored)
+        take_up(self, stored := checkpoints.load(folder, self.device))
         state = stored.state
         same = asdict(self.budget) == state.get("budget", self.content["budget"])
+        self.clock.budget = self.store.restore(state, self.budget)
         self.clock.restore(state, stages_of(self.folder, state) if same else [])
         self._peak = int(2**20 * (state.get("peak_memory_mb") or 0))
         self._saved_at, self._saved_seconds = state["step"], state["seconds"]
-        self.threads.resume(state["step"])
+        self.threads.resume(self._saved_at)
         for row in self.journal.cut(state["step"], wait=checkpoints.latest(folder.parent) != folder):
             self.clock.mark(row["step"], row.get("seconds", 0.0))
