@@ -67,7 +67,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     seeds = [curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS]
     own = [teacher.sample(20, seed=seed) for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
-        samples = [flow.with_solver(flow.solver, 4).sample(20, seed=seed) for seed in seeds]
+        samples = [flow.with_solver(flow.solver, 4, flow.grid).sample(20, seed=seed) for seed in seeds]
         scored = [score(x, judge.data, judge.features, n=20, metrics=["frechet", "coverage"]) for x in samples]
         for name in ("frechet", "coverage"):
             assert point.values[name] == tuple(result[name].value for result in scored)

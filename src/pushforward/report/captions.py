@@ -81,7 +81,7 @@ def _point(point: tuple[float, float, float | None]) -> str:
 
 CURVE_NOTES = (
     "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores "
-    "against real data: no model can be seen to be better than that. A model that needs one call is a single "
+    "against real data: no model can be seen to be better than that. A model that samples in one call alone is a single "
     "point. One sampling per point."
 )
 
@@ -97,7 +97,7 @@ TRAJECTORY_NOTE = (
     "Straightness is how much the velocity along the way from noise to sample varies, relative to how far the way leads: 0 is a "
     "straight line at constant speed, on which one step suffices; the larger, the more steps it takes. It is large as well where "
     "noise and data lie close together. All models are read on the same straight path, so their values compare. A model that "
-    "needs one call has no trajectory."
+    "samples in one call alone has no trajectory."
 )
 COST_NOTE = (
     "NPE, the normalised path energy, is how much more is moved than has to be, relative to the least (optimal transport): 0 is "
