@@ -97,7 +97,8 @@ class Dyadic(Pairs):
     Args:
         levels: How often the whole is halved, at least 0.
         diagonal: See `Pairs`; its times are uniform.
-        staged: Begin with the shortest steps, and add those of twice the length after each of levels + 1 equal parts of training.
+        staged: Begin with the shortest steps; after each of levels + 1 equal parts of training go on with those of twice the
+            length, and all between.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -114,7 +115,9 @@ class Dyadic(Pairs):
         u = draws.uniform()
         longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
         longest, u_length = max(0, longest), draws.stream("length").uniform()
-        steps = 2.0 ** (longest + torch.floor(u_length * (self.levels + 1 - longest)))
+        # the shortest steps are learned in the first stage alone: no stage trains their halves
+        lengths = max(1, self.levels - longest) if self.staged else self.levels + 1
+        steps = 2.0 ** (longest + torch.floor(u_length * lengths))
         end = torch.floor(u * steps) / steps
         equal = draws.stream("diagonal").uniform() < self.diagonal
         t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)
