@@ -26,7 +26,6 @@ from mnist import Kept, trained_on
 import pushforward as pf
 from pushforward.data import Split
 from pushforward.evaluation import Judge
-from pushforward.evaluation.scoring import deviation
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.distilling import student
@@ -156,10 +155,8 @@ def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argpars
     text += f"times the teacher's; in one call also coverage {COVERAGE} of the teacher's, a classifier within {CLASSIFIER:.1%}, "
     text += f"and of the finished student recall {RECALL}."
     values = [float(np.mean(row["values"]["frechet"])) for row in rows if row["model"] == "student"]
-    spread = deviation(rows[0]["values"]["frechet"]) if given.repeats > 1 else float("nan")
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
-    text += f"\n\nLargest rise of the student's Fréchet distance from one number of calls to the next: {rise:.2g} "
-    text += f"(standard deviation of one sampling of the teacher {spread:.2g})."
+    text += f"\n\nLargest rise of the student's Fréchet distance from one number of calls to the next: {rise:.2g}."
     name = f"few_steps_{given.data}" if given.seed == 0 else f"few_steps_{given.data}_{given.seed}"
     write(name, f"{given.data}: few network calls", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
 
