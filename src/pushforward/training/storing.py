@@ -56,13 +56,14 @@ class Store:
         try:
             content = checkpoints.read_json(self.folder / "index.json")
             hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
+            self.seconds = seconds  # they were spent, even where a part is damaged
             for rows, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))
                 if checkpoints.sha256(path) != written:
                     return
                 trajectories.put(rows, tensors.read(path, trajectories.teacher.device))
                 self._hashes.append(written)
-            self.seconds, self._finished = seconds, finished
+            self._finished = finished
         except (CheckpointError, OSError, TypeError, KeyError, ValueError):
             pass  # what is not there or not whole is computed again
 
