@@ -9,6 +9,7 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.errors import UsageError
 from pushforward.methods import Finish, Guard
 from pushforward.methods.starts import starts
 from pushforward.metrics.manifold import prdc, reached
@@ -220,3 +221,9 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "spec.json").read_text())["method"]["guard"]["checks"] == 10
+
+
+def test_a_guard_needs_a_reference():
+    method = pf.recipes.flow(pf.data.VectorSpace((2,), (0, 0), (1, 1)), "tiny").method
+    with pytest.raises(UsageError, match=r"Denoising has a guard .* define reference\(\)"):
+        method.reference()

@@ -114,9 +114,9 @@ def test_what_has_no_table_to_learn_is_refused(solver, steps, says):
 
 
 def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_alone():
+    torch.manual_seed(0)
     flow = pf.recipes.ddpm("digits", "tiny").method.transport()
     network = list(flow.denoiser.parameters())
-    torch.manual_seed(0)
     with torch.no_grad():
         for weight in network:
             weight.add_(0.05 * torch.randn_like(weight))

@@ -145,15 +145,15 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
 
 def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
     """The table that was asked for, or that was learned for these steps where no grid was asked for."""
-    asked = isinstance(given.get("grid"), str) and given["grid"] == "table"
-    if not asked and ("grid" in given or "steps" not in given):
+    by_name = isinstance(given.get("grid"), str) and given["grid"] == "table"
+    if not by_name and ("grid" in given or "steps" not in given):
         return None
     guidance = {option: given[option] for option in GUIDANCE if option in given}
     if "weaker" not in guidance and tables is not None:
         table = tables(steps, solver, guidance)
         if table is not None:
             return table
-    if not asked:
+    if not by_name:
         return None
     if "weaker" in guidance:
         raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")

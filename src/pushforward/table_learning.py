@@ -137,7 +137,7 @@ def _learned(
     """The table that does best on the pairs for choosing, of 20 moments and the start."""
     rounds, batch = size
     numbers = _Numbers(start)
-    asked = _Recomputed(start.denoiser)
+    predictor = _Recomputed(start.denoiser)
     optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
@@ -145,7 +145,7 @@ def _learned(
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
-        fit.some(i, batch).loss(_solve(start, asked, table, grid)).backward(inputs=numbers.parameters)
+        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(inputs=numbers.parameters)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
         optimizer.step()
@@ -160,10 +160,10 @@ def _learned(
     return best
 
 
-def _solve(flow: Flow, asked: Predictor, table: General, grid: Tensor) -> Solve:
-    rows = table.table(asked, grid.tolist())
+def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> Solve:
+    rows = table.table(predictor, grid.tolist())
     width = flow.denoiser.path.at(grid[:1].detach()).sigma
-    return lambda noise, condition: deque(rows.walk(asked, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
+    return lambda noise, condition: deque(rows.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
 
 
 class _Numbers:

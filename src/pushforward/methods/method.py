@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pushforward.data import Batch, Space
 from pushforward.denoiser import Condition
 from pushforward.draws import Draws
+from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.methods.guard import Guard
 
@@ -190,8 +191,15 @@ class Method(Freezing, ABC):
         """The sampler that the present weights make."""
 
     def reference(self) -> Transport:
-        """The sampler with which a `guard` compares it, such as that of the weights at the start."""
-        raise NotImplementedError(f"{type(self).__name__} has a guard and no reference to compare with.")
+        """The sampler with which a `guard` compares it, such as that of the weights at the start.
+
+        Raises:
+            UsageError: For a method that has a guard and does not say.
+        """
+        raise UsageError(
+            f"{type(self).__name__} has a guard and nothing to compare samples with: define reference(), which "
+            "returns a transport, such as that of the weights at the start."
+        )
 
 
 def answered(game: Iterator[tuple[str, Tensor] | Sums], reply: Sums | None) -> tuple[str, Tensor] | Sums | None:

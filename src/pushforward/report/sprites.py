@@ -184,9 +184,9 @@ class Look:
             return [], 1
         gap = np.abs(jumped.astype(int) - own.astype(int))
         factor = next(times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1)
-        shown = [jumped, own, (gap * factor).clip(0, 255).astype(np.uint8)]
+        compared = [jumped, own, (gap * factor).clip(0, 255).astype(np.uint8)]
         tile = round(72 * self.detail)
-        pictures = [self._picture(x, index, most=36, tile=tile, size=0) for x in shown]
+        pictures = [self._picture(x, index, most=36, tile=tile, size=0) for x in compared]
         return [(data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures], factor
 
     def moved(self, name: str) -> np.ndarray | None:

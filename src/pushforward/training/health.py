@@ -149,7 +149,7 @@ class Reference:
 
         Returns:
             ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 - 2^-5), ``frechet``
-            (Fréchet distance; 1 is that of a single point in the middle of the data), and where the modes are known ``modes``
+            (Fréchet distance; 1 is that of a single point in the middle of the data), and for data of known modes ``modes``
             (how many there are) with ``modes_held``, ``bridges`` and ``spread`` of `pushforward.metrics.modes.count_modes`.
             Empty where samples are not finite.
         """
