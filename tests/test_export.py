@@ -1,5 +1,7 @@
 """Networks and samplers as programs of `torch.export`, against the samplers themselves."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.export import Dim
@@ -7,9 +9,11 @@ from torch.export import Dim
 import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
+from pushforward.errors import UsageError
 from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.solvers.dense import dense, run
+from pushforward.solvers.learned import LearnedTable, general
 from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 
@@ -186,6 +190,39 @@ def test_one_program_serves_any_number_of_steps(solver):
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}, GivenNoise(torch.stack([*drawn, z]))))
             torch.testing.assert_close(program_module(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
+
+
+def with_learned(sampler, steps=None):
+    """The sampler with a learned table: every coefficient and call time is away from the solver's."""
+    flow = inner_of(sampler)
+    flow = flow if steps is None else flow.with_solver(flow.solver, steps)
+    table = general(flow.table)
+    other = torch.Generator().manual_seed(steps or 0)
+    weights = torch.tril(table.weights + 0.05 * torch.randn(table.weights.shape, generator=other))
+    learned = LearnedTable.of(dataclasses.replace(table, weights=weights, times=0.97 * table.times), flow.times.tolist())
+    return with_inner(sampler, flow.with_table(learned)).eval()
+
+
+def test_a_sampler_with_a_learned_table_is_a_program():
+    agrees(with_learned(model("edm", "heun", "latent")))
+
+
+def test_a_scan_takes_learned_tables_as_inputs_each_for_its_steps():
+    """The program of three calls serves tables of two and three, the solver's own of any number, and none of four calls."""
+    sampler, label = model("ddpm", "unipc", "guided"), torch.tensor([0, 1, 1, 0, 1])
+    longest = with_learned(sampler, 3)
+    scanned, (slots, noises) = exported_scan(longest).module(), scan_inputs(longest)[1].first.shape
+    assert slots == 4
+    own = with_inner(sampler, inner_of(sampler).with_solver("unipc", 6))
+    for transport in (longest, with_learned(sampler, 2), own):
+        inputs, arrays = scan_inputs(transport, slots, noises)
+        assert len(arrays.point) == inner_of(transport).steps
+        z, noise = torch.randn(5, *SMALL), torch.zeros(len(arrays.point) + 1, noises, 5, *SMALL)
+        with torch.no_grad():
+            x = transport.space.to_data(transport(z, {"label": label}))
+            torch.testing.assert_close(scanned(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
+    with pytest.raises(UsageError, match="needs 5 slots .* N calls needs N \\+ 1 slots"):
+        scan_inputs(with_learned(sampler, 4), slots, noises)
 
 
 def plain_scan(row, state, given):

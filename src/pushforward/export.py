@@ -1,7 +1,8 @@
 """Samplers as `torch.export` programs: tensors in, data out, for any number of rows, without this library.
 
 `exported` unrolls the steps of a transport. `exported_scan` holds one step of a flow, whose table is an input: the same program
-then serves any number of steps, and any solver of as many slots (`pushforward.solvers.dense`).
+then serves any number of steps, and any solver of as many slots (`pushforward.solvers.dense`). A learned table is such an input
+for its own number of steps; a program that is made from a flow with a table of N calls takes any table of at most N calls.
 """
 
 from __future__ import annotations
@@ -174,9 +175,12 @@ def scan_inputs(transport: Transport, slots: int = 0, noises: int = 0) -> tuple[
     """The table of a flow as the inputs of a `ScanSampler`'s program.
 
     Args:
-        transport: The same model under any number of steps.
+        transport: The same model under any number of steps, or with a learned table, which holds for its own number alone.
         slots: The program's, where the flow needs fewer; see `pushforward.solvers.dense.dense`.
         noises: Likewise.
+
+    Raises:
+        UsageError: For a table that needs more slots or noises than the program has.
     """
     flow = inner_of(transport)
     assert isinstance(flow, Flow)
@@ -190,7 +194,7 @@ def exported_scan(transport: Transport) -> ExportedProgram:
 
     Args:
         transport: A flow, or one in a latent space. Its number of steps says how many slots the program has: take one with at
-            least as many steps as the solver looks back.
+            least as many steps as the solver looks back. A learned table of N calls looks back to the start: N + 1 slots.
     """
     n, rows = Dim("n", min=1), Dim("rows", min=1)
     inputs, arrays = scan_inputs(transport)
