@@ -221,7 +221,7 @@ def test_a_scan_takes_learned_tables_as_inputs_each_for_its_steps():
         with torch.no_grad():
             x = transport.space.to_data(transport(z, {"label": label}))
             torch.testing.assert_close(scanned(z, inputs, {"label": label}, noise), x, rtol=0, atol=1e-5)
-    with pytest.raises(UsageError, match="needs 5 slots .* N calls needs N \\+ 1 slots"):
+    with pytest.raises(UsageError, match=r"needs 5 slots .* N calls needs N \+ 1 slots"):
         scan_inputs(with_learned(sampler, 4), slots, noises)
 
 

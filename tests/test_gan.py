@@ -429,9 +429,10 @@ def test_rate_and_beta2_move_by_samples(tmp_path):
     update = player.update
 
     def watched(*given):
-        update(*given)
+        result = update(*given)
         (group,) = player._optimizers[0][0].param_groups
         seen.append((group["lr"], group["betas"][1]))
+        return result
 
     player.update = watched
     trainer.advance()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pushforward.methods import Finish, Guard
 from pushforward.methods.starts import starts
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Silent
+from pushforward.training import Silent, going_back
 from pushforward.training.alarms import alarms
 from pushforward.training.observing import Moment
 from pushforward.training.resuming import reopen
@@ -109,6 +110,23 @@ def test_a_killed_training_ends_where_the_whole_one_ends(kill, whole, tmp_path, 
     assert_same(final_state(whole[0].folder), final_state(tmp_path / "cut"))
     without = [{name: value for name, value in row.items() if name != "seconds"} for row in pf.load(tmp_path / "cut").losses()]
     assert without == [{name: value for name, value in row.items() if name != "seconds"} for row in whole[0].losses()]
+
+
+def test_the_alarm_names_the_checkpoint_that_takes_the_place_of_one_that_is_gone(tmp_path, monkeypatch):
+    collapses(monkeypatch, 0.5)
+    trainer = begun(_collapsing(), DATA, tmp_path / "run", steps=24, checkpoint_every=5)
+    while trainer.clock.step < 13:
+        trainer.advance(1e-9)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_000012")
+    good = pf.load(tmp_path / "run", checkpoint="step_000010").transport.sample(20)
+    trainer.advance()
+    sentence = "training ends with the weights of step 10, the newest there are: those of step 12 are gone"
+    assert sentence in trainer.ended
+    assert torch.equal(pf.load(tmp_path / "run").transport.sample(20), good)
+    again = reopen(tmp_path / "run", data=DATA)
+    assert sentence in again.ended
+    again.close()
+    assert going_back.ending(tmp_path / "none", 0).endswith("began with: nothing was gained")
 
 
 def test_a_training_that_has_ended_does_not_go_on(whole):
@@ -217,6 +235,7 @@ def test_the_command_line_finishes_and_says_why_it_ended(tmp_path, capsys, monke
     assert main(["train", "finish", *words[:-1], "40", *wild, "--out", "run"]) == 0
     said = capsys.readouterr().err
     assert "has fallen to" in said
+    assert "ends with the weights that it began with: nothing was gained" in said
     assert "Go on with" not in said, "a training that has ended is not short"
     assert main(["resume", "run"]) == 0
     assert "ended by itself at step" in capsys.readouterr().err

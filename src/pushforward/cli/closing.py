@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say, show
 from pushforward.training.latent_alarms import CODED, SILENT
+from pushforward.training.skipping import in_words
 
 if TYPE_CHECKING:
     from pushforward.training.run import Run
@@ -29,7 +30,12 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
-    return [*_unused_code(run), *_short(run, examples)]
+    return [*_skipped(run), *_unused_code(run), *_short(run, examples)]
+
+
+def _skipped(run: Run) -> list[str]:
+    words = in_words(run.losses())
+    return [f"{words}. Where they are many, train with a lower --lr or --precision float32."] if words else []
 
 
 def _short(run: Run, examples: int) -> list[str]:

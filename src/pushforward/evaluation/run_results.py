@@ -14,6 +14,7 @@ from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingC
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.training import Run
+from pushforward.training.skipping import MARK, in_words
 
 __all__ = ["health_of", "landscapes_of", "of_run"]
 
@@ -81,12 +82,13 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
             number = finite(value)
             if name == "modes":
                 modes = value
-            elif number is not None:
+            elif number is not None and not name.startswith(MARK):
                 series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
     alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
     timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
     drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
-    return (Health(modes, drawn) if drawn else None), alarms
+    skipped = in_words(rows)
+    return (Health(modes, drawn, skipped) if drawn or skipped else None), alarms
 
 
 def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:

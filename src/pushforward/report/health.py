@@ -75,11 +75,17 @@ def section(comparison: Comparison, look: Look) -> str:
         for number, model in enumerate(comparison.models)
     ]
     body = "".join(
-        f"<h3>{titled(model, number)}</h3>{charts}{_listed(model, len(comparison.data.shape) == 1) if charts else ''}{landscapes}"
+        f"<h3>{titled(model, number)}</h3>{charts}{_skipped(model)}"
+        f"{_listed(model, len(comparison.data.shape) == 1) if charts else ''}{landscapes}"
         for number, model, charts, landscapes in parts
-        if charts or landscapes
+        if charts or landscapes or _skipped(model)
     )
     return f"<p>{escape(HEALTH_NOTE)}</p>{body}" if body else ""
+
+
+def _skipped(model: ModelResult) -> str:
+    words = "" if model.health is None else model.health.skipped
+    return f'<p class="note">{escape(words)}.</p>' if words else ""
 
 
 def _drawn(health: Health) -> Iterator[tuple[str, Recorded]]:

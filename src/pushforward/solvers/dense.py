@@ -116,8 +116,8 @@ def dense(table: Table, slots: int = 0, noises: int = 0) -> Dense:
     most = max(1, *(sum(len(row.noises) for row in rows) for _, rows in blocks))
     if (slots and slots < width) or (noises and noises < most):
         raise UsageError(
-            f"This table needs {width} slots and {most} noises; got {slots} and {noises}. Make the program from the flow that needs "
-            "most: a learned table of N calls needs N + 1 slots."
+            f"This table needs {width} slots and {most} noises; got {slots} and {noises}. Make the program from the flow that "
+            "needs most: a learned table of N calls needs N + 1 slots."
         )
     width, most = slots or width, noises or most
     vectors = [_pushed(i, blocks, places) for i in range(len(blocks))]

@@ -22,7 +22,7 @@ class Alarm:
 
     Args:
         kind: "collapse", "missing", "critic", "divergence", "posterior", "regularised", "book", "disagreement", "off_diagonal",
-            "targets" or "variety".
+            "targets", "skipped" or "variety".
         step: The training step.
         value: What was measured; None where it is not finite.
         threshold: What it was compared with.

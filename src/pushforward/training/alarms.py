@@ -6,26 +6,32 @@ again, stands where the uninterrupted one stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pushforward.training.alarm import Alarm, Rule
 from pushforward.training.game_alarms import Collapse, CriticWins, Divergence, Missing
 from pushforward.training.latent_alarms import BookUnused, PosteriorCollapse
 from pushforward.training.map_alarms import Disagreement, OffDiagonal, Targets
-from pushforward.training.variety_alarm import VarietyLost
+from pushforward.training.skipping import SkippedStep
+from pushforward.training.variety_alarm import VarietyLost, weights_of
 
 __all__ = ["Watch", "alarms"]
 
 
 class Watch:
-    """All rules at once: says when an alarm begins and when it is over."""
+    """All rules at once: says when an alarm begins and when it is over.
 
-    def __init__(self) -> None:
-        self._divergence, self._variety = Divergence(), VarietyLost()
+    Args:
+        ending: Says with which weights a training ends that loses variety, given the last step that passed.
+    """
+
+    def __init__(self, ending: Callable[[int], str] = weights_of) -> None:
+        self._divergence, self._variety = Divergence(), VarietyLost(ending)
         coded = PosteriorCollapse(), PosteriorCollapse("regularised"), BookUnused()
         mapped = Disagreement(), OffDiagonal(), Targets()
-        rules = (Collapse(), Missing(), CriticWins(), *coded, *mapped, self._variety, self._divergence)
+        games = Collapse(), Missing(), CriticWins()
+        rules = (*games, *coded, *mapped, SkippedStep(), self._variety, self._divergence)
         self._rules: tuple[Rule, ...] = rules
         self._standing: set[str] = set()
 

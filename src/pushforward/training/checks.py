@@ -66,9 +66,9 @@ def _shortened(value: Any) -> str:
 
 
 def not_finite(methods: Mapping[str, Method]) -> str | None:
-    """The first parameter that is not finite, after the name that its method has here; None where all are finite."""
+    """The first tensor of a state that is not finite, after the name that its method has here; None where all are finite."""
     for kind, method in methods.items():
-        for name, parameter in method.named_parameters():
-            if not bool(torch.isfinite(local(parameter)).all()):
+        for name, tensor in method.state_dict().items():
+            if not bool(torch.isfinite(local(tensor)).all()):
                 return f"{kind} {name}"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -9,11 +10,12 @@ from torch import Tensor
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.observing import passed
 from pushforward.training.tensors import gathered, restore
+from pushforward.training.variety_alarm import weights_of
 
 if TYPE_CHECKING:
     from pushforward.training.trainer import Trainer
 
-__all__ = ["content_of", "go_back", "take_up"]
+__all__ = ["content_of", "ending", "go_back", "take_up"]
 
 
 def content_of(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
@@ -31,14 +33,28 @@ def take_up(trainer: Trainer, stored: checkpoints.Checkpoint) -> None:
         player.restore(stored.tensors["optimizer"])
 
 
+def _goal(folder: Path, step: int) -> Path:
+    """The checkpoint of a step, or the newest one where that is gone, because an older one was resumed."""
+    inside = folder / "checkpoints"
+    where = inside / checkpoints.step_name(step)
+    return where if where.is_dir() else checkpoints.latest(inside) or where
+
+
+def ending(folder: Path, step: int) -> str:
+    """With which weights a training ends that goes back to a step, in words."""
+    used = checkpoints._step(_goal(folder, step))
+    if used == step:
+        return weights_of(step)
+    gone = "that it began with" if step == 0 else f"of step {step:,}"
+    return f"{weights_of(used)}, the newest there are: those {gone} are gone"
+
+
 def go_back(trainer: Trainer) -> None:
     """Give a trainer the weights of the last step that was found good; they are then saved as those of the present step.
 
-    Where that checkpoint is gone, because an older one was resumed, it is the newest one.
+    Where that checkpoint is gone, it is the newest one, which the alarm names (`ending`).
 
     Raises:
         CheckpointError: If it is damaged.
     """
-    inside = trainer.folder / "checkpoints"
-    where = inside / checkpoints.step_name(passed(trainer.observers) or 0)
-    take_up(trainer, checkpoints.load(where if where.is_dir() else checkpoints.latest(inside) or where, trainer.device))
+    take_up(trainer, checkpoints.load(_goal(trainer.folder, passed(trainer.observers) or 0), trainer.device))

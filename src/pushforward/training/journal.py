@@ -13,6 +13,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log
 from pushforward.training.health import in_numbers
 from pushforward.training.observing import Observer
+from pushforward.training.skipping import Skips
 
 __all__ = ["Journal"]
 
@@ -29,12 +30,14 @@ class Journal:
         writes: Whether the rows are written.
 
     Attributes:
-        losses: The newest losses that are known, by player.
+        losses: The newest losses that are known and finite, by player.
+        skips: The steps that were skipped.
     """
 
     def __init__(self, path: Path, observers: Sequence[Observer], writes: bool = True) -> None:
         self.path, self.observers, self.writes = path, observers, writes
         self.losses: dict[str, float] = {}
+        self.skips = Skips()
         self._held: list[dict[str, Any]] = []
         self._from: int | None = None
         self._waiting: list[Mapping[str, Any]] = []
@@ -53,8 +56,11 @@ class Journal:
         """Hold a row: where training stands, the losses of the players, and measures."""
         self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
-    def flush(self) -> tuple[str, str | None] | None:
+    def flush(self, last: bool = False) -> tuple[str, str | None] | None:
         """Write what is held.
+
+        Args:
+            last: Whether no step follows.
 
         Returns:
             Why training has diverged, and what helps where that is known; None where it goes on. Rows after that are dropped.
@@ -64,21 +70,25 @@ class Journal:
         """
         rows, self._held = self._held, []
         for row in rows:
-            row["loss"] = {player: float(loss) for player, loss in row["loss"].items()}
+            losses = {player: float(loss) for player, loss in row["loss"].items()}
+            row["loss"] = {player: loss for player, loss in losses.items() if math.isfinite(loss)}  # others are skipped
         in_numbers([row["health"] for row in rows if "health" in row])
         for count, row in enumerate(rows):
-            bad = [player for player, loss in row["loss"].items() if not math.isfinite(loss)]
-            if bad:
-                self._append(rows[:count])
-                return f"The loss of the {bad[0]} is not finite at step {row['step']}", None
-            self.losses = row["loss"]
+            self.losses = self.losses | row["loss"]
             for observer in self.observers:
                 row |= observer.row(row)
-            if (alarm := _ends(row)) is not None:
+            if (problem := self._problem(row)) is not None:
                 self._append(rows[: count + 1])
-                return f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}."
+                return problem
         self._append(rows)
-        return None
+        return ("In every step a loss or gradient was not finite", None) if last and self.skips.all else None
+
+    def _problem(self, row: Mapping[str, Any]) -> tuple[str, str | None] | None:
+        """Why training diverges with this row, and what helps."""
+        if (why := self.skips.read(row)) is not None:
+            return why, None
+        alarm = _ends(row)
+        return None if alarm is None else (f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._from is not None:
@@ -99,6 +109,7 @@ class Journal:
             log.cut(self.path, step)
         rows = [row for row in log.read(self.path) if row["step"] <= step]
         for row in rows:
+            self.skips.read(row)
             for observer in self.observers:
                 observer.row(row, again=True)
         return rows

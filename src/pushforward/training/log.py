@@ -1,7 +1,8 @@
 """The log of a run: ``metrics.jsonl``, one row for each training step.
 
-A row has step, samples, seconds and loss (player -> value), and where there is any, health (measure -> value, null where it is
-not finite) and alarm (those that begin or end at this step, as `pushforward.training.alarms.Alarm` has them).
+A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
+(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
+begin or end at this step, as `pushforward.training.alarms.Alarm` has them).
 """
 
 from __future__ import annotations

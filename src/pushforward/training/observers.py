@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.alarms import Watch
+from pushforward.training.going_back import ending
 from pushforward.training.health import FixedNoise, in_words
 from pushforward.training.landscape import landscape
 from pushforward.training.map_health import Jumps
 from pushforward.training.observing import Moment, Observer
 from pushforward.training.progress import Watcher
+from pushforward.training.skipping import players_in
 from pushforward.training.variety import Variety
 
 __all__ = ["Alarms", "Pictures", "usual"]
@@ -45,7 +48,8 @@ class Alarms(Observer):
     """
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
-        self.folder, self.progress, self.watch = folder, progress, Watch()
+        self.folder, self.progress, self.watch = folder, progress, Watch(partial(ending, folder))
+        self._skipped, self._words, self._logged = 0, "", ""
 
     @property
     def suspect(self) -> bool:  # type: ignore[override]
@@ -59,19 +63,25 @@ class Alarms(Observer):
 
     @property
     def ended(self) -> str | None:  # type: ignore[override]
-        """How variety was lost."""
-        return self.watch.ended
+        """How variety was lost, and with which weights training ended, as it was logged."""
+        return self.watch.ended and (self._logged or self.watch.ended)
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         """The alarms that begin or end."""
-        news = self.watch.read(row)
+        news, skipped = self.watch.read(row), bool(players_in(row.get("health")))
+        self._skipped += skipped
         if again:
+            lost = [alarm["sentence"] for alarm in row.get("alarm", ()) if alarm["kind"] == "variety" and not alarm["over"]]
+            self._logged = lost[0] if lost else ""
             return {}
         for alarm in news:
             if alarm.kind != "divergence":
                 self.progress.say(f"{self.folder.name}: step {alarm.step:,}: {alarm.text}")
-        if words := in_words(row.get("health", {})):
-            self.progress.measured(self.folder.name, words)
+        words = in_words(row.get("health", {}))
+        if words or skipped:
+            self._words = words or self._words
+            count = f"{self._skipped} skipped" if self._skipped else ""
+            self.progress.measured(self.folder.name, "  ".join(filter(None, (self._words, count))))
         return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
 
 

@@ -53,15 +53,22 @@ class Player:
         if by_muon:
             self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
-    def update(self, rate: float, beta2: float | None = None) -> None:
+    def update(self, rate: float, beta2: float | None = None, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them.
+
+        Where their norm or the loss is not finite, weights and optimisers stay as they are.
 
         Args:
             rate: Share of the learning rate.
             beta2: AdamW's second average from now on; None leaves it.
+            loss: The turn's, without dimensions; None leaves it out.
+
+        Returns:
+            The norm of the gradients before they are clipped, and whether the step was made; both without dimensions.
         """
+        norm = gradient_norm(self.parameters)
+        finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
-            norm = gradient_norm(self.parameters)
             for numbers in by_place(range(len(self.parameters)), self.parameters):
                 nn.utils.clip_grads_with_norm_([self.parameters[i] for i in numbers], self.clip, norm, foreach=True)
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
@@ -71,9 +78,20 @@ class Player:
                 group["lr"] = self.lr * rate
                 if beta2 is not None and "betas" in group:
                     group["betas"] = (group["betas"][0], beta2)
-            optimizer.step()
+        self._step(finite)
         for parameter in (*self.parameters, *self._matrices):
             parameter.grad = None
+        return norm, finite
+
+    def _step(self, finite: Tensor) -> None:
+        """Let the optimisers step if all is finite; on an accelerator the fused kernel decides, so that nothing waits."""
+        waits = _waits(self)
+        if waits and not finite:
+            return
+        for optimizer, _ in self._optimizers:
+            if not waits:
+                optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
+            optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
         """The optimisers' tensors, named PLAYER/PARAMETER/KIND."""
@@ -100,6 +118,12 @@ class Player:
         for optimizer, numbers in self._optimizers:
             state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _waits(player: Player) -> bool:
+    """Whether a step is left out by looking: on the processor, for sharded weights, and where Muon moves matrices."""
+    places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
+    return bool(player._matrices) or places != {("cuda", False)}
 
 
 def _kernels(module: nn.Module) -> set[int]:

@@ -19,7 +19,8 @@ from pushforward.training.generators import generator_state, seed_generators, se
 from pushforward.training.health import NORMS, joined
 from pushforward.training.optimizers import Player
 from pushforward.training.processes import Processes
-from pushforward.training.tensors import gradient_norm
+from pushforward.training.skipping import MARK
+from pushforward.training.tensors import local
 
 __all__ = ["Step", "parts_of"]
 
@@ -64,6 +65,12 @@ class Step:
         device: Where it is trained.
         processes: The processes that share each batch.
 
+    A player whose loss or gradient is not finite is not updated; what the method has besides its players' weights, such as
+    running statistics, is then as it was before the step.
+
+    Attributes:
+        moved: Whether the last step has updated any player.
+
     Raises:
         UsageError: If the batch cannot be split as asked for.
     """
@@ -84,6 +91,8 @@ class Step:
         self.parts = every[processes.rank * training.accumulate :][: training.accumulate]
         if len(every) > 1:
             _check_batch_norm(method)
+        self.moved = True
+        self._beside = _Beside(method, players)
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
 
@@ -100,24 +109,36 @@ class Step:
             clock: Where training stands (`pushforward.training.budget.Clock`).
 
         Returns:
-            The loss of each player, and what the method noted with the norms of gradients on the steps that have them; all as
-            means over the whole batch.
+            The loss of each player, and what the method noted, with the norms of gradients on the steps that have them, all as
+            means over the whole batch; and "skipped/PLAYER" where a player was not updated.
         """
+        self._beside.hold()
         parts = [self._part(rows, batch, clock) for rows in self.parts]
         now, schedule = parts[0].now, self.training.schedule
-        rate, norms, losses = schedule.rate(clock, now), {}, {}
+        rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
         reply: Sums | None = None
         while (move := self._together(parts, reply)) is not None:
             reply = move if isinstance(move, Sums) else None
             if isinstance(move, Sums):
                 continue
-            name, losses[move[0]] = move
-            player = self.players[name]
+            name, player = move[0], self.players[move[0]]
+            losses[name] = self.processes.added([move[1]])[0]
             self.processes.add_gradients(player.parameters)
+            norm, finite = player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now), losses[name])
+            updated.append((name, finite))
             if clock.step % NORMS == 0:
-                norms[f"gradient_norm/{name}"] = gradient_norm(player.parameters)
-            player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now))
-        return self._reported(losses, joined([part.now.notes for part in parts], [part.count for part in parts]), norms)
+                norms[f"gradient_norm/{name}"] = norm
+        notes = self._reported(joined([part.now.notes for part in parts], [part.count for part in parts]))
+        return losses, notes | norms | self._settled(updated)
+
+    def _settled(self, updated: Sequence[tuple[str, Tensor]]) -> dict[str, int]:
+        """A mark for each player that was not updated; where there is one, all but the players' weights is put back."""
+        finite = torch.stack([flag for _, flag in updated]).tolist()
+        self.moved = any(finite)
+        if all(finite):
+            return {}
+        self._beside.put_back()
+        return {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
 
     def _part(self, rows: slice, batch: Batch, clock: Any) -> _Part:
         start, count = rows.start - self.rows.start, rows.stop - rows.start
@@ -181,14 +202,32 @@ class Step:
         everything[self.rows] = held
         return everything
 
-    def _reported(
-        self, losses: dict[str, Tensor], notes: dict[str, Any], norms: dict[str, Tensor]
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        if self.processes.count > 1:
-            share = (self.rows.stop - self.rows.start) / self.training.batch
-            totals = iter(self.processes.added([*losses.values(), *(note * share for note in notes.values())]))
-            losses, notes = ({name: next(totals) for name in group} for group in (losses, notes))
-        return losses, notes | norms
+    def _reported(self, notes: dict[str, Any]) -> dict[str, Any]:
+        if self.processes.count == 1:
+            return notes
+        share = (self.rows.stop - self.rows.start) / self.training.batch
+        return dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
+
+
+class _Beside:
+    """What a method's state has besides the weights that its players update: running statistics, averages, counts."""
+
+    def __init__(self, method: Method, players: dict[str, Player]) -> None:
+        moved = {id(parameter) for player in players.values() for parameter in player.parameters}
+        named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
+        self._present = [local(named[n]) for n in method.state_dict() if n in named and id(named[n]) not in moved]
+        self._before = [tensor.clone() for tensor in self._present]
+
+    def hold(self) -> None:
+        """Remember the present state."""
+        if self._present:
+            torch._foreach_copy_(self._before, self._present)
+
+    def put_back(self) -> None:
+        """Restore what was remembered."""
+        with torch.no_grad():
+            for present, before in zip(self._present, self._before, strict=True):
+                present.copy_(before)
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:

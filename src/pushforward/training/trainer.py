@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ class Trainer:
         twin = copy.deepcopy(method) if self.processes.count > 1 else None
         self.method = self.processes.distribute(method)
         self.players = players_of(self.method, self.training)
-        build = None if twin is None else partial(self.processes.distribute, twin)
+        build = None if twin is None else lambda: self.processes.distribute(twin)
         self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
         self._step = Step(
             self.method, self.players, self.training, seed=self.settings.seed, device=self.device, processes=self.processes
@@ -146,7 +145,7 @@ class Trainer:
         number of steps of a budget in seconds is fixed. torch's generators are left as they were found.
 
         Raises:
-            Diverged: If a loss or a weight is not finite, or the logit gap runs away; the last sound checkpoint is kept.
+            Diverged: If many steps were skipped, a weight is not finite, or the logit gap ran away; the last checkpoint stays.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         try:
@@ -197,7 +196,8 @@ class Trainer:
         with network_precision(self.precision):
             batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.rows)
             losses, health = self._step(batch, self.clock)
-        self.average.update(self.samples + self.training.batch, self.training.batch)
+        if self._step.moved:
+            self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses, health
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
@@ -227,7 +227,7 @@ class Trainer:
         self.holding.close()
 
     def _flush(self) -> None:
-        if (problem := self.journal.flush()) is not None:
+        if (problem := self.journal.flush(self.done)) is not None:
             raise self._diverged(*problem)
 
     def _diverged(self, what: str, advice: str | None = None) -> Diverged:
@@ -240,7 +240,7 @@ class Trainer:
         return not any(observer.suspect for observer in self.observers)
 
     def _check_weights(self) -> None:
-        """Losses may be finite where a gradient was not."""
+        """An update may leave the range of numbers where loss and gradient do not."""
         if (name := not_finite({"weights": self.method, "averaged weights": self.average.method})) is not None:
             raise self._diverged(f"The {name} are not finite after step {self.clock.step}")
 
@@ -248,7 +248,7 @@ class Trainer:
         """Write a checkpoint of the present step.
 
         Raises:
-            Diverged: If a loss or a weight is not finite, or the logit gap ran away; earlier checkpoints stay.
+            Diverged: As `advance`; earlier checkpoints stay.
             CheckpointError: If the disk refuses.
         """
         self.holding.reopen()

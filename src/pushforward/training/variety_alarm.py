@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 
-__all__ = ["VarietyLost"]
+__all__ = ["VarietyLost", "weights_of"]
 
 ADVICE = "to go further, start again with a larger anchor, or a lower lr"
 
 
+def weights_of(step: int) -> str:
+    """How a training ends with the weights of a step, in words."""
+    if step:
+        return f"training ends with the weights of step {step:,}"
+    return "training ends with the weights that it began with: nothing was gained"
+
+
 class VarietyLost(Rule):
     """Coverage or recall has fallen below its limit beside the start's (`pushforward.training.variety`).
+
+    Args:
+        ending: Says with which weights training ends, given the last step whose check was passed.
 
     Attributes:
         passed: The last step whose check was passed, 0 at first.
         ended: The sentence of the alarm once it has been raised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ending: Callable[[int], str] = weights_of) -> None:
+        self._ending = ending
         self.passed, self.ended = 0, None  # type: int, str | None
 
     def read(self, step: int, health: Health) -> Alarm | None:
@@ -30,8 +43,5 @@ class VarietyLost(Rule):
         if ratio >= limit - SLACK:
             self.passed = step
             return Alarm("variety", step, ratio, limit, f"{name} is {ratio:.3f} of the start's", over=True)
-        self.ended = (
-            f"{name} has fallen to {ratio:.3f} of the start's, below {limit:.3f}: training ends with the weights of step "
-            f"{self.passed:,}"
-        )
+        self.ended = f"{name} has fallen to {ratio:.3f} of the start's, below {limit:.3f}: {self._ending(self.passed)}"
         return Alarm("variety", step, ratio, limit, self.ended, ADVICE)

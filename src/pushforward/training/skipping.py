@@ -1,0 +1,96 @@
+"""Steps that are skipped because a loss or a gradient is not finite: which, how many, and when they are too many.
+
+What is read are rows of ``metrics.jsonl``, whose health says "skipped/PLAYER" where that player's update was left out. A resumed
+run, whose log is read again, so stands where the uninterrupted one stands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pushforward.numbers import count
+from pushforward.training.alarm import Alarm, Health, Rule
+
+__all__ = ["IN_A_ROW", "MARK", "MOST", "WINDOW", "SkippedStep", "Skips", "in_words", "players_in"]
+
+IN_A_ROW = 10
+"""Steps in a row that may not be skipped."""
+WINDOW, MOST = 1000, 10
+"""More than so many skipped steps among the last ones are too many."""
+LASTING = 100
+"""Steps without a skipped one after which the alarm is over."""
+MARK = "skipped/"
+"""What the name of a measure begins with that marks a skipped update of a player."""
+
+
+def players_in(health: Health | None) -> list[str]:
+    """The players whose update was skipped in a step with this health."""
+    return [name.removeprefix(MARK) for name in health or {} if name.startswith(MARK)]
+
+
+class Skips:
+    """The skipped steps of a training, and whether they are too many.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self) -> None:
+        self.count, self._read = 0, 0
+        self._steps: deque[int] = deque()
+
+    def read(self, row: Mapping[str, Any]) -> str | None:
+        """Read a row of the log, in order; why training has diverged, None where it goes on."""
+        players, step = players_in(row.get("health")), row["step"]
+        self._read += 1
+        if not players:
+            return None
+        self.count += 1
+        self._steps.append(step)
+        while self._steps[0] <= step - WINDOW:
+            self._steps.popleft()
+        what = f"the loss or gradient of the {players[0]} was not finite"
+        if len(self._steps) >= IN_A_ROW and self._steps[-IN_A_ROW] == step - IN_A_ROW + 1:
+            return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
+        if len(self._steps) > MOST:
+            return f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
+        return None
+
+    @property
+    def all(self) -> bool:
+        """Whether every step was skipped."""
+        return 0 < self._read == self.count
+
+
+class SkippedStep(Rule):
+    """A step whose loss or gradient is not finite; it is over when 100 steps have not been skipped."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._count = 0
+
+    def read(self, step: int, health: Health) -> Alarm | None:
+        """Rows of computed steps decide once there are enough of them."""
+        players = players_in(health)
+        if players:
+            self._last, self._count = step, self._count + 1
+            what = f"the loss or gradient of {' and '.join(players)} is not finite, and the step is skipped"
+            return Alarm("skipped", step, None, 0.0, what, "where this comes again, lower the lr, or train in float32")
+        if self._last is None or step < self._last + LASTING:
+            return None
+        return Alarm("skipped", step, float(self._count), 0.0, f"{_steps(self._count)} skipped so far", over=True)
+
+
+def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """How many steps of a log were skipped, and the first of them; empty where none was."""
+    steps = [row["step"] for row in rows if players_in(row.get("health"))]
+    if not steps:
+        return ""
+    which = f"at step {count(steps[0])}" if len(steps) == 1 else f"the first at step {count(steps[0])}"
+    return f"{_steps(len(steps))} skipped, {which}: a loss or a gradient was not finite"
+
+
+def _steps(number: int) -> str:
+    return "1 step was" if number == 1 else f"{count(number)} steps were"
