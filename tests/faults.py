@@ -470,7 +470,9 @@ FAULTS: dict[str, list[Fault]] = {
     "training/going_back.py": [
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
         ("restore(trainer.average.method, stored.weights(), stored.folder)", "pass", "training"),
-        ("    take_up(trainer, checkpoints.load(where if", "    (trainer, checkpoints.load(where if", "guard"),
+        ("    take_up(trainer, checkpoints.load(_goal(", "    (trainer, checkpoints.load(_goal(", "guard"),
+        ("    if used == step:\n", "    if True:\n", "guard"),
+        ("return where if where.is_dir() else checkpoints.latest(inside) or where", "return where", "guard"),
         ("for player in trainer.players.values():", "for player in ():", "training laws"),
     ],
     "methods/critic_input.py": [
@@ -780,6 +782,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("        everything[self.rows] = held\n", "", "processes"),
         ("if len(every) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.rows for part in sums)", "return Sums(sums[0].rows", "splitting"),
+    ],
+    "training/tuned.py": [
+        ('bool(row["weights"] == run.weights)', "True", "tuned"),
+        ('bool(row.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
+        ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
     "training/skipping.py": [
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),

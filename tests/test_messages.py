@@ -17,7 +17,8 @@ OPTION = re.compile(r'(?<![\w"-])--[a-z]')
 COMMANDS = {
     "evaluation/commands.py": ("commands", "_amount", "_options"),
     "training/budget.py": ("__str__",),
-    "sampling_options.py": ("_tuning",),
+    "sampling_options.py": ("tuning",),
+    "training/tuned.py": ("_which",),
 }
 """Functions that write command lines."""
 

@@ -73,7 +73,7 @@ def learn_grid(
         lr: Adam's rate.
         seed: The first noise row's seed; labels are drawn with it too.
         teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
-        watch: Called with the round and the error on the rows kept aside, each time it is measured.
+        watch: Called after each round with its number and the newest error on the examples kept aside.
 
     Returns:
         The times and the errors on the rows kept aside.
@@ -87,7 +87,7 @@ def learn_grid(
     parameters = Shares(_best_start(flow, learn, batch))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
-    best, least = flow.times.tolist(), before
+    best, least, error = flow.times.tolist(), before, before
     every = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
@@ -100,8 +100,8 @@ def learn_grid(
             error = judge.error(along(flow, times), batch)
             if error < least and bool((times.diff() < 0).all()):
                 best, least = times.tolist(), error
-            if watch is not None:
-                watch(i + 1, error)
+        if watch is not None:
+            watch(i + 1, error)
     return LearnedGrid(best, before, least, rounds)
 
 

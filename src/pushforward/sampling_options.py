@@ -17,7 +17,7 @@ from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-__all__ = ["GUIDANCE", "Grids", "Sampling", "Tables", "configure", "given_options", "refuse_conditions"]
+__all__ = ["GUIDANCE", "Grids", "Sampling", "Tables", "configure", "given_options", "refuse_conditions", "tuning"]
 
 Grids = Callable[[int, Solver], Sequence[float] | None]
 """From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
@@ -157,7 +157,7 @@ def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | N
         return None
     if "weaker" in guidance:
         raise UsageError("A table is learned without guidance by a weaker model: leave out `weaker`, or take another `grid`.")
-    command = _tuning(name, steps, given.get("solver"), guidance)
+    command = tuning(name, steps, given.get("solver"), guidance)
     guided = " under this guidance" if guidance else ""
     raise UsageError(f"{name} has no table learned for {steps} steps of {type(solver).__name__}{guided}. Learn one: {command}")
 
@@ -173,7 +173,7 @@ def _grid(
         if times is not None:
             return times
         if grid == "learned":
-            command = _tuning(name, steps, given.get("solver"))
+            command = tuning(name, steps, given.get("solver"))
             raise UsageError(f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. Learn one: {command}")
     if grid is not None:
         return grid
@@ -181,7 +181,7 @@ def _grid(
     return flow.grid if fits and "solver" not in given else None
 
 
-def _tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
+def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
     """The command that learns a grid or, where guidance is given, if only an empty one, a table."""
     chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
     words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]

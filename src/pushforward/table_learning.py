@@ -93,7 +93,7 @@ def learn_table(
         batch: Rows in one update.
         seed: The first noise row's seed; labels are drawn with it too.
         teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
-        watch: Called with the round and the error on the rows by which the best moment is chosen.
+        watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
 
     Returns:
         The table, if it is better than every grid by more than two standard errors and one per cent, and both distances.
@@ -141,7 +141,7 @@ def _learned(
     optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
-    every = max(1, rounds // 20)
+    every, error = max(1, rounds // 20), least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
@@ -154,8 +154,8 @@ def _learned(
             error = float("nan") if candidate is None else choice.error(along(start.with_table(candidate)), batch)
             if candidate is not None and error < least:
                 best, least = candidate, error
-            if watch is not None:
-                watch(i + 1, error)
+        if watch is not None:
+            watch(i + 1, error)
     assert best is not None
     return best
 

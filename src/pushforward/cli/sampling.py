@@ -117,6 +117,8 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
         folder, checkpoint = checkpoint_in(guiding.weaker)
         options["weaker"] = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
     configured = loaded.configured(**options)
+    for note in configured.warnings[len(loaded.warnings) :]:
+        say(f"note: {note}")
     _report_what_was_learned(configured, solving)
     return configured
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -56,8 +59,9 @@ def tune(
     """Learn the times of a few solver steps, or their table.
 
     The network stays unchanged. What is learned is kept with the run; `sample` and `evaluate` use it for as many steps of the
-    same solver. A table of coefficients costs as many network calls and is refused where it is no better than the best times,
-    on noise that it was not learned on. Examples: `pushforward tune runs/digits-flow --steps 8`,
+    same solver and for the same weights: after more training, learn it again. A table of coefficients costs as many network
+    calls and is refused where it is no better than the best times, on noise that it was not learned on. Examples:
+    `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
@@ -111,13 +115,34 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
 
 
+@contextmanager
+def _watched(run: Run, rounds: int, rows: int) -> Iterator[Callable[[int, float], None]]:
+    """What shows each round as training shows its steps; the time left is that of rounds like those since the first."""
+    from pushforward.training.progress import Progress, duration
+
+    progress, since = Progress(), []
+
+    def watch(number: int, error: float) -> None:
+        since.append(time.monotonic())
+        each = (since[-1] - since[0]) / max(1, number - 1)
+        left = duration(each * (rounds - number)) if number > 1 else "?"
+        amount = f"{rows:,} example{'' if rows == 1 else 's'}"
+        line = f"round {number:,}/{rounds:,}  {amount}  distance {error:.4f}  {left} left"
+        progress.preparing(run.folder.name, number / rounds, line)
+
+    with closing(progress):
+        yield watch
+
+
 def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict[str, Any]) -> dict[str, Any]:
     """Learn times and keep them; what is reported."""
     from pushforward.grid_learning import learn_grid
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 40)
-    say(f"learning {flow.steps} steps of {name} on {amounts.get('rows', 128)} rows of noise ...")
-    grid = learn_grid(flow, **amounts, watch=lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}"))  # type: ignore[arg-type]
+    rows = amounts.get("rows", 128)
+    say(f"learning {flow.steps} steps of {name} on {rows:,} examples of noise ...")
+    with _watched(run, rounds, rows) as watch:
+        grid = learn_grid(flow, **amounts, watch=watch)  # type: ignore[arg-type]
     errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
     run.store_grid(flow.solver, grid.times, **errors)
     return {"run": str(run.folder), "steps": flow.steps, "solver": name, "times": grid.times, **errors}
@@ -129,9 +154,10 @@ def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
     known = run.learned_grid(flow.steps, flow.solver)
-    say(f"learning a table for {flow.steps} steps of {name} on {amounts.get('rows', 256)} rows of noise ...")
-    watch = lambda i, e: say(f"round {i}/{rounds}  distance {e:.4f}")  # noqa: E731
-    learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
+    rows = amounts.get("rows", 256)
+    say(f"learning a table for {flow.steps} steps of {name} on {rows:,} examples of noise ...")
+    with _watched(run, rounds, rows) as watch:
+        learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]
     errors = {"before": learned.before, "after": learned.after, "checkpoint_step": run.state["step"]}
     if learned.table is not None:
         run.store_table(flow.solver, learned.table, guidance, **errors)

@@ -7,6 +7,7 @@ from pushforward.training import checkpoint as checkpoints
 from pushforward.training.run import Run, pick
 from pushforward.training.tensors import restore
 from pushforward.training.trainer import Trainer
+from pushforward.training.tuned import weights_of
 
 __all__ = ["finished", "salvaged", "trained"]
 
@@ -25,8 +26,9 @@ def finished(trainer: Trainer) -> Run:
     trainer.progress.close()
     trainer.close()
     name = checkpoints.step_name(trainer.clock.step)
-    state = checkpoints.read_json(pick(trainer.folder, name) / "state.json")
-    return Run(trainer.folder, trainer.content, trainer.average.method, state)
+    where = pick(trainer.folder, name)
+    state = checkpoints.read_json(where / "state.json")
+    return Run(trainer.folder, trainer.content, trainer.average.method, state, weights=weights_of(where))
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
@@ -36,4 +38,5 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     stored = checkpoints.load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
     warning = f"its training broke off, and it is judged as it was after step {stored.state['step']:,}. {error}"
-    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, (warning,))
+    weights = weights_of(stored.folder)
+    return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, (warning,), weights)

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["Claim", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
+__all__ = ["Claim", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
 
 _FILE = ".lock"
 _WAIT = 5.0
@@ -258,3 +258,10 @@ def _busy(folder: Path) -> CheckpointError:
         f"{folder} is being trained at this moment, by another process or another trainer of this one. Wait until that "
         "training ends, or choose another `out` for a new one."
     )
+
+
+def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
+    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
+    text = str(text)
+    folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return folder, checkpoint or None

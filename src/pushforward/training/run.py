@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -24,6 +25,7 @@ from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log, tuned
+from pushforward.training.folders import checkpoint_in
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import check_spec, read_spec, recipe_of
@@ -42,12 +44,20 @@ class Run:
         method: The method with the weights that were asked for (the average by default).
         state: The checkpoint's counters: step, samples, seconds, total.
         warnings: Sentences that a report must say of it.
+        weights: The hash of the weights' file, by which learned grids and tables know theirs; None goes by the step.
     """
 
     def __init__(
-        self, folder: Path, content: dict[str, Any], method: Method, state: dict[str, Any], warnings: Sequence[str] = ()
+        self,
+        folder: Path,
+        content: dict[str, Any],
+        method: Method,
+        state: dict[str, Any],
+        warnings: Sequence[str] = (),
+        weights: str | None = None,
     ) -> None:
         self.folder, self.spec, self.method, self.state, self.warnings = folder, content, method, state, tuple(warnings)
+        self.weights = weights
         self._guides: tuple[Path, ...] = ()
 
     @property
@@ -110,8 +120,10 @@ class Run:
             Diverged: If a sample is not finite.
         """
         refuse_conditions(n, options, self.space.conditions)
-        transport = self.configured(**options).transport
-        return Samples.of(transport.sample(n, condition, seed=seed, batch=batch), self.space)
+        run = self.configured(**options)
+        for sentence in run.warnings[len(self.warnings) :]:
+            warnings.warn(sentence, stacklevel=2)
+        return Samples.of(run.transport.sample(n, condition, seed=seed, batch=batch), self.space)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
         """The same run with other sampling options, to sample from, evaluate or compare; its weights are shared.
@@ -120,13 +132,15 @@ class Run:
             options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
-            UsageError: For an option that this kind of model does not have, or a value out of range.
+            UsageError: For an option that this kind of model does not have, a value out of range, or a learned grid or table that
+                is asked for by name and belongs to other weights.
             CheckpointError: If ``weaker`` is no run.
         """
         given = given_options(options)
         if not given:
             return self
         run = copy.copy(self)
+        run.warnings = (*self.warnings, *tuned.stale(self, given))
         for name in ("transport", "seen"):
             run.__dict__.pop(name, None)
         weaker = given.get("weaker")
@@ -158,9 +172,9 @@ class Run:
         return tuned.read(self.folder, tuned.GRIDS)
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
-        """The times that were learned for so many steps of this solver; None where there are none."""
-        wanted = spec.describe(solver)
-        return next((row["times"] for row in self.learned_grids() if (row["steps"], row["solver"]) == (steps, wanted)), None)
+        """The times that were learned for so many steps of this solver and these weights; None where there are none."""
+        row = tuned.fresh(self, tuned.GRIDS, steps, solver)
+        return None if row is None else list(row["times"])
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
@@ -174,7 +188,7 @@ class Run:
             CheckpointError: If the disk refuses.
         """
         row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
-        tuned.store(self.folder, tuned.GRIDS, row)
+        tuned.store(self, tuned.GRIDS, row)
 
     def learned_tables(self) -> list[dict[str, Any]]:
         """What `pushforward tune --what table` has stored: steps, solver, guidance, table and how well it did.
@@ -185,7 +199,7 @@ class Run:
         return tuned.read(self.folder, tuned.TABLES)
 
     def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
-        """The table that was learned for so many steps of this solver under this guidance; None where there is none.
+        """The table learned for so many steps of this solver, this guidance and these weights; None where there is none.
 
         Args:
             steps: How many.
@@ -195,8 +209,7 @@ class Run:
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
         """
-        wanted = steps, spec.describe(solver), spec.describe(dict(guidance or {}))
-        row = next((row for row in self.learned_tables() if tuned.TABLES.key(row) == wanted), None)
+        row = tuned.fresh(self, tuned.TABLES, steps, solver, guidance)
         if row is None:
             return None
         try:
@@ -217,7 +230,7 @@ class Run:
             CheckpointError: If the disk refuses.
         """
         key = {"steps": len(table.grid) - 1, "solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
-        tuned.store(self.folder, tuned.TABLES, {**key, "table": asdict(table), **facts})
+        tuned.store(self, tuned.TABLES, {**key, "table": asdict(table), **facts})
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
@@ -229,13 +242,6 @@ class Run:
         seconds = {"seconds": f"{self.state['seconds']:.1f}"}
         summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained, **seconds}
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
-
-
-def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
-    """The folder and the checkpoint of FOLDER or FOLDER@CHECKPOINT."""
-    text = str(text)
-    folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
-    return folder, checkpoint or None
 
 
 def pick(folder: Path, name: str | None) -> Path:
@@ -285,7 +291,8 @@ def load(
     built = recipe_of(content, method).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
-    return Run(folder, content, built.eval().requires_grad_(False), stored.state)
+    weights = tuned.weights_of(stored.folder, raw)
+    return Run(folder, content, built.eval().requires_grad_(False), stored.state, weights=weights)
 
 
 def transport_of(model: Run | Transport) -> Transport:

@@ -1,0 +1,100 @@
+"""What `tune` keeps belongs to the weights that it was learned for, and its rounds are shown."""
+
+import json
+import re
+
+import pytest
+
+import pushforward as pf
+from pushforward import cli, table_learning
+from pushforward.errors import UsageError
+from pushforward.solvers.learned import LearnedTable, general
+from pushforward.training import Progress
+from pushforward.transports import Flow
+
+
+def learned_of(run):
+    """The solver's own coefficients in three steps, as a learned table."""
+    flow = Flow(run.denoiser, run.transport.solver, 3)
+    return LearnedTable.of(general(flow.table), flow.times.tolist())
+
+
+KINDS = {"learned": "grid learned for 3 steps of DPM", "table": "table learned for 3 steps of DPM"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path, capsys):
+    """A grid or table of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
+    data, folder, times = pf.data.load("moons", limit=100), tmp_path / "run", [0.9, 0.5, 0.2, 0.0]
+    run = pf.fit("flow", data, steps=2, size="tiny", out=folder)
+
+    def keeps(run):
+        if kind == "table":
+            run.store_table(run.transport.solver, learned_of(run))
+        else:
+            run.store_grid(run.transport.solver, times)
+
+    def uses(run, **options):
+        flow = run.configured(**options).transport
+        return flow.learned is not None or flow.times.tolist() == times
+
+    keeps(run)
+    for fitting in (run, pf.load(folder)):
+        assert uses(fitting, steps=3)
+        assert uses(fitting, steps=3, grid=kind)
+        assert not fitting.configured(steps=3).warnings
+    raw = pf.load(folder, raw=True)
+    assert not uses(raw, steps=3)
+    assert "other weights than these of step 2: it is not used" in raw.configured(steps=3).warnings[0]
+    assert raw.configured(steps=3).warnings[0].endswith(" --steps 3 --raw")
+    pf.resume(folder, data=data, steps=4)
+    later = pf.load(folder)
+    said = f"{KINDS[kind]} belongs to the weights of step 2, and these are of step 4: it is not used. Learn it again: pushforward"
+    assert not uses(later, steps=3)
+    assert said in later.configured(steps=3).warnings[0]
+    for options in ({"steps": 4}, {"steps": 3, "solver": "heun"}, {"steps": 3, "grid": "time"}, {"solver": "heun"}):
+        assert not later.configured(**options).warnings
+    with pytest.raises(UsageError, match=said):
+        later.configured(steps=3, grid=kind)
+    with pytest.warns(UserWarning, match=said):
+        later.sample(2, steps=3)
+    assert cli.main(["sample", str(folder), "--n", "2", "--steps", "3", "--out", str(tmp_path / "x.npz")]) == 0
+    assert f"note: the {said}" in " ".join(capsys.readouterr().err.split())
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "the weights that it was learned for are still there"
+    keeps(later)
+    assert uses(later, steps=3)
+    elder = pf.load(folder, checkpoint="step_000002")
+    assert elder.configured(steps=3).warnings[0].endswith("--checkpoint step_000002")
+
+
+def test_a_grid_that_does_not_name_its_weights_goes_by_its_step(tmp_path):
+    run = pf.fit("flow", pf.data.load("moons", limit=100), steps=2, size="tiny", out=tmp_path / "run")
+    run.store_grid(run.transport.solver, [0.9, 0.5, 0.2, 0.0])
+    path = run.folder / "grids.json"
+    (row,) = json.loads(path.read_text())["grids"]
+    assert row.pop("weights") == run.weights
+    for step, used in ((2, True), (1, False), (None, True)):
+        others = {name: value for name, value in row.items() if name != "checkpoint_step"}
+        known = others if step is None else {**others, "checkpoint_step": step}
+        path.write_text(json.dumps({"grids": [known]}))
+        assert (run.learned_grid(3, run.transport.solver) is not None) == used
+
+
+@pytest.mark.parametrize("what", ["times", "table"])
+def test_each_round_is_shown_as_training_shows_its_steps(what, tmp_path, monkeypatch):
+    """Round, examples, the newest distance and the time left; on a terminal a bar, elsewhere a line now and then."""
+    lines, run = [], pf.fit("flow", pf.data.load("moons", limit=100), steps=2, size="tiny", out=tmp_path / "run")
+    monkeypatch.setattr(Progress, "_due", lambda self: True)
+    monkeypatch.setattr(Progress, "_show", lambda self, name, share, line: lines.append((name, share, line)))
+    clock = iter(range(100))
+    monkeypatch.setattr("pushforward.cli.tuning.time.monotonic", lambda: 2.0 * next(clock))
+    module, function = (pf.grid_learning, "learn_grid") if what == "times" else (table_learning, "learn_table")
+    learn = getattr(module, function)
+    monkeypatch.setattr(module, function, lambda flow, **given: learn(flow, teacher=flow.with_solver(flow.solver, 4), **given))
+    command = ["tune", str(run.folder), "--what", what, "--steps", "2", "--rows", "8", "--rounds", "3"]
+    assert cli.main([*command, "--precision", "float32"]) == 0
+    assert [name for name, _, _ in lines] == ["run"] * 3
+    assert [share for _, share, _ in lines] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert re.fullmatch(r"round 1/3  8 examples  distance \d\.\d{4}  \? left", lines[0][2])
+    assert lines[1][2].endswith("  0:02 left")
+    assert lines[2][2].endswith("  0:00 left")
