@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import pushforward as pf
@@ -71,6 +72,28 @@ def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
     file.unlink()
     with pytest.raises(DataError, match=r"table\.csv"):
         distil(out, steps=1)
+
+
+def test_data_that_has_moved_is_named_by_its_new_place(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = pf.data.load("moons", limit=256).train.data_units(slice(None)).numpy()
+    np.savez("old.npz", x=rows, label=np.arange(len(rows)) % 2)
+    pf.fit("flow", pf.data.load("old.npz", limit=100), steps=1, size="tiny", out="teacher", progress=False)
+    (tmp_path / "old.npz").rename(tmp_path / "new.npz")
+    words = ["distil", "teacher", "--steps", "1", "--out", "run", *WORDS]
+    assert main(words) == 3
+    assert "no file or folder" in (said := " ".join(capsys.readouterr().err.split()))
+    assert "If it has moved, say where it is now: --data PLACE." in said
+    assert main([*words, "--data", "new.npz"]) == 0, "it is read as the teacher read it, 100 examples of it"
+    assert pf.load("run").spec["fingerprint"] == pf.load("teacher").spec["fingerprint"]
+
+
+@pytest.mark.parametrize("words", [["--teacher", "runs/x"], ["runs/x", "--teacher", "runs/y"], ["--teacher=runs/x"]])
+def test_a_teacher_is_the_argument(words, capsys):
+    assert main(["distil", *words]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "distil takes its teacher as the argument: pushforward distil" in said
+    assert "--teacher belongs to train" in said
 
 
 def test_data_of_python_is_handed_over(tmp_path):

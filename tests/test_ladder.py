@@ -13,12 +13,12 @@ from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
-from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, Series
+from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of
 from pushforward.evaluation.scoring import score
 from pushforward.metrics import Score, describe
-from pushforward.report import Report, captions
+from pushforward.report import Report, captions, samples
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
@@ -58,7 +58,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     drawn, draw = [], Judge.draw
     monkeypatch.setattr(Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given))
     measured = ladder_of(judge, student)
-    assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC, time grid")
+    assert (measured.n, measured.repeats, measured.solver) == (20, 2, "UniPC on the time grid")
     assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert measured.own == measured.teacher[3]
     assert len(drawn) == 2 * (5 + 5), "the teacher's own number of steps is not sampled again"
@@ -188,6 +188,23 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     assert claim.text in Report(content(OWN, rungs=rungs)).verdict
 
 
+@pytest.mark.parametrize("folder", ["runs/flow", "./runs/flow/", "runs/other", None])
+def test_a_teacher_that_is_compared_as_well_is_named(folder):
+    given = content(OWN, rungs=points(0.03))
+    (student,) = given.models
+    student = dataclasses.replace(student, ladder=dataclasses.replace(student.ladder, teacher_run=folder))
+    (claim,) = claims(dataclasses.replace(given, models=(ModelResult("flow", run="runs/flow"), student)))
+    named = folder in ("runs/flow", "./runs/flow/")
+    assert ("of its teacher, flow of this comparison, in 16 calls (UniPC)" in claim.text) == named
+    assert ("of its teacher in 16 calls (UniPC)" in claim.text) != named
+
+
+@pytest.mark.parametrize(("calls", "says"), [(1, "one network call, Jump"), (4, "4 network calls, Jump"), (None, "Jump")])
+def test_pictures_say_in_how_many_calls_they_were_drawn(calls, says):
+    model = ModelResult("map", sampling=SamplingCost(solver="Jump on the time grid", calls=calls))
+    assert samples._solver(model) == f"{says} on the time grid"
+
+
 def test_a_ratio_to_nothing_is_not_given():
     (claim,) = claims(content(dataclasses.replace(OWN, scores={"frechet": 0.003}), rungs=points(0.03)))
     assert claim.text.startswith(
@@ -232,7 +249,7 @@ def test_the_table_puts_the_teacher_beside_and_names_fewer_calls():
     taught = points(0.09, 0.05)
     taught = (taught[0], dataclasses.replace(taught[1], calls=3))
     rows = table(*(lambda c: (c, c.models[0]))(content(OWN, taught, rungs=points(0.03, 0.025, 0.02, distance=0.1234)))).rows
-    assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "16 calls, UniPC", "real data"]
+    assert [row.name for row in rows] == ["1 call", "2 calls", "4 calls", "teacher: 16 calls, UniPC", "real data"]
     assert [cell.flat for cell in rows[0].cells] == ["0.030 ± 0.004", "0.090 ± 0.004", "0.950 ± 0.000", "0.950 ± 0.000", "0.12"]
     beside = [row.cells[1].flat for row in rows[1:4]]
     assert beside == ["0.090 ± 0.004 (one call)", "0.050 ± 0.004 (3 calls)", "0.020 ± 0.004"]

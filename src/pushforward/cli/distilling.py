@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     BUDGET,
+    DATA,
     MODEL,
     NO_BUDGET,
     NO_CHANGES,
@@ -28,6 +29,7 @@ from pushforward.cli.groups import (
 from pushforward.cli.loop import announce, train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.terminal import app, say
+from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
@@ -40,6 +42,7 @@ def distil(
     run: RunFolder,
     *,
     calls: Annotated[int, Parameter(group=MODEL)] = 1,
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
     budgeting: Budgeting = NO_BUDGET,
     finish: Annotated[str | None, Parameter(group=BUDGET)] = None,
@@ -61,6 +64,7 @@ def distil(
     Args:
         run: The teacher's folder.
         calls: The default number of network calls for each sample.
+        data: Where the teacher's data is now, if it has moved; default where the teacher read it.
         finish: Then train it against a critic for so long, such as 10m, in a second run.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
@@ -73,10 +77,10 @@ def distil(
     load_plugins(plugin, [run])
     seconds = None if finish is None else Budget.duration(finish)
     options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
-    options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress()}
+    options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
     if out and not overwrite:
         check_free(out)
-    own = settings_of("distil", settings, options_of("distil") - {"calls"})
+    own = _settings(run, settings)
     teacher = load(run, plugins=plugin)
     if seconds is not None:
         check_finish(teacher, out, overwrite)
@@ -85,8 +89,18 @@ def distil(
     announce(trainer)
     result = _student(trainer, finish)
     if seconds is not None:
-        result = _finished(result, trainer, seconds, options)
+        result = _finished(result, trainer, seconds, {name: value for name, value in options.items() if name != "data"})
     report_run(result, json, len(trainer.data.train))
+
+
+def _settings(run: str, settings: dict[str, str]) -> dict[str, Any]:
+    """The recipe's own settings; a second teacher is refused."""
+    if "teacher" in settings:
+        raise UsageError(
+            f"distil takes its teacher as the argument: pushforward distil {shlex.quote(run)}. --teacher belongs to train: "
+            "pushforward train distil --teacher RUN --data DATA."
+        )
+    return settings_of("distil", settings, options_of("distil") - {"calls"})
 
 
 def _student(trainer: Trainer, finish: str | None) -> Run:

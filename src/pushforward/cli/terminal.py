@@ -61,6 +61,8 @@ def _error(error: CycloptsError) -> str:
         return f"error: {verb}: there is no place for {words}. Everything but the first word is an option, such as --data digits."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name, wrong = error.argument.name, _mistyped(verb)
+        if (verb, name) == ("distil", "--run") and any(word.split("=")[0] == "--teacher" for word in typed):
+            return "error: distil takes its teacher as the argument: pushforward distil RUN. --teacher belongs to train."
         if wrong:
             return f"error: {wrong}"
         if (verb, name) in _NEEDED:

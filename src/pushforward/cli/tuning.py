@@ -125,7 +125,7 @@ def _watched(run: Run, rounds: int, rows: int) -> Iterator[Callable[[int, float]
     def watch(number: int, error: float) -> None:
         since.append(time.monotonic())
         each = (since[-1] - since[0]) / max(1, number - 1)
-        left = duration(each * (rounds - number)) if number > 1 else "?"
+        left = duration(each * (rounds - number)) if number > 1 or rounds == 1 else "?"
         amount = f"{rows:,} example{'' if rows == 1 else 's'}"
         line = f"round {number:,}/{rounds:,}  {amount}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)

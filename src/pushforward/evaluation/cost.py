@@ -223,10 +223,10 @@ def megabytes(count: int | None) -> float | None:
 def solver_title(transport: Flow) -> str:
     """A flow's solver and grid in words."""
     name = type(transport.solver).__name__
-    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else ", learned table")
+    return name + (_grid_title(transport.grid) if getattr(transport, "learned", None) is None else " by a learned table")
 
 
 def _grid_title(grid: str | Sequence[float] | None) -> str:
     if grid is None:
         return ""
-    return f", {grid} grid" if isinstance(grid, str) else ", grid of its own"
+    return f" on the {grid} grid" if isinstance(grid, str) else " on times of its own"

@@ -95,7 +95,7 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None) -> Ladder | None:
     """Scores of a map between two times in 1, 2, 4, 8 and 16 calls, and of its teacher from the same noise.
 
-    The teacher takes its own solver, in the most steps that need no more calls, and besides in its own number of steps.
+    The teacher takes the solver with which the run holds it, in the most steps that need no more calls, and in the run's steps.
 
     Args:
         judge: Data and features.
@@ -131,7 +131,14 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         teacher=tuple(taught if own is not None and taught and _alike(rung, own) else climb.point(rung) for rung in others),
         own=taught,
         solver=None if teacher is None else solver_title(teacher),
+        teacher_run=_teacher_run(model) if isinstance(model, Run) and teacher is not None else None,
     )
+
+
+def _teacher_run(run: Run) -> str | None:
+    """The folder that a run was asked to take its teacher from."""
+    pairs = (str(text).partition("=") for text in (run.spec.get("asked") or {}).get("frozen") or ())
+    return next((folder for name, _, folder in pairs if name == "teacher"), None)
 
 
 def _bare(floor: Score) -> Score:

@@ -128,8 +128,9 @@ class Ladder(Record):
         floors: What real data scores at this n, by score.
         points: Of the map, in 1, 2, 4, 8 and 16 calls.
         teacher: Of the teacher by its own solver, each in at most as many calls; empty where there is none.
-        own: The teacher in its own number of steps.
-        solver: The teacher's solver, in words.
+        own: The teacher by the solver and in the steps with which the map's training held it.
+        solver: That solver, in words.
+        teacher_run: The folder of the teacher's run, as the map's run names it; None where it names none.
     """
 
     n: int | None = None
@@ -139,6 +140,7 @@ class Ladder(Record):
     teacher: tuple[CurvePoint, ...] = ()
     own: CurvePoint | None = None
     solver: str | None = None
+    teacher_run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -79,12 +80,23 @@ def claims(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence
         rungs = [] if ladder is None else _rungs(ladder.points, metric)
         if ladder is not None and own is not None and rungs:
             label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
-            who, teacher = f"In {_calls(rungs[0].calls)} {marked(model.name)}", f"its teacher in {_calls(own.calls)}{by}"
+            who = f"In {_calls(rungs[0].calls)} {marked(model.name)}"
+            teacher = f"its teacher{_known(comparison, ladder)} in {_calls(own.calls)}{by}"
             ratio = _ratio(ladder, metric, rungs[0], own)
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
                 text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
             yield Sentence("calls", f"{text}, from the same noise. {_from(ladder, metric, rungs, own)}", "ladder")
+
+
+def _known(comparison: Comparison, ladder: Ladder) -> str:
+    """The teacher's name between commas where it is a model of the comparison; empty where it is none."""
+    folder = None if ladder.teacher_run is None else os.path.normpath(ladder.teacher_run)
+    for model in comparison.models:
+        runs = [part.run for part in (model, *model.trainings) if part.run is not None]
+        if folder is not None and folder in map(os.path.normpath, runs):
+            return f", {marked(model.name)} of this comparison,"
+    return ""
 
 
 def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
@@ -167,7 +179,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
         rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))
     if ladder.own is not None:
         by = f", {ladder.solver}" if ladder.solver else ""
-        rows.append(Row(_counted(ladder.own.calls) + by, _cells(names, None, ladder.own, taught), "baseline"))
+        rows.append(Row(f"teacher: {_counted(ladder.own.calls)}{by}", _cells(names, None, ladder.own, taught), "baseline"))
     floors = [cell for name in names for cell in (_floor(ladder, name), *[Cell("–")] * taught)]
     return Table(columns, [*rows, Row("real data", [*floors, *[Cell("–")] * taught], "floor")])
 
@@ -233,7 +245,9 @@ def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder, metric
         calls, values = [rung.calls for rung in taught], [rung.value for rung in taught]
         lines.append(Series("teacher", index + 1, calls, values, style="dashed"))
     if own is not None:
-        lines.append(Series("teacher, its own steps", index + 1, [own.calls], [own.value], line=False))
+        lines.append(
+            Series(f"teacher by {ladder.solver}" if ladder.solver else "teacher", index + 1, [own.calls], [own.value], line=False)
+        )
     values = [y for line in lines for y in line.y if y is not None and y > 0]
     floor = ladder.floors.get(metric)
     band = None if floor is None or floor.value is None else (floor.value, THRESHOLDS["differ"] * (floor.spread or 0.0) / 2**0.5)

@@ -151,7 +151,8 @@ def _figure(part: Panel, player: Player) -> str:
 
 def _solver(model: ModelResult) -> str:
     calls = model.sampling.calls
-    return ", ".join(filter(None, [model.sampling.solver, "" if calls is None else f"{count(calls)} calls"]))
+    counted = "" if calls is None else "one network call" if calls == 1 else f"{count(calls)} network calls"
+    return ", ".join(filter(None, [counted, model.sampling.solver]))
 
 
 def _strip(part: Panel, kind: str) -> str:

@@ -60,6 +60,7 @@ def student(
         data,
         absent="Distil it in Python and hand over the data: pf.training.distil(run, data=data).",
         changed="train the teacher again",
+        moved="If it has moved, say where it is now: `data=PLACE`.",
     )
     own = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
@@ -127,7 +128,7 @@ def distil(
         calls: The default number of network calls for each sample, at most as many as the teacher takes.
         finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
             one; None for none.
-        data: The teacher's data, where it was handed over in Python.
+        data: The teacher's data, where it was handed over in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         options: See `pushforward.training.fit_options.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.

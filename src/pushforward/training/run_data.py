@@ -14,16 +14,17 @@ __all__ = ["data_of_run"]
 
 
 def data_of_run(
-    folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None, *, absent: str, changed: str
+    folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None, *, absent: str, changed: str, moved: str = ""
 ) -> Dataset:
     """The data of a run, which must be what it was.
 
     Args:
         folder: The run's folder.
         content: What its ``spec.json`` holds.
-        data: The data set, where it is given; None reads it from where the run did.
+        data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
         absent: What to do where the run does not say where its data came from, a sentence for the error.
         changed: What to do where the data has changed, beside restoring it: a clause for the error.
+        moved: What to do where the data is not where it was: a sentence for the error.
 
     Raises:
         UsageError: If the data came from Python and is not given.
@@ -31,10 +32,15 @@ def data_of_run(
     """
     from pushforward.data import load
 
-    if data is not None:
+    known = content.get("data")
+    if known and not isinstance(data, Dataset):
+        place = {} if data is None else {"name_or_path": str(data)}
+        try:
+            rows = load(**{**known, **place})
+        except DataError as error:
+            raise DataError(f"{error} {moved}".strip()) from error
+    elif data is not None:
         rows = dataset_of(data)
-    elif content.get("data"):
-        rows = load(**content["data"])
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
     was = content.get("fingerprint")
