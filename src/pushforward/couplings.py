@@ -181,11 +181,11 @@ class Independent(Coupling):
 class OptimalTransport(Coupling):
     """Minibatch optimal transport: within groups of fixed size, noise is permuted to the least total squared distance.
 
-    The plan is an exact assignment (a permutation), so every noise row is used once; within labelled data it never
+    The plan is an exact assignment (a permutation), so every noise example is used once; within labelled data it never
     crosses a class, so the noise stays independent of the label.
 
     Args:
-        group: Rows in one assignment.
+        group: Examples in one assignment.
         reuse: Steps for which one batch and its plan are kept; the plan is a function of ``step // reuse``, so a resumed run
             finds the same one.
         source: What takes the place of standard normal noise.

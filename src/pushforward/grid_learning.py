@@ -62,21 +62,21 @@ def learn_grid(
 
     It starts from the best of the flow's own times and the named grids. The first time stays at the noisy end and the last at 0;
     those between are at log_snr = low + (high - low) cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the
-    mean squared distance in model units, through solver and network. A third as many rows are kept aside: the grid returned is
-    the best on them, the flow's own if none is better.
+    mean squared distance in model units, through solver and network. A third as many examples are kept aside: the grid returned
+    is the best on them, the flow's own if none is better.
 
     Args:
         flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
-        rows: Noise rows to learn on.
-        rounds: Updates of the times; each is one pass of ``batch`` rows, forward and backward.
-        batch: Rows in one update.
+        rows: Noise examples to learn on.
+        rounds: Updates of the times; each is one pass of ``batch`` examples, forward and backward.
+        batch: Examples in one update.
         lr: Adam's rate.
-        seed: The first noise row's seed; labels are drawn with it too.
+        seed: The first noise example's seed; labels are drawn with it too.
         teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples kept aside.
 
     Returns:
-        The times and the errors on the rows kept aside.
+        The times and the errors on the examples kept aside.
 
     Raises:
         UsageError: For a stochastic or adaptive solver, or fewer than 2 steps.
@@ -178,7 +178,7 @@ class Pairs:
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:
-        """The rows of one turn, in order and round about."""
+        """The examples of one turn, in order and round about."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
         return Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
 
@@ -187,7 +187,7 @@ class Pairs:
         return (solve(self.noise, self.condition) - self.target).square().mean()
 
     def distances(self, solve: Solve, batch: int) -> Tensor:
-        """Each row's mean squared distance to the target, (n,)."""
+        """Each example's mean squared distance to the target, (n,)."""
         parts = []
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
@@ -197,5 +197,5 @@ class Pairs:
         return torch.cat(parts)
 
     def error(self, solve: Solve, batch: int) -> float:
-        """RMS distance to the target over all rows."""
+        """RMS distance to the target over all examples."""
         return float(self.distances(solve, batch).double().mean().sqrt())

@@ -50,7 +50,7 @@ class TableLearning:
         before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
         after: The same with the learned table.
         grid: The N + 1 times of the best grid.
-        rows: Rows of noise on which both were measured.
+        rows: Examples of noise on which both were measured.
         rounds: Updates made.
     """
 
@@ -65,7 +65,8 @@ class TableLearning:
         """What was measured, in a sentence."""
         measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
         end = "" if self.table else ". The table is not certain to be better and is refused"
-        return f"distance to the many-step samples on {self.rows} new rows of noise (RMS, standard deviations): {measured}{end}"
+        on = f"{self.rows} new examples of noise (RMS, standard deviations)"
+        return f"distance to the many-step samples on {on}: {measured}{end}"
 
 
 def learn_table(
@@ -88,10 +89,10 @@ def learn_table(
     Args:
         flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
         grids: Further times of as many steps, such as learned ones.
-        rows: Noise rows to learn on.
-        rounds: Updates; each is one pass of ``batch`` rows, forward and backward through all calls.
-        batch: Rows in one update.
-        seed: The first noise row's seed; labels are drawn with it too.
+        rows: Noise examples to learn on.
+        rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
+        batch: Examples in one update.
+        seed: The first noise example's seed; labels are drawn with it too.
         teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
 

@@ -136,7 +136,7 @@ class Stratified(Times):
 
     Args:
         times: The law.
-        group: Rows that share a stratification; a batch that is no multiple leaves a smaller last group.
+        group: Examples that share a stratification; a batch that is no multiple leaves a smaller last group.
     """
 
     def __init__(self, times: Times, group: int = 64) -> None:

@@ -55,7 +55,7 @@ def evaluate(
 
     loaded = configured_run(run, loading, solving, guiding)
     if "bpd" in words(metrics):
-        say("finding bits per dimension; with many rows this takes minutes (--n takes fewer) ...")
+        say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
         comparison = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None

@@ -1,4 +1,4 @@
-"""What arrays become rows: images, vectors, labels and attributes, and what is refused."""
+"""What arrays become examples: images, vectors, labels and attributes, and what is refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def label_numbers(
 
     Args:
         given: the labels of each part, whole numbers or text.
-        sizes: how many rows each part has.
+        sizes: how many examples each part has.
         classes: names of the classes where labels are numbers from 0; else every different value is a class.
 
     Raises:

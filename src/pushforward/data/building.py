@@ -1,4 +1,4 @@
-"""A data set from rows: what is held out, what is left out, and the space that is measured."""
+"""A data set from examples: what is held out, what is left out, and the space that is measured."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LIMIT_KEY = 0x5EED_0F_5711
 
 @dataclass(frozen=True)
 class Schema:
-    """What a source says of its rows, beside their numbers.
+    """What a source says of its examples, beside their numbers.
 
     Args:
         classes: class names; labels are dropped when empty.
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
-        kinds: what makes the kind of each further condition (``given`` of the rows) of its training values, and as ``chosen`` of
-            the examples to draw from; see `ConditionKind.measure`.
+        kinds: what makes the kind of each further condition (``given`` of the examples) of its training values, and as ``chosen``
+            of those to draw from; see `ConditionKind.measure`.
     """
 
     classes: tuple[str, ...] = ()
@@ -52,25 +52,25 @@ def build(
     seed: int = 0,
     **extra: Any,
 ) -> Dataset:
-    """Make a dataset: hold rows out where the source has no split of its own, shorten, measure the space.
+    """Make a dataset: hold examples out where the source has no split of its own, shorten, measure the space.
 
     Training examples that equal a held-out example are left out, unless there are more than `ATOM` copies of them.
 
     Args:
         name: the dataset's name.
-        train: training examples, or all rows where the source has no held-out examples of its own.
-        held_out: the source's own held-out examples; or exactly how many of its rows to hold out; or None for about a tenth, see
-            `held_out_rows`.
-        schema: classes, columns and conditions of the rows.
+        train: training examples, or all examples where the source has no held-out examples of its own.
+        held_out: the source's own held-out examples; or exactly how many of its examples to hold out; or None for about a tenth,
+            see `held_out_rows`.
+        schema: classes, columns and conditions of the examples.
         limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the rows that ``limit`` keeps; the held-out examples never depend on it.
+        seed: chooses the examples that ``limit`` keeps; the held-out examples never depend on it.
         extra: truth, skipped, converted, ignored and header of `Dataset`.
 
     Returns:
         The dataset.
 
     Raises:
-        DataError: fewer than two rows.
+        DataError: fewer than two examples.
         UsageError: a limit below 1.
     """
     scaled = train.source_hashes is not None
@@ -101,7 +101,7 @@ def build(
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
     """The training examples that equal no held-out example, and how many did; atoms of the distribution stay.
 
-    Scaled rows are compared as they are now, others by the hashes that are known.
+    Scaled examples are compared as they are now, others by the hashes that are known.
 
     Raises:
         DataError: none is left.

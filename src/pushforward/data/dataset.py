@@ -58,14 +58,14 @@ class Split:
                 raise DataError(f"The condition {name} has {len(values)} values for {len(self.x)} examples: expected as many.")
 
     def __len__(self) -> int:
-        """How many rows."""
+        """How many examples."""
         return len(self.x)
 
     def data_units(self, index: Any = None) -> Tensor:
         """Rows in data units.
 
         Args:
-            index: which rows (slice, integer or boolean array); None for all.
+            index: which examples (slice, integer or boolean array); None for all.
 
         Returns:
             Images float32 (n, C, H, W) in [0, 1]; vectors float32 (n, d).
@@ -86,8 +86,8 @@ class Split:
         """The values of conditions as tensors.
 
         Args:
-            names: which conditions; those that the rows lack are left out.
-            index: which rows (slice, integer or boolean array); None for all.
+            names: which conditions; those that the examples lack are left out.
+            index: which examples (slice, integer or boolean array); None for all.
             device: where the tensors go.
 
         Returns:
@@ -100,18 +100,18 @@ class Split:
         return tensors or None
 
     def take(self, index: Any) -> Split:
-        """The rows of an index (slice, integer or boolean array), in its order."""
+        """The examples of an index (slice, integer or boolean array), in its order."""
         labels = None if self.labels is None else self.labels[index]
         given = {name: values[index] for name, values in self.given.items()}
         return Split(np.ascontiguousarray(self.x[index]), labels, self.hashes[index], given)
 
     @cached_property
     def hashes(self) -> Hashes:
-        """What tells each row from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
+        """What tells each example from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
         return row_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
-        """The same rows without labels."""
+        """The same examples without labels."""
         return Split(self.x, None, self.source_hashes, self.given)
 
 
@@ -149,7 +149,7 @@ class Dataset:
     probabilities: NDArray[np.uint8] | None = None
 
     def __repr__(self) -> str:
-        """Name, sizes and shape; not the rows."""
+        """Name, sizes and shape; not the examples."""
         shape = self.space.shape
         columns = f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
         what = columns if len(shape) == 1 else f"{'x'.join(map(str, shape))} {self.space.noun}s"
@@ -163,7 +163,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the rows, conditions, class and column names and shape of both splits; not of the name."""
+        """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; not of the name."""
         digest = hashlib.sha256()
         names = {"shape": self.space.shape, "classes": self.space.classes, "columns": self.space.columns}
         digest.update(json.dumps(names).encode())
@@ -181,7 +181,7 @@ class Dataset:
 
     @cached_property
     def rows_fingerprint(self) -> str:
-        """sha256 (hex) of the rows, column names and shape of both splits, the same with labels and without them."""
+        """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
         return self.without_labels().fingerprint
 
     def describe(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class Dataset:
         }
 
     def without_labels(self) -> Dataset:
-        """The same rows without labels, in a space without classes."""
+        """The same examples without labels, in a space without classes."""
         return dataclasses.replace(
             self,
             space=self.space.with_labels(False),

@@ -45,14 +45,14 @@ class ArrayOptions(TypedDict, total=False):
     """The options of `from_arrays`.
 
     Args:
-        held_out: Rows to judge models by, of the same kind as the others; by default a tenth of those is held out.
+        held_out: Examples to judge models by, of the same kind as the others; by default a tenth of those is held out.
         held_out_labels: Their classes, where labels are given.
         name: A short name, used for run folders; "arrays" by default.
         classes: Names of the classes, where labels are numbers from 0.
         columns: Names of the columns of vectors.
         limit: At most so many training examples.
         given: Continuous attributes that models receive, (n,) each, by name: together the condition ``given``.
-        held_out_given: Those of the rows of ``held_out``, where ``given`` are given.
+        held_out_given: Those of the examples of ``held_out``, where ``given`` are given.
     """
 
     held_out: Any
@@ -73,7 +73,7 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     Args:
         x: Vectors (n, d) in their own units; or images (n, C, H, W), (n, H, W, C) or (n, H, W), uint8 from 0 to 255 or floats
             from 0 to 1. Where both layouts are possible, channels are first in tensors and last in arrays.
-        labels: One class for each row: whole numbers or text, (n,); None for data without labels.
+        labels: One class for each example: whole numbers or text, (n,); None for data without labels.
         options: held_out, held_out_labels, name, classes, columns, limit, given and held_out_given: `ArrayOptions`.
 
     Returns:
@@ -128,7 +128,7 @@ def _array(values: Any) -> NDArray[Any]:
 def _labels(
     labels: Any, others: Any, n: int, held: int | None, classes: Sequence[str]
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...], NDArray[np.int64] | None]:
-    """Label numbers of the rows, class names, and label numbers of the held-out examples."""
+    """Label numbers of the examples, class names, and label numbers of the held-out examples."""
     if (labels is None or held is None) != (others is None):
         raise DataError("labels and held_out_labels belong together where held_out is given: give both or neither.")
     if labels is None:

@@ -47,7 +47,7 @@ class Batch:
     fields: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many rows."""
+        """How many examples."""
         return len(self.x)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -65,7 +65,7 @@ class Batch:
         return self.fields[name]
 
     def rows(self, index: Any) -> Batch:
-        """The rows of a slice or index tensor, with their conditions and fields."""
+        """The examples of a slice or index tensor, with their conditions and fields."""
         condition = self.condition and {name: value[index] for name, value in self.condition.items()}
         return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
 
@@ -73,12 +73,12 @@ class Batch:
 class Sampler:
     """Training batches of a dataset in model units.
 
-    Rows are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they are
-    stored. Rows of zeros and ones that have probabilities are drawn from them again in every epoch.
+    Examples are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they
+    are stored. Examples of zeros and ones that have probabilities are drawn from them again in every epoch.
 
     Args:
-        dataset: where the rows come from; only its training split is read.
-        batch: rows per batch, at least 1; may exceed the number of rows.
+        dataset: where the examples come from; only its training split is read.
+        batch: examples per batch, at least 1; may exceed the number of examples.
         seed: keys order and augmentation.
         augment: any of `AUGMENTATIONS`; images only.
         conditions: names of the conditions that batches carry; None for all that the dataset has.
@@ -115,7 +115,7 @@ class Sampler:
 
     @property
     def rows_per_epoch(self) -> int:
-        """How many rows the training split has."""
+        """How many examples the training split has."""
         return len(self.dataset.train)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -154,10 +154,10 @@ class Sampler:
         Args:
             number: which batch.
             device: where its tensors go.
-            rows: which of its rows are wanted; no others are read, changed or moved. None takes all.
+            rows: which of its examples are wanted; no others are read, changed or moved. None takes all.
 
         Returns:
-            The rows in model units.
+            The examples in model units.
         """
         epochs, numbers = self.positions(*positions_of(number, self.batch_size, rows))
         return self._made(epochs, numbers, device)
@@ -190,7 +190,7 @@ class Sampler:
         return self.dataset.space.to_model(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x)
 
     def _augmented(self, x: Tensor, epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
-        """Flip and shift in one gather over the pixels of each row."""
+        """Flip and shift in one gather over the pixels of each example."""
         n, channels, height, width = x.shape
         down, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         if "shift" in self.augment:
@@ -226,7 +226,7 @@ def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
     """Where the wanted examples of a batch begin and end in the endless row of epochs.
 
     Raises:
-        UsageError: For rows with gaps.
+        UsageError: For examples with gaps.
     """
     start, stop, step = (slice(None) if rows is None else rows).indices(size)
     if step != 1:
@@ -235,17 +235,17 @@ def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
 
 
 class PreparedSampler:
-    """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its rows.
+    """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its examples.
 
     Args:
-        dataset: where the rows come from.
+        dataset: where the examples come from.
         prepared: what was made of its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
-        batch: rows per batch, at least 1.
+        batch: examples per batch, at least 1.
         seed: keys the order.
         conditions: names of the conditions that batches carry; None for all that the dataset has.
 
     Raises:
-        UsageError: a batch below 1, or another number of rows.
+        UsageError: a batch below 1, or another number of examples.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class PreparedSampler:
         self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; it holds what was prepared of the rows that `Sampler.batch` would hand out."""
+        """Batch number 0, 1, 2, ...; it holds what was prepared of the examples that `Sampler.batch` would hand out."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
         index = torch.from_numpy(positions)
         fields = {name: value.index_select(0, index).to(device) for name, value in self.prepared.items()}

@@ -64,7 +64,7 @@ class LoadOptions(TypedDict, total=False):
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
         limit: at most so many training examples, chosen by ``seed``; the held-out examples stay.
-        seed: chooses the rows that ``limit`` keeps; 0 by default.
+        seed: chooses the examples that ``limit`` keeps; 0 by default.
         labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
             models), and all other sources carry theirs where they have any.
         given: columns of a ``.csv`` that models receive as conditions instead of making them, in a list or between commas; see
@@ -83,7 +83,7 @@ class LoadOptions(TypedDict, total=False):
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
-    """Read data and split it; which rows are held out is a function of their content (`held_out_rows`).
+    """Read data and split it; which examples are held out is a function of their content (`held_out_rows`).
 
     Args:
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins

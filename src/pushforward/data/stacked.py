@@ -1,6 +1,6 @@
-"""Images stacked in channels: a thousand modes or more, with the mode of every row known.
+"""Images stacked in channels: a thousand modes or more, with the mode of every example known.
 
-Each channel of a row is one image of a labelled set, drawn by itself; three digits make the numbers 000 to 999, each of them
+Each channel of an example is one image of a labelled set, drawn by itself; three digits make the numbers 000 to 999, each of them
 a mode. Training examples are made of the set's training images alone, held-out examples of its held-out images alone. Which
 images meet is a function of the row's number, so that a stack is the same data on every machine.
 
@@ -37,7 +37,7 @@ class Stack:
         base: the labelled images that are stacked, one channel each.
         train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
         held_out: the mode of each held-out example, int64 (m,).
-        channels: how many images a row holds.
+        channels: how many images an example holds.
     """
 
     base: Dataset
@@ -72,7 +72,7 @@ class Stack:
 
 
 def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The classes of a row's channels as one number, the first channel's counting most.
+    """The classes of an example's channels as one number, the first channel's counting most.
 
     Args:
         classes: (n, channels), from 0 to count - 1.
@@ -100,9 +100,9 @@ def stack(
         name: the new data's name.
         base: labelled images of one channel, of two classes or more.
         rows: how many training and held-out examples to make.
-        channels: how many images a row holds.
+        channels: how many images an example holds.
         limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the rows that ``limit`` keeps.
+        seed: chooses the examples that ``limit`` keeps.
 
     Returns:
         Images uint8 (n, channels, H, W) without labels; the truth is a `Stack`.

@@ -64,7 +64,7 @@ def iterative(transport: Transport) -> Flow:
 
 
 def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-    """One row in data units, checked and on the transport's device.
+    """One example in data units, checked and on the transport's device.
 
     Raises:
         UsageError: For another shape, numbers that are no floating-point ones or not finite, or beyond the data's range.

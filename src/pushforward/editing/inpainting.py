@@ -1,6 +1,6 @@
 """Inpainting: the masked entries of given data, filled by a trained model.
 
-Images and rows are handed over one at a time, without a leading dimension, in data units.
+Images and vectors are handed over one at a time, without a leading dimension, in data units.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def inpaint(
 
     Raises:
         UsageError: As `inpainting` and `condition_of_data`.
-        Diverged: If a row is not finite.
+        Diverged: If an example is not finite.
     """
     filler = inpainting(flow, x, mask, **leading)
     return filler.sample(n, condition_of_data(filler, condition), seed=seed, batch=batch)

@@ -1,8 +1,8 @@
-"""Data in between: of two seeds, of two rows of noise, of two given examples.
+"""Data in between: of two seeds, of two examples of noise, of two given examples.
 
-Between seeds, and between any two rows of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run from
-data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and rows are handed over
-one at a time, without a leading dimension, in data units.
+Between seeds, and between any two examples of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run
+from data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and vectors are handed
+over one at a time, without a leading dimension, in data units.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ _PARALLEL = 1e-8
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """Spherical interpolation: each row turns along the great circle from a to b, while its norm changes linearly.
+    """Spherical interpolation: each example turns along the great circle from a to b, while its norm changes linearly.
 
-    In many dimensions noise lies close to a sphere, and a straight line between two rows of it leaves that sphere. Where a and b
-    are opposite, the circle is through the axis on which a is shortest. A row of zeros has no direction and takes the other's.
+    In many dimensions noise lies close to a sphere, and a straight line between two examples of it leaves that sphere. Where a and
+    b are opposite, the circle is through the axis on which a is shortest. An example of zeros has no direction and takes the
+    other's.
 
     Args:
-        a: Rows (n, *shape).
-        b: Rows (n, *shape).
-        share: How far to go, one number or one for each row, (n,): 0 is a, 1 is b.
+        a: Examples (n, *shape).
+        b: Examples (n, *shape).
+        share: How far to go, one number or one for each example, (n,): 0 is a, 1 is b.
 
     Returns:
-        Rows (n, *shape) of a's type.
+        Examples (n, *shape) of a's type.
 
     Raises:
         UsageError: For a and b of different shapes.
@@ -55,18 +56,18 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
-    """Linear interpolation, (1 - share) a + share b for each row.
+    """Linear interpolation, (1 - share) a + share b for each example.
 
-    Half way between two independent rows of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model is
-    asked for what it was never trained on, and answers with something too average. So `slerp` is the usual way.
+    Half way between two independent examples of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model
+    is asked for what it was never trained on, and answers with something too average. So `slerp` is the usual way.
 
     Args:
-        a: Rows (n, *shape).
-        b: Rows (n, *shape).
-        share: How far to go, one number or one for each row, (n,): 0 is a, 1 is b.
+        a: Examples (n, *shape).
+        b: Examples (n, *shape).
+        share: How far to go, one number or one for each example, (n,): 0 is a, 1 is b.
 
     Returns:
-        Rows (n, *shape) of a's type.
+        Examples (n, *shape) of a's type.
 
     Raises:
         UsageError: For a and b of different shapes.
@@ -145,7 +146,7 @@ def interpolate_noise(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two rows of noise, of any transport: what `pushforward.editing.invert` and `Flow.encode` find.
+    """Data between two examples of noise, of any transport: what `pushforward.editing.invert` and `Flow.encode` find.
 
     Args:
         transport: Any; an iterative one under a deterministic solver.
@@ -238,25 +239,25 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
-    """A condition of one row, n times."""
+    """A condition of one example, n times."""
     return None if condition is None else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
 
 
 def walk(
     autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
 ) -> Tensor:
-    """Data on the way between the mean codes of two rows.
+    """Data on the way between the mean codes of two examples.
 
     Args:
         autoencoder: Any.
         a: Data units, (*shape).
         b: Data units, (*shape).
         frames: How many, both ends included; at least 2.
-        condition: None, or one label of one row for all frames.
+        condition: None, or one label of one example for all frames.
         interpolation: "linear" (`lerp`) or "spherical" (`slerp`).
 
     Returns:
-        Data units, float32 (frames, *shape); the ends are the rows' reconstructions.
+        Data units, float32 (frames, *shape); the ends are the examples' reconstructions.
 
     Raises:
         UsageError: For fewer than 2 frames, or an unknown way.

@@ -44,14 +44,14 @@ def check_metric(
     """Check the laws of a metric, in milliseconds.
 
     1. It gives the scores that it declares, finite, with a description for each.
-    2. The order of the generated examples does not matter, and the same rows score the same again.
+    2. The order of the generated examples does not matter, and the same examples score the same again.
     3. It changes none of the arrays that it is given.
-    4. Good rows score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
-    5. Rows that are not finite are refused before it sees them.
+    4. Good examples score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
+    5. Examples that are not finite are refused before it sees them.
 
     Args:
         metric: A metric, or a class that needs no arguments.
-        samples: Samples of a good model that it applies to, with features equal to the rows; None takes the first of
+        samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
             `sample_sets` that it applies to.
         worse: Which generated examples (n, d) are to score no better, from the samples; None takes the same row n times, far from
             all data. A metric of copying, for one, takes the training examples.

@@ -156,7 +156,7 @@ def moments(
         solver: Any solver.
         path: Where x_t lives.
         steps: Of the solve.
-        n: Rows.
+        n: Examples.
         start: The log-SNR at which they start.
         stop: The log-SNR at which they end.
 

@@ -60,7 +60,7 @@ def interval(batch: int) -> int:
 
 
 def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
-    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' rows.
+    """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples.
 
     Args:
         notes: Of each part, by name.
@@ -124,7 +124,7 @@ def as_sampled(method: Method) -> Iterator[None]:
 class Reference:
     """Training examples that stay the same, and how near samples are to them.
 
-    Rows are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
+    Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
 
     Args:
         data: What is trained on.
@@ -187,7 +187,7 @@ class FixedNoise(Observer):
 
     Args:
         data: What is trained on.
-        batch: Rows of a training step, which set how often is measured.
+        batch: Examples of a training step, which set how often is measured.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:

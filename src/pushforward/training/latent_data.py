@@ -86,10 +86,10 @@ def in_latent(
 
     Args:
         recipe: A recipe's name, or a recipe.
-        data: What is encoded, a data set or its name or path; its rows must have the shape that the autoencoder takes.
+        data: What is encoded, a data set or its name or path; its examples must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
-        device: Where the data is encoded. Rows that are drawn again in every epoch (`binary-mnist`) are encoded as they were
+        device: Where the data is encoded. Examples that are drawn again in every epoch (`binary-mnist`) are encoded as they were
             drawn once.
         plugins: Python files that the run was trained with; the new run needs them too (`pushforward.fit` takes them).
         options: The recipe's own settings.
@@ -98,7 +98,7 @@ def in_latent(
         A recipe that `pushforward.fit` trains on ``data``; its transport decodes.
 
     Raises:
-        UsageError: If the autoencoder takes other rows, or receives conditions that the data lacks.
+        UsageError: If the autoencoder takes other examples, or receives conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
     data, device = dataset_of(data), device_named(device)

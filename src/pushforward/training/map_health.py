@@ -44,7 +44,7 @@ class Jumps(Observer):
 
     Args:
         data: What is trained on.
-        batch: Rows of a training step, which set how often is measured.
+        batch: Examples of a training step, which set how often is measured.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:

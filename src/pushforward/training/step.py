@@ -33,7 +33,7 @@ class _Part:
     """A part of a batch in play.
 
     Args:
-        rows: Its rows in the whole batch.
+        rows: Its examples in the whole batch.
         game: The turns of the method on it.
         now: What the game was given.
         generator: The state in which it left torch's generators, from which dropout draws.
@@ -46,7 +46,7 @@ class _Part:
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """How many examples."""
         return int(self.rows.stop - self.rows.start)
 
 
@@ -98,7 +98,7 @@ class Step:
 
     @property
     def rows(self) -> slice:
-        """The rows of each batch that this process computes."""
+        """The examples of each batch that this process computes."""
         return slice(self.parts[0].start, self.parts[-1].stop)
 
     def __call__(self, batch: Batch, clock: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -197,7 +197,7 @@ class Step:
         return Sums(self.training.batch, values, examples, sums[0].then).settled()
 
     def _in_place(self, held: Tensor) -> Tensor:
-        """This process's rows among zeros for those of the others."""
+        """This process's examples among zeros for those of the others."""
         everything = held.new_zeros(self.training.batch, *held.shape[1:])
         everything[self.rows] = held
         return everything

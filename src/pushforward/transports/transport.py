@@ -93,7 +93,7 @@ class Transport(nn.Module, ABC):
             condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor. What
                 is not asked for is drawn as it occurs in the training data.
             seed: The seed of the first sample, any whole number.
-            batch: Rows that are computed at a time.
+            batch: Examples that are computed at a time.
 
         Returns:
             float32, (n, *shape): images in [0, 1], vectors in the data's own units.
@@ -108,7 +108,7 @@ class Transport(nn.Module, ABC):
     def stream(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
     ) -> Iterator[tuple[Tensor, Condition]]:
-        """The samples of `sample` in parts of ``batch`` rows, each with its condition, so that memory stays bounded.
+        """The samples of `sample` in parts of ``batch`` examples, each with its condition, so that memory stays bounded.
 
         Raises:
             UsageError: At once, for numbers or conditions that cannot be.
@@ -134,7 +134,7 @@ def rows_in(space: Space, x: Any) -> Tensor:
     """Examples as a float tensor (n, *shape).
 
     Raises:
-        UsageError: For rows of another shape.
+        UsageError: For examples of another shape.
     """
     rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(rows.shape[1:]) != tuple(space.shape):

@@ -59,7 +59,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
         path: the file.
 
     Returns:
-        Training examples (all rows where the file has no held-out ones), held-out examples, what is known of them, and the
+        Training examples (all examples where the file has no held-out ones), held-out examples, what is known of them, and the
         arrays that are not used.
 
     Raises:
@@ -111,7 +111,7 @@ def _given_arrays(
 
 
 def _check_label_arrays(path: Path, members: dict[str, NDArray[Any]]) -> None:
-    """Labels come for all rows or for none."""
+    """Labels come for all examples or for none."""
     needed = {"label": ("label_test",) if "x_test" in members else (), "label_test": ("label", "x_test")}
     for name, others in needed.items():
         for other in others:

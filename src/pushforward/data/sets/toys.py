@@ -1,4 +1,4 @@
-"""Two-dimensional toys, every row drawn independently (nothing evenly spaced), with what is known about their truth.
+"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with what is known about their truth.
 
 Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
 ``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
@@ -29,12 +29,12 @@ TRAIN_ROWS, HELD_OUT_ROWS = 100_000, 10_000
 
 @dataclass(frozen=True)
 class Toy:
-    """A way of drawing rows.
+    """A way of drawing examples.
 
     Args:
         what: one line on what it looks like.
-        draw: (generator, n) -> rows (n, 2) and their modes (n,) or None.
-        classes: names of the modes; empty if rows have none.
+        draw: (generator, n) -> examples (n, 2) and their modes (n,) or None.
+        classes: names of the modes; empty if examples have none.
         truth: what is known.
     """
 
@@ -48,10 +48,10 @@ class Toy:
 
         Args:
             name: the toy's name, which is its seed.
-            n: how many rows.
+            n: how many examples.
 
         Returns:
-            Rows float32 (n, 2) and modes int64 (n,) or None.
+            Examples float32 (n, 2) and modes int64 (n,) or None.
         """
         x, modes = self.draw(RandomState(zlib.crc32(name.encode())), n)
         return x.astype(np.float32), None if modes is None else modes.astype(np.int64)
@@ -81,7 +81,7 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
 
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
-    """The same function, called with so few rows at a time that ``width`` numbers for each fit in memory."""
+    """The same function, called with so few examples at a time that ``width`` numbers for each fit in memory."""
     rows = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
