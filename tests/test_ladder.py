@@ -13,12 +13,12 @@ from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import affordable, ladder_of, pair_of, teacher_of
-from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, SamplingCost, Series
+from pushforward.evaluation.measurements import CurvePoint, Health, Ladder, Series
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of
 from pushforward.evaluation.scoring import score
 from pushforward.metrics import Score, describe
-from pushforward.report import Report, captions, samples
+from pushforward.report import Report, captions
 from pushforward.report.ladder import claims, rises, table
 from pushforward.report.single import scores_text
 from pushforward.report.sprites import Look
@@ -186,23 +186,6 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     assert says in claim.text
     assert claim.link == "ladder"
     assert claim.text in Report(content(OWN, rungs=rungs)).verdict
-
-
-@pytest.mark.parametrize("folder", ["runs/flow", "./runs/flow/", "runs/other", None])
-def test_a_teacher_that_is_compared_as_well_is_named(folder):
-    given = content(OWN, rungs=points(0.03))
-    (student,) = given.models
-    student = dataclasses.replace(student, ladder=dataclasses.replace(student.ladder, teacher_run=folder))
-    (claim,) = claims(dataclasses.replace(given, models=(ModelResult("flow", run="runs/flow"), student)))
-    named = folder in ("runs/flow", "./runs/flow/")
-    assert ("of its teacher, flow of this comparison, in 16 calls (UniPC)" in claim.text) == named
-    assert ("of its teacher in 16 calls (UniPC)" in claim.text) != named
-
-
-@pytest.mark.parametrize(("calls", "says"), [(1, "one network call, Jump"), (4, "4 network calls, Jump"), (None, "Jump")])
-def test_pictures_say_in_how_many_calls_they_were_drawn(calls, says):
-    model = ModelResult("map", sampling=SamplingCost(solver="Jump on the time grid", calls=calls))
-    assert samples._solver(model) == f"{says} on the time grid"
 
 
 def test_a_ratio_to_nothing_is_not_given():

@@ -26,9 +26,9 @@ _PARALLEL = 1e-8
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Spherical interpolation: each example turns along the great circle from a to b, while its norm changes linearly.
 
-    In many dimensions noise lies close to a sphere, and a straight line between two examples of it leaves that sphere. Where a and
-    b are opposite, the circle is through the axis on which a is shortest. An example of zeros has no direction and takes the
-    other's.
+    In many dimensions noise lies close to a sphere, and a straight line between two examples of it leaves that sphere. Where a
+    and b are opposite, the circle is through the axis on which a is shortest. An example of zeros has no direction and takes
+    the other's.
 
     Args:
         a: Examples (n, *shape).

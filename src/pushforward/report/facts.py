@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count
+from pushforward.report.sentences import marked
 
-__all__ = ["commands", "facts", "subtitle", "title"]
+__all__ = ["commands", "facts", "named_run", "subtitle", "title"]
 
 
 def title(comparison: Comparison) -> str:
@@ -60,3 +63,13 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
     rows += [(f"Run {model.name}", model.run) for model in comparison.models]
     return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]
+
+
+def named_run(comparison: Comparison, folder: str | None) -> str:
+    """The name of the model whose run lies in a folder, between commas; empty where the comparison has none."""
+    place = None if folder is None else os.path.normpath(folder)
+    for model in comparison.models:
+        runs = [part.run for part in (model, *model.trainings) if part.run is not None]
+        if place is not None and place in map(os.path.normpath, runs):
+            return f", {marked(model.name)} of this comparison,"
+    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +11,7 @@ from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, measured, plain
 from pushforward.report.charts import Plot, Series, line_chart, path_chart
+from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.sentences import Sentence, inside, marked
@@ -81,22 +81,12 @@ def claims(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence
         if ladder is not None and own is not None and rungs:
             label, by = inside(comparison.info(metric).label), f" ({ladder.solver})" if ladder.solver else ""
             who = f"In {_calls(rungs[0].calls)} {marked(model.name)}"
-            teacher = f"its teacher{_known(comparison, ladder)} in {_calls(own.calls)}{by}"
+            teacher = f"its teacher{named_run(comparison, ladder.teacher_run)} in {_calls(own.calls)}{by}"
             ratio = _ratio(ladder, metric, rungs[0], own)
             text = f"{who} has {ratio} the {label} of {teacher}: {rungs[0].text} against {own.text}"
             if not ratio:
                 text = f"{who} has a {label} of {rungs[0].text}, and {teacher} one of {own.text}"
             yield Sentence("calls", f"{text}, from the same noise. {_from(ladder, metric, rungs, own)}", "ladder")
-
-
-def _known(comparison: Comparison, ladder: Ladder) -> str:
-    """The teacher's name between commas where it is a model of the comparison; empty where it is none."""
-    folder = None if ladder.teacher_run is None else os.path.normpath(ladder.teacher_run)
-    for model in comparison.models:
-        runs = [part.run for part in (model, *model.trainings) if part.run is not None]
-        if folder is not None and folder in map(os.path.normpath, runs):
-            return f", {marked(model.name)} of this comparison,"
-    return ""
 
 
 def _ratio(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
