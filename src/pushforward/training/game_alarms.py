@@ -121,8 +121,8 @@ class CriticWins(Rule):
 
     It begins when, over 500 steps, the critic ranked at least 99 % of the examples right, the logit gap rose from the first half
     to the second (or was 20 and more), and the fixed-noise samples reached neither a Fréchet distance 5 % below the best one
-    before nor a coverage 5 % above. A critic is right nearly always early in a sound training too; there the samples improve. It is
-    over when the accuracy falls below 98 % or the samples improve.
+    before nor a coverage 5 % above. A critic is right nearly always early in a sound training too; there the samples improve. It
+    is over when the accuracy falls below 98 % or the samples improve.
     """
 
     def __init__(self) -> None:
