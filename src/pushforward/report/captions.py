@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def curve_notes(comparison: Comparison, metric: str = "frechet") -> list[str]:
+def curve_notes(comparison: Comparison, metric: str) -> list[str]:
     """For each iterative model, how many calls are enough; marked text as in `Sentence`."""
     return [note for model in comparison.models if (note := _enough(comparison, model, metric))]
 
