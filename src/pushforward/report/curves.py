@@ -55,7 +55,7 @@ def curve(comparison: Comparison) -> str:
     label = comparison.info(metric).label
     plot = Plot(log_x=True, log_y=log)
     chart = line_chart([*lines, *singles], "network calls for one sample", label, plot, floor=band)
-    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison, metric))
+    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
     return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div></figure>' + (
         f'<ul class="plain note">{notes}</ul>' if notes else ""
     )
