@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.metrics import Samples, describe, registry
-from pushforward.metrics.frechet import Frechet, frechet_distance, gaussian_distance
+from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_distance, gaussian_distance
 from pushforward.metrics.kernel import Kernel, kernel_distance, squared_mmd
 from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
 from pushforward.metrics.modes import Modes, count_modes
 from pushforward.metrics.sharpness import Sharpness, high_frequency_power
+from pushforward.metrics.two_sample import TwoSample, energy_test, neighbour_accuracy
+from pushforward.metrics.wasserstein import Wasserstein, sliced_distance, transport_distance, transport_score
 
 
 def random(seed: int) -> np.random.Generator:
@@ -383,14 +386,15 @@ def test_sharpness_is_for_images_with_detail():
 
 
 def test_the_registry_finds_each_file_and_describes_each_score():
-    assert set(registry()) == {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked"}
+    own = {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked", "two_sample", "wasserstein"}
+    assert set(registry()) == own
     infos = describe()
     for metric in registry().values():
         metric()
         assert set(metric.scores) <= set(infos)
     assert all(info.better in ("lower", "higher", "target") and info.label and info.what for info in infos.values())
     roles = {role: [name for name, info in infos.items() if info.role == role] for role in ("quality", "diversity")}
-    assert roles == {"quality": ["frechet", "kid"], "diversity": ["recall", "coverage"]}
+    assert roles == {"quality": ["frechet", "kid", "w2"], "diversity": ["recall", "coverage"]}
 
 
 def test_the_declared_scores_are_those_that_come_back():
@@ -398,11 +402,13 @@ def test_the_declared_scores_are_those_that_come_back():
     images = r.uniform(0, 1, (40, 64))
     stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
     truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
-    given = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
+    of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
+    of_points = samples(*(r.uniform(0, 1, (40, 2)) for _ in range(3)))
     for metric in registry().values():
-        scores = metric()(given)
-        assert list(scores) == list(metric.scores)
+        scores = metric()(of_images)
         assert all(np.isfinite(score.value) for score in scores.values())
+        of_vectors = metric()(of_points) if metric().applies(of_points) else {}
+        assert {*scores, *of_vectors} == set(metric.scores)
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -425,3 +431,130 @@ def test_wrong_input_is_refused_with_a_number():
     with pytest.raises(DataError, match="9 rows of features"):
         Samples(x, x, x, x[:9], x, (4,))
     assert Frechet().applies(samples(x, x))
+
+
+# --- Wasserstein ---
+
+
+def test_w2_of_a_shifted_cloud_is_the_length_of_the_shift():
+    x, shift = random(70).standard_normal((50, 3)), np.array([0.3, -0.4, 1.2])
+    assert transport_distance(x, random(71).permutation(x + shift)) == pytest.approx(np.linalg.norm(shift), rel=1e-12)
+
+
+def test_w2_on_the_line_matches_sorted_points():
+    x, y = random(72).standard_normal((40, 1)), random(73).exponential(size=(40, 1))
+    wanted = np.sqrt(np.square(np.sort(x[:, 0]) - np.sort(y[:, 0])).mean())
+    assert transport_distance(x, y) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_w2_is_the_least_over_all_matchings():
+    x, y = random(74).standard_normal((6, 2)), random(75).standard_normal((6, 2))
+    best = min(np.square(x - y[list(order)]).sum(1).mean() for order in itertools.permutations(range(6)))
+    assert transport_distance(x, y) ** 2 == pytest.approx(best, rel=1e-12)
+
+
+def test_w2_refuses_clouds_of_two_sizes():
+    with pytest.raises(UsageError, match="got 3 and 4"):
+        transport_distance(np.zeros((3, 2)), np.zeros((4, 2)))
+
+
+def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
+    x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
+    value, error = transport_score(x, y, block=30, blocks=3)
+    order = np.random.Generator(np.random.Philox(0))
+    x, y = x[order.permutation(90)], y[order.permutation(90)]
+    squares = [transport_distance(x[at : at + 30], y[at : at + 30]) ** 2 for at in (0, 30, 60)]
+    assert value == pytest.approx(np.sqrt(np.mean(squares)))
+    assert error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(3) / (2 * value))
+    assert transport_score(x[:30], y[:30])[1] is None
+
+
+def test_sliced_w2_of_a_shift_and_of_unequal_clouds():
+    x, shift = random(78).standard_normal((60, 5)), np.array([1.0, 0, -2, 0, 0.5])
+    # the mean over directions of (shift . a)^2 is |shift|^2 / 5
+    assert sliced_distance(x, x + shift, 20_000) == pytest.approx(np.linalg.norm(shift) / np.sqrt(5), rel=0.02)
+    assert sliced_distance(np.repeat(x, 3, axis=0), x) == pytest.approx(0, abs=1e-12)
+
+
+def test_w2_is_of_points_and_in_units_of_the_columns():
+    x = random(79).standard_normal((40, 2))
+    y = x + np.array([3.0, 0])
+    assert values(Wasserstein(), x, y, scale=np.array([3.0, 7.0]))["w2"].value == pytest.approx(1, rel=1e-5)
+    assert set(values(Wasserstein(), x, y, shape=(1, 1, 2))) == {"sliced_w2"}
+
+
+def test_a_narrow_gaussian_has_the_right_frechet_distance_and_a_poor_w2_on_moons():
+    # mean and covariance agree, the shape does not: the case for which points are ranked by W2
+    x, _ = sklearn_moons(600, 80)
+    y, _ = sklearn_moons(600, 81)
+    gauss = random(82).multivariate_normal(y.mean(0), np.cov(y.T), 600)
+    assert frechet_distance(gauss, y) < 2 * frechet_distance(x, y) + 0.02
+    assert transport_distance(gauss, y) > 2 * transport_distance(x, y)
+
+
+def sklearn_moons(n, seed):
+    from sklearn.datasets import make_moons
+
+    return make_moons(n, noise=0.05, random_state=seed)
+
+
+# --- two-sample tests ---
+
+
+def test_energy_distance_is_the_mean_over_pairs():
+    x, y = random(83).standard_normal((7, 2)), random(84).standard_normal((9, 2)) + 0.5
+
+    def norm(a, b):
+        return np.linalg.norm(a[:, None] - b[None], axis=-1)
+
+    wanted = 2 * norm(x, y).mean() - norm(x, x).sum() / 42 - norm(y, y).sum() / 72
+    assert energy_test(x, y, 5)[0] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_energy_distance_of_two_gaussians_is_the_closed_form():
+    # x - y is normal with variance 2, so |x - y| is folded normal
+    from scipy.stats import foldnorm
+
+    m, n = 1.5, 4000
+    x, y = random(85).standard_normal((n, 1)), random(86).standard_normal((n, 1)) + m
+    wanted = 2 * foldnorm(m / np.sqrt(2), scale=np.sqrt(2)).mean() - 2 * foldnorm(0, scale=np.sqrt(2)).mean()
+    assert energy_test(x, y, 1)[0] == pytest.approx(wanted, abs=0.05)
+
+
+def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_does():
+    pairs = [(random(900 + i).standard_normal((20, 2)), random(1900 + i).standard_normal((20, 2))) for i in range(80)]
+    p = np.array([energy_test(x, y, 99)[1] for x, y in pairs])
+    assert p.min() >= 0.01
+    assert abs(np.mean(p < 0.3) - 0.3) < 0.16  # three standard errors of 80 trials
+    assert max(energy_test(x, y + 2, 99)[1] for x, y in pairs[:5]) == 0.01
+
+
+def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for_copies():
+    x, y = random(87).standard_normal((400, 3)), random(88).standard_normal((400, 3))
+    assert neighbour_accuracy(x, y) == pytest.approx(0.5, abs=0.08)
+    assert neighbour_accuracy(x, y + 20) == 1
+    assert neighbour_accuracy(y + 1e-6, y) < 0.05
+
+
+def test_two_sample_scores_do_not_depend_on_the_order_of_classes():
+    x, y = random(89).standard_normal((1500, 2)), random(90).standard_normal((1500, 2))
+    x, y = x[x[:, 0].argsort()], y[(-y[:, 0]).argsort()]  # the first thousand of either would be half-planes
+    scores = values(TwoSample(), x, y)
+    assert scores["energy"].extra["p"] > 0.01
+    assert abs(scores["neighbour_test"].value - 0.5) < 4 * scores["neighbour_test"].error
+
+
+# --- Fréchet distance without bias ---
+
+
+def test_the_extrapolated_frechet_distance_has_no_bias():
+    means = np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    plain, limits = [], []
+    for seed in range(30):
+        x, y = random(seed).standard_normal((300, 6)) + means, random(500 + seed).standard_normal((300, 6))
+        plain.append(frechet_distance(x, y))
+        limits.append(extrapolated_distance(x, y)[0])
+    error = np.std(limits) / np.sqrt(len(limits))
+    assert abs(np.mean(limits) - 0.09) < 3 * error + 0.005
+    assert np.mean(plain) - 0.09 > 0.03  # the bias that is removed, about 6^2 / 300
+    assert extrapolated_distance(x[:50], y[:50]) is None

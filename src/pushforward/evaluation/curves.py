@@ -21,7 +21,7 @@ __all__ = ["quality_curve", "trajectory_of"]
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SECONDS = 40.0
 """The most that one model's curve of quality against calls may take."""
-CURVE_SCORES = ("frechet", "coverage")
+CURVE_SCORES = ("w2", "frechet", "coverage")
 TRACED_SECONDS = 4.0
 """About the most that one model's trajectories, and as much again its losses by noise level, may take."""
 LEVELS = 13
@@ -32,7 +32,7 @@ REPEAT_SEEDS = 1_000_000
 
 
 def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score]) -> tuple[CurvePoint, ...]:
-    """Fréchet distance and coverage against network calls, for as many steps as the time allows.
+    """Distances and coverage against network calls, for as many steps as the time allows.
 
     The point of the model's own number of steps is its first sampling, which ``scores`` holds. It takes the place of a
     number of `CURVE_STEPS` within a factor of 1.5.
@@ -52,7 +52,7 @@ def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score
         began = time.perf_counter()
         x, _ = judge.draw(other, REPEAT_SEEDS)
         took = time.perf_counter() - began
-        measured = score(x, judge.data, judge.features, n=judge.n, metrics=("frechet", "manifold"))
+        measured = score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES)
         points.append(CurvePoint(steps, other.calls, {name: measured[name].value for name in CURVE_SCORES if name in measured}))
         if time.perf_counter() - started + 2 * took > CURVE_SECONDS:
             break

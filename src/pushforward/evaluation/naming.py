@@ -15,7 +15,12 @@ Choice = list[tuple[Metric, tuple[str, ...]]]
 """Metrics, each with the names of its scores that are wanted."""
 
 OTHER_NAMES = {
-    "frechet": ("fid", "fd", "frechet_distance", "frechet_inception_distance", "wasserstein", "wasserstein2", "w2", "emd"),
+    "frechet": ("fid", "fd", "frechet_distance", "frechet_inception_distance"),
+    "frechet_limit": ("fid_infinity", "fd_infinity", "frechet_infinity", "fid_inf", "fd_inf"),
+    "wasserstein": ("wasserstein2", "emd", "optimal_transport", "swd", "sliced_wasserstein"),
+    "two_sample": ("c2st", "two_sample_test", "classifier_two_sample_test"),
+    "energy": ("energy_distance",),
+    "neighbour_test": ("1nn", "nearest_neighbour_test", "nearest_neighbor_test"),
     "kid": ("mmd", "kernel_inception_distance", "kernel_distance"),
     "manifold": ("prdc", "pr", "precision_recall"),
     "bpd": ("bits", "bits_per_dim", "bits_per_dimension", "nll", "likelihood", "log_likelihood", "elbo"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, listing, plain
 from pushforward.report.sentences import inside, marked, unmarked, verb
-from pushforward.report.statistics import THRESHOLDS, at_n, blind, floor_of, floor_statistic, statistics
+from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of, floor_statistic, statistics
 
 __all__ = [
     "CODE_NOTES",
@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 
-def curve_notes(comparison: Comparison, metric: str = "frechet") -> list[str]:
+def curve_notes(comparison: Comparison) -> list[str]:
     """For each iterative model, how many calls are enough; marked text as in `Sentence`."""
+    metric = curve_metric(comparison)
     return [note for model in comparison.models if (note := _enough(comparison, model, metric))]
 
 

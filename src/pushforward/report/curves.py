@@ -20,7 +20,7 @@ from pushforward.report.captions import (
 from pushforward.report.charts import Plot, Series, line_chart, path_chart, smooth
 from pushforward.report.markup import prose, scrolled, side_by_side, signs, titled
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import floor_statistic, statistic
+from pushforward.report.statistics import curve_metric, floor_statistic, statistic
 
 __all__ = ["curve", "floor_band", "levels", "losses", "trajectories"]
 
@@ -34,9 +34,9 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
     return None if floor is None else (floor.value, floor.half)
 
 
-def curve(comparison: Comparison, metric: str = "frechet") -> str:
+def curve(comparison: Comparison) -> str:
     """Quality against network calls; empty where no model has a curve."""
-    lines, singles = [], []
+    metric, lines, singles = curve_metric(comparison), [], []
     for index, model in enumerate(comparison.models):
         points = curve_points(model, metric)
         if points:
@@ -55,7 +55,7 @@ def curve(comparison: Comparison, metric: str = "frechet") -> str:
     label = comparison.info(metric).label
     plot = Plot(log_x=True, log_y=log)
     chart = line_chart([*lines, *singles], "network calls for one sample", label, plot, floor=band)
-    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison, metric))
+    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
     return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div></figure>' + (
         f'<ul class="plain note">{notes}</ul>' if notes else ""
     )

@@ -16,7 +16,7 @@ from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
 from pushforward.report.sentences import Sentence, inside, marked
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import THRESHOLDS, paired, with_spread
+from pushforward.report.statistics import THRESHOLDS, curve_metric, paired, with_spread
 from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["claims", "rises", "section", "table"]
@@ -72,8 +72,9 @@ def _above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
 # Sentences ------------------------------------------------------------------------------------------------------
 
 
-def claims(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence]:
+def claims(comparison: Comparison) -> Iterator[Sentence]:
     """How each map compares with its teacher: the ratio in one call, and from how many calls it is no worse."""
+    metric = curve_metric(comparison)
     for model in comparison.models:
         ladder = model.ladder
         own = None if ladder is None else _rung(ladder.own, metric)
@@ -109,8 +110,9 @@ def _from(ladder: Ladder, metric: str, rungs: Sequence[Rung], own: Rung) -> str:
     return f"{'From' if first else 'Already in'} {_calls(rungs[first].calls)}{' on' if first else ''} it is not measurably worse."
 
 
-def rises(comparison: Comparison, metric: str = "frechet") -> Iterator[Sentence]:
+def rises(comparison: Comparison) -> Iterator[Sentence]:
     """Warnings: a curve over calls that rises, and coverage that is lost on the way from the teacher."""
+    metric = curve_metric(comparison)
     for model in comparison.models:
         if model.ladder is not None:
             yield from _rising(comparison, model, model.ladder, metric)
@@ -228,7 +230,8 @@ def _body(comparison: Comparison, index: int, model: ModelResult, look: Look) ->
     return f'{body}<p class="note">{escape(how)}</p>{_times(index, model)}{_pictures(index, model, look)}'
 
 
-def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder, metric: str = "frechet") -> str:
+def _chart(comparison: Comparison, index: int, name: str, ladder: Ladder) -> str:
+    metric = curve_metric(comparison)
     rungs, taught, own = _rungs(ladder.points, metric), _rungs(ladder.teacher, metric), _rung(ladder.own, metric)
     lines = [Series(name, index, [rung.calls for rung in rungs], [rung.value for rung in rungs], style="solid")]
     if taught:

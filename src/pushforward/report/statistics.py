@@ -26,6 +26,7 @@ __all__ = [
     "at_floor",
     "at_n",
     "blind",
+    "curve_metric",
     "differ",
     "floor_of",
     "floor_statistic",
@@ -213,6 +214,14 @@ def metric_for(comparison: Comparison, role: Role) -> str | None:
     known = [(info.priority, name) for name, info in comparison.metrics.items() if info.role == role]
     ranked = sorted(known, key=lambda item: item[0])
     return next((name for _, name in ranked if statistics(comparison, name)), None)
+
+
+def curve_metric(comparison: Comparison) -> str:
+    """The distance that curves over network calls show: the one that ranks models, or the Fréchet distance where they lack it."""
+    best = metric_for(comparison, "quality")
+    points = [*(point for model in comparison.models for point in model.curve)]
+    points += [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
+    return best if best is not None and any(best in point.scores for point in points) else "frechet"
 
 
 def at_n(comparison: Comparison) -> str:
