@@ -54,6 +54,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if name != "training"', "", "tables"),
     ],
     "solvers/jump.py": [
+        ("cls(1.0 if", "cls(0.0 if", "finishing"),
         ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "jumps"),
         ("- math.log1p(-(self.renoise**2))", "", "jumps"),
         ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),

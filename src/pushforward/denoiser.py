@@ -173,11 +173,13 @@ class FlowMap(Denoiser):
     alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
     x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
 
-    Its arguments are a `Denoiser`'s, and:
+    Its arguments are a `Denoiser`'s but for the source, which is noise, and:
 
     Args:
         grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
             the solver's.
+        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
+            with new noise between them, and it is no denoiser.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
@@ -193,12 +195,12 @@ class FlowMap(Denoiser):
         *,
         preconditioning: Preconditioning | None = None,
         unconditional: bool = True,
-        source: Source | None = None,
         grid: str | None = None,
+        only_to_data: bool = False,
     ) -> None:
-        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
+        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional}
         super().__init__(network, path, prediction, space, **options)
-        self.grid = grid
+        self.grid, self.only_to_data = grid, only_to_data
 
     @property
     def jumps(self) -> bool:

@@ -129,8 +129,8 @@ class DistributionMatching(Method):
         return ((learned - real) / size.reshape(-1, *(1,) * (x.dim() - 1))).clamp(-BOUND, BOUND)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
-        return Flow(self.flow_map, Jump(), self.steps)
+        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
 def at_level(path: Path, levels: Tensor) -> Tensor:

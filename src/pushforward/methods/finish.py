@@ -165,9 +165,9 @@ class Finish(Method):
         return (x - before).square().mean()
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
-        return Flow(self.flow_map, Jump(), self.steps)
+        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
         """The map that training started from, in as many jumps."""
-        return Flow(self.teacher, Jump(), self.steps)
+        return Flow(self.teacher, Jump.of(self.teacher), self.steps)

@@ -107,6 +107,7 @@ class Mapping(Method):
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
+        flow_map.only_to_data = self.pairs.only_to_data
         self.power, self.label_dropout, self.steps = power, label_dropout, steps
         self.teacher: Flow | None
         if teacher is None:
@@ -206,4 +207,4 @@ class Mapping(Method):
 
     def transport(self) -> Flow:
         """The map, in its default number of jumps; one that has only learned to jump to data is noised again between them."""
-        return Flow(self.flow_map, Jump(1.0 if self.pairs.only_to_data else 0.0), self.steps)
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
