@@ -73,7 +73,7 @@ def finish(
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
     """
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
-    inner = inner_of(teacher) if isinstance(teacher, Latent) else teacher
+    inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
     flow_map, space = getattr(inner, "denoiser", inner), inner.space if isinstance(teacher, Latent) else space
     method: Method = Finish(
         copy_of(flow_map),
