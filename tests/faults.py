@@ -452,6 +452,20 @@ FAULTS: dict[str, list[Fault]] = {
         ("path.time(Linear().log_snr(levels))", "levels", "distribution_matching"),
         ('predictor.predict("data"', 'predictor.predict("velocity"', "distribution_matching"),
     ],
+    "training/best.py": [
+        ("** (1 / len(BY))", "", "best_checkpoint"),
+        ("measured < BETTER * before.quality", "measured < before.quality", "best_checkpoint"),
+    ],
+    "training/observing.py": [
+        ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
+    ],
+    "guidance.py": [
+        ("if own is not None:", "if False:", "guided_students"),
+        ("if not low <= scale <= high:", "if False:", "guided_students"),
+    ],
+    "methods/trajectories.py": [
+        ("low + draws.stream(\"guidance\").uniform()", "low + 0 * draws.stream(\"guidance\").uniform()", "guided_students"),
+    ],
     "training/variety.py": [
         ("CHANCE * error / share", "0", "guard"),
         ("moment.average.transport()", "moment.method.transport()", "guard"),

@@ -183,10 +183,12 @@ class Health(Record):
     Args:
         modes: How many modes the data has; None where that is not known.
         series: By measure: modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap and others.
+        best: Of a map between two times which step was the best, in words.
     """
 
     modes: float | None = None
     series: Mapping[str, Series] = field(default_factory=dict)
+    best: str | None = None
 
 
 @dataclass(frozen=True)

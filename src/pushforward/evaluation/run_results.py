@@ -14,6 +14,7 @@ from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingC
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.training import Run
+from pushforward.training.best import best_of
 
 __all__ = ["health_of", "landscapes_of", "of_run"]
 
@@ -86,7 +87,8 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
     timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
     drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
-    return (Health(modes, drawn) if drawn else None), alarms
+    best = best_of(rows)
+    return (Health(modes, drawn, best and best.sentence) if drawn else None), alarms
 
 
 def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:

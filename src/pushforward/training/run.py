@@ -24,6 +24,7 @@ from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log, tuned
+from pushforward.training.best import best_name
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
 from pushforward.training.run_spec import check_spec, read_spec, recipe_of
@@ -239,12 +240,13 @@ def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """A run's checkpoint by name, or the newest.
+    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.best`).
 
     Raises:
         CheckpointError: If there is none of that name, or none at all.
     """
     inside = folder / "checkpoints"
+    name = best_name(folder) if name == "best" else name
     chosen = inside / name if name else checkpoints.latest(inside)
     if chosen is None or not chosen.is_dir():
         if name:
@@ -267,7 +269,7 @@ def load(
     Args:
         folder: The run's folder.
         raw: Take the last weights in place of their average.
-        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest.
+        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest, "best" that of a map's best step.
         plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
             with.
         method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.
