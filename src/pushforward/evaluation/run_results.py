@@ -88,7 +88,7 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
     drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
     best = best_of(rows)
-    return (Health(modes, drawn, best and best.sentence) if drawn else None), alarms
+    return (Health(modes, drawn, None if best is None else best.sentence) if drawn else None), alarms
 
 
 def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
