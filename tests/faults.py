@@ -266,7 +266,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "guidance.py": [
         ("if own is not None:", "if False:", "guided_students"),
-        ("if not low <= scale <= high:", "if False:", "guided_students"),
+        ("if not low <= self.scale <= high:", "if False:", "guided_students"),
         ("torch.lerp(y[n:], y[rows], scale[rows])", "torch.lerp(y[rows], y[n:], scale[rows])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),

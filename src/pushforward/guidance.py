@@ -181,13 +181,12 @@ class AtScale(Wrapped):
 
     def __init__(self, denoiser: Predictor, scale: float) -> None:
         super().__init__(denoiser)
-        inner, scale = trained(denoiser), _scale(scale)
+        inner, self.scale = trained(denoiser), _scale(scale)
         if inner is None or inner.preconditioning.guidance is None:
             raise UsageError("This model has learned no guidance. Guide it with pf.Guided, or distil it with a range.")
         low, high = inner.preconditioning.guidance
-        if not low <= scale <= high:
-            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {scale:g}.")
-        self.scale = scale
+        if not low <= self.scale <= high:
+            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """The map's."""
