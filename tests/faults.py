@@ -54,6 +54,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('if name != "training"', "", "tables"),
     ],
     "solvers/jump.py": [
+        ("cls(1.0 if", "cls(0.0 if", "finishing"),
         ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "jumps"),
         ("- math.log1p(-(self.renoise**2))", "", "jumps"),
         ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "jumps"),
@@ -71,6 +72,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("self.levels - int(progress", "self.levels + 1 - int(progress", "mapping"),
     ],
     "methods/trajectories.py": [
+        ('low + draws.stream("guidance").uniform()', 'low + 0 * draws.stream("guidance").uniform()', "guided_students"),
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
@@ -263,6 +265,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("y * over(path.at(s).r, x)", "y", "solvers"),
     ],
     "guidance.py": [
+        ("if own is not None:", "if False:", "guided_students"),
+        ("if not low <= self.scale <= high:", "if False:", "guided_students"),
         ("torch.lerp(y[n:], y[rows], scale[rows])", "torch.lerp(y[rows], y[n:], scale[rows])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
@@ -451,6 +455,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("path.time(Linear().log_snr(levels))", "levels", "distribution_matching"),
         ('predictor.predict("data"', 'predictor.predict("velocity"', "distribution_matching"),
     ],
+    "training/best.py": [
+        ("** (1 / len(BY))", "", "best_checkpoint"),
+        ("measured < BETTER * before.quality", "measured < before.quality", "best_checkpoint"),
+    ],
     "training/variety.py": [
         ("CHANCE * error / share", "0", "guard"),
         ("moment.average.transport()", "moment.method.transport()", "guard"),
@@ -608,6 +616,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if tuple(own.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
+        ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
         ("if _versions(method, average) != before:", "if False:", "observers"),
         ("observer.decides and observer.due(moment)", "False", "guard"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 import pushforward as pf
+from pushforward import spec
+from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.draws import BlockDraws
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Now, Penalties
 from pushforward.methods.game import Game
 from pushforward.methods.penalties import differences, slope
@@ -218,3 +220,54 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
         pf.fit(with_frozen("dmd", parts)(DATA.space, rounds=1), DATA, steps=1, checkpoint_every=1, out=folder)
         first = pf.load(folder, checkpoint="step_000000").transport
         assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z)), "a map starts as itself"
+
+
+@pytest.mark.parametrize("name", ["consistency", "meanflow"])
+def test_what_sharpens_a_map_keeps_how_it_is_sampled(name, tmp_path):
+    """A consistency model knows no end but data: in two calls it is noised again, also as a teacher that is read from its run."""
+    before = pf.fit(recipe_for(name, DATA), DATA, steps=1, out=tmp_path / "map")
+    assert before.transport.solver.renoise == (name == "consistency")
+    pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "flow")
+    start = {"teacher": tmp_path / "flow", "start": before}
+    recipes = {
+        "finish": with_frozen("finish", {"teacher": before})(DATA.space, "tiny", coverage=0, recall=0, calls=2),
+        "dmd": with_frozen("dmd", start)(DATA.space, rounds=1, calls=2),
+    }
+    for verb, recipe in recipes.items():
+        pf.fit(recipe, DATA, steps=1, checkpoint_every=1, out=tmp_path / verb)
+        first = pf.load(tmp_path / verb, checkpoint="step_000000").transport
+        assert torch.equal(first.sample(6), before.sample(6, steps=2))
+        if verb == "finish":
+            assert torch.equal(pf.load(tmp_path / verb).method.reference().sample(6), before.sample(6, steps=2))
+
+
+def test_a_map_to_data_has_no_score_to_match():
+    teacher = recipe_for("consistency", DATA).method.transport()
+    with pytest.raises(UsageError, match=r"only maps to data .* as the start"):
+        pf.recipes.dmd(DATA.space, teacher=teacher)
+
+
+def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
+    data = pf.data.load("digits", limit=200)
+    vae = pf.fit("vae", data, size="tiny", steps=2, out=tmp_path / "vae", progress=False)
+    teacher = pf.fit(in_latent("flow", data, vae, "tiny"), data, steps=2, out=tmp_path / "flow", progress=False)
+    few = ["--trajectories", "40", "--teacher-steps", "2", "--steps", "2", "--out", str(tmp_path / "student")]
+    assert main(["distil", str(teacher.folder), *few, "--finish", ".1s"]) == 0
+    run, student = pf.load(tmp_path / "student-finished"), pf.load(tmp_path / "student")
+    method = run.method
+    assert isinstance(method, LatentMethod)
+    codes = student.transport.inner.space.shape
+    assert method.method.scores(torch.zeros(5, *codes)).shape == (5,)
+    assert run.sample(3).shape == (3, *data.space.shape)
+    first = pf.load(run.folder, checkpoint="step_000000").transport
+    assert torch.equal(first.sample(3), student.sample(3))
+    with pytest.raises(UsageError, match="FlowMap"):
+        with_frozen("finish", {"teacher": teacher})(data.space, "tiny")
+
+
+def test_maps_of_before_are_read():
+    """Their specs name a source, which no map ever had."""
+    described = spec.describe(recipe_for("consistency", DATA).method.flow_map)
+    assert spec.build(described | {"source": None}).only_to_data
+    with pytest.raises(CheckpointError, match="does not fit FlowMap"):
+        spec.build(described | {"source": "moons"})

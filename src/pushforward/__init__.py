@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pushforward.denoiser import Denoiser, Repathed
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
-    from pushforward.guidance import Autoguided, Guided, Thresholded
+    from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted
     from pushforward.recipes import Recipe, Schedule, Training
@@ -99,7 +99,7 @@ _MODULES = (
 _HOMES = {
     "denoiser": ("Denoiser", "FlowMap", "Repathed"),
     "evaluation": ("Comparison", "Score", "compare", "evaluate"),
-    "guidance": ("Autoguided", "Guided", "Thresholded"),
+    "guidance": ("AtScale", "Autoguided", "Guided", "Thresholded"),
     "methods": ("GAN", "VAE", "Denoising", "Method"),
     "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted"),
     "recipes": ("Recipe", "Schedule", "Training"),
@@ -115,6 +115,7 @@ __all__ = [
     "VAE",
     "VE",
     "VP",
+    "AtScale",
     "Autoencoder",
     "Autoguided",
     "Comparison",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pushforward.arguments import number
 from pushforward.couplings import Source
 from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, did_you_mean
@@ -28,6 +30,7 @@ from pushforward.predictor import (
     over,
     rows_of,
     times_for,
+    without_scale,
 )
 from pushforward.wrapped import Wrapped
 
@@ -61,9 +64,11 @@ class Preconditioning:
         output: What the network puts out, from which the prediction is computed; None is the prediction itself. With "v", a
             noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not copy
             x_t, and what it gets wrong at high noise counts alpha times.
+        guidance: The least and the greatest of the scales of guidance of which a `FlowMap`'s network receives one after its
+            times, counted from 0 to 1 between them; None where it receives none.
 
     Raises:
-        UsageError: For an unknown clock or output.
+        UsageError: For an unknown clock or output, or a range whose ends are not finite and rising.
 
     References:
         Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
@@ -72,12 +77,18 @@ class Preconditioning:
     scale_input: bool = True
     clock: str = "t"
     output: str | None = None
+    guidance: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.clock not in CLOCKS:
             raise UsageError(f'Unknown clock "{self.clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(self.clock, CLOCKS)}')
         if self.output is not None:
             check(self.output)
+        if self.guidance is not None:
+            low, high = (number("guidance", scale) for scale in self.guidance)
+            if not -math.inf < low < high < math.inf:
+                raise UsageError(f"A range of guidance is two finite scales, the lower first; got {low:g} and {high:g}.")
+            object.__setattr__(self, "guidance", (low, high))
 
 
 class Denoiser(Predicting):
@@ -173,11 +184,13 @@ class FlowMap(Denoiser):
     alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
     x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
 
-    Its arguments are a `Denoiser`'s, and:
+    Its arguments are a `Denoiser`'s but for the source, which is noise, and:
 
     Args:
         grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
             the solver's.
+        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
+            with new noise between them, and it is no denoiser.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
@@ -193,12 +206,12 @@ class FlowMap(Denoiser):
         *,
         preconditioning: Preconditioning | None = None,
         unconditional: bool = True,
-        source: Source | None = None,
         grid: str | None = None,
+        only_to_data: bool = False,
     ) -> None:
-        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
+        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional}
         super().__init__(network, path, prediction, space, **options)
-        self.grid = grid
+        self.grid, self.only_to_data = grid, only_to_data
 
     @property
     def jumps(self) -> bool:
@@ -210,15 +223,25 @@ class FlowMap(Denoiser):
         second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
         return {**super().columns(kind, t), "until": self.time(second)}
 
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """As a denoiser's; a network that knows guidance reads the scales in the condition, else 1, or the least."""
+        if self.preconditioning.guidance is not None:
+            low, high = self.preconditioning.guidance
+            condition, scale = without_scale(condition)
+            known: Any = 1.0 if low <= 1 <= high else low
+            columns = {**columns, "guidance": ((known if scale is None else scale) - low) / (high - low)}
+        return super().evaluate(kind, x_t, columns, condition)
+
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
+        names = (name for name in ("time", "until", "guidance") if name in columns)
+        return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
         """The prediction at x_t (n, *shape) and t (n,) that is to hold up to ``to`` (n,), None for t itself; model units."""
         return self.evaluate(self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
-        return super()._output(x_t, torch.stack([t, t], dim=1), condition, k)
+        return self.evaluate(self.output, x_t, over(self.columns(self.output, t), x_t), condition)
 
 
 def trained(denoiser: Predictor) -> Denoiser | None:

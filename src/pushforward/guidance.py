@@ -14,6 +14,7 @@ from pushforward.denoiser import Repathed, trained
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.predictor import (
+    SCALE,
     Condition,
     Predictor,
     TimeColumns,
@@ -24,10 +25,11 @@ from pushforward.predictor import (
     evaluate,
     mapped,
     rows_of,
+    without_scale,
 )
 from pushforward.wrapped import Wrapped
 
-__all__ = ["Autoguided", "Guided", "Thresholded"]
+__all__ = ["AtScale", "Autoguided", "Guided", "Thresholded"]
 
 Interval = tuple[float, float] | None
 """The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere."""
@@ -97,7 +99,8 @@ class Guided(Wrapped):
 
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
-    the conditional model is used alone, which costs one call.
+    the conditional model is used alone, which costs one call. Scales of single examples, which a condition may hold
+    (`pushforward.predictor.SCALE`), take the place of both.
 
     Args:
         denoiser: A denoiser trained with conditions and label dropout.
@@ -105,7 +108,7 @@ class Guided(Wrapped):
         interval: The noise levels sigma / alpha between which guidance acts; None is everywhere.
 
     Raises:
-        UsageError: For a model without conditions or without an unconditional branch, or an interval that is none.
+        UsageError: For a model without conditions or an unconditional branch, or an interval that is none.
 
     References:
         Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying Guidance in a Limited Interval
@@ -117,6 +120,8 @@ class Guided(Wrapped):
         if not denoiser.space.conditions:
             raise UsageError("Guidance needs a model trained with labels or other conditions; this one was trained without.")
         inner = trained(denoiser)
+        if inner is not None and inner.preconditioning.guidance is not None:
+            raise UsageError("This map has learned guidance itself: sample its run with a `scale`, or take pf.AtScale.")
         if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train with "
@@ -137,9 +142,12 @@ class Guided(Wrapped):
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; one call of the network where all rows have scale 1."""
         scale, inner = columns["scale"], columns["inner"]
-        if condition is None or self._without:
+        condition, own = without_scale(condition)
+        if condition is None or (self._without and own is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
-        if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+        if own is not None:
+            scale = own.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
+        elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
         if not _rowwise(scale):
             y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
@@ -155,6 +163,39 @@ class Guided(Wrapped):
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
         plain = self.scale == 1 or self._without
         return self.denoiser.calls(t) * (1 if plain or not _acts(self.interval, self.path, t) else 2)
+
+
+class AtScale(Wrapped):
+    """A map that has learned guidance at any scale of a range, read at one scale: one call, where `Guided` takes two.
+
+    Args:
+        denoiser: The map, a student of `pushforward.recipes.distil` with a range of guidance.
+        scale: As of `Guided`: 1 is the conditional model.
+
+    Raises:
+        UsageError: For a model that has not learned it, or a scale outside its range.
+
+    References:
+        Meng et al., On Distillation of Guided Diffusion Models (2023), whose w is scale - 1.
+    """
+
+    def __init__(self, denoiser: Predictor, scale: float) -> None:
+        super().__init__(denoiser)
+        inner, self.scale = trained(denoiser), _scale(scale)
+        if inner is None or inner.preconditioning.guidance is None:
+            raise UsageError("This model has learned no guidance. Guide it with pf.Guided, or distil it with a range.")
+        low, high = inner.preconditioning.guidance
+        if not low <= self.scale <= high:
+            raise UsageError(f"This map has learned guidance at scales from {low:g} to {high:g}, got {self.scale:g}.")
+
+    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
+        """The map's."""
+        return {"inner": columns_of(self.denoiser, kind, t, to)}
+
+    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+        """The map's estimate at the scale, or at those that the condition holds already."""
+        own = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
+        return evaluate(self.denoiser, kind, x_t, columns["inner"], own)
 
 
 class Autoguided(Wrapped):

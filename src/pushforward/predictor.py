@@ -18,6 +18,7 @@ from pushforward.paths import Coefficients, Path
 from pushforward.predictions import affine, check
 
 __all__ = [
+    "SCALE",
     "Condition",
     "Jumping",
     "Predicting",
@@ -33,16 +34,26 @@ __all__ = [
     "over",
     "rows_of",
     "times_for",
+    "without_scale",
 ]
 
 Condition = dict[str, Tensor] | None
 TimeColumns = dict[str, Any]
 """Coefficients by name: numbers or tensors that broadcast over a batch; a dict for what a predictor holds inside itself."""
+SCALE = "guidance scale"
+"""The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
 def rows_of(condition: Condition, index: Tensor | slice) -> Condition:
     """Some rows of a condition."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
+
+
+def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
+    """A condition as networks take it, and apart from it the scales of guidance that it held."""
+    if condition is None or SCALE not in condition:
+        return condition, None
+    return {name: part for name, part in condition.items() if name != SCALE} or None, condition[SCALE]
 
 
 @runtime_checkable

@@ -9,10 +9,10 @@ from typing import Any, TypedDict, Unpack
 from pushforward import solvers
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind
-from pushforward.denoiser import Predictor
+from pushforward.denoiser import Predictor, trained
 from pushforward.editing.truncation import Truncated
 from pushforward.errors import UsageError, did_you_mean
-from pushforward.guidance import Autoguided, Guided, Thresholded
+from pushforward.guidance import AtScale, Autoguided, Guided, Thresholded
 from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
@@ -34,7 +34,8 @@ class Sampling(TypedDict, total=False):
         grid: Where the steps fall: a name of `pushforward.solvers.grids.GRIDS`, "learned", or the N + 1 falling times. "table"
             takes learned coefficients as well.
         truncation: The largest size of any number of a one-call model's z (`pushforward.editing.Truncated`).
-        scale: The scale of classifier-free guidance: 1 is the conditional model.
+        scale: The scale of classifier-free guidance: 1 is the conditional model. A student that was distilled with a range of
+            scales takes one of them, and no more calls.
         interval: The noise levels sigma / alpha between which guidance acts, the lower first; None is everywhere.
         weaker: The predictor that autoguidance leads away from. `Run.sample` also takes a run or its folder.
         weaker_scale: The scale of autoguidance: 1 is the model itself; 2 where it is absent.
@@ -198,7 +199,16 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
         raise UsageError("`weaker_scale` needs the run that guidance leads away from: `weaker=RUN`.")
     interval = given.get("interval")
     if "scale" in given:
-        denoiser = Guided(denoiser, given["scale"], interval)
+        denoiser = _scaled(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
     return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser
+
+
+def _scaled(denoiser: Predictor, scale: float, interval: tuple[float, float] | None) -> Predictor:
+    inner = trained(denoiser)
+    if inner is None or inner.preconditioning.guidance is None:
+        return Guided(denoiser, scale, interval)
+    if interval is not None:
+        raise UsageError("This map has learned guidance at all noise levels: leave `interval` out.")
+    return AtScale(denoiser, scale)

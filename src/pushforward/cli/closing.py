@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pushforward.cli.parsing import plugin_options
 from pushforward.cli.terminal import say, show
+from pushforward.training.best import BETTER, best_of
 from pushforward.training.latent_alarms import CODED, SILENT
 from pushforward.training.skipping import in_words
 
@@ -30,7 +31,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: The finished run.
         examples: How many training examples its data has.
     """
-    return [*_skipped(run), *_unused_code(run), *_short(run, examples)]
+    return [*_skipped(run), *_unused_code(run), *_short(run, examples), *_best(run)]
 
 
 def _skipped(run: Run) -> list[str]:
@@ -47,6 +48,14 @@ def _short(run: Run, examples: int) -> list[str]:
     if step >= STEPS:
         few = f"{over} passes over the data are few ({step:,} steps)"
     return [f"{few}: samples will be poor. Go on with: {extension(run)}"]
+
+
+def _best(run: Run) -> list[str]:
+    """Which checkpoint is better than the last ones, where one is."""
+    best = best_of(run.losses())
+    if best is None or best.step == best.last or best.quality > BETTER * best.last_quality:
+        return []
+    return [f"{best.sentence}: take it with --checkpoint best"]
 
 
 def _ended(run: Run) -> bool:

@@ -230,7 +230,7 @@ class Loading:
 
     Args:
         raw: Use the last weights in place of their average.
-        checkpoint: A checkpoint's name; default the newest.
+        checkpoint: A checkpoint's name; default the newest. best is a map's best one in 1, 2 and 4 calls together.
         batch: Samples computed at a time.
         device: auto, cpu, cuda or cuda:1.
         precision: Precision of the network calls.

@@ -19,6 +19,7 @@ from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.scoring import floors, score
+from pushforward.guidance import AtScale, Guided
 from pushforward.metrics import Score
 from pushforward.training import Run
 from pushforward.training.run import transport_of
@@ -85,11 +86,14 @@ class _Climb:
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """The teacher that a run of a map between two times holds, where both start from the same noise."""
+    """The teacher that a run of a map between two times holds, where both start from the same noise; at the map's guidance."""
     teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
     inner = inner_of(transport_of(model))
-    same = isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape
-    return teacher if same and isinstance(teacher, Flow) else None
+    if not (isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape):
+        return None
+    if isinstance(inner.denoiser, AtScale) and isinstance(teacher.denoiser, Guided):
+        return Flow(Guided(teacher.denoiser.denoiser, inner.denoiser.scale), teacher.solver, teacher.steps, teacher.grid)
+    return teacher
 
 
 def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None) -> Ladder | None:

@@ -186,11 +186,13 @@ class Health(Record):
         modes: How many modes the data has; None where that is not known.
         series: By measure: modes_held, bridges, spread, coverage, frechet, critic_accuracy, logit_gap and others.
         skipped: How many steps were skipped, in words; empty where none was.
+        best: Of a map between two times which step was the best, in words.
     """
 
     modes: float | None = None
     series: Mapping[str, Series] = field(default_factory=dict)
     skipped: str = ""
+    best: str | None = None
 
 
 @dataclass(frozen=True)

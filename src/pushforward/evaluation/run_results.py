@@ -14,6 +14,7 @@ from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingC
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.training import Run
+from pushforward.training.best import best_of
 from pushforward.training.skipping import MARK, in_words
 
 __all__ = ["health_of", "landscapes_of", "of_run"]
@@ -87,8 +88,9 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
     timed = {name for name in series if name.startswith("frechet")} if "frechet_2" in series else set()
     drawn = {name: _series(_thinned(points), name in timed) for name, points in series.items()}
-    skipped = in_words(rows)
-    return (Health(modes, drawn, skipped) if drawn or skipped else None), alarms
+    skipped, best = in_words(rows), best_of(rows)
+    said = None if best is None else best.sentence
+    return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
 
 
 def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:

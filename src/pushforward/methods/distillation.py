@@ -86,7 +86,7 @@ class Distillation(Mapping):
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)
         shape = (-1, *(1,) * (x.dim() - 1))
         mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
-        own = self._drop(batch.condition, now.draws)
+        own = self._trained(batch.condition, now.draws)
         with torch.no_grad():
             velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, own)
         wide = equal.reshape(shape)

@@ -13,7 +13,7 @@ from pushforward.denoiser import Condition, Denoiser, FlowMap
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Now
-from pushforward.methods.starts import jump_to_data, starts
+from pushforward.methods.starts import check_unguided, jump_to_data, starts
 from pushforward.paths import Linear, Path
 from pushforward.predictions import gain, target
 from pushforward.predictor import Predictor
@@ -50,7 +50,7 @@ class DistributionMatching(Method):
         steps: The default number of jumps of the transport.
 
     Raises:
-        UsageError: For what is no map, or numbers out of range.
+        UsageError: For what is no map, a map of a range of guidance, or numbers out of range.
 
     References:
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step; Yin et al., Improved
@@ -71,6 +71,7 @@ class DistributionMatching(Method):
         super().__init__()
         if not getattr(flow_map, "jumps", False):
             raise UsageError(f"Distribution matching trains a map between two times (FlowMap), got a {type(flow_map).__name__}.")
+        check_unguided(flow_map)
         least, greatest = ends
         if not 0 < least < greatest < 1:
             raise UsageError(f"The noise shares of distribution matching need 0 < least < greatest < 1, got {least}, {greatest}.")
@@ -129,8 +130,8 @@ class DistributionMatching(Method):
         return ((learned - real) / size.reshape(-1, *(1,) * (x.dim() - 1))).clamp(-BOUND, BOUND)
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
-        return Flow(self.flow_map, Jump(), self.steps)
+        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
 def at_level(path: Path, levels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pushforward.methods.guard import Guard
 from pushforward.methods.method import Method, Now
 from pushforward.methods.objectives import OBJECTIVES
 from pushforward.methods.penalties import Penalties
-from pushforward.methods.starts import jump_to_data, starts
+from pushforward.methods.starts import check_unguided, jump_to_data, starts
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -78,7 +78,7 @@ class Finish(Method):
         steps: The default number of jumps of the transport; the game is of one.
 
     Raises:
-        UsageError: For what is no map, or an augmentation that adapts.
+        UsageError: For what is no map, a map of a range of guidance, or an augmentation that adapts.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
@@ -101,6 +101,7 @@ class Finish(Method):
         for part in (flow_map, teacher):
             if not getattr(part, "jumps", False):
                 raise UsageError(f"Finish trains a map between two times (FlowMap), got a {type(part).__name__}.")
+        check_unguided(flow_map)
         penalties = penalties or Penalties()
         self.flow_map, self.critic, self.space, self.steps = flow_map, critic, flow_map.space, steps
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
@@ -165,9 +166,9 @@ class Finish(Method):
         return (x - before).square().mean()
 
     def transport(self) -> Flow:
-        """The map, in its default number of jumps."""
-        return Flow(self.flow_map, Jump(), self.steps)
+        """The map, in its default number of jumps, with noise between them if it only jumps to data."""
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
     def reference(self) -> Flow:
         """The map that training started from, in as many jumps."""
-        return Flow(self.teacher, Jump(), self.steps)
+        return Flow(self.teacher, Jump.of(self.teacher), self.steps)

@@ -20,6 +20,7 @@ from pushforward.methods.denoising import dropped
 from pushforward.methods.method import Method, Now, Sums
 from pushforward.methods.pairs import Pairs, Sorted
 from pushforward.methods.rules import Rule, Start, Where
+from pushforward.methods.trajectories import scaled
 from pushforward.paths import Linear, Narrowed
 from pushforward.predictor import Predicting, Predictor, over
 from pushforward.solvers import Jump
@@ -76,7 +77,7 @@ class Mapping(Method):
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
         label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map says
-            that it has no unconditional branch.
+            that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
 
     References:
@@ -107,6 +108,7 @@ class Mapping(Method):
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
+        flow_map.only_to_data = self.pairs.only_to_data
         self.power, self.label_dropout, self.steps = power, label_dropout, steps
         self.teacher: Flow | None
         if teacher is None:
@@ -150,7 +152,7 @@ class Mapping(Method):
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
         shaped = t.reshape(-1, *(1,) * (x.dim() - 1))
-        x_t, condition = (1 - shaped) * x + shaped * z, self._drop(condition, now.draws)
+        x_t, condition = (1 - shaped) * x + shaped * z, self._trained(condition, now.draws)
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)
@@ -201,9 +203,13 @@ class Mapping(Method):
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
 
-    def _drop(self, condition: Condition, draws: Draws) -> Condition:
+    def _trained(self, condition: Condition, draws: Draws) -> Condition:
+        """The condition as it is trained: hidden in some examples, or with a scale of guidance where the map knows it."""
+        guidance = self.flow_map.preconditioning.guidance
+        if guidance is not None:
+            return scaled(condition, guidance, draws)
         return dropped(condition, self.label_dropout, draws)
 
     def transport(self) -> Flow:
         """The map, in its default number of jumps; one that has only learned to jump to data is noised again between them."""
-        return Flow(self.flow_map, Jump(1.0 if self.pairs.only_to_data else 0.0), self.steps)
+        return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)

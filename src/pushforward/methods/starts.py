@@ -7,8 +7,22 @@ from torch import Tensor
 
 from pushforward.denoiser import Condition, FlowMap
 from pushforward.draws import Draws
+from pushforward.errors import UsageError
 
-__all__ = ["jump_to_data", "starts"]
+__all__ = ["check_unguided", "jump_to_data", "starts"]
+
+
+def check_unguided(flow_map: FlowMap) -> None:
+    """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
+
+    Raises:
+        UsageError: Saying what to do instead.
+    """
+    if flow_map.preconditioning.guidance is not None:
+        raise UsageError(
+            "This map has learned guidance at a range of scales, and guided samples differ from the data that they would be "
+            "compared with. Sharpen a student that was distilled without guidance, or with one scale."
+        )
 
 
 def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:

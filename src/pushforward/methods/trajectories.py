@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -14,9 +14,10 @@ from pushforward.denoiser import Condition
 from pushforward.draws import Draws, RowDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
+from pushforward.predictor import SCALE
 from pushforward.transports import Flow
 
-__all__ = ["Trajectories"]
+__all__ = ["Trajectories", "scaled"]
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
@@ -40,9 +41,11 @@ class Trajectories(Freezing):
             steps): half of them from 1.
         unconditional: The share of trajectories without conditions, which teach what a map does where they are hidden.
         ends: Store only noise and data.
+        guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
+            condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
 
     Raises:
-        UsageError: For a count below 1, or a share outside [0, 1].
+        UsageError: For a count below 1, a share outside [0, 1], or guidance of trajectories without conditions.
     """
 
     states: Tensor
@@ -58,6 +61,7 @@ class Trajectories(Freezing):
         legs: float = 0.5,
         unconditional: float = 0.0,
         ends: bool = False,
+        guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         for name, share in (("to_data", to_data), ("legs", legs), ("unconditional", unconditional)):
@@ -66,10 +70,14 @@ class Trajectories(Freezing):
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
         self.to_data, self.legs, self.unconditional, self.ends = to_data, legs, unconditional, ends
+        if guidance is not None and unconditional:
+            raise UsageError("Trajectories without conditions have no scale of guidance: leave guidance or unconditional out.")
+        self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
+        self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         times = straight_times(teacher)
         self.times = (times[0], times[-1]) if ends else times
         self.ready = 0
-        for name in ("states", "hidden", *map(_condition, self.space.conditions)):
+        for name in ("states", "hidden", *map(_condition, self.names)):
             self.register_buffer(name, torch.zeros(0), persistent=False)
 
     def __deepcopy__(self, memo: object) -> Trajectories:
@@ -107,6 +115,8 @@ class Trajectories(Freezing):
         hide = draws.stream("unconditional").uniform() < self.unconditional
         if condition is not None and self.unconditional:
             condition = hidden(condition, hide)
+        if self.guidance is not None:
+            condition = scaled(condition, self.guidance, draws)
         start = float(teacher.times[0])
         first = teacher.noise(draws) * float(teacher.denoiser.path.at(torch.tensor(start)).sigma)
         walk = chain([(start, first)], teacher.walk(first, teacher.times, condition, draws))
@@ -114,7 +124,7 @@ class Trajectories(Freezing):
         stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)
         if not bool(stacked.isfinite().all()):
             raise UsageError("A trajectory of the teacher is not finite in float16: its samples have diverged.")
-        given = {_condition(name): (condition or {})[name] for name in self.space.conditions}
+        given = {_condition(name): (condition or {})[name] for name in self.names}
         return {"states": stacked, "hidden": hide, **given}
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
@@ -168,12 +178,18 @@ class Trajectories(Freezing):
 
     def condition(self, which: Tensor) -> Condition:
         """What some trajectories were conditioned on."""
-        values = {name: getattr(self, _condition(name))[which] for name in self.space.conditions}
+        values = {name: getattr(self, _condition(name))[which] for name in self.names}
         return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
 
 
 def _condition(name: str) -> str:
     return f"condition_{name}"
+
+
+def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
+    """A condition with a scale of guidance for each of the draws' rows, uniform in a range."""
+    low, high = guidance
+    return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 
 
 def straight_times(teacher: Flow) -> tuple[float, ...]:

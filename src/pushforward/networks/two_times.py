@@ -22,8 +22,10 @@ RIDGE = 1e-6
 """What the squared weights count in the fit of an embedding, for each of its points."""
 
 
-def with_second_time(network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A copy of a network that takes two times, and at first does not depend on the second one.
+def with_second_time(
+    network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor], times: int = 2
+) -> nn.Module:
+    """A copy of a network that takes two times, or more, and at first does not depend on any but the first.
 
     The copy's embedding of the time has lower frequencies. Its two layers are fitted to the network's embedding by two linear
     regressions, first the inner and then the outer layer; all other weights are copied.
@@ -32,12 +34,13 @@ def with_second_time(network: nn.Module, ends: tuple[float, float], received: Ca
         network: Of one time; its class takes ``times``, as `pushforward.networks` do.
         ends: The least and the greatest time that the copy receives.
         received: What the network receives at a time of the copy, both (n,) and float64: the copy may count time otherwise.
+        times: How many the copy takes: 3 for a scale of guidance as well.
 
     Raises:
         UsageError: If the network's class takes no ``times``, or it has another number of times than one.
     """
     described = spec.describe(network)
-    if not _set_times(described):
+    if not _set_times(described, times):
         raise UsageError(
             f"{type(network).__name__} cannot become a map between two times: its class must take the argument times, here 1. "
             "Networks of pushforward (MLP, UNet, DiT) have it."
@@ -46,32 +49,32 @@ def with_second_time(network: nn.Module, ends: tuple[float, float], received: Ca
     own, given = copy.state_dict(), network.state_dict()
     copy.load_state_dict({name: given[name] if given[name].shape == part.shape else part for name, part in own.items()})
     embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
-    times = torch.linspace(*ends, POINTS, dtype=torch.float64)
+    points = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in embeddings.items():
         fitted = copy.get_submodule(name)
         assert isinstance(fitted, TimeEmbedding)
-        _fit(fitted, embedding, times, received(times))
+        _fit(fitted, embedding, points, received(points))
     return copy.train(network.training)
 
 
-def _set_times(described: Any) -> bool:
-    """Set the first ``times`` of a description from 1 to 2; whether there was one."""
+def _set_times(described: Any, times: int) -> bool:
+    """Set the first ``times`` of a description from 1 to so many; whether there was one."""
     if not isinstance(described, dict):
         return False
     if described.get("times") == 1:
-        described["times"] = 2
+        described["times"] = times
         return True
-    return any(_set_times(part) for part in described.values())
+    return any(_set_times(part, times) for part in described.values())
 
 
 @torch.no_grad()
 def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
-    """Give an embedding of two times the values of one of a single time, whatever the second time."""
+    """Give an embedding of several times the values of one of a single time, whatever the others."""
     times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
     old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
-    features = new.features(torch.stack([times, torch.zeros_like(times)], dim=1))
+    features = new.features(torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1))
     number = len(new.frequencies)
-    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(2, 2, number)
+    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(2, new.times, number)
     first[:, 0] = True
     first = first.flatten()
     weight, bias = _regression(features[:, first], old.inner(old.features(received[:, None])))

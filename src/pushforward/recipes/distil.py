@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from torch import nn
@@ -37,7 +39,7 @@ def distil(
     stored: Annotated[float | None, LOSS] = None,
     trajectories: Annotated[int | None, LOSS] = None,
     teacher_steps: Annotated[int, LOSS] = 8,
-    guidance: Annotated[float, LOSS] = 1.0,
+    guidance: Annotated[float | str | Sequence[float], LOSS] = 1.0,
     first: Annotated[float, LOSS] = 0.1,
     last: Annotated[float, LOSS] = 0.005,
     over: Annotated[float, LOSS] = 0.8,
@@ -60,7 +62,9 @@ def distil(
             progressive.
         trajectories: How many trajectories are stored; the default is 16,384, or fewer where they would take more than 512 MB.
         teacher_steps: The steps of each.
-        guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call.
+        guidance: The scale of classifier-free guidance of the teacher, which the student learns to do in one call; or the least
+            and the greatest, as 1,4: the student then takes any scale between them when it is sampled; the default is 1, or the
+            least where 1 is not among them.
         first: With the rule start, the share of a jump that the teacher's velocity covers, as it would be at the start of
             training.
         last: The same at the end; it falls geometrically.
@@ -81,9 +85,11 @@ def distil(
     space = flow.space if isinstance(teacher, Latent) else space
     _check_size(size, space, denoiser.network)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
-    if guidance != 1:
-        guide = Flow(Guided(flow.denoiser, guidance), guide.solver, teacher_steps, guide.grid)
-    student = _student(guide)
+    scales = _guidance(guidance)
+    if scales != 1:
+        guide = Flow(Guided(flow.denoiser, _usual(scales)), guide.solver, teacher_steps, guide.grid)
+    span = None if isinstance(scales, float) else scales
+    student = _student(guide, span)
     share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
@@ -91,7 +97,7 @@ def distil(
     if share:
         unconditional = 0.1 if student.unconditional else 0.0
         number = trajectories or _number(guide)
-        store = Trajectories(guide, number, to_data=to_data, unconditional=unconditional)
+        store = Trajectories(guide, number, to_data=to_data, unconditional=unconditional, guidance=span)
         method: Method = Distillation(student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls)
     else:
         method = Mapping(student, chosen, pairs, teacher=guide, power=power, steps=calls)
@@ -117,11 +123,36 @@ def _denoiser(flow: Any) -> Denoiser:
     return denoiser
 
 
-def _student(guide: Flow) -> Any:
+def _guidance(given: float | str | Sequence[float]) -> float | tuple[float, float]:
+    """One scale, or the least and the greatest.
+
+    Raises:
+        UsageError: For anything else.
+    """
+    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
+    try:
+        scales = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        scales = []
+    if len(scales) == 1:
+        return scales[0]
+    if len(scales) != 2 or not -math.inf < scales[0] < scales[1] < math.inf:
+        raise UsageError(f"guidance is a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
+    return scales[0], scales[1]
+
+
+def _usual(scales: float | tuple[float, float]) -> float:
+    """The scale at which a map of several is read by default: 1, or the least."""
+    if isinstance(scales, float):
+        return scales
+    return 1.0 if scales[0] <= 1 <= scales[1] else scales[0]
+
+
+def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
     """The student of a teacher; guidance leaves it no unconditional branch."""
     denoiser = trained(guide.denoiser)
     assert denoiser is not None
-    return student_of(denoiser, unconditional=denoiser.unconditional and denoiser is guide.denoiser)
+    return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
 
 def _share(rule: str, stored: float | None) -> float:
@@ -186,4 +217,4 @@ def _number(teacher: Flow) -> int:
 
 def _start_as_teacher(method: Any) -> None:
     inner = method.method if isinstance(method, LatentMethod) else method
-    inner.start_from(_student(inner.teacher).state_dict())
+    inner.start_from(_student(inner.teacher, inner.flow_map.preconditioning.guidance).state_dict())

@@ -34,7 +34,8 @@ def dmd(
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: Not used: both networks are the teacher's.
-        teacher: What has learned the data in many steps, or a map between two times that has.
+        teacher: What has learned the data in many steps, or a map between two times that has learned velocities too (meanflow,
+            shortcut, distil). A consistency model has no score to match, and may only be the start.
         start: The map to start from, such as a run of distil; the default is the teacher with a second time.
         calls: The default number of network calls per sample; one is trained.
         inside: The share of jumps that start at data mixed with noise, which keeps samples in 2 or 4 calls good.
@@ -51,6 +52,11 @@ def dmd(
         raise UsageError(
             "Only the distribution of a model that samples in steps can be matched (flow, ddpm, edm), and this teacher is a "
             f"{type(teacher).__name__}."
+        )
+    if getattr(denoiser, "only_to_data", False):
+        raise UsageError(
+            "This teacher only maps to data (a consistency model): it has no score, and cannot be matched. Give a flow, ddpm or "
+            "edm as the teacher, and this map as the start."
         )
     student = copy_of(start) if start is not None else _student(denoiser)
     method = DistributionMatching(

@@ -9,12 +9,13 @@ from torch import nn
 from pushforward.augmentation import DiffAugment
 from pushforward.data import Space
 from pushforward.denoiser import FlowMap
-from pushforward.methods import Anchor, CriticInput, Finish, Guard, Penalties
+from pushforward.methods import Anchor, CriticInput, Finish, Guard, LatentMethod, Method, Penalties
 from pushforward.recipes.choice import batch_size, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.options import LOSS, NETWORK, PATH, REGULARISATION, SCHEDULE
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import copy_of
+from pushforward.transports import Latent, inner_of
 
 __all__ = ["finish"]
 
@@ -26,7 +27,7 @@ def finish(
     space: Space,
     size: str = "small",
     *,
-    teacher: FlowMap,
+    teacher: FlowMap | Latent,
     critic: nn.Module | None = None,
     network: Annotated[str, NETWORK] = "auto",
     calls: Annotated[int, PATH] = 1,
@@ -49,7 +50,7 @@ def finish(
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: The critic's size; the map is the teacher's.
-        teacher: The map that is finished: a run of distil, meanflow or dmd.
+        teacher: The map that is finished: a run of distil, meanflow or dmd. In a latent space the critic looks at codes.
         critic: A module ``critic(x, None, condition)`` in place of the default.
         network: The critic's: auto, mlp, dcgan, residual, textbook or projected, as of gan.
         calls: The default number of network calls per sample; the game is of one.
@@ -72,10 +73,12 @@ def finish(
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
     """
     augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
-    method = Finish(
-        copy_of(teacher),
+    inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
+    flow_map, space = getattr(inner, "denoiser", inner), inner.space if isinstance(teacher, Latent) else space
+    method: Method = Finish(
+        copy_of(flow_map),
         critic if critic is not None else choose_critic(space, size, network),
-        teacher=teacher,
+        teacher=flow_map,
         penalties=Penalties(
             "r1+r2", gamma, gamma / 10 if gamma_end is None else gamma_end, None, penalty_interval, difference or None
         ),
@@ -84,7 +87,10 @@ def finish(
         guard=Guard(coverage, recall, checks) if coverage or recall else None,
         steps=calls,
     )
-    return Recipe(method, _training(space), "finish", "flow map", first_weights=_start_as_teacher)
+    family = "flow map"
+    if isinstance(teacher, Latent):
+        method, family = LatentMethod(method, teacher.autoencoder), f"{family} in a latent space"
+    return Recipe(method, _training(space), "finish", family, first_weights=_start_as_teacher)
 
 
 def _training(space: Space) -> Training:
@@ -96,4 +102,5 @@ def _training(space: Space) -> Training:
 
 
 def _start_as_teacher(method: Any) -> None:
-    method.flow_map.load_state_dict(method.teacher.state_dict())
+    inner = method.method if isinstance(method, LatentMethod) else method
+    inner.flow_map.load_state_dict(inner.teacher.state_dict())

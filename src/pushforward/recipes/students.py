@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -39,7 +40,7 @@ def times_for(space: Space) -> Times:
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
-def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
+def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None) -> FlowMap:
     """A map between two times on the straight path that starts as a denoiser, whatever its path.
 
     Its network is the teacher's with a second time. At a time of the straight path it receives what the teacher's network
@@ -49,6 +50,7 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
     Args:
         teacher: What was trained, without guidance.
         unconditional: Whether the student is to know what to do without conditions; None for what the teacher knows.
+        guidance: The range of scales of guidance that it receives as a third time, which has no effect at first.
 
     Raises:
         UsageError: For a denoiser that was trained from data instead of noise, one whose network takes no second time, or one
@@ -69,8 +71,8 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None) -> FlowMap:
         there = path.time(straight.log_snr(t)).clamp(*path.ends) if moved else t
         return teacher.time(there)
 
-    network = with_second_time(teacher.network, straight.ends, received)
-    pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output)
+    network = with_second_time(teacher.network, straight.ends, received, 2 if guidance is None else 3)
+    pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {"preconditioning": pre, "unconditional": known, "grid": jump_grid(teacher.space)}
     return FlowMap(network, straight, "velocity", teacher.space, **options)

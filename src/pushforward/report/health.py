@@ -134,10 +134,13 @@ def _listed(model: ModelResult, vectors: bool) -> str:
         over = "It lasted to the end." if end is None else f"It was over at step {count(end.step)}."
         text = f"{where} {count(begin.step)}: {unmarked(begin.sentence)}{advice}. {over}"
         items.append(f"<li>{prose(text)}</li>")
+    best = model.health.best if model.health is not None else None
+    chosen = "" if best is None else f'<p class="note">{prose(f"{best[0].upper()}{best[1:]}.")}</p>'
     if items:
-        return f'<ul class="plain note">{"".join(items)}</ul>'
+        return f'<ul class="plain note">{"".join(items)}</ul>{chosen}'
     unused = unused_code(model, vectors)
-    return f'<p class="note">{escape(f"No alarm was raised, but {unused}" if unused else "No alarm was raised.")}</p>'
+    none = f"No alarm was raised, but {unused}" if unused else "No alarm was raised."
+    return f'<p class="note">{escape(none)}</p>{chosen}'
 
 
 def _landscapes(index: int, model: ModelResult, look: Look) -> str:

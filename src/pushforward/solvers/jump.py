@@ -36,6 +36,11 @@ class Jump(Solver):
         self.renoise = between("Jump", "renoise", renoise, 0, 1)
         self.stochastic = renoise > 0
 
+    @classmethod
+    def of(cls, denoiser: Predictor) -> Jump:
+        """The jumps that a map has learned: with new noise between them where it knows no other end than data."""
+        return cls(1.0 if getattr(denoiser, "only_to_data", False) else 0.0)
+
     def step(
         self,
         denoiser: Predictor,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ def save(
     state: Mapping[str, Any],
     keep: int = 2,
     after: int | None = None,
-    held: int | None = None,
+    held: Container[int] = (),
 ) -> None:
     """Write ``folder/step_NNNNNN`` and prune older checkpoints.
 
@@ -143,7 +143,7 @@ def save(
         keep: How many checkpoints stay.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
             (``resume --from``) and are removed; None leaves them.
-        held: The step of a checkpoint that stays.
+        held: The steps of checkpoints that stay.
 
     Raises:
         CheckpointError: If the disk refuses; earlier checkpoints stay as they were.
@@ -164,7 +164,7 @@ def save(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     given_up = [path for path in _all(folder) if path != final and after is not None and _step(path) > after]
-    remaining = [path for path in _all(folder) if path not in given_up and _step(path) != held]
+    remaining = [path for path in _all(folder) if path not in given_up and _step(path) not in held]
     for old in (*given_up, *remaining[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
 

@@ -21,7 +21,7 @@ from pushforward.training.run import Run, load
 from pushforward.training.run_data import data_of_run
 from pushforward.training.start import prepare
 from pushforward.training.trainer import Trainer
-from pushforward.transports import Latent, has_steps, inner_of
+from pushforward.transports import has_steps, inner_of
 
 __all__ = ["check_finish", "distil", "finisher", "student"]
 
@@ -73,22 +73,16 @@ def student(
     return prepare(recipe, rows, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
-def check_finish(run: Run, out: str | Path | None, overwrite: bool) -> None:
+def check_finish(out: str | Path | None, overwrite: bool) -> None:
     """Refuse, before a student is trained, what could not be finished after it.
 
     Args:
-        run: The teacher.
         out: The student's folder; None for the default, which is free.
         overwrite: Whether runs are replaced.
 
     Raises:
-        UsageError: For a latent teacher, or where the finished student's folder is taken.
+        UsageError: Where the finished student's folder is taken.
     """
-    if isinstance(run.transport, Latent):
-        raise UsageError(
-            f"{run.folder} is a model in a latent space, and a critic compares data: its student cannot be finished. Distil it "
-            "without `finish`."
-        )
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} exists already. Choose another `out`, or add `overwrite=True`.")
@@ -144,7 +138,7 @@ def distil(
     options["progress"] = watcher_of(options.get("progress"))
     teacher = teacher if isinstance(teacher, Run) else load(teacher, plugins=files_of(options.get("plugins", ())))
     if finish is not None:
-        check_finish(teacher, options.get("out"), options.get("overwrite", False))
+        check_finish(options.get("out"), options.get("overwrite", False))
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = trained(trainer)
     if finish is None:

@@ -19,7 +19,7 @@ from pushforward.methods.method import HasAutoencoder
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checks import close
 from pushforward.training.run import Run, load
-from pushforward.transports import inner_of
+from pushforward.transports import Latent, inner_of
 
 __all__ = ["pairs_of", "with_frozen"]
 
@@ -90,7 +90,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             transport = inner_of(transport)
         own = transport.space
         inside = kinds & {"Denoiser", "FlowMap"}
-        part = getattr(transport, "denoiser", None) if inside else transport  # type: ignore[assignment]
+        whole = not inside or ("Latent" in kinds and isinstance(transport, Latent))
+        part = transport if whole else getattr(transport, "denoiser", None)  # type: ignore[assignment]
         if part is None:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
     if tuple(own.shape) != tuple(space.shape) or not met(own.conditions, space.conditions):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
 from pushforward.draws import RowDraws
 from pushforward.methods.method import Method, Now
+from pushforward.training.best import Choice
 from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import Flow, inner_of, with_inner
@@ -50,6 +51,22 @@ class Jumps(Observer):
     def __init__(self, data: Dataset, batch: int) -> None:
         self.data, self.every = data, interval(batch)
         self._jumps: bool | None = None
+        self._choice = Choice()
+
+    @property
+    def decides(self) -> bool:  # type: ignore[override]
+        """Whether a checkpoint may be written by what it measures, so that the log is read at once."""
+        return bool(self._jumps)
+
+    @property
+    def best(self) -> int | None:  # type: ignore[override]
+        """The step whose samples in 1, 2 and 4 calls are the best so far (`pushforward.training.best`)."""
+        return None if self._choice.best is None else self._choice.best.step
+
+    def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
+        """Compare the samples of a row with those of the rows before it."""
+        self._choice.read(row)
+        return {}
 
     def due(self, moment: Moment) -> bool:
         """It goes by steps alone, so that a resumed run measures where the whole one does."""

@@ -14,7 +14,7 @@ from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.generators import generators_kept
 
-__all__ = ["Moment", "Observer", "decide", "ended", "observing", "passed"]
+__all__ = ["Moment", "Observer", "decide", "ended", "held", "observing", "passed"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Observer:
     """Whether training may end by what it measures, so that the log is read at once."""
     passed: int | None = None
     """The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it."""
+    best: int | None = None
+    """The step whose samples are the best so far, whose checkpoint stays; None where nobody compares them."""
     ended: str | None = None
     """Why training ends here, with the weights of the step that `passed`; None where it goes on."""
 
@@ -87,6 +89,12 @@ def ended(observers: Sequence[Observer]) -> str | None:
 def passed(observers: Sequence[Observer]) -> int | None:
     """The last step whose weights were found good; None where nobody looks for it."""
     return next((observer.passed for observer in observers if observer.passed is not None), None)
+
+
+def held(observers: Sequence[Observer], method: Method) -> frozenset[int]:
+    """The steps whose checkpoints stay: the best one, and the last good one of a method that has a guard."""
+    steps = [observer.best for observer in observers] + ([] if method.guard is None else [passed(observers)])
+    return frozenset(step for step in steps if step is not None)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training import log, tuned
+from pushforward.training.best import best_name
 from pushforward.training.folders import checkpoint_in
 from pushforward.training.lineage import read_seen, seen_by
 from pushforward.training.parts import read_parts
@@ -245,12 +246,13 @@ class Run:
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """A run's checkpoint by name, or the newest.
+    """A run's checkpoint by name, or the newest; "best" is that of a map's best step (`pushforward.training.best`).
 
     Raises:
         CheckpointError: If there is none of that name, or none at all.
     """
     inside = folder / "checkpoints"
+    name = best_name(folder) if name == "best" else name
     chosen = inside / name if name else checkpoints.latest(inside)
     if chosen is None or not chosen.is_dir():
         if name:
@@ -273,7 +275,7 @@ def load(
     Args:
         folder: The run's folder.
         raw: Take the last weights in place of their average.
-        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest.
+        checkpoint: A checkpoint's name, such as "step_000500"; None takes the newest, "best" that of a map's best step.
         plugins: Python files, or a single one, whose classes the run needs; a run is read only with those that it was trained
             with.
         method: A method of the run's structure, for runs whose networks cannot be rebuilt from the spec.

@@ -30,7 +30,7 @@ from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import peak_memory, reset_peak, synchronize
 from pushforward.training.observers import usual
-from pushforward.training.observing import Moment, Observer, decide, ended, observing, passed
+from pushforward.training.observing import Moment, Observer, decide, ended, held, observing
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts
 from pushforward.training.preparing import sampler_of
@@ -186,7 +186,7 @@ class Trainer:
         due = self.processes.agreed(self.settings.due(self.clock, self._saved_seconds) or self.clock.stages == [stage])
         if self.ended is not None:
             go_back(self)
-        elif (due and self._sound()) or passed(self.observers) == self.clock.step:
+        elif (due and self._sound()) or self.clock.step in held(self.observers, self.method):
             self._peak = max(self._peak, peak_memory(self.device))
             self.save()
         self._looks(moment, late=True)
@@ -258,9 +258,8 @@ class Trainer:
         try:
             if self.holding.writes:
                 self.journal.settle()
-                held = None if self.method.guard is None else passed(self.observers)
-                where, state = self.folder / "checkpoints", self._state()
-                checkpoints.save(where, self.clock.step, tensors, state, after=self._saved_at, held=held)
+                where, state, stay = self.folder / "checkpoints", self._state(), held(self.observers, self.method)
+                checkpoints.save(where, self.clock.step, tensors, state, after=self._saved_at, held=stay)
         except CheckpointError as error:
             if self._saved_at >= 0:
                 raise
