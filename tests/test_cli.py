@@ -492,7 +492,9 @@ for name in ("SIGINT", "SIGTERM"):
         sys.exit(run(name))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    head = "import os, signal, sys, threading, time\nimport torch._dynamo\nfrom pushforward import evaluation, recipes, training\n"
+    head = (
+        "import os, signal, sys, threading, time\nimport torch._dynamo\nfrom pushforward import evaluation, recipes, training\n"
+    )
     head += "from pushforward.cli import main\n"
     done = subprocess.run([sys.executable, "-c", head + code + forks], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

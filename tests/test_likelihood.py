@@ -240,7 +240,7 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     from pushforward.cli import main
 
     data = pf.data.load("digits")
-    for name, steps in (("vdm", 60), ("gan", 2)):
+    for name, steps in (("vdm", 25), ("gan", 2)):
         pf.fit(pf.recipes.named(name)(data.space, "tiny"), data, steps=steps, out=tmp_path / name)
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)

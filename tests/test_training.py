@@ -400,7 +400,7 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     assert saved == [0, 2, 4, 6, 8]
 
 
-def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
+def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
     """Held-out examples may come sorted: the first of them are no sample."""
     drawn, picture = [], pictures.scatter_picture
     monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
