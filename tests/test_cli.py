@@ -493,9 +493,8 @@ for name in ("SIGINT", "SIGTERM"):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     head = (
-        "import os, signal, sys, threading, time\nimport torch._dynamo\nfrom pushforward import evaluation, recipes, training\n"
+        "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
     )
-    head += "from pushforward.cli import main\n"
     done = subprocess.run([sys.executable, "-c", head + code + forks], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [
@@ -598,6 +597,7 @@ def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
 
 def test_ctrl_c_saves_and_resume_goes_on(here):
     code = """
+import torch._dynamo  # which optimisers import
 def soon(name):
     while not os.path.exists(f"cut-{name}/metrics.jsonl"): time.sleep(.02)
     os.kill(os.getpid(), getattr(signal, name))

@@ -135,7 +135,8 @@ def written(transport, space, tmp_path):
 def pictured(run, tmp_path):
     """A scatter plot of the plane, and how samples form, by the command line."""
     iterative, plane = isinstance(run.transport, pf.Flow), run.space.shape == (2,)
-    sample = ["sample", str(run.folder), "--n", "3", "--out"]
+    few = ["--steps", "5"] if iterative and run.transport.steps > 5 else []
+    sample = ["sample", str(run.folder), *few, "--n", "3", "--out"]
     if plane:
         assert main([*sample, str(tmp_path / "plane.png")]) == 0
         assert len(np.unique(np.asarray(Image.open(tmp_path / "plane.png")))) > 2
