@@ -12,6 +12,7 @@ where the order of sums did not change, losses are equal bit for bit.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ PROGRAM = Path(__file__).parent / "programs" / "few_steps.py"
 BAR = 1e-4
 
 
+@functools.cache
 def losses(source: Path, steps: int, cases: tuple[str, ...]) -> dict[str, dict[str, list[float]]]:
     """The losses of each case and player, by the package in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}

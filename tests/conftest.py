@@ -13,7 +13,7 @@ import pushforward  # noqa: F401
 REGISTRIES = {"spec": "_PLUGINS", **dict.fromkeys(("solvers", "metrics", "data.sets", "data.readers", "recipes"), "_ADDED")}
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
-    "training.observers": {"SAMPLES": {False: 4, True: 100}},
+    "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
 }
@@ -22,7 +22,7 @@ QUICK = {
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(tmp_path_factory):
-    """Pictures of few samples and short timings; features and floors are computed once for all tests. Yields the usual."""
+    """One picture of few samples a training, short timings, features and floors computed once for all tests. Yields the usual."""
     usual = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))

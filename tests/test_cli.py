@@ -470,39 +470,59 @@ def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, cod
 
 
 def test_output_that_cannot_be_written_or_spelled(here):
-    call = [sys.executable, "-m", "pushforward", "list", "metrics"]
+    call = [sys.executable, "-m", "pushforward"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*call, "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True)  # imports no torch
     assert done.returncode == 4
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
-    done = subprocess.run(call, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = subprocess.run([*call, "list", "metrics"], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert b"Fr?chet" in done.stdout
 
 
+def signalled(code):
+    """Exit code and stderr of ``run(name)`` for each signal, in processes forked from one that has loaded torch."""
+    forks = """
+for name in ("SIGINT", "SIGTERM"):
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+        os.dup2(os.open(name + ".txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+        sys.exit(run(name))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    head = (
+        "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
+    )
+    done = subprocess.run([sys.executable, "-c", head + code + forks], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [
+        (int(code), Path(f"{name}.txt").read_text())
+        for code, name in zip(done.stdout.split(), ("SIGINT", "SIGTERM"), strict=True)
+    ]
+
+
 def test_a_signal_ends_sampling_and_leaves_nothing(here):
     code = """
-import os, signal, sys
 from pushforward import transports
-from pushforward.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
-made = transports.Transport._stream
+drawn = transports.Transport._stream
 def cut(self, *args):
-    for number, part in enumerate(made(self, *args)):
+    for number, part in enumerate(drawn(self, *args)):
         if number == 2:
             assert [name for name in os.listdir() if name.startswith(".tmp-")]
-            os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+            os.kill(os.getpid(), getattr(signal, transports.name))
         yield part
 transports.Transport._stream = cut
-sys.exit(main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", "cut.npz"]))
+def run(name):
+    transports.name = name
+    return main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"])
 """
-    for name, wanted, says in (("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "")):
-        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
-        assert done.returncode == wanted, done.stderr
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not [name for name in os.listdir() if "cut.npz" in name]
+    for (exit_code, err), wanted, says in zip(signalled(code), (130, 143), ("interrupted", ""), strict=True):
+        assert exit_code == wanted, err
+        assert says in err
+        assert "Traceback" not in err
+    assert not [name for name in os.listdir() if "cut-SIG" in name]
 
 
 def test_compare_trains_in_turns_with_seeds(here, capsys):
@@ -577,21 +597,21 @@ def test_a_damaged_checkpoint_is_refused_and_an_older_one_taken(here, capsys):
 
 def test_ctrl_c_saves_and_resume_goes_on(here):
     code = """
-import os, signal, sys, threading, time
-from pushforward.cli import main
-def soon():
-    while not os.path.exists("cut/metrics.jsonl"): time.sleep(.02)
-    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-threading.Thread(target=soon, daemon=True).start()
-sys.exit(main(["train", "vae", "--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", "cut"]))
+import torch._dynamo  # which optimisers import
+def soon(name):
+    while not os.path.exists(f"cut-{name}/metrics.jsonl"): time.sleep(.02)
+    os.kill(os.getpid(), getattr(signal, name))
+def run(name):
+    threading.Thread(target=soon, args=[name], daemon=True).start()
+    words = ["--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", f"cut-{name}"]
+    return main(["train", "vae", *words])
 """
-    for name, wanted in (("SIGINT", 130), ("SIGTERM", 75)):
-        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
-        assert done.returncode == wanted, done.stderr
-        assert "next: pushforward resume cut" in done.stderr
-        assert os.listdir("cut/checkpoints")
-        assert main(["resume", "cut", "--steps", "1", "--json"]) == 0
-        shutil.rmtree("cut")
+    for (exit_code, err), wanted, folder in zip(signalled(code), (130, 75), ("cut-SIGINT", "cut-SIGTERM"), strict=True):
+        assert exit_code == wanted, err
+        assert f"next: pushforward resume {folder}" in err
+        assert os.listdir(f"{folder}/checkpoints")
+        assert main(["resume", folder, "--steps", "1", "--json"]) == 0
+        shutil.rmtree(folder)
 
 
 def test_lists(here, capsys):

@@ -540,6 +540,7 @@ def ring(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ring")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
+        patch.setattr(observers, "PICTURES", (0.02, 0.1, 0.3, 0.6, 1.0))
         data = pf.data.load("ring", limit=2000)
         data = dataclasses.replace(data, held_out=data.held_out.take(slice(300)))
         run = pf.fit(pf.recipes.named("gan")(data.space, "tiny"), data, steps=120, out=folder / "gan")

@@ -1,6 +1,6 @@
 """Laws that every recipe obeys on every kind of data, one test for each: a failure names the law, the recipe and the data.
 
-A recipe is trained twice on each kind of data; all laws look at these two runs.
+A recipe is trained twice on data of each shape, with labels or without; all laws look at these two runs.
 """
 
 import csv
@@ -35,12 +35,16 @@ from pushforward.testing import (
 )
 
 RECIPES = list(pf.recipes.registry())
+ON_ALL = ("flow",)
+"""Recipes that are trained on every kind of data both with labels and without."""
 PAIRS = {
     f"{name}-{label}": (name, *case)
-    for name in RECIPES
-    for case, label in zip(CASES, IDS, strict=True)
+    for number, name in enumerate(RECIPES)
+    for place, (case, label) in enumerate(zip(CASES, IDS, strict=True))
     if name not in IMAGES_ONLY or len(case[0]) == 3
+    if name in ON_ALL or case[1] == bool((number + place // 2) % 2)
 }
+"""Each recipe with every shape of data, with labels on every other one, so that labels of a shape meet every other recipe."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,14 @@ def test_a_run_that_was_killed_ends_where_the_whole_one_ends(trained):
 
 def test_a_stored_run_describes_its_method(trained):
     check_stored(trained)
+
+
+def test_every_recipe_meets_every_shape_and_every_shape_both_kinds():
+    shapes = {name: {shape for other, shape, _ in PAIRS.values() if other == name} for name in RECIPES}
+    assert all(shapes[name] == {shape for shape, _ in CASES if name not in IMAGES_ONLY or len(shape) == 3} for name in RECIPES)
+    assert all({labels for other, _, labels in PAIRS.values() if other == name} == {True, False} for name in RECIPES)
+    for case in CASES:
+        assert sum((shape, labels) == case for _, shape, labels in PAIRS.values()) >= len(RECIPES) // 2 - 1
 
 
 def test_samples_are_those_of_the_run_that_was_trained(trained):
@@ -123,7 +135,8 @@ def written(transport, space, tmp_path):
 def pictured(run, tmp_path):
     """A scatter plot of the plane, and how samples form, by the command line."""
     iterative, plane = isinstance(run.transport, pf.Flow), run.space.shape == (2,)
-    sample = ["sample", str(run.folder), "--n", "3", "--out"]
+    few = ["--steps", "5"] if iterative and run.transport.steps > 5 else []
+    sample = ["sample", str(run.folder), *few, "--n", "3", "--out"]
     if plane:
         assert main([*sample, str(tmp_path / "plane.png")]) == 0
         assert len(np.unique(np.asarray(Image.open(tmp_path / "plane.png")))) > 2

@@ -511,7 +511,7 @@ def test_any_field_may_be_missing(content):
             page, text = drawn.to_html(), drawn.to_markdown()
             assert "None" not in text, path
             assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
-            assert "None" not in Reader(page).text, path
+            assert "None" not in page or "None" not in Reader(page).text, path  # reading a page takes longer than drawing it
 
 
 def test_nothing_at_all_is_a_page():

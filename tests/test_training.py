@@ -89,18 +89,23 @@ KILLS = {
     "inside accumulation": {"turn": 1},
 }
 """Where the process dies. An epoch is 2 steps of 128 rows, a checkpoint 3 steps; step 6 is interrupted between its two parts."""
+BETWEEN = [kill for kill, how in KILLS.items() if "step" in how]
+KILLED = [(name, kill) for at, name in enumerate(RECIPES) for kill in ("inside accumulation", BETWEEN[at % len(BETWEEN)])]
+KILLED += [("flow", kill) for kill in BETWEEN if ("flow", kill) not in KILLED]
+"""Each recipe dies inside a step and between two steps; one recipe dies in every way."""
 FORKS = """
     import json, os, signal, sys
-    import safetensors.torch, torch, torch._dynamo
+    import safetensors.torch, scipy.optimize, sklearn.neighbors, torch, torch._dynamo
     torch.set_num_threads(1)
     from pushforward.testing import recipe_for, rows_for, space_data
-    from pushforward import spec
+    from pushforward import pictures, spec
     from pushforward.methods.method import answered
-    from pushforward.training import Silent
+    from pushforward.training import Silent, observers
     from pushforward.training.resuming import reopen
     from pushforward.training.start import prepare
 
     spec.registered()
+    observers.PICTURES, observers.SAMPLES = (0.3, 1.0), dict.fromkeys((False, True), 4)
 
     class Deadly(Silent):
         def __init__(self, step):
@@ -154,7 +159,7 @@ def killed(tmp_path_factory):
     The processes are forked from one that has loaded torch and run nothing yet, so that a case costs no start of Python.
     """
     folder = tmp_path_factory.mktemp("killed")
-    at = {(name, kill): str(folder / f"{name}-{number}") for name in RECIPES for number, kill in enumerate(["whole", *KILLS])}
+    at = {(name, kill): str(folder / f"{name}-{kill}") for name, kill in [*((name, "whole") for name in RECIPES), *KILLED]}
     cases = [((where, name), how) for (name, kill), where in at.items() for how in (KILLS.get(kill), {}) if how is not None]
     code = textwrap.dedent(FORKS)
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(cases), capture_output=True, text=True)
@@ -165,8 +170,7 @@ def killed(tmp_path_factory):
     return {case: (Path(where), exits[where], done.stderr) for case, where in at.items()}
 
 
-@pytest.mark.parametrize("kill", KILLS)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("name", "kill"), KILLED)
 def test_a_killed_run_resumes_bit_for_bit(name, kill, killed):
     """SIGKILL, then resume: weights, averages, optimisers, counters and the log are those of an undisturbed run."""
     (whole, *_), (resumed, exits, said) = killed[name, "whole"], killed[name, kill]
@@ -396,7 +400,7 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     assert saved == [0, 2, 4, 6, 8]
 
 
-def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch):
+def test_a_picture_of_a_toy_shows_real_rows_in_any_order(tmp_path, monkeypatch, usual):
     """Held-out examples may come sorted: the first of them are no sample."""
     drawn, picture = [], pictures.scatter_picture
     monkeypatch.setattr(pictures, "scatter_picture", lambda x, real, **how: (drawn.append(real), picture(x, real, **how))[1])
