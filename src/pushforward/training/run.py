@@ -230,8 +230,8 @@ class Run:
         Raises:
             CheckpointError: If the disk refuses.
         """
-        key = {"steps": len(table.grid) - 1, "solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
-        tuned.store(self, tuned.TABLES, {**key, "table": asdict(table), **facts})
+        key = {"solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
+        tuned.store(self, tuned.TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts})
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
@@ -239,9 +239,9 @@ class Run:
     def _repr_html_(self) -> str:
         """What a notebook shows below a cell."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
-        trained = {"step": f"{self.state['step']:,}", "samples": f"{self.state['samples']:,}"}
-        seconds = {"seconds": f"{self.state['seconds']:.1f}"}
-        summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained, **seconds}
+        now = self.state
+        trained = {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
+        summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data, **trained}
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
 
 
@@ -255,9 +255,8 @@ def pick(folder: Path, name: str | None) -> Path:
     name = best_name(folder) if name == "best" else name
     chosen = inside / name if name else checkpoints.latest(inside)
     if chosen is None or not chosen.is_dir():
-        if name:
-            raise CheckpointError(f"{folder} has no checkpoint {name}; nothing to load.")
-        raise CheckpointError(f"{folder} has no checkpoint yet; nothing to load. Start its training: pushforward resume {folder}")
+        which, how = (name, "") if name else ("yet", f" Start its training: pushforward resume {folder}")
+        raise CheckpointError(f"{folder} has no checkpoint {which}; nothing to load.{how}")
     return chosen
 
 
@@ -286,15 +285,14 @@ def load(
     """
     if not isinstance(folder, (str, Path)):
         raise UsageError(f'Expected a run\'s folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
-    folder, device = Path(folder), device_named(device)
-    content = read_spec(folder, plugins)
+    folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = checkpoints.load(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
     built = recipe_of(content, method).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
-    weights = tuned.weights_of(stored.folder, raw)
-    return Run(folder, content, built.eval().requires_grad_(False), stored.state, weights=weights)
+    built.eval().requires_grad_(False)
+    return Run(folder, content, built, stored.state, weights=tuned.weights_of(stored.folder, raw))
 
 
 def transport_of(model: Run | Transport) -> Transport:
