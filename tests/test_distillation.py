@@ -220,6 +220,16 @@ def test_rules_of_a_student(stirred_flow, labelled):
             pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, **options)
 
 
+def test_u_nets_average_what_makes_their_targets(stirred_flow, labelled):
+    space = space_data((1, 16, 16), labels=False).space
+    images = pf.recipes.flow(space, "tiny", network="unet").method.transport()
+    for rule, half_life in {"start": 5_000, "middle": 5_000, "end": 5_000}.items():
+        assert pf.recipes.distil(space, "tiny", teacher=images, rule=rule, stored=0.0).method.rule.average == half_life
+    assert pf.recipes.distil(space, "tiny", teacher=images, rule="start", stored=0.0, average=0.0).method.rule.average is None
+    assert pf.recipes.distil(space, "tiny", teacher=images, rule="progressive").method.rule.average is None
+    assert pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, rule="start").method.rule.average is None
+
+
 def test_another_size_than_the_teachers_is_refused(stirred_flow, labelled):
     with pytest.raises(UsageError, match=r"whose size is tiny; got base\. Leave"):
         pf.recipes.distil(labelled.space, "base", teacher=stirred_flow)

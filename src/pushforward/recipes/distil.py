@@ -16,6 +16,7 @@ from pushforward.guidance import Guided
 from pushforward.methods import Distillation, LatentMethod, Mapping, Method, Trajectories
 from pushforward.methods.pairs import Dyadic, Pairs, Sorted
 from pushforward.methods.rules import End, Middle, Progressive, Rule, Start
+from pushforward.networks import UNet
 from pushforward.recipes.choice import MEMORY, SIZES, denoising_network, denoising_training
 from pushforward.recipes.options import LOSS, PATH
 from pushforward.recipes.recipe import Recipe
@@ -27,6 +28,8 @@ __all__ = ["distil"]
 RULES = ("stored", "start", "middle", "end", "progressive")
 STAGES = 5
 """Of progressive distillation: steps of 1/16, 1/8, ... 1."""
+AVERAGE = 5_000.0
+"""Samples. At the rate of U-Nets, targets of the map in training run away from its teacher."""
 
 
 def distil(
@@ -70,7 +73,8 @@ def distil(
         last: The same at the end; it falls geometrically.
         over: The share of training over which it falls.
         derivative: With the rules start and end: none, or the exact limit by forward differentiation or difference.
-        average: The half-life, in samples, of an average of the map that makes targets; by default the map itself does.
+        average: The half-life, in samples, of an average of the map that makes targets; 0: the map itself does. The default is
+            5,000 for U-Nets with a rule start, middle or end, else 0.
         power: How much less examples of large error count; 0 counts all equally.
         diagonal: The share of examples at which the student is held to the teacher's velocity.
         to_data: The share of the other examples that are mapped to data.
@@ -90,7 +94,7 @@ def distil(
         guide = Flow(Guided(flow.denoiser, _usual(scales)), guide.solver, teacher_steps, guide.grid)
     span = None if isinstance(scales, float) else scales
     student = _student(guide, span)
-    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average)
+    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, _average(rule, average, denoiser.network))
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
@@ -186,6 +190,13 @@ def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, aver
         return End(derivative=derivative, average=average)
     first, last, over = schedule
     return Start(first, last, over=over, derivative=derivative, average=average)
+
+
+def _average(rule: str, average: float | None, network: nn.Module) -> float | None:
+    """The half-life of the average that makes targets; None where the map in training makes them."""
+    if average is None and isinstance(network, UNet) and rule in ("start", "middle", "end"):
+        return AVERAGE
+    return average or None
 
 
 def _check_size(size: str, space: Space, network: nn.Module) -> None:
