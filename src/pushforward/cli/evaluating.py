@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from pushforward.cli.groups import (
     AS_IT_IS,
+    DATA,
     EVALUATION,
     INSPECT,
+    MODEL,
     NEWEST,
     UNGUIDED,
     Guiding,
     Json,
     Loading,
-    RunFolder,
     Solving,
 )
 from pushforward.cli.parsing import words
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
+from pushforward.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pushforward.training import Run
 
 __all__ = ["evaluate"]
 
 
 @app.command(group=INSPECT, sort_key=1)
 def evaluate(
-    run: RunFolder,
+    run: Annotated[str, Parameter(group=MODEL)],
     *,
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
@@ -38,25 +45,48 @@ def evaluate(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Score a run against held-out data.
+    """Score a run, or samples in a file or folder, against held-out data.
 
     Each score stands beside the score of real data. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
 
     Args:
+        run: The run's folder; or samples of any model: an .npz, .npy or .csv file, or a folder of images.
+        data: For samples: what they are compared with, a name or a path. A run knows its own.
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd,
             and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
-    from pushforward.evaluation.judge import evaluate as judge
+    from pushforward.evaluation.evaluating import evaluate as judge
     from pushforward.report.single import scores_text
     from pushforward.report.warnings import warnings
 
-    loaded = configured_run(run, loading, solving, guiding)
+    loaded = _loaded(run, data, loading, solving, guiding)
     if "bpd" in words(metrics):
         say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
-        comparison = judge(loaded, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
+        comparison = judge(loaded, data, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
     show(result, json, lambda _: scores_text(comparison))
+
+
+def _loaded(run: str, data: str | None, loading: Loading, solving: Solving, guiding: Guiding) -> Run | str:
+    """The run as it is to be sampled, or the path of samples.
+
+    Raises:
+        UsageError: For options that do not apply.
+    """
+    from pushforward.evaluation.given import is_run
+
+    if not is_run(run):
+        if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
+            raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
+        if data is None:
+            raise UsageError(f"{run} is no run, but may hold samples: name what they are compared with, such as --data digits.")
+        return run
+    if data is not None and not Path(run).exists():
+        raise DataError(f"There is no file or folder {run}: expected samples in .npz, .npy or .csv, or a folder of images.")
+    if data is not None:
+        raise UsageError(f"{run} is a run, which knows its own data: leave --data out.")
+    return configured_run(run, loading, solving, guiding)

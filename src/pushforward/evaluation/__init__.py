@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pushforward.evaluation.comparison import compare
-from pushforward.evaluation.judge import Judge, evaluate
+from pushforward.evaluation.evaluating import evaluate
+from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.neighbours import nearest
 from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
 from pushforward.evaluation.truncation import truncation_curve, truncation_picture

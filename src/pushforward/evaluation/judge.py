@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset, dataset_of
+from pushforward.data import Dataset
 from pushforward.denoiser import Condition
 from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -20,28 +19,22 @@ from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajector
 from pushforward.evaluation.drawing import SHOWN, pictures_of
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.figures import Pictures
-from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
-from pushforward.evaluation.models import check_model_kind, data_of
-from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
-from pushforward.evaluation.starts import fitting, starts, starts_warnings
-from pushforward.evaluation.unseen import check_unseen, unseen_warnings
+from pushforward.evaluation.starts import starts, starts_warnings
+from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.metrics import Score, describe, registry
-from pushforward.plugins import files_of
-from pushforward.plugins import load as load_plugin
-from pushforward.training import Run, load
+from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
 
-__all__ = ["SHOWN", "Judge", "Sampler", "evaluate"]
+__all__ = ["SHOWN", "Judge", "Sampler"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -232,64 +225,3 @@ def _explained(wanted: Sequence[str] | None) -> dict[str, str]:
     """The sentences that explain a missing score, of the scores that were asked for."""
     metrics = [metric for name, metric in registry().items() if wanted is None or {name, *metric.scores} & set(wanted)]
     return {name: info.missing for metric in metrics for name, info in metric.scores.items() if info.missing}
-
-
-def evaluate(
-    model: Run | Transport | str | Path,
-    data: Dataset | str | Path | None = None,
-    *,
-    n: int | None = None,
-    repeats: int = 3,
-    metrics: Sequence[str] | None = None,
-    plugins: str | Path | Sequence[str | Path] = (),
-    seed: int = 0,
-    batch: int = BATCH,
-) -> Comparison:
-    """Score one model against held-out data.
-
-    Args:
-        model: A run, its folder, or a transport.
-        data: The data set, or its name or path; a run knows its own.
-        n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
-            different examples to start from.
-        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
-        metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
-            but that, and of a map between two times its quality in 1 to 16 calls beside its teacher's.
-        plugins: Python files, or a single one, that the run needs, or that define further metrics.
-        seed: Added to the seed of every sampling.
-        batch: Samples generated at a time.
-
-    Returns:
-        A comparison of one model, with floors, the no-network row, cost and settings.
-
-    Raises:
-        UsageError: If n is larger than the held-out split, a transport comes without data, or the run was trained on held-out
-            examples of the data.
-        DataError: If the run's data has changed since.
-    """
-    metrics = [metrics] if isinstance(metrics, str) else metrics
-    if not plugins:
-        check_metrics(metrics)
-    if isinstance(model, (str, Path)):
-        model = load(model, plugins=plugins)
-    for path in files_of(plugins):
-        load_plugin(path)
-    check_metrics(metrics)
-    check_model_kind(model)
-    data = data_of(model) if data is None else dataset_of(data)
-    name = model.name if isinstance(model, Run) else "model"
-    if isinstance(model, Run):
-        check_unseen(name, model, data)
-    own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
-    others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    if others == [] and own.models:
-        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
-        return replace(own, models=(result,))
-    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
-    result, pictures = judge.judge(name, model, curve=False)
-    if metrics is None:
-        result, pictures = with_ladder(judge, model, result, pictures)
-    scores = {**result.scores, **(own.models[0].scores if own.models else {})}
-    comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
-    metrics_known = {**comparison.metrics, **own.metrics}
-    return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})

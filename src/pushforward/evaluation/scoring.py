@@ -161,8 +161,8 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def ratio(value: float, floor: Score) -> float | None:
-    """A score over its floor; None where the floor is within two of its spreads of 0, so that a ratio means nothing."""
-    if floor.value is None or abs(floor.value) <= 2 * (floor.spread or 0.0) or floor.value == 0:
+    """A score over its floor; None where the floor is below 0 or within two of its spreads, so that a ratio means nothing."""
+    if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
         return None
     return value / floor.value
 

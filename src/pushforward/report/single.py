@@ -66,7 +66,8 @@ def _footing(comparison: Comparison) -> list[str]:
     settings, bits = comparison.settings, comparison.models[0].scores.get("bpd")
     lines = []
     if settings.features:
-        lines.append(f"n = {settings.n} on either side, {settings.repeats} samplings; features: {settings.features}")
+        times = f"{settings.repeats} sampling{'' if settings.repeats == 1 else 's'}"
+        lines.append(f"n = {settings.n} on either side, {times}; features: {settings.features}")
     if bits is not None:
         beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
         lines.append(f"bits per dimension: {bits.extra['how']}, ± standard error over {bits.n:,} held-out examples{beside}")

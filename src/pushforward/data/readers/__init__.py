@@ -8,15 +8,17 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from pushforward.data.dataset import Dataset
+import numpy as np
+
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.image_files import ENDINGS
-from pushforward.data.readers.reader import FOLDER, Reader
+from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of
 from pushforward.spec import check_names
 
-__all__ = ["FOLDER", "Reader", "adopt", "read", "register", "registry"]
+__all__ = ["FOLDER", "Reader", "adopt", "examples_in", "read", "register", "registry"]
 
 _ADDED: dict[str, Reader] = {}
 
@@ -70,6 +72,22 @@ def read(path: Path, reading: Reading) -> Dataset:
         hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint
         raise DataError(f"{path} cannot be read as data: expected {described()}.{hint}")
     return known[ending].read(path, reading)
+
+
+def examples_in(path: Path, reading: Reading) -> Examples:
+    """All examples of a file or a folder that exists, in its order: samples of a model, which may hold copies.
+
+    Raises:
+        UsageError: As `read`.
+        DataError: As `read`.
+    """
+    reader = registry().get(FOLDER if path.is_dir() else path.suffix.lower())
+    if reader is not None and reader.examples is not None:
+        return reader.examples(path, reading)
+    data = read(path, reading)
+    splits = (data.train, data.held_out)
+    labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
+    return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes)
 
 
 def described() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.images import read_folder
-from pushforward.data.readers.reader import FOLDER, Reader
+from pushforward.data.readers.reader import FOLDER, Examples, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import UsageError
 
@@ -31,4 +31,9 @@ def _read(path: Path, reading: Reading) -> Dataset:
     )
 
 
-FOLDERS = Reader((FOLDER,), _read)
+def _examples(path: Path, reading: Reading) -> Examples:
+    content = read_folder(path, reading.size)
+    return Split(content.x, content.labels), content.classes
+
+
+FOLDERS = Reader((FOLDER,), _read, _examples)

@@ -17,7 +17,7 @@ from pushforward.conditions.numbers import Numbers
 from pushforward.data.arrays import attributes, label_values, numbered, rows_of
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
-from pushforward.data.readers.reader import MAX_BYTES, Reader
+from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
 from pushforward.data.source import Reading, resized
 from pushforward.errors import DataError, UsageError
 
@@ -43,6 +43,11 @@ def _read(path: Path, reading: Reading) -> Dataset:
         train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
     skipped = tuple((f"{path.name}: {name}", reason) for name, reason in unused)
     return build(path.stem, train, held_out, schema=schema, skipped=skipped, limit=reading.limit, seed=reading.seed)
+
+
+def _examples(path: Path, reading: Reading) -> Examples:
+    split, _, schema, _ = _contents(path)
+    return resized(split, reading.size) if reading.size else split, schema.classes
 
 
 def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
@@ -210,4 +215,4 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-NUMPY = Reader((".npz", ".npy"), _read)
+NUMPY = Reader((".npz", ".npy"), _read, _examples)

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.source import Reading
 
-__all__ = ["FOLDER", "MAX_BYTES", "Reader"]
+__all__ = ["FOLDER", "MAX_BYTES", "Examples", "Reader"]
 
 FOLDER = "/"
 """The ending of folders."""
 MAX_BYTES = 8 * 2**30
 """Of one file or array of numbers."""
+
+
+Examples = tuple[Split, tuple[str, ...]]
+"""Examples as they are stored, and the names of their classes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Reader:
     Args:
         endings: such as (".csv",), in lower case.
         read: (path, reading) -> the data; it refuses the options of ``reading`` that do not apply.
+        examples: (path, reading) -> every example of the file in its order, none held out and none left out as a copy, as
+            samples of a model are read; None takes all that ``read`` has.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Reading], Dataset]
+    examples: Callable[[Path, Reading], Examples] | None = None

@@ -16,7 +16,7 @@ from pushforward.data.arrays import numbered, refuse_rounding
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.header import has_header
-from pushforward.data.readers.reader import MAX_BYTES, Reader
+from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
 from pushforward.data.source import Reading
 from pushforward.errors import DataError, UsageError, did_you_mean
 
@@ -28,6 +28,11 @@ def _read(path: Path, reading: Reading) -> Dataset:
         raise UsageError("`resize` is for images, but a .csv holds vectors: leave it out.")
     rows, schema, header = _contents(path, reading)
     return build(path.stem, rows, schema=schema, header=header, limit=reading.limit, seed=reading.seed)
+
+
+def _examples(path: Path, reading: Reading) -> Examples:
+    split, schema, _ = _contents(path, reading)
+    return split, schema.classes
 
 
 def _contents(path: Path, reading: Reading) -> tuple[Split, Schema, bool]:
@@ -192,4 +197,4 @@ def _whole(values: NDArray[np.float64], cells: list[str]) -> bool:
     return bool((values == np.rint(values)).all()) and not any(set(cell) & set(".eE") for cell in cells)
 
 
-CSV = Reader((".csv",), _read)
+CSV = Reader((".csv",), _read, _examples)

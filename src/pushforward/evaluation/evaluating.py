@@ -1,0 +1,114 @@
+"""Scores of one model, or of samples that are there already, against held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pushforward.data import Dataset, dataset_of
+from pushforward.errors import UsageError
+from pushforward.evaluation.given import given_samples, is_run, unknown_origin
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.ladder import with_ladder
+from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
+from pushforward.evaluation.models import check_model_kind, data_of
+from pushforward.evaluation.naming import check_metrics
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.scoring import compared
+from pushforward.evaluation.starts import fitting
+from pushforward.evaluation.unseen import check_unseen, unseen_warnings
+from pushforward.plugins import files_of
+from pushforward.plugins import load as load_plugin
+from pushforward.training import Run, load
+from pushforward.transports import BATCH, Transport
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Run | Transport | str | Path | np.ndarray | torch.Tensor,
+    data: Dataset | str | Path | None = None,
+    *,
+    n: int | None = None,
+    repeats: int = 3,
+    metrics: Sequence[str] | None = None,
+    plugins: str | Path | Sequence[str | Path] = (),
+    seed: int = 0,
+    batch: int = BATCH,
+) -> Comparison:
+    """Score one model, or samples that are there already, against held-out data.
+
+    Args:
+        model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, or an array or tensor
+            (n, *shape) in data units.
+        data: The data set, or its name or path; a run knows its own.
+        n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
+            different examples to start from.
+        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
+        metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
+            but that, and of a map between two times its quality in 1 to 16 calls beside its teacher's.
+        plugins: Python files, or a single one, that the run needs, or that define further metrics.
+        seed: Added to the seed of every sampling.
+        batch: Samples generated at a time.
+
+    Returns:
+        A comparison of one model, with floors, the no-network row, cost and settings.
+
+    Raises:
+        UsageError: If n is larger than the held-out split, a transport comes without data, or the run was trained on held-out
+            examples of the data.
+        DataError: If the run's data has changed since.
+    """
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    if not plugins:
+        check_metrics(metrics)
+    if isinstance(model, (np.ndarray, torch.Tensor)) or (isinstance(model, (str, Path)) and not is_run(model)):
+        return _of_samples(model, data, n, metrics, plugins)
+    if isinstance(model, (str, Path)):
+        model = load(model, plugins=plugins)
+    for path in files_of(plugins):
+        load_plugin(path)
+    check_metrics(metrics)
+    check_model_kind(model)
+    data = data_of(model) if data is None else dataset_of(data)
+    name = model.name if isinstance(model, Run) else "model"
+    if isinstance(model, Run):
+        check_unseen(name, model, data)
+    own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
+    others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
+    if others == [] and own.models:
+        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
+        return replace(own, models=(result,))
+    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
+    result, pictures = judge.judge(name, model, curve=False)
+    if metrics is None:
+        result, pictures = with_ladder(judge, model, result, pictures)
+    scores = {**result.scores, **(own.models[0].scores if own.models else {})}
+    comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
+    metrics_known = {**comparison.metrics, **own.metrics}
+    return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})
+
+
+def _of_samples(
+    samples: str | Path | np.ndarray | torch.Tensor,
+    data: Dataset | str | Path | None,
+    n: int | None,
+    metrics: Sequence[str] | None,
+    plugins: str | Path | Sequence[str | Path],
+) -> Comparison:
+    """The scores of samples that are there already."""
+    for path in files_of(plugins):
+        load_plugin(path)
+    check_metrics(metrics)
+    if data is None:
+        raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
+    data = dataset_of(data)
+    given = given_samples(samples, data)
+    judge = Judge(data, n or min(len(given), compared(data)), 1, metrics)
+    scores, agreement = judge.scores(given)
+    result = unknown_origin(samples, ModelResult("samples", scores=scores, label_agreement=agreement), data)
+    return judge.comparison([result], judge.baseline())

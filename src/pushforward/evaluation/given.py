@@ -1,0 +1,116 @@
+"""Samples that are there already, in a file, a folder or an array, as something that can be scored."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.data.dataset import Split
+from pushforward.data.readers import examples_in
+from pushforward.data.source import Reading
+from pushforward.denoiser import Condition
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.features import quantised
+from pushforward.evaluation.results import ModelResult
+from pushforward.transports import BATCH
+
+__all__ = ["Given", "given_samples", "is_run", "unknown_origin"]
+
+LEAST = 2
+
+
+class Given:
+    """Samples in data units, handed out in their order.
+
+    Args:
+        x: (n, *shape), float32.
+        labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
+    """
+
+    def __init__(self, x: Tensor, labels: np.ndarray | None = None) -> None:
+        self.x, self.labels = x, labels
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.x)
+
+    def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
+        """The first n samples with their labels; the seed chooses nothing."""
+        for start in range(0, n, batch):
+            part = slice(start, min(start + batch, n))
+            labels = None if self.labels is None else {"label": torch.from_numpy(self.labels[part])}
+            yield self.x[part], labels
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is meant as a run: it is no file or folder of samples."""
+    folder = Path(path)
+    return (folder / "spec.json").exists() or not folder.exists()
+
+
+def given_samples(samples: Any, data: Dataset) -> Given:
+    """Samples of a file, a folder of images, or an array, checked against the data.
+
+    Args:
+        samples: A path (.npz, .npy, .csv, or a folder of images), or (n, *shape) in data units; images may be uint8.
+        data: What they are to be compared with.
+
+    Raises:
+        DataError: For files that cannot be read, examples of another shape, fewer than two, or values that are not finite.
+        UsageError: For samples of another type.
+    """
+    labels, classes, name = None, tuple[str, ...](), "The array"
+    if isinstance(samples, (str, Path)):
+        split, classes = _read(Path(samples), data)
+        x, labels, name = split.x, split.labels, str(samples)
+    elif isinstance(samples, (np.ndarray, Tensor)):
+        x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+    else:
+        raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
+    shape = tuple(data.space.shape)
+    if tuple(x.shape[1:]) != shape:
+        raise DataError(
+            f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the "
+            "same size and channels, in the layout of that data."
+        )
+    if len(x) < LEAST:
+        raise DataError(f"{name} holds {len(x)} sample{'' if len(x) == 1 else 's'}; scores need at least {LEAST}.")
+    finite = np.isfinite(x.reshape(len(x), -1)).all(1) if x.dtype.kind == "f" else np.ones(len(x), bool)
+    if not finite.all():
+        raise DataError(f"{int((~finite).sum())} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")
+    return Given(quantised(x, data.space), _numbered(labels, classes, tuple(data.space.classes)))
+
+
+def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
+    target = None
+    if path.suffix.lower() == ".csv" and "label" not in data.space.columns:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            target = "label" if "label" in next(csv.reader(file), []) else None
+    return examples_in(path, Reading(target=target))
+
+
+def _numbered(labels: np.ndarray | None, names: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray | None:
+    """Labels as numbers of the data's classes; None where a name is none of them."""
+    if labels is None or not set(names) <= set(classes):
+        return None
+    numbers = np.array([classes.index(name) for name in names], np.int64)
+    return np.asarray(numbers[labels])
+
+
+def unknown_origin(samples: Any, scores: ModelResult, data: Dataset) -> ModelResult:
+    """The result with the name of the samples, and the warning that nothing is known of the model."""
+    from dataclasses import replace
+
+    name = Path(samples).name if isinstance(samples, (str, Path)) else "samples"
+    warning = (
+        f"these samples do not say on which examples their model was trained: whether the held-out examples of {data.name} are "
+        "among them is unknown."
+    )
+    return replace(scores, name=name, warnings=(warning,))

@@ -1,0 +1,107 @@
+"""Samples of any model, in a file, a folder or an array, scored against any data."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.given import given_samples
+from pushforward.pictures import grid_picture
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pf.data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    """A hundred training images, 0 to 255, and their labels."""
+    return digits.train.x[:100], digits.train.labels[:100]
+
+
+def scores_of(comparison):
+    return {name: score.value for name, score in comparison.models[0].scores.items()}
+
+
+def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path, monkeypatch):
+    x, labels = few
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    np.savez(tmp_path / "samples.npz", x=np.moveaxis(x, 1, -1), label=labels)
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(x):
+        grid_picture(image[None]).crop((0, 0, 8, 8)).save(tmp_path / "images" / f"{number:03d}.png")
+    options = {"n": 60, "metrics": ["frechet", "coverage"]}
+    wanted = pf.evaluate(x, digits, **options)
+    of_file = pf.evaluate(tmp_path / "samples.npz", digits, **options)
+    assert scores_of(wanted) == scores_of(of_file) == scores_of(pf.evaluate(torch.from_numpy(x).float() / 255, digits, **options))
+    assert (of_file.models[0].name, wanted.models[0].name) == ("samples.npz", "samples")
+    assert of_file.models[0].label_agreement > 0.9
+    assert wanted.models[0].label_agreement is None
+    assert "do not say on which examples" in of_file.models[0].warnings[0]
+    assert of_file.settings.repeats == 1
+
+
+def test_copies_among_samples_stay_in_their_order(digits, tmp_path):
+    x = np.repeat(digits.train.x[:3], 4, axis=0)
+    np.save(tmp_path / "twins.npy", np.moveaxis(x, 1, -1))
+    assert torch.equal(given_samples(tmp_path / "twins.npy", digits).x, torch.from_numpy(x).float() / 255)
+
+
+def test_rows_of_a_table_are_samples(tmp_path):
+    moons = pf.data.load("moons")
+    (tmp_path / "points.csv").write_text("x,y,label\n0.5,1,0\n0.5,1,1\n-1,2,1\n")
+    given = given_samples(tmp_path / "points.csv", moons)
+    assert given.x.tolist() == [[0.5, 1.0], [0.5, 1.0], [-1.0, 2.0]]
+    assert given.labels is None or given.labels.tolist() == [0, 1, 1]
+
+
+def test_labels_go_by_the_names_of_classes(digits, few, tmp_path):
+    x, _ = few
+    np.savez(tmp_path / "some.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array([7, 3, 7, 3]))
+    assert given_samples(tmp_path / "some.npz", digits).labels.tolist() == [7, 3, 7, 3]
+    np.savez(tmp_path / "other.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array(["cat", "dog", "cat", "dog"]))
+    assert given_samples(tmp_path / "other.npz", digits).labels is None
+
+
+def test_wrong_samples_are_refused_in_words(digits, tmp_path):
+    spoiled = np.zeros((3, 1, 8, 8))
+    spoiled[1] = np.nan
+    wrong = {
+        r"shape \(3, 16, 16\), and digits has .* \(1, 8, 8\)": np.zeros((5, 3, 16, 16), np.uint8),
+        "holds 1 sample; scores need at least 2": np.zeros((1, 1, 8, 8), np.uint8),
+        "1 of 3 samples of The array hold NaN": spoiled,
+    }
+    for message, x in wrong.items():
+        with pytest.raises(DataError, match=message):
+            pf.evaluate(x, digits)
+    with pytest.raises(UsageError, match="name the `data`"):
+        pf.evaluate(np.zeros((5, 1, 8, 8)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        pf.evaluate(tmp_path / "empty", digits)
+    with pytest.raises(UsageError, match="5 examples were generated"):
+        pf.evaluate(np.zeros((5, 1, 8, 8)), digits, n=50)
+
+
+def test_the_command_line_scores_samples(few, tmp_path, capsys, monkeypatch):
+    x, labels = few
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    file = str(tmp_path / "samples.npz")
+    np.savez(file, x=np.moveaxis(x, 1, -1), label=labels)
+    assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["models"][0]["scores"]["coverage"]["n"] == 40
+    assert any("do not say on which examples" in warning for warning in content["warnings"])
+    for options, message in {
+        (): "such as --data digits",
+        ("--data", "digits", "--steps", "3"): "leave out the options of solver",
+    }.items():
+        assert main(["evaluate", file, *options]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "none.npz"), "--data", "digits"]) == 3
+    assert "There is no file or folder" in capsys.readouterr().err
