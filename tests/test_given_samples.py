@@ -105,3 +105,15 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys, monkeypatch):
         assert message in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "none.npz"), "--data", "digits"]) == 3
     assert "There is no file or folder" in capsys.readouterr().err
+
+
+def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    pf.fit("gan", pf.data.load("moons"), size="tiny", steps=2, out="one", progress=False)
+    for folder in ("one-report", "one-report-2"):
+        assert main(["report", "one", "--n", "20", "--repeats", "1"]) == 0
+        assert f"{folder}/report.html" in capsys.readouterr().out
+        assert {file.name for file in (tmp_path / folder).iterdir()} >= {"report.html", "report.md", "report.json"}
+    assert main(["report", "two"]) == 4
+    assert "There is no run two" in capsys.readouterr().err

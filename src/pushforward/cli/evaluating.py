@@ -45,7 +45,7 @@ def evaluate(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Score a run, or samples in a file or folder, against held-out data.
+    """Score a run, or given samples, against held-out data.
 
     Each score stands beside the score of real data. Example: `pushforward evaluate runs/digits-flow --metrics frechet,kid`
 
