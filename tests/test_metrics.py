@@ -19,6 +19,7 @@ from pushforward.metrics.manifold import Manifold, prdc
 from pushforward.metrics.memorisation import Memorisation, near_copies, nearest_distance
 from pushforward.metrics.modes import Modes, count_modes
 from pushforward.metrics.sharpness import Sharpness, high_frequency_power
+from pushforward.metrics.subsets import drawn
 from pushforward.metrics.two_sample import TwoSample, energy_test, neighbour_accuracy
 from pushforward.metrics.wasserstein import Wasserstein, sliced_distance, transport_distance, transport_score
 
@@ -433,6 +434,16 @@ def test_wrong_input_is_refused_with_a_number():
     assert Frechet().applies(samples(x, x))
 
 
+# --- subsets ---
+
+
+def test_examples_are_drawn_by_their_values_and_not_by_their_order():
+    x = random(69).standard_normal((50, 3))
+    assert np.array_equal(drawn(x, 20, 5), drawn(random(68).permutation(x), 20, 5))
+    assert not np.array_equal(drawn(x, 20, 5), drawn(x, 20, 6))
+    assert np.array_equal(np.sort(drawn(x, 99, 5), axis=0), np.sort(x, axis=0))
+
+
 # --- Wasserstein ---
 
 
@@ -461,8 +472,7 @@ def test_w2_refuses_clouds_of_two_sizes():
 def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
     x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
     value, error = transport_score(x, y, block=30, blocks=3)
-    order = np.random.Generator(np.random.Philox(0))
-    x, y = x[order.permutation(90)], y[order.permutation(90)]
+    x, y = drawn(x, 90, 0), drawn(y, 90, 1)
     squares = [transport_distance(x[at : at + 30], y[at : at + 30]) ** 2 for at in (0, 30, 60)]
     assert value == pytest.approx(np.sqrt(np.mean(squares)))
     assert error == pytest.approx(np.std(squares, ddof=1) / np.sqrt(3) / (2 * value))

@@ -75,10 +75,13 @@ def test_every_part_receives_the_sums_of_the_whole_batch(tmp_path):
 
 def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
     trainer, gradients = trainer_of(tmp_path, 2), {}
+
+    def gradients_of(name):
+        gradients[name] = [None if p.grad is None else p.grad.clone() for p in trainer.method.parameters()]
+        return torch.zeros(())
+
     for name, player in trainer.players.items():
-        player.update = lambda *_, name=name, player=player: gradients.update(
-            {name: [None if p.grad is None else p.grad.clone() for p in trainer.method.parameters()]}
-        )
+        player.update = lambda *_, name=name: (gradients_of(name), torch.tensor(True))
     wanted, reached = trainer.method, []
     for name, parameter in wanted.named_parameters():
         parameter.register_post_accumulate_grad_hook(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.arguments import number
 from pushforward.couplings import Source
 from pushforward.data.spaces import Space
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Narrowed, Path
 from pushforward.precision import call
+from pushforward.preconditioning import CLOCKS, Preconditioning
 from pushforward.predictions import check, convert, solve
 from pushforward.predictor import (
     Condition,
@@ -39,6 +38,7 @@ __all__ = [
     "Condition",
     "Denoiser",
     "FlowMap",
+    "MapSampling",
     "Preconditioning",
     "Predictor",
     "Repathed",
@@ -47,48 +47,20 @@ __all__ = [
     "trained",
 ]
 
-CLOCKS = {
-    "t": lambda path, t: t,
-    "log_snr": lambda path, t: -path.log_snr(t) / 8,
-}
-"""What a network receives as its time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
-
 
 @dataclass(frozen=True)
-class Preconditioning:
-    """What a denoiser's network receives, and what it puts out.
+class MapSampling:
+    """How a map between two times is sampled in several jumps.
 
     Args:
-        scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
-        clock: What the network receives as its time, a name in `CLOCKS`.
-        output: What the network puts out, from which the prediction is computed; None is the prediction itself. With "v", a
-            noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not copy
-            x_t, and what it gets wrong at high noise counts alpha times.
-        guidance: The least and the greatest of the scales of guidance of which a `FlowMap`'s network receives one after its
-            times, counted from 0 to 1 between them; None where it receives none.
-
-    Raises:
-        UsageError: For an unknown clock or output, or a range whose ends are not finite and rising.
-
-    References:
-        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
+        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
+            the solver's.
+        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
+            with new noise between them, and it is no denoiser.
     """
 
-    scale_input: bool = True
-    clock: str = "t"
-    output: str | None = None
-    guidance: Sequence[float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise UsageError(f'Unknown clock "{self.clock}"; known: {", ".join(CLOCKS)}.{did_you_mean(self.clock, CLOCKS)}')
-        if self.output is not None:
-            check(self.output)
-        if self.guidance is not None:
-            low, high = (number("guidance", scale) for scale in self.guidance)
-            if not -math.inf < low < high < math.inf:
-                raise UsageError(f"A range of guidance is two finite scales, the lower first; got {low:g} and {high:g}.")
-            object.__setattr__(self, "guidance", (low, high))
+    grid: str | None = None
+    only_to_data: bool = False
 
 
 class Denoiser(Predicting):
@@ -184,13 +156,10 @@ class FlowMap(Denoiser):
     alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
     x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
 
-    Its arguments are a `Denoiser`'s but for the source, which is noise, and:
+    Its arguments are a `Denoiser`'s, and:
 
     Args:
-        grid: The grid of times on which it has learned to jump, a name of `pushforward.solvers.grids.GRIDS`; None for
-            the solver's.
-        only_to_data: Whether it has learned no jump but that to s = 0, as a consistency model: in several jumps it is sampled
-            with new noise between them, and it is no denoiser.
+        sampling: How it is sampled in several jumps; None for the solver's grid.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
@@ -206,12 +175,22 @@ class FlowMap(Denoiser):
         *,
         preconditioning: Preconditioning | None = None,
         unconditional: bool = True,
-        grid: str | None = None,
-        only_to_data: bool = False,
+        source: Source | None = None,
+        sampling: MapSampling | None = None,
     ) -> None:
-        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional}
+        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
         super().__init__(network, path, prediction, space, **options)
-        self.grid, self.only_to_data = grid, only_to_data
+        self.sampling = sampling or MapSampling()
+
+    @property
+    def grid(self) -> str | None:
+        """The grid on which it has learned to jump."""
+        return self.sampling.grid
+
+    @property
+    def only_to_data(self) -> bool:
+        """Whether it jumps to data alone."""
+        return self.sampling.only_to_data
 
     @property
     def jumps(self) -> bool:

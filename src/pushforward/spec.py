@@ -197,8 +197,7 @@ def build(spec: Any) -> Any:
             f"This run uses {name}, which is not part of pushforward. Name the file that defines it, `plugins=[FILE.py]`, "
             "or hand the method over in Python: pf.load(run, method=...)."
         )
-    taken = {argument.name for argument in _arguments(known[name])}  # what it takes no more is left out where it was None
-    arguments = {key: build(item) for key, item in spec.items() if key != "part" and (item is not None or key in taken)}
+    arguments = {key: build(item) for key, item in spec.items() if key != "part"}
     try:
         return known[name](**arguments)
     except TypeError as error:

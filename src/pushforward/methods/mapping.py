@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,7 @@ class Mapping(Method):
             raise UsageError(f"power cannot be negative, got {power}.")
         self.flow_map, self.space = flow_map, flow_map.space
         self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent()
-        flow_map.only_to_data = self.pairs.only_to_data
+        flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power, self.label_dropout, self.steps = power, label_dropout, steps
         self.teacher: Flow | None
         if teacher is None:

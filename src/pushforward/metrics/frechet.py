@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.subsets import drawn
 
 __all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
 
@@ -72,11 +73,11 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[
     References:
         Chong and Forsyth, Effectively unbiased FID and Inception Score and where to find them, 2020, arXiv:1911.07023.
     """
-    n, random = min(len(x), len(y)), np.random.Generator(np.random.Philox(seed))
+    n = min(len(x), len(y))
     if n // 5 < 2 * x.shape[1]:
         return None
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
-    values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
+    values = [frechet_distance(drawn(x, size, seed + 2 * i), drawn(y, size, seed + 2 * i + 1)) for i, size in enumerate(sizes)]
     line, covariance = np.polyfit(1 / sizes, values, 1, cov=True)
     return float(line[1]), float(np.sqrt(covariance[1, 1]))
 
@@ -97,6 +98,7 @@ class Frechet:
             "Distance between the mean and the covariance of the features of generated and of real data.",
             group="Quality and diversity",
             role="quality",
+            priority=2,
         ),
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",

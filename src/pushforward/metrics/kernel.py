@@ -77,7 +77,7 @@ class Kernel:
             "Kernel distance between features, unbiased: real data scores about 0, and may score below.",
             group="Quality and diversity",
             role="quality",
-            priority=2,
+            priority=3,
         )
     }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Space
-from pushforward.denoiser import Denoiser, FlowMap, Preconditioning
+from pushforward.denoiser import Denoiser, FlowMap, MapSampling, Preconditioning
 from pushforward.errors import UsageError
 from pushforward.networks.two_times import with_second_time
 from pushforward.paths import Linear
@@ -74,7 +74,7 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     network = with_second_time(teacher.network, straight.ends, received, 2 if guidance is None else 3)
     pre = Preconditioning(teacher.preconditioning.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
-    options: Any = {"preconditioning": pre, "unconditional": known, "grid": jump_grid(teacher.space)}
+    options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
     return FlowMap(network, straight, "velocity", teacher.space, **options)
 
 

@@ -1,0 +1,20 @@
+"""Some of many examples, chosen by their values: the order in which they come does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["drawn"]
+
+COLUMNS = 8
+"""Columns by which examples are put in order, at most."""
+
+
+def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """N of the examples x (m, d), or all where there are fewer, in an order that depends on their values and the seed alone.
+
+    Examples may come sorted by class, so the first n of them would be no sample.
+    """
+    order = np.lexsort(x[:, :COLUMNS].T[::-1])
+    chosen: np.ndarray = x[order[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:n]]]
+    return chosen
