@@ -27,6 +27,7 @@ _FOLDERS = (
     "predictor",
     "wrapped",
     "denoiser",
+    "preconditioning",
     "guidance",
     "solvers",
     "transports",

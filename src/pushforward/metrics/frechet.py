@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import drawn
+from pushforward.metrics.subsets import ordered
 
 __all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
 
@@ -76,8 +76,9 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[
     n = min(len(x), len(y))
     if n // 5 < 2 * x.shape[1]:
         return None
+    x, y, random = ordered(x), ordered(y), np.random.Generator(np.random.Philox(seed))
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
-    values = [frechet_distance(drawn(x, size, seed + 2 * i), drawn(y, size, seed + 2 * i + 1)) for i, size in enumerate(sizes)]
+    values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
     line, covariance = np.polyfit(1 / sizes, values, 1, cov=True)
     return float(line[1]), float(np.sqrt(covariance[1, 1]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["drawn"]
+__all__ = ["drawn", "ordered"]
 
 COLUMNS = 8
 """Columns by which examples are put in order, at most."""
@@ -15,6 +15,11 @@ def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
 
     Examples may come sorted by class, so the first n of them would be no sample.
     """
-    order = np.lexsort(x[:, :COLUMNS].T[::-1])
-    chosen: np.ndarray = x[order[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:n]]]
+    chosen: np.ndarray = ordered(x)[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:n]]
     return chosen
+
+
+def ordered(x: np.ndarray) -> np.ndarray:
+    """The examples x (m, d) in rising order of their first column, and where it is equal of the next, up to 8 columns."""
+    rising: np.ndarray = x[np.lexsort(x[:, :COLUMNS].T[::-1])]
+    return rising

@@ -117,11 +117,8 @@ class Wasserstein:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
-        scores = {
-            "sliced_w2": Score(
-                sliced_distance(drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1))
-            )
-        }
+        x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
+        scores = {"sliced_w2": Score(sliced_distance(x, y))}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
