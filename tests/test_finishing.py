@@ -259,7 +259,7 @@ def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
     assert method.method.scores(torch.zeros(5, *codes)).shape == (5,)
     assert run.sample(3).shape == (3, *data.space.shape)
     fresh = prepare(with_frozen("finish", {"teacher": student})(data.space), data, steps=1, out=tmp_path / "fresh")
-    assert torch.equal(fresh.average.transport().sample(3), student.sample(3))
+    assert torch.equal(fresh.average.method.transport().sample(3), student.sample(3))
     fresh.close()
     with pytest.raises(UsageError, match="FlowMap"):
         with_frozen("finish", {"teacher": teacher})(data.space, "tiny")

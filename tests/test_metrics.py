@@ -404,7 +404,7 @@ def test_the_declared_scores_are_those_that_come_back():
     stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
     truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
     of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
-    of_points = samples(*(r.uniform(0, 1, (40, 2)) for _ in range(3)))
+    of_points = samples(*(r.uniform(0, 1, (120, 2)) for _ in range(3)))
     for metric in registry().values():
         scores = metric()(of_images)
         assert all(np.isfinite(score.value) for score in scores.values())
@@ -560,11 +560,12 @@ def test_two_sample_scores_do_not_depend_on_the_order_of_classes():
 def test_the_extrapolated_frechet_distance_has_no_bias():
     means = np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
     plain, limits = [], []
-    for seed in range(30):
-        x, y = random(seed).standard_normal((300, 6)) + means, random(500 + seed).standard_normal((300, 6))
+    numbers = random(91)
+    for _ in range(30):
+        x, y = numbers.standard_normal((600, 6)) + means, numbers.standard_normal((600, 6))
         plain.append(frechet_distance(x, y))
         limits.append(extrapolated_distance(x, y)[0])
     error = np.std(limits) / np.sqrt(len(limits))
     assert abs(np.mean(limits) - 0.09) < 3 * error + 0.005
-    assert np.mean(plain) - 0.09 > 0.03  # the bias that is removed, about 6^2 / 300
-    assert extrapolated_distance(x[:50], y[:50]) is None
+    assert np.mean(plain) - 0.09 > 2.5 * error + 0.02  # the bias that is removed
+    assert extrapolated_distance(x[:299], y) is None

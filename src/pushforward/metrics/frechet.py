@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
-from pushforward.metrics.subsets import ordered
+from pushforward.metrics.subsets import ordered, random_for
 
 __all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
 
 SUBSETS = 15
 """Sizes at which the extrapolated distance is measured."""
+ENOUGH = 10
+"""Examples for each feature, at least, at the smallest of them."""
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -68,17 +70,19 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[
         seed: Of the subsets.
 
     Returns:
-        Intercept and standard error of the line; None where a fifth of the examples are fewer than twice the features.
+        Intercept and standard error of the line; None where a fifth of the examples are fewer than ten for each feature:
+        the bias is then no line in 1/n.
 
     References:
         Chong and Forsyth, Effectively unbiased FID and Inception Score and where to find them, 2020, arXiv:1911.07023.
     """
     n = min(len(x), len(y))
-    if n // 5 < 2 * x.shape[1]:
+    if n // 5 < ENOUGH * x.shape[1]:
         return None
-    x, y, random = ordered(x), ordered(y), np.random.Generator(np.random.Philox(seed))
+    x, y = ordered(x), ordered(y)
+    of_x, of_y = random_for(x, seed), random_for(y, seed)
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
-    values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
+    values = [frechet_distance(x[of_x.permutation(len(x))[:size]], y[of_y.permutation(len(y))[:size]]) for size in sizes]
     line, covariance = np.polyfit(1 / sizes, values, 1, cov=True)
     return float(line[1]), float(np.sqrt(covariance[1, 1]))
 

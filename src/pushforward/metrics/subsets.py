@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
-__all__ = ["drawn", "ordered"]
+__all__ = ["drawn", "ordered", "random_for"]
 
 COLUMNS = 8
 """Columns by which examples are put in order, at most."""
 
 
 def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """N of the examples x (m, d), or all where there are fewer, in an order that depends on their values and the seed alone.
+    """Some of the examples x (m, d), n or all where there are fewer, in an order that depends on their values and the seed alone.
 
     Examples may come sorted by class, so the first n of them would be no sample.
     """
-    chosen: np.ndarray = ordered(x)[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:n]]
+    rows = ordered(x)
+    chosen: np.ndarray = rows[random_for(rows, seed).permutation(len(rows))[:n]]
     return chosen
 
 
@@ -23,3 +26,8 @@ def ordered(x: np.ndarray) -> np.ndarray:
     """The examples x (m, d) in rising order of their first column, and where it is equal of the next, up to 8 columns."""
     rising: np.ndarray = x[np.lexsort(x[:, :COLUMNS].T[::-1])]
     return rising
+
+
+def random_for(rows: np.ndarray, seed: int) -> np.random.Generator:
+    """Random numbers of a seed and of the examples: with the seed alone, ordered examples would lose the same ranks each time."""
+    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(rows).tobytes())])
