@@ -5,6 +5,7 @@ Budgets are two steps, and named data sets hold a few examples; all else is as a
 
 import dataclasses
 import functools
+import itertools
 import re
 import shlex
 import shutil
@@ -65,7 +66,8 @@ def small(words):
     if "--finish" in words:
         words[words.index("--finish") + 1] = ".1s"
     added = SMALL.get(words[0], {})
-    if words[:1] == ["compare"] and words[1].startswith("runs/"):
+    models = list(itertools.takewhile(lambda word: not word.startswith("--"), words[1:]))
+    if words[:1] == ["compare"] and all(model.startswith("runs/") for model in models):
         added = SMALL["evaluate"]
     for option, value in added.items():
         if option in words:
