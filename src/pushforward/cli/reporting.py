@@ -7,7 +7,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pushforward.cli.comparing import compare
 from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Json, Plugins, RunFolder
 from pushforward.cli.terminal import app
 from pushforward.errors import CheckpointError
@@ -35,6 +34,7 @@ def report(
         repeats: Samplings.
         out: The folder for the report; default that of the run with "-report" at its end.
     """
+    from pushforward.cli.comparing import compare
     from pushforward.training.folders import free_folder
 
     folder = Path(run)
