@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Json, Plugins, RunFolder
-from pushforward.cli.terminal import app
+from pushforward.cli.parsing import device_of, load_plugins
+from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import CheckpointError
 
 __all__ = ["report"]
@@ -34,11 +35,18 @@ def report(
         repeats: Samplings.
         out: The folder for the report; default that of the run with "-report" at its end.
     """
-    from pushforward.cli.comparing import compare
+    from pushforward.evaluation.comparison import compare
+    from pushforward.report import Report
+    from pushforward.training import load
     from pushforward.training.folders import free_folder
 
     folder = Path(run)
     if not folder.is_dir():
         raise CheckpointError(f"There is no run {run}. List runs: pushforward list runs")
-    where = out or str(free_folder(None, folder.name, "report", under=folder.parent))
-    compare((str(folder.resolve()),), plugin=plugin, repeats=repeats, n=n, out=where, json=json, device=device)
+    where = free_folder(out, folder.name, "report", under=folder.parent)
+    load_plugins(plugin, [run])
+    model = load(folder, plugins=plugin, device=device_of(device))
+    say("measuring: features, floors, scores, cost")
+    page = Report(compare([model], n=n, repeats=repeats, commands=[command()]))
+    page.save_all(where)
+    show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text()}\n\n{where}/report.html")
