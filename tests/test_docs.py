@@ -32,6 +32,7 @@ SMALL = {
     "compare": {"--steps": "2", "--size": "tiny", "--batch": "16", "--n": "20", "--repeats": "1"},
     "evaluate": {"--n": "20", "--repeats": "1"},
     "sample": {"--n": "4"},
+    "report": {"--n": "20", "--repeats": "1"},
     "tune": {"--rounds": "1", "--rows": "4"},
     "inpaint": {"--n": "1", "--rounds": "1"},
     "invert": {"--steps": "2", "--starts": "2"},
@@ -74,6 +75,8 @@ def small(words):
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
+    if words[0] == "sample" and words[-1].endswith("samples.npz"):
+        words[words.index("--n") + 1] = "20"  # as many as are scored after it
     if any(word.endswith("mine.py") for word in words) and "--batch" in words:
         words[words.index("--batch") + 1] = "64"  # its loss compares groups of 64
     return words
