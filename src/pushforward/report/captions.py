@@ -265,7 +265,7 @@ def shared_noise(comparison: Comparison, places: bool = True) -> str:
         places: Whether samples have places that can be compared, as in grids of images.
     """
     names, shared = [model.name for model in comparison.models], comparison.settings.shared
-    if shared is None:
+    if shared is None or len(names) < 2:
         return ""
     groups = [group for stated in shared if len(group := [name for name in names if name in stated]) > 1]
     apart = [name for name in names if not any(name in group for group in groups)]

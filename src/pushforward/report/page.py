@@ -57,9 +57,9 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
 def _page(comparison: Comparison, look: Look, note: str) -> str:
     rules: list[str] = []
     sections = [
-        ("scorecard", "Scores", _scores(comparison)),
         ("samples", "Samples", samples(comparison, look) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("forming", "How samples form", forming(comparison, look, rules)),
+        ("scorecard", "Scores", _scores(comparison)),
         ("training", "Over training", history(comparison, look, rules)),
         ("calls", "Quality against calls", curve(comparison)),
         ("ladder", "Few calls", ladder.section(comparison, look)),
@@ -74,6 +74,7 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
     filled = [("verdict", "Verdict", _verdict(comparison, {key for key, _, _ in filled})), *filled]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
     return Template(_file("page.html")).substitute(
+        kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
         subtitle=escape(facts.subtitle(comparison)),
         style=_file("style.css"),
