@@ -44,26 +44,38 @@ def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path
     assert wanted.models[0].label_agreement is None
     assert "do not say on which examples" in of_file.models[0].warnings[0]
     assert of_file.settings.repeats == 1
+    assert pf.evaluate(x, digits, n=30, metrics=["coverage"]).settings.repeats == 3
 
 
-def test_copies_among_samples_stay_in_their_order(digits, tmp_path):
+def test_copies_among_samples_stay(digits, tmp_path):
     x = np.repeat(digits.train.x[:3], 4, axis=0)
     np.save(tmp_path / "twins.npy", np.moveaxis(x, 1, -1))
-    assert torch.equal(given_samples(tmp_path / "twins.npy", digits).x, torch.from_numpy(x).float() / 255)
+    given = given_samples(tmp_path / "twins.npy", digits).x
+    assert sorted(map(bytes, given.numpy())) == sorted(map(bytes, (torch.from_numpy(x).float() / 255).numpy()))
 
 
 def test_rows_of_a_table_are_samples(tmp_path):
     moons = pf.data.load("moons")
     (tmp_path / "points.csv").write_text("x,y,label\n0.5,1,0\n0.5,1,1\n-1,2,1\n")
     given = given_samples(tmp_path / "points.csv", moons)
-    assert given.x.tolist() == [[0.5, 1.0], [0.5, 1.0], [-1.0, 2.0]]
-    assert given.labels is None or given.labels.tolist() == [0, 1, 1]
+    assert sorted(given.x.tolist()) == [[-1.0, 2.0], [0.5, 1.0], [0.5, 1.0]]
+    assert "no classes of moons" in given.notes[0]
+    random = np.random.default_rng(0)
+    named = pf.data.from_arrays(random.normal(size=(60, 2)).astype(np.float32), columns=("x", "y"), name="named")
+    (tmp_path / "turned.csv").write_text("label;y;x\n0;1;0.5\n1;2;-1\n")
+    assert sorted(given_samples(tmp_path / "turned.csv", named).x.tolist()) == [[-1.0, 2.0], [0.5, 1.0]]
+    (tmp_path / "other.csv").write_text("x,z\n0.5,1\n0.5,1\n")
+    with pytest.raises(DataError, match="columns x, z, and named has x, y"):
+        given_samples(tmp_path / "other.csv", named)
 
 
 def test_labels_go_by_the_names_of_classes(digits, few, tmp_path):
     x, _ = few
     np.savez(tmp_path / "some.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array([7, 3, 7, 3]))
-    assert given_samples(tmp_path / "some.npz", digits).labels.tolist() == [7, 3, 7, 3]
+    given = given_samples(tmp_path / "some.npz", digits)
+    pairs = {(bytes(row), label) for row, label in zip(given.x.numpy(), given.labels.tolist(), strict=True)}
+    unit = (torch.from_numpy(x[:4]).float() / 255).numpy()
+    assert pairs == {(bytes(row), label) for row, label in zip(unit, [7, 3, 7, 3], strict=True)}
     np.savez(tmp_path / "other.npz", x=np.moveaxis(x[:4], 1, -1), label=np.array(["cat", "dog", "cat", "dog"]))
     assert given_samples(tmp_path / "other.npz", digits).labels is None
 
@@ -75,6 +87,8 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
         r"shape \(3, 16, 16\), and digits has .* \(1, 8, 8\)": np.zeros((5, 3, 16, 16), np.uint8),
         "holds 1 sample; scores need at least 2": np.zeros((1, 1, 8, 8), np.uint8),
         "1 of 3 samples of The array hold NaN": spoiled,
+        "float64 from 0 to 255: expected uint8": digits.train.x[:9].astype(float),
+        "int64 from 0 to 255: expected uint8": digits.train.x[:9].astype(int),
     }
     for message, x in wrong.items():
         with pytest.raises(DataError, match=message):
@@ -117,3 +131,18 @@ def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
         assert {file.name for file in (tmp_path / folder).iterdir()} >= {"report.html", "report.md", "report.json"}
     assert main(["report", "two"]) == 4
     assert "There is no run two" in capsys.readouterr().err
+
+
+def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digits):
+    """And each of several samplings takes others."""
+    by_class = digits.train.x[digits.train.labels.argsort(kind="stable")]
+    given = given_samples(by_class, digits)
+    parts = [next(given.stream(100, seed=repeat * 1_000_000, batch=100))[0].numpy() for repeat in (1, 2, 3)]
+    assert min(len({*map(bytes, a)} & {*map(bytes, b)}) for a, b in ((parts[0], parts[1]), (parts[1], parts[2]))) < 5
+    first = {*map(bytes, (torch.from_numpy(by_class[-300:]).float() / 255).numpy())}
+    assert sum(bytes(row) in first for row in parts[0]) > 5
+
+
+def test_held_out_examples_among_samples_are_counted(digits):
+    x = np.concatenate([digits.held_out.x[:7], digits.train.x[:20]])
+    assert "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]

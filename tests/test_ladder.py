@@ -62,14 +62,14 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert measured.own == measured.teacher[3]
     assert len(drawn) == 2 * (5 + 5), "the teacher's own number of steps is not sampled again"
-    assert measured.floors.keys() == {"w2", "frechet", "kid", "coverage"}
+    assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher = teacher_of(student)
     seeds = [curves.REPEAT_SEEDS, 2 * curves.REPEAT_SEEDS]
     own = [teacher.sample(20, seed=seed) for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
         samples = [flow.with_solver(flow.solver, 4, flow.grid).sample(20, seed=seed) for seed in seeds]
-        scored = [score(x, judge.data, judge.features, n=20, metrics=["w2", "frechet", "coverage"]) for x in samples]
-        for name in ("w2", "frechet", "coverage"):
+        scored = [score(x, judge.data, judge.features, n=20, metrics=["energy", "frechet", "coverage"]) for x in samples]
+        for name in ("energy", "frechet", "coverage"):
             assert point.values[name] == tuple(result[name].value for result in scored)
             assert point.scores[name] == pytest.approx(np.mean(point.values[name]))
         to_model = student.space.to_model

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.given import given_samples, is_run, unknown_origin
@@ -48,7 +49,8 @@ def evaluate(
         data: The data set, or its name or path; a run knows its own.
         n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
             different examples to start from.
-        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread.
+        repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread. Samples that are there already
+            are divided into as many sets of n, or fewer.
         metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
             but that, and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         plugins: Python files, or a single one, that the run needs, or that define further metrics.
@@ -67,7 +69,7 @@ def evaluate(
     if not plugins:
         check_metrics(metrics)
     if isinstance(model, (np.ndarray, torch.Tensor)) or (isinstance(model, (str, Path)) and not is_run(model)):
-        return _of_samples(model, data, n, metrics, plugins)
+        return _of_samples(model, data, (n, repeats), metrics, plugins)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     for path in files_of(plugins):
@@ -96,7 +98,7 @@ def evaluate(
 def _of_samples(
     samples: str | Path | np.ndarray | torch.Tensor,
     data: Dataset | str | Path | None,
-    n: int | None,
+    size: tuple[int | None, int],
     metrics: Sequence[str] | None,
     plugins: str | Path | Sequence[str | Path],
 ) -> Comparison:
@@ -108,7 +110,8 @@ def _of_samples(
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
     data = dataset_of(data)
     given = given_samples(samples, data)
-    judge = Judge(data, n or min(len(given), compared(data)), 1, metrics)
+    n = compared(data, size[0] or min(len(given), compared(data)))
+    judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics)
     scores, agreement = judge.scores(given)
-    result = unknown_origin(samples, ModelResult("samples", scores=scores, label_agreement=agreement), data)
+    result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)
     return judge.comparison([result], judge.baseline())

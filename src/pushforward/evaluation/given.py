@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,44 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
+from pushforward.data.keys import permutation
 from pushforward.data.readers import examples_in
 from pushforward.data.source import Reading
 from pushforward.denoiser import Condition
 from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.results import ModelResult
 from pushforward.transports import BATCH
 
 __all__ = ["Given", "given_samples", "is_run", "unknown_origin"]
 
-LEAST = 2
+LEAST, SLACK = 2, 1e-3
+"""The fewest samples, and how far outside of [0, 1] images may lie."""
 
 
 class Given:
-    """Samples in data units, handed out in their order.
+    """Samples in data units. Repeated samplings take different ones, as long as there are enough.
 
     Args:
         x: (n, *shape), float32.
         labels: The class of each as a number of the data's classes (n,), int64; None where unknown.
+        notes: What a reader of their scores must know.
     """
 
-    def __init__(self, x: Tensor, labels: np.ndarray | None = None) -> None:
-        self.x, self.labels = x, labels
+    def __init__(self, x: Tensor, labels: np.ndarray | None = None, notes: tuple[str, ...] = ()) -> None:
+        order = permutation(len(x), 0)  # a folder or a file may be sorted by class
+        self.x, self.labels, self.notes = x[torch.from_numpy(order)], None if labels is None else labels[order], notes
 
     def __len__(self) -> int:
         """How many samples."""
         return len(self.x)
 
     def stream(self, n: int, *, seed: int = 0, batch: int = BATCH) -> Iterator[tuple[Tensor, Condition]]:
-        """The first n samples with their labels; the seed chooses nothing."""
-        for start in range(0, n, batch):
-            part = slice(start, min(start + batch, n))
+        """The r-th n samples with their labels, for the seed of repeat r (`pushforward.evaluation.curves.REPEAT_SEEDS`)."""
+        first = max(0, seed // REPEAT_SEEDS - 1) * n
+        for start in range(first, first + n, batch):
+            part = slice(start, min(start + batch, first + n))
             labels = None if self.labels is None else {"label": torch.from_numpy(self.labels[part])}
             yield self.x[part], labels
 
@@ -68,13 +75,28 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """
     labels, classes, name = None, tuple[str, ...](), "The array"
     if isinstance(samples, (str, Path)):
-        split, classes = _read(Path(samples), data)
-        x, labels, name = split.x, split.labels, str(samples)
+        (split, classes), name = _read(Path(samples), data), str(samples)
+        x, labels = split.x, split.labels
     elif isinstance(samples, (np.ndarray, Tensor)):
         x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
     else:
         raise UsageError(f"Expected samples as a path, an array or a tensor; got a {type(samples).__name__}.")
-    shape = tuple(data.space.shape)
+    _check(name, x, data)
+    numbers = _numbered(labels, classes, tuple(data.space.classes))
+    rows, notes = quantised(x, data.space), []
+    if labels is not None and numbers is None:
+        notes.append(f"the labels in {name} are no classes of {data.name}, so they are not scored.")
+    known = {example.tobytes() for example in quantised(data.held_out.x, data.space).numpy()}
+    copies = sum(row.tobytes() in known for row in rows.numpy())
+    if copies:
+        notes.append(
+            f"{copies:,} of the {len(rows):,} samples are held-out examples of {data.name}: scores against them mean little."
+        )
+    return Given(rows, numbers, tuple(notes))
+
+
+def _check(name: str, x: np.ndarray, data: Dataset) -> None:
+    shape, images = tuple(data.space.shape), data.space.levels is not None
     if tuple(x.shape[1:]) != shape:
         raise DataError(
             f"{name} holds samples of shape {tuple(x.shape[1:])}, and {data.name} has examples of shape {shape}: expected the "
@@ -85,15 +107,28 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     finite = np.isfinite(x.reshape(len(x), -1)).all(1) if x.dtype.kind == "f" else np.ones(len(x), bool)
     if not finite.all():
         raise DataError(f"{int((~finite).sum())} of {len(x)} samples of {name} hold NaN or infinite values: remove them.")
-    return Given(quantised(x, data.space), _numbered(labels, classes, tuple(data.space.classes)))
+    outside = x.dtype.kind == "f" and (x.min() < -SLACK or x.max() > 1 + SLACK)
+    if images and (outside or (x.dtype.kind != "f" and x.dtype != np.uint8)):
+        raise DataError(
+            f"{name} holds images of type {x.dtype} from {x.min():g} to {x.max():g}: expected uint8 from 0 to 255, or floats "
+            "from 0 to 1."
+        )
 
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     target = None
     if path.suffix.lower() == ".csv" and "label" not in data.space.columns:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            target = "label" if "label" in next(csv.reader(file), []) else None
-    return examples_in(path, Reading(target=target))
+        with path.open(encoding="utf-8-sig") as file:
+            target = "label" if "label" in re.split("[,;\\t]", file.readline().strip().replace('"', "")) else None
+    split, classes, columns = examples_in(path, Reading(target=target))
+    wanted = tuple(data.space.columns)
+    if not columns or not wanted or columns == wanted:
+        return split, classes
+    if set(columns) != set(wanted):
+        raise DataError(
+            f"{path} has the columns {', '.join(columns)}, and {data.name} has {', '.join(wanted)}: expected the same."
+        )
+    return replace(split, x=split.x[:, [columns.index(name) for name in wanted]]), classes
 
 
 def _numbered(labels: np.ndarray | None, names: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray | None:
@@ -104,13 +139,11 @@ def _numbered(labels: np.ndarray | None, names: tuple[str, ...], classes: tuple[
     return np.asarray(numbers[labels])
 
 
-def unknown_origin(samples: Any, scores: ModelResult, data: Dataset) -> ModelResult:
+def unknown_origin(samples: Any, given: Given, scores: ModelResult, data: Dataset) -> ModelResult:
     """The result with the name of the samples, and the warning that nothing is known of the model."""
-    from dataclasses import replace
-
     name = Path(samples).name if isinstance(samples, (str, Path)) else "samples"
     warning = (
         f"these samples do not say on which examples their model was trained: whether the held-out examples of {data.name} are "
         "among them is unknown."
     )
-    return replace(scores, name=name, warnings=(warning,))
+    return replace(scores, name=name, warnings=(*given.notes, warning))

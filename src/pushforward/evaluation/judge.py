@@ -214,6 +214,8 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
         values: list[Any] = [result.extra.get(name) for result in samplings]
         if all(value == first for value in values):
             extra[name] = first
+        elif name == "p":  # of p-values that depend on each other, twice the mean is one again (Rüschendorf 1982)
+            extra[name] = min(1.0, 2 * float(np.mean(values)))
         elif isinstance(first, float) or (
             isinstance(first, tuple) and {np.shape(value) for value in values} == {np.shape(first)}
         ):

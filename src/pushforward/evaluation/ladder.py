@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CALLS", "ladder_of", "pair_of", "teacher_of", "with_ladder"]
 
 CALLS = (1, 2, 4, 8, 16)
-SCORES = ("w2", "frechet", "kid", "coverage")
+SCORES = ("energy", "frechet", "kid", "coverage")
 SECONDS = 120.0
 """About the most that sampling for one ladder may take."""
 SIZES = (500, 1_000, 2_000)

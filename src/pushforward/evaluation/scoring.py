@@ -25,6 +25,7 @@ from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
+from pushforward.metrics.subsets import drawn
 
 __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "score"]
 
@@ -272,10 +273,7 @@ def _source(chosen: Choice) -> bytes:
     import sys
 
     files = {inspect.getfile(type(metric)) for metric, _ in chosen}
-    files |= {
-        inspect.getfile(module)
-        for module in (sys.modules[part] for part in (__name__, copied.__module__, halves.__module__, numbered.__module__))
-    }
+    files |= {inspect.getfile(sys.modules[part.__module__]) for part in (score, copied, halves, numbered, drawn)}
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 

@@ -10,11 +10,28 @@ import numpy as np
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 
-__all__ = ["TwoSample", "energy_test", "neighbour_accuracy"]
+__all__ = ["TwoSample", "energy_distance", "energy_test", "neighbour_accuracy"]
 
-MOST, ENERGY = 1000, 500
-"""Examples on either side at most, and those of the energy distance: the time grows with their square."""
+MOST, ENERGY, TESTED = 1000, 2000, 500
+"""Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square."""
 PERMUTATIONS = 500
+
+
+def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """The unbiased energy distance of two clouds: 2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples.
+
+    It may be below 0 for clouds of one distribution.
+
+    Args:
+        x: (n, d), n at least 2.
+        y: (m, d), m at least 2.
+
+    References:
+        Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
+    """
+    from scipy.spatial.distance import cdist, pdist
+
+    return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
 def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> tuple[float, float]:
@@ -74,20 +91,22 @@ def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
 
 
 class TwoSample:
-    """Energy distance with its p-value, and the nearest-neighbour test, both on features."""
+    """Energy distance of points with its p-value, and the nearest-neighbour test of the features of any data."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Distance between distributions of features, unbiased, by at most {ENERGY:,} examples; real data scores about 0.",
-            group="Two-sample comparisons",
+            f"Distance between the distributions of points, unbiased, by at most {ENERGY:,} of them, in standard deviations of "
+            "the columns: real data scores about 0, and may score below.",
+            group="Quality and diversity",
+            role="quality",
         ),
         "neighbour_test": MetricInfo(
             "Nearest-neighbour test",
             "target",
-            "How often the nearest other example comes from the same side: 50 % where samples cannot be told from real "
-            "data, more where they can, less where they copy real data.",
+            "How often the nearest other example comes from the same side: 50 % where samples cannot be told from real data, "
+            "more where they can, less where they copy real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -99,9 +118,13 @@ class TwoSample:
         return samples.equal and len(samples.generated) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Scores "energy", whose ``extra`` has the p-value, and "neighbour_test"."""
+        """Score "neighbour_test", and "energy" where an example is a point, (d,); its ``extra`` has the p-value as "p"."""
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
-        distance, p = energy_test(x[:ENERGY], y[:ENERGY])
         accuracy = neighbour_accuracy(x, y)
-        error = float(np.sqrt(0.25 / len(x)))
-        return {"energy": Score(distance, extra={"p": p}), "neighbour_test": Score(accuracy, error=error)}
+        scores = {"neighbour_test": Score(accuracy, error=float(np.sqrt(0.25 / len(x))))}
+        if len(samples.shape) > 1:
+            return scores
+        unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
+        x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
+        _, p = energy_test(x[:TESTED], y[:TESTED])
+        return {"energy": Score(energy_distance(x, y), extra={"p": p}), **scores}

@@ -42,6 +42,8 @@ class Best:
         by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
         if self.step == self.last:
             return f"of the steps that were measured the last one, {self.step:,}, is the best {by}"
+        if self.quality >= self.last_quality:
+            return f"no step is more than 1 % better than step {self.step:,} {by}"
         return f"step {self.step:,} is the best {by}: {self.quality / self.last_quality:.2f} times that of step {self.last:,}"
 
 

@@ -30,7 +30,7 @@ from pushforward.training.journal import Journal
 from pushforward.training.lineage import with_ancestors
 from pushforward.training.memory import peak_memory, reset_peak, synchronize
 from pushforward.training.observers import usual
-from pushforward.training.observing import Moment, Observer, decide, ended, held, observing
+from pushforward.training.observing import Moment, Observer, decide, ended, held, observing, passed
 from pushforward.training.optimizers import players_of
 from pushforward.training.parts import read_parts
 from pushforward.training.preparing import sampler_of
@@ -186,7 +186,9 @@ class Trainer:
         due = self.processes.agreed(self.settings.due(self.clock, self._saved_seconds) or self.clock.stages == [stage])
         if self.ended is not None:
             go_back(self)
-        elif (due and self._sound()) or self.clock.step in held(self.observers, self.method):
+        elif passed(self.observers) == self.clock.step or (
+            (due or self.clock.step in held(self.observers, self.method)) and self._sound()
+        ):
             self._peak = max(self._peak, peak_memory(self.device))
             self.save()
         self._looks(moment, late=True)

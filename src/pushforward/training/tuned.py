@@ -84,9 +84,10 @@ def weights_of(checkpoint: Path, raw: bool = False) -> str:
 
 
 def _row(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Row | None:
-    """The row that was learned for so many steps of a solver, for whatever weights."""
+    """The row that was learned for so many steps of a solver: for the run's weights, else for others."""
     wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(kind.fields) - 1]
-    return next((row for row in read(run.folder, kind) if kind.key(row) == wanted), None)
+    rows = [row for row in read(run.folder, kind) if kind.key(row) == wanted]
+    return next((row for row in rows if _belongs(row, run)), rows[-1] if rows else None)
 
 
 def _belongs(row: Row, run: Run) -> bool:
@@ -150,12 +151,13 @@ def _which(run: Run) -> str:
 
 
 def store(run: Run, kind: Kind, row: Row) -> None:
-    """Keep a row with a run, for its weights, in place of an earlier one that was learned for the same steps and solver.
+    """Keep a row with a run, for its weights, in place of an earlier one that was learned for the same.
 
     Raises:
         CheckpointError: If the disk refuses, or the file is damaged.
     """
-    others = [other for other in read(run.folder, kind) if kind.key(other) != kind.key(row)]
     row = {"checkpoint_step": run.state["step"], **row, **({} if run.weights is None else {"weights": run.weights})}
+    mine = (kind.key(row), row.get("weights"))
+    others = [other for other in read(run.folder, kind) if (kind.key(other), other.get("weights")) != mine]
     content = {"format_version": FORMAT, kind.name: sorted([*others, row], key=itemgetter("steps"))}
     checkpoints.write_json(run.folder / f"{kind.name}.json", content)

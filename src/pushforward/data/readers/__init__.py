@@ -87,7 +87,7 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     data = read(path, reading)
     splits = (data.train, data.held_out)
     labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
-    return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes)
+    return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
 
 
 def described() -> str:

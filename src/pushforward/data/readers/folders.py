@@ -33,7 +33,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
 
 def _examples(path: Path, reading: Reading) -> Examples:
     content = read_folder(path, reading.size)
-    return Split(content.x, content.labels), content.classes
+    return Split(content.x, content.labels), content.classes, ()
 
 
 FOLDERS = Reader((FOLDER,), _read, _examples)

@@ -47,7 +47,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
 
 def _examples(path: Path, reading: Reading) -> Examples:
     split, _, schema, _ = _contents(path)
-    return resized(split, reading.size) if reading.size else split, schema.classes
+    return resized(split, reading.size) if reading.size else split, schema.classes, schema.columns
 
 
 def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:

@@ -17,8 +17,8 @@ MAX_BYTES = 8 * 2**30
 """Of one file or array of numbers."""
 
 
-Examples = tuple[Split, tuple[str, ...]]
-"""Examples as they are stored, and the names of their classes."""
+Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
+"""Examples as they are stored, the names of their classes, and those of their columns, which may be none."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ def _read(path: Path, reading: Reading) -> Dataset:
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
-    split, schema, _ = _contents(path, reading)
-    return split, schema.classes
+    split, schema, named = _contents(path, reading)
+    return split, schema.classes, schema.columns if named else ()
 
 
 def _contents(path: Path, reading: Reading) -> tuple[Split, Schema, bool]:
