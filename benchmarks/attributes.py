@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from typing import Any
 
 from protocol import benchmark, load, mean_and_spread, parsed, table, train, write
@@ -29,8 +28,6 @@ import pushforward as pf
 AGES = (-0.8, -0.4, 0.0, 0.4, 0.8)
 NOISE = 0.3
 CORRELATION = 0.95
-GAN_BATCH = 1024
-"""Of a GAN on the table."""
 Row = dict[str, Any]
 
 
@@ -61,18 +58,12 @@ def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor
     return (x.mean(0) - mean).abs(), (own - std).abs(), own / math.sqrt(n), error
 
 
-def recipe_on_table(name: str, data: Any) -> pf.Recipe:
-    """The recipe; of a GAN with larger batches, whose gradients vary less."""
-    recipe = pf.recipes.named(name)(data.space)
-    return replace(recipe, training=recipe.training.changed(batch=GAN_BATCH)) if name == "gan" else recipe
-
-
 def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
     """Train a recipe with the attribute and without, and compare both with the truth."""
     runs = {}
     for attribute in (True, False):
         data = drawn(given.examples, attribute)
-        runs[attribute] = train(lambda data=data: recipe_on_table(name, data), data, seed, seconds=given.seconds)
+        runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, seconds=given.seconds)
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
     worst, beyond = 0.0, -math.inf
     for age in AGES:

@@ -111,6 +111,9 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys, monkeypatch):
     content = json.loads(capsys.readouterr().out)
     assert content["models"][0]["scores"]["coverage"]["n"] == 40
     assert any("do not say on which examples" in warning for warning in content["warnings"])
+    pf.fit("gan", "digits", size="tiny", steps=1, out=tmp_path / "run", progress=False)
+    assert main(["evaluate", file, "--data", str(tmp_path / "run"), "--n", "40", "--metrics", "coverage", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]
     for options, message in {
         (): "such as --data digits",
         ("--data", "digits", "--steps", "3"): "leave out the options of solver",

@@ -58,7 +58,8 @@ def distil(
     """Distil a run into one of few calls.
 
     The teacher is a flow, ddpm or edm, also a latent one; the student is a run of its own and can be sampled in any number of
-    steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings. Example:
+    steps. Without a budget it takes as many training steps as its teacher. `train distil --help` lists more settings, which
+    are taken here as well: `--guidance 1,4` lets the student take any such scale. Example:
     `pushforward distil runs/digits-flow --budget 60s`
 
     Args:

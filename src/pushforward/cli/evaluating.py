@@ -51,7 +51,7 @@ def evaluate(
 
     Args:
         run: The run's folder; or samples of any model: an .npz, .npy or .csv file, or a folder of images.
-        data: For samples: what they are compared with, a name or a path. A run knows its own.
+        data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings.
         metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd,

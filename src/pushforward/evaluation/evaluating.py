@@ -108,7 +108,8 @@ def _of_samples(
     check_metrics(metrics)
     if data is None:
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
-    data = dataset_of(data)
+    is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
+    data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
     given = given_samples(samples, data)
     n = compared(data, size[0] or min(len(given), compared(data)))
     judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics)

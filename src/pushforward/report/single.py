@@ -68,6 +68,10 @@ def _footing(comparison: Comparison) -> list[str]:
     if settings.features:
         times = f"{settings.repeats} sampling{'' if settings.repeats == 1 else 's'}"
         lines.append(f"n = {settings.n} on either side, {times}; features: {settings.features}")
+        lines.append(
+            "± is the standard deviation of one sampling; ratio is the model's value over real data's, and empty where that is "
+            "about 0 or below it. KID and energy distance are unbiased: for real data about 0, and they may be negative."
+        )
     if bits is not None:
         beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
         lines.append(f"bits per dimension: {bits.extra['how']}, ± standard error over {bits.n:,} held-out examples{beside}")
