@@ -23,7 +23,7 @@ from pushforward.evaluation import Judge
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.frozen import with_frozen
 
-METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "stored": ("distil", {}),
     "start": ("distil", {"rule": "start", "stored": 0.0}),
     "middle": ("distil", {"rule": "middle", "stored": 0.0}),
@@ -41,7 +41,7 @@ CALLS = (1, 4)
 
 def run_case(method: str, teacher: str, seconds: float, seed: int, data: Any, n: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    name, settings = METHODS[method]
+    name, settings = STUDENTS[method]
     recipe = with_frozen(name, {"teacher": pf.load(teacher)})
     run = train(lambda: recipe(data.space, **settings), data, seed, seconds=seconds)
     row = {"method": method, "seed": seed, "step": run.state["step"], "seconds": seconds_of(run), "samples": run.state["samples"]}
@@ -65,7 +65,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--teacher")
     parser.add_argument("--teacher-seconds", type=float, default=1500)
-    parser.add_argument("--methods", nargs="*", default=[*METHODS])
+    parser.add_argument("--methods", nargs="*", default=[*STUDENTS])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--long", type=int, default=50, help="calls of the teacher that ratios refer to")

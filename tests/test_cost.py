@@ -18,7 +18,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.dataset import Dataset, Split
 from pushforward.evaluation import compare, cost
-from pushforward.evaluation import judge as module
+from pushforward.evaluation import evaluating as module
 from pushforward.evaluation.guess import guess, levels_of
 from pushforward.paths import Linear
 from pushforward.report import Report

@@ -227,15 +227,15 @@ def test_the_flows_grid_of_25_steps_is_what_it_was():
     np.testing.assert_array_equal(grids.times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
 
 
-PATHS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
-SOLVERS = {"rk4": RK4(), "deis": DEIS(3), "adaptive": ADAPTIVE}
+WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
+BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": ADAPTIVE}
 # an adaptive solver takes its smallest steps at each kink of a tabulated path: a fixed one does there
-PAIRS = [(path, solver) for path in PATHS for solver in SOLVERS if (path, solver) != ("tabulated", "adaptive")]
+INVERTED = [(path, solver) for path in WAYS for solver in BACK if (path, solver) != ("tabulated", "adaptive")]
 
 
-@pytest.mark.parametrize(("path", "solver"), PAIRS)
+@pytest.mark.parametrize(("path", "solver"), INVERTED)
 def test_encode_and_the_flow_are_inverse(path, solver):
-    path, solver = PATHS[path], SOLVERS[solver]
+    path, solver = WAYS[path], BACK[solver]
     denoiser = ring(path)
     flow = Flow(denoiser, solver, 100, "log_snr")
     torch.manual_seed(0)

@@ -89,10 +89,9 @@ KILLS = {
     "inside accumulation": {"turn": 1},
 }
 """Where the process dies. An epoch is 2 steps of 128 rows, a checkpoint 3 steps; step 6 is interrupted between its two parts."""
-BETWEEN = [kill for kill, how in KILLS.items() if "step" in how]
-KILLED = [(name, kill) for at, name in enumerate(RECIPES) for kill in ("inside accumulation", BETWEEN[at % len(BETWEEN)])]
-KILLED += [("flow", kill) for kill in BETWEEN if ("flow", kill) not in KILLED]
-"""Each recipe dies inside a step and between two steps; one recipe dies in every way."""
+KILLED = [(name, list(KILLS)[at % len(KILLS)]) for at, name in enumerate(RECIPES)]
+KILLED += [("flow", kill) for kill in KILLS if ("flow", kill) not in KILLED]
+"""Each recipe dies in one way, by turns; one recipe dies in every way."""
 FORKS = """
     import json, os, signal, sys
     import safetensors.torch, scipy.optimize, sklearn.neighbors, torch, torch._dynamo

@@ -184,11 +184,10 @@ class Trainer:
         if stage is not None:
             write_stages(self.folder, self.clock.stages)
         due = self.processes.agreed(self.settings.due(self.clock, self._saved_seconds) or self.clock.stages == [stage])
+        stays = self.clock.step in held(self.observers, self.method)
         if self.ended is not None:
             go_back(self)
-        elif passed(self.observers) == self.clock.step or (
-            (due or self.clock.step in held(self.observers, self.method)) and self._sound()
-        ):
+        elif passed(self.observers) == self.clock.step or ((due or stays) and self._sound()):
             self._peak = max(self._peak, peak_memory(self.device))
             self.save()
         self._looks(moment, late=True)
