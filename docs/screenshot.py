@@ -1,9 +1,9 @@
 """A picture of a report's first screens, drawn by a headless Chromium.
 
     pushforward demo --out runs/demo
-    python docs/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 2080]
+    python docs/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 1700]
 
-The tables of scores are left out, so that the samples follow the charts; ``--tables`` shows the page as it is.
+The tables of scores are left out; ``--tables`` shows the page as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1165)
-    parser.add_argument("--height", type=int, default=2080)
+    parser.add_argument("--height", type=int, default=1700)
     parser.add_argument("--tables", action="store_true")
     given = parser.parse_args()
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
