@@ -63,8 +63,9 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "the weights that it was learned for are still there"
     keeps(later)
     assert uses(later, steps=3)
-    elder = pf.load(folder, checkpoint="step_000002")
-    assert elder.configured(steps=3).warnings[0].endswith("--checkpoint step_000002")
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
+    elder = pf.load(folder, checkpoint="step_000002", raw=True)
+    assert elder.configured(steps=3).warnings[0].endswith("--checkpoint step_000002 --raw")
 
 
 def test_a_grid_that_does_not_name_its_weights_goes_by_its_step(tmp_path):
