@@ -157,7 +157,7 @@ def store(run: Run, kind: Kind, row: Row) -> None:
         CheckpointError: If the disk refuses, or the file is damaged.
     """
     row = {"checkpoint_step": run.state["step"], **row, **({} if run.weights is None else {"weights": run.weights})}
-    mine = (kind.key(row), row.get("weights"))
-    others = [other for other in read(run.folder, kind) if (kind.key(other), other.get("weights")) != mine]
+    identity = (kind.key(row), row.get("weights"))
+    others = [other for other in read(run.folder, kind) if (kind.key(other), other.get("weights")) != identity]
     content = {"format_version": FORMAT, kind.name: sorted([*others, row], key=itemgetter("steps"))}
     checkpoints.write_json(run.folder / f"{kind.name}.json", content)
