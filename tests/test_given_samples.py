@@ -93,6 +93,8 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
     for message, x in wrong.items():
         with pytest.raises(DataError, match=message):
             pf.evaluate(x, digits)
+    with pytest.raises(UsageError, match="no seed to add to: leave `seed=5` out"):
+        pf.evaluate(digits.train.x[:9], digits, seed=5)
     with pytest.raises(UsageError, match="name the `data`"):
         pf.evaluate(np.zeros((5, 1, 8, 8)))
     (tmp_path / "empty").mkdir()

@@ -69,6 +69,8 @@ def evaluate(
     if not plugins:
         check_metrics(metrics)
     if isinstance(model, (np.ndarray, torch.Tensor)) or (isinstance(model, (str, Path)) and not is_run(model)):
+        if seed:
+            raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
         return _of_samples(model, data, (n, repeats), metrics, plugins)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
