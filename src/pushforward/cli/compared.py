@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
+    from pushforward.evaluation import Comparison
     from pushforward.training import Run
 
-__all__ = ["named_runs", "possible_runs", "shared_data", "sorted_models"]
+__all__ = ["check_reports", "named_runs", "possible_runs", "shared_data", "sorted_models", "stored_results"]
 
 
 def possible_runs(models: Sequence[str]) -> list[str]:
@@ -22,18 +23,44 @@ def possible_runs(models: Sequence[str]) -> list[str]:
     return [name for name in models if name not in recipes.registry()]
 
 
-def sorted_models(models: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipes to train, and folders of finished runs; each at most once."""
+def stored_results(models: Sequence[str]) -> dict[str, Comparison]:
+    """The models that are results of earlier comparisons: report.json, or the folder that holds it."""
+    from pushforward import recipes
+    from pushforward.evaluation.joining import stored, stored_file
+
+    files = {name: stored_file(name) for name in models if name not in recipes.registry()}
+    places = [file.resolve() for file in files.values() if file is not None]
+    if len(set(places)) < len(places) or (len(models) > len(set(models)) and places):
+        raise UsageError("A report is named twice. Name every recipe, run and report once.")
+    return {name: stored(file) for name, file in files.items() if file is not None}
+
+
+def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
+    """Refuse reports of unlike protocols, or of other data than that of the other models, before anything is trained."""
+    from pushforward.evaluation.protocol import check_same
+
+    check_same([(name, report.protocol) for name, report in reports.items()])
+    for name, report in reports.items():
+        if data is not None and report.protocol.data != data.fingerprint:
+            raise UsageError(
+                f"{name} holds scores on other data ({report.data.name}) than {data.name}: compare models of the same data."
+            )
+
+
+def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], list[str]]:
+    """Recipes to train, and folders of finished runs; each at most once. None are needed beside reports."""
     from pushforward import recipes
 
-    if not models:
+    if not models and not reports:
         raise UsageError("Name at least one recipe or run, such as: pushforward compare gan vae ddpm flow --data digits")
     fresh = [name for name in models if name in recipes.registry() or name.endswith(".py")]
     finished = [name for name in models if name not in fresh]
     for name in finished:
         if not Path(name).is_dir():
             hint = did_you_mean(name, recipes.registry())
-            raise UsageError(f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder.{hint}')
+            raise UsageError(
+                f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder nor a report.{hint}'
+            )
     places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in models]
     again = next((name for i, name in enumerate(models) if places[i] in places[:i]), None)
     if again is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pushforward.cli.compared import named_runs, possible_runs, shared_data, sorted_models
+from pushforward.cli.compared import check_reports, named_runs, possible_runs, shared_data, sorted_models, stored_results
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -47,6 +47,7 @@ from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
+    from pushforward.evaluation import Comparison
     from pushforward.recipes import Recipe
     from pushforward.report import Report
     from pushforward.training import Run, Trainer
@@ -76,11 +77,14 @@ def compare(
 ) -> None:
     """Compare recipes trained under one budget, or finished runs.
 
-    The result is one report about all models. Without a budget each recipe trains for 60s. Example:
-    `pushforward compare gan vae ddpm flow --data digits --budget 60s`
+    The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
+    their models again, where all scores share a protocol. Examples:
+    `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
+    `pushforward compare runs/a-report runs/b-report`
 
     Args:
-        models: Recipes (`gan vae ddpm flow`), Python files, or run folders; write ./gan for a folder of that name.
+        models: Recipes (`gan vae ddpm flow`), Python files, run folders, or reports (report.json or its folder); write ./gan
+            for a folder of that name.
         size: Size of the networks: tiny, small or base; default small.
         data: The data set; default that of the runs that are named, else digits.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
@@ -94,28 +98,39 @@ def compare(
 
     load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
-    fresh, finished = sorted_models(models)
+    reports = stored_results(models)
+    fresh, finished = sorted_models([name for name in models if name not in reports], len(reports))
     own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
+    if reports and not fresh and not finished:
+        _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
+        check_reports(reports)
+        folder = _report_folder(out, next(iter(reports.values())).data.name)
+        return _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
     options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
     plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
+    check_reports(reports, loaded)
     compared(loaded, n)
     folder, trained = _trained(plan, runs, loaded, out, options)
     details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
-    report = _reported(trained, loaded, folder, details)
+    _shown(_reported({**reports, **trained}, loaded, folder, details), folder, json)
+
+
+def _shown(report: Report, folder: Path, json: bool) -> None:
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
-def _reported(models: Mapping[str, Run], data: Dataset, folder: Path, options: dict[str, Any]) -> Report:
+def _reported(models: Mapping[str, Run | Comparison], data: Dataset | None, folder: Path, options: dict[str, Any]) -> Report:
     """The report, which is written into the folder."""
     from pushforward.evaluation.comparison import compare as judge
     from pushforward.report import Report
 
-    say("measuring: features, floors, scores, cost")
+    if data is not None:
+        say("measuring: features, floors, scores, cost")
     report = Report(judge(models, data, **options))
     report.save_all(folder)
     return report

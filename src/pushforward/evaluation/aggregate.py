@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from pushforward.evaluation.intervals import over_trainings
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
@@ -96,9 +97,10 @@ def _score(parts: Sequence[Score]) -> Score:
     """A training without a score leaves none: the mean of the others would stand for it."""
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
-        return replace(parts[0], value=None, spread=None, values=values, ratio=None)
+        return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=(), interval_of="")
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    return replace(_mean_record(parts), spread=max(statistics.stdev(values), sampling), values=values)
+    mean = _mean_record(parts)
+    return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values))
 
 
 def _mean_trajectory(group: Sequence[ModelResult]) -> Any:

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
@@ -13,6 +14,7 @@ from pushforward.data.keys import permutation
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.drawing import SHOWN
 from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.joining import joined, taken_apart
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.models import check_model, data_of, informed, models_of
@@ -27,7 +29,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    models: Mapping[str, Run | Transport | str | Path] | Sequence[Run | str | Path],
+    models: Mapping[str, Run | Transport | Comparison | str | Path] | Sequence[Run | Comparison | str | Path],
     data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
@@ -41,9 +43,9 @@ def compare(
 
     Args:
         models: Runs, run folders or transports by the name that the report shows; or a list of runs or folders, which keep their
-            own names.
+            own names. Results of earlier comparisons, or their files (report.json), are joined without scoring them again.
         data: The data set, or its name or path; runs know their own.
-        n: Samples on either side; None takes as many as the data allows (`pushforward.evaluate`).
+        n: Samples on either side; None takes as many as earlier results have, else as the data allows (`pushforward.evaluate`).
         repeats: Samplings of each model.
         seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
@@ -53,8 +55,15 @@ def compare(
             the memory of training.
 
     Raises:
-        UsageError: If there is nothing to compare, or the models were made for other data.
+        UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by
+            another protocol; the message names what differs.
     """
+    earlier, models = taken_apart(models)
+    if earlier:
+        details: dict[str, Any] = {"repeats": repeats, "seeds": seeds, "budget": budget, "commands": commands, "curve": curve}
+        n = n or next(iter(earlier.values())).protocol.n
+        every = joined({**earlier, **({"the models": compare(models, data, n=n, **details)} if models else {})})
+        return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():

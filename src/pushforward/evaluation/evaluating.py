@@ -13,6 +13,7 @@ from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.given import given_samples, is_run, unknown_origin
+from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
@@ -84,15 +85,15 @@ def evaluate(
         check_unseen(name, model, data)
     own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
+    own_scores = {name: with_interval(score) for name, score in own.models[0].scores.items()} if own.models else {}
     if others == [] and own.models:
-        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
+        result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
-    scores = {**result.scores, **(own.models[0].scores if own.models else {})}
-    comparison = judge.comparison([replace(result, scores=scores)], judge.baseline())
+    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
     metrics_known = {**comparison.metrics, **own.metrics}
     return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})
 

@@ -19,9 +19,11 @@ from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajector
 from pushforward.evaluation.drawing import SHOWN, pictures_of
 from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
+from pushforward.evaluation.protocol import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
@@ -109,17 +111,19 @@ class Judge:
     def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
         """Several samplings as one score."""
         values = [result.number for result in samplings]
-        errors = [result.error for result in samplings if result.error is not None]
         mean, floor = float(np.mean(values)), self.floors.get(name)
-        return Score(
+        summary = Score(
             value=mean,
             spread=deviation(values) if len(values) > 1 else None,
-            error=float(np.mean(errors)) if errors else None,
+            error=_mean_of(samplings, "error"),
             values=tuple(values),
             n=self.n,
             ratio=None if floor is None else ratio(mean, floor),
+            reference_error=_mean_of(samplings, "reference_error"),
+            bias=_mean_of(samplings, "bias"),
             extra=_mean_extra(samplings),
         )
+        return with_interval(summary)
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all."""
@@ -152,6 +156,7 @@ class Judge:
         return Comparison(
             data=data,
             settings=settings,
+            protocol=protocol_of(self.data, self.features, self.n, NEIGHBOURS, tuple(self.floors)),
             machine=machine(),
             metrics={name: known[name] for name in self.floors if name in known},
             floors=self.floors,
@@ -183,6 +188,7 @@ class Judge:
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
+            sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(_samplings(scores))),
             curve=quality_curve(self, transport, scores) if curve else (),
             trajectory=trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample) if curve else None,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
@@ -205,6 +211,18 @@ class Judge:
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
+
+
+def _samplings(scores: Mapping[str, Score]) -> int:
+    return max((len(score.values) for score in scores.values()), default=0)
+
+
+def _mean_of(samplings: Sequence[Score], name: str) -> float | None:
+    """The mean of a number that samplings have; of errors the root mean square."""
+    values = [value for result in samplings if (value := getattr(result, name)) is not None]
+    if not values:
+        return None
+    return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
 
 
 def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:

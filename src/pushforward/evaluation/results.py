@@ -28,6 +28,7 @@ from pushforward.evaluation.measurements import (
     TrainingCost,
     Trajectory,
 )
+from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import MetricInfo, Score
 from pushforward.records import Record
 
@@ -101,6 +102,7 @@ class ModelResult(Record):
         conditioned: What it is given, sorted: "label", columns and other conditions; empty for nothing, None where unknown.
         run: Its folder.
         seed: Of its training, or of its trainings.
+        sampling_seeds: Of its samplings: sample i of a sampling comes from its seed + i alone.
         parameters: Of what samples.
         other_parameters: Of networks that only training needs, by name.
         training: What training took; None for a model that is no run.
@@ -126,6 +128,7 @@ class ModelResult(Record):
     conditioned: tuple[str, ...] | None = None
     run: str | None = None
     seed: int | tuple[int | None, ...] | None = None
+    sampling_seeds: tuple[int, ...] = ()
     parameters: int | None = None
     other_parameters: Mapping[str, int] = field(default_factory=dict)
     training: TrainingCost = field(default_factory=TrainingCost)
@@ -158,6 +161,7 @@ class Comparison(Record):
         created: ISO date.
         data: What models were scored on.
         settings: How.
+        protocol: What all scores share; models of another protocol cannot be compared with these.
         machine: Names and values.
         metrics: What each score means, by its name, in the order of a report.
         floors: What real data scores against real data, by score.
@@ -173,6 +177,7 @@ class Comparison(Record):
     created: str = ""
     data: DataInfo = field(default_factory=DataInfo)
     settings: Settings = field(default_factory=Settings)
+    protocol: Protocol = field(default_factory=Protocol)
     machine: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     floors: Mapping[str, Score] = field(default_factory=dict)
@@ -182,6 +187,17 @@ class Comparison(Record):
     guesses: tuple[ModelResult, ...] = ()
     commands: tuple[str, ...] = ()
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
+
+    @staticmethod
+    def joined(*comparisons: Comparison) -> Comparison:
+        """One comparison of the models of several, without scoring them again (`pushforward.evaluation.joining`).
+
+        Raises:
+            UsageError: If their scores do not share a protocol, naming the fields that differ and both values.
+        """
+        from pushforward.evaluation.joining import joined
+
+        return joined({f"comparison {number}": part for number, part in enumerate(comparisons, start=1)})
 
     def __getitem__(self, name: str) -> ModelResult:
         """The model of a name.

@@ -27,7 +27,7 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.subsets import drawn
 
-__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "score"]
+__all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_rows", "score"]
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
@@ -95,7 +95,7 @@ def score(
     if len(generated) < n:
         raise UsageError(f"{len(generated)} examples were generated and {n} are compared; generate more, or lower n.")
     rows = quantised(generated[:n], dataset.space)
-    reference = _some(len(dataset.held_out), n, redraw_seed)
+    reference = reference_rows(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
     samples = Samples(
         generated=_flat(rows),
@@ -182,7 +182,7 @@ class _Redraws:
             self.split, rows = dataset.truth.composed(rows, 2 * n, 1), np.arange(2 * n)
         self.share = n / len(rows)
         self.picks = [rows[_shuffled(len(rows), redraw)[:n]] for redraw in range(redraws)]
-        self.references = [_some(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
+        self.references = [reference_rows(len(dataset.held_out), n, redraw) for redraw in range(redraws)]
         self.used = np.unique(np.concatenate(self.picks))
 
     def scores(self, chosen: Choice) -> Iterator[dict[str, float]]:
@@ -229,8 +229,8 @@ def _features_of(split: Split, index: np.ndarray, features: Features, n: int) ->
     return np.concatenate([features(split.data_units(part), n) for part in parts])
 
 
-def _some(rows: int, n: int, seed: int) -> np.ndarray:
-    """Choose n of the rows, in their order: all of them, or a draw that depends on the seed alone."""
+def reference_rows(rows: int, n: int, seed: int = 0) -> np.ndarray:
+    """Choose n of the held-out rows, in their order: all of them, or a draw that depends on the seed alone."""
     return np.arange(rows) if n == rows else np.sort(_shuffled(rows, seed)[:n])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import ordered, random_for
+from pushforward.metrics.uncertainty import frechet_bias, frechet_errors
 
 __all__ = ["Frechet", "extrapolated_distance", "frechet_distance", "gaussian_distance"]
 
@@ -110,6 +111,7 @@ class Frechet:
             "What the Fréchet distance would be with infinitely many samples, from its fall with their number; about 0 for real "
             "data, and it may be below.",
             group="Quality and diversity",
+            unbiased=True,
         ),
     }
 
@@ -120,7 +122,10 @@ class Frechet:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Score "frechet", and "frechet_limit" where there are examples enough to extrapolate from."""
         x, y = samples.generated_features, samples.reference_features
-        scores, limit = {"frechet": Score(frechet_distance(x, y))}, extrapolated_distance(x, y)
+        error, shared = frechet_errors(x, y)
+        bias = frechet_bias(y, len(x))
+        scores = {"frechet": Score(frechet_distance(x, y), error=error, reference_error=shared, bias=bias)}
+        limit = extrapolated_distance(x, y)
         if limit is not None:
-            scores["frechet_limit"] = Score(limit)
+            scores["frechet_limit"] = Score(limit, reference_error=shared)
         return scores

@@ -78,6 +78,7 @@ class Kernel:
             group="Quality and diversity",
             role="quality",
             priority=3,
+            unbiased=True,
         )
     }
 
@@ -91,4 +92,4 @@ class Kernel:
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
         value, error = kernel_distance((x - centre) * stretch, (y - centre) * stretch)
-        return {"kid": Score(value, error=error)}
+        return {"kid": Score(value, error=error, reference_error=error / np.sqrt(2))}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import share_error
 
 __all__ = ["Memorisation", "near_copies", "nearest_distance"]
 
@@ -139,6 +140,7 @@ class Memorisation:
             "Share of samples closer to a training example than a quarter of the usual distance of new data.",
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
+            unbiased=True,
         )
     }
 
@@ -154,4 +156,5 @@ class Memorisation:
         copies, threshold = near_copies(samples.generated, samples.training, samples.reference, samples.scale, self.part)
         if threshold == 0:
             return {}
-        return {"near_copies": Score(float(copies.mean()), extra={"threshold": threshold})}
+        error = share_error(copies.sum(), len(copies))
+        return {"near_copies": Score(float(copies.mean()), error=error, reference_error=0.0, extra={"threshold": threshold})}

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import divergence_error, share_error
 
 __all__ = ["Centred", "ModeCount", "Modes", "count_modes"]
 
@@ -34,6 +35,8 @@ class ModeCount:
     spread: float
     divergence: float
     mass: np.ndarray
+    spread_error: float = 0.0
+    divergence_error: float = 0.0
 
 
 def count_modes(
@@ -77,14 +80,18 @@ def count_modes(
     mass = np.bincount(nearest[assigned], minlength=count) / len(x)
     quality = np.bincount(nearest[good], minlength=count)
     width = distance[assigned] if assigned.any() else distance
+    spread = float(np.sqrt((width**2).mean() / d) / std)
+    varied = float(np.std(width**2) / np.sqrt(len(width)) / d / std**2)
     return ModeCount(
         held=int((mass >= hold * weights).sum()),
         reached=int((quality > 0).sum()),
         high_quality=float(good.mean()),
         bridges=float(1 - assigned.mean()),
-        spread=float(np.sqrt((width**2).mean() / d) / std),
+        spread=spread,
         divergence=_divergence(quality, weights),
         mass=mass,
+        spread_error=varied / (2 * spread) if spread > 0 else 0.0,
+        divergence_error=divergence_error(quality, weights),
     )
 
 
@@ -124,6 +131,7 @@ class Modes:
             "target",
             "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
             group="Modes",
+            unbiased=True,
         ),
         "bridges": MetricInfo(
             "Bridges",
@@ -131,6 +139,7 @@ class Modes:
             "Share of samples more than 5 standard deviations from every mode.",
             unit="%",
             group="Modes",
+            unbiased=True,
         ),
         "spread": MetricInfo(
             "Spread",
@@ -138,6 +147,7 @@ class Modes:
             "Width of the modes over their true width; 1 is right.",
             target=1.0,
             group="Modes",
+            unbiased=True,
         ),
         "mode_kl": MetricInfo(
             "Mode KL",
@@ -157,13 +167,18 @@ class Modes:
         """Six scores; ``extra`` of "modes_held" has the mass of each mode, that of "high_quality" the share of true samples."""
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
+        n, modes, right = len(samples.generated), len(truth.centres), _share_within(3, samples.generated.shape[1])
+
+        def share(value: float, **extra: float) -> Score:
+            return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
+
         return {
             "modes_held": Score(count.held, extra={"mass": count.mass}),
             "modes_found": Score(count.reached),
-            "high_quality": Score(count.high_quality, extra={"right": _share_within(3, samples.generated.shape[1])}),
-            "bridges": Score(count.bridges),
-            "spread": Score(count.spread),
-            "mode_kl": Score(count.divergence),
+            "high_quality": share(count.high_quality, right=right),
+            "bridges": share(count.bridges),
+            "spread": Score(count.spread, error=count.spread_error, reference_error=0.0),
+            "mode_kl": Score(count.divergence, error=count.divergence_error, reference_error=0.0, bias=(modes - 1) / (2 * n)),
         }
 
 

@@ -37,6 +37,8 @@ class MetricInfo(Record):
         priority: Among scores of one role the verdict takes the one with the lowest number that any model has.
         target: The ideal value where ``better`` is "target"; None means that of real data.
         missing: The sentence that explains a missing score; empty where none is needed.
+        unbiased: Whether the mean of the score is the same at any number of examples. Where it is not, an interval is of the mean
+            at this number.
     """
 
     label: str = ""
@@ -48,6 +50,7 @@ class MetricInfo(Record):
     priority: int = 1
     target: float | None = None
     missing: str = ""
+    unbiased: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,10 +61,17 @@ class Score(Record):
         value: The number, the mean over ``values``; None where it is not finite.
         spread: By how much it varies: the standard deviation over samplings or trainings; for a score that needs no sampling,
             its standard error. None where unknown.
-        error: The standard error of a single sampling, where the metric knows it (for several samplings their mean).
+        error: The standard error of a single sampling over new examples on both sides, where the metric knows it (for several
+            samplings their mean).
+        reference_error: The part of it that comes from the reference, which all samplings share: error^2 is its square and that
+            of the other part.
         values: One for each sampling or training.
         n: How many examples were compared on either side.
         ratio: The value over real data's; None where that is too near 0 to divide by.
+        interval: The ends of a 95 % interval of the score's mean over new samples, and as far as ``reference_error`` is known new
+            reference examples; empty where there is none.
+        interval_of: What the interval was measured from: "examples", "samplings" or "trainings".
+        bias: By how much the mean at this n is above that of infinitely many examples, about, where the metric knows it.
         extra: Further numbers and texts, such as the mass of each mode.
     """
 
@@ -71,6 +81,10 @@ class Score(Record):
     values: tuple[float | None, ...] = ()
     n: int | None = None
     ratio: float | None = None
+    reference_error: float | None = None
+    interval: tuple[float, ...] = ()
+    interval_of: str = ""
+    bias: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,15 +92,24 @@ class Score(Record):
         """The value; NaN where there is none."""
         return math.nan if self.value is None else self.value
 
+    @property
+    def stated(self) -> str:
+        """The interval in words, after a comma; empty where there is none."""
+        if len(self.interval) != 2:
+            return ""
+        width = (self.interval[1] - self.interval[0]) / 2
+        low, high = (measured(end, width)[0] for end in self.interval)
+        return f", 95 % interval {low} to {high} over {self.interval_of}"
+
     def __str__(self) -> str:
         """Such as ``0.130 ± 0.008``."""
         value, spread = measured(self.value, self.spread)
         return f"{value} ± {spread}" if spread else value
 
     def __repr__(self) -> str:
-        """Value, spread, ratio to real data and number of examples."""
+        """Value, spread, interval, ratio to real data and number of examples."""
         ratio = "" if self.ratio is None else f", {plain(self.ratio, 2)} times real data's"
-        return f"Score({self}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
+        return f"Score({self}{self.stated}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
 
     def _repr_html_(self) -> str:
         value, spread = measured(self.value, self.spread)

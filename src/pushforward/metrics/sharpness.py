@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Sharpness", "high_frequency_power"]
 
@@ -21,14 +22,19 @@ def high_frequency_power(x: np.ndarray, shape: Sequence[int]) -> float:
         x: Flattened images (n, channels * height * width).
         shape: (channels, height, width).
     """
+    return float(_powers(x, shape).mean())
+
+
+def _powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The power of each image."""
     _, height, width = shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     fine = radius > 0.25
-    total = 0.0
+    powers = np.empty(len(x))
     for start in range(0, len(x), ROWS):
         images = np.asarray(x[start : start + ROWS], dtype=np.float64).reshape(-1, *shape)
-        total += float((np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum())
-    return total / (len(x) * int(np.prod(shape)) ** 2)
+        powers[start : start + ROWS] = (np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum((1, 2))
+    return powers / int(np.prod(shape)) ** 2
 
 
 class Sharpness:
@@ -51,5 +57,7 @@ class Sharpness:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "sharpness"."""
-        real = high_frequency_power(samples.reference, samples.shape)
-        return {"sharpness": Score(high_frequency_power(samples.generated, samples.shape) / real)}
+        generated, real = (_powers(rows, samples.shape) for rows in (samples.generated, samples.reference))
+        ratio = float(generated.mean() / real.mean())
+        error, shared = errors(generated / real.mean(), ratio * real / real.mean())
+        return {"sharpness": Score(ratio, error=error, reference_error=shared)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from pushforward.errors import DataError
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import divergence_error
 
 __all__ = ["Histogram", "Legible", "Stacked", "count_numbers"]
 
@@ -86,8 +87,11 @@ class Stacked:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Two scores; ``extra`` of "stacked_modes" has the numbers of the modes without a sample."""
         truth = samples.truth
-        histogram = count_numbers(truth.read(samples.generated), truth.modes)
+        numbers = truth.read(samples.generated)
+        histogram = count_numbers(numbers, truth.modes)
+        counts, n = np.bincount(numbers, minlength=truth.modes), len(numbers)
+        error = divergence_error(counts, np.full(truth.modes, 1 / truth.modes))
         return {
             "stacked_modes": Score(histogram.reached, extra={"missing": histogram.missing}),
-            "stacked_kl": Score(histogram.divergence),
+            "stacked_kl": Score(histogram.divergence, error=error, reference_error=0.0, bias=(truth.modes - 1) / (2 * n)),
         }

@@ -9,8 +9,9 @@ import numpy as np
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
+from pushforward.metrics.uncertainty import kernel_errors
 
-__all__ = ["TwoSample", "energy_distance", "energy_test", "neighbour_accuracy"]
+__all__ = ["TwoSample", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
 
 MOST, ENERGY, TESTED = 1000, 2000, 500
 """Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square."""
@@ -32,6 +33,13 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist, pdist
 
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
+
+
+def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The standard error of `energy_distance`, and the part of it that comes from the second cloud."""
+    from scipy.spatial.distance import cdist
+
+    return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
 
 
 def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> tuple[float, float]:
@@ -90,6 +98,12 @@ def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     return float((own[neighbours] == own).mean())
 
 
+def _accuracy_error(accuracy: float, n: int) -> float:
+    """The standard error of the share of 2n examples, of which some share their neighbours."""
+    share = (n * accuracy + 2) / (n + 4)
+    return float(np.sqrt(0.85 * share * (1 - share) / n))
+
+
 class TwoSample:
     """Energy distance of points with its p-value, and the nearest-neighbour test of the features of any data."""
 
@@ -101,6 +115,7 @@ class TwoSample:
             "the columns: real data scores about 0, and may score below.",
             group="Quality and diversity",
             role="quality",
+            unbiased=True,
         ),
         "neighbour_test": MetricInfo(
             "Nearest-neighbour test",
@@ -121,10 +136,12 @@ class TwoSample:
         """Score "neighbour_test", and "energy" where an example is a point, (d,); its ``extra`` has the p-value as "p"."""
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
         accuracy = neighbour_accuracy(x, y)
-        scores = {"neighbour_test": Score(accuracy, error=float(np.sqrt(0.25 / len(x))))}
+        error = _accuracy_error(accuracy, len(x))
+        scores = {"neighbour_test": Score(accuracy, error=error, reference_error=error * np.sqrt(0.4))}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
         x, y = drawn(samples.generated / unit, ENERGY, 0), drawn(samples.reference / unit, ENERGY, 1)
         _, p = energy_test(x[:TESTED], y[:TESTED])
-        return {"energy": Score(energy_distance(x, y), extra={"p": p}), **scores}
+        error, shared = energy_errors(x, y)
+        return {"energy": Score(energy_distance(x, y), error=error, reference_error=shared, extra={"p": p}), **scores}

@@ -10,6 +10,7 @@ import numpy as np
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
+from pushforward.metrics.uncertainty import Errors, errors, matching_potentials, root_errors, sliced_errors
 
 __all__ = ["Wasserstein", "sliced_distance", "transport_distance", "transport_score"]
 
@@ -64,6 +65,38 @@ def transport_score(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks:
     return float(np.sqrt(np.mean(squares)))
 
 
+def transport_errors(x: np.ndarray, y: np.ndarray) -> Errors:
+    """The standard error of `transport_score` about its mean at these numbers, and the part that comes from ``y``.
+
+    References:
+        del Barrio and Loubes, Central limit theorems for empirical transportation cost in general dimension, 2019.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    n = min(len(x), len(y), BLOCK * BLOCKS)
+    size = min(n, BLOCK)
+    x, y = (drawn(rows, n, seed)[: n // size * size] for seed, rows in enumerate((x, y)))
+    terms, squares = [], []
+    for at in range(0, len(x), size):
+        costs = cdist(np.asarray(x[at : at + size], np.float64), np.asarray(y[at : at + size], np.float64), "sqeuclidean")
+        rows, columns = linear_sum_assignment(costs)
+        squares.append(costs[rows, columns].mean())
+        of_x, of_y = matching_potentials(costs, columns)
+        terms.append((of_x - of_x.mean(), of_y - of_y.mean()))
+    parts = [np.concatenate(side) for side in zip(*terms, strict=True)]
+    return root_errors(float(np.sqrt(np.mean(squares))), errors(parts[0], parts[1]))
+
+
+def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = 128, seed: int = 0) -> Errors:
+    """The standard error of `sliced_distance` of clouds of equal size, and the part from ``y``, by fewer directions."""
+    axes = np.random.Generator(np.random.Philox(seed)).standard_normal((x.shape[1], directions))
+    axes /= np.linalg.norm(axes, axis=0)
+    first, second = (np.asarray(rows, np.float64) @ axes for rows in (x, y))
+    value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
+    return root_errors(value, sliced_errors(first, second))
+
+
 def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS, seed: int = 0) -> float:
     """The sliced 2-Wasserstein distance: the root mean square of exact distances along fixed random directions.
 
@@ -110,8 +143,11 @@ class Wasserstein:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
-        scores = {"sliced_w2": Score(sliced_distance(x, y))}
+        error, shared = sliced_errors_of(x, y) if len(x) == len(y) else (None, None)
+        scores = {"sliced_w2": Score(sliced_distance(x, y), error=error, reference_error=shared)}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
-        return {"w2": Score(transport_score(samples.generated / unit, samples.reference / unit)), **scores}
+        x, y = samples.generated / unit, samples.reference / unit
+        error, shared = transport_errors(x, y)
+        return {"w2": Score(transport_score(x, y), error=error, reference_error=shared), **scores}

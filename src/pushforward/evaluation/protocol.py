@@ -1,0 +1,144 @@
+"""By which protocol scores were measured: what must be equal for two scores to be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.features import Features
+from pushforward.evaluation.scoring import reference_rows
+from pushforward.records import Record
+
+__all__ = ["Protocol", "check_same", "protocol_of"]
+
+
+@dataclass(frozen=True)
+class Protocol(Record):
+    """Everything that all scores of a comparison share, and without which they cannot be compared with others.
+
+    Args:
+        data: sha256 of all examples of the data set, hexadecimal.
+        reference: sha256 of the held-out examples that samples are compared with, after quantisation, hexadecimal.
+        n: Samples on either side.
+        k: Neighbours of precision, recall, density and coverage.
+        extractor: What identifies the feature extractor and its weights.
+        dimensions: Of the features.
+        preprocessing: What happens to an example before the extractor.
+        quantisation: How samples are rounded before they are compared.
+        versions: Of the packages, or hashes of the files, that define the metrics.
+    """
+
+    data: str = ""
+    reference: str = ""
+    n: int | None = None
+    k: int | None = None
+    extractor: str = ""
+    dimensions: int | None = None
+    preprocessing: str = ""
+    quantisation: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
+        """The fields in which two protocols differ, each with both values; of versions those of files that both have."""
+        unlike = []
+        for part in fields(self):
+            mine, others = getattr(self, part.name), getattr(other, part.name)
+            if part.name == "versions":
+                common = sorted(mine.keys() & others.keys())
+                unlike += [(f"the version of {name}", mine[name], others[name]) for name in common if mine[name] != others[name]]
+            elif mine != others:
+                unlike.append((NAMES.get(part.name, part.name), mine, others))
+        return unlike
+
+
+NAMES = {
+    "data": "the data's fingerprint",
+    "reference": "the sha256 of the reference examples",
+    "n": "n",
+    "k": "k",
+    "extractor": "the feature extractor",
+    "dimensions": "the number of features",
+    "preprocessing": "the preprocessing",
+    "quantisation": "the quantisation",
+}
+
+
+def check_same(protocols: Sequence[tuple[str, Protocol]]) -> None:
+    """Refuse scores that do not share a protocol.
+
+    Args:
+        protocols: Each with the name of where its scores come from.
+
+    Raises:
+        UsageError: Naming each field that differs, and both values.
+    """
+    for name, protocol in protocols:
+        if protocol == Protocol():
+            raise UsageError(
+                f"{name} does not say by which protocol its scores were measured, as reports of earlier versions do not: score "
+                "its runs again."
+            )
+    first, mine = protocols[0]
+    for name, other in protocols[1:]:
+        unlike = mine.differences(other)
+        if unlike:
+            what = "; ".join(f"{field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)
+            raise UsageError(
+                f"Scores of unlike protocols cannot be compared: {what}. Score the runs again together: "
+                "pushforward compare RUN RUN."
+            )
+
+
+def _text(value: Any) -> str:
+    return "not known" if value in (None, "") else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str]) -> Protocol:
+    """The protocol of scores of n samples.
+
+    Args:
+        data: The data set, whose held-out examples are the reference.
+        features: In which scores are computed.
+        n: Samples on either side.
+        k: Neighbours.
+        metrics: Names of the scores.
+    """
+    space = data.space
+    quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
+    preprocessing = getattr(features, "preprocessing", None) or f"size {'x'.join(map(str, space.shape))} as it is, standardised"
+    return Protocol(
+        data=data.fingerprint,
+        reference=_sha256(data, n),
+        n=n,
+        k=k,
+        extractor=str(getattr(features, "identity", features.key)),
+        dimensions=features.dims(n),
+        preprocessing=str(preprocessing),
+        quantisation=quantisation,
+        versions=_versions(metrics),
+    )
+
+
+def _sha256(data: Dataset, n: int) -> str:
+    rows = data.held_out.data_units(reference_rows(len(data.held_out), n)).numpy()
+    return hashlib.sha256(repr(rows.shape).encode() + rows.tobytes()).hexdigest()
+
+
+def _versions(metrics: Sequence[str]) -> dict[str, str]:
+    """The version of this package, and a hash of each file of the user's own that defines one of the scores."""
+    import inspect
+    from pathlib import Path
+
+    import pushforward
+    from pushforward.metrics import registry
+
+    versions = {"pushforward": pushforward.__version__}
+    for metric in registry().values():
+        if set(metric.scores) & set(metrics) and not metric.__module__.startswith("pushforward.metrics."):
+            file = Path(inspect.getfile(metric))
+            versions[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+    return versions

@@ -1,0 +1,258 @@
+"""Standard errors of scores of two clouds, from what each example adds to them.
+
+A score is a function of two samples. To first order its error is a sum of terms, one for each example (its influence), so that
+its variance is that of the terms over their number, on either side. Where the clouds have one distribution the first order is
+0 and the second remains; the terms that are measured then overstate the variance twofold, so what the second order adds is
+taken off once. All results are pairs: the standard error of a score over new examples on both sides, and the part of
+it that comes from the reference, which all samplings of a model share.
+
+References:
+    Efron and Stein, The jackknife estimate of variance, 1981. van der Vaart, Asymptotic Statistics, 1998, chapters 12 and 20.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Errors",
+    "by_blocks",
+    "divergence_error",
+    "errors",
+    "frechet_bias",
+    "frechet_errors",
+    "kernel_errors",
+    "matching_potentials",
+    "root_errors",
+    "share_error",
+    "sliced_errors",
+]
+
+Errors = tuple[float, float]
+"""The standard error of a score, and the part of it that comes from the reference."""
+Array = NDArray[np.float64]
+BLOCK, BLOCKS = 1000, 4
+"""Examples of a block at most, and the fewest blocks."""
+
+
+def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
+    """Standard errors from the terms of the examples.
+
+    Args:
+        generated: (n,) what each generated example adds to n times the score, up to a constant.
+        reference: (m,) the same of reference examples; None where the score does not depend on them.
+        second: The variance of the second order, over (1/n + 1/m)^2, for clouds of one distribution.
+    """
+    n = len(generated)
+    of_generated = float(np.var(generated, ddof=1)) / n - second / n**2
+    if reference is None:
+        return math.sqrt(max(of_generated, second / n**2)), 0.0
+    m = len(reference)
+    of_reference = float(np.var(reference, ddof=1)) / m - second * (1 / m**2 + 2 / (n * m))
+    total = max(of_generated + of_reference, second * (1 / n + 1 / m) ** 2)
+    return math.sqrt(total), math.sqrt(min(max(of_reference, second / m**2), total))
+
+
+def root_errors(value: float, of_square: Errors) -> Errors:
+    """The errors of a score from those of its square, by the delta method."""
+    scale = 1 / (2 * value) if value > 0 else 0.0
+    return of_square[0] * scale, of_square[1] * scale
+
+
+def share_error(count: float, n: int) -> float:
+    """The standard error of a share, count / n, with two successes and two failures added, so that it is not 0 for 0 of n.
+
+    References:
+        Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial proportions, 1998.
+    """
+    share = (count + 2) / (n + 4)
+    return math.sqrt(share * (1 - share) / (n + 4))
+
+
+def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
+    """The standard error of the reverse KL divergence of counts to true shares, about its mean at this number.
+
+    Args:
+        counts: (k,).
+        weights: (k,) true shares.
+    """
+    n, some = int(counts.sum()), counts > 0
+    if n == 0:
+        return 0.0
+    share = counts[some] / n
+    terms = np.log(share / weights[some])
+    first = float((share * terms**2).sum() - (share * terms).sum() ** 2) / n
+    second = (len(counts) - 1) / (2 * n**2)
+    return math.sqrt(max(first - second, second))
+
+
+def kernel_errors(xx: Array, yy: Array, xy: Array) -> Errors:
+    """Errors of the U-statistic mean xx + mean yy - 2 mean xy, over pairs of different examples.
+
+    Args:
+        xx: (n, n) kernel between generated examples; the diagonal is not read.
+        yy: (m, m) between reference examples.
+        xy: (n, m).
+    """
+    n, m = xy.shape
+    of_x, of_y = (square.sum(1) - np.diag(square) for square in (xx, yy))
+    rows, columns = xy.mean(1), xy.mean(0)
+    mean_x, mean_y = of_x / (n - 1), of_y / (m - 1)
+    own = _centred_square(xx, mean_x, mean_x, 1) + _centred_square(yy, mean_y, mean_y, 1)
+    second = (own + 2 * _centred_square(xy, rows, columns, 0)) / 2
+    return errors(2 * (mean_x - rows), 2 * (mean_y - columns), second)
+
+
+def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
+    """The mean square of a doubly centred kernel, without its diagonal where rows and columns are the same examples."""
+    total, count = 0.0, kernel.size - own * len(kernel)
+    centre = float(rows.mean())
+    for start in range(0, len(kernel), 1000):
+        part = slice(start, start + 1000)
+        centred = kernel[part] - rows[part, None] - columns[None, :] + centre
+        if own:
+            at = np.arange(len(centred))
+            centred[at, at + start] = 0.0
+        total += float(np.einsum("ij,ij->", centred, centred))
+    return total / count
+
+
+def frechet_errors(x: Array, y: Array) -> Errors:
+    """Errors of the Fréchet distance about its mean at these numbers of examples.
+
+    Args:
+        x: (n, f).
+        y: (m, f).
+
+    References:
+        The derivative of the distance by a covariance is 1 - T with the optimal map T between the Gaussians: Takatsu,
+        Wasserstein geometry of Gaussian measures, 2011.
+    """
+    a, b = x - x.mean(0), y - y.mean(0)
+    c, d = (part.T @ part / max(len(part) - 1, 1) for part in (a, b))
+    gap = x.mean(0) - y.mean(0)
+    forth, back = _map(c, d), _map(d, c)
+    of_x = 2 * a @ gap + (a * a).sum(1) - np.einsum("ij,ij->i", a @ forth, a)
+    of_y = -2 * b @ gap + (b * b).sum(1) - np.einsum("ij,ij->i", b @ back, b)
+    values = np.clip(np.linalg.eigvalsh((c + d) / 2), 0, None)
+    return errors(of_x, of_y, _second_order(values))
+
+
+def _map(of: Array, to: Array) -> Array:
+    """The symmetric matrix that maps the Gaussian of one covariance onto that of another."""
+    root = _power(to, 0.5)
+    result: Array = root @ _power(root @ of @ root, -0.5) @ root
+    return result
+
+
+def _power(matrix: Array, power: float) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    some = values > 1e-9 * max(float(values[-1]), 1e-300)
+    raised = np.where(some, np.where(some, values, 1.0) ** power, 0.0)
+    result: Array = (vectors * raised) @ vectors.T
+    return result
+
+
+def _pairs(values: Array) -> Array:
+    """The table of l_i l_j / (l_i + l_j)."""
+    total = values[:, None] + values[None, :]
+    return np.divide(values[:, None] * values[None, :], total, out=np.zeros_like(total), where=total > 0)
+
+
+def _second_order(values: Array) -> float:
+    """The variance of the distance between two clouds of one Gaussian, times (1/n + 1/m)^-2, for these variances."""
+    pairs = _pairs(values)
+    return float(2 * (values**2).sum() + (pairs**2).sum() + (np.diag(pairs) ** 2).sum())
+
+
+def frechet_bias(y: Array, n: int) -> float:
+    """By how much the mean Fréchet distance of n examples from as many is above that of infinitely many, for Gaussian features.
+
+    Exact to the order of 1/n for clouds of one Gaussian: (1/n + 1/m)(tr C + sum_ij (1 + d_ij) l_i l_j / (l_i + l_j) / 2).
+
+    Args:
+        y: (m, f) reference features.
+        n: Examples on the other side.
+    """
+    centred = y - y.mean(0)
+    values = np.clip(np.linalg.eigvalsh(centred.T @ centred / max(len(y) - 1, 1)), 0, None)
+    pairs = _pairs(values)
+    return float((1 / n + 1 / len(y)) * (values.sum() + (pairs.sum() + np.trace(pairs)) / 2))
+
+
+def sliced_errors(first: Array, second: Array) -> Errors:
+    """Errors of the mean squared distance between sorted columns of equal length: the sliced W2, squared.
+
+    Args:
+        first: (n, directions) projections of generated examples.
+        second: (n, directions) of reference examples.
+
+    References:
+        del Barrio, Giné and Utzet, Asymptotics for L2 functionals of the empirical quantile process, 2005: the term of an
+        example is the dual potential at its place.
+    """
+    of_first, of_second = np.argsort(first, 0), np.argsort(second, 0)
+    a, b = np.take_along_axis(first, of_first, 0), np.take_along_axis(second, of_second, 0)
+    terms = (np.zeros(len(a)), np.zeros(len(b)))
+    for at in range(a.shape[1]):
+        for term, order, own, other in ((terms[0], of_first, a, b), (terms[1], of_second, b, a)):
+            gap = 2 * (own[:, at] - other[:, at])
+            rise = np.diff(own[:, at], prepend=own[0, at])
+            slope = (gap + np.concatenate([gap[:1], gap[:-1]])) / 2
+            potential = np.cumsum(slope * rise)
+            term[order[:, at]] += potential - potential.mean()
+    return errors(terms[0] / a.shape[1], terms[1] / a.shape[1])
+
+
+def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Dual potentials (u, v) of an optimal matching: u_i + v_j <= c_ij, equal where i is matched with j = columns[i].
+
+    Args:
+        costs: (n, n).
+        columns: (n,) the matching, as `scipy.optimize.linear_sum_assignment` gives it.
+    """
+    matched = costs[np.arange(len(costs)), columns]
+    lengths = costs[:, columns] - matched[None, :]  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
+    u = np.zeros(len(costs))
+    for _ in range(len(costs)):
+        lower = np.minimum(u, (lengths + u[None, :]).min(1))
+        if np.array_equal(lower, u):
+            break
+        u = lower
+    v = np.empty(len(costs))
+    v[columns] = matched - u
+    return u, v
+
+
+def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int) -> Array | None:
+    """Standard errors of scores from disjoint blocks of both clouds, for scores whose variance falls like 1/n.
+
+    Four blocks or more of at most `BLOCK` examples, each of one cloud against two of the other. As so few blocks
+    are an unsure measure, the result is widened so that twice of it is an interval (Student's t).
+
+    Args:
+        scores: From two clouds to scores (k,).
+        x: (n, f), in an order that has no meaning.
+        y: (n, f).
+        least: Examples of a block, at least.
+
+    Returns:
+        (k,); None where there are too few examples.
+    """
+    from scipy.special import stdtrit
+
+    n = min(len(x), len(y))
+    blocks = max(BLOCKS, n // BLOCK)
+    size = n // blocks
+    if size < least:
+        return None
+    parts = [slice(at * size, (at + 1) * size) for at in range(blocks)]
+    turned = [parts, parts[1:] + parts[:1]]
+    values = np.array([[scores(x[part], y[other]) for part, other in zip(parts, others, strict=True)] for others in turned])
+    spread: Array = np.sqrt(values.var(1, ddof=1).mean(0) / blocks)
+    widened: Array = spread * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96
+    return widened

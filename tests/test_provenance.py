@@ -1,0 +1,173 @@
+"""Each score says how it was measured, and scores that were measured otherwise are not compared with it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.data import VectorSpace
+from pushforward.data.dataset import Dataset, Split
+from pushforward.errors import UsageError
+from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.baseline import GaussianBaseline
+from pushforward.evaluation.curves import REPEAT_SEEDS
+from pushforward.evaluation.intervals import over_trainings, with_interval
+from pushforward.evaluation.protocol import Protocol
+from pushforward.metrics import Score
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+
+
+def cloud(seed=0, count=180, shift=0.0):
+    rows = np.random.default_rng(seed).normal(shift, 1, size=(count, 2)).astype(np.float32)
+    return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[: count // 2]), Split(rows[count // 2 :]))
+
+
+def compared(data, name="it", **options):
+    return pf.compare({name: GaussianBaseline.fit(data)}, data, **{"n": 40, "repeats": 2, "curve": False, **options})
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return compared(cloud())
+
+
+def test_a_score_carries_how_it_was_measured(first):
+    model, protocol = first["it"], first.protocol
+    assert model.sampling_seeds == (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
+    assert (protocol.n, protocol.k, protocol.dimensions, protocol.quantisation) == (40, 5, 2, "float32")
+    assert protocol.data == cloud().fingerprint
+    assert len(protocol.reference) == 64
+    assert protocol.extractor
+    assert protocol.versions == {"pushforward": pf.__version__}
+    for name in ("frechet", "energy", "w2", "neighbour_test"):
+        score = model.scores[name]
+        low, high = score.interval
+        assert low < score.value < high, name
+        assert (score.interval_of, score.n) == ("examples", 40)
+        assert 0 < score.reference_error < score.error
+        assert name in first.floors
+    assert "95 % interval" in repr(model.scores["frechet"])
+    assert pf.Comparison.from_json(first.to_json()) == first
+
+
+def test_the_hash_of_the_reference_is_of_the_examples_that_are_compared(first):
+    more = compared(cloud(), n=60).protocol
+    assert more.reference != first.protocol.reference
+    assert dataclasses.replace(more, n=40, reference=first.protocol.reference) == first.protocol
+
+
+def test_intervals_over_examples_samplings_and_trainings():
+    whole = with_interval(Score(1.0, values=(0.9, 1.1), error=0.5, reference_error=0.3))
+    assert whole.interval_of == "examples"
+    assert whole.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.4**2 / 2) ** 0.5)
+    student = with_interval(Score(1.0, values=(0.9, 1.0, 1.1)))
+    assert student.interval_of == "samplings"
+    assert student.interval[1] - 1 == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    trainings = over_trainings(Score(1.0, values=(0.9, 1.0, 1.1), error=9.0, reference_error=0.3))
+    assert trainings.interval_of == "trainings"
+    assert trainings.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.1**2 / 3) ** 0.5, rel=0.01)
+    for unknown in (Score(1.0), Score(8.0, values=(8.0, 8.0)), Score(None, error=1.0), Score(1.0, values=(1.0, None))):
+        assert with_interval(unknown).interval == ()
+
+
+def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
+    two = [dataclasses.replace(first["it"], name=f"it-{seed}", seed=seed) for seed in (0, 1)]
+    scores = {**two[1].scores, "frechet": dataclasses.replace(two[1].scores["frechet"], value=0.5)}
+    two[1] = dataclasses.replace(two[1], scores=scores)
+    together = aggregated(dataclasses.replace(first, models=tuple(two)))["it"].scores
+    assert together["frechet"].interval_of == "trainings"
+    assert together["energy"].interval == (), "two trainings that agree do not say how trainings vary"
+
+
+def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
+    other = compared(cloud(), "other", repeats=3)
+    monkeypatch.setattr("pushforward.evaluation.judge.score", None)  # whoever scored again would fail
+    both = pf.Comparison.joined(first, other)
+    assert [model.name for model in both.models] == ["it", "other"]
+    assert both["it"] == first["it"]
+    assert both["other"].scores == other["other"].scores
+    assert both.protocol == first.protocol
+    assert (both.settings.n, both.settings.repeats) == (40, None)
+    assert both.floors == first.floors
+    assert {"it", "other", "real"} <= set(both.pictures)
+    path = pf.Report(first).save(tmp_path / "report.json")
+    again = pf.compare([path, other])
+    assert [model.name for model in again.models] == ["it", "other"]
+    assert pf.Report(again).to_html()
+
+
+def test_models_of_one_name_are_told_apart(first):
+    both = pf.Comparison.joined(first, first)
+    assert [model.name for model in both.models] == ["it (comparison 1)", "it (comparison 2)"]
+
+
+def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
+    pf.Report(first).save(tmp_path / "report.json")
+    both = pf.compare({"old": tmp_path / "report.json", "new": GaussianBaseline.fit(cloud())}, cloud(), repeats=1, curve=False)
+    assert [model.name for model in both.models] == ["it", "new"]
+    assert both["new"].scores["frechet"].n == 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("n", 60, "n is 40 in comparison 1 and 60 in comparison 2"),
+        ("k", 7, "k is 5 in"),
+        ("data", "abc", 'and "abc" in comparison 2'),
+        ("reference", "abc", "the sha256 of the reference examples is"),
+        ("extractor", "inception", 'and "inception" in'),
+        ("dimensions", None, "the number of features is 2 in comparison 1 and not known in comparison 2"),
+        ("preprocessing", "resized to 299", "the preprocessing is"),
+        ("quantisation", "256 levels", 'the quantisation is "float32" in comparison 1 and "256 levels" in'),
+        ("versions", {"pushforward": "9"}, "the version of pushforward is"),
+    ],
+)
+def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, field, value, words):
+    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, **{field: value}))
+    with pytest.raises(UsageError, match="unlike protocols cannot be compared") as error:
+        pf.Comparison.joined(first, other)
+    assert words in str(error.value)
+
+
+def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
+    versions = {**first.protocol.versions, "mine.py": "abc"}
+    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, versions=versions))
+    assert len(pf.Comparison.joined(first, other).models) == 2
+
+
+def test_results_that_name_no_protocol_are_refused(first):
+    with pytest.raises(UsageError, match="comparison 2 does not say by which protocol"):
+        pf.Comparison.joined(first, dataclasses.replace(first, protocol=Protocol()))
+
+
+def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path, capsys, monkeypatch):
+    from pushforward.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, n=60))
+    second = dataclasses.replace(first, models=(dataclasses.replace(first["it"], name="second"),))
+    for folder, comparison in (("a", first), ("b", second), ("c", other)):
+        pf.Report(comparison).save(tmp_path / folder / "report.json")
+    assert main(["compare", "a/report.json", "b", "--out", "both", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [model["name"] for model in json.loads(out)["models"]] == ["it", "second"]
+    assert "measuring" not in err
+    assert (tmp_path / "both" / "report.html").is_file()
+    assert main(["compare", "a", "c", "--out", "none"]) == 2
+    assert "n is 40 in a and 60 in c" in capsys.readouterr().err
+    assert main(["compare", "a", "flow", "--data", "moons", "--out", "none"]) == 2
+    assert "a holds scores on other data (cloud) than moons" in capsys.readouterr().err
+    assert main(["compare", "a", "a"]) == 2
+    assert main(["compare", "a", "b", "--budget", "3s"]) == 2
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "broken.json").write_text("{")
+    assert main(["compare", "broken.json", "a"]) == 4
+    assert "broken.json: This is not JSON" in capsys.readouterr().err
