@@ -171,3 +171,34 @@ def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path,
     (tmp_path / "broken.json").write_text("{")
     assert main(["compare", "broken.json", "a"]) == 4
     assert "broken.json: This is not JSON" in capsys.readouterr().err
+
+
+def frechet_bias(d, n, repeats, seed=0):
+    from pushforward.metrics.frechet import frechet_distance
+
+    random = np.random.default_rng(seed)
+    return np.mean([frechet_distance(random.normal(size=(n, d)), random.normal(size=(n, d))) for _ in range(repeats)])
+
+
+@pytest.mark.parametrize(("d", "n"), [(2, 50), (8, 200)])
+def test_the_bias_that_a_frechet_distance_states_is_what_clouds_of_one_gaussian_have(d, n):
+    from pushforward.metrics.uncertainty import frechet_bias as stated
+
+    reference = np.random.default_rng(1).normal(size=(20_000, d))
+    twice = stated(reference, n) * 2 * (1 / n) / (1 / n + 1 / len(reference))  # as if the reference too were n examples
+    alone = stated(reference, n)
+    assert twice == pytest.approx(frechet_bias(d, n, 200), rel=0.1)
+    assert alone < 0.55 * twice
+
+
+def test_a_small_n_is_named_with_the_size_of_its_bias(first):
+    from pushforward.report.single import scores_text
+
+    bias = first["it"].scores["frechet"].bias
+    page = pf.Report(first)
+    (warning,) = [text for text in page.verdict if "is bias" in text]
+    assert warning.startswith(f"At n = 40 about {bias:.2f} of every Fréchet distance is bias that more samples would remove")
+    assert "With n = 40 about" in page.to_markdown()
+    assert "With n = 40 about" in scores_text(first)
+    many = dataclasses.replace(first, settings=dataclasses.replace(first.settings, n=5000))
+    assert not [text for text in pf.Report(many).verdict if "is bias" in text]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, Score
 from pushforward.numbers import count
 from pushforward.report import ladder
+from pushforward.report.bias import bias_note
 from pushforward.report.latent import table
 from pushforward.report.warnings import warnings
 
@@ -72,6 +73,8 @@ def _footing(comparison: Comparison) -> list[str]:
             "± is the standard deviation of one sampling; ratio is the model's value over real data's, and empty where that is "
             "about 0 or below it. KID and energy distance are unbiased: for real data about 0, and they may be negative."
         )
+    if note := bias_note(comparison):
+        lines.append(note)
     if bits is not None:
         beside = "".join(f"; no network: {guess.name}" for guess in comparison.guesses)
         lines.append(f"bits per dimension: {bits.extra['how']}, ± standard error over {bits.n:,} held-out examples{beside}")

@@ -62,6 +62,9 @@ THRESHOLDS: dict[str, float] = {
     "agreement": 0.9,  # share of samples recognised as the class they were asked to be, over that of real data
     "dimensions": 4,  # dimensions of the features, of more in the data: below, scores cannot be relied on
     "small": 200,  # samples on either side: below, scores are hardly worth reading
+    "few": 2000,  # below, what the number of samples adds to a score is named
+    "biased": 0.25,  # share of a score that this adds, from which it is named
+    "matched": 1.1,  # ratio of parameter counts up to which they count as matched
     "faster": 1.2,  # a time ratio that counts as a difference
     "unequal_time": 1.15,  # training times that count as unequal
     "unequal_size": 2.0,  # parameter counts that count as unequal

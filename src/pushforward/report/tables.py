@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, finite, measured, plain
+from pushforward.report.bias import bias_note
 from pushforward.report.statistics import (
     floor_of,
     groups,
@@ -96,6 +97,7 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         comparison: What is reported.
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
+    note = bias_note(comparison)
     beside = f"; {ratio}, the ratio to what real data scores" if ratio else ""
     if any(len(model.trainings) > 1 for model in comparison.models):
         what = "Mean ± spread over repeated trainings"
@@ -106,6 +108,7 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
     return (
         f"{what}{beside}. “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: "
         "more than twice the spread of the difference. Real data's spread is the least that is assumed of any model."
+        f"{note and f' {note}'}"
     )
 
 

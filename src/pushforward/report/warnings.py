@@ -11,6 +11,7 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
+from pushforward.report.bias import bias_warnings
 from pushforward.report.ladder import rises
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
@@ -200,5 +201,6 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _sizes,
     _blind,
     _small,
+    bias_warnings,
 )
 """What a report warns of, in this order."""

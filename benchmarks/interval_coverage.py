@@ -1,0 +1,202 @@
+"""Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new samples and real data in each.
+
+    python benchmarks/interval_coverage.py [--repeats 200] [--n 200]
+
+Each repeat draws n real and n generated examples (three times), scores them as an evaluation does, and asks whether the stated
+interval holds the true value. True values are closed forms where there are such, else the mean score over repeats that are not
+those judged: for a score whose mean depends on n, that mean is what the interval is of.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from protocol import benchmark, parsed, table, write
+
+import numpy as np
+
+from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.naming import chosen
+from pushforward.evaluation.naming import measured as scores_of
+from pushforward.metrics import Samples, Score, describe
+from pushforward.metrics.frechet import gaussian_distance
+from pushforward.metrics.stacked import Stacked
+
+SAMPLINGS = 3
+RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
+STD, SIDE, FEATURES, MODES = 0.1, 8, 16, 27
+WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
+"""Of the generated modes; the true ones have an eighth each."""
+AXES = np.linalg.qr(np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES)))[0]
+DECAY = 1 / np.sqrt(1 + np.arange(SIDE * SIDE))
+"""Standard deviations of the numbers of an image, before they are turned."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Real data and a model, by their draws."""
+
+    name: str
+    real: Callable[[int, np.random.Generator], np.ndarray]
+    model: Callable[[int, np.random.Generator], np.ndarray]
+    shape: tuple[int, ...]
+    truths: dict[str, float]
+
+    def samples(self, n: int, reference: np.ndarray, training: np.ndarray, draw: np.random.Generator) -> Samples:
+        """One sampling of the model beside a reference."""
+        generated = self.model(n, draw)
+        features = [rows.astype(np.float64) if len(self.shape) == 1 else rows @ AXES for rows in (generated, reference)]
+        truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8)) if len(self.shape) == 1 else None
+        return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
+
+
+def ring(width: float, weights: np.ndarray | None, bridges: float = 0.0) -> Callable[[int, np.random.Generator], np.ndarray]:
+    """Points around eight centres, some of them spread between."""
+
+    def draw(n: int, random: np.random.Generator) -> np.ndarray:
+        x = RING[random.choice(8, n, p=weights)] + width * STD * random.standard_normal((n, 2))
+        return np.where(random.random((n, 1)) < bridges, 0.03 * random.standard_normal((n, 2)), x).astype(np.float32)
+
+    return draw
+
+
+def images(scale: float, shift: float) -> Callable[[int, np.random.Generator], np.ndarray]:
+    """Flattened images of Gaussian numbers."""
+
+    def draw(n: int, random: np.random.Generator) -> np.ndarray:
+        x = scale * DECAY * random.standard_normal((n, SIDE * SIDE))
+        return (x + shift * AXES[:, 0]).astype(np.float32)
+
+    return draw
+
+
+def cases() -> list[Case]:
+    """A model with usual faults and one without any, for points and for images."""
+    spread, real = AXES.T @ np.diag(DECAY**2) @ AXES, np.zeros(FEATURES)
+    limit = gaussian_distance(0.3 * np.eye(FEATURES)[0], 0.81 * spread, real, spread)
+    shape = (1, SIDE, SIDE)
+    return [
+        Case("points, a fair model", ring(1, None), ring(1.1, WEIGHTS, 0.05), (2,), {"bridges": 0.05}),
+        Case(
+            "points, perfect",
+            ring(1, None),
+            ring(1, None),
+            (2,),
+            {"frechet_limit": 0.0, "kid": 0.0, "energy": 0.0, "spread": 1.0},
+        ),
+        Case("images, a fair model", images(1, 0), images(0.9, 0.3), shape, {"frechet_limit": limit}),
+        Case("images, perfect", images(1, 0), images(1, 0), shape, {"frechet_limit": 0.0, "kid": 0.0}),
+    ]
+
+
+class Reader:
+    """Modes as they are written in the first column."""
+
+    modes = MODES
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, 0].astype(np.int64)
+
+
+def repeated(case: Case, n: int, repeat: int, metrics: list[str] | None) -> list[dict[str, Score]]:
+    """The scores of each sampling of one repeat."""
+    draw = np.random.Generator(np.random.Philox(key=[repeat, sum(map(ord, case.name))]))
+    reference, training = case.real(n, draw), case.real(2 * n, np.random.Generator(np.random.Philox(1)))
+    return [scores_of(case.samples(n, reference, training, draw), chosen(metrics)) for _ in range(SAMPLINGS)]
+
+
+def of_stacked(n: int, repeat: int) -> list[dict[str, Score]]:
+    """The same for modes that a classifier reads."""
+    draw = np.random.Generator(np.random.Philox(key=[repeat, 7]))
+    shares = np.linspace(1, 2, MODES) / np.linspace(1, 2, MODES).sum()
+    rows = [draw.choice(MODES, (n, 1), p=shares).astype(np.float32) for _ in range(SAMPLINGS)]
+    return [Stacked()(Samples(x, x, x, x, x, shape=(1,), truth=Reader())) for x in rows]
+
+
+def combined(samplings: list[Score]) -> Score:
+    """Several samplings as one score, as an evaluation combines them."""
+    values = tuple(score.number for score in samplings)
+    known = {name: [getattr(score, name) for score in samplings] for name in ("error", "reference_error")}
+    root = {name: None if None in some else float(np.sqrt(np.mean(np.square(some)))) for name, some in known.items()}
+    return with_interval(Score(float(np.mean(values)), values=values, **root))
+
+
+def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float]) -> list[dict[str, Any]]:
+    """How often the interval of each score holds the true value, which comes from the other half of the repeats."""
+    rows = []
+    for score in results[0][0]:
+        values = np.array([[sampling[score].number for sampling in repeat] for repeat in results])
+        half = len(values) // 2
+        other = [truths.get(score, float((values[half:] if at < half else values[:half]).mean())) for at in range(len(values))]
+        for count in (1, SAMPLINGS):
+            intervals = [combined([sampling[score] for sampling in repeat[:count]]) for repeat in results]
+            stated = [(interval, true) for interval, true in zip(intervals, other, strict=True) if interval.interval]
+            if len(stated) < len(intervals) / 2:
+                continue
+            held = [interval.interval[0] <= true <= interval.interval[1] for interval, true in stated]
+            widths = [(interval.interval[1] - interval.interval[0]) / 2 for interval, _ in stated]
+            spread = float(values[:, :count].mean(1).std(ddof=1))
+            row = {"case": name, "score": score, "samplings": count, "of": stated[0][0].interval_of, "held": float(np.mean(held))}
+            rows.append(row | {"true": float(np.mean(other)), "half": float(np.mean(widths)), "spread": spread})
+    return rows
+
+
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--n", type=int, default=200)
+    given = parsed(parser, words, repeats=2, n=100)
+    rows = []
+    for case in cases():
+        rows += coverage(case.name, [repeated(case, given.n, at, None) for at in range(given.repeats)], case.truths)
+        print(case.name, flush=True)
+    rows += coverage("modes that are read", [of_stacked(given.n, at) for at in range(given.repeats)], {})
+    report(rows, given)
+
+
+def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
+    known, names = describe(), list(dict.fromkeys((row["case"], row["score"]) for row in rows))
+    body = []
+    for case, score in names:
+        mine = {row["samplings"]: row for row in rows if (row["case"], row["score"]) == (case, score)}
+        cells = [f"{mine[count]['held']:.1%}".replace("%", " %") if count in mine else "–" for count in (1, SAMPLINGS)]
+        last = mine[max(mine)]
+        width = f"{last['half'] / (1.96 * last['spread']):.2f}" if last["spread"] > 0 else "–"
+        of = "at any n" if known[score].unbiased else f"at n = {given.n}"
+        body.append([case, score, of, f"{last['true']:.4g}", *cells, last["of"], width])
+    head = [
+        "case",
+        "score",
+        "true value",
+        "",
+        "held, 1 sampling",
+        f"held, {SAMPLINGS} samplings",
+        "interval over",
+        "width over the right one",
+    ]
+    text = table(head, body)
+    fair = [row for row in rows if "perfect" not in row["case"]]
+    for count in (1, SAMPLINGS):
+        some = [row for row in fair if row["samplings"] == count]
+        within = [row for row in some if 0.9 <= row["held"] <= 0.99]
+        text += (
+            f"\n\n{count} sampling{'s' if count > 1 else ''}, models that are not perfect: {len(within)} of {len(some)} scores "
+        )
+        text += "hold the true value in 90 to 99 % of the repeats"
+        off = [f"{row['score']} ({row['case']}, {row['held']:.1%})".replace("%)", " %)") for row in some if row not in within]
+        text += f"; not {', '.join(off)}." if off else "."
+    text += (
+        "\n\nReal data is drawn anew for each repeat. The width is that of the mean interval over 1.96 standard deviations of "
+        "the score over repeats. Of a perfect model, distances are at the end of their range, where their first order is 0: "
+        f"intervals are then too wide on purpose. With {given.repeats} repeats a share of 95 % is uncertain by 3 points."
+    )
+    write("interval_coverage", "Intervals of scores that hold the true value", text, rows, repeats=given.repeats, n=given.n)
+
+
+if __name__ == "__main__":
+    main()
