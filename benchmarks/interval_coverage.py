@@ -135,11 +135,11 @@ def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str,
         for count in (1, SAMPLINGS):
             intervals = [combined([sampling[score] for sampling in repeat[:count]]) for repeat in results]
             stated = [(interval, true) for interval, true in zip(intervals, other, strict=True) if interval.interval]
-            if len(stated) < len(intervals) / 2:
+            spread = float(values[:, :count].mean(1).std(ddof=1))
+            if len(stated) < len(intervals) / 2 or spread == 0:
                 continue
             held = [interval.interval[0] <= true <= interval.interval[1] for interval, true in stated]
             widths = [(interval.interval[1] - interval.interval[0]) / 2 for interval, _ in stated]
-            spread = float(values[:, :count].mean(1).std(ddof=1))
             row = {"case": name, "score": score, "samplings": count, "of": stated[0][0].interval_of, "held": float(np.mean(held))}
             rows.append(row | {"true": float(np.mean(other)), "half": float(np.mean(widths)), "spread": spread})
     return rows
@@ -166,7 +166,7 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         mine = {row["samplings"]: row for row in rows if (row["case"], row["score"]) == (case, score)}
         cells = [f"{mine[count]['held']:.1%}".replace("%", " %") if count in mine else "–" for count in (1, SAMPLINGS)]
         last = mine[max(mine)]
-        width = f"{last['half'] / (1.96 * last['spread']):.2f}" if last["spread"] > 0 else "–"
+        width = f"{last['half'] / (1.96 * last['spread']):.2f}"
         of = "at any n" if known[score].unbiased else f"at n = {given.n}"
         body.append([case, score, of, f"{last['true']:.4g}", *cells, last["of"], width])
     head = [

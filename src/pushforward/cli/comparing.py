@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,28 +29,25 @@ from pushforward.cli.groups import (
     Plugins,
     Reading,
 )
-from pushforward.cli.loop import announce, nothing_left, train_all
+from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     amounts,
-    asked_for,
     data_file,
     device_of,
     load_plugins,
     python_files,
-    recipe_of,
-    settings_of,
     source,
     words,
 )
+from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, trainers_of
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
-    from pushforward.recipes import Recipe
     from pushforward.report import Report
-    from pushforward.training import Run, Trainer
+    from pushforward.training import Run
 
 __all__ = ["compare", "demo"]
 
@@ -65,6 +62,7 @@ def compare(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
+    flops: Annotated[str | None, Parameter(group=BUDGET)] = None,
     changes: Changes = NO_CHANGES,
     seeds: Annotated[int | None, Parameter(group=TRAINING)] = None,
     seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
@@ -80,6 +78,7 @@ def compare(
     The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
     their models again, where all scores share a protocol. Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
+    `pushforward compare vae flow --data digits --budget 15s,30s,60s`, which draws quality against the time of training,
     `pushforward compare runs/a-report runs/b-report`
 
     Args:
@@ -87,6 +86,7 @@ def compare(
             for a folder of that name.
         size: Size of the networks: tiny, small or base; default small.
         data: The data set; default that of the runs that are named, else digits.
+        flops: Budget in floating point operations of training steps: 1e15.
         seeds: Trainings of each recipe, with seeds counted from --seed; default 1.
         seed: The first seed; default 0.
         repeats: Samplings of each model.
@@ -100,74 +100,50 @@ def compare(
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     reports = stored_results(models)
     fresh, finished = sorted_models([name for name in models if name not in reports], len(reports))
-    own = {**_typed(budgeting), "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
+    own = {**_typed(budgeting), "--flops": flops, "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
         check_reports(reports)
-        folder = _report_folder(out, next(iter(reports.values())).data.name)
+        folder = report_folder(out, next(iter(reports.values())).data.name)
         return _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
-    options = {**amounts(budgeting, default="60s"), "device": device_of(device), "augment": words(changes.augment)}
-    plan = _Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0)
+    budget, shorter = longest(budgeting)
+    options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
+    plan = Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0, shorter)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     check_reports(reports, loaded)
     compared(loaded, n)
     folder, trained = _trained(plan, runs, loaded, out, options)
-    details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
-    _shown(_reported({**reports, **trained}, loaded, folder, details), folder, json)
+    details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": spent(fresh, budgeting, flops), "commands": [command()]}
+    sweep = plan.sweep(trained)
+    _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
 
 
 def _shown(report: Report, folder: Path, json: bool) -> None:
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 
 
-def _reported(models: Mapping[str, Run | Comparison], data: Dataset | None, folder: Path, options: dict[str, Any]) -> Report:
+def _reported(
+    models: Mapping[str, Run | Comparison],
+    data: Dataset | None,
+    folder: Path,
+    options: dict[str, Any],
+    sweep: Mapping[str, Sequence[Run]] | None = None,
+) -> Report:
     """The report, which is written into the folder."""
     from pushforward.evaluation.comparison import compare as judge
+    from pushforward.evaluation.sweep import with_sweep
     from pushforward.report import Report
 
     if data is not None:
         say("measuring: features, floors, scores, cost")
-    report = Report(judge(models, data, **options))
+    comparison = judge(models, data, **options)
+    report = Report(with_sweep(comparison, sweep, data) if sweep and data is not None else comparison)
     report.save_all(folder)
     return report
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """One training: the recipe's name as it was typed, its seed, its folder, what was asked for, and its plug-ins."""
-
-    name: str
-    seed: int
-    folder: str
-    recipe: Recipe
-    settings: dict[str, Any]
-    plugins: list[str]
-
-
-class _Plan:
-    """Which recipes are trained, how large and how often; their settings are checked before any data is read."""
-
-    def __init__(self, changes: Changes, sizes: Mapping[str, str], trainings: int, first: int) -> None:
-        self.changes, self.sizes, self.seeds = changes, sizes, range(first, first + trainings)
-        self.values = {name: settings_of(name, {}) for name in sizes}
-        self.files: list[str] = []
-
-    def recipes(self, data: Dataset) -> list[_Planned]:
-        """One entry for each recipe and seed."""
-        planned = []
-        for name, size in self.sizes.items():
-            others = [file for file in self.files if Path(file) != Path(name)]
-            settings = asked_for(size, self.changes, self.values[name]) | ({"plugin": others} if others else {})
-            plugins = [name, *others] if name.endswith(".py") else others
-            for seed in self.seeds:
-                recipe = recipe_of(name, data, size, self.values[name], self.changes, seed)
-                folder = recipe.name if len(self.seeds) == 1 else f"{recipe.name}-{seed}"
-                planned.append(_Planned(name, seed, folder, recipe, settings, plugins))
-        return planned
 
 
 def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None) -> list[tuple[str, Run]]:
@@ -175,50 +151,23 @@ def _loaded_runs(finished: Sequence[str], plugin: Sequence[str], out: str | None
     from pushforward.training import load
 
     if out:
-        _report_folder(out)
+        report_folder(out)
     return [(name, load(name, plugins=plugin)) for name in finished]
 
 
-def _models(plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[_Planned]]:
+def _models(plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset) -> tuple[dict[str, Any], list[Planned]]:
     """The finished runs by names of their own, and the trainings."""
     planned = plan.recipes(data)
     return dict(named_runs(runs, [entry.folder for entry in planned])), planned
 
 
 def _trained(
-    plan: _Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
+    plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
     """The report's folder, and the finished and the new runs by name."""
     models, planned = _models(plan, runs, data)
-    folder, trainers = _trainers(planned, data, out, options)
+    folder, trainers = trainers_of(planned, data, out, options)
     return folder, models | {run.name: run for run in train_all(trainers, turns=True)}
-
-
-def _trainers(planned: Sequence[_Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:
-    """The report's folder and a trainer for each training.
-
-    A folder for new runs is made at once, so that two comparisons cannot take one folder.
-    """
-    from pushforward.training import Progress
-    from pushforward.training.folders import new_folder
-    from pushforward.training.start import prepare
-
-    if not planned:
-        return _report_folder(out, data.name), []
-    folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
-    with nothing_left(folder):
-        trainers = []
-        for entry in planned:
-            own: dict[str, Any] = {
-                "out": folder / entry.folder,
-                "seed": entry.seed,
-                "plugins": entry.plugins,
-                "asked": entry.settings,
-            }
-            trainers.append(prepare(entry.recipe, data, **options, **own))
-    for trainer in trainers:
-        announce(trainer)
-    return folder, trainers
 
 
 def _typed(group: Any) -> dict[str, Any]:
@@ -245,27 +194,10 @@ def _trainings(seeds: int | None, repeats: int) -> int:
     return 1 if seeds is None else seeds
 
 
-def _spent(fresh: Sequence[str], budgeting: Budgeting) -> str | None:
-    """The budget of each recipe as an option; None where nothing is trained."""
-    given = ((f"--{name}", getattr(budgeting, name)) for name in ("budget", "steps", "samples"))
-    return next((f"{option} {value}" for option, value in given if value), "--budget 60s") if fresh else None
-
-
 def _refuse(options: dict[str, Any], why: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
-
-
-def _report_folder(out: str | None, data: str = "") -> Path:
-    """Where the report goes: ``out``, which must not exist, or a free default."""
-    from pushforward.training.folders import free_folder
-
-    if out is None:
-        return free_folder(None, f"compare-{data}", "report")
-    if Path(out).exists():
-        raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
-    return Path(out)
 
 
 @app.command(group=TRAIN, sort_key=4)

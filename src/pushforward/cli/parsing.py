@@ -242,8 +242,8 @@ def _converted(option: str, text: str, kind: type) -> Any:
         raise UsageError(f'--{option} needs a number, got "{text}".') from None
 
 
-def amounts(budgeting: Budgeting, default: str | None = None) -> dict[str, Any]:
-    """The budget as arguments of `pushforward.fit`; at most one of the three may be given."""
+def amounts(budgeting: Budgeting, default: str | None = None, flops: str | None = None) -> dict[str, Any]:
+    """The budget as arguments of `pushforward.fit`; at most one may be given."""
     from pushforward.training import Budget
 
     given = {
@@ -251,11 +251,24 @@ def amounts(budgeting: Budgeting, default: str | None = None) -> dict[str, Any]:
         "samples": None if budgeting.samples is None else Budget.count(budgeting.samples),
         "seconds": None if budgeting.budget is None else Budget.duration(budgeting.budget),
     }
+    if flops is not None:
+        given["flops"] = _operations(flops)
     if all(value is None for value in given.values()) and default:
         given["seconds"] = Budget.duration(default)
     if sum(value is not None for value in given.values()) > 1:
-        raise UsageError("Give only one budget: --steps, --samples or --budget.")
+        others = "--steps, --samples or --budget" if flops is None else "--steps, --samples, --budget or --flops"
+        raise UsageError(f"Give only one budget: {others}.")
     return given
+
+
+def _operations(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f'--flops is a number of floating point operations, such as 1e15; got "{text}".')
+    return value
 
 
 def check_free(out: str) -> None:

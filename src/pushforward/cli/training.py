@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     ALL_DATA,
+    BUDGET,
     DATA,
     MODEL,
     NO_BUDGET,
@@ -48,6 +49,7 @@ from pushforward.cli.parsing import (
     source,
     words,
 )
+from pushforward.cli.planned import steps_for
 from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def train(
     condition: Conditioned = None,
     reading: Reading = ALL_DATA,
     budgeting: Budgeting = NO_BUDGET,
+    flops: Annotated[str | None, Parameter(group=BUDGET)] = None,
     changes: Changes = NO_CHANGES,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
     checkpoint_every: Annotated[int | None, Parameter(group=TRAINING)] = None,
@@ -94,6 +97,7 @@ def train(
         data: A name (`pushforward data list`), an image folder, a .npy, .csv or .npz file, or a Python file that defines data. A
             .npz holds x, and where there are any label (or y), given and its columns' given_names, x_test, label_test and
             given_test.
+        flops: Budget in floating point operations of training steps: 1e15.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints; default every two minutes, or every quarter of a short budget.
         out: The run's folder; default runs/DATA-RECIPE.
@@ -104,7 +108,7 @@ def train(
 
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
-    ends, values = amounts(budgeting), settings_of(recipe, settings, options_of("train"))
+    ends, values = amounts(budgeting, flops=flops), settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     if out and not overwrite:
@@ -115,6 +119,7 @@ def train(
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": record}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
     options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
+    ends |= {} if flops is None else steps_for(ends.pop("flops"), chosen, loaded)
     trainer = prepare(chosen, loaded, **ends, **options)
     announce(trainer)
     (run,) = train_all([trainer])

@@ -7,6 +7,7 @@ from pushforward.evaluation.evaluating import evaluate
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.neighbours import nearest
 from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
+from pushforward.evaluation.sweep import with_sweep
 from pushforward.evaluation.truncation import truncation_curve, truncation_picture
 from pushforward.evaluation.turns import train_in_turns
 
@@ -22,4 +23,5 @@ __all__ = [
     "train_in_turns",
     "truncation_curve",
     "truncation_picture",
+    "with_sweep",
 ]

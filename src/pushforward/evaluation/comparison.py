@@ -20,6 +20,7 @@ from pushforward.evaluation.ladder import with_ladder
 from pushforward.evaluation.models import check_model, data_of, informed, models_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
+from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.starts import fitting
 from pushforward.training import Run
 from pushforward.training.run import transport_of
@@ -61,13 +62,14 @@ def compare(
     earlier, models = taken_apart(models)
     if earlier:
         details: dict[str, Any] = {"repeats": repeats, "seeds": seeds, "budget": budget, "commands": commands, "curve": curve}
-        n = n or next(iter(earlier.values())).protocol.n
+        n = next(iter(earlier.values())).protocol.n if n is None else n
         every = joined({**earlier, **({"the models": compare(models, data, n=n, **details)} if models else {})})
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():
         check_model(name, model, data)
+    n = None if n is None else compared(data, n)
     judge = Judge(data, fitting(models.values(), data, n), repeats)
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {}

@@ -89,6 +89,7 @@ def evaluate(
     if others == [] and own.models:
         result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
+    n = None if n is None else compared(data, n)
     judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
@@ -114,7 +115,7 @@ def _of_samples(
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
     given = given_samples(samples, data)
-    n = compared(data, size[0] or min(len(given), compared(data)))
+    n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0])
     judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics)
     scores, agreement = judge.scores(given)
     result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)

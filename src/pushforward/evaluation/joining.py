@@ -90,6 +90,7 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         floors=_union([part.floors for part in parts]),
         unscored=_union([part.unscored for part in parts]),
         models=models,
+        sweep={name: parts[at].sweep[model.name] for at, name, model in renamed if model.name in parts[at].sweep},
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
         guesses=tuple({guess.name: guess for part in parts for guess in part.guesses}.values()),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),

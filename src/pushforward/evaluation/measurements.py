@@ -21,6 +21,7 @@ __all__ = [
     "SampleTime",
     "SamplingCost",
     "Series",
+    "SweepPoint",
     "TrainingCost",
     "Trajectory",
 ]
@@ -193,6 +194,23 @@ class Health(Record):
     series: Mapping[str, Series] = field(default_factory=dict)
     skipped: str = ""
     best: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepPoint(Record):
+    """Scores after one training of a recipe for a budget of its own.
+
+    Args:
+        seconds: Time inside training steps.
+        steps: Training steps.
+        seed: Of the training, or of several.
+        scores: By name.
+    """
+
+    seconds: float | None = None
+    steps: float | None = None
+    seed: int | tuple[int | None, ...] | None = None
+    scores: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

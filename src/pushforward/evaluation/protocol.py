@@ -82,8 +82,8 @@ def check_same(protocols: Sequence[tuple[str, Protocol]]) -> None:
                 f"{name} does not say by which protocol its scores were measured, as reports of earlier versions do not: score "
                 "its runs again."
             )
-    first, mine = protocols[0]
     for name, other in protocols[1:]:
+        first, mine = protocols[0]
         unlike = mine.differences(other)
         if unlike:
             what = "; ".join(f"{field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)

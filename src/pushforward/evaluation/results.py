@@ -25,6 +25,7 @@ from pushforward.evaluation.measurements import (
     LatentStatistics,
     SamplingCost,
     Series,
+    SweepPoint,
     TrainingCost,
     Trajectory,
 )
@@ -167,6 +168,7 @@ class Comparison(Record):
         floors: What real data scores against real data, by score.
         unscored: By score, the sentence that says why no model has it.
         models: In the order of a report.
+        sweep: By model its recipe's trainings for several budgets, rising, the longest of which is the model.
         baseline: The no-network row.
         guesses: Rows that belong to one score, such as the uniform guess of bits per dimension.
         commands: Command lines that repeat the comparison.
@@ -183,6 +185,7 @@ class Comparison(Record):
     floors: Mapping[str, Score] = field(default_factory=dict)
     unscored: Mapping[str, str] = field(default_factory=dict)
     models: tuple[ModelResult, ...] = ()
+    sweep: Mapping[str, tuple[SweepPoint, ...]] = field(default_factory=dict)
     baseline: ModelResult | None = None
     guesses: tuple[ModelResult, ...] = ()
     commands: tuple[str, ...] = ()

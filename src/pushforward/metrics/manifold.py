@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
-from pushforward.metrics.uncertainty import by_blocks
+from pushforward.metrics.uncertainty import by_blocks, share_error
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
 
@@ -146,7 +146,10 @@ class Manifold:
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
-        return {
-            name: Score(value, error=float(spread), reference_error=float(spread) * np.sqrt(OF_REFERENCE[name]))
-            for (name, value), spread in zip(values.items(), spreads, strict=True)
-        }
+        scores = {}
+        for (name, value), spread in zip(values.items(), spreads, strict=True):
+            # blocks may agree by chance where nearly all examples are reached
+            least = 0.0 if name == "density" else share_error(value * len(x), len(x))
+            error = max(float(spread), least)
+            scores[name] = Score(value, error=error, reference_error=error * np.sqrt(OF_REFERENCE[name]))
+        return scores

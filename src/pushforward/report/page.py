@@ -24,6 +24,7 @@ from pushforward.report.samples import forming, history, samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, metric_for, rows_of, statistic
+from pushforward.report.sweep import sweep
 from pushforward.report.verdict import verdict
 
 __all__ = ["LARGEST", "page"]
@@ -61,6 +62,7 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
         ("forming", "How samples form", forming(comparison, look, rules)),
         ("scorecard", "Scores", _scores(comparison)),
         ("training", "Over training", history(comparison, look, rules)),
+        ("sweep", "Quality against training", sweep(comparison)),
         ("calls", "Quality against calls", curve(comparison)),
         ("ladder", "Few calls", ladder.section(comparison, look)),
         ("trajectories", "Trajectories", trajectories(comparison, look)),

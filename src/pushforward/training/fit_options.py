@@ -60,6 +60,8 @@ class FitOptions(BudgetOptions, total=False):
         init: A run of the same method, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files, or a single one, that the recipe came from.
+        flops: A budget in floating point operations of training steps, in place of steps, samples or seconds: as many steps as it
+            allows (`pushforward.training.flops`).
     """
 
     out: str | Path | None
@@ -72,6 +74,7 @@ class FitOptions(BudgetOptions, total=False):
     init: str | Path | Run | None
     size: str | None
     plugins: str | Path | Sequence[str | Path]
+    flops: float | None
 
 
 class ResumeOptions(BudgetOptions, total=False):

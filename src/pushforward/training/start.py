@@ -19,6 +19,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training.budget import Budget
 from pushforward.training.ending import trained
 from pushforward.training.fit_options import HINTS, FitOptions, budget_in
+from pushforward.training.flops import steps_within
 from pushforward.training.folders import claim
 from pushforward.training.generators import seeded
 from pushforward.training.holding import Holding
@@ -93,7 +94,9 @@ def prepare(
         load_plugin(path)
     rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
-    budget = budget_in(options) or Budget(steps=5000)
+    budget = budget_in(options)
+    if budget is not None and options.get("flops") is not None:
+        raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
     built, from_seed = _recipe(recipe, rows, size, seed)
     if asked is None and name_of(recipe) is not None:
         others = [str(path) for path in plugins if str(path) != recipe]
@@ -118,11 +121,20 @@ def prepare(
         init_step=init_step,
         from_seed=from_seed and (init is not None or built.first_weights is None),
     )
+    if (flops := options.get("flops")) is not None:
+        budget = Budget(steps=steps_within(flops, built, rows, settings)[0])
     progress = options.get("progress")
     watcher = None if progress is None else watcher_of(progress)
     claimed = claim(options.get("out"), rows.name, built.name, overwrite=options.get("overwrite", False))
     try:
-        trainer = Trainer(built, rows, budget, out=Holding(claimed.folder, claimed.lock), settings=settings, progress=watcher)
+        trainer = Trainer(
+            built,
+            rows,
+            budget or Budget(steps=5000),
+            out=Holding(claimed.folder, claimed.lock),
+            settings=settings,
+            progress=watcher,
+        )
     except BaseException:
         claimed.discard()
         raise

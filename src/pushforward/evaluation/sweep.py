@@ -1,0 +1,49 @@
+"""Quality against the time of training: the same recipes trained for shorter budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pushforward.data import Dataset
+from pushforward.evaluation.curves import CURVE_SCORES
+from pushforward.evaluation.judge import Judge
+from pushforward.evaluation.measurements import SweepPoint
+from pushforward.evaluation.models import check_model
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.training import Run
+
+__all__ = ["with_sweep"]
+
+
+def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: Dataset) -> Comparison:
+    """A comparison with the scores of shorter trainings of its models, by the same protocol.
+
+    Args:
+        comparison: Of the longest trainings, which become the last point of each sweep.
+        runs: Shorter trainings by the name of the model.
+        data: The data of the comparison.
+
+    Raises:
+        UsageError: For a run of other data.
+    """
+    for name, shorter in runs.items():
+        for run in shorter:
+            check_model(name, run, data)
+    judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES)
+    longest = {model.name: model for model in comparison.models}
+    points = {}
+    for name, shorter in runs.items():
+        scored = [
+            SweepPoint(run.state["seconds"], run.state["step"], run.spec["seed"], judge.scores(run.transport)[0])
+            for run in shorter
+        ]
+        scored += [_last(longest[name])] if name in longest else []
+        points[name] = tuple(sorted(scored, key=lambda point: point.seconds or 0.0))
+    return replace(comparison, sweep={**comparison.sweep, **points})
+
+
+def _last(model: ModelResult) -> SweepPoint:
+    return SweepPoint(
+        model.training.seconds, model.training.steps, model.seed, {k: model.scores[k] for k in CURVE_SCORES if k in model.scores}
+    )
