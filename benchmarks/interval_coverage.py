@@ -19,7 +19,7 @@ from protocol import benchmark, parsed, table, write
 
 import numpy as np
 
-from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.judge import combined
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.naming import measured as scores_of
 from pushforward.metrics import Samples, Score, describe
@@ -117,15 +117,7 @@ def of_stacked(n: int, repeat: int) -> list[dict[str, Score]]:
     return [Stacked()(Samples(x, x, x, x, x, shape=(1,), truth=Reader())) for x in rows]
 
 
-def combined(samplings: list[Score]) -> Score:
-    """Several samplings as one score, as an evaluation combines them."""
-    values = tuple(score.number for score in samplings)
-    known = {name: [getattr(score, name) for score in samplings] for name in ("error", "reference_error")}
-    root = {name: None if None in some else float(np.sqrt(np.mean(np.square(some)))) for name, some in known.items()}
-    return with_interval(Score(float(np.mean(values)), values=values, **root))
-
-
-def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float]) -> list[dict[str, Any]]:
+def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float], n: int) -> list[dict[str, Any]]:
     """How often the interval of each score holds the true value, which comes from the other half of the repeats."""
     rows = []
     for score in results[0][0]:
@@ -133,7 +125,7 @@ def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str,
         half = len(values) // 2
         other = [truths.get(score, float((values[half:] if at < half else values[:half]).mean())) for at in range(len(values))]
         for count in (1, SAMPLINGS):
-            intervals = [combined([sampling[score] for sampling in repeat[:count]]) for repeat in results]
+            intervals = [combined([sampling[score] for sampling in repeat[:count]], n, None) for repeat in results]
             stated = [(interval, true) for interval, true in zip(intervals, other, strict=True) if interval.interval]
             spread = float(values[:, :count].mean(1).std(ddof=1))
             if len(stated) < len(intervals) / 2 or spread == 0:
@@ -153,9 +145,9 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, repeats=2, n=100)
     rows = []
     for case in cases():
-        rows += coverage(case.name, [repeated(case, given.n, at, None) for at in range(given.repeats)], case.truths)
+        rows += coverage(case.name, [repeated(case, given.n, at, None) for at in range(given.repeats)], case.truths, given.n)
         print(case.name, flush=True)
-    rows += coverage("modes that are read", [of_stacked(given.n, at) for at in range(given.repeats)], {})
+    rows += coverage("modes that are read", [of_stacked(given.n, at) for at in range(given.repeats)], {}, given.n)
     report(rows, given)
 
 

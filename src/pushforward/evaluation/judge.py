@@ -36,7 +36,7 @@ from pushforward.training.rehearsal import training_memory
 from pushforward.training.run import transport_of
 from pushforward.transports import BATCH, Transport
 
-__all__ = ["SHOWN", "Judge", "Sampler"]
+__all__ = ["SHOWN", "Judge", "Sampler", "combined"]
 
 AT_ONCE = {False: 64, True: 1000}
 """Samples generated at a time, at most, where time and memory are measured; by whether they are points."""
@@ -110,20 +110,7 @@ class Judge:
 
     def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
         """Several samplings as one score."""
-        values = [result.number for result in samplings]
-        mean, floor = float(np.mean(values)), self.floors.get(name)
-        summary = Score(
-            value=mean,
-            spread=deviation(values) if len(values) > 1 else None,
-            error=_mean_of(samplings, "error"),
-            values=tuple(values),
-            n=self.n,
-            ratio=None if floor is None else ratio(mean, floor),
-            reference_error=_mean_of(samplings, "reference_error"),
-            bias=_mean_of(samplings, "bias"),
-            extra=_mean_extra(samplings),
-        )
-        return with_interval(summary)
+        return combined(samplings, self.n, self.floors.get(name))
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all."""
@@ -211,6 +198,24 @@ class Judge:
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
         """What sampling costs each model: calls, arithmetic, memory, and time, which is measured in turns over all models."""
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
+
+
+def combined(samplings: Sequence[Score], n: int, floor: Score | None) -> Score:
+    """Several samplings of n examples as one score, with its interval and its ratio to the floor."""
+    values = [result.number for result in samplings]
+    mean = float(np.mean(values))
+    summary = Score(
+        value=mean,
+        spread=deviation(values) if len(values) > 1 else None,
+        error=_mean_of(samplings, "error"),
+        values=tuple(values),
+        n=n,
+        ratio=None if floor is None else ratio(mean, floor),
+        reference_error=_mean_of(samplings, "reference_error"),
+        bias=_mean_of(samplings, "bias"),
+        extra=_mean_extra(samplings),
+    )
+    return with_interval(summary)
 
 
 def _samplings(scores: Mapping[str, Score]) -> int:

@@ -7,6 +7,7 @@ import os
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count
 from pushforward.report.sentences import marked
+from pushforward.report.statistics import THRESHOLDS
 
 __all__ = ["commands", "facts", "named_run", "subtitle", "title"]
 
@@ -44,7 +45,7 @@ def commands(comparison: Comparison) -> list[str]:
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """Data, settings, machine: name and value."""
-    data, settings = comparison.data, comparison.settings
+    data, settings, protocol = comparison.data, comparison.settings, comparison.protocol
     names = data.classes
     classes = f"{len(names)}: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else None
     rows: list[tuple[str, object]] = [
@@ -58,11 +59,25 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Budget", settings.budget),
         ("Neighbours k", settings.k),
         ("Features", settings.features),
+        ("Feature extractor", protocol.extractor),
+        ("Preprocessing", protocol.preprocessing),
+        ("Quantisation", protocol.quantisation),
+        ("Reference examples", protocol.reference),
+        ("Parameters", _parameters(comparison)),
     ]
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
     rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
     rows += [(f"Run {model.name}", model.run) for model in comparison.models]
     return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]
+
+
+def _parameters(comparison: Comparison) -> str:
+    """Whether models have as many parameters as each other, as far as samples need them; empty for fewer than two models."""
+    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
+    if len(sizes) < 2:
+        return ""
+    matched = max(sizes.values()) <= THRESHOLDS["matched"] * min(sizes.values())
+    return ", ".join(f"{name} {size:,}" for name, size in sizes.items()) + f" ({'' if matched else 'not '}matched within 10 %)"
 
 
 def named_run(comparison: Comparison, folder: str | None) -> str:

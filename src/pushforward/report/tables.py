@@ -136,11 +136,18 @@ def _guesses(comparison: Comparison, metrics: Sequence[str]) -> list[Row]:
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
-    """The number of the model that is measurably ahead of all others and of the no-network row."""
+    """The number of the model that is measurably ahead of all others and of the no-network row.
+
+    None where real data's score is the right one: nothing is best in a "target", nor with fewer near-copies than real data has.
+    """
+    if comparison.info(metric).better == "target":
+        return None
     lead = leaders(comparison, metric)
     scores = [statistic(comparison, model, metric) for model in comparison.models]
     base = statistic(comparison, comparison.baseline, metric)
     if len(lead) != 1 or sum(score is not None for score in scores) < 2:
+        return None
+    if metric == "near_copies" and lead[0].value < (floor_of(comparison, metric)[0] or 0.0):
         return None
     return scores.index(lead[0]) if base is None or lead[0].better_than(base) else None
 

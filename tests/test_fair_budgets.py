@@ -1,0 +1,134 @@
+"""Equal budgets in floating point operations, several budgets in one comparison, and sizes beside each other."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.errors import UsageError
+from pushforward.evaluation.measurements import SweepPoint
+from pushforward.evaluation.results import Comparison, DataInfo, MetricInfo, ModelResult, Score, Settings
+from pushforward.report.facts import facts
+from pushforward.report.sweep import sweep
+from pushforward.report.tables import scorecards
+from pushforward.training.flops import step_flops, steps_within
+from pushforward.training.start import prepare
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return pf.data.load("moons", limit=2000)
+
+
+def test_the_operations_of_a_step_are_those_of_its_matrix_products(moons):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    products = [weight for weight in recipe.method.parameters() if weight.ndim == 2]
+    every = 6 * sum(weight.numel() for weight in products) * recipe.training.batch
+    assert 0.9 * every < step_flops(recipe, moons) <= every  # of the first layer no gradient by its input is computed
+
+
+def test_counting_changes_neither_the_recipe_nor_random_numbers(moons):
+    recipe = pf.recipes.gan(moons.space, "tiny")
+    before, state = {k: v.clone() for k, v in recipe.method.state_dict().items()}, torch.get_rng_state()
+    assert step_flops(recipe, moons) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[k], v) for k, v in recipe.method.state_dict().items())
+
+
+def test_a_step_that_has_a_penalty_now_and_then_counts_with_its_share(moons):
+    def of(interval):
+        recipe = pf.recipes.gan(moons.space, "tiny")
+        recipe.method.penalties = dataclasses.replace(recipe.method.penalties, interval=interval)
+        return step_flops(recipe, moons)
+
+    always, sometimes = of(1), of(16)
+    assert sometimes < always
+
+
+def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
+    recipe = pf.recipes.flow(moons.space, "tiny")
+    steps, each = steps_within(5e7, recipe, moons)
+    assert steps == int(5e7 / each) > 1
+    trainer = prepare("flow", moons, size="tiny", flops=5e7, out=tmp_path / "run")
+    assert trainer.budget.steps == steps
+    trainer.close()
+    with pytest.raises(UsageError, match="allows no step"):
+        steps_within(1e3, recipe, moons)
+    with pytest.raises(UsageError, match="`flops` must be positive, got -1"):
+        steps_within(-1, recipe, moons)
+    with pytest.raises(UsageError, match="exactly one budget"):
+        pf.fit("flow", moons, steps=3, flops=5e7, out=tmp_path / "other")
+
+
+def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+    shared = ["--data", "moons", "--limit", "500", "--size", "tiny", "--n", "60", "--repeats", "1", "--json"]
+    assert main(["compare", "flow", "--flops", "3e7", *shared, "--out", "a"]) == 0
+    out, err = capsys.readouterr()
+    assert "flow: a step takes 9.3e+06 floating point operations, so 3e+07 allow 3 steps" in err
+    result = json.loads(out)
+    assert (result["settings"]["budget"], result["models"][0]["training"]["steps"]) == ("--flops 3e7", 3)
+    assert main(["compare", "flow", "--budget", "0.2s,0.1s", *shared, "--out", "b"]) == 0
+    result = Comparison.from_json(capsys.readouterr().out)
+    first, last = result.sweep["flow"]
+    assert first.seconds < last.seconds
+    assert last.scores["energy"] == result["flow"].scores["energy"]
+    assert first.scores["energy"].n == 60
+    assert [model.name for model in result.models] == ["flow"]
+    assert "seconds of training" in (tmp_path / "b" / "report.html").read_text()
+    for options, words in {
+        ("--flops", "much"): 'got "much"',
+        ("--flops", "1e9", "--steps", "3"): "Give only one budget",
+        ("--budget", "1s,1s"): "names a duration twice",
+    }.items():
+        assert main(["compare", "flow", "--data", "moons", *options, "--out", "c"]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def comparison(values, metric, info, floor, sizes=(100, 105)):
+    models = tuple(
+        ModelResult(name, parameters=size, scores={metric: Score(value, 0.001, values=(value, value))})
+        for (name, value), size in zip(values.items(), sizes, strict=True)
+    )
+    floors = {metric: Score(floor, 0.001)}
+    return Comparison(
+        data=DataInfo("cloud"), settings=Settings(n=100, repeats=2), metrics={metric: info}, floors=floors, models=models
+    )
+
+
+def test_sizes_stand_beside_each_other_and_say_whether_they_match():
+    info = MetricInfo("Energy distance", role="quality")
+    alike = dict(facts(comparison({"flow": 0.1, "gan": 0.2}, "energy", info, 0.0)))
+    assert alike["Parameters"] == "flow 100, gan 105 (matched within 10 %)"
+    unlike = dict(facts(comparison({"flow": 0.1, "gan": 0.2}, "energy", info, 0.0, (100, 111))))
+    assert unlike["Parameters"] == "flow 100, gan 111 (not matched within 10 %)"
+
+
+def best(content):
+    return [row.name for _, table in scorecards(content) for row in table.rows if row.cells[0].best]
+
+
+def test_nothing_is_best_for_fewer_near_copies_than_real_data_has_nor_where_real_data_is_right():
+    copies = pf.metrics.describe()["near_copies"]
+    assert best(comparison({"flow": 0.01, "gan": 0.2}, "near_copies", copies, 0.1)) == []
+    assert best(comparison({"flow": 0.15, "gan": 0.3}, "near_copies", copies, 0.1)) == ["flow"]
+    for name, info in pf.metrics.describe().items():
+        if info.better == "target":
+            assert best(comparison({"flow": 1.0, "gan": 2.0}, name, info, 1.0)) == [], name
+    assert best(comparison({"flow": 1.0, "gan": 2.0}, "energy", pf.metrics.describe()["energy"], 0.0)) == ["flow"]
+
+
+def test_the_chart_of_a_sweep_is_left_out_where_there_is_none():
+    content = comparison({"flow": 0.1, "gan": 0.2}, "energy", MetricInfo("Energy distance", role="quality"), 0.0)
+    assert sweep(content) == ""
+    points = tuple(SweepPoint(seconds, 10, 0, {"energy": Score(value)}) for seconds, value in ((30, 0.3), (60, 0.1)))
+    swept = dataclasses.replace(content, sweep={"flow": points})
+    assert "seconds of training" in sweep(swept)
+    assert Comparison.from_json(swept.to_json()) == swept
+    assert np.isfinite([point.scores["energy"].value for point in swept.sweep["flow"]]).all()
