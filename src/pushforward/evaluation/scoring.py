@@ -279,7 +279,8 @@ def _source(chosen: Choice) -> bytes:
     import sys
 
     files = {inspect.getfile(type(metric)) for metric, _ in chosen}
-    files |= {inspect.getfile(sys.modules[part.__module__]) for part in (score, copied, halves, numbered, drawn)}
+    parts = (score, copied, halves, numbered, drawn, class_fields, Memorisation)
+    files |= {inspect.getfile(sys.modules[part.__module__]) for part in parts}
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 
