@@ -11,7 +11,6 @@ those of the trajectories included. All networks have the teacher's size. Judged
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +20,11 @@ from protocol import benchmark, floors, load, mean_and_spread, parsed, results, 
 
 import numpy as np
 import torch
-from mnist import Kept, trained_on
+from mnist import Kept
 
 import pushforward as pf
-from pushforward.data import Split
 from pushforward.evaluation import Judge
+from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.precision import network_precision, resolve_precision
 from pushforward.training.distilling import student
@@ -71,7 +70,7 @@ def main(words: list[str]) -> None:
     rows.append(judged("teacher", runs["teacher"], runs["teacher"].transport.calls, data, judge, False))
     for name, run in runs.items():
         rows += [judged(name, run, calls, data, judge, calls == 1 and name != "teacher") for calls in given.calls]
-    report(rows, judge, trained_on(load(given.data, limit=given.n)), given)
+    report(rows, judge, real_accuracy(data, min(given.n, len(data.train))), given)
 
 
 def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
@@ -127,7 +126,7 @@ def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify
     if classify:
         x = torch.cat([part for part, _ in recorded.parts])
         labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
-        row["cas"] = trained_on(dataclasses.replace(data, train=Split((x * 255).round().to(torch.uint8).numpy(), labels)))
+        row["cas"] = classification_accuracy(x, labels, data)
         grid_picture(data.space.quantise(x[:64])).save(results() / f"few_steps-{name}.png")
     print(row, flush=True)
     return row

@@ -11,7 +11,6 @@ network calls; and a grid for each, in results/mnist-NAME.png.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -24,9 +23,8 @@ import numpy as np
 import torch
 
 import pushforward as pf
-from pushforward.data import Split
 from pushforward.evaluation import Judge, Score
-from pushforward.evaluation.classifier import accuracy, train_classifier
+from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.precision import call, network_precision, resolve_precision
 
@@ -58,7 +56,7 @@ def main(words: list[str]) -> None:
     data = load("mnist")
     folder = Path(given.runs)
     judge = Judge(data, given.n, given.repeats)
-    real = trained_on(load("mnist", limit=given.n))
+    real = real_accuracy(data, min(given.n, len(data.train)))
     missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
     steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in missing}
     each(trained, [(name, folder / name, steps[name], given.seed) for name in missing], given.jobs)
@@ -146,11 +144,6 @@ class Kept:
         return self.parts
 
 
-def trained_on(data: Any) -> float:
-    """The held-out accuracy of a classifier that all training examples train."""
-    return accuracy(train_classifier(data), data.space, data.held_out)
-
-
 def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     """Judge one run on conditional samples."""
     data, run = load("mnist"), pf.load(folder)
@@ -159,8 +152,7 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
         scores, agreement = Judge(data, n, repeats).scores(recorded)
     x = torch.cat([part for part, _ in recorded.parts])
     labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
-    pixels = (x * 255).round().to(torch.uint8).numpy()
-    cas = trained_on(dataclasses.replace(data, train=Split(pixels, labels)))
+    cas = classification_accuracy(x, labels, data)
     grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(results() / f"mnist-{name}.png")
     row = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls}
     row |= {metric: scores[metric].value for metric in NAMES}

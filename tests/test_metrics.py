@@ -388,7 +388,7 @@ def test_sharpness_is_for_images_with_detail():
 
 def test_the_registry_finds_each_file_and_describes_each_score():
     own = {"frechet", "kernel", "manifold", "memorisation", "modes", "sharpness", "stacked", "two_sample", "wasserstein"}
-    assert set(registry()) == own
+    assert set(registry()) == own | {"classes", "copying", "sinkhorn"}
     infos = describe()
     for metric in registry().values():
         metric()
@@ -403,7 +403,8 @@ def test_the_declared_scores_are_those_that_come_back():
     images = r.uniform(0, 1, (40, 64))
     stacked = {"modes": 5, "read": lambda rows: np.arange(len(rows)) % 5}
     truth = SimpleNamespace(centres=images[:3], std=0.1, weights=np.ones(3) / 3, **stacked)
-    of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth)
+    classes = {"generated_classes": np.arange(40) % 3, "reference_classes": np.arange(40) % 2, "classes": 3}
+    of_images = samples(images, r.uniform(0, 1, (40, 64)), r.uniform(0, 1, (50, 64)), shape=(1, 8, 8), truth=truth, **classes)
     of_points = samples(*(r.uniform(0, 1, (120, 2)) for _ in range(3)))
     for metric in registry().values():
         scores = metric()(of_images)
@@ -563,7 +564,7 @@ def test_what_ranks_points_does_not_prefer_samples_that_vary_too_little():
 
 def test_of_points_only_there_is_an_energy_distance():
     x = random(93).standard_normal((40, 4))
-    assert set(values(TwoSample(), x, x + 1, shape=(1, 2, 2))) == {"neighbour_test"}
+    assert set(values(TwoSample(), x, x + 1, shape=(1, 2, 2))) == {"neighbour_test", "classifier_test"}
 
 
 # --- Fréchet distance without bias ---

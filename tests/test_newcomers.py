@@ -20,7 +20,7 @@ from pushforward.training.fit_options import BudgetOptions, FitOptions, ResumeOp
         ("fid", "frechet"),
         ("FID", "frechet"),
         ("swd", "wasserstein"),
-        ("c2st", "two_sample"),
+        ("c2st", "classifier_test"),
         ("mmd", "kid"),
         ("prdc", "manifold"),
         ("bits-per-dim", "bpd"),
@@ -29,7 +29,7 @@ from pushforward.training.fit_options import BudgetOptions, FitOptions, ResumeOp
     ],
 )
 def test_metrics_by_other_names(name, meant):
-    with pytest.raises(UsageError, match=rf'Unknown metric "{name}"; known: bpd, .*Did you mean "{meant}"'):
+    with pytest.raises(UsageError, match=rf'Unknown metric "{name}"; known: authenticity, bpd, .*Did you mean "{meant}"'):
         pf.evaluate("there is no such run", metrics=[name])
 
 

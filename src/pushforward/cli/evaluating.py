@@ -54,7 +54,7 @@ def evaluate(
         data: For samples: what they are compared with, a name, a path, or a run, whose data is taken. A run knows its own.
         n: Samples on either side; default as many as the held-out data allows.
         repeats: Samplings.
-        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd,
+        metrics: Some of `pushforward list metrics`, separated by commas; default all but bpd, cas,
             and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
@@ -65,6 +65,8 @@ def evaluate(
     loaded = _loaded(run, data, loading, solving, guiding)
     if "bpd" in words(metrics):
         say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
+    if "cas" in words(metrics):
+        say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
         comparison = judge(loaded, data, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None

@@ -52,8 +52,9 @@ def evaluate(
             different examples to start from.
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread. Samples that are there already
             are divided into as many sets of n, or fewer.
-        metrics: Names of metrics (`pushforward.metrics.registry`), and "bpd" for bits per dimension; None means all that apply
-            but that, and of a map between two times its quality in 1 to 16 calls beside its teacher's.
+        metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, "cas" for the classification
+            accuracy score; None means all that apply but these two, and of a map between two times its quality in 1 to 16 calls
+            beside its teacher's.
         plugins: Python files, or a single one, that the run needs, or that define further metrics.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
@@ -96,7 +97,13 @@ def evaluate(
         result, pictures = with_ladder(judge, model, result, pictures)
     comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], judge.baseline())
     metrics_known = {**comparison.metrics, **own.metrics}
-    return replace(comparison, metrics=metrics_known, guesses=own.guesses, pictures={name: pictures})
+    return replace(
+        comparison,
+        metrics=metrics_known,
+        floors={**comparison.floors, **own.floors},
+        guesses=own.guesses,
+        pictures={name: pictures},
+    )
 
 
 def _of_samples(

@@ -1,15 +1,22 @@
-"""Metrics that ask the model itself, not its samples: bits per dimension."""
+"""Metrics of a model that take minutes: bits per dimension, and what samples teach a classifier."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
+import torch
+
 from pushforward.data import Dataset
+from pushforward.errors import UsageError
+from pushforward.evaluation.curves import REPEAT_SEEDS
 from pushforward.evaluation.guess import guess
 from pushforward.evaluation.likelihood import bits, coded_bits
 from pushforward.evaluation.model_scores import MODEL_SCORES
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.scoring import compared
+from pushforward.evaluation.synthetic_training import check_labelled, classification_accuracy, real_accuracy
 from pushforward.methods.importance_weighting import HasImportanceWeights
 from pushforward.metrics import MetricInfo, Score
 from pushforward.training import Run
@@ -17,7 +24,7 @@ from pushforward.training.machine import machine
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
-__all__ = ["MODEL_METRICS", "BitsPerDim", "ModelMetric", "ask_model"]
+__all__ = ["MODEL_METRICS", "BitsPerDim", "ClassificationAccuracy", "ModelMetric", "ask_model"]
 
 
 class ModelMetric(Protocol):
@@ -52,7 +59,31 @@ class BitsPerDim:
         return guess(data, n, discrete=discrete, conditions=transport_of(model).space.conditions)
 
 
-MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim}
+class ClassificationAccuracy:
+    """Classification accuracy score of a model that is given labels, only where asked for."""
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = MODEL_SCORES["cas"]
+
+    def __call__(self, model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> dict[str, Score]:
+        """One score, "cas", whose ``extra`` has the accuracy of as many real examples as "real"."""
+        transport, n = transport_of(model), compared(data, n)
+        check_labelled(data)
+        if "label" not in transport.space.conditions:
+            raise UsageError("A classification accuracy score needs a model that is given class labels; this one is not.")
+        parts = list(transport.stream(n, seed=seed + REPEAT_SEEDS, batch=batch))
+        labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+        value, real = classification_accuracy(torch.cat([x for x, _ in parts]), labels, data), real_accuracy(data, n)
+        error = math.sqrt(value * (1 - value) / len(data.held_out))
+        return {
+            "cas": Score(value, error=error, values=(value,), n=n, ratio=value / real if real else None, extra={"real": real})
+        }
+
+    def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
+        """None: real data's accuracy is beside the score."""
+        return None
+
+
+MODEL_METRICS: dict[str, type[ModelMetric]] = {"bpd": BitsPerDim, "cas": ClassificationAccuracy}
 
 
 def ask_model(
@@ -70,6 +101,7 @@ def ask_model(
         settings=Settings(n=compared_with),
         machine=machine(),
         metrics={name: info for metric in computed.values() for name, info in metric.scores.items()},
+        floors={name: Score(score.extra["real"], n=score.n) for name, score in scores.items() if "real" in score.extra},
         models=(ModelResult(scores=scores),),
         guesses=tuple(guesses),
     )

@@ -17,5 +17,15 @@ MODEL_SCORES: Mapping[str, Mapping[str, MetricInfo]] = {
             "vectors minus the log density in the data's units, which may be negative.",
             unit="bits",
         )
-    }
+    },
+    "cas": {
+        "cas": MetricInfo(
+            "Classification accuracy score",
+            "higher",
+            "How often a classifier that is trained on samples alone names the class of held-out examples; beside it one that is "
+            "trained on as many real examples.",
+            unit="%",
+            group="Classes",
+        )
+    },
 }

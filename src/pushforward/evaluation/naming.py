@@ -18,13 +18,19 @@ OTHER_NAMES = {
     "frechet": ("fid", "fd", "frechet_distance", "frechet_inception_distance"),
     "frechet_limit": ("fid_infinity", "fd_infinity", "frechet_infinity", "fid_inf", "fd_inf"),
     "wasserstein": ("wasserstein2", "emd", "optimal_transport", "swd", "sliced_wasserstein"),
-    "two_sample": ("c2st", "two_sample_test", "classifier_two_sample_test"),
+    "sinkhorn": ("sinkhorn_divergence", "entropic_ot"),
+    "class_distance": ("class_histogram", "tv", "total_variation"),
+    "copying_test": ("c_t", "ct", "data_copying"),
+    "authenticity": ("auth", "authpct"),
+    "classifier_test": ("c2st", "classifier_two_sample_test"),
+    "cas": ("classification_accuracy", "classification_accuracy_score", "tstr"),
+    "two_sample": ("two_sample_test",),
     "energy": ("energy_distance",),
     "neighbour_test": ("1nn", "nearest_neighbour_test", "nearest_neighbor_test"),
     "kid": ("mmd", "kernel_inception_distance", "kernel_distance"),
     "manifold": ("prdc", "pr", "precision_recall"),
     "bpd": ("bits", "bits_per_dim", "bits_per_dimension", "nll", "likelihood", "log_likelihood", "elbo"),
-    "near_copies": ("copies", "duplicates", "memorization", "authenticity"),
+    "near_copies": ("copies", "duplicates", "memorization"),
     "modes": ("mode_coverage", "mode_collapse"),
 }
 """What else metrics are called, or what measures nearly the same."""
@@ -47,7 +53,7 @@ def _unknown(name: str) -> UsageError:
     """The error for a name that is no metric's."""
     known = sorted(_known())
     if name in MODEL_SCORES:
-        return UsageError("Bits per dimension (bpd) are a matter of the model, not of samples: pushforward.evaluate finds them.")
+        return UsageError(f"{name} is a matter of the model, not of samples alone: pushforward.evaluate computes it of a run.")
     word = name.lower().replace("-", "_").replace(" ", "_")
     hint = next((f' Did you mean "{own}"?' for own, others in OTHER_NAMES.items() if word in {own, *others}), "")
     if word in INCEPTION:

@@ -23,6 +23,7 @@ from pushforward.evaluation.copies import copied
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.halves import halves
 from pushforward.evaluation.naming import Choice, chosen, measured
+from pushforward.evaluation.read_classes import class_fields, classes_of, reads_classes
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation
 from pushforward.metrics.subsets import drawn
@@ -97,6 +98,7 @@ def score(
     rows = quantised(generated[:n], dataset.space)
     reference = reference_rows(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
+    choice = chosen(metrics)
     samples = Samples(
         generated=_flat(rows),
         reference=_flat(held_out),
@@ -104,8 +106,9 @@ def score(
         generated_features=features(rows, n),
         reference_features=features(held_out, n),
         **_known(dataset, features),
+        **(class_fields(features.classify(rows), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
-    return measured(samples, chosen(metrics))
+    return measured(samples, choice)
 
 
 def floors(
@@ -190,6 +193,8 @@ class _Redraws:
         held_out, known = self.dataset.held_out, _known(self.dataset, self.features)
         of_drawn = _features_of(self.split, self.used, self.features, self.n)
         of_held_out = _features_of(held_out, np.arange(len(held_out)), self.features, self.n)
+        read = reads_classes(chosen, self.dataset, self.features)
+        classes = classes_of(self.split, self.used, self.features) if read else None
         copies = {number: self._copies(metric) for number, (metric, _) in enumerate(chosen) if self._leaves_out(metric)}
         for picked, reference in zip(self.picks, self.references, strict=True):
             at = np.searchsorted(self.used, picked)
@@ -200,6 +205,7 @@ class _Redraws:
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
                 **known,
+                **({} if classes is None else class_fields(classes[at], self.dataset, reference)),
             )
             values: dict[str, float] = {}
             for number, (metric, names) in enumerate(chosen):
@@ -273,7 +279,8 @@ def _source(chosen: Choice) -> bytes:
     import sys
 
     files = {inspect.getfile(type(metric)) for metric, _ in chosen}
-    files |= {inspect.getfile(sys.modules[part.__module__]) for part in (score, copied, halves, numbered, drawn)}
+    parts = (score, copied, halves, numbered, drawn, class_fields, Memorisation)
+    files |= {inspect.getfile(sys.modules[part.__module__]) for part in parts}
     return b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in sorted(files))
 
 

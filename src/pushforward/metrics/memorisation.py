@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import share_error
 
-__all__ = ["Memorisation", "near_copies", "nearest_distance"]
+__all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 
 JUDGES = 500
 """Held-out examples, at most, whose distance to the training examples sets the threshold."""
@@ -116,11 +116,31 @@ def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | N
     return (shortest <= threshold**2 + slack).numpy()
 
 
-def _axes(training: np.ndarray, scale: np.ndarray | None) -> Tensor:
-    """Orthonormal directions (d, SKETCH) in which training examples vary much: any would be right, these acquit most."""
+def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.ndarray) -> list[np.ndarray]:
+    """Examples in units of ``scale``, in the 64 directions of most variance where columns are more.
+
+    Args:
+        training: (k, d), k at least 1, float32, or uint8 where 255 stands for 1.
+        scale: What each column is divided by, (d,); None means 1.
+        parts: Sets of examples, (n, d) each, as ``training``.
+
+    Returns:
+        Each of the parts, (n, min(d, 64)).
+    """
+    if training.shape[1] <= 2 * SKETCH:
+        return [_rows(part, scale).numpy() for part in parts]
+    axes = _axes(training, scale, 2 * SKETCH)
+    return [torch.cat([block @ axes for block in _blocks(part, scale)]).numpy() for part in parts]
+
+
+def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) -> Tensor:
+    """Orthonormal directions (d, most) in which training examples vary much.
+
+    A sketch could take any; these acquit most.
+    """
     some = _rows(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
-    mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), SKETCH))).float()
+    mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), most))).float()
     axes = torch.linalg.qr(some.T @ mix).Q
     directions: Tensor = torch.linalg.qr(some.T @ (some @ axes)).Q
     return directions

@@ -135,6 +135,10 @@ class Samples:
             None means 1.
         truth: What is known of the distribution, or None. Mode metrics read ``truth.centres`` (k, d), ``truth.std``
             and ``truth.weights`` (k,); the metric of stacked images ``truth.modes`` and ``truth.read(rows)``.
+        generated_classes: The class of each generated example as a classifier reads it, whole
+            numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
+        reference_classes: The class of each held-out example by its label, (m,), or None.
+        classes: How many classes the data has; 0 where it has none.
 
     Raises:
         Diverged: If generated examples are not finite; the message says how many.
@@ -149,12 +153,15 @@ class Samples:
     shape: tuple[int, ...]
     scale: np.ndarray | None = None
     truth: Any = None
+    generated_classes: np.ndarray | None = None
+    reference_classes: np.ndarray | None = None
+    classes: int = 0
 
     def __post_init__(self) -> None:
         size = int(np.prod(self.shape))
         for part in fields(self):
             rows = getattr(self, part.name)
-            if not isinstance(rows, np.ndarray) or part.name == "scale":
+            if not isinstance(rows, np.ndarray) or part.name == "scale" or part.name.endswith("classes"):
                 continue
             if rows.ndim != 2 or len(rows) == 0:
                 raise DataError(f"The {part.name} examples must be a table with at least one row, got shape {rows.shape}.")

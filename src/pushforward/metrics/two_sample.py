@@ -11,11 +11,13 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.uncertainty import kernel_errors
 
-__all__ = ["TwoSample", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
+__all__ = ["TwoSample", "classifier_accuracy", "energy_distance", "energy_errors", "energy_test", "neighbour_accuracy"]
 
 MOST, ENERGY, TESTED = 1000, 2000, 500
 """Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square."""
 PERMUTATIONS = 500
+LANDMARKS, PENALTY, FOLDS = 100, 0.1, 5
+"""Of the classifier: examples whose bumps it sees, at most, the inverse of its penalty, and the parts of a cross-validation."""
 
 
 def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -104,8 +106,63 @@ def _accuracy_error(accuracy: float, n: int) -> float:
     return float(np.sqrt(0.85 * share * (1 - share) / n))
 
 
+def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
+    """How often a classifier names the cloud of an example that it was not trained on.
+
+    .5 for clouds of one distribution, 1 for clouds that are apart.
+
+    Logistic regression on the standardised columns and on Gaussian bumps exp(-|x - c|^2 / f) around
+    100 of the examples, so that it sees shapes, not means alone; 5-fold cross-validation. Its loss
+    is convex, so that it is the same every time. Examples come in random order: the i-th is in fold
+    i mod 5, and the first ones of both clouds are the centres c.
+
+    Args:
+        x: (n, f), n at least 5.
+        y: (n, f); equally many, or chance is not .5.
+
+    References:
+        Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
+    """
+    from scipy.spatial.distance import cdist
+    from sklearn import config_context
+    from sklearn.linear_model import LogisticRegression
+
+    own, fold = np.arange(len(x) + len(y)) < len(x), np.concatenate([np.arange(len(rows)) % FOLDS for rows in (x, y)])
+    pooled = _standardised(np.concatenate([x, y]))
+    centres = np.concatenate([rows[: LANDMARKS // 2] for rows in (pooled[own], pooled[~own])])
+    seen = _standardised(np.concatenate([pooled, np.exp(-cdist(pooled, centres, "sqeuclidean") / x.shape[1])], axis=1))
+    right = np.empty(len(own), bool)
+    for out in (fold == number for number in range(FOLDS)):
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            classifier = LogisticRegression(C=PENALTY, tol=1e-2).fit(seen[~out], own[~out])
+            right[out] = classifier.predict(seen[out]) == own[out]
+    return float(right.mean())
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and variance 1; those without any spread are 0."""
+    centred = x - x.mean(0)
+    spread = centred.std(0)
+    scaled: np.ndarray = centred / np.where(spread > 1e-12, spread, np.inf)
+    return scaled
+
+
+def _interval(right: int, n: int) -> tuple[float, float]:
+    """The exact binomial interval of 95 % for a share of n trials (Clopper and Pearson 1934)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(right, n).proportion_ci()
+    return float(interval.low), float(interval.high)
+
+
+def _classifier_test(x: np.ndarray, y: np.ndarray) -> Score:
+    accuracy, n = classifier_accuracy(x, y), 2 * len(x)
+    low, high = _interval(round(accuracy * n), n)
+    return Score(accuracy, error=float(np.sqrt(accuracy * (1 - accuracy) / n)), extra={"low": low, "high": high})
+
+
 class TwoSample:
-    """Energy distance of points with its p-value, and the nearest-neighbour test of the features of any data."""
+    """Energy distance of points, and classifiers that try to tell samples from real data."""
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "energy": MetricInfo(
@@ -126,6 +183,15 @@ class TwoSample:
             group="Two-sample comparisons",
             target=0.5,
         ),
+        "classifier_test": MetricInfo(
+            "Classifier test",
+            "target",
+            "How often a classifier that learns to tell samples from real data is right on new ones: 50 % where they cannot be "
+            "told apart.",
+            unit="%",
+            group="Two-sample comparisons",
+            target=0.5,
+        ),
     }
 
     def applies(self, samples: Samples) -> bool:
@@ -133,11 +199,19 @@ class TwoSample:
         return samples.equal and len(samples.generated) > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Score "neighbour_test", and "energy" where an example is a point, (d,); its ``extra`` has the p-value as "p"."""
+        """Scores "neighbour_test", "classifier_test" from 10 examples on either side, "energy" of points.
+
+        ``extra`` of "classifier_test" has a binomial interval of 95 % as "low" and "high", that of
+        "energy" the p-value as "p".
+        """
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
         accuracy = neighbour_accuracy(x, y)
         error = _accuracy_error(accuracy, len(x))
         scores = {"neighbour_test": Score(accuracy, error=error, reference_error=error * np.sqrt(0.4))}
+
+        scores = {"neighbour_test": Score(accuracy, error=float(np.sqrt(0.25 / len(x))))}
+        if len(x) >= 2 * FOLDS:
+            scores["classifier_test"] = _classifier_test(x, y)
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)

@@ -10,7 +10,7 @@ from pushforward.numbers import finite, listing, percent, plain
 from pushforward.report.sentences import Sentence, marked, named, verb
 from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of, statistic, statistics
 
-__all__ = ["DETAIL_RULES", "SAMPLE_RULES"]
+__all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
 
 OF_REAL = "Shares are of what real data scores."
 
@@ -26,16 +26,24 @@ def _by_name(values: Mapping[str, str]) -> str:
     return listing(f"{marked(name)} ({value})" for name, value in values.items())
 
 
-def _memorised(comparison: Comparison) -> Iterator[Sentence]:
-    """Real data has near-copies too where examples repeat; only more than that counts."""
+def memorised(comparison: Comparison) -> dict[str, str]:
+    """The share of near-copies of each model that has too many, by its name.
+
+    Real data has near-copies too where examples repeat; only more than that counts.
+    """
     floor, spread = floor_of(comparison, "near_copies")
     allowed = (floor or 0.0) + THRESHOLDS["near_copies"]
-    copies = {
+    return {
         score.name: percent(score.value)
         for score in statistics(comparison, "near_copies")
         if score.value > allowed and differ(score.value - (floor or 0.0), score.width, spread)
     }
+
+
+def _memorised(comparison: Comparison) -> Iterator[Sentence]:
+    floor, copies = floor_of(comparison, "near_copies")[0], memorised(comparison)
     if copies:
+        allowed = THRESHOLDS["near_copies"]
         what = f"the {percent(allowed)} that this report allows" if floor is None else f"real data's {percent(floor)}"
         yield from _warning(f"Memorisation: samples of {_by_name(copies)} are near-copies of training samples, more than {what}.")
 

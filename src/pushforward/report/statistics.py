@@ -47,6 +47,11 @@ __all__ = [
 THRESHOLDS: dict[str, float] = {
     "differ": 2.0,  # from how many spreads of their difference two scores differ
     "near_copies": 0.01,  # share of near-copies above the floor's from which samples count as memorised
+    "copying": -3.0,  # C_T from which samples count as copies (Meehan et al. 2020), below real data's where that is less than 0
+    "held_out_ratio": 0.2,  # how far from real data's: below, samples repeat training examples; above, held-out ones
+    "class_held": 0.2,  # share of a class's fair share from which it is held
+    "class_read": 0.8,  # accuracy of the classifier that reads classes: below, it may misread one of them always
+    "class_expected": 15.0,  # samples that a class should have: with fewer, a lack may be chance
     # over the floors; in brackets four splits of digits, n = 300
     "precision_right": 0.9,  # precision: above, samples look right (real: 1.01 to 1.03)
     "precision_poor": 0.6,  # precision: below, many samples look wrong

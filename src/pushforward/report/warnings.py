@@ -13,6 +13,7 @@ from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import bias_warnings
 from pushforward.report.ladder import rises
+from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
 from pushforward.report.statistics import (
@@ -194,6 +195,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _missing,
     _against_guess,
     *SAMPLE_RULES,
+    *LEARNED_RULES,
     rises,
     _alarms,
     _unused_codes,

@@ -31,11 +31,20 @@ def sample_sets() -> list[Samples]:
 def _samples(rows: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
     generated, reference, training = (part.astype(np.float32) for part in rows)
     features = generated.astype(np.float64), reference.astype(np.float64)
-    return Samples(generated, reference, training, *features, shape=shape, truth=truth)
+    samples = Samples(generated, reference, training, *features, shape=shape, truth=truth)
+    classes = _classes(generated), _classes(reference)
+    return dataclasses.replace(samples, generated_classes=classes[0], reference_classes=classes[1], classes=2)
+
+
+def _classes(rows: np.ndarray) -> np.ndarray:
+    """Two classes, by the side of the middle on which the first column lies."""
+    return np.asarray(rows[:, 0] > np.median(rows[:, 0]), np.int64)
 
 
 def _with_rows(samples: Samples, rows: np.ndarray) -> Samples:
-    return dataclasses.replace(samples, generated=rows.astype(np.float32), generated_features=rows.astype(np.float64))
+    classes = None if samples.generated_classes is None else _classes(rows)
+    features = rows.astype(np.float64)
+    return dataclasses.replace(samples, generated=rows.astype(np.float32), generated_features=features, generated_classes=classes)
 
 
 def check_metric(

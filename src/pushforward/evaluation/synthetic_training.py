@@ -1,0 +1,74 @@
+"""Classification accuracy score: train on samples alone, test on real examples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.data.dataset import Split
+from pushforward.data.keys import permutation
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.classifier import accuracy, train_classifier
+from pushforward.evaluation.features import quantised
+from pushforward.evaluation.halves import labelled
+
+__all__ = ["check_labelled", "classification_accuracy", "real_accuracy"]
+
+
+def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset, seed: int = 0) -> float:
+    """The accuracy on held-out examples of a classifier that is trained on samples alone.
+
+    Args:
+        x: Samples in data units, (n, *shape); images are rounded as files hold them.
+        labels: The class that each was asked to be, int64 (n,).
+        data: Its held-out examples are the test, and its classes those of the labels.
+        seed: Of the classifier.
+
+    Raises:
+        DataError: If the data has no labels, or held-out ones without any.
+        UsageError: If there are not as many labels as samples, or fewer than two.
+        Diverged: If samples are not finite.
+
+    References:
+        Ravuri and Vinyals, Classification accuracy score for conditional generative models, 2019,
+        arXiv:1905.10887.
+    """
+    check_labelled(data)
+    if len(x) != len(labels) or len(x) < 2:
+        raise UsageError(f"Expected a label for each of at least two samples, got {len(labels)} labels for {len(x)} samples.")
+    rows, levels = quantised(x, data.space), data.space.levels
+    stored = rows.numpy() if levels is None else (rows * (levels - 1)).round().to(torch.uint8).numpy()
+    samples = replace(data, train=Split(stored, np.asarray(labels, np.int64)))
+    return accuracy(train_classifier(samples, seed=seed), data.space, data.held_out)
+
+
+def real_accuracy(data: Dataset, n: int, seed: int = 0) -> float:
+    """The same of a classifier that n real training examples train: what perfect samples reach.
+
+    Args:
+        data: With labels.
+        n: How many of the training examples, from 2; they are drawn by a fixed permutation.
+        seed: Of the classifier.
+
+    Raises:
+        DataError: If the data has no labels.
+        UsageError: If there are fewer training examples.
+    """
+    check_labelled(data)
+    if not 2 <= n <= len(data.train):
+        raise UsageError(f"n must be from 2 to {len(data.train)}, the training examples of {data.name}; got {n}.")
+    return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n], seed), data.space, data.held_out)
+
+
+def check_labelled(data: Dataset) -> None:
+    """Refuse data in which there is nothing to classify.
+
+    Raises:
+        DataError: Saying so.
+    """
+    if not labelled(data) or data.held_out.labels is None:
+        raise DataError(f"{data.name} has no labels of two classes or more, which a classification accuracy score needs.")

@@ -1,0 +1,150 @@
+"""Memorisation by neighbours: are samples nearer to known examples than new data is?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from pushforward.metrics.memorisation import strong_columns
+from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.subsets import drawn
+
+__all__ = ["Copying", "cell_scores", "copying"]
+
+MOST = 2000
+"""Examples of either side that look for their nearest training example, at most."""
+CELL, CELLS, FEWEST = 100, 10, 10
+"""Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
+
+
+def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
+    """Three signs of memorisation, by distances to nearest examples.
+
+    * "authenticity": the share of samples that are farther from their nearest training example than
+      that is from its own nearest training example. New data does not reach 1: on a line it has
+      1/3.
+    * "copying_test": C_T, how much farther from training examples samples are than held-out ones,
+      as a z-score. Space is divided in cells around means of training examples; C_T is the mean
+      over cells of `cell_scores`, weighted by held-out examples. About 0 for new data, far below 0
+      (-3) for copies, above 0 off the data. Left out where no cell has 10 of either side.
+    * "held_out_ratio": the share of samples whose nearest real example is held out, over m / (k +
+      m), which a model has that is as far from either set. Less than 1 repeats training examples;
+      more has seen the held-out ones. Ties count half.
+
+    Args:
+        generated: (n, d).
+        held_out: (m, d), in an order that does not depend on its values: 2,000 of them at most take
+            part in C_T.
+        training: (k, d), k at least 2.
+
+    References:
+        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, section 4.3.
+        Meehan, Chaudhuri and Dasgupta, A non-parametric test to detect data-copying in generative
+        models, 2020, arXiv:2004.05675, section 3.
+    """
+    distances, nearest = _nearest(generated, training)
+    rows, back = np.unique(nearest, return_inverse=True)
+    own = _nearest(training[rows], training, 1)[0]
+    to_held_out, judges = _nearest(generated, held_out)[0], held_out[:MOST]
+    share = float(((to_held_out < distances) + 0.5 * (to_held_out == distances)).mean())
+    scores = {
+        "authenticity": float((distances > own[back]).mean()),
+        "held_out_ratio": share * (len(training) + len(held_out)) / len(held_out),
+    }
+    cells = _cells(training, min(CELLS, len(judges) // CELL))
+    places = [_nearest(part, cells)[1] for part in (generated, judges)]
+    z, weights = cell_scores(distances, _nearest(judges, training)[0], *places)
+    return {**scores, "copying_test": float(np.average(z, weights=weights))} if len(z) else scores
+
+
+def _nearest(rows: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and number of each row's nearest of the others, after the ``skipped`` nearest."""
+    from sklearn.neighbors import NearestNeighbors
+
+    distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(rows)
+    return distances[:, -1], at[:, -1]
+
+
+def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The z-scores of Mann-Whitney tests in cells: below 0 where x tends to be less than y.
+
+    Args:
+        x: (n,).
+        y: (m,).
+        cells_of_x: The cell of each value, whole numbers, (n,).
+        cells_of_y: (m,).
+
+    Returns:
+        A z-score for each cell that holds 10 values of either side, and how many of y it holds.
+    """
+    z, weights = [], []
+    for cell in np.unique(cells_of_y):
+        here, there = x[cells_of_x == cell], y[cells_of_y == cell]
+        if min(len(here), len(there)) >= FEWEST:
+            z.append(_mann_whitney(here, there))
+            weights.append(len(there))
+    return np.array(z), np.array(weights)
+
+
+def _mann_whitney(x: np.ndarray, y: np.ndarray) -> float:
+    """The z-score of the pairs in which a value of x is above one of y; ties count half."""
+    from scipy.stats import rankdata
+
+    n, m = len(x), len(y)
+    above = rankdata(np.concatenate([x, y]))[:n].sum() - n * (n + 1) / 2
+    return float((above - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+
+
+def _cells(training: np.ndarray, cells: int) -> np.ndarray:
+    """Means around which cells lie, (cells, d); a single one for fewer than two."""
+    from scipy.cluster.vq import kmeans2
+
+    some = np.asarray(training[:: max(1, len(training) // MOST)], np.float64)
+    if cells < 2:
+        return np.asarray(some.mean(0, keepdims=True))
+    return np.asarray(kmeans2(some, cells, minit="++", seed=np.random.default_rng(0))[0])
+
+
+class Copying:
+    """Authenticity, the copying test C_T, and how often the nearest real example is held out.
+
+    By raw distance in model units, of images in the 64 directions in which training examples vary
+    most.
+    """
+
+    scores: ClassVar[Mapping[str, MetricInfo]] = {
+        "authenticity": MetricInfo(
+            "Authenticity",
+            "target",
+            f"Share of samples (of {MOST:,}) farther from their nearest training example than that is from its own: fewer than "
+            "of real data are copies, more lie off the data.",
+            unit="%",
+            group="Memorisation",
+        ),
+        "copying_test": MetricInfo(
+            "Copying test C_T",
+            "target",
+            "How much farther from training examples samples are than held-out examples, in standard errors: far below 0 they "
+            "are copies or blurred, far above they lie off the data.",
+            group="Memorisation",
+        ),
+        "held_out_ratio": MetricInfo(
+            "Nearest is held out",
+            "target",
+            "How often the nearest real example of a sample is held out, over chance: less than real data repeats training "
+            "examples, more has seen held-out ones.",
+            group="Memorisation",
+        ),
+    }
+
+    def applies(self, samples: Samples) -> bool:
+        """From two training examples."""
+        return len(samples.training) > 1
+
+    def __call__(self, samples: Samples) -> dict[str, Score]:
+        """Three scores; "copying_test" is left out below 10 examples on a side."""
+        held_out = drawn(samples.reference, len(samples.reference), 1)
+        rows = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
+        return {name: Score(value) for name, value in copying(*rows).items()}

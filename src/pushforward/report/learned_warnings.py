@@ -1,0 +1,87 @@
+"""Warnings about what samples took from data: a class that is missing, copies, held-out examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pushforward.evaluation.results import Comparison, ModelResult, Score
+from pushforward.numbers import finite, listing, plain
+from pushforward.report.sample_warnings import memorised
+from pushforward.report.sentences import Sentence, marked
+from pushforward.report.statistics import THRESHOLDS, differ, floor_of, statistic
+
+__all__ = ["LEARNED_RULES"]
+
+
+def _missing_classes(comparison: Comparison) -> Iterator[Sentence]:
+    """Classes of which samples show hardly any, where enough are expected for that not to be chance."""
+    if (comparison.settings.classifier_accuracy or 0.0) < THRESHOLDS["class_read"]:
+        return
+    lost = {model.name: rare for model in comparison.models if (rare := _rare(comparison, model))}
+    if lost:
+        parts = listing(f"{marked(name)} shows too little of {listing(rare)}" for name, rare in lost.items())
+        yield Sentence("warning", f"Classes are missing: {parts}.", "samples")
+
+
+def _rare(comparison: Comparison, model: ModelResult) -> list[str]:
+    extra, n = model.scores.get("class_distance", Score()).extra, comparison.settings.n or 0
+    real, share = (_shares(extra.get(side)) for side in ("real", "share"))
+    return [
+        f"{marked(name)} ({round(100 * part)} % where real data has {round(100 * wanted)} %)"
+        for name, part, wanted in zip(comparison.data.classes, share, real, strict=False)
+        if n * wanted >= THRESHOLDS["class_expected"] and part < THRESHOLDS["class_held"] * wanted
+    ]
+
+
+def _shares(values: Sequence[float | None] | None) -> list[float]:
+    return [finite(value) or 0.0 for value in (() if values is None else values)]
+
+
+def _copying(comparison: Comparison) -> Iterator[Sentence]:
+    """Samples nearer to training examples than new data, and not to held-out ones too, as blurred ones are; if no near-copies."""
+    known, floor = memorised(comparison), floor_of(comparison, "copying_test")[0] or 0.0
+    near = {}
+    for model in comparison.models:
+        score, side = statistic(comparison, model, "copying_test"), _side(comparison, model)
+        if score is not None and score.value < min(0.0, floor) + THRESHOLDS["copying"] and side < 0 and model.name not in known:
+            near[model.name] = plain(score.value, 2)
+    if near:
+        who = listing(f"{marked(name)} (C_T {value})" for name, value in near.items())
+        yield Sentence(
+            "warning", f"Memorisation: samples of {who} are nearer to training examples than held-out examples are.", "scorecard"
+        )
+
+
+def _held_out_seen(comparison: Comparison) -> Iterator[Sentence]:
+    """Samples that are nearest to held-out examples more often than chance: no score against these means anything."""
+    floor = floor_of(comparison, "held_out_ratio")[0]
+    beside = "" if floor is None else f", real data {plain(floor, 2)}"
+    seen = {
+        model.name: plain(model.scores["held_out_ratio"].value or 0.0, 2)
+        for model in comparison.models
+        if _side(comparison, model) > 0
+    }
+    if seen:
+        who = listing(f"{marked(name)} ({value} times as often as chance{beside})" for name, value in seen.items())
+        yield Sentence(
+            "warning",
+            f"Held-out examples were learned: the nearest real example of samples of {who} is too often held out, so scores "
+            "against them mean nothing.",
+            "scorecard",
+        )
+
+
+def _side(comparison: Comparison, model: ModelResult) -> int:
+    """1 where samples are measurably nearer to held-out examples than real data is, -1 to training examples, 0 for neither."""
+    score = statistic(comparison, model, "held_out_ratio")
+    if score is None:
+        return 0
+    value, spread = floor_of(comparison, "held_out_ratio")
+    gap = score.value - (1.0 if value is None else value)
+    if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(abs(gap), score.width, spread):
+        return 0
+    return 1 if gap > 0 else -1
+
+
+LEARNED_RULES = (_missing_classes, _copying, _held_out_seen)
+"""What comes after the first warnings of samples."""

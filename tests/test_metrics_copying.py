@@ -1,0 +1,166 @@
+"""Memorisation by neighbours, class histograms, and what a classifier learns from samples alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from test_metrics import random, samples, values
+
+import pushforward as pf
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.features import fit_features
+from pushforward.evaluation.model_metrics import ask_model
+from pushforward.evaluation.scoring import floors, score
+from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
+from pushforward.metrics.classes import Classes, shares, total_variation
+from pushforward.metrics.copying import Copying, cell_scores, copying
+
+# --- memorisation ---
+
+
+def test_authenticity_of_new_data_on_a_line_is_a_third():
+    # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
+    training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
+    assert copying(generated, generated, training)["authenticity"] == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_authenticity_on_a_grid_is_a_matter_of_its_spacing():
+    training = np.arange(100.0)[:, None]
+    near, far = training + 0.25, training + 1000.0
+    assert copying(near, near, training)["authenticity"] == 0
+    assert copying(far, near, training)["authenticity"] == 1
+    assert copying(np.concatenate([near, far]), near, training)["authenticity"] == 0.5
+
+
+def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
+    from scipy.stats import mannwhitneyu
+
+    x, y = random(202).standard_normal(60), random(203).standard_normal(90) + 0.4
+    of_x, of_y = np.arange(60) % 2, np.arange(90) % 3  # of the third cell x has nothing
+    z, weights = cell_scores(x, y, of_x, of_y)
+    assert weights.tolist() == [30, 30]
+    for cell in range(2):
+        test = mannwhitneyu(x[of_x == cell], y[of_y == cell], alternative="less", use_continuity=False, method="asymptotic")
+        from scipy.stats import norm
+
+        assert z[cell] == pytest.approx(norm.ppf(test.pvalue), rel=1e-9)
+
+
+def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
+    rows = random(204).standard_normal((2400, 8))
+    training, held_out, fresh = rows[:1200], rows[1200:1800], rows[1800:]
+    noise = 0.3 * random(205).standard_normal((600, 8))
+    scores = {
+        name: {key: score.value for key, score in values(Copying(), part, held_out, training).items()}
+        for name, part in {
+            "new": fresh,
+            "copies": training[:600] + noise,
+            "of held out": held_out + noise,
+            "alike": 0.5 * fresh,
+        }.items()
+    }
+    assert abs(scores["new"]["copying_test"]) < 3
+    assert scores["new"]["held_out_ratio"] == pytest.approx(1, abs=4 * np.sqrt(2 / 600))
+    assert scores["copies"]["copying_test"] < -10
+    assert scores["copies"]["held_out_ratio"] < 0.2
+    assert scores["copies"]["authenticity"] < scores["new"]["authenticity"] / 2
+    assert scores["of held out"]["held_out_ratio"] > 2.5
+    assert scores["alike"]["copying_test"] < -3
+    assert scores["alike"]["held_out_ratio"] > 0.7, "samples that are too alike are as near to held-out examples as to others"
+
+
+def test_images_are_compared_in_the_directions_of_the_training_examples():
+    basis = np.linalg.qr(random(206).standard_normal((100, 9)))[0].T
+    rows = random(207).standard_normal((900, 9)) @ basis
+    exact = copying(rows[600:], rows[400:600], rows[:400])
+    assert {
+        name: score.value for name, score in values(Copying(), rows[600:], rows[400:600], rows[:400], shape=(1, 10, 10)).items()
+    } == (pytest.approx(exact, rel=0.05))
+
+
+def test_few_examples_have_no_copying_test():
+    x = random(208).standard_normal((8, 2))
+    assert set(values(Copying(), x, x, x)) == {"authenticity", "held_out_ratio"}
+
+
+# --- class histogram ---
+
+
+def test_the_class_distance_of_a_lost_class_is_its_share():
+    real = np.repeat(np.arange(4), [10, 20, 30, 40])
+    lost = real[real != 2]
+    assert total_variation(shares(lost, 4), shares(real, 4)) == pytest.approx(0.3)
+    assert total_variation(shares(real, 4), shares(real, 4)) == 0
+    with pytest.raises(UsageError, match="0 to 3 only"):
+        shares(real + 1, 4)
+
+
+def test_the_score_holds_the_share_of_each_class():
+    x = random(209).standard_normal((100, 2))
+    of_samples, of_data = np.repeat(np.arange(2), 50), np.repeat(np.arange(4), 25)
+    given = samples(x, x, generated_classes=of_samples, reference_classes=of_data, classes=4)
+    result = Classes()(given)["class_distance"]
+    assert result.value == 0.5
+    assert result.extra == {"share": (0.5, 0.5, 0, 0), "real": (0.25,) * 4}
+    assert not Classes().applies(samples(x, x))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pf.data.load("digits")
+
+
+def test_a_missing_class_is_read_from_images(digits):
+    features = fit_features(digits)
+    x, labels = digits.train.x, digits.train.labels
+    whole, without = x[:300], x[labels != 7][:300]
+    wanted = ["class_distance"]
+    full, lost = (score(part, digits, features, n=300, metrics=wanted)["class_distance"] for part in (whole, without))
+    floor = floors(digits, features, n=300, metrics=wanted, redraws=4, cache=False)["class_distance"]
+    assert full.value < floor.value + 4 * floor.spread
+    assert lost.value > floor.value + 0.03
+    assert lost.extra["share"][7] < 0.01 < 0.05 < lost.extra["real"][7]
+
+
+# --- classification accuracy score ---
+
+
+def few(data, n, at=0):
+    return dataclasses.replace(data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100)))
+
+
+def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):
+    data = few(digits, 200)
+    real = real_accuracy(data, 200)
+    again = classification_accuracy(data.train.data_units(), data.train.labels, data)
+    assert again > 0.6
+    assert again == pytest.approx(real, abs=0.1), "the same examples in another order"
+    shuffled = random(210).permutation(data.train.labels)
+    assert classification_accuracy(data.train.data_units(), shuffled, data) < 0.35
+
+
+def test_a_model_is_scored_beside_real_examples(digits):
+    data = few(digits, 120)
+    model = pf.recipes.flow(data.space, "tiny").method.transport()
+    comparison = ask_model(model, data, ["cas"], 30, (0, 64))
+    result = comparison.models[0].scores["cas"]
+    assert 0 <= result.value < 0.5, "it is not trained"
+    assert comparison.floors["cas"].value == result.extra["real"] == real_accuracy(data, 30)
+    assert result.n == 30
+
+
+def test_what_has_no_labels_is_refused(digits):
+    data = few(digits, 60)
+    with pytest.raises(DataError, match="no labels"):
+        classification_accuracy(data.train.data_units(), data.train.labels, data.without_labels())
+    with pytest.raises(UsageError, match="got 60 labels for 59"):
+        classification_accuracy(data.train.data_units()[1:], data.train.labels, data)
+    with pytest.raises(UsageError, match="from 2 to 60"):
+        real_accuracy(data, 61)
+    model = pf.recipes.flow(data.without_labels().space, "tiny").method.transport()
+    with pytest.raises(UsageError, match="given class labels"):
+        ask_model(model, data, ["cas"], 20, (0, 64))
+    assert torch.is_tensor(model.sample(2))

@@ -1,0 +1,149 @@
+"""Metrics against other packages on the same features, and against closed forms."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from test_metrics import random, samples, sklearn_moons, values
+
+from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.kernel import kernel_distance
+from pushforward.metrics.manifold import prdc
+from pushforward.metrics.sinkhorn import Sinkhorn, sinkhorn_divergence, transport_cost
+from pushforward.metrics.two_sample import TwoSample, classifier_accuracy
+from pushforward.metrics.wasserstein import transport_distance
+
+# --- KID, precision, recall, coverage, W2 ---
+
+
+def test_kid_of_gaussians_is_the_closed_form():
+    # E (x y / f + 1)^3 of independent x and y is a polynomial of their moments; on the line, m = E x, s = E x^2, c = E x^3
+    def expected(a, b):
+        return 1 + 3 * a[0] * b[0] + 3 * a[1] * b[1] + a[2] * b[2]
+
+    first, second = (0.0, 1.0, 0.0), (1.0, 1.25, 1.75)  # N(0, 1) and N(1, 1/4): m^3 + 3 m v
+    wanted = expected(first, first) + expected(second, second) - 2 * expected(first, second)
+    pairs = [random(s).standard_normal((2, 300, 1)) for s in range(20)]
+    estimates = [kernel_distance(x, 1 + y / 2)[0] for x, y in pairs]
+    assert np.mean(estimates) == pytest.approx(wanted, abs=4 * np.std(estimates) / np.sqrt(20))
+
+
+def test_precision_and_recall_are_what_torch_fidelity_computes():
+    package = pytest.importorskip("torch_fidelity.metric_prc")
+    x, y = random(100).standard_normal((300, 6)), random(101).standard_normal((300, 6)) * 0.7 + 0.3
+    theirs = package.prc_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), prc_neighborhood=5, prc_batch_size=100, save_cpu_ram=False, verbose=False
+    )
+    ours = prdc(x, y, 5)
+    assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-6)
+    assert ours["recall"] == pytest.approx(theirs["recall"], abs=1e-6)
+    assert 0.3 < ours["precision"] != ours["recall"] > 0.3
+
+
+def test_coverage_and_density_of_one_distribution_are_the_closed_form():
+    # a real example's ball is empty if its k nearest of the other n - 1 real and n generated examples are all real; a generated
+    # one is within it if it is among the k nearest of the n - 1 real ones and itself
+    n, k = 40, 3
+    pairs = [prdc(*random(s).standard_normal((2, n, 2)), k) for s in range(100)]
+    for name, wanted in (("coverage", 1 - comb(n - 1, k) / comb(2 * n - 1, k)), ("density", 1.0)):
+        measured = np.array([pair[name] for pair in pairs])
+        assert measured.mean() == pytest.approx(wanted, abs=4 * measured.std() / np.sqrt(100)), name
+
+
+def test_exact_w2_is_what_pot_computes():
+    ot = pytest.importorskip("ot")
+    x, y = random(102).standard_normal((80, 3)), random(103).standard_normal((80, 3)) * 2 + 1
+    assert transport_distance(x, y) ** 2 == pytest.approx(ot.emd2([], [], ot.dist(x, y)), rel=1e-10)
+
+
+def test_the_frechet_distance_of_a_set_of_equal_features_is_zero():
+    x = random(104).standard_normal((300, 64))
+    assert abs(frechet_distance(x, x)) < 1e-6
+
+
+# --- Sinkhorn ---
+
+
+def test_the_sinkhorn_divergence_is_what_pot_computes():
+    ot = pytest.importorskip("ot")
+    x, y = random(105).standard_normal((30, 3)), random(106).standard_normal((40, 3)) + 0.5
+
+    def cost(a, b):
+        return float(ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value)
+
+    assert transport_cost(ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
+    assert sinkhorn_divergence(x, y, 0.5) == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5, 20.0])
+def test_the_sinkhorn_divergence_of_a_shift_is_its_squared_length(epsilon):
+    # |x - y - s|^2 differs from |x - y|^2 by terms of x alone and of y alone, which no plan changes
+    x, shift = random(107).standard_normal((60, 2)), np.array([0.6, -0.8])
+    assert sinkhorn_divergence(x + shift, x, epsilon) == pytest.approx(1, rel=2e-3)
+    assert sinkhorn_divergence(x, x, epsilon) == pytest.approx(0, abs=1e-3 * epsilon)
+
+
+def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
+    """Janati et al., Entropic optimal transport between unbalanced Gaussian measures has a closed form, 2020, proposition 1."""
+    a, b, shift, epsilon = 1.0, 2.0, 1.5, 1.0
+
+    def cost(a, b, shift):
+        half = epsilon / 2
+        d = np.sqrt(4 * a**2 * b**2 + half**2)
+        return shift**2 + a**2 + b**2 - d + half * (1 - np.log(2 * half)) + half * np.log(d + half)
+
+    levels = norm.ppf((np.arange(400) + 0.5) / 400)
+    x, y = a * levels[:, None], b * levels[:, None] + shift
+    assert transport_cost((x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
+    wanted = cost(a, b, shift) - (cost(a, a, 0) + cost(b, b, 0)) / 2
+    assert sinkhorn_divergence(x, y, epsilon) == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_sinkhorn_divergence_lies_between_the_means_and_w2():
+    x, y = random(108).standard_normal((30, 2)), random(109).standard_normal((30, 2)) * 0.5 + 1
+    assert sinkhorn_divergence(x, y, 0.02) == pytest.approx(transport_distance(x, y) ** 2, rel=0.02)
+    assert sinkhorn_divergence(x, y, 1e4) == pytest.approx(np.square(x.mean(0) - y.mean(0)).sum(), rel=0.01)
+
+
+def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_examples():
+    x, y = random(110).standard_normal((200, 3)), random(111).standard_normal((200, 3))
+    own, collapsed = (values(Sinkhorn(), part, y)["sinkhorn"].value for part in (x, 0 * x))
+    assert 0 < own < collapsed / 3
+    far = x.copy()
+    far[0] = 1e6
+    assert values(Sinkhorn(), far, y)["sinkhorn"].value > 1e8
+    assert Sinkhorn()(samples(x, 0 * y)) == {}
+    assert Sinkhorn.scores["sinkhorn"].role is None, "regularised distances are biased at this n, so they rank nothing"
+
+
+# --- the classifier's two-sample test ---
+
+
+def test_a_classifier_is_right_half_of_the_time_where_nothing_differs():
+    accuracies = [classifier_accuracy(*random(s).standard_normal((2, 150, 3))) for s in range(15)]
+    assert np.mean(accuracies) == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 300 / 15))
+
+
+def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
+    x, y = random(112).standard_normal((1000, 2)), random(113).standard_normal((1000, 2)) + np.array([2.0, 0])
+    score = values(TwoSample(), x, y)["classifier_test"]
+    assert score.value == pytest.approx(norm.cdf(1), abs=4 * score.error)
+    assert score.extra["low"] < score.value < score.extra["high"]
+    assert score.extra["high"] - score.extra["low"] == pytest.approx(2 * 1.96 * score.error, rel=0.05)
+
+
+def test_a_classifier_sees_what_mean_and_covariance_do_not():
+    x, _ = sklearn_moons(800, 114)
+    gauss = random(115).multivariate_normal(x.mean(0), np.cov(x.T), 800)
+    assert classifier_accuracy(gauss, random(116).permutation(x)) > 0.65
+    narrow = 0.7 * random(117).standard_normal((800, 30))
+    assert classifier_accuracy(narrow, random(118).standard_normal((800, 30))) > 0.8
+
+
+def test_few_examples_have_no_classifier_test():
+    x = random(119).standard_normal((9, 2))
+    assert "classifier_test" not in values(TwoSample(), x, x + 1)
