@@ -26,7 +26,7 @@ import torch
 import pushforward as pf
 from pushforward.data import Split
 from pushforward.evaluation import Judge, Score
-from pushforward.evaluation.classifier import accuracy, train_classifier
+from pushforward.extractors.classifier import accuracy, train_classifier
 from pushforward.pictures import grid_picture
 from pushforward.precision import call, network_precision, resolve_precision
 

@@ -102,7 +102,7 @@ def score(
         reference=_flat(held_out),
         training=dataset.train.x.reshape(len(dataset.train), -1),
         generated_features=features(rows, n),
-        reference_features=features(held_out, n),
+        reference_features=features(held_out, n, real=True),
         **_known(dataset, features),
     )
     return measured(samples, chosen(metrics))
@@ -226,7 +226,7 @@ class _Redraws:
 
 def _features_of(split: Split, index: np.ndarray, features: Features, n: int) -> np.ndarray:
     parts = [index[start : start + MOST] for start in range(0, len(index), MOST)]
-    return np.concatenate([features(split.data_units(part), n) for part in parts])
+    return np.concatenate([features(split.data_units(part), n, real=True) for part in parts])
 
 
 def _some(rows: int, n: int, seed: int) -> np.ndarray:
