@@ -33,19 +33,20 @@ MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
 
 
-def compared(dataset: Dataset, n: int | None = None) -> int:
+def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
     """How many examples either side of a comparison has.
 
     Args:
         dataset: Its held-out split is the reference.
         n: The wish; None takes min(held-out examples, half of the training examples that floors are drawn from, 10,000).
+        learned: As in `halves`.
 
     Raises:
         UsageError: If n is more than the held-out examples or all but one of those that floors are drawn from, or less than 2.
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
-    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset).drawn)
+    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
     if most < 2:
         least = 3 if drawn == train else 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,10 +19,12 @@ from pushforward.errors import UsageError, did_you_mean
 from pushforward.extractors.extractor import Extractor, OfModule
 from pushforward.spec import check_names, classes_of
 
-__all__ = ["Extractor", "OfModule", "Spaces", "adopt", "named", "named_extractors", "register", "registry"]
+__all__ = ["Extractor", "OfModule", "Space", "Spaces", "adopt", "named", "named_extractors", "register", "registry"]
 
-Spaces = str | Extractor | type[Extractor] | nn.Module | Sequence[str | Extractor | type[Extractor] | nn.Module] | None
-"""What chooses feature spaces: names, extractors, networks, one or several; None for the one that suits the data."""
+Space = str | Extractor | type[Extractor] | nn.Module
+"""What chooses a feature space: a name, an extractor or a network."""
+Spaces = Space | Sequence[Space] | Mapping[str, Space] | None
+"""One or several, which may be named by the user; None for the one that suits the data."""
 
 _ADDED: dict[str, type[Extractor]] = {}
 _OTHER_NAMES = {
@@ -98,14 +100,18 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
     """Extractors by the names that reports show, in their order; empty for None.
 
     Args:
-        spaces: One or several. The command line separates names by commas; a plain text may do so as well.
+        spaces: One or several, or several by names of the user's own. A text may hold several names, separated by commas.
 
     Raises:
         UsageError: For an unknown name, what is neither a name nor an extractor nor a network, or one that comes twice.
     """
     if spaces is None:
         return {}
+    if isinstance(spaces, Mapping):
+        return {name: _one(part)[1] for name, part in spaces.items()}
     parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
+    if not parts:
+        raise UsageError("There are no features to compare in: name some, or leave `features` out.")
     extractors: dict[str, Extractor] = {}
     for part in parts:
         name, extractor = _one(part)
