@@ -25,6 +25,7 @@ from pushforward.cli.groups import (
     Changes,
     Conditioned,
     Device,
+    Features,
     Json,
     Plugins,
     Reading,
@@ -69,6 +70,7 @@ def compare(
     seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
+    features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
     device: Device = "auto",
@@ -91,6 +93,7 @@ def compare(
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
     from pushforward.evaluation.scoring import compared
+    from pushforward.extractors import check_spaces
 
     load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
@@ -104,8 +107,16 @@ def compare(
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     compared(loaded, n)
+    check_spaces(features, loaded)
     folder, trained = _trained(plan, runs, loaded, out, options)
-    details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": _spent(fresh, budgeting), "commands": [command()]}
+    details = {
+        "n": n,
+        "repeats": repeats,
+        "features": features,
+        "seeds": trainings,
+        "budget": _spent(fresh, budgeting),
+        "commands": [command()],
+    }
     report = _reported(trained, loaded, folder, details)
     show(report.comparison.to_plain() if json else None, json, lambda _: f"{report.to_text()}\n\n{folder}/report.html")
 

@@ -70,6 +70,7 @@ def compare(
         UsageError: If there is nothing to compare, or the models were made for other data.
     """
     refuse_unknown(said, SaidOptions, "compare")
+    budget, commands = said.get("budget"), said.get("commands", ())
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
     for name, model in models.items():
@@ -92,8 +93,8 @@ def compare(
         comparison,
         title=f"{', '.join(models)} on {data.name}",
         created=datetime.date.today().isoformat(),
-        settings=replace(comparison.settings, budget=said.get("budget"), seeds=whole("seeds", seeds, 1), shared=shared),
-        commands=tuple(said.get("commands", ())),
+        settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
+        commands=tuple(commands),
         pictures={**pictures, "real": Pictures(drawing)},
     )
     return aggregated(comparison) if seeds > 1 else comparison

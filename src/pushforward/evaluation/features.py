@@ -87,23 +87,22 @@ class Features:
     def __init__(
         self,
         space: Space,
-        extractor: tuple[str, Extractor],
+        extractor: tuple[str, Extractor, nn.Module],
         key: str,
         tensors: Mapping[str, Tensor],
         accuracy: float | None = None,
     ) -> None:
         self.space, self.key, self.accuracy = space, key, accuracy
-        self.name, self.extractor = extractor
+        self.name, self.extractor, self._network = extractor
         self.tensors = dict(tensors)
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
         self._mean, self._axes = self.tensors["mean"].numpy(), self.tensors["axes"].numpy()
-        with apart():  # what a network draws when it is built is replaced, or belongs to it
-            self._network = self.extractor.network(space)
-            classifier = Classifier(space.shape, len(space.classes)) if "net.head.bias" in self.tensors else None
         self._load(self._network, "extractor.")
-        self._reader: nn.Module | None = self.extractor.reader(self._network) or classifier
-        if classifier is not None:
-            self._load(classifier, "net.")
+        self._reader = self.extractor.reader(self._network)
+        if "net.head.bias" in self.tensors:
+            with torch.device("meta"):  # draws no random numbers
+                self._reader = Classifier(space.shape, len(space.classes))
+            self._load(self._reader, "net.")
 
     def _load(self, network: nn.Module, prefix: str) -> None:
         weights = {name.removeprefix(prefix): part for name, part in self.tensors.items() if name.startswith(prefix)}
@@ -126,9 +125,9 @@ class Features:
     @cached_property
     def identity(self) -> str:
         """16 hexadecimal digits that change with the extractor, its settings, weights, preprocessing, centre, scale and axes."""
-        fitted = {name: part for name, part in self.tensors.items() if name in ("mean", "axes") or name.startswith("extractor.")}
-        own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True), self.extractor.weights()
-        return hashlib.sha256(repr((own, self.preprocessing, state_hash(fitted))).encode()).hexdigest()[:16]
+        state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
+        own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
+        return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
         """Dimensions at n compared rows: min(64, n / 10), at least 1; all columns where the extractor does not reduce."""
@@ -240,14 +239,15 @@ def fit_features(
     composed = reads and isinstance(dataset.truth, Composed)
     channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if composed else None  # type: ignore[union-attr]
     content, space = chosen.content(), dataset.space
-    words: Any = VERSION, dataset.fingerprint, seed, name, content, chosen.preprocessing(space), space.shape, space.classes, reads
-    words = words if channels is None else (*words, channels.key)
+    network = _built(chosen, space, seed)
+    state = None if chosen.learns else state_hash(network)
+    words: Any = VERSION, dataset.fingerprint, seed, name, content, state, chosen.preprocessing(space), space.shape, space.classes
+    words = (*words, reads, None if channels is None else channels.key)
     folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
-    key, stored = _key(words), None
-    if folder is not None and content is not None:
-        stored = read_tensors(folder, key)
+    key = _key(words)
+    stored = None if folder is None or content is None else read_tensors(folder, key)
     if stored is not None:
-        features = Features(space, (name, chosen), key, *stored)
+        features = Features(space, (name, chosen, network), key, *stored)
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
         features.key = key if content is not None else _key((*words, features.identity))
@@ -255,6 +255,13 @@ def fit_features(
             write_tensors(folder, key, features.tensors, features.accuracy)
     features.channels, features.folder = channels, None if folder is None else folder / "real"
     return features
+
+
+def _built(extractor: Extractor, space: Space, seed: int) -> nn.Module:
+    """The network before it is fitted; torch's global generator is left as it was."""
+    with apart():
+        torch.default_generator.manual_seed(seed)
+        return extractor.network(space).eval()
 
 
 def _key(words: Any) -> str:
@@ -285,7 +292,7 @@ def fit_on(dataset: Dataset, rows: Halves, extractor: tuple[str, Extractor], see
     tensors |= {"fitted": torch.from_numpy(rows.fitted), "drawn": torch.tensor(rows.drawn)}
     judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
     right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None
-    return Features(space, extractor, "", tensors, right)
+    return Features(space, (name, chosen, network), "", tensors, right)
 
 
 def _source(dataset: Dataset, rows: Halves) -> tuple[Dataset, np.ndarray]:

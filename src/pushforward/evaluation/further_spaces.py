@@ -13,7 +13,7 @@ from pushforward.evaluation.features import Features, fit_features
 from pushforward.evaluation.halves import kind_of
 from pushforward.evaluation.naming import chosen
 from pushforward.evaluation.scoring import floors, score
-from pushforward.extractors import Spaces, named_extractors
+from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.metrics import MetricInfo, Score
 
 __all__ = ["SCORES", "fit_spaces", "floors_in", "infos_in", "learns", "named_in", "scores_in"]
@@ -35,8 +35,7 @@ def fit_spaces(dataset: Dataset, spaces: Spaces) -> tuple[Features, tuple[Featur
         MissingExtra: Without a package that one needs.
     """
     extractors = named_extractors(kind_of(dataset) if spaces is None else spaces)
-    for extractor in extractors.values():
-        extractor.check(dataset)
+    check_spaces(extractors, dataset)
     first, *others = extractors.items()
     return fit_features(dataset, dict([first])), tuple(fit_features(dataset, dict([other]), reads=False) for other in others)
 

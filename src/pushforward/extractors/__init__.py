@@ -15,11 +15,23 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.data.dataset import Dataset
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.extractors.extractor import Extractor, OfModule
 from pushforward.spec import check_names, classes_of
 
-__all__ = ["Extractor", "OfModule", "Space", "Spaces", "adopt", "named", "named_extractors", "register", "registry"]
+__all__ = [
+    "Extractor",
+    "OfModule",
+    "Space",
+    "Spaces",
+    "adopt",
+    "check_spaces",
+    "named",
+    "named_extractors",
+    "register",
+    "registry",
+]
 
 Space = str | Extractor | type[Extractor] | nn.Module
 """What chooses a feature space: a name, an extractor or a network."""
@@ -119,6 +131,18 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
             raise UsageError(f"The features {name} are named twice: name each space once.")
         extractors[name] = extractor
     return extractors
+
+
+def check_spaces(spaces: Spaces, data: Dataset) -> None:
+    """Refuse spaces that are unknown, or that cannot be of this data, before anything is computed.
+
+    Raises:
+        UsageError: For an unknown name, or a file of weights that is not there.
+        DataError: If an extractor cannot read the data.
+        MissingExtra: Without a package that one needs.
+    """
+    for extractor in named_extractors(spaces).values():
+        extractor.check(data)
 
 
 def _one(part: Any) -> tuple[str, Extractor]:

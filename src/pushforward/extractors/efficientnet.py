@@ -10,7 +10,7 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra
 from pushforward.extractors.extractor import Extractor, check_images, coloured, grey, resized
-from pushforward.networks.pretrained import WEIGHTS, pretrained
+from pushforward.networks.pretrained import pretrained
 
 __all__ = ["EfficientNet"]
 
@@ -37,8 +37,9 @@ class EfficientNet(Extractor):
         return f"{grey(space)}{self.side} x {self.side} by antialiased bicubic, (255 x - 127) / 128"
 
     def check(self, data: Dataset) -> None:
-        """Refuse what are no images of one or three channels."""
+        """Refuse what are no images of one or three channels, and a missing package."""
         check_images("efficientnet", data)
+        self.network(data.space)
 
     def network(self, space: Space) -> nn.Module:
         """The frozen network.
@@ -58,10 +59,6 @@ class EfficientNet(Extractor):
     def describe(self, sure: str = "") -> str:
         """Where the network comes from."""
         return "EfficientNet-Lite0 as trained on ImageNet, means over all places at four depths"
-
-    def weights(self) -> str:
-        """Of the only file that is read."""
-        return WEIGHTS
 
 
 class _Pooled(nn.Module):

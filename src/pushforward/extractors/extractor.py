@@ -108,14 +108,10 @@ class Extractor(ABC):
         """What distinguishes it from others of its class, as JSON; its constructor's arguments unless it says otherwise."""
         return describe(self)
 
-    def weights(self) -> str:
-        """What identifies the weights that it comes with, hexadecimal; empty where it has none."""
-        return ""
-
     def content(self) -> str | None:
-        """sha256 of class, settings, source and weights; None where the source is unknown, and nothing is cached."""
+        """sha256 of class, settings and source; None where the source is unknown, and nothing is cached."""
         source = source_hash(type(self))
-        words = (type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), source, self.weights())
+        words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), source
         return None if source is None else hashlib.sha256(repr(words).encode()).hexdigest()
 
 
@@ -141,19 +137,14 @@ class OfModule(Extractor):
         return f"the network {type(self.module).__name__} of the user's own"
 
     def settings(self) -> Any:
-        """The module as torch prints it."""
-        return repr(self.module)
-
-    def weights(self) -> str:
-        """Of parameters, buffers and the attributes that are plain numbers or texts, in all modules."""
+        """The module as torch prints it, and those attributes of all its parts that are numbers or texts."""
         plain = [
             (name, key, value)
             for name, part in self.module.named_modules()
             for key, value in sorted(vars(part).items())
             if isinstance(value, (bool, int, float, str)) and key != "training"
         ]
-        words = repr(plain) + state_hash({**dict(self.module.named_parameters()), **dict(self.module.named_buffers())})
-        return hashlib.sha256(words.encode()).hexdigest()
+        return [repr(self.module), plain]
 
     def content(self) -> str | None:
         """As of any extractor, with the sources of all modules that are not torch's."""
@@ -173,10 +164,11 @@ def source_hash(part: type) -> str | None:
         return None
 
 
-def state_hash(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of tensors with their names, shapes and types."""
+def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> str:
+    """sha256 of a network's parameters and buffers, and of further tensors, with names, shapes and types."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers()), **(tensors or {})}
+    for name, tensor in sorted(state.items()):
         digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

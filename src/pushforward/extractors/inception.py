@@ -7,6 +7,7 @@ import io
 import pickle
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,10 @@ class Inception(Extractor):
         return f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, (255 x - 128) / 128"
 
     def check(self, data: Dataset) -> None:
-        """Refuse what are no images of one or three channels, and a file that is not there."""
+        """Refuse what are no images of one or three channels, a file that is not there, and a missing package."""
         check_images("inception", data)
         check_weights_file("inception", self.file)
+        _torch_fidelity()
 
     def network(self, space: Space) -> nn.Module:
         """torch-fidelity's network with the weights of the file.
@@ -52,17 +54,11 @@ class Inception(Extractor):
             MissingExtra: Without torch-fidelity.
             UsageError: If the file is not there, or does not hold the weights of this network.
         """
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise MissingExtra(
-                f"The features inception need torch-fidelity, which cannot be imported ({error}). "
-                "Install it: pip install 'pushforward[inception]'"
-            ) from error
+        kind = _torch_fidelity()
         try:
             torch.load(io.BytesIO(self._content), weights_only=True)  # torch-fidelity would run code that the file holds
             with torch.random.fork_rng(devices=[]):
-                return _Pooled(FeatureExtractorInceptionV3("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
+                return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
         except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise UsageError(
                 f"{self.file} does not hold the weights of torch-fidelity's Inception v3 ({type(error).__name__}). Expected a "
@@ -75,15 +71,23 @@ class Inception(Extractor):
 
     def describe(self, sure: str = "") -> str:
         """The network, and the first digits of its weights."""
-        return f"the last pooled layer of Inception v3 (weights {self.weights()[:8]})"
+        return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
 
     def settings(self) -> object:
-        """Nothing: where the file lies does not matter."""
+        """Nothing: the weights count, wherever their file lies."""
         return {}
 
-    def weights(self) -> str:
-        """sha256 of the file."""
-        return hashlib.sha256(self._content).hexdigest()
+
+def _torch_fidelity() -> Any:
+    """The class of torch-fidelity."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise MissingExtra(
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[inception]'"
+        ) from error
+    return FeatureExtractorInceptionV3
 
 
 class _Pooled(nn.Module):

@@ -53,7 +53,7 @@ class SelfSupervised(Extractor):
 
     learns = True
 
-    def __init__(self, seen: int = 120_000) -> None:
+    def __init__(self, seen: int = 40_000) -> None:
         self.seen = whole("seen", seen, 1)
 
     def preprocessing(self, space: Space) -> str:

@@ -11,6 +11,7 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
+from pushforward.report.feature_spaces import disagreements
 from pushforward.report.ladder import rises
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
@@ -193,6 +194,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _missing,
     _against_guess,
     *SAMPLE_RULES,
+    disagreements,
     rises,
     _alarms,
     _unused_codes,
