@@ -69,7 +69,7 @@ def compare(
     Raises:
         UsageError: If there is nothing to compare, or the models were made for other data.
     """
-    refuse_unknown(said, SaidOptions, "compare")
+    refuse_unknown(said, SaidOptions, "compare", also=("n", "repeats", "features", "seeds", "curve"))
     budget, commands = said.get("budget"), said.get("commands", ())
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))

@@ -81,7 +81,7 @@ def evaluate(
             examples of the data.
         DataError: If the run's data has changed since.
     """
-    refuse_unknown(drawing, DrawingOptions, "evaluate")
+    refuse_unknown(drawing, DrawingOptions, "evaluate", also=("n", "repeats", "metrics", "features", "plugins"))
     seed, batch = drawing.get("seed", 0), drawing.get("batch", BATCH)
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if not plugins:

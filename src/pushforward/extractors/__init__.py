@@ -103,9 +103,10 @@ def named(name: str) -> Extractor:
     if not isinstance(arguments[0].default, int):
         return factory(value)
     try:
-        return factory(int(value))
+        number = int(value)
     except ValueError:
         raise UsageError(f'"{value}" in the features "{name}" is no whole number; write `features={word}:128`.') from None
+    return factory(number)
 
 
 def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
