@@ -26,6 +26,7 @@ from pushforward.data.dataset import Split
 from pushforward.evaluation.features import fit_on
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.scoring import deviation, floors, score
+from pushforward.extractors import named
 
 COLUMNS, COMPONENTS = 16, 6
 SIZES = {"digits": (1077, 360), "mnist": (10_000, 2000), **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)}}
@@ -67,7 +68,7 @@ def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
     data = build(case, parts[0], parts[1], schema=Schema(classes))
     everything = np.arange(train)
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
-    features = fit_on(data, chosen, kind_of(data), f"{case}-{seed}-{rule}")
+    features = fit_on(data, chosen, (kind_of(data), named(kind_of(data))))
     unseen = score(parts[2].data_units(), data, features, n=n)
     floor = floors(data, features, n=n, cache=False)
     scores = {name: (floor[name].value, unseen[name].value, floor[name].spread) for name in unseen if name in floor}

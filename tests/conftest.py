@@ -10,7 +10,10 @@ import pytest
 
 import pushforward  # noqa: F401
 
-REGISTRIES = {"spec": "_PLUGINS", **dict.fromkeys(("solvers", "metrics", "data.sets", "data.readers", "recipes"), "_ADDED")}
+REGISTRIES = {
+    "spec": "_PLUGINS",
+    **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes"), "_ADDED"),
+}
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
     "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},

@@ -22,6 +22,7 @@ from pushforward.evaluation.baseline import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.cache import cache_folder
 from pushforward.evaluation.features import fit_features, quantised
 from pushforward.evaluation.halves import halves
+from pushforward.evaluation.reduction import principal
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.frechet import frechet_distance
@@ -81,7 +82,7 @@ def labelled():
 
 
 def test_the_classifier_of_digits_is_right_and_its_features_tell_classes_apart(digits, of_digits):
-    assert of_digits.kind == "classifier"
+    assert of_digits.name == "classifier"
     assert of_digits.accuracy > 0.97
     x, labels = digits.held_out.data_units(), digits.held_out.labels
     assert (of_digits.classify(x) == labels).mean() == of_digits.accuracy
@@ -110,7 +111,7 @@ def test_features_of_unlabelled_data_are_principal_components():
     x, _ = vectors(d=20)
     data = dataset(x)
     features = fit_features(data, cache=False)
-    assert (features.kind, features.classifies, features.accuracy) == ("pca", False, None)
+    assert (features.name, features.classifies, features.accuracy) == ("pca", False, None)
     half = features.halves.fitted
     rows = data.space.to_model(data.train.data_units(half)).double().numpy()
     rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
@@ -127,7 +128,7 @@ def test_features_of_unlabelled_data_are_principal_components():
 def test_the_principal_axes_of_wide_data_are_nearly_exact():
     r = random(2)
     centred = r.standard_normal((300, 90)) * 0.97 ** np.arange(90) @ r.standard_normal((90, 1500))
-    axes = module._principal(centred)
+    axes = principal(centred, 64)
     _, singular, _ = np.linalg.svd(centred, full_matrices=False)
     assert axes.shape == (1500, 64)
     np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
@@ -141,7 +142,7 @@ def test_toys_are_compared_as_they_are(truth, tmp_path):
     data = dataset(x, labels, truth=truth)
     features = fit_features(data, cache=tmp_path)
     assert len(features.halves.drawn) == len(data.train) == len(fit_features(data, cache=tmp_path).halves.fitted)
-    assert features.kind == "raw"
+    assert features.name == "raw"
     assert features.dims(10) == d
     assert features.classifies, "labelled toys still have a classifier"
     rows = data.space.to_model(data.train.data_units()).double().numpy()

@@ -47,7 +47,9 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
-def refuse_unknown(names: Iterable[str], options: type, function: str, hints: Mapping[str, str] | None = None) -> None:
+def refuse_unknown(
+    names: Iterable[str], options: type, function: str, hints: Mapping[str, str] | None = None, also: Iterable[str] = ()
+) -> None:
     """Refuse options that a function does not have.
 
     Args:
@@ -55,11 +57,12 @@ def refuse_unknown(names: Iterable[str], options: type, function: str, hints: Ma
         options: The function's options, a TypedDict such as `pushforward.training.fit_options.FitOptions`.
         function: Its name.
         hints: For names of other libraries that are too far from ours to be recognised.
+        also: Names of its other arguments, which are in its signature.
 
     Raises:
         UsageError: With the option that was meant, where that can be told.
     """
-    known = sorted(options.__annotations__)
+    known = sorted({*options.__annotations__, *also})
     for name in names:
         if name not in known:
             hint = (hints or {}).get(name) or did_you_mean(name, known)

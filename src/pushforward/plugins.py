@@ -23,6 +23,7 @@ __all__ = ["KINDS", "Plugin", "file_hash", "files_of", "line_of", "load", "load_
 KINDS = {
     "solver": "pushforward.solvers",
     "metric": "pushforward.metrics",
+    "feature extractor": "pushforward.extractors",
     "data set": "pushforward.data.sets",
     "reader": "pushforward.data.readers",
     "recipe": "pushforward.recipes",
@@ -64,7 +65,8 @@ def load(path: str | Path) -> Plugin:
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that is used by name: expected a recipe (a function annotated `-> Recipe`), a Solver, a "
-            "metric (a class whose scores declare a MetricInfo), or a data set (a Source). See docs/one-new-file.md."
+            "metric (a class whose scores declare a MetricInfo), a feature extractor (an Extractor), or a data set (a Source). "
+            "See docs/one-new-file.md."
         )
     return plugin
 

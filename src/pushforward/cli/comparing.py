@@ -25,6 +25,7 @@ from pushforward.cli.groups import (
     Changes,
     Conditioned,
     Device,
+    Features,
     Json,
     Plugins,
     Reading,
@@ -68,6 +69,7 @@ def compare(
     seed: Annotated[int | None, Parameter(group=TRAINING)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
+    features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
     device: Device = "auto",
@@ -95,6 +97,7 @@ def compare(
         sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
     from pushforward.evaluation.scoring import compared
+    from pushforward.extractors import check_spaces
 
     load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
@@ -116,8 +119,16 @@ def compare(
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
     check_reports(reports, loaded)
     compared(loaded, n)
+    check_spaces(features, loaded)
     folder, trained = _trained(plan, runs, loaded, out, options)
-    details = {"n": n, "repeats": repeats, "seeds": trainings, "budget": spent(fresh, budgeting, flops), "commands": [command()]}
+    details = {
+        "n": n,
+        "repeats": repeats,
+        "features": features,
+        "seeds": trainings,
+        "budget": spent(fresh, budgeting, flops),
+        "commands": [command()],
+    }
     sweep = plan.sweep(trained)
     _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
 

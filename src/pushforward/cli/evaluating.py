@@ -15,6 +15,7 @@ from pushforward.cli.groups import (
     MODEL,
     NEWEST,
     UNGUIDED,
+    Features,
     Guiding,
     Json,
     Loading,
@@ -39,6 +40,7 @@ def evaluate(
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
+    features: Features = None,
     seed: Annotated[int, Parameter(group=EVALUATION)] = 0,
     solving: Solving = AS_IT_IS,
     guiding: Guiding = UNGUIDED,
@@ -68,7 +70,17 @@ def evaluate(
     if "cas" in words(metrics):
         say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
     with precision_of(loading):
-        comparison = judge(loaded, data, n=n, repeats=repeats, metrics=words(metrics) or None, seed=seed, batch=loading.batch)
+        comparison = judge(
+            loaded,
+            data,
+            n=n,
+            repeats=repeats,
+            metrics=words(metrics) or None,
+            features=features,
+            plugins=loading.plugin,
+            seed=seed,
+            batch=loading.batch,
+        )
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
     show(result, json, lambda _: scores_text(comparison))
 

@@ -32,6 +32,7 @@ __all__ = [
     "Changes",
     "Conditioned",
     "Device",
+    "Features",
     "Flag",
     "Frozen",
     "Given",
@@ -79,6 +80,14 @@ Plugins = Annotated[
         consume_multiple=False,
         show_default=False,
         help="A Python file with parts of your own, or one that a run was trained with; may be repeated.",
+    ),
+]
+Features = Annotated[
+    str | None,
+    Parameter(
+        group=EVALUATION,
+        help="Some of `pushforward list features`, separated by commas: models are ranked in the first, and scores in the others "
+        "stand beside its scores. inception:FILE names a file of weights. Default: what suits the data.",
     ),
 ]
 Frozen = Annotated[

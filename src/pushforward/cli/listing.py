@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from pushforward.cli.parsing import column_names, data_file, device_of, load_plu
 from pushforward.cli.terminal import app, columns, data_app, first_line, list_app, show
 from pushforward.errors import CheckpointError, DataError
 
-__all__ = ["data_check", "data_list", "doctor", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
+__all__ = ["data_check", "data_list", "doctor", "list_features", "list_metrics", "list_recipes", "list_runs", "list_solvers"]
 
 Listed = Annotated[Plugins, Parameter(group=DATA)]
 """Plug-ins whose parts are listed as well."""
@@ -105,11 +106,22 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
     show(rows, json, lambda recipes: columns([[name, row["what"]] for name, row in recipes.items()]))
 
 
+@list_app.command(name="features")
+def list_features(*, plugin: Listed = (), json: Json = False) -> None:
+    """Name the feature extractors, and say what each compares examples in."""
+    from pushforward.extractors import registry
+
+    load_plugins(plugin)
+    rows = {
+        name: {"what": first_line(part), "learns": part.learns, "argument": next(iter(inspect.signature(part).parameters), None)}
+        for name, part in registry().items()
+    }
+    show(rows, json, lambda rows: columns([[name, row["what"]] for name, row in rows.items()]))
+
+
 @list_app.command(name="solvers")
 def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
     """Name the solvers with their order, calls per step and the number that a name can be given, as in dpm:3."""
-    import inspect
-
     from pushforward import solvers
 
     load_plugins(plugin)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Json, Plugins, RunFolder
+from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Features, Json, Plugins, RunFolder
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import CheckpointError
@@ -21,6 +21,7 @@ def report(
     *,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
+    features: Features = None,
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
     plugin: Annotated[Plugins, Parameter(group=MODEL)] = (),
@@ -47,6 +48,6 @@ def report(
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
     say("measuring: features, floors, scores, cost")
-    page = Report(compare([model], n=n, repeats=repeats, commands=[command()]))
+    page = Report(compare([model], n=n, repeats=repeats, features=features, commands=[command()]))
     page.save_all(where)
     show(page.comparison.to_plain() if json else None, json, lambda _: f"{page.to_text()}\n\n{where}/report.html")

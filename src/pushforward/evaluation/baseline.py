@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.data.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.draws import Draws
-from pushforward.evaluation.features import strongest
+from pushforward.evaluation.reduction import strongest
 from pushforward.transports import Transport
 
 __all__ = ["GaussianBaseline"]

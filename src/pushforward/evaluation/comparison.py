@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from pushforward.arguments import whole
+from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
 from pushforward.evaluation.aggregate import aggregated
@@ -22,11 +22,24 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.run_results import health_of, landscapes_of
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.starts import fitting
+from pushforward.extractors import Spaces
 from pushforward.training import Run
 from pushforward.training.run import transport_of
 from pushforward.transports import Transport
 
-__all__ = ["compare"]
+__all__ = ["SaidOptions", "compare"]
+
+
+class SaidOptions(TypedDict, total=False):
+    """What a report says of a comparison.
+
+    Args:
+        budget: What each model was trained with, in words.
+        commands: Command lines that repeat the comparison.
+    """
+
+    budget: str | None
+    commands: Sequence[str]
 
 
 def compare(
@@ -35,10 +48,10 @@ def compare(
     *,
     n: int | None = None,
     repeats: int = 3,
+    features: Spaces = None,
     seeds: int = 1,
-    budget: str | None = None,
-    commands: Sequence[str] = (),
     curve: bool = True,
+    **said: Unpack[SaidOptions],
 ) -> Comparison:
     """Score models on one data set; `pushforward.Report` renders the result.
 
@@ -48,20 +61,22 @@ def compare(
         data: The data set, or its name or path; runs know their own.
         n: Samples on either side; None takes as many as earlier results have, else as the data allows (`pushforward.evaluate`).
         repeats: Samplings of each model.
+        features: Feature spaces (`pushforward.evaluate`): models are ranked in the first.
         seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
-        budget: What each was trained with, in words.
-        commands: Command lines that repeat this comparison.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
             the memory of training.
+        said: ``budget`` and ``commands`` (`SaidOptions`).
 
     Raises:
         UsageError: If there is nothing to compare, the models were made for other data, or earlier results were measured by
             another protocol; the message names what differs.
     """
+    refuse_unknown(said, SaidOptions, "compare", also=("n", "repeats", "features", "seeds", "curve"))
+    budget, commands = said.get("budget"), said.get("commands", ())
     earlier, models = taken_apart(models)
     if earlier:
-        details: dict[str, Any] = {"repeats": repeats, "seeds": seeds, "budget": budget, "commands": commands, "curve": curve}
+        details: dict[str, Any] = {"repeats": repeats, "features": features, "seeds": seeds, "curve": curve, **said}
         n = next(iter(earlier.values())).protocol.n if n is None else n
         every = joined({**earlier, **({"the models": compare(models, data, n=n, **details)} if models else {})})
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
@@ -70,7 +85,7 @@ def compare(
     for name, model in models.items():
         check_model(name, model, data)
     n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting(models.values(), data, n), repeats)
+    judge = Judge(data, fitting(models.values(), data, n), repeats, spaces=features)
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {}
     for name, model in models.items():

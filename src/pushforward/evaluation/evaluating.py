@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
 
-from pushforward.arguments import whole
+from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
 from pushforward.evaluation.given import given_samples, is_run, unknown_origin
@@ -23,12 +24,25 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.starts import fitting
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
+from pushforward.extractors import Spaces, named_extractors
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, load
 from pushforward.transports import BATCH, Transport
 
-__all__ = ["evaluate"]
+__all__ = ["DrawingOptions", "evaluate"]
+
+
+class DrawingOptions(TypedDict, total=False):
+    """How samples are drawn.
+
+    Args:
+        seed: Added to the seed of every sampling; 0 by default.
+        batch: Samples generated at a time.
+    """
+
+    seed: int
+    batch: int
 
 
 def evaluate(
@@ -38,9 +52,9 @@ def evaluate(
     n: int | None = None,
     repeats: int = 3,
     metrics: Sequence[str] | None = None,
+    features: Spaces = None,
     plugins: str | Path | Sequence[str | Path] = (),
-    seed: int = 0,
-    batch: int = BATCH,
+    **drawing: Unpack[DrawingOptions],
 ) -> Comparison:
     """Score one model, or samples that are there already, against held-out data.
 
@@ -53,11 +67,13 @@ def evaluate(
         repeats: Samplings; a flow from a data set is sampled once, and its scores have no spread. Samples that are there already
             are divided into as many sets of n, or fewer.
         metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, "cas" for the classification
-            accuracy score; None means all that apply but these two, and of a map between two times its quality in 1 to 16 calls
-            beside its teacher's.
-        plugins: Python files, or a single one, that the run needs, or that define further metrics.
-        seed: Added to the seed of every sampling.
-        batch: Samples generated at a time.
+            accuracy score; None means all that apply but these two, and of a map between two times its quality in 1 to 16
+            calls beside its teacher's.
+        features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks that take examples in data
+            units and return (n, features). Models are ranked in the first; a few scores in further ones stand beside its scores,
+            with the space's name in brackets. None takes what suits the data.
+        plugins: Python files, or a single one, that the run needs, or that define further metrics or features.
+        drawing: ``seed`` and ``batch`` (`DrawingOptions`).
 
     Returns:
         A comparison of one model, with floors, the no-network row, cost and settings.
@@ -67,13 +83,16 @@ def evaluate(
             examples of the data.
         DataError: If the run's data has changed since.
     """
+    refuse_unknown(drawing, DrawingOptions, "evaluate", also=("n", "repeats", "metrics", "features", "plugins"))
+    seed, batch = drawing.get("seed", 0), drawing.get("batch", BATCH)
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if not plugins:
         check_metrics(metrics)
+        named_extractors(features)
     if isinstance(model, (np.ndarray, torch.Tensor)) or (isinstance(model, (str, Path)) and not is_run(model)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
-        return _of_samples(model, data, (n, repeats), metrics, plugins)
+        return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
     if isinstance(model, (str, Path)):
         model = load(model, plugins=plugins)
     for path in files_of(plugins):
@@ -91,7 +110,7 @@ def evaluate(
         result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
     n = None if n is None else compared(data, n)
-    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch)
+    judge = Judge(data, fitting([model], data, n), repeats, others, seed, batch, features)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
@@ -110,12 +129,13 @@ def _of_samples(
     samples: str | Path | np.ndarray | torch.Tensor,
     data: Dataset | str | Path | None,
     size: tuple[int | None, int],
-    metrics: Sequence[str] | None,
+    what: tuple[Sequence[str] | None, Spaces],
     plugins: str | Path | Sequence[str | Path],
 ) -> Comparison:
     """The scores of samples that are there already."""
     for path in files_of(plugins):
         load_plugin(path)
+    metrics, features = what
     check_metrics(metrics)
     if data is None:
         raise UsageError("Samples do not say what they are to be compared with: name the `data`, such as digits.")
@@ -123,7 +143,7 @@ def _of_samples(
     data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data)
     given = given_samples(samples, data)
     n = compared(data, min(len(given), compared(data)) if size[0] is None else size[0])
-    judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics)
+    judge = Judge(data, n, max(1, min(whole("repeats", size[1], 1), len(given) // n)), metrics, spaces=features)
     scores, agreement = judge.scores(given)
     result = unknown_origin(samples, given, ModelResult("samples", scores=scores, label_agreement=agreement), data)
     return judge.comparison([result], judge.baseline())

@@ -1,40 +1,45 @@
-"""Features: the space in which generated and real examples are compared.
+"""Features: the space in which generated and real examples are compared, fitted to a data set.
 
-Labelled data: the last hidden layer of a small classifier. Unlabelled data: the rows themselves, in model units. Both are
-centred, scaled to unit total variance and turned onto principal axes, of which min(64, n / 10) are kept. Toys (at most three
-columns, or a known truth) are compared as they are, centred and scaled. The classes in the channels of stacked images are
-read by the classifier of the images stacked.
+An extractor (`pushforward.extractors`) turns examples into numbers. These are centred and scaled to unit total variance; all but
+raw ones are turned onto principal axes, of which min(64, n / 10) are kept. Unless others are asked for, labelled data has the
+last hidden layer of a small classifier, unlabelled data its principal components, and toys (at most three columns, or a known
+truth) are compared as they are. The classes in the channels of stacked images are read by the classifier of the images stacked.
 
-Classifier, centre, scale and axes are fitted once, on one half of the training examples (`halves`); floors are drawn from the
+Network, centre, scale and axes are fitted once, on one half of the training examples (`halves`); floors are drawn from the
 other, so that real data is as new to the features as samples of a model are.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pushforward.data.dataset import Dataset
+from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.data.stacked import numbered
 from pushforward.data.truth import Composed
 from pushforward.devices import laid_out
-from pushforward.errors import DataError
-from pushforward.evaluation.cache import Cache, cache_folder, write_whole
-from pushforward.evaluation.classifier import ROWS, Classifier, accuracy, apart, train_classifier
-from pushforward.evaluation.halves import Halves, Kind, halves, kind_of, labelled
+from pushforward.errors import DataError, UsageError
+from pushforward.evaluation.cache import Cache, array_read, array_written, cache_folder, read_tensors, write_tensors
+from pushforward.evaluation.halves import Halves, halves, kind_of
+from pushforward.evaluation.reduction import principal
+from pushforward.extractors import Extractor, Spaces, named_extractors
+from pushforward.extractors.classifier import ROWS, Classifier, accuracy, apart, labelled, train_classifier
+from pushforward.extractors.extractor import state_hash
 from pushforward.metrics.score import check_finite
 
-__all__ = ["Features", "fit_features", "quantised", "strongest"]
+__all__ = ["Features", "fit_features", "quantised"]
 
-VERSION = 3
+VERSION = 4
 """Part of every cache key: raise it when the same data would give other features."""
 MOST = 64
 """Dimensions that are kept at most."""
@@ -67,59 +72,99 @@ class Features:
     """From rows in data units to the numbers that metrics compare. Made by `fit_features`.
 
     Attributes:
-        kind: "raw" (toys), "classifier" or "pca".
+        name: Of the extractor, such as "classifier", "pca" or "raw".
+        extractor: What computes them.
         halves: The training examples on which they are fitted, and those from which floors are drawn.
         accuracy: The classifier's accuracy on the held-out split, or None without labels.
-        key: Names data, seed and version; equal keys give equal features.
+        key: Names data, extractor, seed and version; equal keys give equal features.
+        folder: The cache of features of real data, for slow extractors; None for none.
         channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
     """
 
     channels: Features | None = None
+    folder: Path | None = None
 
-    def __init__(self, space: Space, kind: str, key: str, tensors: Mapping[str, Tensor], accuracy: float | None = None) -> None:
-        self.space, self.kind, self.key, self.accuracy = space, kind, key, accuracy
+    def __init__(
+        self,
+        space: Space,
+        extractor: tuple[str, Extractor, nn.Module],
+        key: str,
+        tensors: Mapping[str, Tensor],
+        accuracy: float | None = None,
+    ) -> None:
+        self.space, self.key, self.accuracy = space, key, accuracy
+        self.name, self.extractor, self._network = extractor
         self.tensors = dict(tensors)
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
         self._mean, self._axes = self.tensors["mean"].numpy(), self.tensors["axes"].numpy()
-        self._network: Classifier | None = None
-        weights = {name.removeprefix("net."): tensor for name, tensor in self.tensors.items() if name.startswith("net.")}
-        if weights:
+        self._load(self._network, "extractor.")
+        self._reader = self.extractor.reader(self._network)
+        if "net.head.bias" in self.tensors:
             with torch.device("meta"):  # draws no random numbers
-                self._network = Classifier(space.shape, len(space.classes))
-            self._network.load_state_dict(weights, assign=True)
-            self._network.eval().requires_grad_(False)
-            laid_out(self._network, space.memory_format)
+                self._reader = Classifier(space.shape, len(space.classes))
+            self._load(self._reader, "net.")
+
+    def _load(self, network: nn.Module, prefix: str) -> None:
+        weights = {name.removeprefix(prefix): part for name, part in self.tensors.items() if name.startswith(prefix)}
+        if weights:
+            network.load_state_dict(weights, assign=True)
+            laid_out(network, self.space.memory_format)
+        network.eval().requires_grad_(False)
 
     @property
     def classifies(self) -> bool:
         """Whether there is a classifier: labelled data with two classes or more."""
-        return self._network is not None
+        return self._reader is not None
+
+    @property
+    def preprocessing(self) -> str:
+        """What happens to an example before the network, in words: levels, channels, size, filter and range."""
+        levels = "" if self.space.levels is None else f"rounded to {self.space.levels} levels, "
+        return levels + self.extractor.preprocessing(self.space)
+
+    @cached_property
+    def identity(self) -> str:
+        """16 hexadecimal digits that change with the extractor, its settings, weights, preprocessing, centre, scale and axes."""
+        state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
+        own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
+        return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
-        """Dimensions at n compared rows: min(64, n / 10), at least 1; all columns for raw toys."""
+        """Dimensions at n compared rows: min(64, n / 10), at least 1; all columns where the extractor does not reduce."""
         most = int(self._axes.shape[1])
-        return most if self.kind == "raw" else max(1, min(MOST, n // 10, most))
+        return max(1, min(MOST, n // 10, most)) if self.extractor.reduces else most
 
-    def __call__(self, x: Tensor | np.ndarray, n: int) -> np.ndarray:
+    def __call__(self, x: Tensor | np.ndarray, n: int, real: bool = False) -> np.ndarray:
         """Features of rows.
 
         Args:
             x: (m, *shape) in data units; images may be uint8. They are rounded as `quantised` does.
             n: How many examples either side of the comparison has; it sets the number of dimensions.
+            real: Whether these are examples of the data, whose features a slow extractor keeps on disk.
 
         Returns:
             float64, (m, dims(n)), with unit total variance over the rows of the fit before the reduction.
 
         Raises:
             Diverged: If rows hold NaN or infinity.
+            UsageError: If the extractor fails, or gives NaN or another number of rows.
         """
-        axes = self._axes[:, : self.dims(n)]
-        parts = [x[start : start + ROWS] for start in range(0, len(x), ROWS)] or [x]
-        return np.concatenate([(_base(part, self.space, self._hidden) - self._mean) @ axes for part in parts])
+        if self.extractor.slow:  # all axes, so that rows from the cache have the same bits
+            return self._slow(x, self.folder if real else None)[:, : self.dims(n)]
+        return self._projected(x, self._axes[:, : self.dims(n)])
 
-    @property
-    def _hidden(self) -> Classifier | None:
-        return self._network if self.kind == "classifier" else None
+    def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
+        parts = [x[start : start + ROWS] for start in range(0, len(x), ROWS)] or [x]
+        return np.concatenate([(_base(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
+
+    def _slow(self, x: Tensor | np.ndarray, folder: Path | None) -> np.ndarray:
+        if folder is None:
+            return self._projected(x, self._axes)
+        words = hashlib.sha256(self.identity.encode())
+        words.update(quantised(x, self.space).numpy().tobytes())
+        path = folder / f"{words.hexdigest()[:32]}.npy"
+        stored = array_read(path)
+        return array_written(path, self._projected(x, self._axes)) if stored is None else stored
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """The class of each row, int64 (m,), by the classifier.
@@ -132,143 +177,135 @@ class Features:
         if self.channels is not None:
             parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
             return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
-        if self._network is None:
+        if self._reader is None:
             raise DataError("There is no classifier: the data has no labels, or a single class.")
         labels = []
         with torch.no_grad():
             for start in range(0, len(x), ROWS):
                 rows = self.space.to_model(quantised(x[start : start + ROWS], self.space))
-                labels.append(self._network(rows).argmax(1).numpy())
+                labels.append(self._reader(rows).argmax(1).numpy())
         return np.concatenate(labels)
 
     def describe(self, n: int) -> str:
         """The features in words, for a report."""
         reduced = f"{self.dims(n)} dimension{'' if self.dims(n) == 1 else 's'}"
-        if self.kind == "raw":
-            return f"the columns themselves, {reduced}"
-        if self.kind == "pca":
-            read = "" if self.channels is None else f"; channels read by a classifier{self.channels._sure}"
-            return f"principal components of one half of the training data, {reduced}{read}"
-        return f"last hidden layer of a classifier{self._sure}, trained on one half of the training data, {reduced}"
+        read = "" if self.channels is None else f"; channels read by a classifier{self.channels._sure}"
+        return f"{self.extractor.describe(self._sure)}, {reduced}{read}"
 
     @property
     def _sure(self) -> str:
         return f" (held-out accuracy {self.accuracy:.1%})" if self.accuracy is not None else ""
 
 
-def _base(x: Tensor | np.ndarray, space: Space, network: Classifier | None) -> np.ndarray:
-    rows = space.to_model(quantised(x, space))
-    if network is not None:
+def _base(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: str) -> np.ndarray:
+    """Features before centre, scale and axes, float64 (m, f)."""
+    rows = quantised(x, space)
+    device = next(network.parameters(), rows).device
+    try:
         with torch.no_grad():
-            rows = network.hidden(rows)
-    return rows.flatten(1).double().numpy()
+            out = network(rows.to(device))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(rows.shape)
+        raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
+    if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(rows):
+        what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise UsageError(f"The features {name} gave {what} for {len(rows)} examples: expected a tensor ({len(rows)}, features).")
+    features: np.ndarray = out.flatten(1).double().cpu().numpy()
+    wrong = int((~np.isfinite(features)).any(1).sum())
+    if wrong:
+        raise UsageError(f"The features {name} are NaN or infinite for {wrong} of {len(rows)} examples, whose values are finite.")
+    return features
 
 
-def fit_features(dataset: Dataset, *, seed: int = 0, cache: Cache = None) -> Features:
+def fit_features(
+    dataset: Dataset, extractor: Spaces = None, *, seed: int = 0, cache: Cache = None, reads: bool = True
+) -> Features:
     """Features for a data set, from the cache where they were fitted before.
 
     Args:
         dataset: Only one half of its training split is used (`halves`), save for the accuracy, which is of held-out examples.
-        seed: Of the classifier.
+        extractor: A name, an extractor or a network; None takes what suits the data.
+        seed: Of what is trained.
         cache: A folder; None means `cache_folder`, False none. A damaged entry is made again.
+        reads: Whether labelled data, or the channels of stacked images, get a classifier, whatever the features are.
+
+    Raises:
+        DataError: If the extractor cannot read the data.
+        UsageError: If it is unknown or fails.
+        MissingExtra: Without a package that it needs.
     """
-    kind = kind_of(dataset)
-    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if isinstance(dataset.truth, Composed) else None
-    named = (VERSION, dataset.fingerprint, seed, kind, dataset.space.shape, dataset.space.classes)
-    key = hashlib.sha256(repr(named if channels is None else (*named, channels.key)).encode()).hexdigest()[:32]
+    ((name, chosen),) = named_extractors(kind_of(dataset) if extractor is None else extractor).items()
+    chosen.check(dataset)
+    composed = reads and isinstance(dataset.truth, Composed)
+    channels = fit_features(dataset.truth.base, seed=seed, cache=cache) if composed else None  # type: ignore[union-attr]
+    content, space = chosen.content(), dataset.space
+    network = _built(chosen, space, seed)
+    state = None if chosen.learns else state_hash(network)
+    words: Any = VERSION, dataset.fingerprint, seed, name, content, state, chosen.preprocessing(space), space.shape, space.classes
+    words = (*words, reads, None if channels is None else channels.key)
     folder = None if cache is False else (cache_folder() if cache is None else Path(cache)) / "features"
-    features = None if folder is None else _read(folder, key, dataset.space, kind)
-    if features is None:
-        features = fit_on(dataset, halves(dataset), kind, key, seed)
-        if folder is not None:
-            _write(folder, features)
-    features.channels = channels
+    key = _key(words)
+    stored = None if folder is None or content is None else read_tensors(folder, key)
+    if stored is not None:
+        features = Features(space, (name, chosen, network), key, *stored)
+    else:
+        features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
+        features.key = key if content is not None else _key((*words, features.identity))
+        if folder is not None and content is not None:
+            write_tensors(folder, key, features.tensors, features.accuracy)
+    features.channels, features.folder = channels, None if folder is None else folder / "real"
     return features
 
 
-def fit_on(dataset: Dataset, rows: Halves, kind: Kind, key: str, seed: int = 0) -> Features:
-    """Features of given rows, without a cache: see `fit_features`."""
-    space = dataset.space
-    network = train_classifier(dataset, rows.fitted, seed) if labelled(dataset) else None
-    tensors = {} if network is None else {f"net.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
+def _built(extractor: Extractor, space: Space, seed: int) -> nn.Module:
+    """The network before it is fitted; torch's global generator is left as it was."""
     with apart():
-        base = _statistics(dataset, rows, network if kind == "classifier" else None)
+        torch.default_generator.manual_seed(seed)
+        return extractor.network(space).eval()
+
+
+def _key(words: Any) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
+
+
+def fit_on(dataset: Dataset, rows: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
+    """Features of given rows, without a cache and without a key: see `fit_features`."""
+    (name, chosen), space = extractor, dataset.space
+    data, index = _source(dataset, rows)
+    tensors = {}
+    with apart():
+        torch.default_generator.manual_seed(seed)
+        network = chosen.network(space)
+        if chosen.learns:
+            chosen.fit(network, data, index, seed)
+            tensors = {f"extractor.{part}": tensor.contiguous() for part, tensor in network.state_dict().items()}
+        network.eval().requires_grad_(False)
+        base = _statistics(data.train, index, space, (network, name))
+    reader = chosen.reader(network)
+    if reads and reader is None and labelled(dataset):
+        reader = train_classifier(dataset, rows.fitted, seed)
+        tensors |= {f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()}
     mean, total = base.mean(0), float(base.var(0).sum())
-    axes = np.eye(base.shape[1]) if kind == "raw" else _principal(base - mean)
+    axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
     scale = np.sqrt(total) if total > 0 else 1.0
     tensors |= {"mean": torch.from_numpy(mean), "axes": torch.from_numpy(np.ascontiguousarray(axes / scale))}
     tensors |= {"fitted": torch.from_numpy(rows.fitted), "drawn": torch.tensor(rows.drawn)}
-    judged = network is not None and dataset.held_out.labels is not None and len(dataset.held_out) > 0
-    right = accuracy(network, space, dataset.held_out) if network is not None and judged else None
-    return Features(space, kind, key, tensors, right)
+    judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
+    right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None
+    return Features(space, (name, chosen, network), "", tensors, right)
 
 
-def _statistics(dataset: Dataset, rows: Halves, network: Classifier | None) -> np.ndarray:
+def _source(dataset: Dataset, rows: Halves) -> tuple[Dataset, np.ndarray]:
+    """The data set and the numbers of its training examples on which features are fitted; stacked images are stacked again."""
+    if not isinstance(dataset.truth, Composed):
+        return dataset, rows.fitted
+    split = dataset.truth.composed(rows.fitted, STATISTICS, 0)
+    return dataclasses.replace(dataset, train=split), np.arange(len(split))
+
+
+def _statistics(split: Split, index: np.ndarray, space: Space, network: tuple[nn.Module, str]) -> np.ndarray:
     """The rows that mean, scale and axes are measured on, before any of it."""
-    split, index = dataset.train, rows.fitted
-    if isinstance(dataset.truth, Composed):
-        split = dataset.truth.composed(rows.fitted, STATISTICS, 0)
-        index = np.arange(len(split))
     if len(index) > STATISTICS:
         index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     parts = [index[start : start + ROWS] for start in range(0, len(index), ROWS)]
-    return np.concatenate([_base(split.data_units(part), dataset.space, network) for part in parts])
-
-
-def _principal(centred: np.ndarray) -> np.ndarray:
-    """The principal axes (d, at most 64) of centred rows, by falling variance; approximate above 1024 columns."""
-    rows, d = centred.shape
-    if d <= 1024:
-        _, vectors = np.linalg.eigh(centred.T @ centred / rows)
-        axes = vectors[:, ::-1][:, :MOST]
-    else:
-        most = min(MOST, rows)
-        axes = strongest(centred, most + 16)[1][:, :most]
-    return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
-
-
-def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest directions of many columns, by four rounds of subspace iteration from a fixed start.
-
-    Args:
-        centred: (n, d), float; the directions come in its precision.
-        most: How many; fewer where there are fewer rows.
-
-    Returns:
-        Falling singular values (k,) and orthonormal axes (d, k). The last ones are rough: ask for some more than needed.
-    """
-    n, d = centred.shape
-    axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most, n, d)), dtype=centred.dtype.type)
-    for _ in range(4):
-        axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
-    _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
-    return values, axes @ turned.T
-
-
-def _write(folder: Path, features: Features) -> None:
-    from safetensors.torch import save
-
-    content = save(features.tensors)
-    description = {
-        "format_version": 1,
-        "key": features.key,
-        "kind": features.kind,
-        "accuracy": features.accuracy,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    write_whole(folder / f"{features.key}.safetensors", content)
-    write_whole(folder / f"{features.key}.json", json.dumps(description, indent=1).encode())
-
-
-def _read(folder: Path, key: str, space: Space, kind: str) -> Features | None:
-    """The cached features, or None where there are none or they are damaged."""
-    from safetensors.torch import load
-
-    try:
-        description: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
-        content = (folder / f"{key}.safetensors").read_bytes()
-        if description["key"] != key or description["sha256"] != hashlib.sha256(content).hexdigest():
-            return None
-        return Features(space, kind, key, load(content), description["accuracy"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        return None
+    return np.concatenate([_base(split.data_units(part), space, *network) for part in parts])

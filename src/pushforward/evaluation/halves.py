@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
 from pushforward.data.truth import Composed
+from pushforward.extractors.classifier import labelled
 
-__all__ = ["Halves", "Kind", "halves", "kind_of", "labelled"]
+__all__ = ["Halves", "Kind", "halves", "kind_of"]
 
 Kind = Literal["raw", "classifier", "pca"]
 
@@ -37,13 +38,17 @@ class Halves:
     drawn: NDArray[np.int64]
 
 
-def halves(dataset: Dataset) -> Halves:
+def halves(dataset: Dataset, learned: bool = False) -> Halves:
     """Split the training examples in two halves by a hash of their content, so that copies of a row fall on one side.
 
     The half for the features holds at least one row of each class, as far as there is room. Raw features (toys) have nothing to
     overfit: only their centre and one scale are measured. There both parts are all rows.
+
+    Args:
+        dataset: The data.
+        learned: Whether features are learned that suit it less than raw ones would: a toy is then split as well.
     """
-    if kind_of(dataset) == "raw":
+    if kind_of(dataset) == "raw" and not learned:
         rows = np.arange(len(dataset.train))
         return Halves(rows, rows)
     split = dataset.truth.base.train if isinstance(dataset.truth, Composed) else dataset.train
@@ -84,8 +89,3 @@ def kind_of(dataset: Dataset) -> Kind:
     if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"
     return "classifier" if labelled(dataset) else "pca"
-
-
-def labelled(dataset: Dataset) -> bool:
-    """Whether there is a classifier: from two classes, and two rows in each half."""
-    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3

@@ -17,8 +17,9 @@ from pushforward.evaluation import cost
 from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.curves import REPEAT_SEEDS, quality_curve, trajectory_of
 from pushforward.evaluation.drawing import SHOWN, pictures_of
-from pushforward.evaluation.features import Features, fit_features
+from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
+from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
@@ -29,6 +30,7 @@ from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score
 from pushforward.evaluation.starts import starts, starts_warnings
 from pushforward.evaluation.unseen import unseen_warnings
+from pushforward.extractors import Spaces
 from pushforward.metrics import Score, describe, registry
 from pushforward.training import Run
 from pushforward.training.machine import machine
@@ -63,6 +65,8 @@ class Judge:
         metrics: Names of metrics; None means all that apply.
         seed: Added to the seed of every sampling.
         batch: Samples generated at a time.
+        spaces: Feature spaces (`pushforward.extractors`); models are ranked in the first, and scores in further ones stand beside
+            its scores. None takes the one that suits the data.
     """
 
     data: Dataset
@@ -71,16 +75,19 @@ class Judge:
     metrics: Sequence[str] | None = None
     seed: int = 0
     batch: int = BATCH
+    spaces: Spaces = None
     features: Features = field(init=False)
+    others: tuple[Features, ...] = field(init=False)
     floors: dict[str, Score] = field(init=False)
     unscored: dict[str, str] = field(init=False, default_factory=dict)
     """Why a metric that was asked for has no score, by its name."""
 
     def __post_init__(self) -> None:
         self.repeats = whole("repeats", self.repeats, 1)
-        self.n = compared(self.data, self.n or None)
-        self.features = fit_features(self.data)
+        self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
+        self.features, self.others = fit_spaces(self.data, self.spaces)
         self.floors = floors(self.data, self.features, n=self.n, metrics=self.metrics)
+        self.floors = {**self.floors, **floors_in(self.others, self.data, self.n, self.metrics)}
 
     def scores(self, sampler: Sampler) -> tuple[dict[str, Score], float | None]:
         """The scores of anything with ``stream(n, seed=..., batch=...)`` over all repeats, and its label agreement.
@@ -92,7 +99,8 @@ class Judge:
         once = isinstance(sampler, Transport) and starts(sampler) is not None
         for repeat in range(1 if once else self.repeats):
             x, labels = self.draw(sampler, (repeat + 1) * REPEAT_SEEDS)
-            for name, result in score(x, self.data, self.features, n=self.n, metrics=self.metrics).items():
+            scored = score(x, self.data, self.features, n=self.n, metrics=self.metrics)
+            for name, result in {**scored, **scores_in(self.others, x, self.data, self.n, self.metrics)}.items():
                 samplings.setdefault(name, []).append(result)
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
@@ -121,6 +129,7 @@ class Judge:
     def comparison(self, models: Sequence[ModelResult] = (), baseline: ModelResult | None = None) -> Comparison:
         """Results of models with data, settings, machine, metrics and floors."""
         space, known = self.data.space, describe()
+        known |= infos_in(self.others, known, self.n)
         data = DataInfo(
             self.data.name,
             tuple(space.shape),
@@ -137,6 +146,7 @@ class Judge:
             repeats=self.repeats,
             k=NEIGHBOURS,
             features=self.features.describe(self.n),
+            spaces=tuple(features.name for features in (self.features, *self.others)),
             dimensions=self.features.dims(self.n),
             classifier_accuracy=self.features.accuracy,
         )

@@ -109,15 +109,14 @@ def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequ
     """
     space = data.space
     quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
-    preprocessing = getattr(features, "preprocessing", None) or f"size {'x'.join(map(str, space.shape))} as it is, standardised"
     return Protocol(
         data=data.fingerprint,
         reference=_sha256(data, n),
         n=n,
         k=k,
-        extractor=str(getattr(features, "identity", features.key)),
+        extractor=features.identity,
         dimensions=features.dims(n),
-        preprocessing=str(preprocessing),
+        preprocessing=features.preprocessing,
         quantisation=quantisation,
         versions=_versions(metrics),
     )

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.dataset import Dataset, Split
-from pushforward.evaluation.classifier import ROWS
 from pushforward.evaluation.features import Features
 from pushforward.evaluation.naming import Choice
+from pushforward.extractors.classifier import ROWS
 
 __all__ = ["class_fields", "classes_of", "reads_classes"]
 

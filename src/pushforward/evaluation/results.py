@@ -75,7 +75,8 @@ class Settings(Record):
         seeds: Trainings of each recipe.
         budget: What each model was trained with, in words.
         k: Neighbours of precision, recall, density and coverage.
-        features: In which scores are computed, in words.
+        features: In which models are ranked, in words.
+        spaces: Names of the feature spaces, that of ``features`` first.
         dimensions: Of the features.
         classifier_accuracy: Of the classifier that reads labels, on held-out data.
         shared: Names of models whose sample grids start from the same noise, in groups; None where that is not known.
@@ -87,6 +88,7 @@ class Settings(Record):
     budget: str | None = None
     k: int | None = None
     features: str | None = None
+    spaces: tuple[str, ...] = ()
     dimensions: int | None = None
     classifier_accuracy: float | None = None
     shared: tuple[tuple[str, ...], ...] | None = None

@@ -34,19 +34,20 @@ MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
 
 
-def compared(dataset: Dataset, n: int | None = None) -> int:
+def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
     """How many examples either side of a comparison has.
 
     Args:
         dataset: Its held-out split is the reference.
         n: The wish; None takes min(held-out examples, half of the training examples that floors are drawn from, 10,000).
+        learned: As in `halves`.
 
     Raises:
         UsageError: If n is more than the held-out examples or all but one of those that floors are drawn from, or less than 2.
         DataError: If the data set is too small for any comparison.
     """
     held_out, train = len(dataset.held_out), len(dataset.train)
-    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset).drawn)
+    drawn = train if isinstance(dataset.truth, Composed) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
     if most < 2:
         least = 3 if drawn == train else 5
@@ -104,7 +105,7 @@ def score(
         reference=_flat(held_out),
         training=dataset.train.x.reshape(len(dataset.train), -1),
         generated_features=features(rows, n),
-        reference_features=features(held_out, n),
+        reference_features=features(held_out, n, real=True),
         **_known(dataset, features),
         **(class_fields(features.classify(rows), dataset, reference) if reads_classes(choice, dataset, features) else {}),
     )
@@ -232,7 +233,7 @@ class _Redraws:
 
 def _features_of(split: Split, index: np.ndarray, features: Features, n: int) -> np.ndarray:
     parts = [index[start : start + MOST] for start in range(0, len(index), MOST)]
-    return np.concatenate([features(split.data_units(part), n) for part in parts])
+    return np.concatenate([features(split.data_units(part), n, real=True) for part in parts])
 
 
 def reference_rows(rows: int, n: int, seed: int = 0) -> np.ndarray:

@@ -12,9 +12,9 @@ from pushforward.data import Dataset
 from pushforward.data.dataset import Split
 from pushforward.data.keys import permutation
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.classifier import accuracy, train_classifier
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.halves import labelled
+from pushforward.extractors.classifier import accuracy, train_classifier
 
 __all__ = ["check_labelled", "classification_accuracy", "real_accuracy"]
 

@@ -12,6 +12,7 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import bias_warnings
+from pushforward.report.feature_spaces import disagreements
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
@@ -196,6 +197,7 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _against_guess,
     *SAMPLE_RULES,
     *LEARNED_RULES,
+    disagreements,
     rises,
     _alarms,
     _unused_codes,

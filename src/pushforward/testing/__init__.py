@@ -9,6 +9,7 @@ The package's own solvers, paths, metrics, methods and recipes are tested by the
 explains them. Beside them stand the problems with known answers that they use: denoisers in closed form, and small data sets.
 """
 
+from pushforward.testing.features import check_features
 from pushforward.testing.laws import Broken
 from pushforward.testing.methods import check_method, check_seeds, moved, stirred
 from pushforward.testing.metrics import check_metric, sample_sets
@@ -43,6 +44,7 @@ __all__ = [
     "Trained",
     "assert_same",
     "check_calls",
+    "check_features",
     "check_method",
     "check_metric",
     "check_moments",

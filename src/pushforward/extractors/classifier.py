@@ -1,4 +1,4 @@
-"""The small classifier whose last hidden layer is the space in which labelled data is compared."""
+"""The last hidden layer of a small classifier on the user's labels: what labelled data is compared in."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from torch.nn import functional
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
+from pushforward.errors import DataError
+from pushforward.extractors.extractor import Extractor, in_model_units
 
-__all__ = ["ROWS", "Classifier", "accuracy", "apart", "train_classifier"]
+__all__ = ["ROWS", "Classifier", "LastHidden", "accuracy", "apart", "labelled", "shrunk", "train_classifier"]
 
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
@@ -60,6 +62,71 @@ class Classifier(nn.Module):
         """(n, classes) scores."""
         scores: Tensor = self.head(self.hidden(x))
         return scores
+
+
+class LastHidden(Extractor):
+    """The last hidden layer of a `Classifier`, 128 numbers."""
+
+    learns = True
+
+    def preprocessing(self, space: Space) -> str:
+        """Model units, and large images shrunk."""
+        return in_model_units(space) + shrunk(space)
+
+    def check(self, data: Dataset) -> None:
+        """Refuse data without labels.
+
+        Raises:
+            DataError: Saying which features need none.
+        """
+        if not labelled(data):
+            raise DataError(
+                f"The features classifier need labels of at least two classes, and {data.name} has none. Take "
+                "`features=self-supervised` or `features=pca`, which need no labels."
+            )
+
+    def network(self, space: Space) -> nn.Module:
+        """A classifier without training."""
+        return _Hidden(space, Classifier(space.shape, len(space.classes)))
+
+    def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
+        """Train the classifier."""
+        assert isinstance(network, _Hidden)
+        network.classifier = train_classifier(data, index, seed)
+
+    def reader(self, network: nn.Module) -> nn.Module | None:
+        """The classifier."""
+        assert isinstance(network, _Hidden)
+        return network.classifier
+
+    def describe(self, sure: str = "") -> str:
+        """Where the classifier comes from, and how good it is."""
+        return f"last hidden layer of a classifier{sure}, trained on one half of the training data"
+
+
+class _Hidden(nn.Module):
+    """Data units to the last hidden layer."""
+
+    def __init__(self, space: Space, classifier: Classifier) -> None:
+        super().__init__()
+        self.space, self.classifier = space, classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 128)."""
+        return self.classifier.hidden(self.space.to_model(x))
+
+
+def shrunk(space: Space) -> str:
+    """The words for how `Classifier` shrinks large images; nothing for others."""
+    if len(space.shape) != 3 or max(space.shape[1:]) <= SIDE:
+        return ""
+    height, width = (min(side, SIDE) for side in space.shape[1:])
+    return f", {width} x {height} by antialiased bilinear"
+
+
+def labelled(dataset: Dataset) -> bool:
+    """Whether there is a classifier: from two classes, and two rows in each half."""
+    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
@@ -113,7 +180,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
     return network.eval().requires_grad_(False)
 
 
-def accuracy(network: Classifier, space: Space, split: Split) -> float:
+def accuracy(network: nn.Module, space: Space, split: Split) -> float:
     """The share of labelled examples of which the network gives the right class."""
     assert split.labels is not None
     right = 0

@@ -1,0 +1,231 @@
+"""The interface of feature extractors, a user's own network as one, and what extractors of images share."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.spaces import Space
+from pushforward.errors import DataError, UsageError
+from pushforward.spec import describe
+
+__all__ = [
+    "Extractor",
+    "OfModule",
+    "check_images",
+    "check_weights_file",
+    "coloured",
+    "grey",
+    "in_model_units",
+    "resized",
+    "source_hash",
+    "state_hash",
+]
+
+
+class Extractor(ABC):
+    """A way to turn examples into the numbers in which generated and real ones are compared.
+
+    A subclass keeps its constructor's arguments as attributes: they are part of what its features are cached by.
+
+    Attributes:
+        learns: Whether the network is fitted on training examples. Floors are then drawn from other examples.
+        reduces: Whether features are turned onto principal axes, of which min(64, n / 10) are kept.
+        slow: Whether features of real data are kept on disk.
+    """
+
+    learns: bool = False
+    reduces: bool = True
+    slow: bool = False
+
+    def check(self, data: Dataset) -> None:
+        """Refuse data that it cannot read, before anything is computed.
+
+        Raises:
+            DataError: Saying what it reads, and which extractor to take instead.
+        """
+        return None
+
+    @abstractmethod
+    def network(self, space: Space) -> nn.Module:
+        """The network, from examples to features; its own weights where it learns, else the weights that it has.
+
+        It takes float32 data units (n, *space.shape), rounded as files round them, and returns (n, ...), which is flattened.
+        In eval mode an example's features must not depend on the others of its batch.
+
+        Args:
+            space: The data's shape and units.
+
+        Raises:
+            MissingExtra: Without a package that it needs.
+            UsageError: If a weights file is missing or cannot be read.
+        """
+
+    def preprocessing(self, space: Space) -> str:
+        """What happens to an example before the network, in words: size, filter, channels and the range of the values.
+
+        Images are rounded to 256 levels before that, for every extractor.
+        """
+        return "images in [0, 1]" if space.levels is not None else "data units"
+
+    def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
+        """Train the network; nothing by default. torch's global generator comes seeded, and is restored afterwards.
+
+        Args:
+            network: From `network`, trained in place.
+            data: The data set.
+            index: Numbers of the training examples that may be used.
+            seed: Of everything random.
+        """
+        return None
+
+    def reader(self, network: nn.Module) -> nn.Module | None:
+        """The part that maps model units to scores of the classes; None where there is none."""
+        return None
+
+    @abstractmethod
+    def describe(self, sure: str = "") -> str:
+        """The features in words, for a report.
+
+        Args:
+            sure: The accuracy of the classifier in brackets, or nothing.
+        """
+
+    def settings(self) -> Any:
+        """What distinguishes it from others of its class, as JSON; its constructor's arguments unless it says otherwise."""
+        return describe(self)
+
+    def content(self) -> str | None:
+        """sha256 of class, settings and source; None where the source is unknown, and nothing is cached."""
+        source = source_hash(type(self))
+        words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), source
+        return None if source is None else hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+class OfModule(Extractor):
+    """Features from a network of the user's own.
+
+    Args:
+        module: It takes examples in data units, float32 (n, *shape), images in [0, 1], and returns (n, ...). A copy in eval mode
+            is used, so what happens to the module later changes nothing.
+    """
+
+    slow = True
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+
+    def network(self, space: Space) -> nn.Module:
+        """The copy of the module."""
+        return self.module
+
+    def describe(self, sure: str = "") -> str:
+        """The name of its class."""
+        return f"the network {type(self.module).__name__} of the user's own"
+
+    def settings(self) -> Any:
+        """The module as torch prints it, and those attributes of all its parts that are numbers or texts."""
+        plain = [
+            (name, key, value)
+            for name, part in self.module.named_modules()
+            for key, value in sorted(vars(part).items())
+            if isinstance(value, (bool, int, float, str)) and key != "training"
+        ]
+        return [repr(self.module), plain]
+
+    def content(self) -> str | None:
+        """As of any extractor, with the sources of all modules that are not torch's."""
+        own = sorted({type(part) for part in self.module.modules()}, key=lambda part: part.__qualname__)
+        sources = [source_hash(part) for part in own if not part.__module__.startswith("torch.")]
+        inner = super().content()
+        if inner is None or None in sources:
+            return None
+        return hashlib.sha256(repr((inner, sources)).encode()).hexdigest()
+
+
+def source_hash(part: type) -> str | None:
+    """sha256 of the file that defines a class; None where there is none, as in a notebook."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(part)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
+
+
+def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> str:
+    """sha256 of a network's parameters and buffers, and of further tensors, with names, shapes and types."""
+    digest = hashlib.sha256()
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers()), **(tensors or {})}
+    for name, tensor in sorted(state.items()):
+        digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def in_model_units(space: Space) -> str:
+    """The words for model units."""
+    return f"(x - mean) / std of each {'channel' if len(space.shape) > 1 else 'column'}"
+
+
+def check_images(name: str, data: Dataset) -> None:
+    """Refuse data that are no images of one or three channels.
+
+    Raises:
+        DataError: Saying what the data are.
+    """
+    shape = tuple(data.space.shape)
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        what = f"images of {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
+        raise DataError(
+            f"The features {name} are of images with one or three channels, and {data.name} has {what}. Take others: "
+            "`features=self-supervised` or `features=pca`."
+        )
+
+
+def check_weights_file(name: str, file: str | Path | None) -> Path:
+    """The file of weights that was given.
+
+    Raises:
+        UsageError: If none was given, or it is not there.
+    """
+    if not file:
+        raise UsageError(
+            f"The features {name} need a file of weights, which is never downloaded: give its path, `features={name}:FILE`."
+        )
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UsageError(f"There is no file {file}: expected the weights of the features {name}, `features={name}:FILE`.")
+    return path
+
+
+def coloured(x: Tensor) -> Tensor:
+    """Images with three channels: a grey one is copied."""
+    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+
+
+def grey(space: Space) -> str:
+    """The words for what `coloured` does, with a comma; nothing for images that have three channels."""
+    return "grey copied to three channels, " if space.shape[0] == 1 else ""
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    """Square images, by the antialiased bicubic filter, held to [0, 1].
+
+    References:
+        Parmar et al., On aliased resizing and surprising subtleties in GAN evaluation, 2022, arXiv:2104.11222.
+    """
+    if tuple(x.shape[2:]) == (side, side):
+        return x
+    return functional.interpolate(x, size=(side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

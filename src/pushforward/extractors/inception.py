@@ -1,0 +1,104 @@
+"""Inception v3 as torch-fidelity defines it, with a file of weights that the user has."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.spaces import Space
+from pushforward.errors import MissingExtra, UsageError
+from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey
+
+__all__ = ["Inception"]
+
+
+class Inception(Extractor):
+    """The last pooled layer of Inception v3, 2,048 numbers, in which the Fréchet distance is called FID.
+
+    Nothing is downloaded. The usual file is ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity.
+
+    Args:
+        file: The weights. No code in it is run.
+
+    References:
+        Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
+    """
+
+    slow = True
+
+    def __init__(self, file: str | Path = "") -> None:
+        self.file = file
+
+    def preprocessing(self, space: Space) -> str:
+        """Channels, size, filter and range, as torch-fidelity has them."""
+        return f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, (255 x - 128) / 128"
+
+    def check(self, data: Dataset) -> None:
+        """Refuse what are no images of one or three channels, a file that is not there, and a missing package."""
+        check_images("inception", data)
+        check_weights_file("inception", self.file)
+        _torch_fidelity()
+
+    def network(self, space: Space) -> nn.Module:
+        """torch-fidelity's network with the weights of the file.
+
+        Raises:
+            MissingExtra: Without torch-fidelity.
+            UsageError: If the file is not there, or does not hold the weights of this network.
+        """
+        kind = _torch_fidelity()
+        try:
+            torch.load(io.BytesIO(self._content), weights_only=True)  # torch-fidelity would run code that the file holds
+            with torch.random.fork_rng(devices=[]):
+                return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
+        except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise UsageError(
+                f"{self.file} does not hold the weights of torch-fidelity's Inception v3 ({type(error).__name__}). Expected a "
+                "state dict as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
+            ) from error
+
+    @cached_property
+    def _content(self) -> bytes:
+        return check_weights_file("inception", self.file).read_bytes()
+
+    def describe(self, sure: str = "") -> str:
+        """The network, and the first digits of its weights."""
+        return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
+
+    def settings(self) -> object:
+        """Nothing: the weights count, wherever their file lies."""
+        return {}
+
+
+def _torch_fidelity() -> Any:
+    """The class of torch-fidelity."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise MissingExtra(
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[inception]'"
+        ) from error
+    return FeatureExtractorInceptionV3
+
+
+class _Pooled(nn.Module):
+    """Images in [0, 1] to the pooled features."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 2048)."""
+        (features,) = self.inner((255 * coloured(x)).round().to(torch.uint8))
+        pooled: Tensor = features
+        return pooled

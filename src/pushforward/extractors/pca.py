@@ -1,0 +1,40 @@
+"""Principal components of the examples: linear features, which see second moments and no more."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pushforward.data.spaces import Space
+from pushforward.extractors.extractor import Extractor, in_model_units
+
+__all__ = ["ModelUnits", "PrincipalComponents"]
+
+
+class ModelUnits(nn.Module):
+    """The examples themselves in model units, (n, *shape) to (n, d)."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Model units, (n, d)."""
+        return self.space.to_model(x).flatten(1)
+
+
+class PrincipalComponents(Extractor):
+    """The axes along which training examples vary most."""
+
+    learns = True
+
+    def preprocessing(self, space: Space) -> str:
+        """Model units."""
+        return in_model_units(space)
+
+    def network(self, space: Space) -> nn.Module:
+        """Model units; the axes are fitted with those of any other features."""
+        return ModelUnits(space)
+
+    def describe(self, sure: str = "") -> str:
+        """Where the axes come from."""
+        return "principal components of one half of the training data"

@@ -1,0 +1,46 @@
+"""The columns or pixels themselves, centred and divided by one number."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pushforward.data.dataset import Dataset
+from pushforward.data.spaces import Space
+from pushforward.errors import DataError
+from pushforward.extractors.extractor import Extractor, in_model_units
+from pushforward.extractors.pca import ModelUnits
+
+__all__ = ["MOST", "Raw"]
+
+MOST = 1024
+"""Columns that are compared as they are; the time of distances grows with their third power."""
+
+
+class Raw(Extractor):
+    """Examples as they are: what suits points, and images of few pixels."""
+
+    reduces = False
+
+    def preprocessing(self, space: Space) -> str:
+        """Model units."""
+        return in_model_units(space)
+
+    def check(self, data: Dataset) -> None:
+        """Refuse examples of many columns.
+
+        Raises:
+            DataError: Saying how many there are.
+        """
+        if data.space.size > MOST:
+            raise DataError(
+                f"The features raw are for at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Take their "
+                "principal components: `features=pca`."
+            )
+
+    def network(self, space: Space) -> nn.Module:
+        """Model units."""
+        return ModelUnits(space)
+
+    def describe(self, sure: str = "") -> str:
+        """What they are."""
+        return "the columns themselves"
