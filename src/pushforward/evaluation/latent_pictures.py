@@ -23,6 +23,8 @@ GROUP = 500
 """Training examples of a class whose codes are averaged, at most."""
 STRIP = 10
 """Images in a strip of reconstructions, and frames of a walk."""
+CANDIDATES = 500
+"""Held-out examples among which the end of a walk is looked for."""
 MOVED = 4
 """Images that arithmetic moves."""
 
@@ -113,16 +115,21 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    """From the first image of the strip to the second; to the next of its class for an autoencoder with labels."""
+    """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels."""
     split, conditions = data.held_out, autoencoder.space.conditions
-    rows = permutation(len(split), 0)
+    rows = permutation(len(split), 0)[:CANDIDATES]
     if "label" in conditions and split.labels is not None:
         rows = rows[split.labels[rows] == split.labels[rows[0]]]
     if len(rows) < 2:
         return {}
-    a, b = split.data_units(rows[:2])
+    first = split.data_units(rows[:1])
+    gaps = (split.data_units(rows) - first).flatten(1).square().sum(1)
+    other = split.data_units(rows[[int(gaps.argmax())]])
     condition = split.condition(conditions, rows[:1])
-    return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in INTERPOLATIONS}
+    return {
+        way: data.space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
+        for way in INTERPOLATIONS
+    }
 
 
 def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from pushforward.report.axes import Axis, tick_text
+from pushforward.report.axes import Axis, padded, start_note, tick_text
 from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 
 __all__ = ["histogram_chart", "interval_chart"]
@@ -31,12 +31,12 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     means = [row.mean for row in rows] + ([floor[0]] if floor else [])
     log = log and min(means) > 0
     low, high = (max(min(ends), min(means) * 0.7), max(ends)) if log else (min(ends), max(ends))
-    pad = 0.06 * (high - low)
-    x = Axis(low / 1.15 if log else low - pad, high * 1.15 if log else high + pad, left, width - 14, log=log, ticks=5)
+    ends_of_axis = (low / 1.15, high * 1.15) if log else padded(low, high)
+    x = Axis(*ends_of_axis, left, width - 14, log=log, ticks=5)
     bottom = height - 26
     parts = [
         svg_open(width, height, f"{label} of each model", "intervals"),
-        f'<text class="title" x="0" y="14">{escape(label)}</text>',
+        f'<text class="title" x="0" y="14">{escape(label)}<tspan class="aside">{start_note(x)}</tspan></text>',
     ]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
