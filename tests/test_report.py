@@ -20,6 +20,7 @@ from pushforward.metrics import MetricInfo, describe
 from pushforward.numbers import duration, measured, percent, plain, quantity
 from pushforward.pictures import grid_picture, scatter_picture, tick_texts, write_gif
 from pushforward.report import Report, captions, costs, sentences, statistics, tables
+from pushforward.report import limits as stated
 from pushforward.report.charts import Series, line_chart
 from pushforward.report.sprites import Look
 from pushforward.report.verdict import verdict
@@ -1019,11 +1020,11 @@ def test_text_for_a_terminal_holds_verdict_and_scores(content):
 
 
 def test_limits_come_from_the_floors(content):
-    text = " ".join(captions.limits(comparison(content)))
+    text = " ".join(stated.limits(comparison(content)))
     assert "At n = 360, differences below 0.028 in Fréchet distance" in text  # 2 sqrt(2) 0.010
     assert "Each model was trained once" in text
     content["settings"]["seeds"] = 3
-    assert "Each model was trained once" in " ".join(captions.limits(comparison(content))), (
+    assert "Each model was trained once" in " ".join(stated.limits(comparison(content))), (
         "a stated number is no spread over trainings"
     )
 
@@ -1148,7 +1149,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert said(aggregate, "quality")[0].startswith("flow and ddpm lead in Fréchet distance"), (
         "0.15 ± 0.04 is no better than 0.21"
     )
-    text = " ".join(captions.limits(comparison(aggregate)))
+    text = " ".join(stated.limits(comparison(aggregate)))
     assert "The spread of flow is over 3 trainings" in text
     assert "ddpm, gan and vae were trained once" in text
     check_page(report(aggregate).to_html())

@@ -47,7 +47,7 @@ class LatentPictures:
     Args:
         map: Codes of held-out examples; None for codes of one number.
         strip: Held-out images, then as many reconstructions, uint8 (2 n, height, width, channels); None for vectors.
-        walks: Images between two codes, by interpolation.
+        walks: Images between two codes, by interpolation; under "classes" one code decoded as each class.
         arithmetic: None where the autoencoder is given labels, or there are no two classes.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -126,10 +128,27 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     gaps = (split.data_units(rows) - first).flatten(1).square().sum(1)
     other = split.data_units(rows[[int(gaps.argmax())]])
     condition = split.condition(conditions, rows[:1])
-    return {
+    walks = {
         way: data.space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
         for way in INTERPOLATIONS
     }
+    over = (
+        {} if condition is None or "label" not in condition else {"classes": _over_classes(autoencoder, data, first, condition)}
+    )
+    return over | walks
+
+
+def _over_classes(autoencoder: Autoencoder, data: Dataset, first: Tensor, condition: Mapping[str, Tensor]) -> np.ndarray:
+    """One image's code, decoded as each class: what the label says, and what the code says besides."""
+    count = min(STRIP, len(data.space.classes))
+    where = autoencoder.device
+    with torch.no_grad():
+        code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), {k: v.to(where) for k, v in condition.items()})
+        given = {name: value.expand(count, *value.shape[1:]).to(where) for name, value in condition.items()}
+        given["label"] = torch.arange(count, device=where)
+        decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
+    images: np.ndarray = data.space.quantise(decoded)
+    return images
 
 
 def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:

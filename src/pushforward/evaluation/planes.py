@@ -87,7 +87,8 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
         given = _given(flow, len(places), number)
         with torch.no_grad():
             moved = [
-                -width * straight.predict("velocity", places, torch.full((len(places),), min(max(t, low), high)).to(places), given)
+                -width
+                * straight.predict("velocity", places, torch.full((len(places),), min(max(t, low), high)).to(places), given)
                 for t in times.tolist()
             ]
         velocities.append(torch.stack(moved).reshape(MOMENTS, ARROWS, ARROWS, 2).cpu().numpy())

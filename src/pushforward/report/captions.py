@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, listing, plain
-from pushforward.report.sentences import inside, marked, unmarked, verb
+from pushforward.report.sentences import inside, marked
 from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
 
 __all__ = [
@@ -131,12 +131,14 @@ CODE_NOTES = {
     "a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
-    "walks": "Walks lead from the code of the first image above to that of the second, or, where the model receives classes, to "
-    "that of the next held-out image of the same class.",
+    "walks": "Walks lead from the code of the first image above to that of the held-out image that differs most from it, of the "
+    "same class where the model receives classes.",
+    "classes": "One code decoded as each class says what the label decides and what the code does: the class changes, style "
+    "stays.",
     "arithmetic": "Arithmetic adds to the codes of one class what tells the mean of another class from it.",
     "map": "The map shows codes of held-out examples, on their first two principal axes where codes have more "
     "than two numbers, each "
-    "class's name at its mean. A model that receives classes need not keep them in its codes, so that there they mix.",
+    "class in its colour. A model that receives classes need not keep them in its codes, so that there they mix.",
 }
 HEALTH_CAPTIONS = {
     "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "

@@ -95,8 +95,8 @@ class Plot:
         ends: Of the vertical axis, where they are not to follow the values.
     """
 
-    width: int = 720
-    height: int = 380
+    width: int = 600
+    height: int = 350
     log_x: bool = False
     log_y: bool = False
     clip: float = 0.0
@@ -209,7 +209,9 @@ def line_chart(
     if floor is not None:
         parts += _band(x, y, floor)
     parts += [_shaded(span, x, y) for span in spans]
-    parts += _frame(x, y, x_label and x_label + (", log scale" if x.log else ""), y_label and y_label + start_note(y), width, height)
+    parts += _frame(
+        x, y, x_label and x_label + (", log scale" if x.log else ""), y_label and y_label + start_note(y), width, height
+    )
     for line in series:
         parts.append(_drawn(line, x, y))
     return "".join([*parts, "</svg>"])

@@ -83,7 +83,7 @@ def _fast(comparison: Comparison, model: ModelResult) -> list[str]:
     if own is None or len(timed) < 2 or any(speed.low is None for speed in timed):
         return []
     near = [speed for speed in timed if times_as_long(timed[0], speed) is None]
-    return [f"samples must come fast ({own.text} each)"] if own in near and len(near) < len(timed) else []
+    return [f"samples must come fast ({duration(own.seconds)} each)"] if own in near and len(near) < len(timed) else []
 
 
 def _rivals(comparison: Comparison, model: ModelResult) -> tuple[Statistic, Speed, list[tuple[Statistic, Speed]]] | None:

@@ -143,7 +143,7 @@ def losses(comparison: Comparison) -> str:
         return ""
     intro = "Losses of different families measure different things: none of these curves can be compared with another one."
     intro += " Faint lines are single steps, strong ones a running average."
-    return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
+    return f'<p class="prose wider">{intro}</p><div class="losses">{"".join(figures)}</div>'
 
 
 def _loss_figure(index: int, model: ModelResult) -> str:

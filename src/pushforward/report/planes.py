@@ -33,9 +33,7 @@ def plane_layers(look: Look, model: ModelResult, index: int, rules: list[str]) -
     below, lands = "", look.of(model.name).landscapes
     if lands:
         pictures = [shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND) for _, land in lands]
-        rules.append(
-            f".c{index}{{background-image:url({data_uri(sheet(pictures))});background-size:100% {100 * len(lands)}%}}"
-        )
+        rules.append(f".c{index}{{background-image:url({data_uri(sheet(pictures))});background-size:100% {100 * len(lands)}%}}")
         below = f'<div class="land c{index}" data-frames="{len(lands)}"></div>'
     mesh = look.of(model.name).mesh
     lines = "" if mesh is None else f'<path class="mesh" d="{_mesh(look, mesh)}" hidden />'
@@ -89,14 +87,15 @@ def plane_notes(look: Look) -> list[str]:
     notes, drawn = [], [look.of(name) for name in look.pictures]
     if _fields(look):
         notes.append(
-            "Click into a picture: from that noise a trajectory starts in each iterative model. Arrows say where points move at the "
-            "moment of the sampling slider. All models are read on the same straight path."
+            "Click into a picture: from that noise a trajectory starts in each iterative model. Arrows say where points move at "
+            "the moment of the sampling slider. All models are read on the same straight path."
         )
     if any(parts.landscapes for parts in drawn):
         notes.append("The shade is the critic's: the darker, the more real it takes points to be.")
     if any(parts.mesh is not None for parts in drawn):
         notes.append(
-            "The grid of noise is straight before a model of one call maps it; of more than two numbers of noise, the first two vary."
+            "The grid of noise is straight before a model of one call maps it; of more than two numbers of noise, the first two "
+            "vary."
         )
     return notes
 

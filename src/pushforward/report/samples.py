@@ -100,7 +100,7 @@ def _controls(parts: Sequence[Panel], look: Look) -> str:
 
 def _slider(kind: str, name: str, ends: tuple[str, str], most: Sprite) -> str:
     last = most.frames - 1
-    what = "step of training" if kind == TRAINING else "step from noise to data"
+    what = "step of training" if kind == TRAINING else "from noise to data"
     shares = escape(json.dumps(_shares(most) if kind == TRAINING else []))
     return (
         f'<div class="control" data-kind="{kind}" data-shares="{shares}">'

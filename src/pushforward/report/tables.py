@@ -188,7 +188,7 @@ def _floor(comparison: Comparison, metric: str) -> Cell:
 
 
 def trajectories(comparison: Comparison) -> Table | None:
-    """Straightness, transport cost and the number of trajectories of each model; None where no model has any."""
+    """Straightness, transport cost and the number of trajectories of each model that has any; None where none has."""
     columns = [
         Column("Straightness", "How far trajectories are from straight lines at constant speed.", "↓ 0 is straight"),
         Column("NPE", "How much more is moved than has to be, relative to the least.", "↓ 0 is the least"),
@@ -197,8 +197,9 @@ def trajectories(comparison: Comparison) -> Table | None:
     rows = []
     for number, model in enumerate(comparison.models):
         path = model.trajectory
-        texts = ["–"] * 3 if path is None else [plain(path.straightness), plain(path.npe), count(path.n)]
-        rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
+        if path is not None:
+            texts = [plain(path.straightness), plain(path.npe), count(path.n)]
+            rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
     table = Table(columns, rows)
     chosen = filled(table)
     return table.of(chosen) if {0, 1} & set(chosen) else None
