@@ -72,7 +72,7 @@ class Browser:
         self._read, child_writes = os.pipe()
         command = [chromium, *FLAGS, f"--user-data-dir={self._folder.name}", "--remote-debugging-pipe", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{child_reads} 4>&{child_writes}', "sh", *command],
+            ["sh", "-c", f'exec "$@" 3</dev/fd/{child_reads} 4>/dev/fd/{child_writes}', "sh", *command],
             pass_fds=(child_reads, child_writes),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, plain
+from pushforward.numbers import count
 from pushforward.report.sentences import unmarked
 from pushforward.report.tables import Cell, Column, Row, Table
 
@@ -53,7 +53,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return plain(value)
+        return f"{value:.10g}"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 

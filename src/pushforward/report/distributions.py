@@ -44,7 +44,9 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     ]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
-        parts.append(f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="{TOP}" height="{bottom - TOP}"/>')
+        parts.append(
+            f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="{TOP}" height="{bottom - TOP}"/>'
+        )
         parts.append(f'<line class="floorline" x1="{x(floor[0]):.1f}" x2="{x(floor[0]):.1f}" y1="{TOP}" y2="{bottom}"/>')
         anchor = "end" if x(floor[0]) > (left + width) / 2 + 100 else "start" if x(floor[0]) < left + 40 else "middle"
         parts.append(f'<text class="floortext" x="{x(floor[0]):.1f}" y="{TOP - 5}" text-anchor="{anchor}">real data</text>')
