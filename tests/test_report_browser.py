@@ -1,4 +1,4 @@
-"""The report in a real browser: sliders, nearest images, trajectories, narrow windows, and an automated check of accessibility."""
+"""The report in a real browser: sliders, nearest images, trajectories, narrow windows, and axe-core."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(binary() is None, reason="there is no Chromium")
 
 NAMES = ("gan", "flow", "ddpm")
 LABELS = "[...document.querySelectorAll('.at')].map((one) => one.textContent)"
-SEEN = "[...document.querySelectorAll('.sprite')].filter((one) => !one.hidden && one.closest('.player')).map((one) => one.classList[1])"
+SEEN = "[...document.querySelectorAll('.player .sprite:not([hidden])')].map((one) => one.classList[1])"
 
 
 def compared(pictures):

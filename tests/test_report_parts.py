@@ -56,12 +56,13 @@ def test_each_model_has_a_line_that_says_for_whom_it_is():
     values = {"gan": (0.9, 0.001, 1), "few": (0.5, 0.01, 4), "flow": (0.2, 0.1, 40), "old": (0.6, 0.1, 40), "bad": (2.0, 0.1, 40)}
     assert lines(compared(values)) == [
         "Choose gan if samples must come fast (1 ms each).",
-        "Choose few if you want a better Fréchet distance than gan and less time for a sample than flow (0.500 ± 0.010, 10 ms each).",
+        "Choose few if you want a better Fréchet distance than gan and less time for a sample than flow (0.500 ± 0.010, 10 ms "
+        "each).",
         "Choose flow if Fréchet distance counts most (0.200 ± 0.010).",
-        "No score speaks for old: flow (0.200 ± 0.010) and few (0.500 ± 0.010) are measurably better in Fréchet distance than its "
-        "0.600 ± 0.010, and no slower.",
-        "Do not choose bad as it is: it does not beat no network in Fréchet distance (2.000 ± 0.010 against 2.000 ± 0.010). Train it "
-        "longer, or look at its warnings.",
+        "No score speaks for old: flow (0.200 ± 0.010) and few (0.500 ± 0.010) are measurably better in Fréchet distance "
+        "than its 0.600 ± 0.010, and no slower.",
+        "Do not choose bad as it is: it does not beat no network in Fréchet distance (2.000 ± 0.010 against 2.000 ± 0.010). Train "
+        "it longer, or look at its warnings.",
     ]
     both = {"flow": (0.2, 0.1, 40), "edm": (0.21, 0.1, 40), "gan": (0.9, 0.001, 1)}
     assert lines(compared(both))[0] == (
@@ -190,7 +191,7 @@ def test_points_form_at_the_same_times_and_end_as_the_samples():
     frames = formation_of(flow, samples, 5)
     assert [t for t, _ in frames] == pytest.approx(np.linspace(1, 0, 24).tolist())
     np.testing.assert_array_equal(frames[-1][1], samples.numpy())
-    half = dict((round(t, 3), x) for t, x in frames)[round(12 / 23, 3)]
+    half = {round(t, 3): x for t, x in frames}[round(12 / 23, 3)]
     z = frames[0][1]
     t = 12 / 23
     np.testing.assert_allclose(half, (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z, atol=0.02)
