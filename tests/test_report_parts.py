@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from pushforward.paths import VP
 from pushforward.report import Report
 from pushforward.report.axes import Axis, padded, start_note
 from pushforward.report.choosing import choices
+from pushforward.report.class_chart import class_section
 from pushforward.report.curves import frontier
 from pushforward.report.differences import differences, failures
 from pushforward.report.sentences import unmarked
@@ -61,8 +63,8 @@ def test_each_model_has_a_line_that_says_for_whom_it_is():
         "Choose flow if Fréchet distance counts most (0.200 ± 0.010).",
         "No score speaks for old: flow (0.200 ± 0.010) and few (0.500 ± 0.010) are measurably better in Fréchet distance "
         "than its 0.600 ± 0.010, and no slower.",
-        "Do not choose bad as it is: it does not beat no network in Fréchet distance (2.000 ± 0.010 against 2.000 ± 0.010). Train "
-        "it longer, or look at its warnings.",
+        "Do not choose bad as it is: it does not beat no network in Fréchet distance (2.000 ± 0.010 against 2.000 ± 0.010). "
+        "Train it longer, or look at its warnings.",
     ]
     both = {"flow": (0.2, 0.1, 40), "edm": (0.21, 0.1, 40), "gan": (0.9, 0.001, 1)}
     assert lines(compared(both))[0] == (
@@ -153,6 +155,17 @@ def test_quality_stands_against_seconds_in_proportion_to_calls():
     assert "flow: 0.800 at 0.0100<" in chart
     assert "flow: 0.200 at 0.0400<" in chart
     assert "gan: 0.900 at 0.00100<" in chart
+
+
+def test_the_share_of_each_class_stands_beside_that_of_real_data():
+    extra = {"share": [0.5, 0.1, 0.4], "real": [0.25, 0.25, 0.5]}
+    models = tuple(ModelResult(name, scores={"class_distance": Score(0.25, extra=extra)}) for name in ("gan", "vae"))
+    chart = class_section(Comparison(data=DataInfo(classes=("a", "<b>", "c")), models=models))
+    for wanted in ("a: 25 % of real data", "vae, &lt;b&gt;: 10 %", "gan, c: 40 %"):
+        assert wanted in chart
+    heights = [float(number) for number in re.findall(r'class="band" [^>]*height="([\d.]+)"', chart)]
+    assert heights[2] / heights[0] == pytest.approx(2, abs=0.01)
+    assert class_section(Comparison(models=(ModelResult("gan"),))) == ""
 
 
 # Points in the plane --------------------------------------------------------------------------------------------

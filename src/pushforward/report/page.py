@@ -17,6 +17,7 @@ from pushforward.report import facts, health, ladder, latent, tables
 from pushforward.report.captions import COST_NOTES
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
+from pushforward.report.class_chart import class_section
 from pushforward.report.costs import costs
 from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
@@ -61,7 +62,7 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
 
 def _page(comparison: Comparison, look: Look, note: str) -> str:
     rules: list[str] = []
-    parts = [
+    sections = [
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
         ("remarks", "What to keep in mind", ""),
         ("choose", "Which to choose", _choose(comparison)),
@@ -75,9 +76,9 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
         ("cost", "Cost", _costs(comparison)),
         ("reproduce", "Reproduce", reproduce(comparison)),
     ]
-    charts = {key for key, _, body in parts if body}
+    charts = {key for key, _, body in sections if body}
     drawn = {"remarks": _remarks(comparison, charts)}
-    filled = [(key, title, body or drawn.get(key, "")) for key, title, body in parts]
+    filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
     filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
     planes = plane_data(comparison, look)
@@ -173,7 +174,9 @@ def _scores(comparison: Comparison) -> str:
         for heading, table in cards
     ]
     note = escape(tables.score_note(comparison, "beneath"))
-    return f'{_key(comparison)}<div class="cards">{"".join(parts)}</div><p class="note wider">{note}</p>'
+    return (
+        f'{_key(comparison)}<div class="cards">{"".join(parts)}</div><p class="note wider">{note}</p>{class_section(comparison)}'
+    )
 
 
 def _key(comparison: Comparison) -> str:
