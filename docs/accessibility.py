@@ -32,10 +32,10 @@ def found(browser: Browser, axe: str, page: Path, width: int = 1440, dark: bool 
     browser.run(axe)
     answer = json.loads(browser.run("axe.run(document).then((result) => JSON.stringify(result))"))
     problems = [
-        {"id": one["id"], "impact": one["impact"], "where": [node["html"][:160] for node in one["nodes"][:4]]}
-        for one in answer["violations"]
+        {"id": rule["id"], "impact": rule["impact"], "where": [node["html"][:160] for node in rule["nodes"][:4]]}
+        for rule in answer["violations"]
     ]
-    unjudged = {one["id"]: len(one["nodes"]) for one in answer["incomplete"]}
+    unjudged = {rule["id"]: len(rule["nodes"]) for rule in answer["incomplete"]}
     return {"passed": len(answer["passes"]), "problems": problems, "open": unjudged}
 
 

@@ -70,7 +70,10 @@ def points():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    return {name: Report(made).save(folder / f"{name}.html") for name, made in (("images", images()), ("points", points()))}
+    return {
+        name: Report(comparison).save(folder / f"{name}.html")
+        for name, comparison in (("images", images()), ("points", points()))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +185,7 @@ def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, pages, name
     source = axe.read_text(encoding="utf-8") + "; 0"
     result = found(browser, source, pages[name])
     assert result["passed"] > 20
-    assert [one for one in result["problems"] if one["impact"] in GRAVE] == []
+    assert [problem for problem in result["problems"] if problem["impact"] in GRAVE] == []
     faulty = tmp_path / "faulty.html"
     faulty.write_text(pages[name].read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
-    assert [one["id"] for one in found(browser, source, faulty)["problems"]] == ["image-alt"]
+    assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]

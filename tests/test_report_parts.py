@@ -73,10 +73,24 @@ def test_each_model_has_a_line_that_says_for_whom_it_is():
     assert lines(compared({"flow": (0.2, 0.1, 40)})) == [], "nothing to choose between"
 
 
-def test_a_blind_measure_chooses_nobody():
+def test_a_blind_measure_speaks_for_nobody_but_can_speak_against():
     comparison = compared({"flow": (0.11, 0.1, 40), "gan": (0.3, 0.1, 1)})
     comparison = dataclasses.replace(comparison, baseline=ModelResult("no network", scores={"frechet": Score(0.1, 0.01)}))
-    assert lines(comparison) == [f"Nothing that was measured speaks for {name} or against it." for name in ("flow", "gan")]
+    assert lines(comparison) == [
+        "Nothing that was measured speaks for flow or against it.",
+        "Do not choose gan as it is: it is worse than no network in Fréchet distance (0.300 ± 0.010 against 0.100 ± 0.010). "
+        "Train it longer, or look at its warnings.",
+    ]
+
+
+def test_a_curve_is_named_by_the_score_that_it_shows():
+    comparison = compared({"flow": (0.2, 0.04, 8)})
+    curve = (CurvePoint(calls=2, scores={"frechet": 0.8}), CurvePoint(calls=4, scores={"frechet": 0.4}))
+    flow = dataclasses.replace(comparison.models[0], curve=curve)
+    info = {"frechet": MetricInfo("Some score", "lower", role="quality")}
+    page = Report(dataclasses.replace(comparison, models=(flow,), metrics=info)).to_html()
+    assert "Some score against network calls" in page
+    assert "Fréchet" not in page
 
 
 def test_the_verdict_has_six_sentences_and_what_disqualifies_a_measure_stands_first(monkeypatch):

@@ -12,7 +12,6 @@ from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric,
 __all__ = [
     "CODE_NOTES",
     "COST_NOTES",
-    "CURVE_NOTES",
     "HEALTH_CAPTIONS",
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
@@ -21,12 +20,24 @@ __all__ = [
     "SECONDS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
+    "curve_intro",
     "curve_notes",
     "curve_points",
     "family_of",
     "loss_caption",
     "shared_noise",
 ]
+
+
+def curve_intro(comparison: Comparison) -> str:
+    """How to read quality against network calls, by the name of the score that is drawn."""
+    info = comparison.info(curve_metric(comparison))
+    better = {"lower": "; lower is better", "higher": "; higher is better"}.get(info.better, "")
+    return (
+        f"{info.label} against network calls for one sample{better}. The band is what real data scores against real data: no "
+        "model can be seen to be better than that. A model that samples in one call alone is a single point. One sampling per "
+        "point."
+    )
 
 
 def curve_notes(comparison: Comparison) -> list[str]:
@@ -79,12 +90,6 @@ def _point(point: tuple[float, float, float | None]) -> str:
     at = "" if steps is None else f"{count(steps)} step{'' if steps == 1 else 's'}: "
     return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{plain(value)})"
 
-
-CURVE_NOTES = (
-    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores "
-    "against real data: no model can be seen to be better than that. A model that samples in one call alone is a single "
-    "point. One sampling per point."
-)
 
 SECONDS_NOTE = (
     "Down and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "

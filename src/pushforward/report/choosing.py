@@ -46,17 +46,22 @@ def _line(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _short_of_no_network(comparison: Comparison, model: ModelResult) -> str:
-    """Why a model that does not beat a Gaussian is not to be chosen; empty where it does, or where the score cannot tell."""
+    """Why a model that does not beat a Gaussian is not to be chosen; empty where it does, or where the score cannot tell.
+
+    A score that a Gaussian passes can still show that a model is worse than it.
+    """
     metric = metric_for(comparison, "quality")
     own = None if metric is None else statistic(comparison, model, metric)
     base = None if metric is None else statistic(comparison, comparison.baseline, metric)
-    if metric is None or own is None or base is None or blind(comparison, metric):
+    if metric is None or own is None or base is None or own.better_than(base):
         return ""
-    if own.better_than(base) or at_floor(comparison, metric, own):
+    worse = base.better_than(own)
+    if not worse and (blind(comparison, metric) or at_floor(comparison, metric, own)):
         return ""
+    how = "it is worse than" if worse else "it does not beat"
     label = inside(comparison.info(metric).label)
     return (
-        f"Do not choose {marked(model.name)} as it is: it does not beat no network in {label} ({own.text} against {base.text}). "
+        f"Do not choose {marked(model.name)} as it is: {how} no network in {label} ({own.text} against {base.text}). "
         "Train it longer, or look at its warnings."
     )
 
@@ -114,7 +119,7 @@ def _better(comparison: Comparison, model: ModelResult) -> str:
 def _between(comparison: Comparison, model: ModelResult) -> list[str]:
     """Of a model between others: faster than those that are better, better than those that are faster."""
     rivals, metric = _rivals(comparison, model), metric_for(comparison, "quality")
-    if rivals is None or metric is None:
+    if rivals is None or metric is None or blind(comparison, metric):
         return []
     own, time, others = rivals
     faster = [score.name for score, speed in others if own.better_than(score) and times_as_long(speed, time) is not None]

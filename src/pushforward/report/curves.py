@@ -9,12 +9,12 @@ from html import escape
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.captions import (
-    CURVE_NOTES,
     LEVEL_NOTE,
     PATHS_NOTE,
     SECONDS_NOTE,
     TRAJECTORY_NOTE,
     cost_note,
+    curve_intro,
     curve_notes,
     curve_points,
     loss_caption,
@@ -42,7 +42,7 @@ def curve(comparison: Comparison) -> str:
         return ""
     chart = _against(comparison, _by_calls, "network calls for one sample")
     notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
-    words = f"<p>{escape(CURVE_NOTES)}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
+    words = f"<p>{escape(curve_intro(comparison))}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
     return split(words, _framed(comparison, chart))
 
 
@@ -143,7 +143,7 @@ def losses(comparison: Comparison) -> str:
         return ""
     intro = "Losses of different families measure different things: none of these curves can be compared with another one."
     intro += " Faint lines are single steps, strong ones a running average."
-    return f'<p class="prose wider">{intro}</p><div class="losses">{"".join(figures)}</div>'
+    return f'<p>{intro}</p><div class="losses">{"".join(figures)}</div>'
 
 
 def _loss_figure(index: int, model: ModelResult) -> str:
@@ -152,7 +152,7 @@ def _loss_figure(index: int, model: ModelResult) -> str:
         style = "dashed" if number else "solid"
         lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
         lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
-    chart = line_chart(lines, "step", "loss", Plot(440, 230, clip=0.01)) if lines else ""
+    chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01)) if lines else ""
     if not chart:
         return ""
     players = [f"{escape(player)}{' (dashed)' if number else ''}" for number, player in enumerate(model.losses)]

@@ -125,7 +125,7 @@ def _chart(name: str, series: Recorded, modes: float | None, index: int, spans: 
     label = f"modes held{of}" if name == "modes_held" else LABELS[name]
     ends = (0.0, modes) if name == "modes_held" else ENDS.get(name, (None, None))
     clip = 0.005 if batches else 0.0
-    return line_chart(lines, "step", label, Plot(440, 210, clip=clip, ends=ends), spans=spans)
+    return line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
 
 
 def _listed(model: ModelResult, vectors: bool) -> str:

@@ -37,6 +37,8 @@ LARGEST = 7_500_000
 """Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
+LONG = 5
+"""Sentences of a verdict beside which charts stand below each other."""
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
@@ -140,7 +142,7 @@ def _verdict(comparison: Comparison, charts: Collection[str]) -> str:
         return "<p>Nothing was scored, so nothing can be said.</p>"
     words = f'<ul class="findings">{"".join(_finding(claim, charts) for claim in sentences)}</ul>'
     limit = noise_limits(comparison)
-    picture = _intervals(comparison)
+    picture = _intervals(comparison, stacked=len(sentences) >= LONG)
     return split(words, picture + (f'<p class="note">{escape(limit)}</p>' if limit and picture else ""))
 
 
@@ -188,11 +190,11 @@ def _key(comparison: Comparison) -> str:
     return f'<ul class="key">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
 
-def _intervals(comparison: Comparison) -> str:
-    """A chart of the intervals of quality, and one of diversity."""
+def _intervals(comparison: Comparison, stacked: bool) -> str:
+    """A chart of the intervals of quality, and one of diversity, below each other or side by side."""
     main = [(metric_for(comparison, "quality"), True), (metric_for(comparison, "diversity"), False)]
     charts = [_interval_figure(comparison, metric, is_distance) for metric, is_distance in main if metric is not None]
-    return f'<div class="intervals">{"".join(charts)}</div>' if charts else ""
+    return f'<div class="intervals{" stacked" if stacked else ""}">{"".join(charts)}</div>' if charts else ""
 
 
 def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> str:
