@@ -5,29 +5,47 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pushforward.evaluation.figures import Pictures
+from pushforward.data import Dataset
+from pushforward.data.keys import permutation
+from pushforward.evaluation.features import quantised
+from pushforward.evaluation.figures import NearestImages, Pictures
+from pushforward.evaluation.neighbours import nearest_rows
+from pushforward.evaluation.planes import field_of, formation_of, mesh_of
 from pushforward.evaluation.trajectories import TRACED, trace
 from pushforward.training import Run
-from pushforward.transports import Latent, Transport, has_levels, has_steps
+from pushforward.transports import Flow, Latent, Transport, has_levels, has_steps
 
-__all__ = ["SHOWN", "pictures_of"]
+__all__ = ["FORMING", "SHOWN", "pictures_of"]
 
 SHOWN = {False: 64, True: 1000}
 """Samples that are drawn, by whether they are points."""
-FORMING = {False: 16, True: 600}
-"""Samples whose formation is drawn."""
+FORMING = {False: 25, True: 600}
+"""Samples whose formation is drawn, and of images those whose nearest training image is."""
 DRAWN = 60
 """Trajectories in a picture."""
+JUDGED = 200
+"""Held-out images that say how far from the training images an image usually is."""
 
 
-def pictures_of(transport: Transport, run: Run | None) -> Pictures:
-    """Samples of a transport, how they form, and those that its run stored while it was trained."""
-    space = transport.space
+def pictures_of(transport: Transport, run: Run | None, data: Dataset | None = None) -> Pictures:
+    """Samples of a transport, how they form, and those that its run stored while it was trained.
+
+    Args:
+        transport: What is drawn.
+        run: Where samples of earlier moments lie; None where there are none.
+        data: In which the images nearest to samples are looked for, and which says what part of the plane is shown.
+    """
+    space, plane = transport.space, tuple(transport.space.shape) == (2,)
+    x = transport.sample(SHOWN[space.as_points])
+    moves = plane and has_levels(transport)
     return Pictures(
-        grid=space.drawing(space.quantise(transport.sample(SHOWN[space.as_points]))),
-        formation=_formation(transport),
-        paths=_paths(transport),
+        grid=space.drawing(space.quantise(x)),
+        formation=formation_of(transport, x, FORMING[True]) if moves and has_levels(transport) else _formation(transport),
+        paths=_paths(transport) if moves and has_levels(transport) else None,
         training=_history(run) if run else [],
+        nearest=_nearest(x[: FORMING[False]], data) if data is not None and space.has_pixels else None,
+        field=field_of(transport, data) if data is not None and moves and has_levels(transport) else None,
+        mesh=mesh_of(transport) if plane else None,
     )
 
 
@@ -38,10 +56,8 @@ def _formation(transport: Transport) -> list[tuple[float, np.ndarray]] | None:
     return None
 
 
-def _paths(transport: Transport) -> np.ndarray | None:
-    """The trajectories (n, steps + 1, 2) of points in the plane, from noise to data; None for anything else."""
-    if not has_levels(transport) or tuple(transport.space.shape) != (2,):
-        return None
+def _paths(transport: Flow) -> np.ndarray:
+    """The trajectories (n, steps + 1, 2) of points in the plane, from noise to data."""
     _, states = trace(transport, DRAWN, steps=TRACED[True][1])
     return torch.stack([transport.space.to_data(x) for x in states], dim=1).numpy()
 
@@ -53,3 +69,14 @@ def _history(run: Run) -> list[tuple[int, np.ndarray]]:
             rows = run.space.drawing(file["x"][: SHOWN[run.space.as_points]])
             frames.append((int(path.stem.removeprefix("step_")), rows))
     return frames
+
+
+def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
+    """The training images nearest to samples in data units, beside the distance that held-out images have to theirs."""
+    scale = data.space.scale
+    unit = torch.from_numpy(scale)
+    rows, distances = nearest_rows(quantised(x, data.space).flatten(1) / unit, data, 1, scale)
+    held_out = data.held_out.data_units(permutation(len(data.held_out), 0)[:JUDGED])
+    _, usual = nearest_rows(held_out.flatten(1) / unit, data, 1, scale)
+    images = data.space.drawing(data.space.quantise(data.train.data_units(rows[:, 0])))
+    return NearestImages(images, distances[:, 0], float(np.median(usual)))

@@ -195,7 +195,7 @@ class Judge:
                 *starts_warnings(model, self.n),
             ),
         )
-        pictures = pictures_of(transport, run)
+        pictures = pictures_of(transport, run, self.data)
         if run is None:
             return result, pictures
         result = of_run(result, run)

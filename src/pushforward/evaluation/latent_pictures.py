@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ GROUP = 500
 """Training examples of a class whose codes are averaged, at most."""
 STRIP = 10
 """Images in a strip of reconstructions, and frames of a walk."""
+CANDIDATES = 500
+"""Held-out examples among which the end of a walk is looked for."""
 MOVED = 4
 """Images that arithmetic moves."""
 
@@ -113,16 +117,38 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    """From the first image of the strip to the second; to the next of its class for an autoencoder with labels."""
+    """From the first image of the strip to the one that differs most from it, of its class for an autoencoder with labels."""
     split, conditions = data.held_out, autoencoder.space.conditions
-    rows = permutation(len(split), 0)
+    rows = permutation(len(split), 0)[:CANDIDATES]
     if "label" in conditions and split.labels is not None:
         rows = rows[split.labels[rows] == split.labels[rows[0]]]
     if len(rows) < 2:
         return {}
-    a, b = split.data_units(rows[:2])
+    first = split.data_units(rows[:1])
+    gaps = (split.data_units(rows) - first).flatten(1).square().sum(1)
+    other = split.data_units(rows[[int(gaps.argmax())]])
     condition = split.condition(conditions, rows[:1])
-    return {way: data.space.quantise(walk(autoencoder, a, b, STRIP, condition, interpolation=way)) for way in INTERPOLATIONS}
+    walks = {
+        way: data.space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
+        for way in INTERPOLATIONS
+    }
+    over = (
+        {} if condition is None or "label" not in condition else {"classes": _over_classes(autoencoder, data, first, condition)}
+    )
+    return over | walks
+
+
+def _over_classes(autoencoder: Autoencoder, data: Dataset, first: Tensor, condition: Mapping[str, Tensor]) -> np.ndarray:
+    """One image's code, decoded as each class: what the label says, and what the code says besides."""
+    count = min(STRIP, len(data.space.classes))
+    where = autoencoder.device
+    with torch.no_grad():
+        code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), {k: v.to(where) for k, v in condition.items()})
+        given = {name: value.expand(count, *value.shape[1:]).to(where) for name, value in condition.items()}
+        given["label"] = torch.arange(count, device=where)
+        decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
+    images: np.ndarray = data.space.quantise(decoded)
+    return images
 
 
 def _moved(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:

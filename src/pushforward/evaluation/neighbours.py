@@ -13,7 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.features import quantised
 from pushforward.metrics.memorisation import near_copies
 
-__all__ = ["Nearest", "nearest"]
+__all__ = ["Nearest", "nearest", "nearest_rows"]
 
 BLOCK = 1024
 """Training examples that are compared at a time."""
@@ -61,12 +61,22 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     samples, scale = quantised(x, data.space), data.space.scale
     training, held_out = (split.x.reshape(len(split), -1) for split in (data.train, data.held_out))
     copies, threshold = near_copies(samples.flatten(1).numpy(), training, held_out, scale)
-    rows, distances = _search(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
+    rows, distances = nearest_rows(samples.flatten(1) / torch.from_numpy(scale), data, k, scale)
     return Nearest(samples, rows, distances, copies, threshold)
 
 
-def _search(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows (n, k) and their distances: found by a matrix product, measured by the difference."""
+def nearest_rows(samples: Tensor, data: Dataset, k: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest training examples of each sample: found by a matrix product, measured by the difference.
+
+    Args:
+        samples: (n, d), over ``scale``.
+        data: Its training split is searched.
+        k: How many.
+        scale: What each column is divided by, (d,).
+
+    Returns:
+        Their numbers and distances, (n, k), the nearest first.
+    """
     unit, candidates = torch.from_numpy(scale), min(k + SPARE, len(data.train))
     squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(data.train), BLOCK):

@@ -121,6 +121,8 @@ class ModelResult(Record):
         alarms: Of its training.
         warnings: Sentences.
         commands: Command lines that train it again.
+        config: The settings of its training (`pushforward.evaluation.origins`).
+        origin: Command, commit, versions and hashes of its run, by their names in words.
         trainings: The single trainings, where several are one model (`pushforward.evaluation.aggregate`): scores and costs are
             then means over them, spread is that over trainings or over samplings, the greater.
     """
@@ -147,6 +149,8 @@ class ModelResult(Record):
     alarms: tuple[Alarm, ...] = ()
     warnings: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     trainings: tuple[ModelResult, ...] = ()
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.evaluation import cost
 from pushforward.evaluation.commands import commands
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
+from pushforward.evaluation.origins import config_of, origin_of
 from pushforward.evaluation.results import ModelResult
 from pushforward.numbers import finite
 from pushforward.training import Run
@@ -45,6 +46,8 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         other_parameters=_other_parameters(run),
         losses=_losses(run),
         commands=tuple(commands(run)),
+        config=config_of(run),
+        origin=origin_of(run),
     )
 
 

@@ -30,7 +30,7 @@ from pushforward.predictions import target
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow
 
-__all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "transport_cost"]
+__all__ = ["MOST_ASSIGNED", "TRACED", "loss_by_level", "path_energy", "straightness", "trace", "trace_from", "transport_cost"]
 
 TRACED = {False: (256, 32), True: (1000, 64)}
 """Examples and steps of the trajectories that are measured, by whether samples are points."""
@@ -61,17 +61,23 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
     """
     if n < 1 or steps < 1:
         raise UsageError(f"Trajectories need at least one row and one step, got n = {n} and steps = {steps}.")
-    straight = Flow(Repathed(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
     given = flow.conditions(n, condition, seed)
     parts = []
+    for start in range(0, n, BATCH):
+        rows = slice(start, min(start + BATCH, n))
+        z = RowDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
+        times, states = trace_from(flow, z, steps, rows_of(given, rows))
+        parts.append(states)
+    return times, torch.cat(parts, dim=1)
+
+
+def trace_from(flow: Flow, z: Tensor, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
+    """The trajectories of `trace` from given noise (n, *shape), with the conditions of its examples."""
+    straight = Flow(Repathed(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
     with torch.no_grad():
-        for start in range(0, n, BATCH):
-            rows = slice(start, min(start + BATCH, n))
-            z = RowDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
-            x = z * float(straight.times[0])
-            walked = (state for _, state in straight.walk(x, straight.times, rows_of(given, rows)))
-            parts.append(torch.stack([x, *walked]).cpu())
-    return torch.from_numpy(straight.times), torch.cat(parts, dim=1)
+        x = z.to(flow.device) * float(straight.times[0])
+        walked = (state for _, state in straight.walk(x, straight.times, condition))
+        return torch.from_numpy(straight.times), torch.stack([x, *walked]).cpu()
 
 
 def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> float:

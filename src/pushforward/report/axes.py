@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["Axis", "tick_text"]
+__all__ = ["Axis", "padded", "start_note", "tick_text"]
+
+NEAR = 0.5
+"""Where the least value is less than this share of the greatest, an axis starts at 0."""
 
 
 class Axis:
@@ -28,6 +31,19 @@ class Axis:
             return self.start
         share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
         return self.start + min(1.04, max(-0.04, share)) * (self.end - self.start)
+
+
+def padded(low: float, high: float) -> tuple[float, float]:
+    """Ends of a linear axis with some room beyond the values; 0 where that is near."""
+    room = 0.06 * (high - low)
+    return (0.0 if 0 <= low <= NEAR * high else low - room), high + room
+
+
+def start_note(axis: Axis) -> str:
+    """What a label says of an axis that is logarithmic or does not hold 0; nothing for any other."""
+    if axis.log:
+        return " · log scale"
+    return "" if axis.low <= 0 <= axis.high else " · axis does not start at 0"
 
 
 def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:

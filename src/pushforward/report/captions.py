@@ -6,27 +6,38 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, listing, plain
-from pushforward.report.sentences import inside, marked, unmarked, verb
-from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of, floor_statistic, statistics
+from pushforward.report.sentences import inside, marked
+from pushforward.report.statistics import THRESHOLDS, at_n, blind, curve_metric, floor_of
 
 __all__ = [
     "CODE_NOTES",
     "COST_NOTES",
-    "CURVE_NOTES",
     "HEALTH_CAPTIONS",
     "HEALTH_NOTE",
     "LANDSCAPE_NOTE",
     "LEVEL_NOTE",
     "PATHS_NOTE",
+    "SECONDS_NOTE",
     "TRAJECTORY_NOTE",
     "cost_note",
+    "curve_intro",
     "curve_notes",
     "curve_points",
     "family_of",
-    "limits",
     "loss_caption",
     "shared_noise",
 ]
+
+
+def curve_intro(comparison: Comparison) -> str:
+    """How to read quality against network calls, by the name of the score that is drawn."""
+    info = comparison.info(curve_metric(comparison))
+    better = {"lower": "; lower is better", "higher": "; higher is better"}.get(info.better, "")
+    return (
+        f"{info.label} against network calls for one sample{better}. The band is what real data scores against real data: no "
+        "model can be seen to be better than that. A model that samples in one call alone is a single point. One sampling per "
+        "point."
+    )
 
 
 def curve_notes(comparison: Comparison) -> list[str]:
@@ -80,12 +91,10 @@ def _point(point: tuple[float, float, float | None]) -> str:
     return f"{count(calls)} call{'' if calls == 1 else 's'} ({at}{plain(value)})"
 
 
-CURVE_NOTES = (
-    "Fréchet distance against network calls for one sample; lower is better. The band is what real data scores "
-    "against real data: no model can be seen to be better than that. A model that samples in one call alone is a single "
-    "point. One sampling per point."
+SECONDS_NOTE = (
+    "Down and to the left is better. Time was measured at each model's own number of steps; at other numbers it is in "
+    "proportion to network calls."
 )
-
 COST_NOTES = (
     "Time per sample: all models are timed in turns, at least seven of each after a warm-up. The lower quartile is shown, since "
     "other programs can only slow a turn down; the interval leads from the fastest turn to the median. Memory is what a model "
@@ -127,12 +136,14 @@ CODE_NOTES = {
     "a training too short to begin to use them.",
     "units": "The KL term of each number of the code, the largest first. Units at 0 carry nothing: harmless where a few are, "
     "collapse where all are, over-regularisation where beta is above 1 and most are.",
-    "walks": "Walks lead from the code of the first image above to that of the second, or, where the model receives classes, to "
-    "that of the next held-out image of the same class.",
+    "walks": "Walks lead from the code of the first image above to that of the held-out image that differs most from it, of the "
+    "same class where the model receives classes.",
+    "classes": "One code decoded as each class says what the label decides and what the code does: the class changes, style "
+    "stays.",
     "arithmetic": "Arithmetic adds to the codes of one class what tells the mean of another class from it.",
     "map": "The map shows codes of held-out examples, on their first two principal axes where codes have more "
     "than two numbers, each "
-    "class's name at its mean. A model that receives classes need not keep them in its codes, so that there they mix.",
+    "class in its colour. A model that receives classes need not keep them in its codes, so that there they mix.",
 }
 HEALTH_CAPTIONS = {
     "kl": "Nats that the code costs a row, over single batches (two layers: both, estimated). Near 0 the decoder ignores the "
@@ -214,47 +225,6 @@ def family_of(model: ModelResult) -> str:
 def loss_caption(model: ModelResult) -> str:
     """What a loss curve of this family does and does not mean."""
     return CAPTIONS[family_of(model)]
-
-
-def limits(comparison: Comparison) -> list[str]:
-    """What this comparison cannot show."""
-    parts = []
-    for metric in comparison.metrics:
-        floor = floor_statistic(comparison, metric)
-        if floor is not None and floor.width > 0 and statistics(comparison, metric):
-            parts.append(f"{plain(2 * floor.half, 2)} in {inside(comparison.info(metric).label)}")
-    where = at_n(comparison).strip().capitalize() or "Here"
-    sentences = [f"{where}, differences below {listing(parts)} are noise."] if parts else []
-    sentences += _on_trainings(comparison)
-    if comparison.settings.features:
-        sentences.append(
-            f"Scores are computed in these features: {unmarked(comparison.settings.features)}. "
-            "They are not comparable with published ones."
-        )
-    sentences.append("Times were measured on the machine below, and say little about another one.")
-    return sentences
-
-
-def _on_trainings(comparison: Comparison) -> list[str]:
-    """What the intervals leave out; a value of a single training says nothing of another one."""
-    many = [model for model in comparison.models if len(model.trainings) > 1]
-    once = [model for model in comparison.models if len(model.trainings) < 2]
-    sentences = []
-    if once:
-        who = f"{_names(once)} {verb(once, 'was', 'were')}" if many else "Each model was"
-        sentences.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
-    if many:
-        counts = sorted({len(model.trainings) for model in many})
-        who = f" of {_names(many)}" if once else ""
-        sentences.append(
-            f"The spread{who} is over {listing(map(str, counts))} trainings, and no less than over samplings; so few know it "
-            "only roughly. Pictures, losses over training and curves are those of the first training."
-        )
-    return sentences
-
-
-def _names(models: Sequence[ModelResult]) -> str:
-    return listing(unmarked(model.name) for model in models)
 
 
 def shared_noise(comparison: Comparison, places: bool = True) -> str:

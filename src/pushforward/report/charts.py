@@ -11,7 +11,7 @@ import numpy as np
 
 from pushforward.numbers import finite, plain
 from pushforward.pictures import Limits
-from pushforward.report.axes import Axis, tick_text
+from pushforward.report.axes import Axis, padded, start_note, tick_text
 
 __all__ = [
     "COLOURS",
@@ -95,8 +95,8 @@ class Plot:
         ends: Of the vertical axis, where they are not to follow the values.
     """
 
-    width: int = 720
-    height: int = 380
+    width: int = 600
+    height: int = 350
     log_x: bool = False
     log_y: bool = False
     clip: float = 0.0
@@ -196,7 +196,7 @@ def line_chart(
         bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
         low, high = min(low, bottom), max(high, floor[0] + floor[1])
     log_y = log_y and low > 0
-    low, high = (low / 1.1, high * 1.1) if log_y else (low - 0.06 * (high - low), high + 0.06 * (high - low))
+    low, high = (low / 1.1, high * 1.1) if log_y else padded(low, high)
     low, high = (own if end is None else end for own, end in zip((low, high), plot.ends, strict=True))
     high = low + 1 if plot.ends != (None, None) and high <= low else high
     x_low, x_high = float(xs.min()), float(xs.max())
@@ -209,7 +209,9 @@ def line_chart(
     if floor is not None:
         parts += _band(x, y, floor)
     parts += [_shaded(span, x, y) for span in spans]
-    parts += _frame(x, y, x_label, y_label, width, height)
+    parts += _frame(
+        x, y, x_label and x_label + (", log scale" if x.log else ""), y_label and y_label + start_note(y), width, height
+    )
     for line in series:
         parts.append(_drawn(line, x, y))
     return "".join([*parts, "</svg>"])

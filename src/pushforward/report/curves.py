@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.captions import (
-    CURVE_NOTES,
     LEVEL_NOTE,
     PATHS_NOTE,
+    SECONDS_NOTE,
     TRAJECTORY_NOTE,
     cost_note,
+    curve_intro,
     curve_notes,
     curve_points,
     loss_caption,
 )
 from pushforward.report.charts import Plot, Series, line_chart, path_chart, smooth
-from pushforward.report.markup import prose, scrolled, side_by_side, signs, titled
+from pushforward.report.markup import prose, scrolled, side_by_side, signs, split, titled
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import curve_metric, floor_statistic, statistic
 
-__all__ = ["curve", "floor_band", "levels", "losses", "trajectories"]
+__all__ = ["curve", "floor_band", "frontier", "levels", "losses", "trajectories"]
 
 SHOWN_BEHIND = 400
 """Examples of real data behind trajectories."""
@@ -36,29 +38,64 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
 
 def curve(comparison: Comparison) -> str:
     """Quality against network calls; empty where no model has a curve."""
-    metric, lines, singles = curve_metric(comparison), [], []
-    for index, model in enumerate(comparison.models):
-        points = curve_points(model, metric)
-        if points:
-            lines.append(Series(model.name, index, [calls for calls, _, _ in points], [value for _, value, _ in points]))
-            continue
-        calls, score = model.sampling.calls, statistic(comparison, model, metric)
-        if calls is not None and score is not None:
-            singles.append(Series(model.name, index, [calls], [score.value], line=False))
-    if not lines:
+    if not any(curve_points(model, curve_metric(comparison)) for model in comparison.models):
         return ""
-    values = [y for series in [*lines, *singles] for y in series.y if y is not None and y > 0]
+    chart = _against(comparison, _by_calls, "network calls for one sample")
+    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
+    words = f"<p>{escape(curve_intro(comparison))}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
+    return split(words, _framed(comparison, chart))
+
+
+def frontier(comparison: Comparison) -> str:
+    """Quality against seconds for one sample; empty where no model has both."""
+    chart = _against(comparison, _by_seconds, "seconds for one sample")
+    note = SECONDS_NOTE if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
+    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
+    return _framed(comparison, chart, caption) if chart else ""
+
+
+def _framed(comparison: Comparison, chart: str, caption: str = "") -> str:
+    return f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
+
+
+Point = tuple[float, float]
+
+
+def _by_calls(comparison: Comparison, model: ModelResult) -> tuple[list[Point], list[Point]]:
+    """The single point of a model at its own sampler, and its curve."""
+    metric, calls = curve_metric(comparison), model.sampling.calls
+    score = statistic(comparison, model, metric)
+    line = [(calls, value) for calls, value, _ in curve_points(model, metric)]
+    return [] if calls is None or score is None else [(calls, score.value)], line
+
+
+def _by_seconds(comparison: Comparison, model: ModelResult) -> tuple[list[Point], list[Point]]:
+    """The same over seconds, which are in proportion to calls."""
+    seconds, calls = model.sampling.seconds_per_sample, model.sampling.calls
+    if not seconds or not calls:
+        return [], []
+    single, line = _by_calls(comparison, model)
+    return tuple([(at * seconds / calls, value) for at, value in points] for points in (single, line))  # type: ignore[return-value]
+
+
+def _against(
+    comparison: Comparison, points_of: Callable[[Comparison, ModelResult], tuple[list[Point], list[Point]]], label: str
+) -> str:
+    """A chart of each model's curve, or of its single point where it has none."""
+    metric, lines = curve_metric(comparison), []
+    for index, model in enumerate(comparison.models):
+        single, line = points_of(comparison, model)
+        drawn = line or single
+        if drawn:
+            lines.append(Series(model.name, index, [x for x, _ in drawn], [y for _, y in drawn], line=bool(line)))
+    values = [y for series in lines for y in series.y if y is not None and y > 0]
     band = floor_band(comparison, metric)
     if band is not None and band[0] > 0:
         values.append(band[0])
     log = bool(values) and max(values) > 8 * min(values)
-    label = comparison.info(metric).label
-    plot = Plot(log_x=True, log_y=log)
-    chart = line_chart([*lines, *singles], "network calls for one sample", label, plot, floor=band)
-    notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
-    return f'<p>{escape(CURVE_NOTES)}</p><figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div></figure>' + (
-        f'<ul class="plain note">{notes}</ul>' if notes else ""
-    )
+    info = comparison.info(metric)
+    arrow = {"lower": " ↓", "higher": " ↑"}.get(info.better, "")
+    return line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
 
 
 def trajectories(comparison: Comparison, look: Look) -> str:
@@ -66,7 +103,7 @@ def trajectories(comparison: Comparison, look: Look) -> str:
     table = tables.trajectories(comparison)
     if table is None:
         return ""
-    body, panels = f"<p>{escape(TRAJECTORY_NOTE)}</p>", []
+    body, panels = "", []
     for index, model in enumerate(comparison.models):
         lines = look.paths(model.name)
         if lines is not None:
@@ -77,7 +114,8 @@ def trajectories(comparison: Comparison, look: Look) -> str:
     if panels:
         body += f"<p>{escape(PATHS_NOTE)}</p><div class=ways>{side_by_side(panels)}</div>"
     note = cost_note(comparison)
-    return body + scrolled(table, "Trajectories") + (f'<p class="note">{escape(note)}</p>' if note else "")
+    words = f"<p>{escape(TRAJECTORY_NOTE)}</p>" + (f'<p class="note">{escape(note)}</p>' if note else "")
+    return split(words, scrolled(table, "Trajectories")) + body
 
 
 def levels(comparison: Comparison) -> str:
@@ -94,10 +132,8 @@ def levels(comparison: Comparison) -> str:
     wide = min(errors) > 0 and max(errors) > 4 * min(errors)
     chart = line_chart(lines, "noise level σ/α, noisier →", "Mean squared error in v", Plot(log_x=True, log_y=wide))
     keys = signs(comparison, {line.index for line in lines})
-    return (
-        f"<h3>Loss by noise level</h3><p>{escape(LEVEL_NOTE)}</p>"
-        f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
-    )
+    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+    return f"<h3>Loss by noise level</h3>{split(f'<p>{escape(LEVEL_NOTE)}</p>', figure)}"
 
 
 def losses(comparison: Comparison) -> str:
@@ -116,7 +152,7 @@ def _loss_figure(index: int, model: ModelResult) -> str:
         style = "dashed" if number else "solid"
         lines.append(Series(player, index, series.step, series.value, dots=False, style="faint"))
         lines.append(Series(player, index, series.step, smooth(series.value), dots=False, style=style))
-    chart = line_chart(lines, "step", "loss", Plot(440, 230, clip=0.01)) if lines else ""
+    chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01)) if lines else ""
     if not chart:
         return ""
     players = [f"{escape(player)}{' (dashed)' if number else ''}" for number, player in enumerate(model.losses)]

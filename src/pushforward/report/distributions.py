@@ -7,10 +7,14 @@ from html import escape
 
 import numpy as np
 
-from pushforward.report.axes import Axis, tick_text
+from pushforward.report.axes import Axis, padded, start_note, tick_text
 from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 
 __all__ = ["histogram_chart", "interval_chart"]
+
+
+TOP = 38
+"""Units of an interval chart above its axes, for its title and the name of the band."""
 
 
 def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False) -> str:
@@ -24,34 +28,36 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     """
     if not rows:
         return ""
-    width, step, left = 440, 30, 130
-    height = 40 + step * len(rows) + 26
+    width, step, left = 400, 30, 112
+    height = TOP + 10 + step * len(rows) + 26
     ends = [v for row in rows for v in (row.mean - row.half, row.mean + row.half)]
     ends += [floor[0] - floor[1], floor[0] + floor[1]] if floor else []
     means = [row.mean for row in rows] + ([floor[0]] if floor else [])
     log = log and min(means) > 0
     low, high = (max(min(ends), min(means) * 0.7), max(ends)) if log else (min(ends), max(ends))
-    pad = 0.06 * (high - low)
-    x = Axis(low / 1.15 if log else low - pad, high * 1.15 if log else high + pad, left, width - 14, log=log, ticks=5)
+    ends_of_axis = (low / 1.15, high * 1.15) if log else padded(low, high)
+    x = Axis(*ends_of_axis, left, width - 14, log=log, ticks=5)
     bottom = height - 26
     parts = [
         svg_open(width, height, f"{label} of each model", "intervals"),
-        f'<text class="title" x="0" y="14">{escape(label)}</text>',
+        f'<text class="title" x="0" y="14">{escape(label)}<tspan class="aside">{start_note(x)}</tspan></text>',
     ]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
-        parts.append(f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="30" height="{bottom - 30}"/>')
-        parts.append(f'<line class="floorline" x1="{x(floor[0]):.1f}" x2="{x(floor[0]):.1f}" y1="30" y2="{bottom}"/>')
+        parts.append(
+            f'<rect class="band" x="{start:.1f}" width="{max(2.0, end - start):.1f}" y="{TOP}" height="{bottom - TOP}"/>'
+        )
+        parts.append(f'<line class="floorline" x1="{x(floor[0]):.1f}" x2="{x(floor[0]):.1f}" y1="{TOP}" y2="{bottom}"/>')
         anchor = "end" if x(floor[0]) > (left + width) / 2 + 100 else "start" if x(floor[0]) < left + 40 else "middle"
-        parts.append(f'<text class="floortext" x="{x(floor[0]):.1f}" y="26" text-anchor="{anchor}">real data</text>')
+        parts.append(f'<text class="floortext" x="{x(floor[0]):.1f}" y="{TOP - 5}" text-anchor="{anchor}">real data</text>')
     for value in x.ticks:
-        parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="30" y2="{bottom}"/>')
+        parts.append(f'<line class="gridline" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{tick_text(value)}</text>')
     for i, row in enumerate(rows):
-        at = 30 + step * (i + 0.5)
+        at = TOP + step * (i + 0.5)
         kind = "base" if row.index is None else f"e{row.index % len(COLOURS)}"
         start, end = x(max(row.mean - row.half, x.low)), x(row.mean + row.half)
-        name = row.name if len(row.name) <= 19 else row.name[:18] + "…"
+        name = row.name if len(row.name) <= 16 else row.name[:15] + "…"
         parts.append(
             f'<g class="{kind}"><title>{escape(f"{row.name}: {row.text}")}</title>'
             f'<text class="rowname" x="{left - 10}" y="{at + 4:.1f}" text-anchor="end">{escape(name)}</text>'

@@ -62,6 +62,8 @@ ENDS = {
     "disagreement": (0.0, None),
     "bridges": (0.0, None),
     "critic_accuracy": (0.0, 1.0),
+    "active_units": (0.0, None),
+    "perplexity": (0.0, None),
 }
 """Of the vertical axes; modes have all of them, gaps their own."""
 EACH_STEP = ("critic_accuracy", "logit_gap", *MAP, *LATENT)
@@ -80,7 +82,7 @@ def section(comparison: Comparison, look: Look) -> str:
         for number, model, charts, landscapes in parts
         if charts or landscapes or _skipped(model)
     )
-    return f"<p>{escape(HEALTH_NOTE)}</p>{body}" if body else ""
+    return f'<p class="prose wider">{escape(HEALTH_NOTE)}</p>{body}' if body else ""
 
 
 def _skipped(model: ModelResult) -> str:
@@ -123,7 +125,7 @@ def _chart(name: str, series: Recorded, modes: float | None, index: int, spans: 
     label = f"modes held{of}" if name == "modes_held" else LABELS[name]
     ends = (0.0, modes) if name == "modes_held" else ENDS.get(name, (None, None))
     clip = 0.005 if batches else 0.0
-    return line_chart(lines, "step", label, Plot(440, 210, clip=clip, ends=ends), spans=spans)
+    return line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
 
 
 def _listed(model: ModelResult, vectors: bool) -> str:

@@ -21,6 +21,7 @@ from pushforward.report.tables import Cell, Column, Row, Table
 
 __all__ = ["claims", "rises", "section", "table"]
 
+DISTANCE = "From the teacher's samples of the same noise: root mean square, in standard deviations of the data; 0 is the same."
 SHOWN_BEHIND = 400
 """Examples of real data behind points that are moved."""
 
@@ -165,7 +166,7 @@ def table(comparison: Comparison, model: ModelResult) -> Table | None:
         info = comparison.info(name)
         columns.append(Column(info.label, info.what))
         columns += [Column("teacher", f"{info.label} of the teacher")] if taught else []
-    columns += [Column("Distance", "From the teacher's own samples of the same noise, root mean square.")] if taught else []
+    columns += [Column("Distance", DISTANCE, "to the teacher’s samples, in std")] if taught else []
     rows = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
         rows.append(Row(_counted(point.calls), _cells(names, point, _beside(ladder, point), taught), "calls"))

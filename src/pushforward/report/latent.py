@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -10,10 +11,11 @@ from pushforward.evaluation.figures import LatentPictures, Map2D
 from pushforward.evaluation.measurements import CodeStatistics, Reconstruction
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, plain
-from pushforward.pictures import grid_picture, groups_picture
+from pushforward.pictures import grid_picture
 from pushforward.report.captions import CODE_NOTES
 from pushforward.report.charts import Plot, Series, line_chart
-from pushforward.report.markup import panel, scrolled, side_by_side, signs, titled
+from pushforward.report.code_map import code_chart
+from pushforward.report.markup import panel, scrolled, signs, split, titled
 from pushforward.report.sprites import SMALL, Look, data_uri
 from pushforward.report.tables import Cell, Column, Row, Table, filled
 
@@ -30,12 +32,24 @@ COLUMNS = (
 )
 
 
+CHANGE = 4.0
+"""Mean difference of pixels, of 255, from which something changes on a walk."""
+ALIKE = 12.0
+"""Mean difference of pixels, of 255, below which two walks look the same."""
+WALKS = {
+    "spherical": "A walk <span>along an arc</span>",
+    "linear": "A walk <span>along a line</span>",
+    "classes": "One code <span>decoded as each class</span>",
+}
+
+
 def section(comparison: Comparison, look: Look) -> str:
     """The table, the KL term by unit, and pictures of every model that has codes; empty where none has."""
     statistics = table(comparison)
     if statistics is None:
         return ""
-    body = f"<p>{escape(CODE_NOTES['table'])}</p>{scrolled(statistics, 'Codes')}{_units(comparison)}"
+    note = f'<p class="prose wider">{escape(CODE_NOTES["table"])}</p>'
+    body = f"{note}{scrolled(statistics, 'Codes')}{_units(comparison)}"
     for index, model in enumerate(comparison.models):
         pictures = look.latent(model.name)
         if pictures is not None:
@@ -77,10 +91,11 @@ def _units(comparison: Comparison) -> str:
             lines.append(Series(model.name, index, [float(unit) for unit in range(1, len(values) + 1)], values))
     if not lines:
         return ""
-    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(ends=(0.0, None)))
+    chart = line_chart(lines, "unit of the code, by its KL term", "KL, nats", Plot(height=230, ends=(0.0, None)))
     keys = signs(comparison, {line.index for line in lines})
     note = escape(CODE_NOTES["units"])
-    return f'<h3>What each unit carries</h3><p>{note}</p><figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+    figure = f'<figure class="wide">{keys}<div class="scroll">{chart}</div></figure>'
+    return f"<h3>What each unit carries</h3>{split(f'<p>{note}</p>', figure)}"
 
 
 def _pictures(comparison: Comparison, model: ModelResult, pictures: LatentPictures) -> str:
@@ -89,29 +104,41 @@ def _pictures(comparison: Comparison, model: ModelResult, pictures: LatentPictur
     if strip is not None:
         text = f"Held-out images above, their reconstructions by {name} below"
         panels.append(_rows("Reconstructions <span>below held-out images</span>", strip, len(strip) // 2, text))
-    for way, frames in pictures.walks.items():
-        text = f"A {way} walk between two codes of {name}"
-        panels.append(_rows(f"A walk <span>{escape(way)}</span>", frames, len(frames), text))
+    walks = _seen(pictures.walks)
+    for way, frames in walks.items():
+        title = WALKS.get(way, f"A walk <span>{escape(way)}</span>")
+        panels.append(_rows(title, frames, len(frames), f"Images on a walk between codes of {name}: {way}"))
     if moved is not None:
         a, b = moved.groups
         title = f"{escape(a)} + ({escape(b)} − {escape(a)})"
         panels.append(_rows(title, moved.x, moved.frames, f"Images of {a} moved towards {b} in the codes of {name}"))
     body = "".join(panels)
-    if pictures.map is not None:
-        body += side_by_side([_map(comparison, name, pictures.map)])
-    parts = {"walks": pictures.walks, "arithmetic": moved, "map": pictures.map}
+    drawn_map = "" if pictures.map is None else _map(comparison, name, pictures.map)
+    parts = {"walks": walks.keys() - {"classes"}, "classes": "classes" in walks, "arithmetic": moved, "map": drawn_map}
     notes = " ".join(CODE_NOTES[part] for part, drawn in parts.items() if drawn)
-    return f'<div class="latent">{body}</div><p class="note">{escape(notes)}</p>' if body else ""
+    body = f'<div class="latent">{body}</div>' if body else ""
+    return f'{split(body, drawn_map)}<p class="note wider">{escape(notes)}</p>' if body or drawn_map else ""
+
+
+def _seen(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The walks on which something changes, and of two that look the same the first alone."""
+    seen: dict[str, np.ndarray] = {}
+    for way, frames in walks.items():
+        pixels = frames.astype(float)
+        changes = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max() >= CHANGE
+        alike = any(other.shape == frames.shape and np.abs(pixels - other).mean() < ALIKE for other in seen.values())
+        if changes and not alike:
+            seen[way] = frames
+    return seen
 
 
 def _map(comparison: Comparison, name: str, codes: Map2D) -> str:
     labels = codes.labels
     count_of_labels = 1 + int(labels.max()) if labels is not None and len(labels) else 1
     names = list(comparison.data.classes) or [str(label) for label in range(count_of_labels)]
-    picture = groups_picture(np.asarray(codes.points, dtype=float), labels, names, size=420)
     aside = "" if codes.share >= 1 else f" <span>{round(100 * codes.share)} % of the variance</span>"
-    drawn = data_uri(picture), picture.width, picture.height
-    return panel(f"Map of the codes{aside}", drawn, f"Codes of held-out examples of {name}")
+    chart = code_chart(np.asarray(codes.points, dtype=float), labels, names, f"Codes of held-out examples of {name}")
+    return f'<figure class="map"><p class="figtitle">Map of the codes{aside}</p><div class="frame">{chart}</div></figure>'
 
 
 def _rows(title: str, images: np.ndarray, columns: int, alt: str) -> str:

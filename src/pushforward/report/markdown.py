@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from pushforward.evaluation.results import Comparison
 from pushforward.report import facts, ladder, tables
-from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note, limits
+from pushforward.report.captions import COST_NOTES, LEVEL_NOTE, TRAJECTORY_NOTE, cost_note
+from pushforward.report.choosing import choices
 from pushforward.report.costs import costs
+from pushforward.report.differences import differences, failures
+from pushforward.report.limits import limits
 from pushforward.report.map_captions import LADDER_NOTE
-from pushforward.report.verdict import verdict
+from pushforward.report.sentences import unmarked
+from pushforward.report.verdict import claims, remarks
 
 __all__ = ["markdown"]
 
@@ -22,7 +26,9 @@ def markdown(comparison: Comparison) -> str:
         comparison: What is reported.
     """
     parts = [f"# {escape(facts.title(comparison))}", escape(facts.subtitle(comparison))]
-    parts.append("## Verdict\n\n" + "\n".join(f"- {escape(sentence.text)}" for sentence in verdict(comparison)))
+    parts.append(_listed("Verdict", [sentence.text for sentence in claims(comparison)]))
+    parts.append(_listed("What to keep in mind", [sentence.text for sentence in remarks(comparison)]))
+    parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
     parts.append(tables.score_note(comparison, "in brackets") if tables.scorecards(comparison) else "")
@@ -35,10 +41,17 @@ def markdown(comparison: Comparison) -> str:
     if commands:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", "\n".join(commands))), default=0))
         parts.append("## Reproduce\n\n" + f"{fence}sh\n" + "\n".join(commands) + f"\n{fence}")
+    parts += [f"## {heading}\n\n{_table(table)}" for heading, table in differences(comparison)[:1]]
+    parts.append(_listed("Failures", failures(comparison)))
     lines = [f"- {escape(name)}: {escape(value)}" for name, value in facts.facts(comparison)]
     if lines:
         parts.append("\n".join(lines))
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _listed(heading: str, lines: Sequence[str]) -> str:
+    """A heading over a list; empty where there is nothing to list."""
+    return f"## {heading}\n\n" + "\n".join(f"- {escape(line)}" for line in lines) if lines else ""
 
 
 def _ladders(comparison: Comparison) -> list[str]:

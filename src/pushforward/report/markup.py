@@ -10,7 +10,11 @@ from pushforward.report import tables
 from pushforward.report.charts import COLOURS, marker
 from pushforward.report.sentences import CLOSE, OPEN
 
-__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "titled"]
+__all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled"]
+
+
+ARROWS = ("↓", "↑", "→")
+"""First signs of what a column says of better and worse."""
 
 
 def sign(index: int | None) -> str:
@@ -41,18 +45,26 @@ def prose(marked: str) -> str:
     return escape(unbroken).replace(OPEN, '<span class="name">').replace(CLOSE, "</span>")
 
 
+def split(words: str, picture: str) -> str:
+    """Words beside a picture, where there is room; one of both alone where the other is empty."""
+    if not words or not picture:
+        return words or picture
+    return f'<div class="split"><div class="words">{words}</div><div class="shown">{picture}</div></div>'
+
+
 def scrolled(table: tables.Table, label: str) -> str:
-    """A table that scrolls where the page is narrow."""
+    """A table whose rows become blocks of their own where the page is narrow."""
     full = " class=full" if len(table.columns) > 4 else ""
     head = "".join(f"<th scope=col>{_heading(column)}</th>" for column in table.columns)
     body, before = "", "model"
     for row in table.rows:
         is_model = row.kind == "model"
-        plain = is_model or row.kind == "calls"
-        kind = "" if plain else f' class="reference{" first" if before in ("model", "calls") else ""}"'
+        plain = is_model or row.kind in ("calls", "key")
+        kind = "" if plain else f' class="reference{" first" if before in ("model", "calls", "key") else ""}"'
         before = row.kind
         name = f"{sign(row.index) if is_model else ''}{escape(row.name)}"
-        body += f"<tr{kind}><th scope=row>{name}</th>{''.join(_cell(cell) for cell in row.cells)}</tr>"
+        cells = "".join(_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True))
+        body += f"<tr{kind}><th scope=row>{name}</th>{cells}</tr>"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table{full}><thead><tr><td></td>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -64,20 +76,23 @@ def _heading(column: tables.Column) -> str:
     return label + (f"<small>{escape(column.hint)}</small>" if column.hint else "")
 
 
-def _cell(cell: tables.Cell) -> str:
+def _cell(cell: tables.Cell, column: tables.Column) -> str:
     spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
     notes = [escape(cell.note)] if cell.note else []
     if cell.best:
         notes.append('<span class="flag">best</span>')
     small = f"<small>{' · '.join(notes)}</small>" if notes else ""
-    best = ' class="best"' if cell.best else ""
-    return f'<td{best}><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
+    kinds = " ".join(filter(None, ["best" if cell.best else "", "" if cell.value != "–" else "none"]))
+    arrow = column.hint.removesuffix(" is right").removesuffix(" lower is better").removesuffix(" higher is better")
+    label = escape(f"{column.label} {arrow}" if arrow[:1] in ARROWS else column.label)
+    kind = f' class="{kinds}"' if kinds else ""
+    return f'<td{kind} data-label="{label}"><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
 
 
 def side_by_side(panels: Sequence[str]) -> str:
-    """Panels side by side; up to five in a row where there is room."""
-    columns = len(panels) if len(panels) <= 5 else -(-len(panels) // 2) if len(panels) <= 8 else 5
-    return f'<div class="panels" style="--n:{min(5, max(3, columns))}">{"".join(panels)}</div>'
+    """Panels side by side; up to six in a row where there is room."""
+    columns = len(panels) if len(panels) <= 6 else -(-len(panels) // 2) if len(panels) <= 10 else 5
+    return f'<div class="panels" style="--n:{min(6, max(3, columns))}">{"".join(panels)}</div>'
 
 
 def panel(title: str, picture: tuple[str, int, int], alt: str) -> str:

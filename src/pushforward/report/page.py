@@ -14,18 +14,23 @@ from urllib.parse import quote
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.report import facts, health, ladder, latent, tables
-from pushforward.report.captions import COST_NOTES, limits
+from pushforward.report.captions import COST_NOTES
 from pushforward.report.charts import Interval
+from pushforward.report.choosing import choices
+from pushforward.report.class_chart import class_section
 from pushforward.report.costs import costs
-from pushforward.report.curves import curve, floor_band, levels, losses, trajectories
+from pushforward.report.curves import curve, floor_band, frontier, levels, losses, trajectories
 from pushforward.report.distributions import interval_chart
-from pushforward.report.markup import bullets, prose, scrolled, titled
-from pushforward.report.samples import forming, history, samples
+from pushforward.report.limits import noise_limits
+from pushforward.report.markup import prose, scrolled, sign, split
+from pushforward.report.planes import plane_data
+from pushforward.report.reproducing import reproduce
+from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, metric_for, rows_of, statistic
 from pushforward.report.sweep import sweep
-from pushforward.report.verdict import verdict
+from pushforward.report.verdict import claims, remarks
 
 __all__ = ["LARGEST", "page"]
 
@@ -33,6 +38,9 @@ LARGEST = 7_500_000
 """Bytes; a page that comes out larger is drawn again with less detail, then without animations, then without pictures."""
 DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
+LONG = 5
+"""Sentences of a verdict beside which charts stand below each other."""
+SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
 def page(comparison: Comparison) -> str:
@@ -58,10 +66,10 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
 def _page(comparison: Comparison, look: Look, note: str) -> str:
     rules: list[str] = []
     sections = [
-        ("samples", "Samples", samples(comparison, look) + (f'<p class="note">{escape(note)}</p>' if note else "")),
-        ("forming", "How samples form", forming(comparison, look, rules)),
+        ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
+        ("remarks", "What to keep in mind", ""),
+        ("choose", "Which to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
-        ("training", "Over training", history(comparison, look, rules)),
         ("sweep", "Quality against training", sweep(comparison)),
         ("calls", "Quality against calls", curve(comparison)),
         ("ladder", "Few calls", ladder.section(comparison, look)),
@@ -70,24 +78,27 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
         ("codes", "Codes", latent.section(comparison, look)),
         ("health", "Health", health.section(comparison, look)),
         ("cost", "Cost", _costs(comparison)),
-        ("reproduce", "Reproduce", _reproduce(comparison)),
+        ("reproduce", "Reproduce", reproduce(comparison)),
     ]
-    filled = [(key, title, body) for key, title, body in sections if body]
-    filled = [("verdict", "Verdict", _verdict(comparison, {key for key, _, _ in filled})), *filled]
+    charts = {key for key, _, body in sections if body}
+    drawn = {"remarks": _remarks(comparison, charts)}
+    filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
+    filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
+    planes = plane_data(comparison, look)
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
         subtitle=escape(facts.subtitle(comparison)),
         style=_file("style.css"),
         sprites="\n".join(rules),
-        legend="".join(f"<li>{titled(model, number)}</li>" for number, model in enumerate(comparison.models)),
         nav="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in filled),
         body=body,
         made=f"Made by pushforward{escape(f' on {comparison.created}') if comparison.created else ''}.",
         csv=_csv(comparison),
         data=_json(comparison),
-        script=_file("player.js"),
+        planes=f'<script type="application/json" id="plane-data">{planes}</script>' if planes else "",
+        script="\n".join(_file(name) for name in SCRIPTS),
     )
 
 
@@ -98,7 +109,6 @@ HEADINGS = {
     "ladder": "Few calls, beside the teacher",
     "losses": "What the losses say",
     "trajectories": "How straight the way is",
-    "training": "How samples changed over training",
 }
 
 
@@ -125,22 +135,23 @@ def _csv(comparison: Comparison) -> str:
     return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
 
 
-# Verdict and scores -----------------------------------------------------------------------------------------
+# Verdict, warnings, choice ------------------------------------------------------------------------------------------
 
 
 def _verdict(comparison: Comparison, charts: Collection[str]) -> str:
-    sentences = verdict(comparison)
+    sentences = claims(comparison)
     if not sentences:
         return "<p>Nothing was scored, so nothing can be said.</p>"
-    claims = [sentence for sentence in sentences if sentence.kind != "warning"]
-    warnings = [sentence for sentence in sentences if sentence.kind == "warning"]
-    body = ""
-    if claims:
-        body += f'<ul class="findings">{"".join(_finding(claim, charts) for claim in claims)}</ul>'
-    if warnings:
-        items = "".join(_finding(warning, charts) for warning in warnings)
-        body += f'<div class="warnings"><h3>What to keep in mind</h3><ul class="findings">{items}</ul></div>'
-    return body
+    words = f'<ul class="findings">{"".join(_finding(claim, charts) for claim in sentences)}</ul>'
+    limit = noise_limits(comparison)
+    picture = _intervals(comparison, stacked=len(sentences) >= LONG)
+    return split(words, picture + (f'<p class="note">{escape(limit)}</p>' if limit and picture else ""))
+
+
+def _remarks(comparison: Comparison, charts: Collection[str]) -> str:
+    """What to keep in mind; empty where nothing is."""
+    items = "".join(_finding(remark, charts) for remark in remarks(comparison))
+    return f'<div class="warnings"><ul class="findings">{items}</ul></div>' if items else ""
 
 
 def _finding(sentence: Sentence, charts: Collection[str]) -> str:
@@ -148,22 +159,44 @@ def _finding(sentence: Sentence, charts: Collection[str]) -> str:
     return f'<li><a href="#{sentence.link}">{text}</a></li>' if sentence.link in charts else f"<li>{text}</li>"
 
 
+def _choose(comparison: Comparison) -> str:
+    """One line for each model, beside quality against the time of a sample."""
+    lines = "".join(f"<li>{sign(choice.index)}<span>{prose(choice.text)}</span></li>" for choice in choices(comparison))
+    return split(f'<ul class="choices">{lines}</ul>' if lines else "", frontier(comparison))
+
+
+# Scores and cost ----------------------------------------------------------------------------------------------------
+
+
 def _scores(comparison: Comparison) -> str:
     cards = tables.scorecards(comparison)
     if not cards:
         return ""
-    body = _intervals(comparison)
-    for heading, table in cards:
-        body += f"<h3>{escape(heading)}</h3>" if len(cards) > 1 else ""
-        body += scrolled(table, f"Scores: {heading}")
-    return body + f'<p class="note">{escape(tables.score_note(comparison, "beneath"))}</p>'
+    parts = [
+        f'<div class="card{" broad" if len(table.columns) > 4 else ""}">'
+        f"{f'<h3>{escape(heading)}</h3>' if len(cards) > 1 else ''}{scrolled(table, f'Scores: {heading}')}</div>"
+        for heading, table in cards
+    ]
+    note = escape(tables.score_note(comparison, "beneath"))
+    return (
+        f'{_key(comparison)}<div class="cards">{"".join(parts)}</div><p class="note wider">{note}</p>{class_section(comparison)}'
+    )
 
 
-def _intervals(comparison: Comparison) -> str:
-    """A chart of the intervals of quality, and one of diversity."""
+def _key(comparison: Comparison) -> str:
+    """What the signs in the tables mean."""
+    rows = rows_of(comparison)
+    ratio = any(score.ratio for row in rows for score in row.scores.values())
+    items = ["<b>↓ ↑</b> which way is better", "<b>→</b> the value that is right", "<b>±</b> spread"]
+    items += ["<b>1.3×</b> times what real data scores, so 1× is real data"] if ratio else []
+    return f'<ul class="key">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
+
+
+def _intervals(comparison: Comparison, stacked: bool) -> str:
+    """A chart of the intervals of quality, and one of diversity, below each other or side by side."""
     main = [(metric_for(comparison, "quality"), True), (metric_for(comparison, "diversity"), False)]
     charts = [_interval_figure(comparison, metric, is_distance) for metric, is_distance in main if metric is not None]
-    return f'<div class="pair">{"".join(charts)}</div>' if charts else ""
+    return f'<div class="intervals{" stacked" if stacked else ""}">{"".join(charts)}</div>' if charts else ""
 
 
 def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> str:
@@ -173,32 +206,13 @@ def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> 
     if base is not None:
         rows.append(Interval("no network", None, base.value, base.half, base.text))
     info = comparison.info(metric)
-    better = {"lower": ", lower is better", "higher": ", higher is better"}.get(info.better, "")
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
     wide = is_distance and min(values) > 0 and max(values) > 8 * min(values)
-    return f"<figure>{interval_chart(rows, f'{info.label}{better}', band, log=wide)}</figure>"
-
-
-# Cost and reproduction --------------------------------------------------------------------------------------
+    arrow = tables.DIRECTIONS.get(info.better, "")
+    return f"<figure>{interval_chart(rows, f'{info.label} {arrow}'.strip(), band, log=wide)}</figure>"
 
 
 def _costs(comparison: Comparison) -> str:
     body = "".join(f"<h3>{heading}</h3>{scrolled(table, heading)}" for heading, table in costs(comparison))
-    return body + (f'<p class="note">{escape(COST_NOTES)}</p>' if body else "")
-
-
-def _reproduce(comparison: Comparison) -> str:
-    body = ""
-    commands = facts.commands(comparison)
-    if commands:
-        body += f'<div class="copyable"><pre>{escape(chr(10).join(commands))}</pre></div>'
-    body += bullets("Limits of this comparison", [escape(limit) for limit in limits(comparison)])
-    meanings = [
-        f'<span class="name">{escape(comparison.info(metric).label)}.</span> {escape(info.what)}'
-        for metric, info in comparison.metrics.items()
-        if info.what
-    ]
-    body += bullets("What the scores mean", meanings)
-    entries = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.facts(comparison))
-    return body + (f"<h3>Data, settings, machine</h3><dl>{entries}</dl>" if entries else "")
+    return body + (f'<p class="note wider">{escape(COST_NOTES)}</p>' if body else "")

@@ -1,4 +1,4 @@
-"""The sections on samples: grids, how samples form, how they changed over training."""
+"""The section on samples: one panel for each model, moved together by a slider over training and one over sampling."""
 
 from __future__ import annotations
 
@@ -12,57 +12,176 @@ from pushforward.numbers import count
 from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.markup import panel, side_by_side, sign, titled
+from pushforward.report.nearest import nearest_layer
+from pushforward.report.planes import plane_layers, plane_notes, plane_toggles
 from pushforward.report.sprites import Look, Sprite
 
-__all__ = ["forming", "history", "samples"]
+__all__ = ["samples"]
 
 COLUMNS = 12
 """Columns of a table whose histograms are drawn."""
+SAMPLING, TRAINING = "f", "t"
+"""Classes of the frames from noise to data, and of those over training."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One model in a player; ``jump`` where it needs one call and has no frames between noise and sample."""
+    """One model: its samples as a picture (data URI, width, height), and the frames that lie above it."""
 
     index: int
     model: ModelResult
-    sprite: Sprite
-    jump: bool = False
+    still: tuple[str, int, int]
+    sampling: Sprite | None
+    training: Sprite | None
+
+    @property
+    def layers(self) -> list[tuple[str, Sprite]]:
+        """The frames that there are, by their class."""
+        both = ((SAMPLING, self.sampling), (TRAINING, self.training))
+        return [(kind, sprite) for kind, sprite in both if sprite is not None and sprite.frames > 1]
 
 
-@dataclass(frozen=True)
-class Player:
-    """What distinguishes the two players of a page: class of its frames, names of both ends, label of the slider."""
+def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
+    """Real data and samples of each model with their sliders, and for tables the histograms of their columns.
 
-    kind: str
-    ends: tuple[str, str]
-    label: str
-    seconds: int = 5
-
-
-def samples(comparison: Comparison, look: Look) -> str:
-    """A grid of real data and one of each model, and for tables the histograms of their columns."""
-    panels = []
+    Args:
+        comparison: What is reported.
+        look: How samples are drawn.
+        rules: Styles of the frames are added here.
+    """
     real = look.grid("real", None)
-    if real is not None:
-        panels.append(panel("Real data <span>held out</span>", real, "Held-out samples of the real data"))
-    for index, model in enumerate(comparison.models):
-        grid = look.grid(model.name, index)
-        if grid is not None:
-            panels.append(panel(titled(model, index), grid, f"Samples of {model.name}"))
-    if not panels:
+    parts = [part for index, model in enumerate(comparison.models) if (part := _panel(index, model, look)) is not None]
+    if not parts and real is None:
         return ""
-    return f"<p>{escape(_shared(comparison, look))}</p>{side_by_side(panels)}{_columns(comparison, look)}"
+    figures = [panel("Real data <span>held out</span>", real, "Held-out samples of the real data")] if real is not None else []
+    for part in parts:
+        rules += [_rule(f"{kind}{part.index}", sprite) for kind, sprite in part.layers]
+        figures.append(_figure(part, look, rules))
+    strips = "".join(_strip(part, kind, sprite) for kind in (TRAINING, SAMPLING) for part, sprite in _moving(parts, kind))
+    strips = f'<div class="strips">{strips}</div>' if strips else ""
+    return (
+        f'<div class="player">{_controls(parts, look)}{side_by_side(figures)}</div>'
+        f'<p class="note wider">{escape(_notes(comparison, look, parts))}</p>{strips}{_columns(comparison, look)}'
+    )
 
 
-def _shared(comparison: Comparison, look: Look) -> str:
-    noise = shared_noise(comparison, places=not look.columns())
-    drawn = ""
+def _panel(index: int, model: ModelResult, look: Look) -> Panel | None:
+    still, pictures = look.grid(model.name, index), look.of(model.name)
+    if still is None:
+        return None
+    return Panel(
+        index, model, still, look.sprite(pictures.formation, index, "t"), look.sprite(pictures.training, index, "after step")
+    )
+
+
+def _rule(name: str, sprite: Sprite) -> str:
+    size = f"background-size:100% {100 * sprite.frames}%;aspect-ratio:{sprite.width}/{sprite.height}"
+    return f".{name}{{background-image:url({sprite.uri});{size}}}"
+
+
+def _moving(parts: Sequence[Panel], kind: str) -> list[tuple[Panel, Sprite]]:
+    return [(part, sprite) for part in parts for layer, sprite in part.layers if layer == kind]
+
+
+# Sliders --------------------------------------------------------------------------------------------------------
+
+
+def _controls(parts: Sequence[Panel], look: Look) -> str:
+    """The sliders that have anything to move, and the switches of what is drawn over points in the plane."""
+    sliders = []
+    for kind, name, ends in ((TRAINING, "Training", ("start", "end")), (SAMPLING, "Sampling", ("noise", "data"))):
+        moving = _moving(parts, kind)
+        if moving:
+            most = max((sprite for _, sprite in moving), key=lambda sprite: sprite.frames)
+            sliders.append(_slider(kind, name, ends, most))
+    switches = plane_toggles(look)
+    return f'<div class="controls" hidden>{"".join(sliders)}{switches}</div>' if sliders or switches else ""
+
+
+def _slider(kind: str, name: str, ends: tuple[str, str], most: Sprite) -> str:
+    last = most.frames - 1
+    what = "step of training" if kind == TRAINING else "from noise to data"
+    shares = escape(json.dumps(_shares(most) if kind == TRAINING else []))
+    return (
+        f'<div class="control" data-kind="{kind}" data-shares="{shares}">'
+        f'<button type="button" class="play" aria-label="Play {name.lower()}"><span aria-hidden="true"></span></button>'
+        f'<label for="slider-{kind}">{name}<small>{what}</small></label><span class="end" aria-hidden="true">{ends[0]}</span>'
+        f'<input id="slider-{kind}" type="range" min="0" max="{last}" step="1" value="{last}">'
+        f'<span class="end" aria-hidden="true">{ends[1]}</span></div>'
+    )
+
+
+def _shares(sprite: Sprite) -> list[int]:
+    """How much of training is over at each frame, per cent."""
+    last = sprite.moments[-1] or 1.0
+    return [round(100 * moment / last) for moment in sprite.moments]
+
+
+def _figure(part: Panel, look: Look, rules: list[str]) -> str:
+    index, model = part.index, part.model
+    uri, width, height = part.still
+    layers = "".join(
+        f'<div class="sprite {kind}{index}" data-frames="{sprite.frames}" data-labels="{escape(json.dumps(list(sprite.labels)))}"'
+        " hidden></div>"
+        for kind, sprite in part.layers
+    )
+    jumps = part.sampling is None
+    veil = '<div class="veil" aria-hidden="true" hidden>z</div>' if jumps else ""
+    below, above = plane_layers(look, model, index, rules)
+    near, attributes = nearest_layer(look, model, index, rules)
+    return (
+        f'<figure class="panel{" jump" if jumps else ""}" data-model="{index}"><p class="figtitle">{titled(model, index)}</p>'
+        f'<div class="frame"><div class="stage"{attributes}>{below}<img class="still" src="{uri}" width="{width}" '
+        f'height="{height}" alt="{escape(f"Samples of {model.name}")}">{layers}{veil}{above}{near}</div></div>'
+        f"<figcaption>{_moment(part)}</figcaption></figure>"
+    )
+
+
+def _moment(part: Panel) -> str:
+    steps = part.model.training.steps
+    rest = "" if steps is None else f"after step {count(steps)}"
+    how = _solver(part.model)
+    return f'<span class="at" data-rest="{rest}">{rest}</span>' + (f'<span class="how">{escape(how)}</span>' if how else "")
+
+
+def _solver(model: ModelResult) -> str:
+    calls = model.sampling.calls
+    counted = "" if calls is None else "one network call" if calls == 1 else f"{count(calls)} network calls"
+    return ", ".join(filter(None, [counted, model.sampling.solver]))
+
+
+def _strip(part: Panel, kind: str, sprite: Sprite) -> str:
+    """Some frames side by side, for paper and for readers without JavaScript."""
+    last = sprite.frames - 1
+    chosen = sorted({round(last * share / 5) for share in range(6)})
+    stills = "".join(
+        f'<li><div class="frame"><div class="sprite {kind}{part.index}" style="background-position:0 {100 * at / last:.3f}%">'
+        f"</div></div>{escape(sprite.labels[at])}</li>"
+        for at in chosen
+    )
+    title = f"{sign(part.index)}{escape(part.model.name)} <span>{'training' if kind == TRAINING else 'sampling'}</span>"
+    return f'<div class="strip"><p class="figtitle">{title}</p><ol>{stills}</ol></div>'
+
+
+# Words ----------------------------------------------------------------------------------------------------------
+
+
+def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
+    notes = [shared_noise(comparison, places=not look.columns()), "Nothing was picked by hand."]
     if look.columns() in (1, 2):
-        drawn = "Gray dots are held-out data."
+        notes.append("Gray dots are held-out data.")
     elif look.columns() > 2:
-        drawn = "Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data."
-    return " ".join(filter(None, [noise, "Nothing was picked by hand.", drawn]))
+        notes.append("Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data.")
+    training, sampling = _moving(parts, TRAINING), _moving(parts, SAMPLING)
+    if training:
+        notes.append("Over training the noise stays the same.")
+    if sampling:
+        notes.append("Sampling leads from noise (t = 1) to data (t = 0), with the weights of the end of training.")
+    if sampling and any(part.sampling is None for part in parts):
+        notes.append("Models that need one network call jump: between noise and sample there is nothing to see.")
+    if any(look.of(part.model.name).nearest is not None for part in parts):
+        notes.append("Point at a sample, tap it, or move with the arrow keys, to see the training image nearest to it.")
+    return " ".join(filter(None, [*notes, *plane_notes(look)]))
 
 
 def _columns(comparison: Comparison, look: Look) -> str:
@@ -80,92 +199,3 @@ def _columns(comparison: Comparison, look: Look) -> str:
         f'<p class="note">Each column alone: real data as a gray area, models as lines.{rest}</p>'
         f'<div class="columns">{"".join(charts)}</div>'
     )
-
-
-def forming(comparison: Comparison, look: Look, rules: list[str]) -> str:
-    """A player from noise to data; empty where no model has steps. The styles of its frames are added to ``rules``."""
-    panels, any_steps = [], False
-    for index, model in enumerate(comparison.models):
-        sprite = look.sprite(look.of(model.name).formation, index, "t")
-        any_steps |= sprite is not None and sprite.frames > 1
-        jump = sprite is None
-        if jump:
-            grid = look.samples(model.name)
-            sprite = None if grid is None else look.sprite([(0.0, grid)], index, "t")
-        if sprite is not None:
-            panels.append(Panel(index, model, sprite, jump))
-    if not any_steps:
-        return ""
-    text = "From noise (t = 1) to data (t = 0)."
-    if any(part.jump for part in panels):
-        text += " Models that need one network call jump: between noise and sample there is nothing to see."
-    return f"<p>{text}</p>" + _player(panels, rules, Player("f", ("noise", "data"), "Noise to data"))
-
-
-def history(comparison: Comparison, look: Look, rules: list[str]) -> str:
-    """A player over training; empty where no model has stored samples. The styles of its frames are added to ``rules``."""
-    panels = []
-    for index, model in enumerate(comparison.models):
-        sprite = look.sprite(look.of(model.name).training, index, "step")
-        if sprite is not None and sprite.frames > 1:
-            panels.append(Panel(index, model, sprite))
-    if not panels:
-        return ""
-    player = _player(panels, rules, Player("t", ("start", "end"), "Start to end of training"))
-    return f"<p>The same noise, from the first kept step of training to the last.</p>{player}"
-
-
-def _player(panels: Sequence[Panel], rules: list[str], player: Player) -> str:
-    start, end = player.ends
-    figures, strips = [], ""
-    for part in panels:
-        sprite = part.sprite
-        rules.append(
-            f".{player.kind}{part.index}{{background-image:url({sprite.uri});background-size:100% {100 * sprite.frames}%;"
-            f"aspect-ratio:{sprite.width}/{sprite.height}}}"
-        )
-        figures.append(_figure(part, player))
-        strips += _strip(part, player.kind)
-    return (
-        f'<div class="player" data-seconds="{player.seconds}"><div class="controls" hidden><button type="button">Play</button>'
-        f'<span aria-hidden="true">{start}</span>'
-        f'<input type="range" min="0" max="1000" value="1000" aria-label="{player.label}">'
-        f'<span aria-hidden="true">{end}</span></div>{side_by_side(figures)}</div><div class="strips">{strips}</div>'
-    )
-
-
-def _figure(part: Panel, player: Player) -> str:
-    sprite, jump = part.sprite, part.jump
-    labels = escape(json.dumps(list(sprite.labels)))
-    alt = escape(f"Samples of {part.model.name}, {player.ends[0]} to {player.ends[1]}")
-    how = "one call" if jump else _solver(part.model) if player.kind == "f" else ""
-    return (
-        f'<figure class="panel{" jump" if jump else ""}"><p class="figtitle">{titled(part.model, part.index)}</p>'
-        f'<div class="frame"><div class="sprite {player.kind}{part.index}" role="img" aria-label="{alt}" '
-        f'data-frames="{sprite.frames}" data-labels="{labels}"></div>'
-        f"{'<div class=veil aria-hidden=true>z</div>' if jump else ''}</div>"
-        f'<figcaption><span class="at">{escape(sprite.labels[-1])}</span>'
-        f"{f' · {escape(how)}' if how else ''}</figcaption></figure>"
-    )
-
-
-def _solver(model: ModelResult) -> str:
-    calls = model.sampling.calls
-    counted = "" if calls is None else "one network call" if calls == 1 else f"{count(calls)} network calls"
-    return ", ".join(filter(None, [counted, model.sampling.solver]))
-
-
-def _strip(part: Panel, kind: str) -> str:
-    sprite, last = part.sprite, part.sprite.frames - 1
-    chosen = sorted({round(last * share / 5) for share in range(6)})
-    places = {frame: 100 * frame / last if last else 100 for frame in chosen}
-    stills = "".join(
-        f'<li><div class="frame"><div class="sprite {kind}{part.index}" style="background-position:0 {places[frame]:.3f}%">'
-        f"</div></div>{escape(sprite.labels[frame])}</li>"
-        for frame in chosen
-    )
-    if part.jump:
-        stills = '<li><div class="frame unseen">z</div>noise</li>' + stills
-    aside = " <span>one call</span>" if part.jump else ""
-    title = f"{sign(part.index)}{escape(part.model.name)}{aside}"
-    return f'<div class="strip"><p class="figtitle">{title}</p><ol>{stills}</ol></div>'

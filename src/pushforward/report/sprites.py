@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pushforward.evaluation.figures import LatentPictures, Pictures
-from pushforward.pictures import Limits, grid_picture, landscape_picture, limits_of, scatter_picture
+from pushforward.pictures import Limits, grid_picture, image, landscape_picture, limits_of, scatter_picture
 from pushforward.report.charts import COLOURS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Look", "Sprite", "data_uri", "projection"]
+__all__ = ["TILES", "Look", "Sprite", "data_uri", "projection", "sheet", "shrunk"]
 
 _Item = TypeVar("_Item")
 
 ENLARGED = (8, 4, 2, 1)
 """Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range."""
+TILES = 5
+"""Images along each side of a grid of samples."""
 SMALL = 28
 """Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
 
@@ -37,13 +39,15 @@ class Sprite:
         width: Pixels of one frame.
         height: Pixels of one frame.
         labels: One for each frame.
+        moments: The time or the step of each frame.
     """
 
     uri: str
     frames: int
     width: int
     height: int
-    labels: Sequence[str]
+    labels: Sequence[str] = ()
+    moments: Sequence[float] = ()
 
 
 def data_uri(picture: Image.Image, lossless: bool = True) -> str:
@@ -98,7 +102,9 @@ class Look:
         if self.vectors:
             self.centre, self.axes = projection(self.real, clouds)
             flat = [self._flat(rows) for rows in clouds]
-            self.limits: Limits = limits_of(*([self._flat(self.real)] if self.real is not None else flat))
+            fields = [drawn.field for drawn in pictures.values() if drawn.field is not None]
+            around = limits_of(*([self._flat(self.real)] if self.real is not None else flat))
+            self.limits: Limits = fields[0].limits if fields and self.columns() == 2 else around
             self.behind = None if self.real is None else self._flat(self.real)
 
     def samples(self, name: str) -> np.ndarray | None:
@@ -119,7 +125,7 @@ class Look:
         if rows is None:
             return None
         picture, exact = self._picture(
-            rows, index, most=36, tile=round(72 * self.detail), size=max(160, round(320 * self.detail))
+            rows, index, most=TILES**2, tile=round(72 * self.detail), size=max(160, round(360 * self.detail))
         )
         return data_uri(picture, exact), picture.width, picture.height
 
@@ -129,22 +135,19 @@ class Look:
         Args:
             frames: (t or step, samples) in order; None or empty gives None.
             index: The model's number.
-            word: "t" or "step".
+            word: "t" for times; any other stands before the step.
         """
-        from PIL import Image
-
         drawable = [(at, rows) for at, x in frames or [] if (rows := _rows(x)) is not None]
         if not drawable:
             return None
         chosen = _spaced(drawable, max(6, round(24 * self.detail)))
-        tile, size = round(48 * self.detail), round(220 * self.detail)
-        pictures = [self._picture(rows, index, most=16, tile=tile, size=size) for _, rows in chosen]
+        tile, size = round(48 * self.detail), round(260 * self.detail)
+        pictures = [self._picture(rows, index, most=TILES**2, tile=tile, size=size) for _, rows in chosen]
         first, lossless = pictures[0]
-        sheet = Image.new(first.mode, (first.width, first.height * len(pictures)))
-        for number, (picture, _) in enumerate(pictures):
-            sheet.paste(picture, (0, number * first.height))
-        labels = [f"t = {float(at):.2f}" if word == "t" else f"step {int(at):,}" for at, _ in chosen]
-        return Sprite(data_uri(sheet, lossless), len(pictures), first.width, first.height, labels)
+        labels = [f"t = {float(at):.2f}" if word == "t" else f"{word} {int(at):,}" for at, _ in chosen]
+        moments = [float(at) for at, _ in chosen]
+        uri = data_uri(sheet([picture for picture, _ in pictures]), lossless)
+        return Sprite(uri, len(pictures), first.width, first.height, labels, moments)
 
     def _flat(self, rows: np.ndarray) -> np.ndarray:
         points: np.ndarray = (rows - self.centre) @ self.axes
@@ -157,7 +160,7 @@ class Look:
             ink = (138, 138, 138) if index is None else _rgb(COLOURS[index % len(COLOURS)])
             behind = None if index is None else self.behind
             return scatter_picture(self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True), True
-        rows = _shrunk(rows[:most], tile)
+        rows = shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
 
@@ -230,10 +233,20 @@ def _rows(samples: np.ndarray | None) -> np.ndarray | None:
     return rows.astype(float) if rows.ndim == 2 and len(rows) else None
 
 
-def _shrunk(rows: np.ndarray, most: int) -> np.ndarray:
+def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size below each other."""
     from PIL import Image
 
-    from pushforward.pictures import image
+    first = pictures[0]
+    whole = Image.new(first.mode, (first.width, first.height * len(pictures)))
+    for number, picture in enumerate(pictures):
+        whole.paste(picture, (0, number * first.height))
+    return whole
+
+
+def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
+    """Images (n, height, width, channels), made smaller where their longer side has more pixels than ``most``."""
+    from PIL import Image
 
     height, width = rows.shape[1:3]
     if max(height, width) <= max(most, 16):

@@ -20,6 +20,7 @@ from pushforward.report.statistics import (
 )
 
 __all__ = [
+    "DIRECTIONS",
     "Cell",
     "Column",
     "Row",
@@ -31,6 +32,10 @@ __all__ = [
     "scorecards",
     "trajectories",
 ]
+
+
+DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
+"""What stands beside a score."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One line. ``kind`` is "model", "floor", "baseline" or "calls"; ``index`` counts the models."""
+    """One line. ``kind`` is "model", "floor", "baseline", "calls" or "key"; ``index`` counts the models."""
 
     name: str
     cells: Sequence[Cell]
@@ -154,10 +159,10 @@ def _best(comparison: Comparison, metric: str) -> int | None:
 
 def _column(comparison: Comparison, metric: str) -> Column:
     info = comparison.info(metric)
-    hint = {"lower": "lower is better", "higher": "higher is better"}.get(info.better, "")
+    hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
         target = target_of(comparison, metric)
-        hint = "" if target is None else f"{plain(target)} is right"
+        hint = "" if target is None else f"→ {plain(target)} is right"
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 
@@ -193,17 +198,18 @@ def _floor(comparison: Comparison, metric: str) -> Cell:
 
 
 def trajectories(comparison: Comparison) -> Table | None:
-    """Straightness, transport cost and the number of trajectories of each model; None where no model has any."""
+    """Straightness, transport cost and the number of trajectories of each model that has any; None where none has."""
     columns = [
-        Column("Straightness", "How far trajectories are from straight lines at constant speed.", "0 is straight"),
-        Column("NPE", "How much more is moved than has to be, relative to the least.", "0 is the least"),
+        Column("Straightness", "How far trajectories are from straight lines at constant speed.", "↓ 0 is straight"),
+        Column("NPE", "How much more is moved than has to be, relative to the least.", "↓ 0 is the least"),
         Column("Trajectories", "How many were measured."),
     ]
     rows = []
     for number, model in enumerate(comparison.models):
         path = model.trajectory
-        texts = ["–"] * 3 if path is None else [plain(path.straightness), plain(path.npe), count(path.n)]
-        rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
+        if path is not None:
+            texts = [plain(path.straightness), plain(path.npe), count(path.n)]
+            rows.append(Row(model.name, [Cell(text) for text in texts], index=number))
     table = Table(columns, rows)
     chosen = filled(table)
     return table.of(chosen) if {0, 1} & set(chosen) else None

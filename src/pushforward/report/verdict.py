@@ -26,20 +26,37 @@ from pushforward.report.statistics import (
 )
 from pushforward.report.warnings import warnings
 
-__all__ = ["verdict"]
+__all__ = ["claims", "remarks", "verdict"]
+
+MOST = 6
+"""Sentences of a verdict at most."""
+FIRST = ("measure", "baseline")
+"""Kinds of sentences that disqualify a measure, or all models by it, and so stand before those that rest on it."""
 
 
 def verdict(comparison: Comparison) -> list[Sentence]:
-    """The findings: what is best and by how much, then the warnings."""
-    claims = [
+    """All findings: what disqualifies a measure, what is best and by how much, then the warnings."""
+    single = [
         _best(comparison, "quality"),
         _best(comparison, "diversity"),
         sampling_sentence(comparison),
         _training(comparison),
     ]
-    sentences = [claim for claim in claims if claim is not None]
+    sentences = [sentence for sentence in single if sentence is not None]
     sentences += [*ladder.claims(comparison), *warnings(comparison)]
-    return sorted(sentences, key=lambda sentence: sentence.kind != "baseline")
+    return sorted(sentences, key=lambda sentence: FIRST.index(sentence.kind) if sentence.kind in FIRST else len(FIRST))
+
+
+def claims(comparison: Comparison) -> list[Sentence]:
+    """The sentences of the verdict itself, six at most."""
+    return [sentence for sentence in verdict(comparison) if sentence.kind != "warning"][:MOST]
+
+
+def remarks(comparison: Comparison) -> list[Sentence]:
+    """What to keep in mind: the warnings, and before them what the verdict has no room for."""
+    sentences = verdict(comparison)
+    rest = [sentence for sentence in sentences if sentence.kind != "warning"][MOST:]
+    return [*rest, *(sentence for sentence in sentences if sentence.kind == "warning")]
 
 
 def _best(comparison: Comparison, role: Role) -> Sentence | None:

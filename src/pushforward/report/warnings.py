@@ -47,6 +47,11 @@ def _warning(text: str, link: str = "scorecard") -> Iterator[Sentence]:
     yield Sentence("warning", text, link)
 
 
+def _disqualified(text: str, link: str = "scorecard") -> Iterator[Sentence]:
+    """A sentence that stands before those that rest on a measure."""
+    yield Sentence("measure", text, link)
+
+
 def _main_metrics(comparison: Comparison) -> list[str]:
     """The scores by which the verdict ranks quality and diversity."""
     metrics = [metric_for(comparison, role) for role in ROLES]
@@ -59,7 +64,7 @@ def _few_dimensions(comparison: Comparison) -> Iterator[Sentence]:
     if settings.dimensions is not None and settings.dimensions < min(THRESHOLDS["dimensions"], math.prod(shape)):
         some = f"{count(settings.dimensions)} dimension{'' if settings.dimensions == 1 else 's'}"
         size = "" if settings.n is None else f" (n = {count(settings.n)})"
-        yield from _warning(
+        yield from _disqualified(
             f"These features have {some}{size} and cannot see most differences: do not rely on these scores.", "reproduce"
         )
 
@@ -175,7 +180,7 @@ def _small(comparison: Comparison) -> Iterator[Sentence]:
     n, without_samples = comparison.settings.n, {name for scores in MODEL_SCORES.values() for name in scores}
     compared = any(metric not in without_samples for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
-        yield from _warning(
+        yield from _disqualified(
             f"Only {count(n)} samples are compared with {count(n)} real ones: take every score with care.", "reproduce"
         )
 
@@ -183,7 +188,7 @@ def _small(comparison: Comparison) -> Iterator[Sentence]:
 def _blind(comparison: Comparison) -> Iterator[Sentence]:
     labels = [inside(comparison.info(metric).label) for metric in _main_metrics(comparison) if blind(comparison, metric)]
     if labels:
-        yield from _warning(
+        yield from _disqualified(
             f"On this data {listing(labels)} can show that a model is bad, but not that it is good: the no-network row itself is "
             "within noise of real data."
         )
