@@ -14,13 +14,11 @@ import argparse
 import importlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from protocol import RESULTS, benchmark, parsed, results, table, write
 
 import torch
-
 from claim_measurements.fifteen import CLAIMS
 from claim_measurements.figures import Claim, Figure, Results
 
@@ -40,11 +38,11 @@ COMMANDS = {
 """What makes each result that a claim reads."""
 INTRODUCTION = """# The claims of the field, measured
 
-Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that was written
-beside the claim, not from a reader's judgement; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over
-seeds (Student's t), of shares Wilson's, unless a paragraph says otherwise. The data is small: what a
-verdict says of images of 8 x 8 or 28 x 28 and of points in a plane need not hold for large models. The commands run from the root of
-the repository; `python benchmarks/claims.py` writes this page and runs what is missing."""
+Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that stands
+beside the claim in the code; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t),
+of shares Wilson's, unless a paragraph says otherwise. The data is small: a verdict on images of 8 x 8 or 28 x 28, or on points
+in a plane, need not hold for large models. The commands run from the root of the repository; `python benchmarks/claims.py`
+writes this page, and runs what is missing."""
 
 
 @benchmark

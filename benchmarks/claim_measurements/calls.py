@@ -51,9 +51,18 @@ def measure(small: bool = False) -> None:
     body.append(["real data (floor)", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
     text = table(["sampler", "Fréchet distance by calls", "calls needed"], body)
     gaps = [mean_and_spread([row[f"apart_{kind}"] for row in rows]) for kind in ("float32", "float64")]
-    text += f"\n\nDDIM against Euler on the straight path, largest difference of a pixel: {gaps[0]} (float32), {gaps[1]} (float64)."
+    text += (
+        f"\n\nDDIM against Euler on the straight path, largest difference of a pixel: {gaps[0]} (float32), {gaps[1]} (float64)."
+    )
     text += f"\n\n{steps} steps of training, tiny networks, {seeds} seeds, {repeats} samplings of {judge.n}."
-    settings: dict[str, Any] = {"steps": steps, "seeds": seeds, "repeats": repeats, "n": judge.n, "floor": floor, "within": WITHIN}
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "seeds": seeds,
+        "repeats": repeats,
+        "n": judge.n,
+        "floor": floor,
+        "within": WITHIN,
+    }
     write("claim_calls", "Calls of one DDPM, and the same weights as a flow", text, rows, **settings)
 
 
@@ -87,5 +96,7 @@ def as_flow(flow: Flow, n: int, steps: int = 25) -> dict[str, float]:
         z = RowDraws(1_000_000, n).normal(flow.noise_shape).to(kind)
         condition = flow.conditions(n, None, 0)
         with torch.no_grad():
-            gaps[f"apart_{str(kind).removeprefix('torch.')}"] = float((own(z, condition) - other(z * scale, condition)).abs().max())
+            gaps[f"apart_{str(kind).removeprefix('torch.')}"] = float(
+                (own(z, condition) - other(z * scale, condition)).abs().max()
+            )
     return gaps

@@ -13,11 +13,11 @@ CLAIMS = (
         rules.collapse_rule,
         "calls {calls:value}; modes kept by the original game {original}",
         "8 modes; by the default game {default}",
-        "The original game (no penalty, non-saturating loss) and the default game (relativistic pairs, penalties on both sides) on a "
-        "ring of eight Gaussians, 60 s of training each. A mode is kept with 50 to 150 % of its mass. The original game keeps "
-        "{original} of eight, the default game {default}.",
-        "The collapse is of two small perceptrons at one learning rate. `ring.py` gives the original game batches of another budget; "
-        "there it kept most modes but not their shape.",
+        "The original game (no penalty, non-saturating loss) and the default game (relativistic pairs, penalties on both "
+        "sides) on a ring of eight Gaussians, 60 s of training each. A mode is kept with 50 to 150 % of its mass. The "
+        "original game keeps {original} of eight, the default game {default}.",
+        "The collapse is of two small perceptrons at one learning rate. `ring.py` gives the original game batches of "
+        "another budget; there it kept most modes but not their shape.",
     ),
     Claim(
         "A GAN's discriminator is a learnable loss; a loss written by hand blurs.",
@@ -26,13 +26,13 @@ CLAIMS = (
         rules.blur_rule,
         "sharpness: critic {critic}; class means {means}; energy distance {energy}; VAE's bound {bound}",
         "real data {floor}",
-        "Power of high frequencies of generated digits over that of held-out ones. The energy distance trains the GAN's own generator "
-        "with no critic; class means are the minimum of the squared error; the VAE's bound is that of `digits.py`. On MNIST, "
-        "reconstructions of an autoencoder reach {squared_mnist:value} of real sharpness by the squared error and "
-        "{critic_mnist:value} with a critic added (one training each).",
-        "Images of 8 x 8 have little fine detail to lose, so differences are small there; those on MNIST are large, but of one "
-        "training. Noise also counts as sharpness, so a value near 1 alone proves no quality. Trainings of the energy distance are "
-        "shorter than those of `digits.py`.",
+        "Power of high frequencies of generated digits over that of held-out ones. The energy distance trains the GAN's "
+        "own generator with no critic; class means are the minimum of the squared error; the VAE's bound is that of "
+        "`digits.py`. On MNIST, reconstructions of an autoencoder reach {squared_mnist:value} of real sharpness by the "
+        "squared error and {critic_mnist:value} with a critic added (one training each).",
+        "Images of 8 x 8 have little fine detail to lose, so differences are small there; those on MNIST are large, but "
+        "of one training. Noise also counts as sharpness, so a value near 1 alone proves no quality. Trainings of the "
+        "energy distance are shorter than those of `digits.py`.",
     ),
     Claim(
         "A plain autoencoder's latent space has holes, a VAE's has not.",
@@ -41,11 +41,11 @@ CLAIMS = (
         rules.holes_rule,
         "coverage over real data's of draws from N(0, 1): plain {plain}; VAE {vae}",
         "1 (real data)",
-        "The same networks trained with and without the KL term on MNIST, draws from N(0, 1) decoded, coverage of held-out digits. "
-        "Between the codes of two digits (spherical midpoints) the plain autoencoder covers {plain_between:value}, the VAE "
-        "{vae_between:value}: the holes lie where the prior draws, not between codes.",
-        "One training each; the interval is over samplings. The plain autoencoder was never asked to fill N(0, 1), and a prior "
-        "that is learned on its codes repairs it (`holes.py`).",
+        "The same networks trained with and without the KL term on MNIST, draws from N(0, 1) decoded, coverage of "
+        "held-out digits. Between the codes of two digits (spherical midpoints) the plain autoencoder covers "
+        "{plain_between:value}, the VAE {vae_between:value}: the holes lie where the prior draws, not between codes.",
+        "One training each; the interval is over samplings. The plain autoencoder was never asked to fill N(0, 1), and a "
+        "prior that is learned on its codes repairs it (`holes.py`).",
     ),
     Claim(
         "VAEs train stably and blur.",
@@ -54,8 +54,8 @@ CLAIMS = (
         rules.vaes_rule,
         "failed {failed}; sharpness {sharpness}",
         "failed 0; sharpness of real data {floor}",
-        "Trainings that fail over seeds and learning rates 1, 3 and 10 times the recipe's, and sharpness after 60 s at the recipe's "
-        "rate. On MNIST, one VAE of ten minutes has a sharpness of {mnist:value}.",
+        "Trainings that fail over seeds and learning rates 1, 3 and 10 times the recipe's, and sharpness after 60 s at "
+        "the recipe's rate. On MNIST, one VAE of ten minutes has a sharpness of {mnist:value}.",
         "The blur depends on the decoder: a flow on the same latent space is sharper (`holes.py`), and so is a longer code.",
     ),
     Claim(
@@ -65,24 +65,26 @@ CLAIMS = (
         rules.gradients_rule,
         "variance of the score function's gradient, with a baseline, over the reparameterised one {ratio_baseline}",
         "1 (equal variances)",
-        "The gradient of a VAE's reconstruction error by the mean of a code, from one draw. Without a baseline the ratio is {ratio}. "
-        "The standard deviation of one draw is {noise_reparameterised:value} times the gradient's norm when reparameterised and "
-        "{noise_score:value} times by the score function. On a quadratic, whose variances are known in closed form, both "
-        "estimators agree with them within {error_score:value} (mean relative error).",
-        "Codes of 16 numbers and a decoder after 200 steps. The ratio grows with the length of the code and as the error does. Better "
-        "control variates than a mean exist.",
+        "The gradient of a VAE's reconstruction error by the mean of a code, from one draw. Without a baseline the ratio "
+        "is {ratio}. The standard deviation of one draw is {noise_reparameterised:value} times the gradient's norm when "
+        "reparameterised and {noise_score:value} times by the score function. On a quadratic, whose variances are known "
+        "in closed form, both estimators agree with them within {error_score:value} (mean relative error).",
+        "Codes of 16 numbers and a decoder after 200 steps. The ratio grows with the length of the code and as the error "
+        "does. Better control variates than a mean exist.",
     ),
     Claim(
         "x_t can be drawn in one jump.",
         ("claim_jump",),
         rules.jump,
         rules.jump_rule,
-        "largest difference of a moment {apart:value} standard errors, at most {apart_most:value}; a thousand steps take {speedup} "
-        "times as long",
+        "largest difference of a moment {apart:value} standard errors, at most {apart_most:value}; a thousand steps take "
+        "{speedup} times as long",
         "two sets of jumps: {by_chance:value}, at most {by_chance_most:value}",
-        "Chains of up to 1,000 single steps against jumps by the path that `ddpm` is trained on: means, variances, fourth moments "
-        "and products with x at four levels. The claim is a theorem about Gaussians; the measurement checks the code.",
-        "Moments up to the fourth of 20,000 points. Values are geometric means over levels and seeds. Times are of one shared core.",
+        "Chains of up to 1,000 single steps against jumps by the path that `ddpm` is trained on: means, variances, "
+        "fourth moments and products with x at four levels. The claim is a theorem about Gaussians; the measurement "
+        "checks the code.",
+        "Moments up to the fourth of 20,000 points. Values are geometric means over levels and seeds. Times are of one "
+        "shared core.",
     ),
     Claim(
         "Regression of the noise trains without tricks.",
@@ -91,12 +93,12 @@ CLAIMS = (
         rules.noise_rule,
         "failed: ddpm {ddpm}; original GAN {original}; default GAN {gan}",
         "0",
-        "Trainings that diverge, or end at more than three times the best median Fréchet distance of their family, over seeds and "
-        "learning rates 1, 3 and 10 times the recipe's. On the ring, at its one rate, {ring} of the original game's trainings lose "
-        "a mode.",
-        "Short trainings of tiny networks on digits. Each family is judged against itself, so that slow learning is not counted, and "
-        "a family that is bad at every rate counts as stable. The recipe of `ddpm` clips gradients and averages weights, "
-        "as all do.",
+        "Trainings that diverge, or end at more than three times the best median Fréchet distance of their family, over "
+        "seeds and learning rates 1, 3 and 10 times the recipe's. On the ring, at its one rate, {ring} of the original "
+        "game's trainings lose a mode.",
+        "Short trainings of tiny networks on digits. Each family is judged against itself, so that slow learning is not "
+        "counted, and a family that is bad at every rate counts as stable. The recipe of `ddpm` clips gradients and "
+        "averages weights, as all do.",
     ),
     Claim(
         "Diffusion needs hundreds of steps, fast solvers do not.",
@@ -105,23 +107,24 @@ CLAIMS = (
         rules.calls_rule,
         "calls needed: ancestral sampler {ancestral}; DDIM {ddim}; DPM-Solver++ {fast}",
         "1 call",
-        "The fewest calls with a Fréchet distance within 10 % of that of the ancestral sampler at 1,000 calls, on digits, same weights. "
-        "On MNIST, 8 calls have {mnist_unipc} (UniPC) and {mnist_ddim} (DDIM) times the Fréchet distance of 64 calls.",
-        "Numbers of calls are those that were tried (5, 10, 25, 50, 100, 250, 1,000). Small images need few steps; the interval "
-        "of MNIST is over two blocks of samples of one training.",
+        "The fewest calls with a Fréchet distance within 10 % of that of the ancestral sampler at 1,000 calls, on "
+        "digits, same weights. On MNIST, 8 calls have {mnist_unipc} (UniPC) and {mnist_ddim} (DDIM) times the Fréchet "
+        "distance of 64 calls.",
+        "Numbers of calls are those that were tried (5, 10, 25, 50, 100, 250, 1,000). Small images need few steps; the "
+        "interval of MNIST is over two blocks of samples of one training.",
     ),
     Claim(
         "Latent diffusion saves 100 times the compute.",
         ("latent_mnist", "latent_emoji_swap_1"),
         rules.latent,
         rules.latent_rule,
-        "saving: time of a sample {time:range}; arithmetic of a sample {sampling:range}; of a training sample {training:range}",
+        "saving: time of a sample {time}; arithmetic of a sample {sampling}; of a training sample {training}",
         "1 (no saving)",
-        "A flow in the latent space of its own autoencoder against a flow of pixels, on MNIST (28 x 28) and emoji; the decoder is "
-        "included in sampling, the autoencoder's training is not. The interval is the range over both data sets; arithmetic is "
-        "counted, not sampled.",
-        "The saving grows with the image: an autoencoder of factor 2 or 4 has little to squeeze here, one of factor 8 on images "
-        "of 512 has much. Nothing larger than 64 x 64 was measured.",
+        "A flow in the latent space of its own autoencoder against a flow of pixels, on MNIST (28 x 28) and emoji; the "
+        "decoder is included in sampling, the autoencoder's training is not. The interval is the range over both data "
+        "sets; arithmetic is counted, not sampled.",
+        "The saving grows with the image: an autoencoder of factor 2 or 4 has little to squeeze here, one of factor 8 on "
+        "images of 512 has much. Nothing larger than 64 x 64 was measured.",
     ),
     Claim(
         "Straight paths need fewer steps.",
@@ -130,11 +133,11 @@ CLAIMS = (
         rules.straight_rule,
         "Euler steps needed: curved {vp}; straight {straight}; with optimal transport {ot}; reflowed {reflow}",
         "1 step",
-        "Euler steps that end within .1 standard deviations of the exact solution of the same weights, each model on its own path, "
-        "after the same training. The curved path needs {curved_over} times the steps of the straight one, and the straight one "
-        "{reflow_saves} times those of its reflow.",
-        "Two dimensions, one solver, equal steps in time. A path is a choice of sampling too: the same weights can be solved on "
-        "either path (the claim on flow matching below), and a better solver hides most of the difference.",
+        "Euler steps that end within .1 standard deviations of the exact solution of the same weights, each model on its "
+        "own path, after the same training. The curved path needs {curved_over} times the steps of the straight one, and "
+        "the straight one {reflow_saves} times those of its reflow.",
+        "Two dimensions, one solver, equal steps in time. A path is a choice of sampling too: the same weights can be "
+        "solved on either path (the claim on flow matching below), and a better solver hides most of the difference.",
     ),
     Claim(
         "Optimal transport straightens the paths.",
@@ -143,8 +146,8 @@ CLAIMS = (
         rules.transport_rule,
         "straightness: independent noise {independent}; optimal transport {ot}; ratio {ratio}",
         "0 (straight lines)",
-        "The mean squared deviation of trajectories from straight lines, over their squared length, of the same network after as many "
-        "steps with and without minibatch optimal transport in groups of 256.",
+        "The mean squared deviation of trajectories from straight lines, over their squared length, of the same network "
+        "after as many steps with and without minibatch optimal transport in groups of 256.",
         "Two dimensions. In many dimensions a group holds no close pairs, and the effect shrinks.",
     ),
     Claim(
@@ -154,9 +157,11 @@ CLAIMS = (
         rules.same_rule,
         "largest difference of a sample {float64_most:value} (float64), {float32_most:value} (float32)",
         "rounding: 2.2e-16 and 1.2e-07",
-        "The weights of a DDPM, sampled by DDIM on its own path and by Euler's method on the straight path, from matched noise at "
-        "matched noise levels, in model units. On MNIST the two ODEs, solved adaptively, differ by {mnist:value} (root mean square).",
-        "It holds for sampling with Gaussian noise. The losses of both weigh noise levels differently, so their trainings differ.",
+        "The weights of a DDPM, sampled by DDIM on its own path and by Euler's method on the straight path, from matched "
+        "noise at matched noise levels, in model units. On MNIST the two ODEs, solved adaptively, differ by "
+        "{mnist:value} (root mean square).",
+        "It holds for sampling with Gaussian noise. The losses of both weigh noise levels differently, so their "
+        "trainings differ.",
     ),
     Claim(
         "Spreading the difficulty over many steps makes training stable.",
@@ -166,8 +171,8 @@ CLAIMS = (
         "failed: flow and ddpm {steps}; GAN {gan}; original GAN {original}; VAE {vae}",
         "0",
         "The same trainings as for the regression of noise, counted by family.",
-        "The trainings show which families fail, not why. A VAE takes one step as well: where it fails as rarely as a flow, the "
-        "steps alone cannot be the reason.",
+        "The trainings show which families fail, not why. A VAE takes one step as well: where it fails as rarely as a "
+        "flow, the steps alone cannot be the reason.",
     ),
     Claim(
         "Learning p(data) is harder than learning p(label | data).",
@@ -176,10 +181,10 @@ CLAIMS = (
         rules.labels_rule,
         "digits needed: generator {coverage}; classifier {accuracy}; ratio {ratio}",
         "ratio 1",
-        "Logistic regression and a flow learn from the same 50 to 1,437 digits. Needed is the number at which accuracy, or coverage "
-        "of held-out digits, passes 95 % of what the same learner reaches with all of them.",
-        "Accuracy and coverage are different scales, and other ones move the ratio. The flow is given the label, and "
-        "all its trainings have the same short budget, which limits its best coverage.",
+        "Logistic regression and a flow learn from the same 50 to 1,437 digits. Needed is the number at which accuracy, "
+        "or coverage of held-out digits, passes 95 % of what the same learner reaches with all of them.",
+        "Accuracy and coverage are different scales, and other ones move the ratio. The flow is given the label, and all "
+        "its trainings have the same short budget, which limits its best coverage.",
     ),
     Claim(
         "Each family's loss is a regression, the GAN's is not.",
@@ -188,10 +193,11 @@ CLAIMS = (
         rules.regression_rule,
         "left over the conditional mean: flow {flow}; ddpm {ddpm}; VAE {vae}; cosine of the GAN's directions {gan_cosine}",
         "0 for a regression that has converged; cosine 1 for a label that stays",
-        "On 128 points every conditional mean is known. Denoisers are compared with E[v | x_t], the VAE's decoder with E[x | z] "
-        "under its own encoder. For the GAN, the directions in which the critic pushes the same points after a third of the training "
-        "and at its end.",
-        "Tiny networks, short trainings, two dimensions. The VAE's loss has a second term, the KL divergence, which is no regression; "
-        "and its E[x | z] moves with the encoder. A critic by itself is a regression too, of the mark real or generated.",
+        "On 128 points every conditional mean is known. Denoisers are compared with E[v | x_t], the VAE's decoder with "
+        "E[x | z] under its own encoder. For the GAN, the directions in which the critic pushes the same points after a "
+        "third of the training and at its end.",
+        "Tiny networks, short trainings, two dimensions. The VAE's loss has a second term, the KL divergence, which is "
+        "no regression; and its E[x | z] moves with the encoder. A critic by itself is a regression too, of the mark "
+        "real or generated.",
     ),
 )

@@ -39,6 +39,8 @@ class Figure:
         """The number and its interval; with the style "value" the number alone."""
         if style == "value":
             return short(self.value)
+        if self.kind == "range":
+            return f"{short(self.value)} ({short(self.low)} to {short(self.high)})"
         if self.n == 1:
             return f"{short(self.value)} (n = 1)"
         return f"{short(self.value)} ({short(self.low)} to {short(self.high)}, n = {self.n})"
@@ -118,4 +120,6 @@ def rows_of(results: Results, name: str, **wanted: Any) -> list[dict[str, Any]]:
 
 def column(results: Results, name: str, key: str, **wanted: Any) -> list[float]:
     """One value of each of these rows."""
-    return [float(functools.reduce(lambda part, word: part[word], key.split("/"), row)) for row in rows_of(results, name, **wanted)]
+    return [
+        float(functools.reduce(lambda part, word: part[word], key.split("/"), row)) for row in rows_of(results, name, **wanted)
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from claim_measurements.figures import (
-    Claim,
     Figure,
     Results,
     column,
@@ -47,7 +46,10 @@ def collapse(results: Results) -> dict[str, Figure]:
 
 
 def collapse_rule(figures: Figures) -> str:
-    """Holds if a GAN takes one call and the original game's interval lies below all modes; in part if only either is so."""
+    """Holds if a GAN takes one call and the original game's interval lies below all modes.
+
+    Holds in part if only either is so.
+    """
     once, lost = figures["calls"].high <= 1, figures["original"].high < MODES
     return verdict(once and lost, once or lost)
 
@@ -67,8 +69,9 @@ def blur(results: Results) -> dict[str, Figure]:
 
 
 def blur_rule(figures: Figures) -> str:
-    """Holds if the interval of every loss written by hand (class means, energy distance, a VAE's bound) lies below the critic's;
-    in part if that of some does.
+    """Holds if the interval of class means, of the energy distance and of a VAE's bound lies below the critic's.
+
+    Holds in part if that of some does.
     """
     below = [figures[name].high < figures["critic"].low for name in ("means", "energy", "bound")]
     return verdict(all(below), any(below))
@@ -92,8 +95,9 @@ def holes(results: Results) -> dict[str, Figure]:
 
 
 def holes_rule(figures: Figures) -> str:
-    """Holds if draws from N(0, 1) decoded by the plain autoencoder cover less than .5 of what real data covers and those of the
-    VAE at least .9, by the whole interval; in part if the plain autoencoder's interval lies below the VAE's.
+    """Holds if draws from N(0, 1) cover less than .5 of real data's coverage by the plain decoder and .9 by the VAE's.
+
+    Intervals count as a whole. Holds in part if the plain autoencoder's interval lies below the VAE's.
     """
     plain, vae = figures["plain"], figures["vae"]
     return verdict(plain.high < 0.5 and vae.low >= 0.9, plain.high < vae.low)
@@ -109,8 +113,9 @@ def vaes(results: Results) -> dict[str, Figure]:
 
 
 def vaes_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings fail and the sharpness is below .9 of real data's by the whole interval; in part if
-    only either is so.
+    """Holds if at most a tenth of the trainings fail and the whole interval of sharpness is below .9 of real data's.
+
+    Holds in part if only either is so.
     """
     stable, blurred = figures["failed"].value <= 0.1, figures["sharpness"].high < 0.9 * figures["floor"].value
     return verdict(stable and blurred, stable or blurred)
@@ -119,14 +124,14 @@ def vaes_rule(figures: Figures) -> str:
 def gradients(results: Results) -> dict[str, Figure]:
     get = lambda name: over_seeds(column(results, "claim_gradients", name))  # noqa: E731
     names = ("noise_reparameterised", "noise_score", "error_reparameterised", "error_score")
-    both = {name: ratios(column(results, "claim_gradients", name), [1.0] * len(results["claim_gradients"]["rows"]))
-            for name in ("ratio", "ratio_baseline")}
-    return {**both, **{name: get(name) for name in names}}
+    values = {name: column(results, "claim_gradients", name) for name in ("ratio", "ratio_baseline")}
+    return {**{name: ratios(each, [1.0] * len(each)) for name, each in values.items()}, **{name: get(name) for name in names}}
 
 
 def gradients_rule(figures: Figures) -> str:
-    """Holds if the score function's variance, with a baseline, is more than 10 times the reparameterised one by the whole interval;
-    in part if it is more than 1 times.
+    """Holds if the score function's variance, with a baseline, is over 10 times the other by the whole interval.
+
+    Holds in part if it is over 1 times.
     """
     return verdict(figures["ratio_baseline"].low > 10, figures["ratio_baseline"].low > 1)
 
@@ -141,7 +146,10 @@ def jump(results: Results) -> dict[str, Figure]:
 
 
 def jump_rule(figures: Figures) -> str:
-    """Holds if no moment differs by more than 4 standard errors and the jump is faster; in part if only the first is so."""
+    """Holds if no moment differs by more than 4 standard errors and the jump is faster.
+
+    Holds in part if only the first is so.
+    """
     same = figures["apart"].high <= 4
     return verdict(same and figures["speedup"].low > 1, same)
 
@@ -156,8 +164,9 @@ def noise(results: Results) -> dict[str, Figure]:
 
 
 def noise_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the diffusion model's trainings fail and more of the original GAN's do; in part if only either is
-    so.
+    """Holds if at most a tenth of the trainings of `ddpm` fail and more of the original GAN's do.
+
+    Holds in part if only either is so.
     """
     sound, better = figures["ddpm"].value <= 0.1, figures["ddpm"].value < figures["original"].value
     return verdict(sound and better, sound or better)
@@ -165,12 +174,12 @@ def noise_rule(figures: Figures) -> str:
 
 def calls(results: Results) -> dict[str, Figure]:
     needed = lambda name: over_seeds(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
-    rows = results["mnist_calls_small"]["rows"]
+    rows, reference = results["mnist_calls_small"]["rows"], results["mnist_calls_small"]["reference"]
     blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
 
     def ratio(name: str) -> Figure:
-        reference = [rows[f"block {block} reference 64"]["frechet"] for block in blocks]
-        return ratios([rows[f"block {block} {name} time 8"]["frechet"] for block in blocks], reference)
+        of = lambda what: [rows[f"block {block} {what}"]["frechet"] for block in blocks]  # noqa: E731
+        return ratios(of(f"{name} time 8"), of(f"reference {reference}"))
 
     return {
         "ancestral": needed("ancestral"),
@@ -182,8 +191,9 @@ def calls(results: Results) -> dict[str, Figure]:
 
 
 def calls_rule(figures: Figures) -> str:
-    """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25 by the whole interval; in part if
-    DPM-Solver++ needs fewer.
+    """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25 by the whole interval.
+
+    Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
     """
     ancestral, fast = figures["ancestral"], figures["fast"]
     return verdict(ancestral.value >= 100 and fast.high <= 25, fast.value < ancestral.value)
@@ -199,20 +209,30 @@ def latent(results: Results) -> dict[str, Figure]:
 
 
 def latent_rule(figures: Figures) -> str:
-    """Holds if every saving is at least 100 times; in part if every saving is more than 2 times."""
+    """Holds if every saving is at least 100 times.
+
+    Holds in part if every saving is more than 2 times.
+    """
     least = min(figure.low for figure in figures.values())
     return verdict(least >= 100, least > 2)
 
 
 def straight(results: Results) -> dict[str, Figure]:
-    needed = {name: column(results, "claim_straightness", "steps_needed", model=name) for name in ("vp", "straight", "ot", "reflow")}
+    needed = {
+        name: column(results, "claim_straightness", "steps_needed", model=name) for name in ("vp", "straight", "ot", "reflow")
+    }
     steps = {name: over_seeds(values) for name, values in needed.items()}
-    return {**steps, "curved_over": ratios(needed["vp"], needed["straight"]), "reflow_saves": ratios(needed["straight"], needed["reflow"])}
+    return {
+        **steps,
+        "curved_over": ratios(needed["vp"], needed["straight"]),
+        "reflow_saves": ratios(needed["straight"], needed["reflow"]),
+    }
 
 
 def straight_rule(figures: Figures) -> str:
-    """Holds if the curved path needs more steps than the straight one, and the straight one more than its reflow, by the whole
-    intervals of the ratios; in part if only either is so.
+    """Holds if the curved path needs more steps than the straight one, and that more than its reflow.
+
+    Intervals of the ratios count as a whole. Holds in part if only either is so.
     """
     path, again = figures["curved_over"].low > 1, figures["reflow_saves"].low > 1
     return verdict(path and again, path or again)
@@ -225,8 +245,9 @@ def transport(results: Results) -> dict[str, Figure]:
 
 
 def transport_rule(figures: Figures) -> str:
-    """Holds if trajectories from independent noise are at least 2 times as far from straight by the whole interval; in part if
-    they are farther.
+    """Holds if independent noise gives at least 2 times the deviation from straight lines by the whole interval.
+
+    Holds in part if it gives more.
     """
     return verdict(figures["ratio"].low >= 2, figures["ratio"].low > 1)
 
@@ -238,7 +259,10 @@ def same(results: Results) -> dict[str, Figure]:
 
 
 def same_rule(figures: Figures) -> str:
-    """Holds if no number of any sample differs by more than 1e-9 in float64 and 1e-3 in float32; in part if by at most .05."""
+    """Holds if no number of any sample differs by more than 1e-9 in float64 and 1e-3 in float32.
+
+    Holds in part if by at most .05.
+    """
     exact = figures["float64"].high <= 1e-9 and figures["float32"].high <= 1e-3
     return verdict(exact, max(figures["float64"].high, figures["float32"].high) <= 0.05)
 
@@ -248,8 +272,9 @@ def many(results: Results) -> dict[str, Figure]:
 
 
 def many_rule(figures: Figures) -> str:
-    """Holds if fewer trainings of the two families of many steps fail than of every family of one; in part if fewer than of the
-    original GAN.
+    """Holds if fewer trainings of the two families of many steps fail than of every family of one.
+
+    Holds in part if fewer than of the original GAN.
     """
     steps = figures["steps"].value
     lower = [steps < figures[name].value for name in ("gan", "original", "vae")]
@@ -263,7 +288,10 @@ def labels(results: Results) -> dict[str, Figure]:
 
 
 def labels_rule(figures: Figures) -> str:
-    """Holds if the generator needs more examples than the classifier by the whole interval of the ratio; in part if by the mean."""
+    """Holds if the generator needs more examples than the classifier by the whole interval of the ratio.
+
+    Holds in part if it needs more by the mean.
+    """
     return verdict(figures["ratio"].low > 1, figures["ratio"].value > 1)
 
 
@@ -272,8 +300,9 @@ def regression(results: Results) -> dict[str, Figure]:
 
 
 def regression_rule(figures: Figures) -> str:
-    """Holds if flow, diffusion and VAE end within .1 of their conditional means and the GAN's directions keep a mean cosine below
-    .9, by the whole intervals; in part if at least two of the four do so.
+    """Holds if all but the GAN end within .1 of conditional means and the GAN's mean cosine is below .9.
+
+    Intervals count as a whole. Holds in part if at least two of the four do so.
     """
     met = [figures[name].high <= 0.1 for name in ("flow", "ddpm", "vae")] + [figures["gan_cosine"].high < 0.9]
     return verdict(all(met), sum(met) >= 2)

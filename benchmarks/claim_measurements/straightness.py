@@ -43,7 +43,9 @@ def measure(small: bool = False) -> None:
     body = []
     for model in MODELS:
         mine = [row for row in rows if row["model"] == model]
-        body.append([model, *(mean_and_spread([row[name] for row in mine]) for name in ("straightness", "steps_needed", "rms_8"))])
+        body.append(
+            [model, *(mean_and_spread([row[name] for row in mine]) for name in ("straightness", "steps_needed", "rms_8"))]
+        )
     body.append(["straight lines (floor)", "0", "1", "0"])
     text = table(["model", "straightness", "Euler steps needed", "RMS distance of 8 steps"], body)
     text += f"\n\n8gaussians, {steps:,} steps of {GROUP} each, {moved:,} trajectories, {seeds} seeds."
