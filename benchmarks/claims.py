@@ -26,6 +26,8 @@ PAGE = RESULTS.parents[1] / "docs" / "claims.md"
 MEASUREMENTS = ("jump", "gradients", "straightness", "calls", "stability", "labels", "regression", "blur")
 COMMANDS = {
     "ablation_ring": "ablation.py --data ring",
+    "ring": "ring.py --data ring",
+    "grid": "ring.py --data grid",
     "digits": "digits.py",
     "holes_mnist": "holes.py --seconds 240 --latent-seconds 120",
     "latent_mnist": "latent.py --data mnist --pixel-seconds 900 --coder-seconds 60 --latent-seconds 240",
@@ -90,7 +92,7 @@ def row_of(claim: Claim, known: Results) -> dict[str, Any]:
         "shown": claim.shown.format(**words),
         "floor": claim.floor.format(**words),
         "measured": claim.measured.format(**words),
-        "limits": claim.limits,
+        "limits": claim.limits.format(**words),
         "commands": [f"python benchmarks/{COMMANDS[name]}" for name in claim.sources],
         "sources": sources,
     }

@@ -60,6 +60,12 @@ def over_seeds(values: Sequence[float]) -> Figure:
     return Figure(mean, mean - half, mean + half, n)
 
 
+def bounded(values: Sequence[float], most: float) -> Figure:
+    """As `over_seeds`, of a count from 0 to ``most``: the interval ends there."""
+    figure = over_seeds(values)
+    return Figure(figure.value, max(0.0, figure.low), min(most, figure.high), figure.n)
+
+
 def ratios(above: Sequence[float], below: Sequence[float]) -> Figure:
     """The ratio of two quantities, pair by pair: the mean and interval of its logarithm, as a ratio."""
     logs = over_seeds([math.log(a / b) for a, b in zip(above, below, strict=True)])
@@ -95,7 +101,7 @@ class Claim:
         shown: The figures in words, a format string over their names.
         floor: What a perfect outcome, chance or real data gives, likewise.
         measured: What was measured, a format string over the figures' names.
-        limits: What limits it.
+        limits: What limits it, likewise.
     """
 
     text: str

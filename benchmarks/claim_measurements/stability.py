@@ -33,7 +33,7 @@ NAMES = ["frechet", "sharpness"]
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (2, 1) if small else (200, SEEDS)
+    steps, seeds = (2, 1) if small else (160, SEEDS)
     families, rates = (["flow", "original"], (1.0,)) if small else (list(FAMILIES), RATES)
     data = load("digits")
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)

@@ -33,11 +33,12 @@ from pushforward.transports import Flow
 MODELS = ("vp", "straight", "ot", "reflow")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 WITHIN = 0.1
-GROUP = 256
+GROUP, REUSE = 128, 4
+"""Examples whose noise is permuted together, and the steps for which a plan is kept."""
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds, moved = (2, 1, 50) if small else (600, SEEDS, 500)
+    steps, seeds, moved = (2, 1, 50) if small else (400, SEEDS, 400)
     data = load("8gaussians", limit=10_000)
     rows = [row for seed in range(seeds) for row in four(data, seed, steps, moved)]
     body = []
@@ -56,7 +57,7 @@ def four(data: Any, seed: int, steps: int, moved: int) -> list[dict[str, Any]]:
     """The four models of one seed, and what is measured of each."""
     rows, straight = [], None
     for model in MODELS:
-        couple: Any = OptimalTransport(GROUP) if model == "ot" else Independent()
+        couple: Any = OptimalTransport(GROUP, REUSE) if model == "ot" else Independent()
         if model == "reflow":
             assert straight is not None, "the straight flow comes first"
             couple = TeacherPairs(Trajectories(straight.with_solver("dpm:2", 16), max(64, 16 * moved), ends=True))
