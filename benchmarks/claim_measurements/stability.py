@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "original": ("gan", {"loss": "non_saturating", "penalty": "none"}),
 }
 """Each family's recipe and settings; "original" is the game without penalties."""
-RATES = (1.0, 3.0, 10.0)
+RATES = (1.0, 10.0)
 NAMES = ["frechet", "sharpness"]
 
 
