@@ -18,7 +18,7 @@ import pushforward as pf
 from claim_measurements.shared import SEEDS, floors_of, trained
 from pushforward.evaluation import Judge
 
-NUMBERS = (50, 100, 200, 400)
+NUMBERS = (50, 150, 450)
 SHARE = 0.95
 NAMES = ["coverage", "frechet"]
 
