@@ -24,7 +24,7 @@ NAMES = ["coverage", "frechet"]
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (2, 1) if small else (200, SEEDS)
+    steps, seeds = (2, 1) if small else (150, SEEDS)
     data = load("digits")
     numbers = (50, len(data.train)) if small else (*NUMBERS, len(data.train))
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
