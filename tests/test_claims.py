@@ -178,6 +178,18 @@ def test_a_training_fails_where_it_diverges_or_is_far_from_its_familys_best(clai
     assert lost[0]["failed"]
 
 
+def test_calls_count_from_where_on_all_are_enough(claims):
+    calls = importlib.import_module("claim_measurements.calls")
+    good, bad = {"spread": 1.05, "inside": calls.INSIDE}, {"spread": 1.2, "inside": calls.INSIDE}
+    assert calls.fewest({"5": good, "10": bad, "25": good, "50": good}) == 25, "5 was luck"
+    assert calls.fewest({"5": good, "10": bad}) == 20
+    z = calls.torch.randn(20_000, 2, generator=calls.torch.Generator().manual_seed(0))
+    centres = calls.torch.tensor([[0.0, 0.0], [9.0, 9.0]], dtype=calls.torch.float64)
+    scores = calls.scored(calls.STD * z, centres)
+    assert scores["spread"] == pytest.approx(1, abs=0.02)
+    assert scores["inside"] == pytest.approx(calls.INSIDE, abs=0.005)
+
+
 def test_examples_needed_are_read_between_two_numbers(claims):
     labels = importlib.import_module("claim_measurements.labels")
     assert labels.needed((50, 200), [0.99, 1.0]) == 50
