@@ -41,7 +41,7 @@ TRUE = {"spread": 1.0, "inside": INSIDE}
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds, n = (2, 1, 100) if small else (60, SEEDS, 500)
+    steps, seeds, n = (2, 1, 100) if small else (40, SEEDS, 400)
     calls = {name: counts[:2] for name, counts in CALLS.items()} if small else CALLS
     data = load("digits")
     rows = []

@@ -18,8 +18,8 @@ from claim_measurements.figures import (
 )
 
 Figures = Mapping[str, Figure]
-MODES = 8
-"""Of the ring, by its definition."""
+MODES, GRID = 8, 25
+"""Modes of ring and grid, by definition."""
 
 
 def single(value: float) -> Figure:
@@ -39,7 +39,14 @@ def sharp_on_mnist(results: Results, name: str) -> Figure:
 
 
 def failures(results: Results, *families: str) -> Figure:
-    return share([row["failed"] for family in families for row in rows_of(results, "claim_stability", family=family)])
+    """The share of a family's trainings that fail: on digits over rates, and, where it was trained there, on ring and grid."""
+    failed = []
+    for family in families:
+        failed += [row["failed"] for row in rows_of(results, "claim_stability", family=family)]
+        for name, modes in (("ring", MODES), ("grid", GRID)):
+            rows = rows_of(results, name, model=family, weights="averaged")
+            failed += [bool(row["diverged"]) or row["modes_kept"] < modes for row in rows]
+    return share(failed)
 
 
 def collapse(results: Results) -> dict[str, Figure]:
@@ -50,7 +57,7 @@ def collapse(results: Results) -> dict[str, Figure]:
         "original": modes("original"),
         "default": modes("default"),
         "ring": bounded(column(results, "ring", "modes_kept", **pacgan), MODES),
-        "grid": bounded(column(results, "grid", "modes_kept", **pacgan), 25),
+        "grid": bounded(column(results, "grid", "modes_kept", **pacgan), GRID),
     }
 
 
@@ -113,7 +120,7 @@ def holes_rule(figures: Figures) -> str:
 
 def vaes(results: Results) -> dict[str, Figure]:
     return {
-        "failed": failures(results, "vae"),
+        "failed": share([row["failed"] for row in rows_of(results, "claim_stability", family="vae")]),
         "sharpness": over_seeds(column(results, "digits", "sharpness", recipe="vae")),
         "decoded": sharp_on_mnist(results, "VAE: N(0, 1) decoded"),
         "latent_flow": sharp_on_mnist(results, "VAE: flow in its latent space"),
@@ -169,7 +176,7 @@ def noise(results: Results) -> dict[str, Figure]:
         "ddpm": failures(results, "ddpm"),
         "original": failures(results, "original"),
         "gan": failures(results, "gan"),
-        "ring": share([row["averaged"]["modes_kept"] < MODES for row in rows_of(results, "ablation_ring", row="original")]),
+        "ablation": share([row["averaged"]["modes_kept"] < MODES for row in rows_of(results, "ablation_ring", row="original")]),
     }
 
 
@@ -279,7 +286,10 @@ def same_rule(figures: Figures) -> str:
 
 
 def many(results: Results) -> dict[str, Figure]:
-    return {"steps": failures(results, "flow", "ddpm"), **{name: failures(results, name) for name in ("gan", "original", "vae")}}
+    return {
+        "steps": failures(results, "flow", "ddpm", "edm"),
+        **{name: failures(results, name) for name in ("gan", "original", "vae")},
+    }
 
 
 def many_rule(figures: Figures) -> str:
