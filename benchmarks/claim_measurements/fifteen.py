@@ -140,7 +140,7 @@ CLAIMS = (
         "own path, after the same training. The error that 8 steps leave on the curved path is {curved_over} times that "
         "on the straight one, and that on the straight one {reflow_saves} times that of its reflow.",
         "Two dimensions, one solver, equal steps in time. A path is a choice of sampling too: the same weights can be "
-        "solved on either path (the claim on flow matching below), and a better solver hides most of the difference.",
+        "solved on either path (the claim on flow matching below), and better solvers may hide the difference.",
     ),
     Claim(
         "Optimal transport straightens the paths.",
@@ -151,7 +151,7 @@ CLAIMS = (
         "0 (straight lines)",
         "The mean squared deviation of trajectories from straight lines, over their squared length, of the same network "
         "after as many steps with and without minibatch optimal transport in groups of 128.",
-        "Two dimensions. In many dimensions a group holds no close pairs, and the effect shrinks.",
+        "Two dimensions. In many dimensions a group holds no close pairs, so the effect is expected to shrink.",
     ),
     Claim(
         "Diffusion is a special case of flow matching.",
