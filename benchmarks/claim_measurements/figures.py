@@ -1,0 +1,131 @@
+"""Figures with intervals, and what a claim is."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Results = Mapping[str, Any]
+"""What results/NAME.json holds, by name."""
+
+HOLDS, PART, FAILS = "holds", "holds in part", "does not hold"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its interval.
+
+    Args:
+        value: The mean over seeds, or a share.
+        low: The interval's lower end.
+        high: Its upper end.
+        n: Seeds, or trainings that are counted.
+        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share) or "range" (all values).
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    kind: str = "t"
+
+    def __format__(self, style: str) -> str:
+        """The number and its interval; with the style "value" the number alone."""
+        if style == "value":
+            return short(self.value)
+        if self.kind == "range":
+            return f"{short(self.value)} ({short(self.low)} to {short(self.high)})"
+        if self.n == 1:
+            return f"{short(self.value)} (n = 1)"
+        return f"{short(self.value)} ({short(self.low)} to {short(self.high)}, n = {self.n})"
+
+
+def short(value: float) -> str:
+    """Three significant digits, without an exponent where it can be read."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def over_seeds(values: Sequence[float]) -> Figure:
+    """The mean and its 95 % interval by Student's t; of one value, that value."""
+    mean, n = float(np.mean(values)), len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    return Figure(mean, mean - half, mean + half, n)
+
+
+def bounded(values: Sequence[float], most: float) -> Figure:
+    """As `over_seeds`, of a count from 0 to ``most``: the interval ends there."""
+    figure = over_seeds(values)
+    return Figure(figure.value, max(0.0, figure.low), min(most, figure.high), figure.n)
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> Figure:
+    """The ratio of two quantities, pair by pair: the mean and interval of its logarithm, as a ratio."""
+    logs = over_seeds([math.log(a / b) for a, b in zip(above, below, strict=True)])
+    return Figure(*(math.exp(x) for x in (logs.value, logs.low, logs.high)), logs.n)
+
+
+def share(marks: Sequence[bool]) -> Figure:
+    """The share of trainings that are marked, with Wilson's 95 % interval."""
+    count, n = int(sum(marks)), len(marks)
+    interval = stats.binomtest(count, n).proportion_ci(method="wilson")
+    return Figure(count / n, float(interval.low), float(interval.high), n, "wilson")
+
+
+def spanned(values: Sequence[float]) -> Figure:
+    """The geometric mean of values that are no repetitions, and their range."""
+    return Figure(math.exp(float(np.mean(np.log(values)))), min(values), max(values), len(values), "range")
+
+
+def verdict(whole: bool, part: bool) -> str:
+    """In words."""
+    return HOLDS if whole else PART if part else FAILS
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, where its figures come from, and when it holds.
+
+    Args:
+        text: The claim.
+        sources: Results that it reads, without ".json".
+        read: From results to figures by name.
+        rule: From figures to a verdict; its docstring says the rule.
+        shown: The figures in words, a format string over their names.
+        floor: What a perfect outcome, chance or real data gives, likewise.
+        measured: What was measured, a format string over the figures' names.
+        limits: What limits it, likewise.
+    """
+
+    text: str
+    sources: tuple[str, ...]
+    read: Callable[[Results], dict[str, Figure]]
+    rule: Callable[[Mapping[str, Figure]], str]
+    shown: str
+    floor: str
+    measured: str
+    limits: str
+
+    @property
+    def condition(self) -> str:
+        """The rule in words."""
+        return " ".join((self.rule.__doc__ or "").split())
+
+
+def rows_of(results: Results, name: str, **wanted: Any) -> list[dict[str, Any]]:
+    """The rows of a result that have these values."""
+    return [row for row in results[name]["rows"] if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def column(results: Results, name: str, key: str, **wanted: Any) -> list[float]:
+    """One value of each of these rows."""
+    return [
+        float(functools.reduce(lambda part, word: part[word], key.split("/"), row)) for row in rows_of(results, name, **wanted)
+    ]

@@ -1,0 +1,329 @@
+"""The fifteen claims: figures read from results, and rules that turn figures into verdicts. No result is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from claim_measurements.figures import (
+    Figure,
+    Results,
+    bounded,
+    column,
+    over_seeds,
+    ratios,
+    rows_of,
+    share,
+    spanned,
+    verdict,
+)
+
+Figures = Mapping[str, Figure]
+MODES, GRID = 8, 25
+"""Modes of ring and grid, by definition."""
+
+
+def single(value: float) -> Figure:
+    return over_seeds([value])
+
+
+def floor_of(results: Results, name: str, metric: str) -> Figure:
+    """Real data's score as a result holds it, with a spread of its own as the interval."""
+    floor = results[name]["floor"][metric]
+    spread = floor["spread"] or 0.0
+    return Figure(floor["value"], floor["value"] - spread, floor["value"] + spread, 1)
+
+
+def sharp_on_mnist(results: Results, name: str) -> Figure:
+    """Sharpness over real images', of one training."""
+    return single(rows_of(results, "holes_mnist", rows=name)[0]["sharpness"]["ratio"])
+
+
+def failures(results: Results, *families: str) -> Figure:
+    """The share of a family's trainings that fail: on digits over rates, and, where it was trained there, on ring and grid."""
+    failed = []
+    for family in families:
+        failed += [row["failed"] for row in rows_of(results, "claim_stability", family=family)]
+        for name, modes in (("ring", MODES), ("grid", GRID)):
+            rows = rows_of(results, name, model=family, weights="averaged")
+            failed += [bool(row["diverged"]) or row["modes_kept"] < modes for row in rows]
+    return share(failed)
+
+
+def collapse(results: Results) -> dict[str, Figure]:
+    modes = lambda row: bounded(column(results, "ablation_ring", "averaged/modes_kept", row=row), MODES)  # noqa: E731
+    pacgan = {"model": "original", "weights": "averaged"}
+    return {
+        "calls": over_seeds(column(results, "stacked_digits", "calls", model="gan")),
+        "original": modes("original"),
+        "default": modes("default"),
+        "ring": bounded(column(results, "ring", "modes_kept", **pacgan), MODES),
+        "grid": bounded(column(results, "grid", "modes_kept", **pacgan), GRID),
+    }
+
+
+def collapse_rule(figures: Figures) -> str:
+    """Holds if a GAN takes one call and the original game's interval lies below all modes.
+
+    Holds in part if only either is so.
+    """
+    once, lost = figures["calls"].high <= 1, figures["original"].high < MODES
+    return verdict(once and lost, once or lost)
+
+
+def blur(results: Results) -> dict[str, Figure]:
+    sharp = lambda name, **row: over_seeds(column(results, name, "sharpness", **row))  # noqa: E731
+    return {
+        "critic": sharp("digits", recipe="gan"),
+        "means": sharp("claim_blur", loss="class means"),
+        "energy": sharp("claim_blur", loss="energy distance"),
+        "bound": sharp("digits", recipe="vae"),
+        "floor": floor_of(results, "claim_blur", "sharpness"),
+        "squared_mnist": sharp_on_mnist(results, "autoencoder, beta 0: reconstructions"),
+        "critic_mnist": sharp_on_mnist(results, "adversarial autoencoder: reconstructions"),
+    }
+
+
+def blur_rule(figures: Figures) -> str:
+    """Holds if the interval of class means, of the energy distance and of a VAE's bound lies below the critic's.
+
+    Holds in part if that of some does.
+    """
+    below = [figures[name].high < figures["critic"].low for name in ("means", "energy", "bound")]
+    return verdict(all(below), any(below))
+
+
+def holes(results: Results) -> dict[str, Figure]:
+    def coverage(name: str) -> Figure:
+        score = rows_of(results, "holes_mnist", rows=name)[0]["coverage"]
+        floor = score["mean"] / score["ratio"]
+        same = len(set(score["values"])) == 1
+        return over_seeds([value / floor for value in (score["values"][:1] if same else score["values"])])
+
+    plain, vae = "autoencoder, beta 0", "VAE"
+    between = "spherical midpoints of codes"
+    return {
+        "plain": coverage(f"{plain}: N(0, 1) decoded"),
+        "vae": coverage(f"{vae}: N(0, 1) decoded"),
+        "plain_between": coverage(f"{plain}: {between}"),
+        "vae_between": coverage(f"{vae}: {between}"),
+    }
+
+
+def holes_rule(figures: Figures) -> str:
+    """Holds if draws from N(0, 1) cover less than .5 of real data's coverage by the plain decoder and .9 by the VAE's.
+
+    Intervals count as a whole. Holds in part if the plain autoencoder's interval lies below the VAE's.
+    """
+    plain, vae = figures["plain"], figures["vae"]
+    return verdict(plain.high < 0.5 and vae.low >= 0.9, plain.high < vae.low)
+
+
+def vaes(results: Results) -> dict[str, Figure]:
+    return {
+        "failed": share([row["failed"] for row in rows_of(results, "claim_stability", family="vae")]),
+        "sharpness": over_seeds(column(results, "digits", "sharpness", recipe="vae")),
+        "decoded": sharp_on_mnist(results, "VAE: N(0, 1) decoded"),
+        "latent_flow": sharp_on_mnist(results, "VAE: flow in its latent space"),
+        "mnist": single(column(results, "mnist", "sharpness", recipe="vae")[0]),
+        "floor": floor_of(results, "claim_blur", "sharpness"),
+    }
+
+
+def vaes_rule(figures: Figures) -> str:
+    """Holds if at most a tenth of the trainings fail and the whole interval of sharpness is below .9 of real data's.
+
+    Holds in part if only either is so.
+    """
+    stable, blurred = figures["failed"].value <= 0.1, figures["sharpness"].high < 0.9 * figures["floor"].value
+    return verdict(stable and blurred, stable or blurred)
+
+
+def gradients(results: Results) -> dict[str, Figure]:
+    get = lambda name: over_seeds(column(results, "claim_gradients", name))  # noqa: E731
+    names = ("noise_reparameterised", "noise_score", "error_reparameterised", "error_score")
+    values = {name: column(results, "claim_gradients", name) for name in ("ratio", "ratio_baseline")}
+    return {**{name: ratios(each, [1.0] * len(each)) for name, each in values.items()}, **{name: get(name) for name in names}}
+
+
+def gradients_rule(figures: Figures) -> str:
+    """Holds if the score function's variance, with a baseline, is over 10 times the other by the whole interval.
+
+    Holds in part if it is over 1 times.
+    """
+    return verdict(figures["ratio_baseline"].low > 10, figures["ratio_baseline"].low > 1)
+
+
+def jump(results: Results) -> dict[str, Figure]:
+    last = max(row["level"] for row in results["claim_jump"]["rows"])
+    return {
+        "apart": spanned(column(results, "claim_jump", "apart")),
+        "by_chance": spanned(column(results, "claim_jump", "by_chance")),
+        "speedup": over_seeds(column(results, "claim_jump", "speedup", level=last)),
+    }
+
+
+def jump_rule(figures: Figures) -> str:
+    """Holds if no moment differs by more than 4 standard errors and the jump is faster.
+
+    Holds in part if only the first is so.
+    """
+    same = figures["apart"].high <= 4
+    return verdict(same and figures["speedup"].low > 1, same)
+
+
+def noise(results: Results) -> dict[str, Figure]:
+    return {
+        "ddpm": failures(results, "ddpm"),
+        "original": failures(results, "original"),
+        "gan": failures(results, "gan"),
+        "ablation": share([row["averaged"]["modes_kept"] < MODES for row in rows_of(results, "ablation_ring", row="original")]),
+    }
+
+
+def noise_rule(figures: Figures) -> str:
+    """Holds if at most a tenth of the trainings of `ddpm` fail and more of the original GAN's do.
+
+    Holds in part if only either is so.
+    """
+    sound, better = figures["ddpm"].value <= 0.1, figures["ddpm"].value < figures["original"].value
+    return verdict(sound and better, sound or better)
+
+
+def calls(results: Results) -> dict[str, Figure]:
+    needed = lambda name: over_seeds(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
+    rows, reference = results["mnist_calls_small"]["rows"], results["mnist_calls_small"]["reference"]
+    blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
+
+    def ratio(name: str) -> Figure:
+        of = lambda what: [rows[f"block {block} {what}"]["frechet"] for block in blocks]  # noqa: E731
+        return ratios(of(f"{name} time 8"), of(f"reference {reference}"))
+
+    return {
+        "ancestral": needed("ancestral"),
+        "ddim": needed("ddim"),
+        "fast": needed("dpm:2"),
+        "mnist_unipc": ratio("unipc:2"),
+        "mnist_ddim": ratio("ddim"),
+    }
+
+
+def calls_rule(figures: Figures) -> str:
+    """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25 by the whole interval.
+
+    Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
+    """
+    ancestral, fast = figures["ancestral"], figures["fast"]
+    return verdict(ancestral.value >= 100 and fast.high <= 25, fast.value < ancestral.value)
+
+
+def latent(results: Results) -> dict[str, Figure]:
+    def saving(cost: str) -> list[float]:
+        sets = ("latent_mnist", "latent_emoji_swap_1")
+        return [column(results, name, cost, flow="pixel")[0] / column(results, name, cost, flow="latent")[0] for name in sets]
+
+    costs = {"time": "seconds_per_sample", "sampling": "flops_per_sample", "training": "flops_per_training_sample"}
+    return {name: spanned(saving(cost)) for name, cost in costs.items()}
+
+
+def latent_rule(figures: Figures) -> str:
+    """Holds if every saving is at least 100 times.
+
+    Holds in part if every saving is more than 2 times.
+    """
+    least = min(figure.low for figure in figures.values())
+    return verdict(least >= 100, least > 2)
+
+
+def straight(results: Results) -> dict[str, Figure]:
+    models = ("vp", "straight", "ot", "reflow")
+    steps, error = (
+        {name: column(results, "claim_straightness", key, model=name) for name in models} for key in ("steps_needed", "rms_8")
+    )
+    figures = {name: over_seeds(values) for name, values in steps.items()}
+    return {
+        **figures,
+        "curved_over": ratios(error["vp"], error["straight"]),
+        "reflow_saves": ratios(error["straight"], error["reflow"]),
+    }
+
+
+def straight_rule(figures: Figures) -> str:
+    """Holds if 8 steps of Euler leave more error on the curved path than on the straight one, and there more than on its reflow.
+
+    Intervals of the ratios count as a whole. Holds in part if only either is so.
+    """
+    path, again = figures["curved_over"].low > 1, figures["reflow_saves"].low > 1
+    return verdict(path and again, path or again)
+
+
+def transport(results: Results) -> dict[str, Figure]:
+    bent = {name: column(results, "claim_straightness", "straightness", model=name) for name in ("straight", "ot")}
+    figures = {"independent": over_seeds(bent["straight"]), "ot": over_seeds(bent["ot"])}
+    return {**figures, "ratio": ratios(bent["straight"], bent["ot"])}
+
+
+def transport_rule(figures: Figures) -> str:
+    """Holds if independent noise gives at least 2 times the deviation from straight lines by the whole interval.
+
+    Holds in part if it gives more.
+    """
+    return verdict(figures["ratio"].low >= 2, figures["ratio"].low > 1)
+
+
+def same(results: Results) -> dict[str, Figure]:
+    gaps = {f"float{bits}": spanned(column(results, "claim_calls", f"apart_float{bits}")) for bits in (32, 64)}
+    exact = results["mnist_calls_small"]["rows"]["straight path"]["float64, tolerance 1e-05"]
+    return {**gaps, "mnist": single(exact)}
+
+
+def same_rule(figures: Figures) -> str:
+    """Holds if no number of any sample differs by more than 1e-9 in float64 and 1e-3 in float32.
+
+    Holds in part if by at most .05.
+    """
+    exact = figures["float64"].high <= 1e-9 and figures["float32"].high <= 1e-3
+    return verdict(exact, max(figures["float64"].high, figures["float32"].high) <= 0.05)
+
+
+def many(results: Results) -> dict[str, Figure]:
+    return {
+        "steps": failures(results, "flow", "ddpm", "edm"),
+        **{name: failures(results, name) for name in ("gan", "original", "vae")},
+    }
+
+
+def many_rule(figures: Figures) -> str:
+    """Holds if fewer trainings of the two families of many steps fail than of every family of one.
+
+    Holds in part if fewer than of the original GAN.
+    """
+    steps = figures["steps"].value
+    lower = [steps < figures[name].value for name in ("gan", "original", "vae")]
+    return verdict(all(lower), steps < figures["original"].value)
+
+
+def labels(results: Results) -> dict[str, Figure]:
+    needed = {name: column(results, "claim_labels", f"needed_{name}") for name in ("accuracy", "coverage")}
+    figures = {name: over_seeds(values) for name, values in needed.items()}
+    return {**figures, "ratio": ratios(needed["coverage"], needed["accuracy"])}
+
+
+def labels_rule(figures: Figures) -> str:
+    """Holds if the generator needs more examples than the classifier by the whole interval of the ratio.
+
+    Holds in part if it needs more by the mean.
+    """
+    return verdict(figures["ratio"].low > 1, figures["ratio"].value > 1)
+
+
+def regression(results: Results) -> dict[str, Figure]:
+    return {name: over_seeds(column(results, "claim_regression", name)) for name in ("flow", "ddpm", "vae", "gan_cosine")}
+
+
+def regression_rule(figures: Figures) -> str:
+    """Holds if all but the GAN end within .1 of conditional means and the GAN's mean cosine is below .9.
+
+    Intervals count as a whole. Holds in part if at least two of the four do so.
+    """
+    met = [figures[name].high <= 0.1 for name in ("flow", "ddpm", "vae")] + [figures["gan_cosine"].high < 0.9]
+    return verdict(all(met), sum(met) >= 2)

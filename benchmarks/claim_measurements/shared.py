@@ -1,0 +1,39 @@
+"""What the small measurements share: seeds, trainings of few steps and floors."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pushforward as pf
+from pushforward.errors import Diverged
+from pushforward.evaluation import Judge
+from pushforward.training import Run
+from pushforward.training.generators import seeded
+from pushforward.training.start import prepare
+
+SEEDS = 3
+
+
+def trained(make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **training: Any) -> Run | None:
+    """A recipe after so many steps, with these of its training settings changed; None where the training diverged."""
+
+    def changed() -> pf.Recipe:
+        recipe = make()
+        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
+
+    out = Path(tempfile.mkdtemp()) / "run"
+    trainer = prepare(seeded(changed, seed), data, steps=steps, seed=seed, out=out)
+    try:
+        trainer.advance()
+    except Diverged:
+        return None
+    return pf.load(out)
+
+
+def floors_of(judge: Judge, names: list[str]) -> dict[str, dict[str, float | None]]:
+    """Value and spread of each floor, as JSON holds them."""
+    return {name: {"value": judge.floors[name].value, "spread": judge.floors[name].spread} for name in names}

@@ -1,0 +1,77 @@
+"""Each family on digits over seeds and learning rates: which trainings fail?
+
+Tiny networks, batches of 64, as many steps for every family. The rate is that of the recipe times a factor. A training fails
+where it diverges, or where its Fréchet distance is more than three times the best median of its family over the rates, so that
+a family that needs more steps is not counted as failing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Any
+
+from protocol import load, mean_and_spread, table, write
+
+import numpy as np
+
+import pushforward as pf
+from claim_measurements.shared import SEEDS, floors_of, trained
+from pushforward.errors import Diverged
+from pushforward.evaluation import Judge
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "flow": ("flow", {}),
+    "ddpm": ("ddpm", {}),
+    "vae": ("vae", {}),
+    "gan": ("gan", {}),
+    "original": ("gan", {"loss": "non_saturating", "penalty": "none"}),
+}
+"""Each family's recipe and settings; "original" is the game without penalties."""
+RATES = (1.0, 10.0)
+NAMES = ["frechet", "sharpness"]
+
+
+def measure(small: bool = False) -> None:
+    steps, seeds = (2, 1) if small else (160, SEEDS)
+    families, rates = (["flow", "original"], (1.0,)) if small else (list(FAMILIES), RATES)
+    data = load("digits")
+    judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
+    rows = [case(judge, *which, steps) for which in itertools.product(families, rates, range(seeds))]
+    mark(rows)
+    body = []
+    for family, rate in itertools.product(families, rates):
+        mine = [row for row in rows if (row["family"], row["rate"]) == (family, rate)]
+        values = [row["frechet"] for row in mine if row["frechet"] is not None]
+        cell = mean_and_spread(values) if values else "diverged"
+        body.append([family, f"{rate:g}", cell, f"{sum(row['failed'] for row in mine)} of {len(mine)}"])
+    floor = floors_of(judge, NAMES)
+    body.append(["real data (floor)", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
+    text = table(["family", "rate over the recipe's", "Fréchet distance", "failed"], body)
+    text += f"\n\n{steps} steps, {seeds} seeds, batches of 64, tiny networks."
+    write("claim_stability", "Trainings that fail", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+
+
+def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
+    """One training and its scores; None for those of a training that diverged."""
+    name, settings = FAMILIES[family]
+    space = judge.data.space
+    make = lambda: pf.recipes.named(name)(space, "tiny", **settings)  # noqa: E731
+    lr = make().training.lr * rate
+    run = trained(make, judge.data, seed, steps, lr=lr, batch=64)
+    row: dict[str, Any] = {"family": family, "rate": rate, "lr": lr, "seed": seed, "frechet": None, "sharpness": None}
+    if run is not None:
+        with contextlib.suppress(Diverged):  # samples that are not finite
+            row |= {metric: score.value for metric, score in judge.scores(run.transport)[0].items()}
+    print(row, flush=True)
+    return row
+
+
+def mark(rows: list[dict[str, Any]]) -> None:
+    """Say of each training whether it failed: it diverged, or is more than three times the best median of its family."""
+    for family in {row["family"] for row in rows}:
+        mine = [row for row in rows if row["family"] == family]
+        known = lambda row: np.inf if row["frechet"] is None else row["frechet"]  # noqa: E731
+        best = min(np.median([known(row) for row in mine if row["rate"] == rate]) for rate in {row["rate"] for row in mine})
+        for row in mine:
+            row["failed"] = bool(not np.isfinite(known(row)) or known(row) > 3 * best)

@@ -1,0 +1,127 @@
+"""The claims of the field, measured: docs/claims.md, from the results of the other benchmarks and of small measurements.
+
+    python benchmarks/claims.py                          # runs what is missing, writes docs/claims.md and results/claims.json
+    python benchmarks/claims.py --measure stability      # repeats one small measurement first
+    python benchmarks/claims.py --smoke
+
+A verdict comes from a rule on the figures (claim_measurements/rules.py), a figure from results/*.json. The small measurements
+take seconds a training and three seeds; the other benchmarks, where their results are missing, as long as their table says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from protocol import RESULTS, benchmark, parsed, results, table, write
+
+import torch
+from claim_measurements.fifteen import CLAIMS
+from claim_measurements.figures import Claim, Figure, Results
+
+PAGE = RESULTS.parents[1] / "docs" / "claims.md"
+MEASUREMENTS = ("jump", "gradients", "straightness", "calls", "stability", "labels", "regression", "blur")
+COMMANDS = {
+    "ablation_ring": "ablation.py --data ring",
+    "ring": "ring.py --data ring",
+    "grid": "ring.py --data grid",
+    "digits": "digits.py",
+    "holes_mnist": "holes.py --seconds 240 --latent-seconds 120",
+    "latent_mnist": "latent.py --data mnist --pixel-seconds 900 --coder-seconds 60 --latent-seconds 240",
+    "latent_emoji_swap_1": "latent.py --swap 1",
+    "mnist": "mnist.py",
+    "mnist_calls_small": "mnist_calls.py --size small --blocks 2 --reference 64",
+    "stacked_digits": "stacked.py --models gan flow ddpm --seconds 200",
+    **{f"claim_{name}": f"claims.py --measure {name}" for name in MEASUREMENTS},
+}
+"""What makes each result that a claim reads."""
+INTRODUCTION = """# The claims of the field, measured
+
+Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that stands
+beside the claim in the code; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t),
+of shares Wilson's, unless a paragraph says otherwise. The data is small: a verdict on images of 8 x 8 or 28 x 28, or on points
+in a plane, need not hold for large models. The commands run from the root of the repository; `python benchmarks/claims.py`
+writes this page, and runs what is missing."""
+
+
+@benchmark
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", nargs="*", default=[], choices=MEASUREMENTS, help="measurements that are repeated first")
+    given = parsed(parser, words, measure=list(MEASUREMENTS))
+    torch.set_num_threads(1)
+    for name in given.measure:
+        importlib.import_module(f"claim_measurements.{name}").measure(given.smoke)
+    for name in sorted({source for claim in CLAIMS for source in claim.sources}):
+        if not (RESULTS / f"{name}.json").exists() and not given.smoke:
+            program, *options = COMMANDS[name].split()
+            importlib.import_module(program.removesuffix(".py")).main(options) if program != "claims.py" else _measured(name)
+    known = stored(source for claim in CLAIMS for source in claim.sources)
+    rows = judged(known)
+    (results() / "page.md" if given.smoke else PAGE).write_text(page(rows))
+    write("claims", "The claims of the field", summary(rows), rows)
+
+
+def _measured(name: str) -> None:
+    importlib.import_module(f"claim_measurements.{name.removeprefix('claim_')}").measure()
+
+
+def stored(names: Iterable[str]) -> dict[str, Any]:
+    """The results of these names that there are."""
+    paths = {name: RESULTS / f"{name}.json" for name in names}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def judged(known: Results) -> list[dict[str, Any]]:
+    """A row for each claim whose results are there: figures, verdict, words, commands, and where and when it was measured."""
+    return [row_of(claim, known) for claim in CLAIMS if all(source in known for source in claim.sources)]
+
+
+def row_of(claim: Claim, known: Results) -> dict[str, Any]:
+    figures = claim.read(known)
+    words = {**figures, **{f"{name}_most": Figure(each.high, each.high, each.high, 1) for name, each in figures.items()}}
+    sources = {name: {key: known[name][key] for key in ("date", "commit", "machine")} for name in claim.sources}
+    return {
+        "claim": claim.text,
+        "verdict": claim.rule(figures),
+        "rule": claim.condition,
+        "figures": {name: vars(each) for name, each in figures.items()},
+        "shown": claim.shown.format(**words),
+        "floor": claim.floor.format(**words),
+        "measured": claim.measured.format(**words),
+        "limits": claim.limits.format(**words),
+        "commands": [f"python benchmarks/{COMMANDS[name]}" for name in claim.sources],
+        "sources": sources,
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """The table: a line for each claim."""
+    head = ["", "claim", "verdict", "figure", "floor", "command"]
+    body = []
+    for number, row in enumerate(rows, start=1):
+        commands = "<br>".join(f"`{command}`" for command in row["commands"])
+        body.append([str(number), row["claim"], f"**{row['verdict']}**", row["shown"], row["floor"], commands])
+    return table(head, body)
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """docs/claims.md."""
+    parts = [INTRODUCTION, summary(rows)]
+    for number, row in enumerate(rows, start=1):
+        parts.append(f"## {number}. {row['claim']}")
+        parts.append(f"{row['measured']} {row['limits']} *{row['rule']}* Measured {when(row['sources'])}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def when(sources: dict[str, Any]) -> str:
+    """Date, commit and processor of each result, each date once where all else is the same."""
+    seen = dict.fromkeys(f"{each['date']} at {each['commit']} ({each['machine']['processor']})" for each in sources.values())
+    return ", ".join(seen)
+
+
+if __name__ == "__main__":
+    main()
