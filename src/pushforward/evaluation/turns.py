@@ -16,7 +16,7 @@ TURN = 5.0
 """Seconds of training that a model has before the next one's turn."""
 
 
-def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
+def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN, after: Callable[[int], None] | None = None) -> list[Run]:
     """Train several models side by side, so that a machine whose speed drifts treats all alike.
 
     A training that diverges is left at its last checkpoint, and its run says so in ``warnings``; the others go on.
@@ -24,6 +24,7 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
     Args:
         trainers: One for each model; a trainer whose ``stop`` is set is left where it is.
         turn: Seconds of training in one turn.
+        after: Called when all have had a turn, with how many turns each had.
 
     Returns:
         The runs, in the order of ``trainers``.
@@ -33,7 +34,7 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
         CheckpointError: If the disk refuses; the other trainings are saved where they are, as far as it lets them.
     """
     try:
-        return _trained_in_turns(trainers, turn)
+        return _trained_in_turns(trainers, turn, after)
     except CheckpointError:
         for trainer in trainers:
             with suppress(CheckpointError, Diverged):
@@ -44,8 +45,9 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
             trainer.close()
 
 
-def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
+def _trained_in_turns(trainers: Sequence[Trainer], turn: float, after: Callable[[int], None] | None) -> list[Run]:
     fallen: dict[int, Diverged] = {}
+    turns = 0
 
     def attempt(number: int, work: Callable[[], None]) -> None:
         try:
@@ -59,6 +61,9 @@ def _trained_in_turns(trainers: Sequence[Trainer], turn: float) -> list[Run]:
         for number in waiting:
             attempt(number, partial(trainers[number].advance, turn))
         waiting = [number for number in waiting if number not in fallen and not trainers[number].done]
+        turns += 1
+        if after is not None:
+            after(turns)
     for number, trainer in enumerate(trainers):
         if number not in fallen:
             attempt(number, trainer.finish)

