@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from pushforward.cli.compared import check_reports, named_runs, possible_runs, shared_data, sorted_models, stored_results
 from pushforward.cli.groups import (
     ALL_DATA,
+    BUDGET,
     DATA,
     EVALUATION,
     MODEL,
