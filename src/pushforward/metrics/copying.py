@@ -61,9 +61,11 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
 
 def _nearest(rows: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Distance and number of each row's nearest of the others, after the ``skipped`` nearest."""
+    from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 
-    distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(rows)
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(rows)
     return distances[:, -1], at[:, -1]
 
 

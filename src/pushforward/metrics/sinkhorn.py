@@ -56,7 +56,7 @@ def transport_cost(costs: np.ndarray, epsilon: float) -> float:
 
     The expected cost plus epsilon times the KL divergence of the plan from independence.
 
-    Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost by halves and
+    Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost by quarters and
     at the start of each round, and in the linear domain within a round, where their range is small.
 
     Args:
@@ -117,10 +117,10 @@ def _unsolved(error: float) -> Diverged:
 
 
 def _levels(start: float, end: float) -> Iterator[float]:
-    """Falling regularisations, by halves, of which the last is ``end``."""
+    """Falling regularisations, by quarters, of which the last is ``end``."""
     while start > end:
         yield start
-        start /= 2
+        start /= 4
     yield end
 
 
