@@ -139,8 +139,9 @@ def _prepared(folder, patch):
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, grid_learning, likelihood, training
-    from pushforward.evaluation import classifier, curves, drawing
+    from pushforward.evaluation import curves, drawing
     from pushforward.evaluation import likelihood as bounds
+    from pushforward.extractors import classifier
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in ("seconds", "samples", "steps")}

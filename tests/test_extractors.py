@@ -1,10 +1,6 @@
-"""Feature extractors: laws that all obey, what self-supervision learns, spaces side by side, and bad input."""
+"""Feature extractors: laws that all obey, their identity and cache, and what self-supervision learns."""
 
 from __future__ import annotations
-
-import builtins
-import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -13,21 +9,12 @@ from torch import nn
 
 import pushforward as pf
 from pushforward import extractors
-from pushforward.cli import main
-from pushforward.errors import DataError, MissingExtra, UsageError
+from pushforward.errors import UsageError
 from pushforward.evaluation import features as module
-from pushforward.evaluation.baseline import GaussianBaseline
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.further_spaces import SCORES
-from pushforward.evaluation.judge import Judge
-from pushforward.evaluation.results import Comparison, ModelResult, Settings
-from pushforward.extractors import Extractor, named, named_extractors
+from pushforward.extractors import Extractor
 from pushforward.extractors.efficientnet import EfficientNet
-from pushforward.extractors.extractor import OfModule
-from pushforward.extractors.inception import Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance, views
-from pushforward.metrics import Score, describe
-from pushforward.report.verdict import verdict
 from pushforward.testing import Broken, check_features, space_data
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
@@ -52,31 +39,6 @@ def digits():
     return pf.data.load("digits")
 
 
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """A file of weights, and a small network in the place of Inception v3 that reads it as torch-fidelity does."""
-    kind = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-
-    class Small(nn.Module):
-        def __init__(self, name, wanted, file):
-            super().__init__()
-            assert (name, wanted) == ("inception", ["2048"])
-            self.fc = nn.Linear(3, 4)
-            self.load_state_dict(torch.load(file, weights_only=False))
-            self.eval()
-
-        def forward(self, x):
-            assert x.dtype == torch.uint8
-            assert x.shape[1] == 3
-            return (self.fc(x.float().mean((2, 3))),)
-
-    monkeypatch.setattr(kind, "FeatureExtractorInceptionV3", Small)
-    torch.save(nn.Linear(3, 4).state_dict() | {}, tmp_path / "linear.pth")
-    file = tmp_path / "weights.pth"
-    torch.save({"fc.weight": torch.ones(4, 3) * torch.arange(1.0, 5.0)[:, None], "fc.bias": torch.zeros(4)}, file)
-    return file
-
-
 # --- laws ---
 
 
@@ -93,8 +55,7 @@ def test_extractors_of_vectors_obey_the_laws(name):
     check_features(SMALL.get(name, name), space_data((6,), labels=False))
 
 
-def test_inception_and_networks_of_the_users_own_obey_the_laws(weights):
-    check_features(Inception(weights))
+def test_networks_of_the_users_own_obey_the_laws():
     check_features(Means())
 
 
@@ -158,8 +119,8 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(tmp_path, monkeypatch):
     data, calls = space_data((1, 8, 8), labels=True), []
     features = fit_features(data, Means(), cache=tmp_path)
-    usual = module._base
-    monkeypatch.setattr(module, "_base", lambda *given: calls.append(1) or usual(*given))
+    usual = module.extracted
+    monkeypatch.setattr(module, "extracted", lambda *given: calls.append(1) or usual(*given))
     x = data.held_out.data_units()
     fresh = features(x, 20, real=True)
     assert len(calls) == 1
@@ -240,108 +201,7 @@ def test_views_keep_the_shape_and_differ(shape):
     assert (first * x).mean() > 0.2 * (x * x).mean(), "a view resembles its example"
 
 
-# --- spaces side by side ---
-
-
-def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_alone(digits):
-    digits = digits.without_labels()
-    sampler = GaussianBaseline.fit(digits)
-    judge = Judge(digits, n=60, repeats=1, metrics=["frechet", "precision", "sharpness"], spaces="pca,raw")
-    alone = Judge(digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
-    scores, own = judge.scores(sampler)[0], alone.scores(sampler)[0]
-    assert {"frechet", "precision", "frechet (raw)", "precision (raw)"} <= set(scores)
-    assert "sharpness (raw)" not in scores
-    for name in own:
-        assert scores[f"{name} (raw)"].value == own[name].value
-        assert judge.floors[f"{name} (raw)"].value == alone.floors[name].value
-    assert scores["frechet"].value != scores["frechet (raw)"].value
-    comparison = judge.comparison([ModelResult("it", scores=scores)])
-    assert comparison.settings.spaces == ("pca", "raw")
-    info = comparison.info("frechet (raw)")
-    assert (info.label, info.role, info.group) == ("Fréchet distance (raw)", None, "In other features: raw")
-    assert Comparison.from_json(comparison.to_json()) == comparison
-    assert {"frechet", "frechet (raw)"} <= set(comparison.metrics)
-    html = pf.Report(comparison).to_html()
-    assert "In other features: raw" in html
-    assert "Fréchet distance (raw)" in html
-
-
-def test_a_report_warns_where_two_spaces_disagree_measurably():
-    def report(first, second):
-        known = describe()
-        metrics = {name: known[name] for name in SCORES}
-        metrics |= {f"{name} (pca)": dataclasses.replace(info, role=None) for name, info in metrics.items()}
-        models = [
-            ModelResult(
-                name,
-                scores={
-                    "frechet": Score(first[at], 0.01),
-                    "coverage": Score(0.9, 0.01),
-                    "frechet (pca)": Score(second[at], 0.01),
-                },
-            )
-            for at, name in enumerate(("flow", "gan"))
-        ]
-        spaces = Settings(n=500, spaces=("classifier", "pca"))
-        texts = [sentence.text for sentence in verdict(Comparison(settings=spaces, metrics=metrics, models=tuple(models)))]
-        return [text for text in texts if "do not rank" in text]
-
-    (said,) = report((0.1, 0.2), (0.4, 0.3))
-    plain = said.replace("*", "").replace("“", "").replace("”", "")
-    assert "ahead of" in plain
-    assert plain.index("flow") < plain.index("gan"), "flow is ahead in the first space"
-    assert "in classifier features and behind in pca features" in plain
-    assert plain.endswith("do not rank these two by Fréchet distance.")
-    assert not report((0.1, 0.2), (0.3, 0.4)), "the same order"
-    assert not report((0.1, 0.2), (0.32, 0.3)), "within noise in the second space"
-
-
-def test_features_by_name_and_as_networks_are_taken_everywhere(digits):
-    digits = digits.without_labels()
-    x = digits.held_out.data_units(slice(60)).numpy()
-    result = pf.evaluate(x, digits, n=30, repeats=1, metrics=["frechet"], features=["pca", Means()])
-    assert set(result.models[0].scores) == {"frechet", "frechet (Means)"}
-    assert result.settings.spaces == ("pca", "Means")
-    both = pf.compare({"it": GaussianBaseline.fit(digits)}, digits, n=30, repeats=1, curve=False, features={"mine": Means()})
-    assert both.settings.spaces == ("mine",)
-    with pytest.raises(UsageError, match=r'no argument "feature".*Did you mean "features"'):
-        pf.evaluate(x, digits, feature="pca")
-
-
-# --- bad input ---
-
-
-@pytest.mark.parametrize(
-    ("spaces", "says"),
-    [
-        ("pcs", 'Unknown features "pcs"; known: classifier, efficientnet, .*Did you mean "pca"'),
-        ("vicreg", 'Did you mean "self-supervised"'),
-        ("pca:3", "take no argument"),
-        ("self-supervised:many", "no whole number"),
-        ("pca,pca", "named twice"),
-        ([], "no features"),
-        ([3], "Expected the name of features"),
-        ("efficientnet:8", "at least 32"),
-    ],
-)
-def test_wrong_names_are_refused(spaces, says):
-    with pytest.raises(UsageError, match=says):
-        named_extractors(spaces)
-
-
-@pytest.mark.parametrize(
-    ("space", "shape", "says"),
-    [
-        ("classifier", (1, 8, 8), "need labels of at least two classes, and made has none"),
-        ("efficientnet", (4, 8, 8), "one or three channels, and made has images of 4 channels"),
-        ("efficientnet", (6,), r"examples of shape \(6,\)"),
-        ("inception:x", (4, 8, 8), "one or three channels"),
-        ("raw", (3, 32, 32), "at most 1,024 columns, and made has 3,072"),
-    ],
-)
-def test_data_that_an_extractor_cannot_read_is_refused(space, shape, says):
-    with pytest.raises(DataError, match=says):
-        fit_features(space_data(shape, labels=False), space, cache=False)
+# --- networks that answer wrongly ---
 
 
 class Wrong(nn.Module):
@@ -373,103 +233,3 @@ class Wrong(nn.Module):
 def test_a_network_that_answers_wrongly_is_named(kind, says):
     with pytest.raises(UsageError, match=says):
         fit_features(space_data((1, 8, 8), labels=False), Wrong(kind), cache=False)
-
-
-def test_a_missing_package_is_named_with_its_pip_line(monkeypatch, weights):
-    usual = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name.split(".")[0] in ("timm", "torch_fidelity"):
-            raise ImportError(f"No module named {name}")
-        return usual(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.setattr("pushforward.extractors.efficientnet.pretrained", pf.networks.pretrained.pretrained.__wrapped__)
-    data = space_data((1, 8, 8), labels=False)
-    for space, extra in (("efficientnet", "projected"), (Inception(weights), "inception")):
-        with pytest.raises(MissingExtra, match=rf"pip install 'pushforward\[{extra}\]'") as error:
-            fit_features(data, space, cache=False)
-        assert error.value.exit_code == 7
-
-
-def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, tmp_path):
-    data = space_data((1, 8, 8), labels=False)
-    with pytest.raises(UsageError, match="never downloaded: give its path, `features=inception:FILE`"):
-        fit_features(data, "inception", cache=False)
-    with pytest.raises(UsageError, match="There is no file"):
-        fit_features(data, f"inception:{tmp_path / 'none.pth'}", cache=False)
-    with pytest.raises(UsageError, match="does not hold the weights"):
-        fit_features(data, f"inception:{tmp_path / 'linear.pth'}", cache=False)
-    (tmp_path / "text.pth").write_text("weights")
-    with pytest.raises(UsageError, match="does not hold the weights"):
-        fit_features(data, f"inception:{tmp_path / 'text.pth'}", cache=False)
-    first = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
-    moved = tmp_path / "moved.pth"
-    moved.write_bytes(weights.read_bytes())
-    assert fit_features(data, Inception(moved), cache=tmp_path / "cache").key == first.key, "where the file lies does not matter"
-    torch.save({"fc.weight": 2 * torch.ones(4, 3), "fc.bias": torch.zeros(4)}, weights)
-    changed = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
-    assert changed.key != first.key
-    assert changed.identity != first.identity
-
-
-def test_a_file_of_weights_runs_no_code(tmp_path):
-    pytest.importorskip("torch_fidelity")
-
-    class Evil:
-        def __reduce__(self):
-            return (tmp_path.joinpath("ran").touch, ())
-
-    torch.save({"fc.weight": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(UsageError, match="does not hold the weights"):
-        Inception(tmp_path / "evil.pth").network(space_data((1, 8, 8), labels=False).space)
-    assert not (tmp_path / "ran").exists()
-
-
-# --- plug-ins and the command line ---
-
-PLUGIN = '''
-from pushforward.extractors import Extractor
-from torch import nn
-
-
-class Quarters(Extractor):
-    """Means of the four quarters of an image."""
-
-    def network(self, space):
-        return nn.AdaptiveAvgPool2d(2)
-
-    def describe(self, sure=""):
-        return "means of the four quarters"
-'''
-
-
-def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
-    file, samples = tmp_path / "quarters.py", tmp_path / "samples.npz"
-    file.write_text(PLUGIN)
-    np.savez(samples, x=pf.data.load("digits").held_out.x[:40])
-    options = ["--n", "20", "--metrics", "frechet", "--json", "--features", "pca,quarters", "--plugin", str(file)]
-    main(["evaluate", str(samples), "--data", "digits", *options])
-    result = json.loads(capsys.readouterr().out)
-    assert set(result["models"][0]["scores"]) == {"frechet", "frechet (quarters)"}
-    main(["list", "features", "--plugin", str(file)])
-    assert "Means of the four quarters" in capsys.readouterr().out
-    assert main(["evaluate", str(samples), "--data", "digits", "--features", "quarter"]) == 2
-    assert 'Did you mean "quarters"' in capsys.readouterr().err
-
-
-def test_names_of_the_packages_own_features_are_taken():
-    class PCA(Extractor):
-        def network(self, space):
-            return nn.Identity()
-
-        def describe(self, sure=""):
-            return ""
-
-    with pytest.raises(UsageError, match='"pca" cannot be used'):
-        extractors.register("pca", PCA)
-    with pytest.raises(UsageError, match="not a feature extractor"):
-        extractors.register("mine", Means)
-    assert isinstance(named("self_supervised:7"), SelfSupervised)
-    assert named("self_supervised:7").seen == 7
-    assert named_extractors(Means())["Means"].__class__ is OfModule

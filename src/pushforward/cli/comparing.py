@@ -183,8 +183,7 @@ def _trained(
 
 def _typed(group: Any) -> dict[str, Any]:
     """The options of a group that were given, as they are typed."""
-    given = {name: value for name, value in asdict(group).items() if value not in (None, "", False)}
-    return {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False)}
 
 
 def _check_unused(

@@ -28,14 +28,14 @@ from pushforward.data.spaces import Space
 from pushforward.data.stacked import numbered
 from pushforward.data.truth import Composed
 from pushforward.devices import laid_out
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 from pushforward.evaluation.cache import Cache, array_read, array_written, cache_folder, read_tensors, write_tensors
+from pushforward.evaluation.extraction import extracted, quantised
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import ROWS, Classifier, accuracy, apart, labelled, train_classifier
 from pushforward.extractors.extractor import state_hash
-from pushforward.metrics.score import check_finite
 
 __all__ = ["Features", "fit_features", "quantised"]
 
@@ -45,27 +45,6 @@ MOST = 64
 """Dimensions that are kept at most."""
 STATISTICS = 20_000
 """Rows from which mean, variance and axes are measured at most."""
-
-
-def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
-    """Rows as a file would give them back: images rounded to 256 levels, whole columns to whole numbers; float32.
-
-    Args:
-        x: (n, *shape), data units; or uint8 images.
-        space: The data's shape and units.
-
-    Raises:
-        Diverged: If rows hold NaN or infinity.
-        DataError: If their shape is not the data's.
-    """
-    rows = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
-    if tuple(rows.shape[1:]) != tuple(space.shape) or len(rows) == 0:
-        raise DataError(f"Expected at least one row of shape {tuple(space.shape)}, got {tuple(rows.shape)}.")
-    if rows.dtype == torch.uint8 and space.levels is not None:
-        return rows.float() / (space.levels - 1)
-    rows = rows.float()
-    check_finite("generated", rows.numpy())
-    return space.rounded(rows)
 
 
 class Features:
@@ -155,7 +134,7 @@ class Features:
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
         parts = [x[start : start + ROWS] for start in range(0, len(x), ROWS)] or [x]
-        return np.concatenate([(_base(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
+        return np.concatenate([(extracted(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
 
     def _slow(self, x: Tensor | np.ndarray, folder: Path | None) -> np.ndarray:
         if folder is None:
@@ -195,26 +174,6 @@ class Features:
     @property
     def _sure(self) -> str:
         return f" (held-out accuracy {self.accuracy:.1%})" if self.accuracy is not None else ""
-
-
-def _base(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: str) -> np.ndarray:
-    """Features before centre, scale and axes, float64 (m, f)."""
-    rows = quantised(x, space)
-    device = next(network.parameters(), rows).device
-    try:
-        with torch.no_grad():
-            out = network(rows.to(device))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(rows.shape)
-        raise UsageError(f"The features {name} cannot read float32 examples {shape}: {type(error).__name__}: {error}") from error
-    if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(rows):
-        what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise UsageError(f"The features {name} gave {what} for {len(rows)} examples: expected a tensor ({len(rows)}, features).")
-    features: np.ndarray = out.flatten(1).double().cpu().numpy()
-    wrong = int((~np.isfinite(features)).any(1).sum())
-    if wrong:
-        raise UsageError(f"The features {name} are NaN or infinite for {wrong} of {len(rows)} examples, whose values are finite.")
-    return features
 
 
 def fit_features(
@@ -308,4 +267,4 @@ def _statistics(split: Split, index: np.ndarray, space: Space, network: tuple[nn
     if len(index) > STATISTICS:
         index = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     parts = [index[start : start + ROWS] for start in range(0, len(index), ROWS)]
-    return np.concatenate([_base(split.data_units(part), space, *network) for part in parts])
+    return np.concatenate([extracted(split.data_units(part), space, *network) for part in parts])

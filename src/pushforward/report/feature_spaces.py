@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import permutations
 
-from pushforward.evaluation.further_spaces import SCORES
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import listing
 from pushforward.report.sentences import Sentence, inside, named, unmarked
@@ -18,10 +17,11 @@ def disagreements(comparison: Comparison) -> Iterator[Sentence]:
     """Pairs of models of which one is measurably better in the first space and measurably worse in another."""
     first, *others = comparison.settings.spaces or ("",)
     for space in others:
+        names = [name.removesuffix(f" ({space})") for name in comparison.metrics if name.endswith(f" ({space})")]
         for model, other in permutations(comparison.models, 2):
             labels = [
                 inside(comparison.info(name).label)
-                for name in SCORES
+                for name in names
                 if _ahead(comparison, name, model.name, other.name)
                 and _ahead(comparison, f"{name} ({space})", other.name, model.name)
             ]
