@@ -24,7 +24,7 @@ from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.protocol import protocol_of
+from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
 from pushforward.evaluation.scoring import compared, deviation, floors, ratio, score

@@ -30,12 +30,12 @@ def nearest_layer(look: Look, model: ModelResult, index: int, rules: list[str]) 
     nearest, pairs = look.of(model.name).nearest, _pairs(look, model.name)
     if nearest is None or pairs is None:
         return "", ""
-    rules.append(f".n{index}{{background-image:url({pairs.uri});background-size:100% {100 * pairs.frames}%}}")
+    rules.append(f".n{index}{look.suffix}{{background-image:url({pairs.uri});background-size:100% {100 * pairs.frames}%}}")
     ratio = f'style="aspect-ratio:{pairs.width}/{pairs.height}"'
     distances = escape(json.dumps([plain(float(distance), 3) for distance in nearest.distances[: pairs.frames]]))
     usual = plain(nearest.usual, 3)
     html = (
-        f'<div class="near" hidden><div class="pairs n{index}" {ratio}></div>'
+        f'<div class="near" hidden><div class="pairs n{index}{look.suffix}" {ratio}></div>'
         '<p class="ends"><span>sample</span><span>nearest in training</span></p>'
         '<p class="words" aria-live="polite"></p></div><div class="cursor" hidden></div>'
     )

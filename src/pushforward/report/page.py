@@ -23,12 +23,12 @@ from pushforward.report.curves import curve, floor_band, frontier, levels, losse
 from pushforward.report.distributions import interval_chart
 from pushforward.report.limits import noise_limits
 from pushforward.report.markup import prose, scrolled, sign, split
-from pushforward.report.planes import plane_data
 from pushforward.report.reproducing import reproduce
 from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import floor_of, metric_for, rows_of, statistic
+from pushforward.report.story import story
 from pushforward.report.sweep import sweep
 from pushforward.report.verdict import claims, remarks
 
@@ -43,11 +43,16 @@ LONG = 5
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
-def page(comparison: Comparison) -> str:
-    """The page as text, of at most `LARGEST` bytes as far as pictures are to blame."""
+def page(comparison: Comparison, opening: Comparison | None = None) -> str:
+    """The page as text, of at most `LARGEST` bytes as far as pictures are to blame.
+
+    Args:
+        comparison: What is reported.
+        opening: Models in two dimensions that stand before it.
+    """
     text = ""
     for look, note in _looks(comparison.pictures):
-        text = _page(comparison, look, note)
+        text = _page(comparison, opening, look, note)
         if len(text.encode()) <= LARGEST:
             break
     return text
@@ -63,7 +68,7 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
         yield Look({}), LEFT_OUT.format("pictures")
 
 
-def _page(comparison: Comparison, look: Look, note: str) -> str:
+def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: str) -> str:
     rules: list[str] = []
     sections = [
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
@@ -84,8 +89,9 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
     drawn = {"remarks": _remarks(comparison, charts)}
     filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
     filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
+    if opening is not None:
+        filled = [("story", "Four ways", story(opening, Look(opening.pictures, look.detail, "s"), rules)), *filled]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
-    planes = plane_data(comparison, look)
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",
         title=escape(facts.title(comparison)),
@@ -97,12 +103,12 @@ def _page(comparison: Comparison, look: Look, note: str) -> str:
         made=f"Made by pushforward{escape(f' on {comparison.created}') if comparison.created else ''}.",
         csv=_csv(comparison),
         data=_json(comparison),
-        planes=f'<script type="application/json" id="plane-data">{planes}</script>' if planes else "",
         script="\n".join(_file(name) for name in SCRIPTS),
     )
 
 
 HEADINGS = {
+    "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",
     "calls": "Quality against network calls",
     "health": "How training went",

@@ -1,6 +1,7 @@
 // Velocities and trajectories over points in the plane.
-const planes = document.getElementById("plane-data");
-for (const player of planes ? document.querySelectorAll(".player") : []) {
+for (const player of document.querySelectorAll(".player")) {
+  const planes = player.querySelector(".plane-data");
+  if (!planes) continue;
   const { side: SIDE, scale: SCALE, models } = JSON.parse(planes.textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
   const fields = Object.entries(models).map(([number, model]) => {

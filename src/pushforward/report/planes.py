@@ -33,8 +33,9 @@ def plane_layers(look: Look, model: ModelResult, index: int, rules: list[str]) -
     below, lands = "", look.of(model.name).landscapes
     if lands:
         pictures = [shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND) for _, land in lands]
-        rules.append(f".c{index}{{background-image:url({data_uri(sheet(pictures))});background-size:100% {100 * len(lands)}%}}")
-        below = f'<div class="land c{index}" data-frames="{len(lands)}"></div>'
+        name = f"c{index}{look.suffix}"
+        rules.append(f".{name}{{background-image:url({data_uri(sheet(pictures))});background-size:100% {100 * len(lands)}%}}")
+        below = f'<div class="land {name}" data-frames="{len(lands)}"></div>'
     mesh = look.of(model.name).mesh
     lines = "" if mesh is None else f'<path class="mesh" d="{_mesh(look, mesh)}" hidden />'
     moves = look.of(model.name).field is not None
@@ -101,12 +102,13 @@ def plane_notes(look: Look) -> list[str]:
 
 
 def plane_data(comparison: Comparison, look: Look) -> str:
-    """Velocities and trajectories as JSON for the page's script; empty where there are none."""
+    """Velocities and trajectories for the page's script, as JSON in an element; empty where there are none."""
     fields = _fields(look)
     models = {
         str(index): _packed(fields[model.name], look) for index, model in enumerate(comparison.models) if model.name in fields
     }
-    return json.dumps({"side": SIDE, "scale": SCALE, "models": models}, separators=(",", ":")) if models else ""
+    text = json.dumps({"side": SIDE, "scale": SCALE, "models": models}, separators=(",", ":"))
+    return f'<script type="application/json" class="plane-data">{text}</script>' if models else ""
 
 
 def _packed(field: Field2D, look: Look) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Report:
         """The whole page; it loads nothing from anywhere."""
         from pushforward.report.page import page
 
-        return page(self.comparison)
+        return page(self.comparison, self.opening)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one file, whole or not at all.

@@ -13,7 +13,7 @@ from pushforward.report.captions import shared_noise
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.markup import panel, side_by_side, sign, titled
 from pushforward.report.nearest import nearest_layer
-from pushforward.report.planes import plane_layers, plane_notes, plane_toggles
+from pushforward.report.planes import plane_data, plane_layers, plane_notes, plane_toggles
 from pushforward.report.sprites import Look, Sprite
 
 __all__ = ["samples"]
@@ -55,12 +55,16 @@ def samples(comparison: Comparison, look: Look, rules: list[str]) -> str:
         return ""
     figures = [panel("Real data <span>held out</span>", real, "Held-out samples of the real data")] if real is not None else []
     for part in parts:
-        rules += [_rule(f"{kind}{part.index}", sprite) for kind, sprite in part.layers]
+        rules += [_rule(f"{kind}{part.index}{look.suffix}", sprite) for kind, sprite in part.layers]
         figures.append(_figure(part, look, rules))
-    strips = "".join(_strip(part, kind, sprite) for kind in (TRAINING, SAMPLING) for part, sprite in _moving(parts, kind))
+    strips = "".join(
+        _strip(part, f"{kind}{part.index}{look.suffix}", kind, sprite)
+        for kind in (TRAINING, SAMPLING)
+        for part, sprite in _moving(parts, kind)
+    )
     strips = f'<div class="strips">{strips}</div>' if strips else ""
     return (
-        f'<div class="player">{_controls(parts, look)}{side_by_side(figures)}</div>'
+        f'<div class="player">{_controls(parts, look)}{side_by_side(figures)}{plane_data(comparison, look)}</div>'
         f'<p class="note wider">{escape(_notes(comparison, look, parts))}</p>{strips}{_columns(comparison, look)}'
     )
 
@@ -93,20 +97,21 @@ def _controls(parts: Sequence[Panel], look: Look) -> str:
         moving = _moving(parts, kind)
         if moving:
             most = max((sprite for _, sprite in moving), key=lambda sprite: sprite.frames)
-            sliders.append(_slider(kind, name, ends, most))
+            sliders.append(_slider(kind, name, ends, most, look.suffix))
     switches = plane_toggles(look)
     return f'<div class="controls" hidden>{"".join(sliders)}{switches}</div>' if sliders or switches else ""
 
 
-def _slider(kind: str, name: str, ends: tuple[str, str], most: Sprite) -> str:
+def _slider(kind: str, name: str, ends: tuple[str, str], most: Sprite, suffix: str) -> str:
     last = most.frames - 1
     what = "step of training" if kind == TRAINING else "from noise to data"
     shares = escape(json.dumps(_shares(most) if kind == TRAINING else []))
     return (
         f'<div class="control" data-kind="{kind}" data-shares="{shares}">'
         f'<button type="button" class="play" aria-label="Play {name.lower()}"><span aria-hidden="true"></span></button>'
-        f'<label for="slider-{kind}">{name}<small>{what}</small></label><span class="end" aria-hidden="true">{ends[0]}</span>'
-        f'<input id="slider-{kind}" type="range" min="0" max="{last}" step="1" value="{last}">'
+        f'<label for="slider-{kind}{suffix}">{name}<small>{what}</small></label>'
+        f'<span class="end" aria-hidden="true">{ends[0]}</span>'
+        f'<input id="slider-{kind}{suffix}" type="range" min="0" max="{last}" step="1" value="{last}">'
         f'<span class="end" aria-hidden="true">{ends[1]}</span></div>'
     )
 
@@ -121,8 +126,8 @@ def _figure(part: Panel, look: Look, rules: list[str]) -> str:
     index, model = part.index, part.model
     uri, width, height = part.still
     layers = "".join(
-        f'<div class="sprite {kind}{index}" data-frames="{sprite.frames}" data-labels="{escape(json.dumps(list(sprite.labels)))}"'
-        " hidden></div>"
+        f'<div class="sprite {kind}{index}{look.suffix}" data-frames="{sprite.frames}" '
+        f'data-labels="{escape(json.dumps(list(sprite.labels)))}" hidden></div>'
         for kind, sprite in part.layers
     )
     jumps = part.sampling is None
@@ -150,12 +155,12 @@ def _solver(model: ModelResult) -> str:
     return ", ".join(filter(None, [counted, model.sampling.solver]))
 
 
-def _strip(part: Panel, kind: str, sprite: Sprite) -> str:
+def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
     """Some frames side by side, for paper and for readers without JavaScript."""
     last = sprite.frames - 1
     chosen = sorted({round(last * share / 5) for share in range(6)})
     stills = "".join(
-        f'<li><div class="frame"><div class="sprite {kind}{part.index}" style="background-position:0 {100 * at / last:.3f}%">'
+        f'<li><div class="frame"><div class="sprite {name}" style="background-position:0 {100 * at / last:.3f}%">'
         f"</div></div>{escape(sprite.labels[at])}</li>"
         for at in chosen
     )

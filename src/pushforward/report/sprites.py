@@ -91,9 +91,11 @@ class Look:
     Args:
         pictures: By model, and under "real".
         detail: 1 for full size; less makes smaller tiles and fewer frames.
+        suffix: Of the style sheet's names for these pictures, a letter where a page draws two comparisons.
     """
 
-    def __init__(self, pictures: Mapping[str, Pictures], detail: float = 1.0) -> None:
+    def __init__(self, pictures: Mapping[str, Pictures], detail: float = 1.0, suffix: str = "") -> None:
+        self.suffix = suffix
         self.pictures = pictures
         self.detail = detail
         self.real = self.samples("real")

@@ -1,0 +1,59 @@
+"""The protocol of scores as it is read off data, features and metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+
+from pushforward.data import Dataset
+from pushforward.evaluation.features import Features
+from pushforward.evaluation.protocol import Protocol
+from pushforward.evaluation.scoring import reference_rows
+
+__all__ = ["protocol_of"]
+
+
+def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str]) -> Protocol:
+    """The protocol of scores of n samples.
+
+    Args:
+        data: The data set, whose held-out examples are the reference.
+        features: In which scores are computed.
+        n: Samples on either side.
+        k: Neighbours.
+        metrics: Names of the scores.
+    """
+    space = data.space
+    quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
+    return Protocol(
+        data=data.fingerprint,
+        reference=_sha256(data, n),
+        n=n,
+        k=k,
+        extractor=features.identity,
+        dimensions=features.dims(n),
+        preprocessing=features.preprocessing,
+        quantisation=quantisation,
+        versions=_versions(metrics),
+    )
+
+
+def _sha256(data: Dataset, n: int) -> str:
+    rows = data.held_out.data_units(reference_rows(len(data.held_out), n)).numpy()
+    return hashlib.sha256(repr(rows.shape).encode() + rows.tobytes()).hexdigest()
+
+
+def _versions(metrics: Sequence[str]) -> dict[str, str]:
+    """The version of this package, and a hash of each file of the user's own that defines one of the scores."""
+    import inspect
+    from pathlib import Path
+
+    from pushforward.metrics import registry
+
+    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
+    for metric in registry().values():
+        if set(metric.scores) & set(metrics) and not metric.__module__.startswith("pushforward.metrics."):
+            file = Path(inspect.getfile(metric))
+            versions[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+    return versions

@@ -1,0 +1,74 @@
+"""The families in two dimensions at the top of a demo's page: what each does, what went wrong, and what a sample costs."""
+
+from __future__ import annotations
+
+from html import escape
+
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import count, plain
+from pushforward.report.markup import titled
+from pushforward.report.samples import samples
+from pushforward.report.sprites import Look
+
+__all__ = ["deed", "story"]
+
+WAYS = {
+    "gan": "A generator maps noise to data in one call. A critic learns to tell its samples from data, and the two play against "
+    "each other: no label to regress, but a game.",
+    "original GAN": "The same game as it was first published, without what later work added to hold it steady.",
+    "vae": "An encoder and a decoder learn a code that looks like noise; a sample is noise decoded, in one call. Training is a "
+    "regression and stable.",
+    "ddpm": "Diffusion: data is hidden in noise, and a network learns to take the noise away again, in many small steps. Each is "
+    "a plain regression.",
+    "flow": "Flow matching: a network learns the velocity of straight ways from noise to data. A regression too; fewer steps are "
+    "enough.",
+}
+"""What each model does, by its name."""
+BLURRED = 0.5
+"""The share of samples between the modes from which on a model is said to blur."""
+
+
+def story(opening: Comparison, look: Look, rules: list[str]) -> str:
+    """A paragraph, the moving pictures, and a card for each model.
+
+    Args:
+        opening: Models of points in the plane.
+        look: How their samples are drawn, under a suffix of its own.
+        rules: Styles of the frames are added here.
+    """
+    cards = "".join(_card(opening, model, index) for index, model in enumerate(opening.models))
+    budget = next((model.training.seconds for model in opening.models if model.training.seconds), None)
+    trained = "" if budget is None else f" Each trained for {plain(budget, 2)} seconds."
+    return (
+        "<p>All of them learn one thing: to move simple noise onto data, so that new samples can be drawn. They differ in how. "
+        f"Here the data is {escape(opening.data.name)}, eight points on a circle, where each mistake can be seen.{trained}</p>"
+        f'<div class="cards">{cards}</div>{samples(opening, look, rules)}'
+    )
+
+
+def _card(opening: Comparison, model: ModelResult, index: int) -> str:
+    way = WAYS.get(model.name, "")
+    costs = [] if model.sampling.calls is None else [f"{count(model.sampling.calls)} call{'s' * (model.sampling.calls != 1)}"]
+    if model.sampling.seconds_per_sample:
+        costs.append(f"{plain(1e6 * model.sampling.seconds_per_sample, 2)} µs a sample")
+    return (
+        f'<div class="card"><p class="figtitle">{titled(model, index)}</p><p>{escape(way)}</p>'
+        f'<p><strong>{escape(deed(opening, model))}</strong></p><p class="note">{escape(" · ".join(costs))}</p></div>'
+    )
+
+
+def deed(opening: Comparison, model: ModelResult) -> str:
+    """What a model did with the modes, in a sentence; empty where modes were not scored."""
+    held, between, true = model.scores.get("modes_held"), model.scores.get("bridges"), opening.floors.get("modes_held")
+    values = [score.value for score in (held, between, true) if score is not None and score.value is not None]
+    if len(values) < 3:
+        return ""
+    kept, outside, every = values
+    share = f"{100 * outside:.0f} % of its samples fall between the points"
+    if outside > BLURRED:
+        return f"It blurs: {share}."
+    if kept <= every / 2:
+        return f"It collapsed: its samples reach {count(kept)} of {count(every)} points."
+    if kept < every:
+        return f"It lost {count(every - kept)} of {count(every)} points; {share}."
+    return f"It holds all {count(every)} points; {share}."
