@@ -1,6 +1,5 @@
 """The demo: its models in two dimensions, its small pictures, and which data it takes."""
 
-import functools
 import json
 
 import numpy as np
@@ -65,9 +64,9 @@ def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, ca
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.story.CAST", {"flow": CAST["flow"]})
-    monkeypatch.setattr("pushforward.evaluation.story.N", 20)
-    few = functools.partial(comparison.compare, n=20, repeats=1, curve=False)
-    monkeypatch.setattr(comparison, "compare", few)
+    compare = comparison.compare
+    few = {"n": 20, "repeats": 1, "curve": False}
+    monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))
     words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "0.1s", "--story", "0.1s", "--out", str(tmp_path / "d")]
     with pytest.raises(SystemExit) as ended:
         main(words)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from cyclopts import Parameter
 
+from pushforward.cli.announcing import announce, nothing_left
 from pushforward.cli.groups import BUDGET, DATA, MODEL, OUTPUT, TRAIN, TRAINING
-from pushforward.cli.loop import announce, nothing_left, train_all
+from pushforward.cli.loop import train_all
 from pushforward.cli.small_pictures import beside, braille_image, braille_points
 from pushforward.cli.terminal import app, command, say
 
@@ -26,6 +27,8 @@ __all__ = ["demo"]
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0
 """Seconds of a model's turn in two dimensions: all have had one within the first ten seconds."""
+STORY_N = 1000
+"""Samples on either side: enough for pictures and for the modes."""
 SQUARE = (-1.5, 1.5, -1.5, 1.5)
 """Left, right, bottom and top of what is drawn of the circle."""
 PICTURES_AFTER = (1, 3)
@@ -91,13 +94,15 @@ def _sizes(data: str, size: str | None) -> dict[str, str]:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     """The models in two dimensions, trained in turns and scored; their report is written beside their runs."""
-    from pushforward.evaluation.story import story_comparison, story_trainers
+    from pushforward.evaluation.comparison import compare
+    from pushforward.evaluation.story import CAST, story_trainers
     from pushforward.report import Report
     from pushforward.training import Progress
 
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    comparison = story_comparison(train_all(trainers, STORY_TURN, _pictures_after(trainers)))
+    runs = train_all(trainers, STORY_TURN, _pictures_after(trainers))
+    comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False)
     Report(comparison).save_all(folder)
     say(_panels(trainers))
     return comparison

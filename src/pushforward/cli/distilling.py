@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     BUDGET,
@@ -26,7 +27,7 @@ from pushforward.cli.groups import (
     RunFolder,
     Settings,
 )
-from pushforward.cli.loop import announce, train_all
+from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import amounts, check_free, device_of, load_plugins, options_of, settings_of, words
 from pushforward.cli.terminal import app, say
 from pushforward.errors import UsageError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pushforward.cli.announcing import announce, nothing_left
 from pushforward.cli.groups import Budgeting, Changes
-from pushforward.cli.loop import announce, nothing_left
 from pushforward.cli.parsing import asked_for, recipe_of, settings_of
 from pushforward.cli.terminal import say
 from pushforward.errors import UsageError

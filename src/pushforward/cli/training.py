@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
 from pushforward.cli.groups import (
     ALL_DATA,
@@ -32,7 +33,7 @@ from pushforward.cli.groups import (
     RunFolder,
     Settings,
 )
-from pushforward.cli.loop import announce, train_all
+from pushforward.cli.loop import train_all
 from pushforward.cli.parsing import (
     FrozenRuns,
     amounts,

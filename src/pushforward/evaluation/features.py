@@ -34,8 +34,9 @@ from pushforward.evaluation.extraction import extracted, quantised
 from pushforward.evaluation.halves import Halves, halves, kind_of
 from pushforward.evaluation.reduction import principal
 from pushforward.extractors import Extractor, Spaces, named_extractors
-from pushforward.extractors.classifier import ROWS, Classifier, accuracy, apart, labelled, train_classifier
+from pushforward.extractors.classifier import ROWS, Classifier, accuracy, apart, train_classifier
 from pushforward.extractors.extractor import state_hash
+from pushforward.extractors.labels import labelled
 
 __all__ = ["Features", "fit_features", "quantised"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pushforward.data.dataset import Dataset
 from pushforward.data.keys import mix
 from pushforward.data.truth import Composed
-from pushforward.extractors.classifier import labelled
+from pushforward.extractors.labels import labelled
 
 __all__ = ["Halves", "Kind", "halves", "kind_of"]
 

@@ -10,19 +10,15 @@ from typing import Any
 
 from pushforward import recipes
 from pushforward.data import load
-from pushforward.evaluation.comparison import compare
-from pushforward.evaluation.results import Comparison
-from pushforward.training import Run, Trainer
+from pushforward.training import Trainer
 from pushforward.training.generators import seeded
 from pushforward.training.progress import Watcher
 from pushforward.training.start import prepare
 
-__all__ = ["CAST", "DATA", "Character", "story_comparison", "story_trainers"]
+__all__ = ["CAST", "DATA", "Character", "story_trainers"]
 
 DATA = "ring"
 """Eight narrow Gaussians on a circle: a model that loses some of them is seen to."""
-N = 1000
-"""Samples on either side: enough for pictures and for the modes."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +70,3 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         where = folder / name.replace(" ", "-")
         trainers.append(prepare(recipe, data, seconds=seconds, seed=seed, out=where, progress=progress, asked=asked))
     return trainers
-
-
-def story_comparison(runs: list[Run]) -> Comparison:
-    """The runs of `story_trainers` scored: modes, distances and pictures; one sampling of each."""
-    return compare(dict(zip(CAST, runs, strict=True)), n=N, repeats=1, curve=False)

@@ -13,8 +13,8 @@ from pushforward.data.dataset import Split
 from pushforward.data.keys import permutation
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import quantised
-from pushforward.evaluation.halves import labelled
 from pushforward.extractors.classifier import accuracy, train_classifier
+from pushforward.extractors.labels import labelled
 
 __all__ = ["check_labelled", "classification_accuracy", "real_accuracy"]
 

@@ -17,8 +17,9 @@ from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
+from pushforward.extractors.labels import labelled
 
-__all__ = ["ROWS", "Classifier", "LastHidden", "accuracy", "apart", "labelled", "shrunk", "train_classifier"]
+__all__ = ["ROWS", "Classifier", "LastHidden", "accuracy", "apart", "shrunk", "train_classifier"]
 
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
@@ -122,11 +123,6 @@ def shrunk(space: Space) -> str:
         return ""
     height, width = (min(side, SIDE) for side in space.shape[1:])
     return f", {width} x {height} by antialiased bilinear"
-
-
-def labelled(dataset: Dataset) -> bool:
-    """Whether there is a classifier: from two classes, and two rows in each half."""
-    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:

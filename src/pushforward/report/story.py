@@ -63,12 +63,12 @@ def deed(opening: Comparison, model: ModelResult) -> str:
     values = [score.value for score in (held, between, true) if score is not None and score.value is not None]
     if len(values) < 3:
         return ""
-    kept, outside, every = values
+    modes, outside, every = values
     share = f"{100 * outside:.0f} % of its samples fall between the points"
     if outside > BLURRED:
         return f"It blurs: {share}."
-    if kept <= every / 2:
-        return f"It collapsed: its samples reach {count(kept)} of {count(every)} points."
-    if kept < every:
-        return f"It lost {count(every - kept)} of {count(every)} points; {share}."
+    if modes <= every / 2:
+        return f"It collapsed: its samples reach {count(modes)} of {count(every)} points."
+    if modes < every:
+        return f"It lost {count(every - modes)} of {count(every)} points; {share}."
     return f"It holds all {count(every)} points; {share}."

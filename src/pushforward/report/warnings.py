@@ -11,12 +11,12 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
-from pushforward.report.bias import bias_warnings
 from pushforward.report.feature_spaces import disagreements
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
+from pushforward.report.small_samples import bias_warnings
 from pushforward.report.statistics import (
     THRESHOLDS,
     Statistic,

@@ -1,0 +1,47 @@
+"""What is said before a training, and what is cleared away where it could not begin."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pushforward.cli.terminal import say
+
+if TYPE_CHECKING:
+    from pushforward.training import Trainer
+
+__all__ = ["announce", "nothing_left"]
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Remove a folder that the caller has just made, if what is done with it fails before anything was saved."""
+    try:
+        yield
+    except BaseException:
+        if not any(folder.glob("**/checkpoints/step_*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def announce(trainer: Trainer) -> None:
+    """Say what is about to be trained: recipe, data, parameters, precision; and on what it cannot be judged."""
+    from pushforward.data.class_counts import rare_classes
+    from pushforward.data.seen import seen_in_training, shared_examples
+    from pushforward.training.lineage import leaks
+
+    counts = {name: sum(p.numel() for p in player.parameters) for name, player in trainer.players.items()}
+    sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    known = ", ".join(kind.describe() for kind in trainer.method.space.conditions.values()) or "no labels"
+    say(
+        f"{trainer.folder}: {trainer.recipe.name} on {trainer.data.name} ({len(trainer.data.train):,} examples of "
+        f"{'x'.join(map(str, trainer.data.space.shape))}, {known}); parameters: {sizes}; {trainer.precision}"
+    )
+    if trainer.content.get("init") is not None:
+        say(f"{trainer.folder}: weights from {trainer.content['init']}, step {trainer.content['init_step']:,}")
+    seen = seen_in_training(trainer.data, trainer.recipe.builds_on)
+    for warning in (*leaks(seen, trainer.data), *shared_examples(trainer.data), *rare_classes(trainer.data)):
+        say(f"{trainer.folder}: warning: {warning}")
