@@ -76,6 +76,7 @@ def test_images_are_compared_in_the_directions_of_the_training_examples():
     basis = np.linalg.qr(random(206).standard_normal((100, 9)))[0].T
     rows = random(207).standard_normal((900, 9)) @ basis
     exact = copying(rows[600:], rows[400:600], rows[:400])
+    exact.pop("reached")
     assert {
         name: score.value for name, score in values(Copying(), rows[600:], rows[400:600], rows[:400], shape=(1, 10, 10)).items()
     } == (pytest.approx(exact, rel=0.05))
@@ -84,6 +85,9 @@ def test_images_are_compared_in_the_directions_of_the_training_examples():
 def test_few_examples_have_no_copying_test():
     x = random(208).standard_normal((8, 2))
     assert set(values(Copying(), x, x, x)) == {"authenticity", "held_out_ratio"}
+    counted = copying(np.tile(x[:2], (9, 1)), x + 1, x)
+    assert counted["reached"] == 2, "copies of two examples reach no more"
+    assert counted["held_out_ratio"] == 0
 
 
 # --- class histogram ---

@@ -64,7 +64,7 @@ def test_samples_that_repeat_training_examples_with_noise_are_named(digits):
 def test_a_model_trained_on_held_out_examples_is_named(digits):
     data, _ = digits
     (sentence,) = said(noisy(data.held_out.data_units().numpy(), 2), data)
-    assert sentence.startswith("Held-out examples were learned: the nearest real example of samples of samples (")
+    assert sentence.startswith("Held-out examples were learned: too many of the real examples nearest to samples of samples (")
 
 
 def compared(scores, floors=None, **settings):
@@ -92,4 +92,5 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
     ]
     assert compared({"copy": scores(-9, 0.4)}, floors | {"copying_test": Score(-7.0, 0.3)}) == []
     (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
-    assert "cheat (2.5 times as often as chance, real data 1) is too often held out" in sentence
+    assert "nearest to samples of cheat (2.5 times as many as by chance, real data 1) are held out" in sentence
+    assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []

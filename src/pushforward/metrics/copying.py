@@ -29,9 +29,11 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
       as a z-score. Space is divided in cells around means of training examples; C_T is the mean
       over cells of `cell_scores`, weighted by held-out examples. About 0 for new data, far below 0
       (-3) for copies, above 0 off the data. Left out where no cell has 10 of either side.
-    * "held_out_ratio": the share of samples whose nearest real example is held out, over m / (k +
-      m), which a model has that is as far from either set. Less than 1 repeats training examples;
-      more has seen the held-out ones. Ties count half.
+    * "held_out_ratio": of the real examples that are nearest to some sample, the share that is held
+      out, over m / (k + m), which a model has that is as far from either set. Less than 1 repeats
+      training examples; more has seen the held-out ones. Examples count once, so that samples that
+      are all alike tell little, and both count where they are equally near.
+    * "reached": how many real examples are nearest to some sample, of which that share is.
 
     Args:
         generated: (n, d).
@@ -47,11 +49,12 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     distances, nearest = _nearest(generated, training)
     rows, back = np.unique(nearest, return_inverse=True)
     own = _nearest(training[rows], training, 1)[0]
-    to_held_out, judges = _nearest(generated, held_out)[0], held_out[:MOST]
-    share = float(((to_held_out < distances) + 0.5 * (to_held_out == distances)).mean())
+    (to_held_out, at), judges = _nearest(generated, held_out), held_out[:MOST]
+    new, old = len(np.unique(at[to_held_out <= distances])), len(np.unique(nearest[distances <= to_held_out]))
     scores = {
         "authenticity": float((distances > own[back]).mean()),
-        "held_out_ratio": share * (len(training) + len(held_out)) / len(held_out),
+        "held_out_ratio": new / (new + old) * (len(training) + len(held_out)) / len(held_out),
+        "reached": float(new + old),
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [_nearest(part, cells)[1] for part in (generated, judges)]
@@ -135,7 +138,7 @@ class Copying:
         "held_out_ratio": MetricInfo(
             "Nearest is held out",
             "target",
-            "How often the nearest real example of a sample is held out, over chance: less than real data repeats training "
+            "How many of the real examples nearest to samples are held out, over chance: less than real data repeats training "
             "examples, more has seen held-out ones.",
             group="Memorisation",
         ),
@@ -149,4 +152,6 @@ class Copying:
         """Three scores; "copying_test" is left out below 10 examples on a side."""
         held_out = drawn(samples.reference, len(samples.reference), 1)
         rows = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
-        return {name: Score(value) for name, value in copying(*rows).items()}
+        values = copying(*rows)
+        error = np.sqrt(len(samples.training) / len(held_out) / values.pop("reached"))
+        return {name: Score(value, error=float(error) if name == "held_out_ratio" else None) for name, value in values.items()}

@@ -62,11 +62,11 @@ def _held_out_seen(comparison: Comparison) -> Iterator[Sentence]:
         if _side(comparison, model) > 0
     }
     if seen:
-        who = listing(f"{marked(name)} ({value} times as often as chance{beside})" for name, value in seen.items())
+        who = listing(f"{marked(name)} ({value} times as many as by chance{beside})" for name, value in seen.items())
         yield Sentence(
             "warning",
-            f"Held-out examples were learned: the nearest real example of samples of {who} is too often held out, so scores "
-            "against them mean nothing.",
+            f"Held-out examples were learned: too many of the real examples nearest to samples of {who} are held out, so "
+            "scores against them mean nothing.",
             "scorecard",
         )
 
@@ -78,7 +78,8 @@ def _side(comparison: Comparison, model: ModelResult) -> int:
         return 0
     value, spread = floor_of(comparison, "held_out_ratio")
     gap = score.value - (1.0 if value is None else value)
-    if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(abs(gap), score.width, spread):
+    error = model.scores["held_out_ratio"].error or 0.0  # of samples that are all alike it is large, and their spread is not
+    if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(abs(gap), max(score.width, error), spread):
         return 0
     return 1 if gap > 0 else -1
 
