@@ -977,6 +977,26 @@ FAULTS: dict[str, list[Fault]] = {
             "conformance",
         ),
     ],
+    "evaluation/features.py": [
+        ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
+        ("state = None if chosen.learns else state_hash(network)", "state = None", "feature_spaces"),
+        ("hashlib.sha256(self.identity.encode())", "hashlib.sha256()", "extractors"),
+    ],
+    "evaluation/extraction.py": [
+        ("    if wrong:\n", "    if False:\n", "extractors"),
+    ],
+    "evaluation/halves.py": [
+        (" and not learned:", ":", "extractors"),
+    ],
+    "extractors/self_supervised.py": [
+        ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
+    ],
+    "extractors/inception.py": [
+        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "feature_spaces"),
+    ],
+    "report/feature_spaces.py": [
+        ('({space})", other.name, model.name)', '({space})", model.name, other.name)', "feature_spaces"),
+    ],
     "testing/recipes.py": [
         (
             "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
