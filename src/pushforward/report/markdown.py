@@ -80,7 +80,7 @@ def escape(text: str) -> str:
 
 
 def _table(table: tables.Table) -> str:
-    lines: list[Sequence[str]] = [["", *(column.label for column in table.columns)]]
+    lines: list[Sequence[str]] = [["", *(column.named for column in table.columns)]]
     lines += [[row.name, *(cell.flat for cell in row.cells)] for row in table.rows]
     written = ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
     best = {(r, c) for r, row in enumerate(table.rows) for c, cell in enumerate(row.cells) if cell.best}

@@ -13,10 +13,6 @@ from pushforward.report.sentences import CLOSE, OPEN
 __all__ = ["bullets", "panel", "prose", "scrolled", "side_by_side", "sign", "signs", "split", "titled"]
 
 
-ARROWS = ("↓", "↑", "→")
-"""First signs of what a column says of better and worse."""
-
-
 def sign(index: int | None) -> str:
     """The sign of a model by its number; nothing for None."""
     if index is None:
@@ -83,10 +79,8 @@ def _cell(cell: tables.Cell, column: tables.Column) -> str:
         notes.append('<span class="flag">best</span>')
     small = f"<small>{' · '.join(notes)}</small>" if notes else ""
     kinds = " ".join(filter(None, ["best" if cell.best else "", "" if cell.value != "–" else "none"]))
-    arrow = column.hint.removesuffix(" is right").removesuffix(" lower is better").removesuffix(" higher is better")
-    label = escape(f"{column.label} {arrow}" if arrow[:1] in ARROWS else column.label)
     kind = f' class="{kinds}"' if kinds else ""
-    return f'<td{kind} data-label="{label}"><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
+    return f'<td{kind} data-label="{escape(column.named)}"><span class="value">{escape(cell.value)}</span>{spread}{small}</td>'
 
 
 def side_by_side(panels: Sequence[str]) -> str:

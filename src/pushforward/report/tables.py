@@ -36,6 +36,8 @@ __all__ = [
 
 DIRECTIONS = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
 """What stands beside a score."""
+ARROWS = ("↓", "↑", "→")
+"""First signs of what a column says of better and worse."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Column:
     label: str
     what: str = ""
     hint: str = ""
+
+    @property
+    def named(self) -> str:
+        """The label, with an arrow where one way is better, or with the value that is right."""
+        direction = self.hint.removesuffix(" is right").removesuffix(" lower is better").removesuffix(" higher is better")
+        return f"{self.label} {direction}" if direction[:1] in ARROWS else self.label
 
 
 @dataclass(frozen=True)
