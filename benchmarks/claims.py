@@ -61,7 +61,7 @@ def main(words: list[str]) -> None:
             importlib.import_module(program.removesuffix(".py")).main(options) if program != "claims.py" else _measured(name)
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
-    (results() / "page.md" if given.smoke else PAGE).write_text(page(rows))
+    (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
     write("claims", "The claims of the field", summary(rows), rows)
 
 
