@@ -61,7 +61,7 @@ def main(words: list[str]) -> None:
             importlib.import_module(program.removesuffix(".py")).main(options) if program != "claims.py" else _measured(name)
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
-    (results() / "page.md" if given.smoke else PAGE).write_text(page(rows))
+    (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
     write("claims", "The claims of the field", summary(rows), rows)
 
 
@@ -76,8 +76,28 @@ def stored(names: Iterable[str]) -> dict[str, Any]:
 
 
 def judged(known: Results) -> list[dict[str, Any]]:
-    """A row for each claim whose results are there: figures, verdict, words, commands, and where and when it was measured."""
-    return [row_of(claim, known) for claim in CLAIMS if all(source in known for source in claim.sources)]
+    """A row for each claim: figures, verdict, words, commands, and where and when it was measured; without results, commands."""
+    return [row_of(claim, known) if set(claim.sources) <= set(known) else blank(claim) for claim in CLAIMS]
+
+
+def blank(claim: Claim) -> dict[str, Any]:
+    """The row of a claim whose results are not all there."""
+    words = dict.fromkeys(("shown", "floor", "limits"), "")
+    return {
+        "claim": claim.text,
+        "verdict": "not measured",
+        "rule": claim.condition,
+        "figures": {},
+        **words,
+        "measured": "Its results are not all there; `python benchmarks/claims.py` runs what is missing.",
+        "commands": commands(claim),
+        "sources": {},
+    }
+
+
+def commands(claim: Claim) -> list[str]:
+    """What makes the results of a claim."""
+    return [f"python benchmarks/{COMMANDS[name]}" for name in claim.sources]
 
 
 def row_of(claim: Claim, known: Results) -> dict[str, Any]:
@@ -93,7 +113,7 @@ def row_of(claim: Claim, known: Results) -> dict[str, Any]:
         "floor": claim.floor.format(**words),
         "measured": claim.measured.format(**words),
         "limits": claim.limits.format(**words),
-        "commands": [f"python benchmarks/{COMMANDS[name]}" for name in claim.sources],
+        "commands": commands(claim),
         "sources": sources,
     }
 
@@ -113,7 +133,8 @@ def page(rows: list[dict[str, Any]]) -> str:
     parts = [INTRODUCTION, summary(rows)]
     for number, row in enumerate(rows, start=1):
         parts.append(f"## {number}. {row['claim']}")
-        parts.append(f"{row['measured']} {row['limits']} *{row['rule']}* Measured {when(row['sources'])}.")
+        measured = f" Measured {when(row['sources'])}." if row["sources"] else ""
+        parts.append(" ".join(part for part in (row["measured"], row["limits"], f"*{row['rule']}*{measured}") if part))
     return "\n\n".join(parts) + "\n"
 
 

@@ -40,7 +40,7 @@ class Means:
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (2, 1) if small else (400, SEEDS)
+    steps, seeds = (2, 1) if small else (300, SEEDS)
     data = load("digits")
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
     models: dict[str, list[Any]] = {"class means": [Means(data)] * seeds}
