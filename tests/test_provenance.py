@@ -90,7 +90,7 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
     other = compared(cloud(), "other", repeats=3)
     monkeypatch.setattr("pushforward.evaluation.judge.score", None)  # whoever scored again would fail
-    both = pf.Comparison.joined(first, other)
+    both = pf.compare([first, other])
     assert [model.name for model in both.models] == ["it", "other"]
     assert both["it"] == first["it"]
     assert both["other"].scores == other["other"].scores
@@ -105,7 +105,7 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
 
 
 def test_models_of_one_name_are_told_apart(first):
-    both = pf.Comparison.joined(first, first)
+    both = pf.compare([first, first])
     assert [model.name for model in both.models] == ["it (comparison 1)", "it (comparison 2)"]
 
 
@@ -133,19 +133,19 @@ def test_a_run_is_scored_as_stored_results_were(first, tmp_path):
 def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, field, value, words):
     other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, **{field: value}))
     with pytest.raises(UsageError, match="unlike protocols cannot be compared") as error:
-        pf.Comparison.joined(first, other)
+        pf.compare([first, other])
     assert words in str(error.value)
 
 
 def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
     versions = {**first.protocol.versions, "mine.py": "abc"}
     other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, versions=versions))
-    assert len(pf.Comparison.joined(first, other).models) == 2
+    assert len(pf.compare([first, other]).models) == 2
 
 
 def test_results_that_name_no_protocol_are_refused(first):
     with pytest.raises(UsageError, match="comparison 2 does not say by which protocol"):
-        pf.Comparison.joined(first, dataclasses.replace(first, protocol=Protocol()))
+        pf.compare([first, dataclasses.replace(first, protocol=Protocol())])
 
 
 def test_the_command_line_joins_reports_and_refuses_unlike_ones(first, tmp_path, capsys, monkeypatch):

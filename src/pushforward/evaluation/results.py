@@ -191,17 +191,6 @@ class Comparison(Record):
     commands: tuple[str, ...] = ()
     pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
 
-    @staticmethod
-    def joined(*comparisons: Comparison) -> Comparison:
-        """One comparison of the models of several, without scoring them again (`pushforward.evaluation.joining`).
-
-        Raises:
-            UsageError: If their scores do not share a protocol, naming the fields that differ and both values.
-        """
-        from pushforward.evaluation.joining import joined
-
-        return joined({f"comparison {number}": part for number, part in enumerate(comparisons, start=1)})
-
     def __getitem__(self, name: str) -> ModelResult:
         """The model of a name.
 
