@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.announcing import announce, nothing_left
 from pushforward.cli.compared import check_reports, named_runs, possible_runs, shared_data, sorted_models, stored_results
 from pushforward.cli.groups import (
     ALL_DATA,
@@ -40,7 +41,7 @@ from pushforward.cli.parsing import (
     source,
     words,
 )
-from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, trainers_of
+from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, steps_for
 from pushforward.cli.terminal import app, command, say, show
 from pushforward.errors import UsageError
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
     from pushforward.report import Report
-    from pushforward.training import Run
+    from pushforward.training import Run, Trainer
 
 __all__ = ["compare"]
 
@@ -177,8 +178,38 @@ def _trained(
     from pushforward.evaluation.turns import TURN
 
     models, planned = _models(plan, runs, data)
-    folder, trainers = trainers_of(planned, data, out, options)
+    folder, trainers = _trainers(planned, data, out, options)
     return folder, models | {run.name: run for run in train_all(trainers, turn=TURN)}
+
+
+def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, options: dict[str, Any]) -> tuple[Path, list[Trainer]]:
+    """The report's folder and a trainer for each training.
+
+    A folder for new runs is made at once, so that two comparisons cannot take one folder.
+    """
+    from pushforward.training import Progress
+    from pushforward.training.folders import new_folder
+    from pushforward.training.start import prepare
+
+    if not planned:
+        return report_folder(out, data.name), []
+    folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
+    flops = options.pop("flops", None)
+    with nothing_left(folder):
+        trainers = []
+        for entry in planned:
+            own: dict[str, Any] = {
+                "out": folder / entry.folder,
+                "seed": entry.seed,
+                "plugins": entry.plugins,
+                "asked": entry.settings,
+            }
+            own |= {} if entry.seconds is None else {"seconds": entry.seconds}
+            own |= {} if flops is None else steps_for(flops, entry.recipe, data)
+            trainers.append(prepare(entry.recipe, data, **options | own))
+    for trainer in trainers:
+        announce(trainer)
+    return folder, trainers
 
 
 def _typed(group: Any) -> dict[str, Any]:

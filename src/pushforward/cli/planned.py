@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.announcing import announce, nothing_left
 from pushforward.cli.groups import Budgeting, Changes
 from pushforward.cli.parsing import asked_for, recipe_of, settings_of
 from pushforward.cli.terminal import say
@@ -16,9 +15,9 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.recipes import Recipe
-    from pushforward.training import Run, Trainer
+    from pushforward.training import Run
 
-__all__ = ["Plan", "Planned", "longest", "report_folder", "spent", "steps_for", "trainers_of"]
+__all__ = ["Plan", "Planned", "longest", "report_folder", "spent", "steps_for"]
 
 
 @dataclass(frozen=True)
@@ -107,38 +106,6 @@ def report_folder(out: str | None, data: str = "") -> Path:
     if Path(out).exists():
         raise UsageError(f"{out} exists already. Choose another --out for the report and the new runs.")
     return Path(out)
-
-
-def trainers_of(
-    planned: Sequence[Planned], data: Dataset, out: str | None, options: dict[str, Any]
-) -> tuple[Path, list[Trainer]]:
-    """The report's folder and a trainer for each training.
-
-    A folder for new runs is made at once, so that two comparisons cannot take one folder.
-    """
-    from pushforward.training import Progress
-    from pushforward.training.folders import new_folder
-    from pushforward.training.start import prepare
-
-    if not planned:
-        return report_folder(out, data.name), []
-    folder, options = new_folder(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
-    flops = options.pop("flops", None)
-    with nothing_left(folder):
-        trainers = []
-        for entry in planned:
-            own: dict[str, Any] = {
-                "out": folder / entry.folder,
-                "seed": entry.seed,
-                "plugins": entry.plugins,
-                "asked": entry.settings,
-            }
-            own |= {} if entry.seconds is None else {"seconds": entry.seconds}
-            own |= {} if flops is None else steps_for(flops, entry.recipe, data)
-            trainers.append(prepare(entry.recipe, data, **options | own))
-    for trainer in trainers:
-        announce(trainer)
-    return folder, trainers
 
 
 def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:

@@ -11,12 +11,12 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
+from pushforward.report.bias import biases
 from pushforward.report.feature_spaces import disagreements
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
 from pushforward.report.sentences import Sentence, inside, named, unmarked, verb
-from pushforward.report.small_samples import bias_warnings
 from pushforward.report.statistics import (
     THRESHOLDS,
     Statistic,
@@ -194,6 +194,22 @@ def _blind(comparison: Comparison) -> Iterator[Sentence]:
         )
 
 
+def _biased(comparison: Comparison) -> Iterator[Sentence]:
+    """Scores of quality that at a small n consist of bias in good part."""
+    n = comparison.settings.n
+    if n is None or n >= THRESHOLDS["few"]:
+        return
+    for name, bias in biases(comparison).items():
+        values = {model.name: model.scores[name].value for model in comparison.models if name in model.scores}
+        most = [model for model, value in values.items() if value is not None and bias > THRESHOLDS["biased"] * value]
+        if most and comparison.info(name).role is not None:
+            text = (
+                f"At n = {count(n)} about {plain(bias, 2)} of every {inside(comparison.info(name).label)} is bias that more "
+                f"samples would remove, more than {THRESHOLDS['biased']:.0%} of that of {named(most)}: compare at equal n only."
+            )
+            yield from _warning(text.replace("%", " %"))
+
+
 RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _few_dimensions,
     _unscored,
@@ -210,6 +226,6 @@ RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _sizes,
     _blind,
     _small,
-    bias_warnings,
+    _biased,
 )
 """What a report warns of, in this order."""
