@@ -1,5 +1,6 @@
 """One thread a test process, since several run beside each other, and threads that do not spin; before torch is imported."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -17,24 +18,41 @@ REGISTRIES = {
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
     "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},
+    "evaluation.classifier": {"SEEN": 2000},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
 }
-"""What a training draws beside its work, and how long a model is timed, by module: tests of these set numbers of their own."""
+"""What a training draws beside its work, how long a classifier of features learns and how long a model is timed, by module: tests
+of these set numbers of their own."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(tmp_path_factory):
-    """One picture of few samples a training, short timings, features and floors computed once for all tests. Yields the usual."""
-    usual = []
+    """One picture of few samples a training, short timings; features and floors are computed once. Yields the usual numbers."""
+    usual, base = [], tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PUSHFORWARD_CACHE", str(shared / "cache"))
         for name, numbers in QUICK.items():
             module = importlib.import_module(f"pushforward.{name}")
             for number, value in numbers.items():
                 usual.append((module, number, getattr(module, number)))
                 patch.setattr(module, number, value)
         yield usual
+
+
+@pytest.fixture(scope="session")
+def as_usual(_quick):
+    """A context in which the numbers of `QUICK` are as users have them, for fixtures that are shared."""
+
+    @contextlib.contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            for module, number, value in _quick:
+                patch.setattr(module, number, value)
+            yield
+
+    return context
 
 
 @pytest.fixture

@@ -69,8 +69,9 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def of_digits(digits, tmp_path_factory):
-    return fit_features(digits, cache=tmp_path_factory.mktemp("cache"))
+def of_digits(digits, tmp_path_factory, as_usual):
+    with as_usual():
+        return fit_features(digits, cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

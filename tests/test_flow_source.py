@@ -62,8 +62,7 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
         log_prob(flow, x)
 
 
-def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path):
     data = pf.data.load("moons", limit=300)
     run = pf.fit(pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot"), data, steps=3, out=tmp_path / "run")
     result, pictures = Judge(data, n=100, repeats=1).judge("moved", run, curve=True)
@@ -72,8 +71,7 @@ def test_a_flow_from_a_source_is_reported_without_noise_levels(tmp_path, monkeyp
     assert result.scores["frechet"].value > 0
 
 
-def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+def test_a_flow_from_a_small_source_is_sampled_once_and_no_more_than_it_can(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "source.npy", rng.normal(size=(60, 2)))
     data = pf.data.from_arrays(rng.normal(size=(400, 2)))
@@ -137,8 +135,7 @@ def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monk
     assert pf.load(tmp_path / "run").spec["asked"]["source"] == "source.npy"
 
 
-def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
+def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path):
     x = np.random.default_rng(0).standard_normal((600, 2)).astype(np.float32)
     held = split("x", Split(x)).held_out.x
     np.savez(tmp_path / "source.npz", x=x, x_test=np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32))

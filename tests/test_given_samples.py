@@ -28,9 +28,8 @@ def scores_of(comparison):
     return {name: score.value for name, score in comparison.models[0].scores.items()}
 
 
-def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path, monkeypatch):
+def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path):
     x, labels = few
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     np.savez(tmp_path / "samples.npz", x=np.moveaxis(x, 1, -1), label=labels)
     (tmp_path / "images").mkdir()
     for number, image in enumerate(x):
@@ -104,9 +103,8 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
         pf.evaluate(np.zeros((5, 1, 8, 8)), digits, n=50)
 
 
-def test_the_command_line_scores_samples(few, tmp_path, capsys, monkeypatch):
+def test_the_command_line_scores_samples(few, tmp_path, capsys):
     x, labels = few
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     file = str(tmp_path / "samples.npz")
     np.savez(file, x=np.moveaxis(x, 1, -1), label=labels)
     assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"]) == 0
@@ -128,7 +126,6 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys, monkeypatch):
 
 def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     pf.fit("gan", pf.data.load("moons"), size="tiny", steps=2, out="one", progress=False)
     for folder in ("one-report", "one-report-2"):
         assert main(["report", "one", "--n", "20", "--repeats", "1"]) == 0

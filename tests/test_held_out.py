@@ -8,7 +8,7 @@ from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.data.building import Schema, build
-from pushforward.data.row_hashes import ATOM, held_out_rows, row_hashes
+from pushforward.data.row_hashes import ATOM, among, distinct, held_out_rows, row_hashes
 from pushforward.data.seen import seen_in_training, shared_examples
 from pushforward.errors import DataError
 from pushforward.report.single import scores_text
@@ -30,6 +30,13 @@ def pixels(n, seed=0, shape=(3, 6, 5)):
 def content(x):
     """Rows as a set of their bytes."""
     return {row.tobytes() for row in x}
+
+
+@pytest.mark.parametrize("counts", [(0, 5), (5, 0), (40, 1), (60, 90)])
+def test_hashes_are_looked_up_as_numpy_does(counts):
+    few, many = (random(n).integers(2**64 - 50, 2**64, n, dtype=np.uint64) for n in counts)
+    np.testing.assert_array_equal(distinct(few), np.unique(few))
+    np.testing.assert_array_equal(among(few, np.sort(many)), np.isin(few, many))
 
 
 def sides(x, labels=None):
@@ -218,9 +225,8 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     assert (report["train"], report["removed"], report["repeated"]) == (400, 0, 80)
 
 
-def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_path, monkeypatch):
+def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_path):
     """Data of six values, each of which is in both splits, has no near-copies; nobody reads 0 % instead."""
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     x = np.repeat(np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32), 100, axis=0)
     data = build("atoms", Split(x))
     models = {"it": pf.fit(recipe_for("vae", data), data, steps=1, out=tmp_path / "run")}
@@ -234,7 +240,6 @@ def test_a_missing_score_is_explained_in_the_report_and_on_the_command_line(tmp_
 
 
 def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     once = vectors(40, 0, 3)
     np.save("few.npy", np.tile(once, (ATOM, 1)))

@@ -78,8 +78,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(studen
     assert measured.own.distance == 0
 
 
-def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data, tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
+def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1)
     assert len(comparison.models[0].ladder.points) == 5
     assert Comparison.from_json(comparison.to_json()) == comparison

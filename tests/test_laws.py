@@ -26,6 +26,7 @@ from pushforward.testing import (
     check_scored,
     check_seeds,
     check_stored,
+    in_few_steps,
     moved,
     recipe_for,
     rows_for,
@@ -88,7 +89,7 @@ def test_scores_are_finite(trained):
 
 
 def test_samples_are_written_in_every_format(trained, tmp_path):
-    written(trained.run.transport, trained.run.transport.space, tmp_path)
+    written(in_few_steps(trained.run.transport), trained.run.transport.space, tmp_path)
 
 
 def test_samples_are_drawn_as_plot_and_animation(trained, tmp_path):

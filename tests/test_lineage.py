@@ -20,11 +20,6 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.lineage import leaks, read_seen, seen_by
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
-
-
 def swapped(data, rows):
     """The same rows, of which so many held-out ones are in the training split and the other way round."""
     train, held_out = data.train.x.copy(), data.held_out.x.copy()

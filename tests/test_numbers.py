@@ -272,7 +272,6 @@ def mine(space: pf.data.Space, size: str = "small") -> pf.Recipe:
 def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     """It is found by the command line, trains, resumes bit for bit, samples, is evaluated."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     write_table(tmp_path / "t.csv")
     (tmp_path / "cyclic.py").write_text(FILE)
     words = ["train", "./cyclic.py", "--data", "t.csv", "--given", "angle:Cyclic,age", "--size", "tiny", "--batch", "64"]

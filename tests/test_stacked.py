@@ -34,8 +34,9 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def features(data, cache):
-    return fit_features(data, cache=cache)
+def features(data, cache, as_usual):
+    with as_usual():
+        return fit_features(data, cache=cache)
 
 
 def images(split):

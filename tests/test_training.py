@@ -507,9 +507,8 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert checkpoint.latest(tmp_path / "run" / "checkpoints").name == "step_000004"
 
 
-def test_a_broken_training_leaves_the_others_theirs(tmp_path, monkeypatch):
+def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     """One model diverges: the rest finish, and the fallen one is judged at its last checkpoint, with a warning."""
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = space_data((2,), labels=False)
     trainers = [
         prepare(recipe_for(name, data), data, steps=5, out=tmp_path / name, checkpoint_every=2)
@@ -886,9 +885,8 @@ def test_a_run_from_python_says_that_no_command_repeats_it(tmp_path):
     assert commands(run)[0].startswith("# ")
 
 
-def test_runs_with_and_without_labels_are_compared(tmp_path, monkeypatch):
+def test_runs_with_and_without_labels_are_compared(tmp_path):
     """The same rows and split; other rows are refused, by the fingerprint of older runs as well."""
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     data = space_data((2,), labels=True)
     plain = data.without_labels()
     runs = {

@@ -13,7 +13,7 @@ from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import permutation
-from pushforward.data.row_hashes import ATOM, held_out_rows, repeated, row_hashes
+from pushforward.data.row_hashes import ATOM, among, held_out_rows, repeated, row_hashes
 from pushforward.data.spaces.registry import measure
 from pushforward.errors import DataError, UsageError
 
@@ -107,7 +107,7 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
         DataError: none is left.
     """
     here, there = (row_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
-    copies = np.isin(here, there)
+    copies = among(here, np.sort(there))
     if not copies.any():
         return train, 0
     copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import ATOM, Hashes
+from pushforward.data.row_hashes import ATOM, Hashes, among, distinct
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset
@@ -38,10 +38,10 @@ class Seen:
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
-        rows = [self.inherited, other.inherited] + ([] if other.own is None else [np.setdiff1d(other.own, other.shared)])
+        rows = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
         return Seen(
             self.own,
-            np.unique(np.concatenate(rows)),
+            distinct(np.concatenate(rows)),
             self.shared,
             tuple(dict.fromkeys((*self.names, name, *other.names))),
             tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
@@ -53,8 +53,8 @@ class Seen:
         Examples that the model's own data had in both splits do not count: `shared_examples` reports them.
         """
         held_out = data.held_out.hashes
-        own = 0 if self.own is None else int((np.isin(held_out, self.own) & ~np.isin(held_out, self.shared)).sum())
-        return own, int(np.isin(held_out, self.inherited).sum())
+        own = 0 if self.own is None else int((among(held_out, self.own) & ~among(held_out, self.shared)).sum())
+        return own, int(among(held_out, self.inherited).sum())
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     Silent below one held-out example in a hundred, unless they are most examples of a class.
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
-    shared = np.isin(held_out, data.train.hashes)
+    shared = among(held_out, np.sort(data.train.hashes))
     whole = () if labels is None else tuple(np.flatnonzero(_most(labels, shared, len(data.space.classes))))
     if 100 * shared.sum() <= len(held_out) and not whole:
         return ()
@@ -88,8 +88,8 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
         data: the data.
         builds_on: names of models and data sets, and what each of them has seen.
     """
-    own = np.unique(data.train.hashes)
-    seen = Seen(own, shared=np.intersect1d(own, data.held_out.hashes))
+    own = distinct(data.train.hashes)
+    seen = Seen(own, shared=own[among(own, np.sort(data.held_out.hashes))])
     for name, other in builds_on:
         seen = seen.joined_by(name, other)
     return seen

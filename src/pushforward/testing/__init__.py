@@ -24,6 +24,7 @@ from pushforward.testing.recipes import (
     check_scored,
     check_stored,
     final_state,
+    in_few_steps,
     train_twice,
 )
 from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, class_labels, recipe_for, rows_for, space_data
@@ -62,6 +63,7 @@ __all__ = [
     "end",
     "error",
     "final_state",
+    "in_few_steps",
     "measured_order",
     "moments",
     "moved",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -45,6 +46,7 @@ def _processor() -> str:
         return platform.processor()
 
 
+@functools.cache
 def commit() -> str | None:
     """The git commit of the package, where it runs from a repository."""
     here = Path(__file__).parent
