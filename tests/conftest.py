@@ -18,7 +18,7 @@ REGISTRIES = {
 """Where the parts of plug-ins are kept, by module."""
 QUICK = {
     "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},
-    "evaluation.classifier": {"SEEN": 2000},
+    "extractors.classifier": {"SEEN": 2000},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
 }

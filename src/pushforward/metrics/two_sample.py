@@ -208,8 +208,6 @@ class TwoSample:
         accuracy = neighbour_accuracy(x, y)
         error = _accuracy_error(accuracy, len(x))
         scores = {"neighbour_test": Score(accuracy, error=error, reference_error=error * np.sqrt(0.4))}
-
-        scores = {"neighbour_test": Score(accuracy, error=float(np.sqrt(0.25 / len(x))))}
         if len(x) >= 2 * FOLDS:
             scores["classifier_test"] = _classifier_test(x, y)
         if len(samples.shape) > 1:
