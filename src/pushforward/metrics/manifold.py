@@ -12,8 +12,8 @@ from pushforward.metrics.score import MetricInfo, Samples, Score
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
 
-ROWS = 1000
-"""Rows of the distance matrix that are held at a time."""
+ROWS, ENTRIES = 1000, 10_000_000
+"""Rows of the distance matrix that are held at a time, and its entries, at most."""
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -80,8 +80,9 @@ def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[float, floa
     of_real, of_generated = radii(real, k), radii(generated, k)
     within = np.zeros(len(generated))
     recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
-    for start in range(0, len(real), ROWS):
-        rows = slice(start, start + ROWS)
+    step = max(1, min(ROWS, ENTRIES // len(generated)))
+    for start in range(0, len(real), step):
+        rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
         within += (distances < of_real[rows, None]).sum(0)
         recalled[rows] = (distances < of_generated).any(1)
