@@ -14,8 +14,8 @@ from pushforward.metrics.uncertainty import by_blocks, share_error
 
 __all__ = ["Manifold", "prdc", "radii", "reached"]
 
-ROWS = 1000
-"""Rows of the distance matrix that are held at a time."""
+ROWS, ENTRIES = 1000, 10_000_000
+"""Rows of the distance matrix that are held at a time, and its entries, at most."""
 OF_REFERENCE = {"precision": 0.65, "recall": 0.35, "density": 0.65, "coverage": 0.35}
 """The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
 
@@ -84,8 +84,9 @@ def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[float, floa
     of_real, of_generated = radii(real, k), radii(generated, k)
     within = np.zeros(len(generated))
     recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
-    for start in range(0, len(real), ROWS):
-        rows = slice(start, start + ROWS)
+    step = max(1, min(ROWS, ENTRIES // len(generated)))
+    for start in range(0, len(real), step):
+        rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
         within += (distances < of_real[rows, None]).sum(0)
         recalled[rows] = (distances < of_generated).any(1)
