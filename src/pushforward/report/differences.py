@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count
@@ -42,7 +41,7 @@ def differences(comparison: Comparison) -> list[tuple[str, Table]]:
     ]
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Names with dots, and values as text; lists of plain values are one value."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
@@ -51,7 +50,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     text = value if isinstance(value, str) else json.dumps(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from html import escape
-from typing import Any
 
 import numpy as np
 
@@ -111,7 +110,7 @@ def plane_data(comparison: Comparison, look: Look) -> str:
     return f'<script type="application/json" class="plane-data">{text}</script>' if models else ""
 
 
-def _packed(field: Field2D, look: Look) -> dict[str, Any]:
+def _packed(field: Field2D, look: Look) -> dict[str, object]:
     left, right, low, high = look.limits
     sizes = np.linalg.norm(field.velocities, axis=-1)
     longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE)) if np.isfinite(sizes).any() else 1.0
