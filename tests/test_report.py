@@ -493,7 +493,11 @@ def without(content, path, null):
 
 
 def test_any_field_may_be_missing(content):
-    """A page is drawn for each missing field, and for a null one where that is read as something else."""
+    """A page is drawn for each missing field, and for a null one where that is read as something else.
+
+    A model that loses a field is compared with one other.
+    """
+    del content["models"][2:]
     for entry in content["models"]:
         entry["losses"] = losses(entry["family"], steps=12)
     paths = [path for path in every_path(content) if path and path != ("format_version",)]

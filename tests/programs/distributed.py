@@ -23,7 +23,7 @@ from pushforward.training.processes import Group
 from pushforward.training.settings import Settings
 from pushforward.training.tensors import whole
 
-STEPS = {"flow": 20, "gan": 20, "vae": 5, "vqvae": 5}
+STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""
 
 
