@@ -75,7 +75,7 @@ def test_intervals_over_examples_samplings_and_trainings():
     assert trainings.interval_of == "trainings"
     assert trainings.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.1**2 / 3) ** 0.5, rel=0.01)
     for unknown in (Score(1.0), Score(8.0, values=(8.0, 8.0)), Score(None, error=1.0), Score(1.0, values=(1.0, None))):
-        assert with_interval(unknown).interval == ()
+        assert with_interval(unknown).interval is None
 
 
 def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
@@ -84,7 +84,7 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
     two[1] = dataclasses.replace(two[1], scores=scores)
     together = aggregated(dataclasses.replace(first, models=tuple(two)))["it"].scores
     assert together["frechet"].interval_of == "trainings"
-    assert together["energy"].interval == (), "two trainings that agree do not say how trainings vary"
+    assert together["energy"].interval is None, "two trainings that agree do not say how trainings vary"
 
 
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):

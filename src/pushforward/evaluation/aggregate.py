@@ -97,7 +97,7 @@ def _score(parts: Sequence[Score]) -> Score:
     """A training without a score leaves none: the mean of the others would stand for it."""
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
-        return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=(), interval_of="")
+        return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
     mean = _mean_record(parts)
     return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values))

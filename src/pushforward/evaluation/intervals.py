@@ -35,7 +35,7 @@ def over_trainings(score: Score) -> Score:
     """A score that is the mean over trainings (``values``) with its interval over new trainings."""
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
-        return replace(score, interval=(), interval_of="")
+        return replace(score, interval=None, interval_of=None)
     return _between(score, values, score.reference_error or 0.0, "trainings")
 
 
@@ -56,7 +56,7 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str) -> S
     mean = math.fsum(values) / count
     own = math.fsum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
     if count < 2 or own == 0:  # values that are all equal, such as counts of modes, do not say how they vary
-        return replace(score, interval=(), interval_of="")
+        return replace(score, interval=None, interval_of=None)
     freedom = (count - 1) * ((own + shared**2) / own) ** 2
     return _around(score, float(stdtrit(freedom, 0.975)) * math.sqrt(own + shared**2), of)
 

@@ -69,7 +69,7 @@ class Score(Record):
         n: How many examples were compared on either side.
         ratio: The value over real data's; None where that is too near 0 to divide by.
         interval: The ends of a 95 % interval of the score's mean over new samples, and as far as ``reference_error`` is known new
-            reference examples; empty where there is none.
+            reference examples; None where there is none.
         interval_of: What the interval was measured from: "examples", "samplings" or "trainings".
         bias: By how much the mean at this n is above that of infinitely many examples, about, where the metric knows it.
         extra: Further numbers and texts, such as the mass of each mode.
@@ -82,8 +82,8 @@ class Score(Record):
     n: int | None = None
     ratio: float | None = None
     reference_error: float | None = None
-    interval: tuple[float, ...] = ()
-    interval_of: str = ""
+    interval: tuple[float, ...] | None = None
+    interval_of: str | None = None
     bias: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Score(Record):
     @property
     def stated(self) -> str:
         """The interval in words, after a comma; empty where there is none."""
-        if len(self.interval) != 2:
+        if self.interval is None or len(self.interval) != 2:
             return ""
         width = (self.interval[1] - self.interval[0]) / 2
         low, high = (measured(end, width)[0] for end in self.interval)
