@@ -143,6 +143,16 @@ def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
     assert len(pf.compare([first, other]).models) == 2
 
 
+def test_further_feature_spaces_of_one_name_must_be_of_one_extractor(first):
+    one, other = (
+        dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, spaces={"pca": identity}))
+        for identity in ("a", "b")
+    )
+    with pytest.raises(UsageError, match='the extractor of the feature space pca is "a" in comparison 1 and "b" in comparison 2'):
+        pf.compare([one, other])
+    assert len(pf.compare([first, one]).models) == 2
+
+
 def test_results_that_name_no_protocol_are_refused(first):
     with pytest.raises(UsageError, match="comparison 2 does not say by which protocol"):
         pf.compare([first, dataclasses.replace(first, protocol=Protocol())])

@@ -153,7 +153,7 @@ class Judge:
         return Comparison(
             data=data,
             settings=settings,
-            protocol=protocol_of(self.data, self.features, self.n, NEIGHBOURS, tuple(self.floors)),
+            protocol=protocol_of(self.data, self.features, self.n, NEIGHBOURS, tuple(self.floors), self.others),
             machine=machine(),
             metrics={name: known[name] for name in self.floors if name in known},
             floors=self.floors,

@@ -26,6 +26,7 @@ class Protocol(Record):
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
         versions: Of the packages, or hashes of the files, that define the metrics.
+        spaces: What identifies the extractor of each further feature space, by its name.
     """
 
     data: str = ""
@@ -37,20 +38,23 @@ class Protocol(Record):
     preprocessing: str = ""
     quantisation: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    spaces: Mapping[str, str] = field(default_factory=dict)
 
     def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
-        """The fields in which two protocols differ, each with both values; of versions those of files that both have."""
-        unlike = []
+        """The fields in which two protocols differ, each with both values; of versions and further spaces those that both have."""
+        unlike: list[tuple[str, Any, Any]] = []
         for part in fields(self):
             mine, others = getattr(self, part.name), getattr(other, part.name)
-            if part.name == "versions":
+            if part.name in COMMON:
                 common = sorted(mine.keys() & others.keys())
-                unlike += [(f"the version of {name}", mine[name], others[name]) for name in common if mine[name] != others[name]]
+                unlike += [(COMMON[part.name].format(key), mine[key], others[key]) for key in common if mine[key] != others[key]]
             elif mine != others:
                 unlike.append((NAMES.get(part.name, part.name), mine, others))
         return unlike
 
 
+COMMON = {"versions": "the version of {}", "spaces": "the extractor of the feature space {}"}
+"""Fields of which only what both protocols hold must be equal, in words."""
 NAMES = {
     "data": "the data's fingerprint",
     "reference": "the sha256 of the reference examples",

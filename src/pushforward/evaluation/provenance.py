@@ -14,7 +14,9 @@ from pushforward.evaluation.scoring import reference_rows
 __all__ = ["protocol_of"]
 
 
-def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str]) -> Protocol:
+def protocol_of(
+    data: Dataset, features: Features, n: int, k: int, metrics: Sequence[str], others: Sequence[Features] = ()
+) -> Protocol:
     """The protocol of scores of n samples.
 
     Args:
@@ -23,6 +25,7 @@ def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequ
         n: Samples on either side.
         k: Neighbours.
         metrics: Names of the scores.
+        others: Further features that scores stand in beside.
     """
     space = data.space
     quantisation = f"{space.levels} levels" if space.levels is not None else "float32"
@@ -36,6 +39,7 @@ def protocol_of(data: Dataset, features: Features, n: int, k: int, metrics: Sequ
         preprocessing=features.preprocessing,
         quantisation=quantisation,
         versions=_versions(metrics),
+        spaces={other.name: other.identity for other in others},
     )
 
 
