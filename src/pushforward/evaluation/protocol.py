@@ -41,7 +41,7 @@ class Protocol(Record):
     spaces: Mapping[str, str] = field(default_factory=dict)
 
     def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
-        """The fields in which two protocols differ, each with both values; of versions and further spaces those that both have."""
+        """The fields in which two protocols differ, each with both values; of versions and spaces those that both have."""
         unlike: list[tuple[str, Any, Any]] = []
         for part in fields(self):
             mine, others = getattr(self, part.name), getattr(other, part.name)
