@@ -124,7 +124,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
     body = []
     for number, row in enumerate(rows, start=1):
         commands = "<br>".join(f"`{command}`" for command in row["commands"])
-        body.append([str(number), row["claim"], f"**{row['verdict']}**", row["shown"], row["floor"], commands])
+        body.append(
+            [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"], commands]
+        )
     return table(head, body)
 
 
