@@ -18,13 +18,13 @@ import pushforward as pf
 from claim_measurements.shared import SEEDS, floors_of, trained
 from pushforward.evaluation import Judge
 
-NUMBERS = (50, 200)
+NUMBERS = (50, 200, 600)
 SHARE = 0.95
 NAMES = ["coverage", "frechet"]
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (2, 1) if small else (120, SEEDS)
+    steps, seeds = (2, 1) if small else (1000, SEEDS)
     data = load("digits")
     numbers = (50, len(data.train)) if small else (*NUMBERS, len(data.train))
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)

@@ -30,7 +30,7 @@ POINTS, DRAWN = 128, 2_000
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (3, 1) if small else (200, SEEDS)
+    steps, seeds = (3, 1) if small else (2000, SEEDS)
     data = load("8gaussians", limit=POINTS, labelled=False)
     x = data.space.to_model(data.train.data_units())
     rows = []
