@@ -9,8 +9,10 @@ import pushforward as pf
 from pushforward.cli import demonstration, main
 from pushforward.cli.small_pictures import beside, braille_image, braille_points
 from pushforward.data import sources
-from pushforward.evaluation import comparison
+from pushforward.evaluation import Comparison, comparison
+from pushforward.evaluation.results import ModelResult, Score
 from pushforward.evaluation.story import CAST, story_trainers
+from pushforward.report.story import deed
 
 SQUARE = (-1.0, 1.0, -1.0, 1.0)
 
@@ -47,6 +49,21 @@ def test_the_story_trains_each_family_and_the_original_game(tmp_path):
     finally:
         for trainer in trainers:
             trainer.close()
+
+
+@pytest.mark.parametrize(
+    ("nearest", "held", "between", "words"),
+    [
+        ([0.96, 0.01, 0.01, 0.02], 1, 0.7, "It collapsed: nearly all of its samples are near 1 of 4 points."),
+        ([0.2, 0.3, 0.3, 0.2], 0, 0.9, "It blurs: 90 % of its samples fall between the points."),
+        ([0.2, 0.4, 0.4, 0.0], 3, 0.1, "It lost 1 of 4 points; 10 % of its samples fall between the points."),
+        ([0.2, 0.3, 0.3, 0.2], 4, 0.1, "It holds all 4 points; 10 % of its samples fall between the points."),
+    ],
+)
+def test_the_story_says_what_became_of_the_points(nearest, held, between, words):
+    model = ModelResult("it", scores={"modes_held": Score(held, extra={"nearest": nearest}), "bridges": Score(between)})
+    opening = Comparison(models=(model,), floors={"modes_held": Score(4)})
+    assert deed(opening, model) == words
 
 
 @pytest.mark.parametrize("installed", [True, False])

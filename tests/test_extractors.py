@@ -138,6 +138,26 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     assert len(list((tmp_path / "features" / "real").iterdir())) == 2, "other weights have files of their own"
 
 
+class Activated(nn.Module):
+    def __init__(self, activation):
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x):
+        return self.activation(x.flatten(1))
+
+
+def test_a_network_with_attributes_whose_text_says_nothing_is_not_cached(tmp_path):
+    data = space_data((1, 8, 8), labels=False)
+    for activation in (torch.relu, torch.tanh):
+        features = fit_features(data, Activated(activation), cache=tmp_path)
+        fresh = fit_features(data, Activated(activation), cache=False)
+        for real in (True, False):
+            assert np.array_equal(features(data.held_out.x, 24, real=real), fresh(data.held_out.x, 24))
+    named = fit_features(data, Activated(nn.Tanh()), cache=tmp_path)
+    assert named.key != fit_features(data, Activated(nn.ReLU()), cache=tmp_path).key
+
+
 def test_later_changes_of_a_users_network_change_nothing():
     data, network = space_data((1, 8, 8), labels=False), Means()
     features = fit_features(data, network, cache=False)

@@ -81,6 +81,10 @@ def test_the_command_line_takes_operations_and_several_budgets(tmp_path, capsys,
     assert first.scores["energy"].n == 60
     assert [model.name for model in result.models] == ["flow"]
     assert "seconds of training" in (tmp_path / "b" / "report.html").read_text()
+    assert main(["compare", "flow", "--budget", "0.2s,0.1s", "--features", "pca", *shared, "--out", "d"]) == 0
+    result = Comparison.from_json(capsys.readouterr().out)
+    assert result.settings.spaces == ("pca",)
+    assert [point.scores["frechet"].n for point in result.sweep["flow"]] == [60, 60]
     for options, words in {
         ("--flops", "much"): 'got "much"',
         ("--flops", "1e9", "--steps", "3"): "Give only one budget",

@@ -43,7 +43,7 @@ def measure(small: bool = False) -> None:
     steps, seeds = (2, 1) if small else (300, SEEDS)
     data = load("digits")
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
-    models: dict[str, list[Any]] = {"class means": [Means(data)] * seeds}
+    models: dict[str, list[Any]] = {"class means": [Means(data)]}
     models["energy distance"] = [by_energy(data, seed, steps) for seed in range(seeds)]
     rows = []
     for name, samplers in models.items():

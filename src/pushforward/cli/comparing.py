@@ -116,9 +116,9 @@ def compare(
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
-    check_reports(reports, loaded)
     compared(loaded, n)
     check_spaces(features, loaded)
+    check_reports(reports, loaded, n, features)
     folder, trained = _trained(plan, runs, loaded, out, options)
     details = {
         "n": n,
@@ -151,7 +151,7 @@ def _reported(
     if data is not None:
         say("measuring: features, floors, scores, cost")
     comparison = judge(models, data, **options)
-    report = Report(with_sweep(comparison, sweep, data) if sweep and data is not None else comparison)
+    report = Report(with_sweep(comparison, sweep, data, options["features"]) if sweep and data is not None else comparison)
     report.save_all(folder)
     return report
 

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, Unpack
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.keys import permutation
+from pushforward.errors import UsageError
 from pushforward.evaluation.aggregate import aggregated
 from pushforward.evaluation.drawing import SHOWN
 from pushforward.evaluation.figures import Pictures
@@ -82,6 +83,8 @@ def compare(
         return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
     models = models_of(models)
     data = dataset_of(data) if data is not None else data_of(informed(models))
+    if "real" in models:
+        raise UsageError('A model cannot be named "real", as real data is in a report: give it another name.')
     for name, model in models.items():
         check_model(name, model, data)
     n = None if n is None else compared(data, n)

@@ -213,7 +213,7 @@ def fit_features(
         features.key = key if content is not None else _key((*words, features.identity))
         if folder is not None and content is not None:
             write_tensors(folder, key, features.tensors, features.accuracy)
-    features.channels, features.folder = channels, None if folder is None else folder / "real"
+    features.channels, features.folder = channels, None if folder is None or content is None else folder / "real"
     return features
 
 

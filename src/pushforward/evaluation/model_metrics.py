@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
@@ -73,10 +72,7 @@ class ClassificationAccuracy:
         parts = list(transport.stream(n, seed=seed + REPEAT_SEEDS, batch=batch))
         labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
         value, real = classification_accuracy(torch.cat([x for x, _ in parts]), labels, data), real_accuracy(data, n)
-        error = math.sqrt(value * (1 - value) / len(data.held_out))
-        return {
-            "cas": Score(value, error=error, values=(value,), n=n, ratio=value / real if real else None, extra={"real": real})
-        }
+        return {"cas": Score(value, values=(value,), n=n, ratio=value / real if real else None, extra={"real": real})}
 
     def guess(self, model: Run | Transport, data: Dataset, n: int) -> ModelResult | None:
         """None: real data's accuracy is beside the score."""

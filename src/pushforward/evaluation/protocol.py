@@ -25,7 +25,7 @@ class Protocol(Record):
         dimensions: Of the features.
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
-        versions: Of the packages, or hashes of the files, that define the metrics.
+        versions: Of this package, and by score a hash of the file of the user's own that defines it.
         spaces: What identifies the extractor of each further feature space, by its name.
     """
 

@@ -49,7 +49,7 @@ def _sha256(data: Dataset, n: int) -> str:
 
 
 def _versions(metrics: Sequence[str]) -> dict[str, str]:
-    """The version of this package, and a hash of each file of the user's own that defines one of the scores."""
+    """The version of this package, and by score a hash of the file of the user's own that defines it."""
     import inspect
     from pathlib import Path
 
@@ -57,7 +57,9 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
 
     versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
     for metric in registry().values():
-        if set(metric.scores) & set(metrics) and not metric.__module__.startswith("pushforward.metrics."):
+        own = set(metric.scores) & set(metrics)
+        if own and not metric.__module__.startswith("pushforward.metrics."):
             file = Path(inspect.getfile(metric))
-            versions[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+            versions |= dict.fromkeys(sorted(own), content)
     return versions

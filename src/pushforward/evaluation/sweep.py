@@ -10,27 +10,31 @@ from pushforward.evaluation.curves import CURVE_SCORES
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.models import check_model
+from pushforward.evaluation.protocol import check_same
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.extractors import Spaces
 from pushforward.training import Run
 
 __all__ = ["with_sweep"]
 
 
-def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: Dataset) -> Comparison:
+def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: Dataset, features: Spaces = None) -> Comparison:
     """A comparison with the scores of shorter trainings of its models, by the same protocol.
 
     Args:
         comparison: Of the longest trainings, which become the last point of each sweep.
         runs: Shorter trainings by the name of the model.
         data: The data of the comparison.
+        features: Its feature spaces.
 
     Raises:
-        UsageError: For a run of other data.
+        UsageError: For a run of other data, or where these scores would be of another protocol than the comparison's.
     """
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)
-    judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES)
+    judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features)
+    check_same([("the comparison", comparison.protocol), ("its shorter trainings", judge.comparison().protocol)])
     longest = {model.name: model for model in comparison.models}
     points = {}
     for name, shorter in runs.items():
@@ -44,6 +48,7 @@ def with_sweep(comparison: Comparison, runs: Mapping[str, Sequence[Run]], data: 
 
 
 def _last(model: ModelResult) -> SweepPoint:
-    return SweepPoint(
-        model.training.seconds, model.training.steps, model.seed, {k: model.scores[k] for k in CURVE_SCORES if k in model.scores}
-    )
+    """The longest training; of several the first, since the shorter ones are trained once."""
+    first = model.trainings[0] if model.trainings else model
+    scores = {name: first.scores[name] for name in CURVE_SCORES if name in first.scores}
+    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores)

@@ -142,18 +142,36 @@ class OfModule(Extractor):
             (name, key, value)
             for name, part in self.module.named_modules()
             for key, value in sorted(vars(part).items())
-            if isinstance(value, (bool, int, float, str)) and key != "training"
+            if key in _own(part) and _plain(value)
         ]
         return [repr(self.module), plain]
 
     def content(self) -> str | None:
-        """As of any extractor, with the sources of all modules that are not torch's."""
+        """As of any extractor, with the sources of all modules that are not torch's.
+
+        None, so that nothing is cached, where a module holds what cannot be told apart by its text, such as a function.
+        """
+        if not all(_plain(value) for part in self.module.modules() for value in _own(part).values()):
+            return None
         own = sorted({type(part) for part in self.module.modules()}, key=lambda part: part.__qualname__)
         sources = [source_hash(part) for part in own if not part.__module__.startswith("torch.")]
         inner = super().content()
         if inner is None or None in sources:
             return None
         return hashlib.sha256(repr((inner, sources)).encode()).hexdigest()
+
+
+def _own(part: nn.Module) -> dict[str, Any]:
+    """The attributes of a module beside those that torch gives every module."""
+    common = vars(nn.Module())
+    return {name: value for name, value in vars(part).items() if name not in common}
+
+
+def _plain(value: Any) -> bool:
+    """Whether equal texts of a value mean equal values."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device, torch.Size))
 
 
 def source_hash(part: type) -> str | None:

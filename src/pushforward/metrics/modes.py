@@ -26,7 +26,10 @@ class Centred(Protocol):
 
 @dataclass(frozen=True)
 class ModeCount:
-    """What `count_modes` finds; ``mass`` (k,) is the share of all examples that each mode holds."""
+    """What `count_modes` finds.
+
+    Of each mode, (k,): ``mass`` is the share of all examples that it holds, ``nearest`` of those that it is nearest to.
+    """
 
     held: int
     reached: int
@@ -35,6 +38,7 @@ class ModeCount:
     spread: float
     divergence: float
     mass: np.ndarray
+    nearest: np.ndarray
     spread_error: float = 0.0
     divergence_error: float = 0.0
 
@@ -90,6 +94,7 @@ def count_modes(
         spread=spread,
         divergence=_divergence(quality, weights),
         mass=mass,
+        nearest=np.bincount(nearest, minlength=count) / len(x),
         spread_error=varied / (2 * spread) if spread > 0 else 0.0,
         divergence_error=divergence_error(quality, weights),
     )
@@ -164,7 +169,11 @@ class Modes:
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Six scores; ``extra`` of "modes_held" has the mass of each mode, that of "high_quality" the share of true samples."""
+        """Six scores.
+
+        ``extra`` of "modes_held" has the mass of each mode and the share of samples nearest to it, that of "high_quality" the
+        share of true samples.
+        """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
         n, modes, right = len(samples.generated), len(truth.centres), _share_within(3, samples.generated.shape[1])
@@ -173,7 +182,7 @@ class Modes:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
 
         return {
-            "modes_held": Score(count.held, extra={"mass": count.mass}),
+            "modes_held": Score(count.held, extra={"mass": count.mass, "nearest": count.nearest}),
             "modes_found": Score(count.reached),
             "high_quality": share(count.high_quality, right=right),
             "bridges": share(count.bridges),

@@ -90,7 +90,8 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     filled = [(key, title, body or drawn.get(key, "")) for key, title, body in sections]
     filled = [("verdict", "Verdict", _verdict(comparison, charts)), *(part for part in filled if part[2])]
     if opening is not None:
-        filled = [("story", "Four ways", story(opening, Look(opening.pictures, look.detail, "s"), rules)), *filled]
+        small = Look(opening.pictures if look.pictures else {}, look.detail, "s")
+        filled = [("story", "Four ways", story(opening, small, rules)), *filled]
     body = "\n".join(f'<section id="{key}"><h2>{HEADINGS.get(key, title)}</h2>{inner}</section>' for key, title, inner in filled)
     return Template(_file("page.html")).substitute(
         kicker="Generative models compared" if len(comparison.models) > 1 else "A generative model",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pushforward.arguments import number
@@ -67,7 +68,7 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
                     "`samples` or `seconds`."
                 )
             while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
-                with _Counter() as counter:
+                with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
                     trainer.step()
                 trainer.clock.tick(0.0)
                 counts.append(counter.total)
