@@ -4,7 +4,7 @@
     python benchmarks/claims.py --measure stability      # repeats one small measurement first
     python benchmarks/claims.py --smoke
 
-A verdict comes from a rule on the figures (claim_measurements/rules.py), a figure from results/*.json. The small measurements
+A verdict comes from a rule on the figures (claim_measurements/*rules.py), a figure from results/*.json. The small measurements
 take seconds a training and three seeds; the other benchmarks, where their results are missing, as long as their table says.
 """
 

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def claims():
 
 @pytest.fixture
 def rules(claims):
-    return importlib.import_module("claim_measurements.rules")
+    modules = [importlib.import_module(f"claim_measurements.{name}") for name in ("rules", "sampling_rules")]
+    return types.SimpleNamespace(**{key: value for module in modules for key, value in vars(module).items()})
 
 
 @pytest.fixture

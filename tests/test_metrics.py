@@ -22,31 +22,12 @@ from pushforward.metrics.sharpness import Sharpness, high_frequency_power
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.two_sample import TwoSample, energy_distance, energy_test, neighbour_accuracy
 from pushforward.metrics.wasserstein import Wasserstein, sliced_distance, transport_distance, transport_score
+from pushforward.testing.metrics import samples_of as samples
+from pushforward.testing.metrics import values_of as values
 
 
 def random(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
-
-
-def samples(generated, reference, training=None, *, shape=None, truth=None, features=True, **more):
-    training = reference if training is None else training
-    own = (lambda x: x.astype(np.float64)) if features is True else (lambda x: np.zeros((len(x), 1)))
-    return Samples(
-        generated=generated.astype(np.float32),
-        reference=reference.astype(np.float32),
-        training=training if training.dtype == np.uint8 else training.astype(np.float32),
-        generated_features=own(generated),
-        reference_features=own(reference),
-        shape=shape or generated.shape[1:],
-        truth=truth,
-        **more,
-    )
-
-
-def values(metric, *args, **more):
-    given = samples(*args, **more)
-    assert metric.applies(given)
-    return metric(given)
 
 
 # --- Fréchet ---

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_metrics import random, samples, values
 
 import pushforward as pf
 from pushforward.errors import DataError, UsageError
@@ -17,6 +16,13 @@ from pushforward.evaluation.scoring import floors, score
 from pushforward.evaluation.synthetic_training import classification_accuracy, real_accuracy
 from pushforward.metrics.classes import Classes, shares, total_variation
 from pushforward.metrics.copying import Copying, cell_scores, copying
+from pushforward.testing.metrics import samples_of as samples
+from pushforward.testing.metrics import values_of as values
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
 
 # --- memorisation ---
 
@@ -126,7 +132,7 @@ def test_a_missing_class_is_read_from_images(digits):
     floor = floors(digits, features, n=300, metrics=wanted, redraws=4, cache=False)["class_distance"]
     assert full.value < floor.value + 4 * floor.spread
     assert lost.value > floor.value + 0.03
-    assert lost.extra["share"][7] < 0.01 < 0.05 < lost.extra["real"][7]
+    assert lost.extra["share"][7] < 0.02 < 0.05 < lost.extra["real"][7]
 
 
 # --- classification accuracy score ---

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
-from test_metrics import random, samples, sklearn_moons, values
 
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.kernel import kernel_distance
@@ -16,6 +15,19 @@ from pushforward.metrics.manifold import prdc
 from pushforward.metrics.sinkhorn import Sinkhorn, sinkhorn_divergence, transport_cost
 from pushforward.metrics.two_sample import TwoSample, classifier_accuracy
 from pushforward.metrics.wasserstein import transport_distance
+from pushforward.testing.metrics import samples_of as samples
+from pushforward.testing.metrics import values_of as values
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def sklearn_moons(n, seed):
+    from sklearn.datasets import make_moons
+
+    return make_moons(n, noise=0.05, random_state=seed)
+
 
 # --- KID, precision, recall, coverage, W2 ---
 

@@ -144,13 +144,13 @@ def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):
 
 
 def test_further_feature_spaces_of_one_name_must_be_of_one_extractor(first):
-    one, other = (
+    first_space, other = (
         dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, spaces={"pca": identity}))
         for identity in ("a", "b")
     )
     with pytest.raises(UsageError, match='the extractor of the feature space pca is "a" in comparison 1 and "b" in comparison 2'):
-        pf.compare([one, other])
-    assert len(pf.compare([first, one]).models) == 2
+        pf.compare([first_space, other])
+    assert len(pf.compare([first, first_space]).models) == 2
 
 
 def test_results_that_name_no_protocol_are_refused(first):
@@ -208,7 +208,7 @@ def test_a_small_n_is_named_with_the_size_of_its_bias(first):
     page = pf.Report(first)
     (warning,) = [text for text in page.verdict if "is bias" in text]
     assert warning.startswith(f"At n = 40 about {bias:.2f} of every Fréchet distance is bias that more samples would remove")
-    assert "With n = 40 about" in page.to_markdown()
+    assert "At n = 40 a perfect model would score about" in page.to_markdown()
     assert "With n = 40 about" in scores_text(first)
     many = dataclasses.replace(first, settings=dataclasses.replace(first.settings, n=5000))
     assert not [text for text in pf.Report(many).verdict if "is bias" in text]

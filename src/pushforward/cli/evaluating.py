@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,10 +66,7 @@ def evaluate(
     from pushforward.report.warnings import warnings
 
     loaded = _loaded(run, data, loading, solving, guiding)
-    if "bpd" in words(metrics):
-        say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
-    if "cas" in words(metrics):
-        say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
+    _say_what_takes_long(words(metrics))
     with precision_of(loading):
         comparison = judge(
             loaded,
@@ -83,6 +81,14 @@ def evaluate(
         )
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
     show(result, json, lambda _: scores_text(comparison))
+
+
+def _say_what_takes_long(metrics: Sequence[str]) -> None:
+    say("measuring: features, floors, scores ...")
+    if "bpd" in metrics:
+        say("finding bits per dimension; with many examples this takes minutes (--n takes fewer) ...")
+    if "cas" in metrics:
+        say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
 
 
 def _loaded(run: str, data: str | None, loading: Loading, solving: Solving, guiding: Guiding) -> Run | str:

@@ -93,7 +93,7 @@ app = App(
 )
 app["--help"].group = app["--version"].group = ("Other",)
 data_app = App(name="data", help="List data sources, or check one before training.", group=INSPECT, sort_key=4)
-list_app = App(name="list", help="List recipes, solvers, metrics or runs.", group=INSPECT, sort_key=5)
+list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
 app.command(data_app)
 app.command(list_app)
 

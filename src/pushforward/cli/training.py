@@ -54,6 +54,8 @@ from pushforward.cli.planned import steps_for
 from pushforward.cli.terminal import app, say
 
 if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
 __all__ = ["resume", "train"]
@@ -120,11 +122,16 @@ def train(
     options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": record}
     options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
     options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
-    ends |= {} if flops is None else steps_for(ends.pop("flops"), chosen, loaded)
-    trainer = prepare(chosen, loaded, **ends, **options)
+    trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options)
     announce(trainer)
     (run,) = train_all([trainer])
     report_run(run, json, len(loaded.train))
+
+
+def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """The budget, of operations in steps."""
+    flops = ends.pop("flops", None)
+    return ends if flops is None else ends | steps_for(flops, recipe, data)
 
 
 def _frozen_runs(frozen: Sequence[str], **short: str | None) -> dict[str, str]:

@@ -24,5 +24,5 @@ def bias_note(comparison: Comparison) -> str:
     n, known = comparison.settings.n, biases(comparison)
     if n is None or not known:
         return ""
-    parts = [f"{plain(bias, 2)} of the {inside(comparison.info(name).label)}" for name, bias in known.items()]
-    return f"With n = {count(n)} about {listing(parts)} would stand there for a perfect model too, and falls like 1/n."
+    parts = [f"{plain(bias, 2)} in {inside(comparison.info(name).label)}" for name, bias in known.items()]
+    return f"At n = {count(n)} a perfect model would score about {listing(parts)} too: a bias, which shrinks like 1/n."

@@ -194,8 +194,12 @@ def _key(comparison: Comparison) -> str:
     """What the signs in the tables mean."""
     rows = rows_of(comparison)
     ratio = any(score.ratio for row in rows for score in row.scores.values())
-    items = ["<b>↓ ↑</b> which way is better", "<b>→</b> the value that is right", "<b>±</b> spread"]
-    items += ["<b>1.3×</b> times what real data scores, so 1× is real data"] if ratio else []
+    items = [
+        "<strong>↓ ↑</strong> which way is better",
+        "<strong>→</strong> the value that is right",
+        "<strong>±</strong> spread",
+    ]
+    items += ["<strong>1.3×</strong> times what real data scores, so 1× is real data"] if ratio else []
     return f'<ul class="key">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
 

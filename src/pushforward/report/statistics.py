@@ -133,14 +133,15 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """The scores that any row has, under the headings that their metrics declare, further checks last."""
+    """The scores that any row has, under the headings that their metrics declare: those that rank first, further checks last."""
     names = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
     headings: dict[str, list[str]] = {}
     for name in names:
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
         if scored or floor_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
-    return sorted(headings.items(), key=lambda item: item[0] == FURTHER)
+    ranking = {heading for heading, names in headings.items() if any(comparison.info(name).role for name in names)}
+    return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 
 
 def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:

@@ -45,7 +45,7 @@ def story(opening: Comparison, look: Look, rules: list[str]) -> str:
     return (
         "<p>All of them learn one thing: to move simple noise onto data, so that new samples can be drawn. They differ in how. "
         f"Here the data is {escape(opening.data.name)}, eight points on a circle, where each mistake can be seen.{trained}</p>"
-        f'<div class="cards">{cards}</div>{samples(opening, look, rules)}'
+        f'<div class="deeds">{cards}</div>{samples(opening, look, rules)}'
     )
 
 
@@ -55,7 +55,7 @@ def _card(opening: Comparison, model: ModelResult, index: int) -> str:
     if model.sampling.seconds_per_sample:
         costs.append(f"{plain(1e6 * model.sampling.seconds_per_sample, 2)} µs a sample")
     return (
-        f'<div class="card"><p class="figtitle">{titled(model, index)}</p><p>{escape(way)}</p>'
+        f'<div class="deed"><p class="figtitle">{titled(model, index)}</p><p>{escape(way)}</p>'
         f'<p><strong>{escape(deed(opening, model))}</strong></p><p class="note">{escape(" · ".join(costs))}</p></div>'
     )
 

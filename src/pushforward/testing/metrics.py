@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from pushforward.errors import Diverged
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.testing.laws import law
 
-__all__ = ["check_metric", "sample_sets"]
+__all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
 
 ROWS, SIDE = 240, 6
 
@@ -111,3 +112,35 @@ def _refuses(work: Callable[[], object]) -> bool:
     except Diverged:
         return True
     return False
+
+
+def samples_of(
+    generated: np.ndarray, reference: np.ndarray, training: np.ndarray | None = None, *, features: bool = True, **more: Any
+) -> Samples:
+    """Arrays (n, d) as metrics receive them, with the examples as their own features.
+
+    Args:
+        generated: Examples of a model.
+        reference: Held-out examples.
+        training: Training examples; None takes the reference.
+        features: Whether examples are their own features; else all features are 0.
+        more: Other fields of `pushforward.metrics.Samples`.
+    """
+    training = reference if training is None else training
+    own = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
+    fields = {
+        "generated": generated.astype(np.float32),
+        "reference": reference.astype(np.float32),
+        "training": training if training.dtype == np.uint8 else training.astype(np.float32),
+        "generated_features": own(generated),
+        "reference_features": own(reference),
+        "shape": generated.shape[1:],
+    }
+    return Samples(**{**fields, **{name: value for name, value in more.items() if value is not None}})
+
+
+def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Score]:
+    """The scores of `samples_of` the arrays, to which the metric must apply."""
+    samples = samples_of(*arrays, **more)
+    assert metric.applies(samples)
+    return metric(samples)

@@ -152,7 +152,7 @@ def fit(recipe: RecipeLike, data: Dataset | str | Path, **options: Unpack[FitOpt
             own that cannot be rebuilt (as part of a `Recipe` these keep their weights and are accepted once); or a `Method`,
             whose weights are taken as they are and trained with the default `Training`.
         data: A data set, or its name or path (`pushforward.data.load`).
-        options: See `pushforward.training.fit_options.FitOptions`: a budget in ``steps``, ``samples`` or ``seconds``; ``out``,
+        options: See `pushforward.training.fit_options.FitOptions`: ``steps``, ``samples``, ``seconds`` or ``flops``; ``out``,
             ``seed``, ``device``, ``augment``, ``checkpoint_every``, ``progress``, ``overwrite``, ``init``, ``size``, ``plugins``.
 
     Returns:

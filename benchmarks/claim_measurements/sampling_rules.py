@@ -1,0 +1,110 @@
+"""Of the fifteen claims those on paths, solvers and latent spaces: figures read from results, and rules of verdicts."""
+
+from __future__ import annotations
+
+from claim_measurements.figures import (
+    Figure,
+    Results,
+    column,
+    over_seeds,
+    ratios,
+    spanned,
+    verdict,
+)
+from claim_measurements.rules import Figures, single
+
+
+def calls(results: Results) -> dict[str, Figure]:
+    needed = lambda name: over_seeds(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
+    rows, reference = results["mnist_calls_small"]["rows"], results["mnist_calls_small"]["reference"]
+    blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
+
+    def ratio(name: str) -> Figure:
+        of = lambda what: [rows[f"block {block} {what}"]["frechet"] for block in blocks]  # noqa: E731
+        return ratios(of(f"{name} time 8"), of(f"reference {reference}"))
+
+    return {
+        "ancestral": needed("ancestral"),
+        "ddim": needed("ddim"),
+        "fast": needed("dpm:2"),
+        "mnist_unipc": ratio("unipc:2"),
+        "mnist_ddim": ratio("ddim"),
+    }
+
+
+def calls_rule(figures: Figures) -> str:
+    """Holds if the ancestral sampler needs at least 100 calls and DPM-Solver++ at most 25 by the whole interval.
+
+    Holds in part if DPM-Solver++ needs fewer than the ancestral sampler.
+    """
+    ancestral, fast = figures["ancestral"], figures["fast"]
+    return verdict(ancestral.value >= 100 and fast.high <= 25, fast.value < ancestral.value)
+
+
+def latent(results: Results) -> dict[str, Figure]:
+    def saving(cost: str) -> list[float]:
+        sets = ("latent_mnist", "latent_emoji_swap_1")
+        return [column(results, name, cost, flow="pixel")[0] / column(results, name, cost, flow="latent")[0] for name in sets]
+
+    costs = {"time": "seconds_per_sample", "sampling": "flops_per_sample", "training": "flops_per_training_sample"}
+    return {name: spanned(saving(cost)) for name, cost in costs.items()}
+
+
+def latent_rule(figures: Figures) -> str:
+    """Holds if every saving is at least 100 times.
+
+    Holds in part if every saving is more than 2 times.
+    """
+    least = min(figure.low for figure in figures.values())
+    return verdict(least >= 100, least > 2)
+
+
+def straight(results: Results) -> dict[str, Figure]:
+    models = ("vp", "straight", "ot", "reflow")
+    steps, error = (
+        {name: column(results, "claim_straightness", key, model=name) for name in models} for key in ("steps_needed", "rms_8")
+    )
+    figures = {name: over_seeds(values) for name, values in steps.items()}
+    return {
+        **figures,
+        "curved_over": ratios(error["vp"], error["straight"]),
+        "reflow_saves": ratios(error["straight"], error["reflow"]),
+    }
+
+
+def straight_rule(figures: Figures) -> str:
+    """Holds if 8 steps of Euler leave more error on the curved path than on the straight one, and there more than on its reflow.
+
+    Intervals of the ratios count as a whole. Holds in part if only either is so.
+    """
+    path, again = figures["curved_over"].low > 1, figures["reflow_saves"].low > 1
+    return verdict(path and again, path or again)
+
+
+def transport(results: Results) -> dict[str, Figure]:
+    bent = {name: column(results, "claim_straightness", "straightness", model=name) for name in ("straight", "ot")}
+    figures = {"independent": over_seeds(bent["straight"]), "ot": over_seeds(bent["ot"])}
+    return {**figures, "ratio": ratios(bent["straight"], bent["ot"])}
+
+
+def transport_rule(figures: Figures) -> str:
+    """Holds if independent noise gives at least 2 times the deviation from straight lines by the whole interval.
+
+    Holds in part if it gives more.
+    """
+    return verdict(figures["ratio"].low >= 2, figures["ratio"].low > 1)
+
+
+def same(results: Results) -> dict[str, Figure]:
+    gaps = {f"float{bits}": spanned(column(results, "claim_calls", f"apart_float{bits}")) for bits in (32, 64)}
+    exact = results["mnist_calls_small"]["rows"]["straight path"]["float64, tolerance 1e-05"]
+    return {**gaps, "mnist": single(exact)}
+
+
+def same_rule(figures: Figures) -> str:
+    """Holds if no number of any sample differs by more than 1e-9 in float64 and 1e-3 in float32.
+
+    Holds in part if by at most .05.
+    """
+    exact = figures["float64"].high <= 1e-9 and figures["float32"].high <= 1e-3
+    return verdict(exact, max(figures["float64"].high, figures["float32"].high) <= 0.05)
