@@ -209,7 +209,7 @@ def test_a_small_n_is_named_with_the_size_of_its_bias(first):
     (warning,) = [text for text in page.verdict if "is bias" in text]
     assert warning.startswith(f"At n = 40 about {bias:.2f} of every Fréchet distance is bias that more samples would remove")
     assert "At n = 40 a perfect model would score about" in page.to_markdown()
-    assert "With n = 40 about" in scores_text(first)
+    assert "At n = 40 a perfect model would score about" in scores_text(first)
     many = dataclasses.replace(first, settings=dataclasses.replace(first.settings, n=5000))
     assert not [text for text in pf.Report(many).verdict if "is bias" in text]
 

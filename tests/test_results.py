@@ -68,7 +68,7 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     assert score.value == pytest.approx(np.mean(score.values))
     assert (score.error, score.n, len(comparison.floors["tilt"].values)) == (0.5, 20, 20)
     headings = [heading for heading, _ in tables.scorecards(comparison)]
-    assert headings == ["Quality and diversity", "Two-sample comparisons", "Colour and tilt", "Further checks"]
+    assert headings == ["Quality and diversity", "Memorisation", "Two-sample comparisons", "Colour and tilt", "Further checks"]
     (finding,) = [sentence for sentence in verdict(comparison) if sentence.kind == "quality"]
     assert "has a lean of" in finding.text, "its priority is before the Fréchet distance's"
     page = pf.Report(comparison).to_html()
