@@ -181,11 +181,11 @@ def noise(results: Results) -> dict[str, Figure]:
 
 
 def noise_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the trainings of `ddpm` fail and more of the original GAN's do.
+    """Holds if at most a tenth of the trainings of `ddpm` fail and the original GAN's share is higher by the whole intervals.
 
     Holds in part if only either is so.
     """
-    sound, better = figures["ddpm"].value <= 0.1, figures["ddpm"].value < figures["original"].value
+    sound, better = figures["ddpm"].value <= 0.1, figures["ddpm"].high < figures["original"].low
     return verdict(sound and better, sound or better)
 
 
