@@ -17,6 +17,8 @@ MOST = 2000
 """Examples of either side that look for their nearest training example, at most."""
 CELL, CELLS, FEWEST = 100, 10, 10
 """Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
+FEW = 20
+"""Expected examples below which a count is not taken for normal."""
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
@@ -153,5 +155,13 @@ class Copying:
         held_out = drawn(samples.reference, len(samples.reference), 1)
         rows = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
         values = copying(*rows)
-        error = np.sqrt(len(samples.training) / len(held_out) / values.pop("reached"))
-        return {name: Score(value, error=float(error) if name == "held_out_ratio" else None) for name, value in values.items()}
+        error = _ratio_error(values.pop("reached") * len(held_out) / (len(samples.training) + len(held_out)))
+        return {name: Score(value, error=error if name == "held_out_ratio" else None) for name, value in values.items()}
+
+
+def _ratio_error(expected: float) -> float:
+    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed."""
+    from scipy.stats import poisson
+
+    usual = 1 / np.sqrt(max(expected, 1e-9))
+    return float(usual if expected > FEW else max(usual, (poisson.ppf(0.9995, expected) / expected - 1) / 2))
