@@ -56,6 +56,7 @@ def test_the_story_trains_each_family_and_the_original_game(tmp_path):
     [
         ([0.96, 0.01, 0.01, 0.02], 1, 0.7, "It collapsed: nearly all of its samples are near 1 of 4 points."),
         ([0.2, 0.3, 0.3, 0.2], 0, 0.9, "It blurs: 90 % of its samples fall between the points."),
+        ([0.2, 0.3, 0.3, 0.2], 3, 0.6, "It finds the points, but is not sharp yet: 60 % of its samples fall between the points."),
         ([0.2, 0.4, 0.4, 0.0], 3, 0.1, "It lost 1 of 4 points; 10 % of its samples fall between the points."),
         ([0.2, 0.3, 0.3, 0.2], 4, 0.1, "It holds all 4 points; 10 % of its samples fall between the points."),
     ],

@@ -71,6 +71,8 @@ def deed(opening: Comparison, model: ModelResult) -> str:
     share = f"{100 * outside:.0f} % of its samples fall between the points"
     if 0 < reached <= every / 2:
         return f"It collapsed: nearly all of its samples are near {reached} of {count(every)} points."
+    if outside > BLURRED and modes > every / 2:
+        return f"It finds the points, but is not sharp yet: {share}."
     if outside > BLURRED:
         return f"It blurs: {share}."
     if modes < every:
