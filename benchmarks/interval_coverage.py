@@ -155,9 +155,11 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
     known, names = describe(), list(dict.fromkeys((row["case"], row["score"]) for row in rows))
     body = []
     for case, score in names:
-        mine = {row["samplings"]: row for row in rows if (row["case"], row["score"]) == (case, score)}
-        cells = [f"{mine[count]['held']:.1%}".replace("%", " %") if count in mine else "–" for count in (1, SAMPLINGS)]
-        last = mine[max(mine)]
+        by_samplings = {row["samplings"]: row for row in rows if (row["case"], row["score"]) == (case, score)}
+        cells = [
+            f"{by_samplings[count]['held']:.1%}".replace("%", " %") if count in by_samplings else "–" for count in (1, SAMPLINGS)
+        ]
+        last = by_samplings[max(by_samplings)]
         width = f"{last['half'] / (1.96 * last['spread']):.2f}"
         of = "at any n" if known[score].unbiased else f"at n = {given.n}"
         body.append([case, score, of, f"{last['true']:.4g}", *cells, last["of"], width])

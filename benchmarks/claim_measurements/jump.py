@@ -28,8 +28,8 @@ def measure(small: bool = False) -> None:
     rows = [row for seed in range(seeds) for row in compared(seed, n)]
     body = []
     for level in LEVELS:
-        mine = [row for row in rows if row["level"] == level]
-        cells = [mean_and_spread([row[name] for row in mine]) for name in ("apart", "by_chance", "speedup")]
+        level_rows = [row for row in rows if row["level"] == level]
+        cells = [mean_and_spread([row[name] for row in level_rows]) for name in ("apart", "by_chance", "speedup")]
         body.append([str(level), *cells])
     text = table(["level", "largest difference, standard errors", "of two sets of jumps", "chain's time over the jump's"], body)
     text += f"\n\n{n:,} points of 8gaussians, eight moments a level, {seeds} seeds; mean ± standard deviation over seeds."

@@ -41,10 +41,10 @@ def measure(small: bool = False) -> None:
     mark(rows)
     body = []
     for family, rate in itertools.product(families, rates):
-        mine = [row for row in rows if (row["family"], row["rate"]) == (family, rate)]
-        values = [row["frechet"] for row in mine if row["frechet"] is not None]
+        trainings = [row for row in rows if (row["family"], row["rate"]) == (family, rate)]
+        values = [row["frechet"] for row in trainings if row["frechet"] is not None]
         cell = mean_and_spread(values) if values else "diverged"
-        body.append([family, f"{rate:g}", cell, f"{sum(row['failed'] for row in mine)} of {len(mine)}"])
+        body.append([family, f"{rate:g}", cell, f"{sum(row['failed'] for row in trainings)} of {len(trainings)}"])
     floor = floors_of(judge, NAMES)
     body.append(["real data (floor)", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
     text = table(["family", "rate over the recipe's", "Fréchet distance", "failed"], body)
@@ -70,8 +70,10 @@ def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[
 def mark(rows: list[dict[str, Any]]) -> None:
     """Say of each training whether it failed: it diverged, or is more than three times the best median of its family."""
     for family in {row["family"] for row in rows}:
-        mine = [row for row in rows if row["family"] == family]
+        trainings = [row for row in rows if row["family"] == family]
         known = lambda row: np.inf if row["frechet"] is None else row["frechet"]  # noqa: E731
-        best = min(np.median([known(row) for row in mine if row["rate"] == rate]) for rate in {row["rate"] for row in mine})
-        for row in mine:
+        best = min(
+            np.median([known(row) for row in trainings if row["rate"] == rate]) for rate in {row["rate"] for row in trainings}
+        )
+        for row in trainings:
             row["failed"] = bool(not np.isfinite(known(row)) or known(row) > 3 * best)

@@ -43,9 +43,9 @@ def measure(small: bool = False) -> None:
     rows = [row for seed in range(seeds) for row in models(data, seed, steps, moved, small)]
     body = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in rows if row["model"] == model]
+        model_rows = [row for row in rows if row["model"] == model]
         body.append(
-            [model, *(mean_and_spread([row[name] for row in mine]) for name in ("straightness", "steps_needed", "rms_8"))]
+            [model, *(mean_and_spread([row[name] for row in model_rows]) for name in ("straightness", "steps_needed", "rms_8"))]
         )
     body.append(["straight lines (floor)", "0", "1", "0"])
     text = table(["model", "straightness", "Euler steps needed", "RMS distance of 8 steps"], body)

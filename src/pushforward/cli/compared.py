@@ -48,7 +48,7 @@ def check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None
 
 
 def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], list[str]]:
-    """Recipes to train, and folders of finished runs; each at most once. None are needed beside reports."""
+    """Recipes to train, and folders of finished runs; each at most once. Beside reports there may be no other models."""
     from pushforward import recipes
 
     if not models and not reports:

@@ -44,12 +44,16 @@ class Protocol(Record):
         """The fields in which two protocols differ, each with both values; of versions and spaces those that both have."""
         unlike: list[tuple[str, Any, Any]] = []
         for part in fields(self):
-            mine, others = getattr(self, part.name), getattr(other, part.name)
+            value, other_value = getattr(self, part.name), getattr(other, part.name)
             if part.name in COMMON:
-                common = sorted(mine.keys() & others.keys())
-                unlike += [(COMMON[part.name].format(key), mine[key], others[key]) for key in common if mine[key] != others[key]]
-            elif mine != others:
-                unlike.append((NAMES.get(part.name, part.name), mine, others))
+                common = sorted(value.keys() & other_value.keys())
+                unlike += [
+                    (COMMON[part.name].format(key), value[key], other_value[key])
+                    for key in common
+                    if value[key] != other_value[key]
+                ]
+            elif value != other_value:
+                unlike.append((NAMES.get(part.name, part.name), value, other_value))
         return unlike
 
 
@@ -83,8 +87,8 @@ def check_same(protocols: Sequence[tuple[str, Protocol]]) -> None:
                 "its runs again."
             )
     for name, other in protocols[1:]:
-        first, mine = protocols[0]
-        unlike = mine.differences(other)
+        first, first_protocol = protocols[0]
+        unlike = first_protocol.differences(other)
         if unlike:
             what = "; ".join(f"{field} is {_text(a)} in {first} and {_text(b)} in {name}" for field, a, b in unlike)
             raise UsageError(
