@@ -16,22 +16,10 @@ from pushforward.extractors import Extractor
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance, views
 from pushforward.testing import Broken, check_features, space_data
+from pushforward.testing.features import Means
 
 SMALL = {"self-supervised": SelfSupervised(200), "efficientnet": EfficientNet(32)}
 """Extractors that are faster with other settings."""
-
-
-class Means(nn.Module):
-    """A user's network: weighted sums of the pixels."""
-
-    def __init__(self, weight=1.0, features=5):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(64, features)
-        self.weight = weight
-
-    def forward(self, x):
-        return self.weight * self.layer(x.flatten(1))
 
 
 @pytest.fixture(scope="module")

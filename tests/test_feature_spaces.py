@@ -27,19 +27,7 @@ from pushforward.extractors.self_supervised import SelfSupervised
 from pushforward.metrics import Score, describe
 from pushforward.report.verdict import verdict
 from pushforward.testing import check_features, space_data
-
-
-class Means(nn.Module):
-    """A user's network: weighted sums of the pixels."""
-
-    def __init__(self, weight=1.0, features=5):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(64, features)
-        self.weight = weight
-
-    def forward(self, x):
-        return self.weight * self.layer(x.flatten(1))
+from pushforward.testing.features import Means
 
 
 @pytest.fixture(scope="module")

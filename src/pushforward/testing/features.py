@@ -15,7 +15,7 @@ from pushforward.extractors import Extractor
 from pushforward.testing.laws import law
 from pushforward.testing.samples import space_data
 
-__all__ = ["check_features"]
+__all__ = ["Means", "check_features"]
 
 ROWS = 12
 
@@ -90,3 +90,23 @@ def _check_identity(part: Any, features: Features) -> None:
         features.tensors["mean"][0] += 1
     with law(part, "other weights must give another identity"):
         assert features.identity != before
+
+
+class Means(nn.Module):
+    """A user's network for examples: weighted sums of the 64 numbers of an example.
+
+    Args:
+        weight: A factor of all features.
+        features: How many there are.
+    """
+
+    def __init__(self, weight: float = 1.0, features: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(64, features)
+        self.weight = weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, features)."""
+        sums: torch.Tensor = self.weight * self.layer(x.flatten(1))
+        return sums
