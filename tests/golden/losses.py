@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import pushforward as pf
+from pushforward.methods.likelihoods import Gaussian
 from pushforward.testing import IMAGES_ONLY, space_data
 from pushforward.testing.samples import teachers_for
 from pushforward.training.optimizers import Player
@@ -58,6 +59,8 @@ def prepared(case, folder, scale=1.0, **training):
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
     trainer = prepare(recipe, data, steps=STEPS, out=folder, seed=5)
     with torch.no_grad():
+        for likelihood in (module for module in trainer.method.modules() if isinstance(module, Gaussian)):
+            likelihood.spread.zero_()  # the variance of decoders started at 1 when losses were recorded
         for parameter in trainer.method.parameters():
             parameter.mul_(scale)
     return trainer

@@ -28,6 +28,8 @@ __all__ = [
 
 SPEED = 10.0
 """The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate."""
+START = -0.2
+"""The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`."""
 LEVELS = 256
 NARROWEST, WIDEST = -7.0, 4.0
 """Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range."""
@@ -78,20 +80,24 @@ class Likelihood(nn.Module, ABC):
 class Gaussian(Likelihood):
     """Independent normal numbers around the output, with one learned variance for all: a density in model units.
 
-    The variance is learned with the weights, which calibrates reconstruction against the KL term.
+    The variance is learned with the weights, which calibrates reconstruction against the KL term. On vectors it starts at
+    exp(-2): a code pays for itself only along directions in which the data varies more than the decoder's noise, so that a
+    start at 1, the variance of each standardised column, leaves a posterior collapsed that has not learned anything yet.
+    Neighbouring pixels vary together, far more than 1 in sum, so on images the variance starts at 1.
 
     Args:
         space: The data's shape and units.
 
     References:
-        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021).
+        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021); Lucas et al., Don't Blame
+        the ELBO! (2019), section 4, for the variance at which a linear VAE's posterior collapses.
     """
 
     discrete = False
 
     def __init__(self, space: Space) -> None:
         super().__init__(space)
-        self.spread = nn.Parameter(torch.zeros(()))
+        self.spread = nn.Parameter(torch.tensor(START if len(space.shape) == 1 else 0.0))
 
     @property
     def log_variance(self) -> Tensor:
