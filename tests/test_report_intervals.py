@@ -195,6 +195,10 @@ def test_the_verdict_says_who_leads_after_which_time_of_training():
         "By time of training, in Fréchet distance: flow scores best after 4.1 s, but not measurably better than no network; "
         "models do not differ measurably after 8.2 s and 16 s (one training of each)."
     )
+    short = unmarked(sweep_sentence(swept({"gan": (2.5, 2.4, 2.3), "flow": (2.6, 2.5, 2.2)})).marked)
+    assert short.endswith(
+        "flow scores best after 16 s (one training of each). None of them is measurably better than no network."
+    )
     assert sweep_sentence(compared({"gan": (0.2, 0.9), "flow": (0.3, 0.9)})) is None
     assert sweep_sentence(swept({"gan": (0.5, 0.4, 0.39)})) is None, "nothing to lead"
 

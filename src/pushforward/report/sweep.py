@@ -9,7 +9,7 @@ from itertools import groupby
 
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import duration, listing, plain
+from pushforward.numbers import duration, listing
 from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
@@ -24,6 +24,8 @@ NOTE = (
     "time would be worse, because its learning rate has not fallen yet. Each point is one training with one seed; nothing was "
     "measured between points."
 )
+
+BUT = ", but not measurably better than no network"
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,29 @@ def sweep_sentence(comparison: Comparison) -> Sentence | None:
     if len(stages) < 2:
         return None
     base = statistic(comparison, comparison.baseline, metric)
+    never = all(short for _, short in (_lead(stage, base) for stage in stages))
     clauses = [
-        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{but}"
-        for (lead, but), group in groupby(stages, lambda stage: _lead(stage, base))
+        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{BUT if short and not never else ''}"
+        for (lead, short), group in groupby(stages, lambda stage: _lead(stage, base))
     ]
-    label = inside(comparison.info(metric).label)
-    return Sentence("sweep", f"By time of training, in {label}: {'; '.join(clauses)} (one training of each).", "sweep")
+    label, after = inside(comparison.info(metric).label), " None of them is measurably better than no network." * never
+    return Sentence("sweep", f"By time of training, in {label}: {'; '.join(clauses)} (one training of each).{after}", "sweep")
 
 
 def _time(seconds: float) -> str:
     """In two digits: budgets are kept to a few per cent."""
-    return f"{plain(seconds, 2)} s" if seconds < 10 else duration(float(f"{seconds:.2g}"))
+    return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
 
 
-def _lead(stage: Stage, base: Statistic | None) -> tuple[str, str]:
-    """Who is best after one of the budgets, by the rule of all comparisons, and whether they do not beat no network."""
+def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
+    """Who is best after one of the budgets, by the rule of all comparisons, and whether no leader beats no network."""
     lead = best_of(stage.scores)
     ahead = [score for score in lead if base is None or score.better_than(base)]
-    but = "" if ahead else ", but not measurably better than no network"
     if len(lead) == len(stage.scores):
-        return "models do not differ measurably", but
+        return "models do not differ measurably", not ahead
     names = [score.name for score in ahead or lead]
     best = verb(names, "leads", "lead") if ahead else f"{verb(names, 'scores', 'score')} best"
-    return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", but
+    return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", not ahead
 
 
 def _stages(comparison: Comparison) -> list[Stage]:
