@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument("axe", type=Path, help="axe.min.js of axe-core")
     parser.add_argument("reports", type=Path, nargs="+")
     given = parser.parse_args()
+    missing = [str(path) for path in (given.axe, *given.reports) if not path.is_file()]
+    if missing:
+        raise SystemExit(f"There is no file {', '.join(missing)}.")
     axe, grave = given.axe.read_text(encoding="utf-8") + "; 0", 0
     with Browser() as browser:
         for page in given.reports:

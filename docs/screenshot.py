@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true")
     parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
+    if not given.report.is_file():
+        raise SystemExit(f"There is no file {given.report}. Name the report.html that compare, report or demo wrote.")
     try:
         browser = Browser()
     except FileNotFoundError as error:

@@ -1,6 +1,7 @@
 """The demo: its models in two dimensions, its small pictures, and which data it takes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from pushforward.data import sources
 from pushforward.evaluation import Comparison, comparison
 from pushforward.evaluation.results import ModelResult, Score
 from pushforward.evaluation.story import CAST, story_trainers
+from pushforward.numbers import percent
+from pushforward.report.class_chart import class_section
 from pushforward.report.story import deed
 
 SQUARE = (-1.0, 1.0, -1.0, 1.0)
@@ -56,7 +59,12 @@ def test_the_story_trains_each_family_and_the_original_game(tmp_path):
     [
         ([0.96, 0.01, 0.01, 0.02], 1, 0.7, "It collapsed: nearly all of its samples are near 1 of 4 points."),
         ([0.2, 0.3, 0.3, 0.2], 0, 0.9, "It blurs: 90 % of its samples fall between the points."),
-        ([0.2, 0.3, 0.3, 0.2], 3, 0.6, "It finds the points, but is not sharp yet: 60 % of its samples fall between the points."),
+        (
+            [0.2, 0.3, 0.3, 0.2],
+            3,
+            0.6,
+            "It has learned where the points are, but not yet how narrow they are: 60 % of its samples fall between the points.",
+        ),
         ([0.2, 0.4, 0.4, 0.0], 3, 0.1, "It lost 1 of 4 points; 10 % of its samples fall between the points."),
         ([0.2, 0.3, 0.3, 0.2], 4, 0.1, "It holds all 4 points; 10 % of its samples fall between the points."),
     ],
@@ -90,9 +98,26 @@ def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, ca
     page = (tmp_path / "d" / "report.html").read_text()
     assert 'id="story"' in page
     assert page.index('id="story"') < page.index('id="verdict"')
+    result = Comparison.from_json((tmp_path / "d" / "report.json").read_text())
+    check_class_chart(class_section(result), result)
     assert (tmp_path / "d" / "two-dimensions" / "report.json").exists()
     assert pf.load(tmp_path / "d" / "two-dimensions" / "flow").state["step"] > 0
     err = capsys.readouterr().err
     assert "flow, step" in err
     assert "vae, step" in err
     assert any(0x2800 < ord(character) < 0x2900 for character in err)
+
+
+def check_class_chart(chart, result):
+    """Bars and signs of a trained model stand where its samples and the held-out data have their classes."""
+    (model,), names = result.models, result.data.classes
+    share, real = (np.array(model.scores["class_distance"].extra[side]) for side in ("share", "real"))
+    assert (len(names), share.sum(), real.sum()) == (10, pytest.approx(1), pytest.approx(1))
+    bottom = float(re.search(r'<line class="axis" [^>]* y1="([\d.]+)"', chart)[1])
+    bars = [float(height) for height in re.findall(r'<rect class="band" [^>]*height="([\d.]+)"', chart)]
+    signs = [float(y) for y in re.findall(r'<g class="dot"><title>[^<]*</title><circle [^>]*cy="([-\d.]+)"', chart)]
+    unit = bars[0] / real[0]
+    np.testing.assert_allclose(bars, unit * real, atol=0.06)
+    np.testing.assert_allclose(bottom - np.array(signs), unit * share, atol=0.1)
+    titles = re.findall(r'<g class="dot"><title>([^<]*)</title>', chart)
+    assert titles == [f"vae, {name}: {percent(part)}" for name, part in zip(names, share, strict=True)]

@@ -41,7 +41,7 @@ def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path
     assert (of_file.models[0].name, wanted.models[0].name) == ("samples.npz", "samples")
     assert of_file.models[0].label_agreement > 0.9
     assert wanted.models[0].label_agreement is None
-    assert "do not say on which examples" in of_file.models[0].warnings[0]
+    assert "unknown on which examples" in of_file.models[0].warnings[0]
     assert of_file.settings.repeats == 1
     assert pf.evaluate(x, digits, n=30, metrics=["coverage"]).settings.repeats == 3
 
@@ -110,7 +110,7 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
     assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["models"][0]["scores"]["coverage"]["n"] == 40
-    assert any("do not say on which examples" in warning for warning in content["warnings"])
+    assert any("unknown on which examples" in warning for warning in content["warnings"])
     pf.fit("gan", "digits", size="tiny", steps=1, out=tmp_path / "run", progress=False)
     assert main(["evaluate", file, "--data", str(tmp_path / "run"), "--n", "40", "--metrics", "coverage", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]

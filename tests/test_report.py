@@ -22,6 +22,7 @@ from pushforward.pictures import grid_picture, scatter_picture, tick_texts, writ
 from pushforward.report import Report, captions, costs, sentences, statistics, tables
 from pushforward.report import limits as stated
 from pushforward.report.charts import Series, line_chart
+from pushforward.report.path_charts import CROSS
 from pushforward.report.sprites import Look
 from pushforward.report.verdict import verdict
 
@@ -659,11 +660,13 @@ def test_a_distance_that_sees_nothing_never_speaks_for_quality(content):
     content = two_alike(content)
     (quality,), (diversity,) = said(content, "quality"), said(content, "diversity")
     assert quality == (
-        "vae and flow differ measurably in coverage (1 for flow, 0.640 for vae) and recall (1 for flow, 0.0200 for vae), though "
+        "vae and flow differ measurably in coverage (1 for flow, 0.640 for vae) and recall (1 for flow, 0.0200 for vae), but "
         "not in Fréchet distance at n = 50: 0.0470 and 0.0500; real data scores 0.08 ± 0.05, which is no better: these values "
         "all lie within noise."
     )
-    assert diversity.startswith("flow is ahead of other models in coverage, though not of no network (1): 1, next vae")
+    assert diversity.startswith(
+        "flow scores best of the models in coverage, but not measurably better than no network (1): 1, next vae"
+    )
     assert not any("quality" in sentence or "cannot tell a good" in sentence for sentence in said(content))
     assert not any(cell.best for _, table in scorecards(content) for row in table.rows for cell in row.cells), (
         "no network is as good"
@@ -1016,7 +1019,7 @@ def test_text_for_a_terminal_holds_verdict_and_scores(content):
     assert re.search(r"^no network +", text, re.M)
     assert re.search(r"^real data +", text, re.M)
     assert "the ratio to what" not in text, "the terminal shows none"
-    assert "; in brackets, the ratio to what real data scores" in report(content).to_markdown()
+    assert "In round brackets stands the ratio to what real data scores." in report(content).to_markdown()
     assert report({}).to_text() == ""
 
 
@@ -1080,8 +1083,9 @@ def test_trajectories_in_the_plane_are_drawn_from_noise_to_sample(content, toy_p
     limits = Look(comparison({}, toy_pictures).pictures).paths_limits()
     assert limits[0] < lines[:, 0, 0].min()
     assert lines[:, 0, 1].max() < limits[3]
-    for sign, at in (("from", 0), ("to", -1)):
-        x, y = (float(number) for number in re.search(rf'class="{sign}" cx="([-\d.]+)" cy="([-\d.]+)"', chart).groups())
+    corner = rf'd="M([-\d.]+) ([-\d.]+){CROSS}"'
+    for sign, place, off, at in (("from", corner, 2.4, 0), ("to", r'cx="([-\d.]+)" cy="([-\d.]+)"', 0.0, -1)):
+        x, y = (float(number) + off for number in re.search(f'class="{sign}" {place}', chart).groups())
         assert limits[0] + x / 320 * (limits[1] - limits[0]) == pytest.approx(lines[0, at, 0], abs=0.02)
         assert limits[3] - y / 320 * (limits[3] - limits[2]) == pytest.approx(lines[0, at, 1], abs=0.02)
 
@@ -1154,7 +1158,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert "The spread of flow is over 3 trainings" in text
     assert "ddpm, gan and vae were trained once" in text
     check_page(report(aggregate).to_html())
-    assert "over repeated trainings" in report(aggregate).to_markdown()
+    assert "from 1 or 3 trainings, 3 samplings of each; ± is a spread" in report(aggregate).to_markdown()
 
 
 def test_only_trainings_of_one_recipe_are_pooled(content):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity"]
+__all__ = ["bounded", "count", "duration", "finite", "listing", "measured", "percent", "plain", "quantity"]
 
 NOTHING = "–"
 
@@ -51,6 +51,14 @@ def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
     leading = wide / 10 ** math.floor(math.log10(wide))
     decimals = _decimals(wide, 2 if leading < 2.95 else 1)
     return f"{value:,.{decimals}f}".replace("-", "−"), f"{wide:,.{decimals}f}"
+
+
+def bounded(mean: Any, interval: Sequence[float]) -> tuple[str, str]:
+    """A mean and its interval, such as ``[0.112, 0.148]``, with the same decimals, which half of its width sets."""
+    value, half = measured(mean, abs(interval[1] - interval[0]) / 2)
+    decimals = len(half.partition(".")[2])
+    low, high = (f"{end:,.{decimals}f}".replace("-", "−") for end in interval)
+    return value, f"[{low}, {high}]"
 
 
 def percent(x: Any) -> str:

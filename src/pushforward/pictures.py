@@ -32,6 +32,8 @@ Limits = tuple[float, float, float, float]
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 """Colours of the least and the greatest value of a landscape, and how many shades lie between."""
+RING = 1.3
+"""Radius of a ring of real data over that of a dot."""
 LEGIBLE = 64
 """Pixels that an image needs along its longer side to be looked at."""
 SMOOTH = 3
@@ -117,7 +119,7 @@ def scatter_picture(
     transparent: bool = False,
     ticks: bool = False,
 ) -> Image.Image:
-    """Points as translucent dots, over real data in gray.
+    """Points as translucent dots, over real data as gray rings: the shape tells them apart where colours do not.
 
     Args:
         points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
@@ -242,27 +244,32 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
 def _dotted(
     sheet: Image.Image, points: np.ndarray | None, real: np.ndarray | None, limits: Limits, ink: tuple[int, int, int]
 ) -> Image.Image:
-    """A square sheet with real data in gray and points over it."""
+    """A square sheet with real data as gray rings and points as dots over it."""
     from PIL import Image
 
-    for cloud, colour in ((real, REAL), (points, ink)):
+    for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
         if cloud is not None and len(cloud):
             alpha = 210 if len(cloud) <= 300 else 165
-            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, (*colour, alpha)))
+            drawn = _dots(np.asarray(cloud, float), limits, sheet.width, (*colour, alpha), hollow)
+            sheet = Image.alpha_composite(sheet, drawn)
     return sheet
 
 
-def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]) -> Image.Image:
+def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool) -> Image.Image:
     from PIL import Image, ImageDraw
 
     layer = Image.new("RGBA", (size, size), (*colour[:3], 0))
     draw = ImageDraw.Draw(layer)
-    radius = size / (190 if len(points) > 300 else 120)
+    radius = size / (190 if len(points) > 300 else 120) * (RING if hollow else 1.0)
     xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
     ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
     seen = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
     for x, y in zip(xs[seen], ys[seen], strict=True):
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+        box = (x - radius, y - radius, x + radius, y + radius)
+        if hollow:
+            draw.ellipse(box, outline=colour, width=max(1, round(0.36 * radius)))
+        else:
+            draw.ellipse(box, fill=colour)
     return layer
 
 

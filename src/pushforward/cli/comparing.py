@@ -81,8 +81,10 @@ def compare(
     The result is one report about all models. Without a budget each recipe trains for 60s. Reports are joined without scoring
     their models again, where all scores share a protocol. Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
-    `pushforward compare vae flow --data digits --budget 15s,30s,60s`, which draws quality against the time of training,
     `pushforward compare runs/a-report runs/b-report`
+
+    A sweep, `pushforward compare vae flow --data digits --budget 15s,30s,60s`, trains each recipe once for each of these times.
+    The report says which recipe leads after which time, and draws quality against the time of training.
 
     Args:
         models: Recipes (`gan vae ddpm flow`), Python files, run folders, or reports (report.json or its folder); write ./gan

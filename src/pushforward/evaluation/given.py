@@ -143,7 +143,7 @@ def unknown_origin(samples: Any, given: Given, scores: ModelResult, data: Datase
     """The result with the name of the samples, and the warning that nothing is known of the model."""
     name = Path(samples).name if isinstance(samples, (str, Path)) else "samples"
     warning = (
-        f"these samples do not say on which examples their model was trained: whether the held-out examples of {data.name} are "
-        "among them is unknown."
+        f"it is unknown on which examples the model of these samples was trained. If held-out examples of {data.name} were among "
+        "them, these scores are too good."
     )
     return replace(scores, name=name, warnings=(*given.notes, warning))

@@ -38,8 +38,8 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
     if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.rows_fingerprint):
         warnings += (
-            f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
-            "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over instead of its transport."),
+            f"it is unknown on which examples it was trained. If held-out examples of {data.name} were among them, these scores "
+            "are too good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport: it holds a record."),
         )
     return warnings + shared_examples(data) + _unscored_conditions(model)
 

@@ -35,8 +35,8 @@ def curve_intro(comparison: Comparison) -> str:
     better = {"lower": "; lower is better", "higher": "; higher is better"}.get(info.better, "")
     return (
         f"{info.label} against network calls for one sample{better}. The band is what real data scores against real data: no "
-        "model can be seen to be better than that. A model that samples in one call alone is a single point. One sampling per "
-        "point."
+        "model can be seen to be better than that. A model that samples in one call alone is a single point. Each point of a "
+        "curve is one sampling."
     )
 
 
@@ -113,7 +113,9 @@ COST_NOTE = (
     "NPE, the normalised path energy, is how much more is moved than has to be, relative to the least (optimal transport): 0 is "
     "the least. The least is estimated from as many rows of noise and of data as there are trajectories."
 )
-PATHS_NOTE = "Lines lead from noise (rings) to samples (dots), from the same noise in each picture; gray dots are held-out data."
+PATHS_NOTE = (
+    "Lines lead from noise (crosses) to samples (dots), from the same noise in each picture; gray rings are held-out data."
+)
 LEVEL_NOTE = (
     "Unlike losses of training, errors at one noise level can be compared: all models predict v on the same "
     "held-out examples with "
@@ -159,7 +161,7 @@ HEALTH_CAPTIONS = {
     "modes_held": "Modes that have at least 20 % of their true mass. A fall that lasts is collapse: the generator has given up "
     "modes that it knew. All modes held does not mean that each has its right width.",
     "coverage": "Share of training examples that have a sample near them; a perfect model has about 0.97. A fall that lasts is "
-    "collapse. A low value that rises is a model that still learns.",
+    "collapse. A low value that rises is a model that is still learning.",
     "bridges": "Share of samples more than 5 standard deviations from every mode. A continuous generator leaves some on the way "
     "from one mode to the next; one that sees the signs of its noise can jump, and has fewer.",
     "critic_accuracy": "Share of pairs, a real and a generated example, that the critic ranks right in a batch. "
@@ -170,7 +172,7 @@ HEALTH_CAPTIONS = {
 }
 LANDSCAPE_NOTE = (
     "How real the critic takes each point to be, at the moments at which samples were kept: the darker, the more real. Coloured "
-    "dots are samples of the same weights, gray dots are held-out data. The generator moves its samples uphill, so it learns "
+    "dots are samples of the same weights, gray rings are held-out data. The generator moves its samples uphill, so it learns "
     "where slopes lead from samples to data, and nothing where the land is flat; a hill on data without samples is a mode that "
     "the critic misses. Shades are relative within each picture, and far from all dots, where the critic was never asked, they "
     "mean little. Where there are classes, the highest value over them is drawn."

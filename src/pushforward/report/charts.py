@@ -10,7 +10,6 @@ from html import escape
 import numpy as np
 
 from pushforward.numbers import finite, plain
-from pushforward.pictures import Limits
 from pushforward.report.axes import Axis, padded, start_note, tick_text
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "dash",
     "line_chart",
     "marker",
-    "path_chart",
     "smooth",
     "svg_open",
 ]
@@ -45,6 +43,7 @@ class Series:
         line: Whether points are joined.
         dots: Whether points are marked.
         style: "", "faint", or "dashed".
+        bars: The ends of the error bar of each point, None where it has none.
     """
 
     name: str
@@ -54,6 +53,7 @@ class Series:
     line: bool = True
     dots: bool = True
     style: str = ""
+    bars: Sequence[tuple[float, float] | None] = ()
 
     @property
     def points(self) -> list[tuple[float, float]]:
@@ -61,16 +61,35 @@ class Series:
         pairs = [(finite(x), finite(y)) for x, y in zip(self.x, self.y, strict=False)]
         return [(x, y) for x, y in pairs if x is not None and y is not None]
 
+    @property
+    def whiskers(self) -> list[tuple[float, float, float]]:
+        """Place, least and greatest value of each error bar."""
+        drawn = zip(self.x, self.bars, strict=False)
+        return [(x, ends[0], ends[1]) for at, ends in drawn if (x := finite(at)) is not None and ends is not None]
+
 
 @dataclass(frozen=True)
 class Interval:
-    """One line of an interval chart; ``index`` None draws in gray."""
+    """One line of an interval chart.
+
+    Args:
+        name: Of the row.
+        index: The model's number; None draws in gray.
+        mean: The value.
+        bar: The ends of its error bar; None where there is none.
+        text: For the reader who hovers.
+    """
 
     name: str
     index: int | None
     mean: float
-    half: float
+    bar: tuple[float, float] | None
     text: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the bar, or of the value alone."""
+        return self.bar or (self.mean, self.mean)
 
 
 @dataclass(frozen=True)
@@ -192,6 +211,9 @@ def line_chart(
     width, height = plot.width, plot.height
     low, high = (float(v) for v in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     log_y = plot.log_y and low > 0
+    ends = [(bottom, top) for line in series for _, bottom, top in line.whiskers]
+    low = min([low, *(max(bottom, 0.6 * low) if log_y else bottom for bottom, _ in ends)])
+    high = max([high, *(top for _, top in ends)])
     if floor is not None:
         bottom = max(floor[0] - floor[1], 0.6 * floor[0]) if log_y and floor[0] > 0 else floor[0] - floor[1]
         low, high = min(low, bottom), max(high, floor[0] + floor[1])
@@ -243,41 +265,11 @@ def _drawn(line: Series, x: Axis, y: Axis) -> str:
         dashes = "5 4" if line.style == "dashed" else "" if line.style else dash(line.index)
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in at)
         parts.append(f'<path class="line" d="{path}"' + (f' stroke-dasharray="{dashes}"' if dashes else "") + "/>")
+    for place, bottom, top in line.whiskers:
+        ends = f'x1="{x(place):.1f}" x2="{x(place):.1f}" y1="{y(max(bottom, y.low)):.1f}" y2="{y(top):.1f}"'
+        parts.append(f'<line class="whisker" {ends}/>')
     if line.dots:
         for (a, b), (value_x, value_y) in zip(at, line.points, strict=True):
             tip = escape(f"{line.name}: {plain(value_y)} at {plain(value_x)}")
             parts.append(f'<g class="dot"><title>{tip}</title>{marker(line.index, a, b)}</g>')
     return "".join([*parts, "</g>"])
-
-
-def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index: int, label: str, size: int = 320) -> str:
-    """Trajectories in the plane: a ring where each starts, a dot where it ends, real data in gray behind.
-
-    Args:
-        lines: (n, steps + 1, 2); lines that are not finite are left out.
-        real: (m, 2), or None.
-        limits: What is shown; the rest is cut off.
-        index: The model's number, which sets the colour.
-        label: For readers who do not see it.
-        size: Units of the drawing's sides.
-    """
-    corner, sides = np.array([limits[0], limits[3]]), np.array([limits[1] - limits[0], limits[2] - limits[3]])
-    parts = [svg_open(size, size, label, "paths")]
-    if real is not None:
-        dots = (real - corner) / sides * size
-        parts += ["<g class=real>", *(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="1.3"/>' for a, b in dots.tolist()), "</g>"]
-    drawn = [_thinned((line - corner) / sides * size) for line in lines if np.isfinite(line).all()]
-    parts.append(f'<g class="e{index % len(COLOURS)}">')
-    parts += ['<path class="way" d="M' + "L".join(f"{a:.1f} {b:.1f}" for a, b in line) + '"/>' for line in drawn]
-    parts += [f'<circle class="from" cx="{line[0][0]:.1f}" cy="{line[0][1]:.1f}" r="2"/>' for line in drawn]
-    parts += [f'<circle class="to" cx="{line[-1][0]:.1f}" cy="{line[-1][1]:.1f}" r="2.4"/>' for line in drawn]
-    return "".join([*parts, "</g></svg>"])
-
-
-def _thinned(line: np.ndarray) -> list[list[float]]:
-    """The points of a line that are further than a unit from the one before, and its ends."""
-    points = [line[0]]
-    for point in line[1:-1]:
-        if np.hypot(*(point - points[-1])) > 1:
-            points.append(point)
-    return [point.tolist() for point in [*points, line[-1]]]

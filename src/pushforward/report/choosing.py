@@ -67,13 +67,14 @@ def _short_of_no_network(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _leading(comparison: Comparison, model: ModelResult, role: Role) -> list[str]:
-    """Whether a model leads in quality or diversity, alone or beside others; nothing where all do, or the score is blind."""
+    """Whether a model leads in quality or diversity; nothing where all do, or where it does not beat no network."""
     metric = metric_for(comparison, role)
     if metric is None or blind(comparison, metric):
         return []
     lead, ranked = leaders(comparison, metric), statistics(comparison, metric)
     own = next((score for score in lead if score.name == model.name), None)
-    if own is None or len(lead) == len(ranked):
+    base = statistic(comparison, comparison.baseline, metric)
+    if own is None or len(lead) == len(ranked) or (base is not None and not own.better_than(base)):
         return []
     label = inside(comparison.info(metric).label)
     if len(lead) == 1:

@@ -8,6 +8,7 @@ from html import escape
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
+from pushforward.report.bars import bars_note
 from pushforward.report.captions import (
     LEVEL_NOTE,
     PATHS_NOTE,
@@ -19,8 +20,9 @@ from pushforward.report.captions import (
     curve_points,
     loss_caption,
 )
-from pushforward.report.charts import Plot, Series, line_chart, path_chart, smooth
+from pushforward.report.charts import Plot, Series, line_chart, smooth
 from pushforward.report.markup import prose, scrolled, side_by_side, signs, split, titled
+from pushforward.report.path_charts import path_chart
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import curve_metric, floor_statistic, statistic
 
@@ -31,7 +33,7 @@ SHOWN_BEHIND = 400
 
 
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
-    """Real data's score and half of its interval."""
+    """Real data's score, and half of the band around it in which no difference is measurable."""
     floor = floor_statistic(comparison, metric)
     return None if floor is None else (floor.value, floor.half)
 
@@ -40,21 +42,21 @@ def curve(comparison: Comparison) -> str:
     """Quality against network calls; empty where no model has a curve."""
     if not any(curve_points(model, curve_metric(comparison)) for model in comparison.models):
         return ""
-    chart = _against(comparison, _by_calls, "network calls for one sample")
+    chart, legend = _against(comparison, _by_calls, "network calls for one sample")
     notes = "".join(f"<li>{prose(note)}</li>" for note in curve_notes(comparison))
     words = f"<p>{escape(curve_intro(comparison))}</p>" + (f'<ul class="plain note">{notes}</ul>' if notes else "")
-    return split(words, _framed(comparison, chart))
+    return split(words, _framed(comparison, chart, legend))
 
 
 def frontier(comparison: Comparison) -> str:
     """Quality against seconds for one sample; empty where no model has both."""
-    chart = _against(comparison, _by_seconds, "seconds for one sample")
+    chart, legend = _against(comparison, _by_seconds, "seconds for one sample")
     note = SECONDS_NOTE if any(_by_seconds(comparison, model)[1] for model in comparison.models) else ""
+    return _framed(comparison, chart, f"{note} {legend}".strip()) if chart else ""
+
+
+def _framed(comparison: Comparison, chart: str, note: str) -> str:
     caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
-    return _framed(comparison, chart, caption) if chart else ""
-
-
-def _framed(comparison: Comparison, chart: str, caption: str = "") -> str:
     return f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
 
 
@@ -80,14 +82,17 @@ def _by_seconds(comparison: Comparison, model: ModelResult) -> tuple[list[Point]
 
 def _against(
     comparison: Comparison, points_of: Callable[[Comparison, ModelResult], tuple[list[Point], list[Point]]], label: str
-) -> str:
-    """A chart of each model's curve, or of its single point where it has none."""
-    metric, lines = curve_metric(comparison), []
+) -> tuple[str, str]:
+    """A chart of each model's curve, or of its single point where it has none, and the legend of its bars."""
+    metric, lines, barred = curve_metric(comparison), [], []
     for index, model in enumerate(comparison.models):
         single, line = points_of(comparison, model)
         drawn = line or single
+        score = None if line else statistic(comparison, model, metric)
+        barred += [model.scores[metric]] if score is not None and single else []
         if drawn:
-            lines.append(Series(model.name, index, [x for x, _ in drawn], [y for _, y in drawn], line=bool(line)))
+            bars = [] if score is None else [score.bar]
+            lines.append(Series(model.name, index, [x for x, _ in drawn], [y for _, y in drawn], line=bool(line), bars=bars))
     values = [y for series in lines for y in series.y if y is not None and y > 0]
     band = floor_band(comparison, metric)
     if band is not None and band[0] > 0:
@@ -95,7 +100,8 @@ def _against(
     log = bool(values) and max(values) > 8 * min(values)
     info = comparison.info(metric)
     arrow = {"lower": " ↓", "higher": " ↑"}.get(info.better, "")
-    return line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
+    chart = line_chart(lines, label, f"{info.label}{arrow}", Plot(log_x=True, log_y=log), floor=band)
+    return chart, bars_note(comparison, barred)
 
 
 def trajectories(comparison: Comparison, look: Look) -> str:

@@ -13,12 +13,12 @@ from pushforward.report.charts import COLOURS, Interval, dash, marker, svg_open
 __all__ = ["histogram_chart", "interval_chart"]
 
 
-TOP = 38
-"""Units of an interval chart above its axes, for its title and the name of the band."""
+TOP = 20
+"""Units of an interval chart above its axes, for the name of the band."""
 
 
 def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False) -> str:
-    """Values with intervals, one line each, over the band of real data.
+    """Values with error bars, one line each, over the band of real data, below a title that breaks where the page is narrow.
 
     Args:
         rows: From top to bottom.
@@ -30,7 +30,7 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
         return ""
     width, step, left = 400, 30, 112
     height = TOP + 10 + step * len(rows) + 26
-    ends = [v for row in rows for v in (row.mean - row.half, row.mean + row.half)]
+    ends = [end for row in rows for end in row.ends]
     ends += [floor[0] - floor[1], floor[0] + floor[1]] if floor else []
     means = [row.mean for row in rows] + ([floor[0]] if floor else [])
     log = log and min(means) > 0
@@ -38,10 +38,8 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     ends_of_axis = (low / 1.15, high * 1.15) if log else padded(low, high)
     x = Axis(*ends_of_axis, left, width - 14, log=log, ticks=5)
     bottom = height - 26
-    parts = [
-        svg_open(width, height, f"{label} of each model", "intervals"),
-        f'<text class="title" x="0" y="14">{escape(label)}<tspan class="aside">{start_note(x)}</tspan></text>',
-    ]
+    title = f'<p class="figtitle">{escape(label)}<span>{start_note(x)}</span></p>'
+    parts = [title, svg_open(width, height, f"{label} of each model", "intervals")]
     if floor:
         start, end = x(max(floor[0] - floor[1], x.low)), x(floor[0] + floor[1])
         parts.append(
@@ -56,7 +54,7 @@ def interval_chart(rows: Sequence[Interval], label: str, floor: tuple[float, flo
     for i, row in enumerate(rows):
         at = TOP + step * (i + 0.5)
         kind = "base" if row.index is None else f"e{row.index % len(COLOURS)}"
-        start, end = x(max(row.mean - row.half, x.low)), x(row.mean + row.half)
+        start, end = x(max(row.ends[0], x.low)), x(row.ends[1])
         name = row.name if len(row.name) <= 16 else row.name[:15] + "…"
         parts.append(
             f'<g class="{kind}"><title>{escape(f"{row.name}: {row.text}")}</title>'
@@ -86,12 +84,9 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     heights = [(name, index, _density(values, edges)) for name, index, values in clouds]
     under = _density(real, edges) if real is not None else np.zeros(bins)
     top = max([float(under.max()), *(float(h.max()) for _, _, h in heights)]) or 1.0
-    width, height = 300, 170
-    x, y = Axis(edges[0], edges[-1], 12, width - 12, ticks=4), Axis(0, top * 1.05, height - 28, 24)
-    parts = [
-        svg_open(width, height, f"Histogram of {label}", "small"),
-        f'<text class="title" x="12" y="14">{escape(label)}</text>',
-    ]
+    width, height = 300, 154
+    x, y = Axis(edges[0], edges[-1], 12, width - 12, ticks=4), Axis(0, top * 1.05, height - 28, 8)
+    parts = [f'<figure><p class="figtitle">{escape(label)}</p>', svg_open(width, height, f"Histogram of {label}", "small")]
     parts.append(f'<path class="area" d="{_steps(under, edges, x, y)}"/>')
     for name, index, rows in heights:
         dashes = f' stroke-dasharray="{dash(index)}"' if dash(index) else ""
@@ -102,7 +97,7 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
     for value in x.ticks:
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 10}" text-anchor="middle">{tick_text(value)}</text>')
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, "</svg></figure>"])
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ from statistics import stdev
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, measured, plain
-from pushforward.report.charts import Plot, Series, line_chart, path_chart
+from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.facts import named_run
 from pushforward.report.map_captions import DIFFERENCE_NOTE, LADDER_NOTE, MOVED_NOTE, TIME_NOTE
 from pushforward.report.markup import panel, scrolled, side_by_side, sign, titled
+from pushforward.report.path_charts import path_chart
 from pushforward.report.sentences import Sentence, inside, marked
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import THRESHOLDS, curve_metric, paired, with_spread

@@ -50,7 +50,9 @@ def _on_trainings(comparison: Comparison) -> list[str]:
     sentences = []
     if once:
         who = f"{_names(once)} {verb(once, 'was', 'were')}" if many else "Each model was"
-        sentences.append(f"{who} trained once: the spread is that of sampling, and another training seed can change the order.")
+        sentences.append(
+            f"{who} trained once: intervals and spreads are those of sampling, and another training seed can change the order."
+        )
     if many:
         counts = sorted({len(model.trainings) for model in many})
         who = f" of {_names(many)}" if once else ""

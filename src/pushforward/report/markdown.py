@@ -31,7 +31,7 @@ def markdown(comparison: Comparison) -> str:
     parts.append(_listed("Which to choose", [unmarked(choice.text) for choice in choices(comparison)]))
     for heading, table in tables.scorecards(comparison):
         parts.append(f"## Scores: {heading.lower()}\n\n{_table(table)}")
-    parts.append(tables.score_note(comparison, "in brackets") if tables.scorecards(comparison) else "")
+    parts.append(tables.score_note(comparison, "in round brackets") if tables.scorecards(comparison) else "")
     parts += _ladders(comparison) + _trajectories(comparison)
     cost_tables = costs(comparison)
     parts += [f"## Cost: {heading.lower()}\n\n{_table(table)}" for heading, table in cost_tables]

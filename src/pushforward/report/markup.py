@@ -74,6 +74,8 @@ def _heading(column: tables.Column) -> str:
 
 def _cell(cell: tables.Cell, column: tables.Column) -> str:
     spread = f' <span class="spread">± {escape(cell.spread)}</span>' if cell.spread else ""
+    if cell.interval:
+        spread = f' <span class="interval">{escape(cell.interval)}</span>'
     notes = [escape(cell.note)] if cell.note else []
     if cell.best:
         notes.append('<span class="flag">best</span>')

@@ -13,7 +13,10 @@ from urllib.parse import quote
 
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.results import Comparison
+from pushforward.metrics.score import Role
+from pushforward.numbers import bounded
 from pushforward.report import facts, health, ladder, latent, tables
+from pushforward.report.bars import bars_note, has_intervals, sampled
 from pushforward.report.captions import COST_NOTES
 from pushforward.report.charts import Interval
 from pushforward.report.choosing import choices
@@ -27,7 +30,7 @@ from pushforward.report.reproducing import reproduce
 from pushforward.report.samples import samples
 from pushforward.report.sentences import Sentence
 from pushforward.report.sprites import Look
-from pushforward.report.statistics import floor_of, metric_for, rows_of, statistic
+from pushforward.report.statistics import Statistic, floor_of, metric_for, rows_of, statistic
 from pushforward.report.story import story
 from pushforward.report.sweep import sweep
 from pushforward.report.verdict import claims, remarks
@@ -40,6 +43,7 @@ DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
 LEFT_OUT = "With this many models, {} would make this page larger than 8 MB, so they are left out; the runs' folders hold them."
 LONG = 5
 """Sentences of a verdict beside which charts stand below each other."""
+ROLES: tuple[Role, ...] = ("quality", "diversity")
 SCRIPTS = ("player.js", "nearest.js", "planes.js")
 
 
@@ -72,10 +76,10 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
     rules: list[str] = []
     sections = [
         ("samples", "Samples", samples(comparison, look, rules) + (f'<p class="note">{escape(note)}</p>' if note else "")),
+        ("sweep", "Quality against training", sweep(comparison)),
         ("remarks", "What to keep in mind", ""),
         ("choose", "Which to choose", _choose(comparison)),
         ("scorecard", "Scores", _scores(comparison)),
-        ("sweep", "Quality against training", sweep(comparison)),
         ("calls", "Quality against calls", curve(comparison)),
         ("ladder", "Few calls", ladder.section(comparison, look)),
         ("trajectories", "Trajectories", trajectories(comparison, look)),
@@ -109,6 +113,7 @@ def _page(comparison: Comparison, opening: Comparison | None, look: Look, note: 
 
 
 HEADINGS = {
+    "sweep": "Quality against the time of training",
     "story": "Four ways to move noise onto data",
     "codes": "What the codes hold",
     "calls": "Quality against network calls",
@@ -132,13 +137,14 @@ def _json(comparison: Comparison) -> str:
 def _csv(comparison: Comparison) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "metric", "value", "spread", "floor_value", "floor_spread"])
+    writer.writerow(["model", "metric", "value", "spread", "interval_low", "interval_high", "floor_value", "floor_spread"])
     for row in rows_of(comparison):
         for metric in row.scores:
             score = statistic(comparison, row, metric)
             if score is not None:
                 floor, spread = floor_of(comparison, metric)
-                writer.writerow([score.name, metric, score.value, score.spread, floor, spread or None])
+                ends = score.interval or (None, None)
+                writer.writerow([score.name, metric, score.value, score.spread, *ends, floor, spread or None])
     return "data:text/csv;charset=utf-8," + quote(buffer.getvalue(), safe="")
 
 
@@ -150,9 +156,11 @@ def _verdict(comparison: Comparison, charts: Collection[str]) -> str:
     if not sentences:
         return "<p>Nothing was scored, so nothing can be said.</p>"
     words = f'<ul class="findings">{"".join(_finding(claim, charts) for claim in sentences)}</ul>'
-    limit = noise_limits(comparison)
     picture = _intervals(comparison, stacked=len(sentences) >= LONG)
-    return split(words, picture + (f'<p class="note">{escape(limit)}</p>' if limit and picture else ""))
+    main = [metric for role in ROLES if (metric := metric_for(comparison, role)) is not None]
+    drawn = [row.scores[metric] for row in rows_of(comparison) for metric in main if metric in row.scores]
+    note = f"{bars_note(comparison, drawn)} {noise_limits(comparison)}".strip()
+    return split(words, picture + (f'<p class="note">{escape(note)}</p>' if note and picture else ""))
 
 
 def _remarks(comparison: Comparison, charts: Collection[str]) -> str:
@@ -180,7 +188,7 @@ def _scores(comparison: Comparison) -> str:
     if not cards:
         return ""
     parts = [
-        f'<div class="card{" broad" if len(table.columns) > 4 else ""}">'
+        f'<div class="card{" broad" if len(table.columns) > 3 else ""}">'
         f"{f'<h3>{escape(heading)}</h3>' if len(cards) > 1 else ''}{scrolled(table, f'Scores: {heading}')}</div>"
         for heading, table in cards
     ]
@@ -194,11 +202,10 @@ def _key(comparison: Comparison) -> str:
     """What the signs in the tables mean."""
     rows = rows_of(comparison)
     ratio = any(score.ratio for row in rows for score in row.scores.values())
-    items = [
-        "<strong>↓ ↑</strong> which way is better",
-        "<strong>→</strong> the value that is right",
-        "<strong>±</strong> spread",
-    ]
+    items = ["<strong>↓ ↑</strong> which way is better", "<strong>→</strong> the value that is right"]
+    if has_intervals(comparison):
+        items += [f"<strong>[ , ]</strong> 95 % interval, {escape(sampled(comparison))}"]
+    items += ["<strong>±</strong> spread" + (" where there is no interval" if has_intervals(comparison) else "")]
     items += ["<strong>1.3×</strong> times what real data scores, so 1× is real data"] if ratio else []
     return f'<ul class="key">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
@@ -212,16 +219,21 @@ def _intervals(comparison: Comparison, stacked: bool) -> str:
 
 def _interval_figure(comparison: Comparison, metric: str, is_distance: bool) -> str:
     scores = [(number, statistic(comparison, model, metric)) for number, model in enumerate(comparison.models)]
-    rows = [Interval(score.name, number, score.value, score.half, score.text) for number, score in scores if score is not None]
+    rows = [Interval(score.name, number, score.value, score.bar, _tip(score)) for number, score in scores if score is not None]
     base = statistic(comparison, comparison.baseline, metric)
     if base is not None:
-        rows.append(Interval("no network", None, base.value, base.half, base.text))
+        rows.append(Interval("no network", None, base.value, base.bar, _tip(base)))
     info = comparison.info(metric)
     band = floor_band(comparison, metric)
     values = [row.mean for row in rows] + ([band[0]] if band is not None and band[0] > 0 else [])
     wide = is_distance and min(values) > 0 and max(values) > 8 * min(values)
     arrow = tables.DIRECTIONS.get(info.better, "")
     return f"<figure>{interval_chart(rows, f'{info.label} {arrow}'.strip(), band, log=wide)}</figure>"
+
+
+def _tip(score: Statistic) -> str:
+    """What the reader sees who points at a bar."""
+    return score.text if score.interval is None else " ".join(bounded(score.value, score.interval))
 
 
 def _costs(comparison: Comparison) -> str:

@@ -94,8 +94,8 @@ def plane_notes(look: Look) -> list[str]:
         notes.append("The shade is the critic's: the darker, the more real it takes points to be.")
     if any(parts.mesh is not None for parts in drawn):
         notes.append(
-            "The grid of noise is straight before a model of one call maps it; of more than two numbers of noise, the first two "
-            "vary."
+            "“Grid of noise” shows what a model of one call does: it moves a square grid of noise to the lines that are drawn. "
+            "Where lines are close, samples are dense. If noise has more than two numbers, only the first two vary."
         )
     return notes
 

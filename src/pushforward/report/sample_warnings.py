@@ -12,7 +12,7 @@ from pushforward.report.statistics import THRESHOLDS, differ, floor_of, ratio_of
 
 __all__ = ["DETAIL_RULES", "SAMPLE_RULES", "memorised"]
 
-OF_REAL = "Shares are of what real data scores."
+OF_REAL = "Here 100 % is what real data scores."
 
 Rule = Callable[[Comparison], Iterator[Sentence]]
 

@@ -18,6 +18,7 @@ from pushforward.report.sprites import Look, Sprite
 
 __all__ = ["samples"]
 
+RINGS = "Gray rings are held-out data, coloured dots are samples."
 COLUMNS = 12
 """Columns of a table whose histograms are drawn."""
 SAMPLING, TRAINING = "f", "t"
@@ -174,9 +175,9 @@ def _strip(part: Panel, name: str, kind: str, sprite: Sprite) -> str:
 def _notes(comparison: Comparison, look: Look, parts: Sequence[Panel]) -> str:
     notes = [shared_noise(comparison, places=not look.columns()), "Nothing was picked by hand."]
     if look.columns() in (1, 2):
-        notes.append("Gray dots are held-out data.")
+        notes.append(RINGS)
     elif look.columns() > 2:
-        notes.append("Vectors are drawn on the first two principal axes of the real data; gray dots are held-out data.")
+        notes.append(f"Vectors are drawn on the first two principal axes of the real data. {RINGS}")
     training, sampling = _moving(parts, TRAINING), _moving(parts, SAMPLING)
     if training:
         notes.append("Over training the noise stays the same.")

@@ -18,8 +18,8 @@ class Sentence:
     """One finding.
 
     Args:
-        kind: "measure" (a measure that cannot be relied on), "baseline" (no model is better), "quality", "diversity", "speed",
-            "training", "calls", or "warning".
+        kind: "measure" (a measure that cannot be relied on), "baseline" (no model is better), "quality", "diversity", "sweep",
+            "speed", "training", "calls", or "warning".
         marked: The text, with names between `OPEN` and `CLOSE`.
         link: The section that shows it.
     """

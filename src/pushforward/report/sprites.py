@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ ENLARGED = (8, 4, 2, 1)
 """Factors by which differences of images are enlarged: the first that leaves 99 % of them within the range."""
 TILES = 5
 """Images along each side of a grid of samples."""
+BEHIND = 300
+"""Examples of real data that are drawn behind samples: with more of them rings run into each other."""
 SMALL = 28
 """Tiles smaller than this are enlarged by a whole factor, so that their pixels stay sharp."""
 
@@ -159,9 +161,12 @@ class Look:
 
     def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
-            ink = (138, 138, 138) if index is None else _rgb(COLOURS[index % len(COLOURS)])
-            behind = None if index is None else self.behind
-            return scatter_picture(self._flat(rows), behind, limits=self.limits, size=size, ink=ink, transparent=True), True
+            points = self._flat(rows)
+            how: dict[str, Any] = {"limits": self.limits, "size": size, "transparent": True}
+            if index is None:
+                return scatter_picture(points[:0], points, **how), True
+            behind = None if self.behind is None else self.behind[:BEHIND]
+            return scatter_picture(points, behind, ink=_rgb(COLOURS[index % len(COLOURS)]), **how), True
         rows = shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32

@@ -5,8 +5,9 @@ Every threshold of the report is in `THRESHOLDS`, and nowhere else.
 Two scores differ (`differ`) where they are more than 2 spreads of their difference apart, ``2 sqrt(v^2 + w^2)``. The
 spread of a score is that over its trainings, else over its samplings, and no less than the floor's: three of them can
 agree by luck. So no difference below 2 sqrt 2 spreads of the floor counts, among models or against real data, and "best",
-"no measurable difference" and the limits at the page's end all follow one rule. Intervals are drawn as ``value ± sqrt(2) w``:
-where two overlap, there is no measurable difference.
+"no measurable difference" and the limits at the page's end all follow one rule. The 95 % intervals that are shown
+(`pushforward.evaluation.intervals`) play no part in it: they also hold the error of the held-out examples, which is the same
+for all models, so that two models can differ although their intervals overlap.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "Statistic",
     "at_floor",
     "at_n",
+    "best_of",
     "blind",
     "curve_metric",
     "differ",
@@ -32,6 +34,7 @@ __all__ = [
     "floor_statistic",
     "groups",
     "guess_statistics",
+    "interval_of",
     "leaders",
     "metric_for",
     "paired",
@@ -87,6 +90,7 @@ class Statistic:
         spread: Over the trainings, or over the samplings of a single one; None where unknown.
         width: The spread that counts: no less than the floor's.
         loss: The value turned so that less is better.
+        interval: The ends of the 95 % interval of the score's mean; None where there is none.
     """
 
     name: str
@@ -94,11 +98,19 @@ class Statistic:
     spread: float | None
     width: float
     loss: float
+    interval: tuple[float, float] | None = None
 
     @property
     def half(self) -> float:
-        """Half the interval that is drawn; intervals of equal width that touch are just not different."""
+        """Half the band of no measurable difference: scores whose bands of equal width touch are just not different."""
         return THRESHOLDS["differ"] * self.width / math.sqrt(2)
+
+    @property
+    def bar(self) -> tuple[float, float] | None:
+        """The ends of the bar that charts draw: the interval, else one spread either way; None where neither is known."""
+        if self.interval is not None or self.spread is None:
+            return self.interval
+        return self.value - self.spread, self.value + self.spread
 
     def better_than(self, other: Statistic) -> bool:
         """Whether this one is measurably better."""
@@ -170,7 +182,13 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     if row is None or score is None or score.value is None:
         return None
     width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
-    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value))
+    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), interval_of(score))
+
+
+def interval_of(score: Score) -> tuple[float, float] | None:
+    """The two ends of a score's interval; None where it has none."""
+    ends = score.interval or ()
+    return (ends[0], ends[1]) if len(ends) == 2 and all(map(math.isfinite, ends)) else None
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
@@ -202,7 +220,11 @@ def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
 
 def leaders(comparison: Comparison, metric: str) -> list[Statistic]:
     """The best model and all that it is not measurably better than, best first; one alone is best."""
-    ranked = statistics(comparison, metric)
+    return best_of(statistics(comparison, metric))
+
+
+def best_of(ranked: Sequence[Statistic]) -> list[Statistic]:
+    """The first of scores that are ordered, best first, and all that it is not measurably better than."""
     return [score for score in ranked if not ranked[0].better_than(score)]
 
 

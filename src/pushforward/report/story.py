@@ -72,7 +72,7 @@ def deed(opening: Comparison, model: ModelResult) -> str:
     if 0 < reached <= every / 2:
         return f"It collapsed: nearly all of its samples are near {reached} of {count(every)} points."
     if outside > BLURRED and modes > every / 2:
-        return f"It finds the points, but is not sharp yet: {share}."
+        return f"It has learned where the points are, but not yet how narrow they are: {share}."
     if outside > BLURRED:
         return f"It blurs: {share}."
     if modes < every:

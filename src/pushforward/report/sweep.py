@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
-from pushforward.evaluation.results import Comparison
+from pushforward.evaluation.measurements import SweepPoint
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.numbers import duration, listing
+from pushforward.report.bars import bars_note, samplings
 from pushforward.report.charts import Plot, Series, line_chart
 from pushforward.report.curves import floor_band
-from pushforward.report.markup import signs
-from pushforward.report.statistics import metric_for
+from pushforward.report.markup import prose, signs, split
+from pushforward.report.sentences import Sentence, inside, named, verb
+from pushforward.report.statistics import Statistic, best_of, metric_for, statistic
 
-__all__ = ["sweep"]
+__all__ = ["sweep", "sweep_sentence"]
 
 NOTE = (
-    "Each point is a training of its own, which ran to the end of its schedule: within a longer one the learning rate has not "
-    "fallen yet, and its samples at that time are worse. Points of one seed each; lines between them are no measurement."
+    "Each point is a training of its own, from its start to the end of its schedule. A longer training that is stopped at that "
+    "time would be worse, because its learning rate has not fallen yet. Each point is one training with one seed; nothing was "
+    "measured between points."
 )
+
+BUT = ", but not measurably better than no network"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The scores of all recipes after one of the budgets.
+
+    Args:
+        seconds: Of training, the mean over recipes.
+        scores: Best first.
+    """
+
+    seconds: float
+    scores: Sequence[Statistic]
 
 
 def sweep(comparison: Comparison) -> str:
     """A chart of the score that ranks models against seconds of training; empty where nothing was trained for several budgets."""
     numbers = {model.name: number for number, model in enumerate(comparison.models)}
-    known = {name for points in comparison.sweep.values() for point in points for name in point.scores}
-    metric = metric_for(comparison, "quality")
-    metric = metric if metric in known else "frechet"
-    lines = []
+    metric, lines, drawn = _metric(comparison), [], []
     for name, points in comparison.sweep.items():
-        places = [(point.seconds, point.scores[metric].value) for point in points if metric in point.scores]
-        pairs = [(seconds, value) for seconds, value in places if seconds is not None and value is not None]
-        if pairs and name in numbers:
-            lines.append(Series(name, numbers[name], [seconds for seconds, _ in pairs], [value for _, value in pairs]))
+        scored = [(point.seconds, score) for point in points if (score := _score(comparison, name, point, metric)) is not None]
+        known = [(seconds, score) for seconds, score in scored if seconds is not None]
+        if known and name in numbers:
+            seconds, statistics = zip(*known, strict=True)
+            heights, bars = [score.value for score in statistics], [score.bar for score in statistics]
+            lines.append(Series(name, numbers[name], seconds, heights, bars=bars))
+            drawn += [point.scores[metric] for point in points if metric in point.scores]
     if not lines:
         return ""
     values = [value for line in lines for value in line.y if value is not None]
@@ -38,4 +61,68 @@ def sweep(comparison: Comparison) -> str:
     better = {"lower": ", lower is better", "higher": ", higher is better"}.get(info.better, "")
     plot = Plot(log_x=True, log_y=wide)
     chart = line_chart(lines, "seconds of training", f"{info.label}{better}", plot, floor=floor_band(comparison, metric))
-    return f'<p>{escape(NOTE)}</p><figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div></figure>'
+    legend = bars_note(comparison, drawn, f"from {samplings(comparison)} of one training")
+    caption = f"<figcaption>{escape(legend)}</figcaption>" if legend else ""
+    figure = f'<figure class="wide">{signs(comparison)}<div class="scroll">{chart}</div>{caption}</figure>'
+    sentence = sweep_sentence(comparison)
+    words = "" if sentence is None else f"<p>{prose(sentence.marked)}</p>"
+    return split(f"{words}<p>{escape(NOTE)}</p>", figure)
+
+
+def sweep_sentence(comparison: Comparison) -> Sentence | None:
+    """Which recipes lead after each of the budgets; None where nothing was trained for several."""
+    metric, stages = _metric(comparison), _stages(comparison)
+    if len(stages) < 2:
+        return None
+    base = statistic(comparison, comparison.baseline, metric)
+    never = all(short for _, short in (_lead(stage, base) for stage in stages))
+    clauses = [
+        f"{lead} after {listing(_time(stage.seconds) for stage in group)}{BUT if short and not never else ''}"
+        for (lead, short), group in groupby(stages, lambda stage: _lead(stage, base))
+    ]
+    label, after = inside(comparison.info(metric).label), " None of them is measurably better than no network." * never
+    return Sentence("sweep", f"By time of training, in {label}: {'; '.join(clauses)} (one training of each).{after}", "sweep")
+
+
+def _time(seconds: float) -> str:
+    """In two digits: budgets are kept to a few per cent."""
+    return f"{seconds:.2g} s" if 0.1 <= seconds < 10 else duration(float(f"{seconds:.2g}"))
+
+
+def _lead(stage: Stage, base: Statistic | None) -> tuple[str, bool]:
+    """Who is best after one of the budgets, by the rule of all comparisons, and whether no leader beats no network."""
+    lead = best_of(stage.scores)
+    ahead = [score for score in lead if base is None or score.better_than(base)]
+    if len(lead) == len(stage.scores):
+        return "models do not differ measurably", not ahead
+    names = [score.name for score in ahead or lead]
+    best = verb(names, "leads", "lead") if ahead else f"{verb(names, 'scores', 'score')} best"
+    return f"{named(names)} {best}{'' if len(names) == 1 else ', with no measurable difference between them,'}", not ahead
+
+
+def _stages(comparison: Comparison) -> list[Stage]:
+    """The budgets that all recipes were trained for, the shortest first."""
+    metric, models = _metric(comparison), [model.name for model in comparison.models]
+    rows = [points for name, points in comparison.sweep.items() if name in models]
+    if len(rows) < 2 or len({len(points) for points in rows}) > 1:
+        return []
+    stages = []
+    for number in range(len(rows[0])):
+        points = {name: comparison.sweep[name][number] for name in models if name in comparison.sweep}
+        scores = [_score(comparison, name, point, metric) for name, point in points.items()]
+        known = sorted((score for score in scores if score is not None), key=lambda score: score.loss)
+        seconds = [point.seconds for point in points.values() if point.seconds is not None]
+        if len(known) == len(points) == len(seconds):
+            stages.append(Stage(sum(seconds) / len(seconds), known))
+    return stages
+
+
+def _score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
+    return statistic(comparison, ModelResult(name, scores=point.scores), metric)
+
+
+def _metric(comparison: Comparison) -> str:
+    """The score that ranks models, or the Fréchet distance where points of the sweep lack it."""
+    known = {name for points in comparison.sweep.values() for point in points for name in point.scores}
+    metric = metric_for(comparison, "quality")
+    return metric if metric is not None and metric in known else "frechet"

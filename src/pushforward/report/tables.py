@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, finite, measured, plain
+from pushforward.numbers import bounded, count, finite, measured, plain
+from pushforward.report.bars import has_intervals, has_trainings, sampled
 from pushforward.report.bias import bias_note
 from pushforward.report.statistics import (
+    Statistic,
     floor_of,
     groups,
     guess_statistics,
@@ -42,17 +44,23 @@ ARROWS = ("↓", "↑", "→")
 
 @dataclass(frozen=True)
 class Cell:
-    """A value, its spread, a note beneath, and whether it is best."""
+    """A value, its spread, a note beneath, whether it is best, and its interval, which stands in place of the spread."""
 
     value: str
     spread: str = ""
     note: str = ""
     best: bool = False
+    interval: str = ""
+
+    @property
+    def beside(self) -> str:
+        """The interval or the spread as it stands beside the value; empty where there is neither."""
+        return f" {self.interval}" if self.interval else f" ± {self.spread}" if self.spread else ""
 
     @property
     def flat(self) -> str:
         """All on one line."""
-        return self.value + (f" ± {self.spread}" if self.spread else "") + (f" ({self.note})" if self.note else "")
+        return self.value + self.beside + (f" ({self.note})" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -110,18 +118,22 @@ def score_note(comparison: Comparison, ratio: str = "") -> str:
         comparison: What is reported.
         ratio: Where the ratio stands, such as "beneath"; nothing where it is not shown.
     """
-    note = bias_note(comparison)
-    beside = f"; {ratio}, the ratio to what real data scores" if ratio else ""
-    if any(len(model.trainings) > 1 for model in comparison.models):
-        what = "Mean ± spread over repeated trainings"
-    elif comparison.settings.repeats == 1:
-        what = "Each model was sampled once; ± is the spread of real data over several samplings"
-    else:
-        what = "Mean ± spread over repeated samplings"
+    measured_from, note = sampled(comparison), bias_note(comparison)
+    beside = f" {ratio[:1].upper()}{ratio[1:]} stands the ratio to what real data scores." if ratio else ""
+    bounds = has_intervals(comparison)
+    what = f"[low, high] is the 95 % interval of a score, {measured_from}; ± is a spread, where there is no interval."
+    if not bounds:
+        what = f"Means ± spread, {measured_from}."
+    if not bounds and comparison.settings.repeats == 1 and not has_trainings(comparison):
+        what = "Each model was sampled once; ± is the spread of real data over several samplings."
+    overlap = (
+        " Intervals play no part in this. They hold the error of the held-out examples too, which is the same for all models, "
+        "so two models can differ although their intervals overlap."
+    )
     return (
-        f"{what}{beside}. “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: "
-        "more than twice the spread of the difference. Real data's spread is the least that is assumed of any model."
-        f"{note and f' {note}'}"
+        f"{what}{beside} “Best” stands where one model is ahead of all others, and of the no-network row, by more than noise: "
+        "more than twice the spread of the difference. A spread smaller than that of real data counts as that of real data, "
+        f"because a few samplings can agree by luck.{overlap if bounds else ''}{note and f' {note}'}"
     )
 
 
@@ -179,13 +191,20 @@ def _score(comparison: Comparison, row: ModelResult, metric: str, best: bool) ->
     if score is None:
         return Cell("–")
     if comparison.info(metric).unit == "%":
-        return _share(score.value, score.spread, best)
-    value, spread = measured(score.value, score.spread)
-    return Cell(value, spread, _ratio(comparison, row, metric), best)
+        return _share(score, best)
+    ratio = _ratio(comparison, row, metric)
+    if score.interval is None:
+        return Cell(*measured(score.value, score.spread), ratio, best)
+    value, interval = bounded(score.value, score.interval)
+    return Cell(value, "", ratio, best, interval)
 
 
-def _share(value: float, spread: float | None, best: bool = False) -> Cell:
-    text, wide = measured(100 * value, None if spread is None else 100 * spread)
+def _share(score: Statistic, best: bool = False) -> Cell:
+    """A share in per cent."""
+    if score.interval is not None:
+        text, interval = bounded(100 * score.value, [100 * end for end in score.interval])
+        return Cell(text, "", "", best, f"{interval} %")
+    text, wide = measured(100 * score.value, None if score.spread is None else 100 * score.spread)
     return Cell(text, f"{wide} %", "", best) if finite(wide) else Cell(f"{text} %", "", "", best)
 
 
@@ -201,7 +220,7 @@ def _floor(comparison: Comparison, metric: str) -> Cell:
     if value is None:
         return Cell("–")
     if comparison.info(metric).unit == "%":
-        return _share(value, spread or None)
+        return _share(Statistic("", value, spread or None, spread, value))
     return Cell(*measured(value, spread or None))
 
 

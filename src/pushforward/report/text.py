@@ -47,9 +47,7 @@ def _table(table: Table, width: int) -> str:
     columns = []
     for i, column in enumerate(table.columns):
         scores = [row.cells[i] for row in table.rows]
-        columns.append(
-            [column.label, *(f"{c.value}{f' ± {c.spread}' if c.spread else ''}{' *' if c.best else '  '}" for c in scores)]
-        )
+        columns.append([column.label, *(f"{c.value}{c.beside}{' *' if c.best else '  '}" for c in scores)])
     longest = max(len(cell) for lines in columns for cell in lines)
     first = min(max(map(len, names)), max(SHORTENED, width // 4), max(12, width - longest - 2))
     blocks: list[list[list[str]]] = [[]]

@@ -8,7 +8,7 @@ from pushforward.evaluation.results import Comparison
 from pushforward.metrics.score import Role
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import ladder
-from pushforward.report.sentences import Sentence, inside, named
+from pushforward.report.sentences import Sentence, inside, named, verb
 from pushforward.report.speeds import sampling_sentence
 from pushforward.report.statistics import (
     THRESHOLDS,
@@ -24,7 +24,8 @@ from pushforward.report.statistics import (
     values_of,
     with_spread,
 )
-from pushforward.report.warnings import warnings
+from pushforward.report.sweep import sweep_sentence
+from pushforward.report.warnings import unbeaten, warnings
 
 __all__ = ["claims", "remarks", "verdict"]
 
@@ -39,6 +40,7 @@ def verdict(comparison: Comparison) -> list[Sentence]:
     single = [
         _best(comparison, "quality"),
         _best(comparison, "diversity"),
+        sweep_sentence(comparison),
         sampling_sentence(comparison),
         _training(comparison),
     ]
@@ -67,25 +69,33 @@ def _best(comparison: Comparison, role: Role) -> Sentence | None:
     label = inside(comparison.info(metric).label)
     if len(ranked) == 1:
         text = f"{named([ranked[0].name])} has a {label} of {ranked[0].text}"
-    elif len(lead) == 1:
-        second = f"next {named([ranked[1].name])} with {ranked[1].text}"
-        text = f"{named([lead[0].name])} has the best {label}: {lead[0].text}, {second}"
-        base = statistic(comparison, comparison.baseline, metric)
-        if base is not None and not lead[0].better_than(base):
-            text = f"{named([lead[0].name])} is ahead of other models in {label}, though not of no network ({base.text}): "
-            text += f"{lead[0].text}, {second}"
     elif len(lead) == len(ranked):
         between, values = named([score.name for score in lead]), values_of(lead)
         text = f"No measurable difference in {label} between {between}{at_n(comparison)}: {values}"
         clauses = [] if role == "diversity" else _differences(comparison, metric)
         if clauses:
-            text = f"{between} differ measurably in {listing(clauses)}, though not in {label}{at_n(comparison)}: {values}"
+            text = f"{between} differ measurably in {listing(clauses)}, but not in {label}{at_n(comparison)}: {values}"
     else:
-        text = (
-            f"{named([score.name for score in lead])} lead in {label}, with no measurable difference between them"
-            f"{at_n(comparison)}: {values_of(lead)}, next {named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
-        )
+        text = _leading(comparison, metric, ranked, lead)
     return Sentence(role, text + _beside_floor(comparison, metric, lead), "scorecard")
+
+
+def _leading(comparison: Comparison, metric: str, ranked: Sequence[Statistic], lead: Sequence[Statistic]) -> str:
+    """Who is ahead of the other models, and by how much; nobody is called best who does not beat no network."""
+    label, names = inside(comparison.info(metric).label), named([score.name for score in lead])
+    second = f"next {named([ranked[len(lead)].name])} with {ranked[len(lead)].text}"
+    base = statistic(comparison, comparison.baseline, metric)
+    beat = [score for score in lead if base is None or score.better_than(base)]
+    between = "" if len(lead) == 1 else f", with no measurable difference between them{at_n(comparison)}"
+    values = f"{values_of(lead)}, {second}"
+    if base is not None and not beat:
+        compared = "" if unbeaten(comparison, metric) else f", but not measurably better than no network ({base.text})"
+        which = f"{names} {verb(lead, 'scores', 'score')} best of the models in {label}{compared}{between}"
+        return f"{which}: {values}"
+    if len(lead) == 1:
+        return f"{names} has the best {label}: {values}"
+    some = f"; of these only {named([score.name for score in beat])} measurably {verb(beat, 'beats', 'beat')} no network"
+    return f"{names} lead in {label}{between}: {values}{some if len(beat) < len(lead) else ''}"
 
 
 def _differences(comparison: Comparison, metric: str) -> list[str]:

@@ -12,7 +12,7 @@ from pushforward.metrics.score import Role
 from pushforward.numbers import count, listing, plain
 from pushforward.report.alarms import alarm_periods, unused_code
 from pushforward.report.bias import biases
-from pushforward.report.feature_spaces import disagreements
+from pushforward.report.feature_spaces import disagreements, taught_judges
 from pushforward.report.ladder import rises
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.sample_warnings import DETAIL_RULES, SAMPLE_RULES
@@ -29,7 +29,7 @@ from pushforward.report.statistics import (
     values_of,
 )
 
-__all__ = ["warnings"]
+__all__ = ["unbeaten", "warnings"]
 
 ROLES: tuple[Role, ...] = ("quality", "diversity")
 
@@ -97,12 +97,11 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
         base = statistic(comparison, comparison.baseline, metric)
         if base is None:
             continue
-        ranked = statistics(comparison, metric)
-        short = [score for score in ranked if not score.better_than(base) and not at_floor(comparison, metric, score)]
+        short = _short(comparison, metric, base)
         worse = [score for score in short if base.better_than(score)]
         level = [score for score in short if score not in worse]
         label = inside(comparison.info(metric).label)
-        if short and len(short) == len(ranked) > 1:
+        if unbeaten(comparison, metric):
             parts = ((level, "within noise of it"), (worse, "measurably worse"))
             clauses = "; ".join(_clause(scores, how) for scores, how in parts if scores)
             beats = "measurably beats" if level else "beats"
@@ -110,6 +109,19 @@ def _against_no_network(comparison: Comparison) -> Iterator[Sentence]:
             yield Sentence("baseline", text, "scorecard")
         else:
             yield from _single_models(level, worse, base, label)
+
+
+def unbeaten(comparison: Comparison, metric: str) -> bool:
+    """Whether there are several models, and none of them beats the no-network row, which a sentence of its own says."""
+    base = statistic(comparison, comparison.baseline, metric)
+    short = [] if base is None else _short(comparison, metric, base)
+    return len(short) == len(statistics(comparison, metric)) > 1
+
+
+def _short(comparison: Comparison, metric: str, base: Statistic) -> list[Statistic]:
+    """Scores that do not beat the no-network row, without those at their floor."""
+    ranked = statistics(comparison, metric)
+    return [score for score in ranked if not score.better_than(base) and not at_floor(comparison, metric, score)]
 
 
 def _single_models(level: Sequence[Statistic], worse: Sequence[Statistic], base: Statistic, label: str) -> Iterator[Sentence]:
@@ -212,6 +224,7 @@ def _biased(comparison: Comparison) -> Iterator[Sentence]:
 
 RULES: tuple[Callable[[Comparison], Iterator[Sentence]], ...] = (
     _few_dimensions,
+    taught_judges,
     _unscored,
     _against_no_network,
     _missing,

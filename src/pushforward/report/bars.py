@@ -1,0 +1,53 @@
+"""What error bars and intervals were measured from, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pushforward.evaluation.results import Comparison, Score
+from pushforward.numbers import count, listing
+from pushforward.report.statistics import interval_of, rows_of
+
+__all__ = ["bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
+
+
+def has_intervals(comparison: Comparison) -> bool:
+    """Whether any score has a 95 % interval."""
+    return any(interval_of(score) is not None for row in rows_of(comparison) for score in row.scores.values())
+
+
+def has_trainings(comparison: Comparison) -> bool:
+    """Whether any model stands for several trainings."""
+    return any(len(model.trainings) > 1 for model in comparison.models)
+
+
+def samplings(comparison: Comparison) -> str:
+    """How often each model was sampled, such as ``3 samplings``."""
+    repeats = comparison.settings.repeats
+    return "samplings" if repeats is None else f"{count(repeats)} sampling{'' if repeats == 1 else 's'}"
+
+
+def sampled(comparison: Comparison) -> str:
+    """How many trainings and samplings scores were measured from, such as ``from 3 samplings of one training``."""
+    trainings = sorted({max(1, len(model.trainings)) for model in comparison.models})
+    if trainings in ([], [1]):
+        return f"from {samplings(comparison)} of one training"
+    return f"from {' or '.join(map(count, trainings))} trainings, {samplings(comparison)} of each"
+
+
+def bars_note(comparison: Comparison, scores: Iterable[Score], measured_from: str = "") -> str:
+    """The legend of a chart's error bars; empty where none is drawn.
+
+    Args:
+        comparison: What is reported.
+        scores: What the chart shows.
+        measured_from: Such as ``from 3 samplings of one training``; empty takes that of the models.
+    """
+    drawn = list(scores)
+    bounded = [score for score in drawn if interval_of(score) is not None]
+    spread = [score for score in drawn if interval_of(score) is None and score.spread is not None]
+    parts = ["the 95 % interval of a score"] if bounded else []
+    parts += (
+        ["one spread either way where there is no interval" if bounded else "one spread of a score either way"] if spread else []
+    )
+    return f"Bars: {listing(parts)}, {measured_from or sampled(comparison)}." if parts else ""
