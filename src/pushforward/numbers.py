@@ -22,6 +22,10 @@ def finite(x: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
+ROUNDING = 1e-9
+"""A spread below this share of its mean is what rounding leaves of none."""
+
+
 def _decimals(x: float, digits: int) -> int:
     return min(6, max(0, digits - 1 - math.floor(math.log10(abs(x))))) if x else 0
 
@@ -45,7 +49,7 @@ def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
     value, wide = finite(mean), finite(spread)
     if value is None:
         return NOTHING, ""
-    if not wide:
+    if not wide or wide < ROUNDING * abs(value):
         text = plain(value)
         return text, "" if wide is None else f"{0:.{len(text.partition('.')[2])}f}"
     leading = wide / 10 ** math.floor(math.log10(wide))

@@ -45,7 +45,8 @@ def aggregated(comparison: Comparison) -> Comparison:
         shared = tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in settings.shared)
         settings = replace(settings, shared=shared)
     rest = {name: drawn for name, drawn in pictures.items() if name not in names}
-    return replace(comparison, settings=settings, models=tuple(models), pictures=renamed | rest)
+    title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
+    return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=renamed | rest)
 
 
 def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:

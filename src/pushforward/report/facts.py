@@ -32,6 +32,8 @@ def subtitle(comparison: Comparison) -> str:
         )
     if settings.budget:
         parts.append(f"trained for {settings.budget}".replace("for --", "with --"))
+    if (settings.seeds or 1) > 1:
+        parts.append(f"{settings.seeds} trainings of each recipe")
     if settings.n is not None:
         parts.append(f"n = {count(settings.n)}")
     return " · ".join(parts)
@@ -49,6 +51,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     names = data.classes
     classes = f"{len(names)}: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else None
     rows: list[tuple[str, object]] = [
+        ("Date", comparison.created),
         ("Data", data.name),
         ("Classes", classes),
         ("Given to models", ", ".join(data.given)),

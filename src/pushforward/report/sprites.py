@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -162,11 +162,11 @@ class Look:
     def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
             points = self._flat(rows)
-            how: dict[str, Any] = {"limits": self.limits, "size": size, "transparent": True}
             if index is None:
-                return scatter_picture(points[:0], points, **how), True
+                return scatter_picture(points[:0], points, limits=self.limits, size=size, transparent=True), True
             behind = None if self.behind is None else self.behind[:BEHIND]
-            return scatter_picture(points, behind, ink=_rgb(COLOURS[index % len(COLOURS)]), **how), True
+            ink = _rgb(COLOURS[index % len(COLOURS)])
+            return scatter_picture(points, behind, limits=self.limits, size=size, ink=ink, transparent=True), True
         rows = shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32

@@ -182,7 +182,8 @@ def _column(comparison: Comparison, metric: str) -> Column:
     hint = DIRECTIONS.get(info.better, "")
     if info.better == "target":
         target = target_of(comparison, metric)
-        hint = "" if target is None else f"→ {plain(target)} is right"
+        value = target if target is None or info.unit != "%" else 100 * target
+        hint = "" if value is None else f"→ {plain(value)}{' %' if info.unit == '%' else ''} is right"
     return Column(info.label or metric, info.what, hint if metric in comparison.metrics else "")
 
 
