@@ -22,7 +22,7 @@ Fault = tuple[str, str, str]
 
 FAULTS: dict[str, list[Fault]] = {
     "pictures.py": [
-        ("        if hollow:", "        if False:", "report_intervals"),
+        ('if hollow else {"fill": ink}', 'if False else {"fill": ink}', "report_intervals"),
     ],
     "report/tables.py": [
         ("if score.interval is None:", "if True:", "report_intervals"),

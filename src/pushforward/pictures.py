@@ -32,8 +32,6 @@ Limits = tuple[float, float, float, float]
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
 """Colours of the least and the greatest value of a landscape, and how many shades lie between."""
-RING = 1.3
-"""Radius of a ring of real data over that of a dot."""
 LEGIBLE = 64
 """Pixels that an image needs along its longer side to be looked at."""
 SMOOTH = 3
@@ -203,16 +201,13 @@ def landscape_picture(
 
 
 def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:
-    """Points in the plane, each in the colour of its group, with the groups' names at their middles.
+    """Points in the plane, each in the colour of its group, with the groups' names at their middles, as RGB.
 
     Args:
         points: (n, 2). Rows that are not finite are left out.
         labels: The group of each point, int (n,), or None for a single one.
         names: Of the groups.
         size: Pixels along a side.
-
-    Returns:
-        RGB.
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -249,27 +244,23 @@ def _dotted(
 
     for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
         if cloud is not None and len(cloud):
-            alpha = 210 if len(cloud) <= 300 else 165
-            drawn = _dots(np.asarray(cloud, float), limits, sheet.width, (*colour, alpha), hollow)
-            sheet = Image.alpha_composite(sheet, drawn)
+            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow))
     return sheet
 
 
 def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool) -> Image.Image:
     from PIL import Image, ImageDraw
 
-    layer = Image.new("RGBA", (size, size), (*colour[:3], 0))
+    ink = (*colour, 210 if len(points) <= 300 else 165)
+    layer = Image.new("RGBA", (size, size), (*colour, 0))
     draw = ImageDraw.Draw(layer)
-    radius = size / (190 if len(points) > 300 else 120) * (RING if hollow else 1.0)
+    radius = size / (190 if len(points) > 300 else 120) * (1.3 if hollow else 1.0)
+    style = {"outline": ink, "width": max(1, round(0.36 * radius))} if hollow else {"fill": ink}
     xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
     ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
     seen = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
     for x, y in zip(xs[seen], ys[seen], strict=True):
-        box = (x - radius, y - radius, x + radius, y + radius)
-        if hollow:
-            draw.ellipse(box, outline=colour, width=max(1, round(0.36 * radius)))
-        else:
-            draw.ellipse(box, fill=colour)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), **style)
     return layer
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from pushforward.evaluation.results import Comparison, Score
 from pushforward.numbers import count, listing
-from pushforward.report.statistics import interval_of, rows_of
 
 __all__ = ["bars_note", "has_intervals", "has_trainings", "sampled", "samplings"]
 
 
 def has_intervals(comparison: Comparison) -> bool:
     """Whether any score has a 95 % interval."""
-    return any(interval_of(score) is not None for row in rows_of(comparison) for score in row.scores.values())
+    rows = [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
+    return any(score.interval for row in rows for score in row.scores.values())
 
 
 def has_trainings(comparison: Comparison) -> bool:
@@ -44,8 +44,8 @@ def bars_note(comparison: Comparison, scores: Iterable[Score], measured_from: st
         measured_from: Such as ``from 3 samplings of one training``; empty takes that of the models.
     """
     drawn = list(scores)
-    bounded = [score for score in drawn if interval_of(score) is not None]
-    spread = [score for score in drawn if interval_of(score) is None and score.spread is not None]
+    bounded = [score for score in drawn if score.interval]
+    spread = [score for score in drawn if not score.interval and score.spread is not None]
     parts = ["the 95 % interval of a score"] if bounded else []
     parts += (
         ["one spread either way where there is no interval" if bounded else "one spread of a score either way"] if spread else []

@@ -34,7 +34,6 @@ __all__ = [
     "floor_statistic",
     "groups",
     "guess_statistics",
-    "interval_of",
     "leaders",
     "metric_for",
     "paired",
@@ -182,10 +181,10 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     if row is None or score is None or score.value is None:
         return None
     width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
-    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), interval_of(score))
+    return Statistic(row.name, score.value, score.spread, width, _loss(comparison, metric, score.value), _interval(score))
 
 
-def interval_of(score: Score) -> tuple[float, float] | None:
+def _interval(score: Score) -> tuple[float, float] | None:
     """The two ends of a score's interval; None where it has none."""
     ends = score.interval or ()
     return (ends[0], ends[1]) if len(ends) == 2 and all(map(math.isfinite, ends)) else None
