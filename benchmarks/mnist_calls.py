@@ -30,7 +30,7 @@ import torch
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
 from pushforward.grid_learning import learn_grid
@@ -141,7 +141,7 @@ def flow_of(run: pf.Run, name: str, calls: int, grid: Any = "log_snr") -> Flow:
 
 
 def starts(run: pf.Run, n: int, seed: int) -> tuple[torch.Tensor, Any]:
-    return RowDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(n, None, seed)
+    return ExampleDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(n, None, seed)
 
 
 def ends(flow: Flow, z: torch.Tensor, condition: Any) -> torch.Tensor:

@@ -132,7 +132,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("(k.dalpha, k.dsigma)", "(k.dsigma, k.dalpha)", "predictions"),
     ],
-    "data/row_hashes.py": [
+    "data/example_hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
         ("x = (x + np.float32(0))", "x = x", "held_out"),
         ("gray = (", "gray = ~(", "held_out"),
@@ -156,7 +156,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
     ],
     "data/image_files.py": [
-        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(fit(image, size))", "held_out_images"),
+        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
     "data/sets/__init__.py": [
         ("if part.name in own():", "if False:", "new_file"),
@@ -193,7 +193,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "couplings.py": [
-        ("if dataset.rows_fingerprint != self.fingerprint:", "if False:", "flow_source"),
+        ("if dataset.examples_fingerprint != self.fingerprint:", "if False:", "flow_source"),
         ('"limit": self.limit', '"limit": None', "flow_source"),
         ("_order(n, int(period))", "_order(n, 0)", "flow_source"),
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
@@ -397,7 +397,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("rows | condition[mask]", "rows", "guidance conditions"),
     ],
     "conditions/requests.py": [
-        ("RowDraws(seed, n, name)", "RowDraws(0, n, name)", "conditions"),
+        ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
         ("kind.entries.index(column)", "0", "conditions"),
     ],
     "conditions/embeddings.py": [
@@ -627,7 +627,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
         ("_last = key, fields", "pass", "encoded"),
-        ("RowDraws(start, len(x)", "RowDraws(0, len(x)", "prepared"),
+        ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
         ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
     ],
     "training/parts.py": [
@@ -845,7 +845,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
     ],
     "evaluation/models.py": [
-        ("rows == data.rows_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
+        ("rows == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
     "evaluation/aggregate.py": [
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report"),

@@ -9,7 +9,7 @@ import torch
 import pushforward as pf
 from pushforward import spec
 from pushforward.conditions import Label, Numbers, Request, hidden
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, Packed
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
@@ -46,7 +46,7 @@ def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
 
 def test_labels_are_drawn_as_before_there_were_kinds():
     edges = torch.tensor(np.cumsum(LABEL.frequencies)[:-1], dtype=torch.float32)
-    wanted = torch.bucketize(RowDraws(5, 50, "label").uniform(), edges, right=True)
+    wanted = torch.bucketize(ExampleDraws(5, 50, "label").uniform(), edges, right=True)
     assert torch.equal(Request(BOTH).rows(50, None, 5)["label"], wanted)
 
 

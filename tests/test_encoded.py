@@ -10,7 +10,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import preparing
@@ -253,7 +253,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         edit({"label": 1})
         assert [set(condition["label"].tolist()) for condition in conditions] == [{1}]
     sure = {"label": torch.tensor([1, 1])}
-    z = transport.noise(RowDraws(0, 2))
+    z = transport.noise(ExampleDraws(0, 2))
     assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"label_null": torch.tensor([True, True])}))
     plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3

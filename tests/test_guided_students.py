@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Preconditioning
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
 from pushforward.export import exported
@@ -63,7 +63,7 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
     scale, sign = condition[SCALE], 2 * condition["label"] - 1
     assert RANGE[0] <= float(scale.min()) < 1.5 < 3.5 < float(scale.max()) <= RANGE[1]
     ends = stored.states[:, -1].float()
-    exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(RowDraws(3, 40))
+    exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(ExampleDraws(3, 40))
     assert (ends - exact).abs().max() < 0.08, "the map of N(w mean, variance) in closed form"
     for row in (0, 7):
         alone = guided(path, float(scale[row]))

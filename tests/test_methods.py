@@ -18,7 +18,7 @@ from pushforward.methods import EvidenceBound, LatentMethod, Now, Penalties, reg
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
-from pushforward.testing import recipe_for, rows_for, space_data
+from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
 PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
@@ -252,7 +252,7 @@ def test_bad_settings_are_refused(make):
 
 
 def test_every_method_has_a_recipe():
-    kinds = {type(recipe_for(name, space_data(rows_for(name), labels=False)).method) for name in pf.recipes.registry()}
+    kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in pf.recipes.registry()}
     assert kinds == set(registry().values()) - {LatentMethod}, "Encoded is any of them in a latent space"
 
 

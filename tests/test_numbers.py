@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing.any_model import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.unseen import unseen_warnings
@@ -283,7 +283,7 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
     run = pf.load("whole", plugins=["cyclic.py"])
     x = run.transport.sample(2, {"angle": [0, 360], "age": 30}, seed=0)
-    z = run.transport.noise(RowDraws(3, 1)).expand(2, -1)
+    z = run.transport.noise(ExampleDraws(3, 1)).expand(2, -1)
     turned = {"angle": torch.tensor([[0.0], [360.0]]), "given": torch.tensor([[30.0], [30.0]])}
     first, last = run.transport(z, turned)
     torch.testing.assert_close(first, last)

@@ -8,7 +8,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch, PreparedSampler
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
 from pushforward.testing.laws import Broken
@@ -118,7 +118,7 @@ def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
     monkeypatch.setattr(preparing, "_last", None)
     parts = prepared(method, data)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert torch.equal(whole["z"][7:9], RowDraws([7, 8], name="prepared").normal((17,)))
+    assert torch.equal(whole["z"][7:9], ExampleDraws([7, 8], name="prepared").normal((17,)))
     assert float(whole["z"].std()) == pytest.approx(1, abs=0.03)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import PreparedSampler, Sampler
-from pushforward.draws import BLOCK, RowDraws, key
+from pushforward.draws import BLOCK, ExampleDraws, key
 from pushforward.errors import UsageError
 from pushforward.methods import Method, Sums
 from pushforward.testing import recipe_for, space_data
@@ -183,20 +183,20 @@ def test_only_the_rows_that_are_asked_for_are_made(augment, monkeypatch):
 
 def test_rows_may_have_any_seeds():
     seeds = [7, 3, 3, 2**40, 11]
-    draws = RowDraws(seeds)
+    draws = ExampleDraws(seeds)
     numbers, uniform, other = draws.normal((2, 3)), draws.uniform(), draws.stream("other").normal((4,))
     for row, seed in enumerate(seeds):
-        alone = RowDraws(seed, 1)
+        alone = ExampleDraws(seed, 1)
         assert torch.equal(numbers[row], alone.normal((2, 3))[0])
         assert torch.equal(uniform[row], alone.uniform()[0])
         assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
-    assert torch.equal(RowDraws(np.arange(3, 6)).uniform(), RowDraws(3, 3).uniform())
+    assert torch.equal(ExampleDraws(np.arange(3, 6)).uniform(), ExampleDraws(3, 3).uniform())
 
 
 def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
     monkeypatch.setattr(pf.couplings, "PERIOD", 4)
     source = pf.couplings.Source("moons", pf.data.load("moons").space)
     seeds = [9, 2, 5, 2, 0]
-    values = source.starts(RowDraws(seeds))
+    values = source.starts(ExampleDraws(seeds))
     for row, seed in enumerate(seeds):
-        assert torch.equal(values[row], source.starts(RowDraws(seed, 1))[0])
+        assert torch.equal(values[row], source.starts(ExampleDraws(seed, 1))[0])

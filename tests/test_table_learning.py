@@ -9,7 +9,7 @@ import torch
 
 import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
@@ -133,7 +133,7 @@ def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_al
 
 def test_calls_that_are_made_again_give_the_gradients_of_those_that_are_held():
     flow = Flow(ring(Linear()), UniPC(2), 3)
-    noise = RowDraws(0, 8).normal((2,)).double()
+    noise = ExampleDraws(0, 8).normal((2,)).double()
     gradients = []
     for asked in (flow.denoiser, table_learning._Recomputed(flow.denoiser)):
         numbers = table_learning._Numbers(flow)
@@ -265,6 +265,6 @@ def test_a_model_of_one_call_has_no_table(tmp_path, capsys):
 def test_a_learned_table_exports(run):
     flow = unchanged(Flow(run.denoiser, UniPC(2), 3))
     program = exported(flow).module()
-    z, condition = RowDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
+    z, condition = ExampleDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
     with torch.no_grad():
         torch.testing.assert_close(program(z, condition, None), flow.space.to_data(flow(z, condition)), rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from torch import Tensor
 from pushforward.data.keys import permutation
 from pushforward.data.seen import Seen, seen_in_training
 from pushforward.data.spaces import Space
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Source:
         space: The units of the data that the flow ends at; the examples are put into its model units.
         limit: At most so many training examples.
         seed: Chooses the examples that ``limit`` keeps.
-        fingerprint: That of the data set's examples (`pushforward.data.Dataset.rows_fingerprint`), which a run keeps; None reads
+        fingerprint: That of the data set's examples (`pushforward.data.Dataset.examples_fingerprint`), which a run keeps; None reads
             the data and finds it.
 
     Raises:
@@ -66,7 +66,7 @@ class Source:
         self.space, self.limit, self.seed = space, limit, seed
         if fingerprint is None:
             self._dataset = self._read()
-            fingerprint = self._dataset.rows_fingerprint
+            fingerprint = self._dataset.examples_fingerprint
         self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
@@ -91,9 +91,9 @@ class Source:
     @functools.cached_property
     def _dataset(self) -> Dataset:
         dataset = self._read()
-        if dataset.rows_fingerprint != self.fingerprint:
+        if dataset.examples_fingerprint != self.fingerprint:
             raise DataError(
-                f"The source {self.data} has changed since the model was trained (fingerprint {dataset.rows_fingerprint[:12]}, "
+                f"The source {self.data} has changed since the model was trained (fingerprint {dataset.examples_fingerprint[:12]}, "
                 f"was {self.fingerprint[:12]}). Restore it, or train a new model."
             )
         return dataset
@@ -125,7 +125,7 @@ class Source:
         their order changes.
         """
         n = len(self.held_out)
-        if not isinstance(draws, RowDraws):
+        if not isinstance(draws, ExampleDraws):
             u = draws.uniform()
             return self.held_out[(u.double().cpu() * n).long()].to(u.device)
         seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)

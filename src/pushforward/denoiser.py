@@ -25,9 +25,9 @@ from pushforward.predictor import (
     blend,
     check_predictor,
     columns_of,
+    condition_at,
     evaluate,
     over,
-    rows_of,
     times_for,
     without_scale,
 )
@@ -43,7 +43,7 @@ __all__ = [
     "Predictor",
     "Repathed",
     "check_predictor",
-    "rows_of",
+    "condition_at",
     "trained",
 ]
 

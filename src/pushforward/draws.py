@@ -1,6 +1,6 @@
 """Keyed randomness: every number drawn is a function of names and counts, never of what was drawn before elsewhere.
 
-Sampling gives each row a stream of its own (`RowDraws`): row i depends on ``seed + i`` alone, so a batch of eight and eight
+Sampling gives each row a stream of its own (`ExampleDraws`): row i depends on ``seed + i`` alone, so a batch of eight and eight
 batches of one agree. Training draws in fixed blocks of rows (`BlockDraws`), each keyed by seed, stream, step, call and block, so
 neither micro-batches nor several processes change what is drawn, and a resumed run replays exactly.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "BlockDraws", "Draws", "RowDraws", "key"]
+__all__ = ["BLOCK", "BlockDraws", "Draws", "ExampleDraws", "key"]
 
 BLOCK = 64
 """Rows that share a key in training; micro-batches and processes own whole blocks."""
@@ -64,7 +64,7 @@ class Draws(ABC):
         """An independent source for another purpose; in training it changes only once in ``every`` steps."""
 
 
-class RowDraws(Draws):
+class ExampleDraws(Draws):
     """Draws for sampling: each row comes from its own seed alone, made on the CPU in float32 and then moved.
 
     Args:
@@ -103,9 +103,9 @@ class RowDraws(Draws):
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
-    def stream(self, name: str, every: int = 1) -> RowDraws:
+    def stream(self, name: str, every: int = 1) -> ExampleDraws:
         """The same rows under another name; ``every`` has no meaning where there are no steps."""
-        return RowDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
+        return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
 def _consecutive(seed: int, rows: int | None) -> range:

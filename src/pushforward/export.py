@@ -22,7 +22,7 @@ from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
 from pushforward.transports import Flow, Map, Transport, inner_of, with_inner
 
-__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_rows", "scan_inputs"]
+__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_count", "scan_inputs"]
 
 ROWS = 3
 """Rows of the example that a program is made with; it takes any number."""
@@ -72,7 +72,7 @@ class Sampler(nn.Module):
         Args:
             z: (n, *noise_shape), standard normal.
             condition: Values by name, n rows each, such as {"label": int64 (n,)}; None for a model without conditions.
-            noise: (`noise_rows`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
+            noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
                 around its means (a VAE of vectors).
         """
         x = self.transport(z, condition, None if noise is None else GivenNoise(noise))
@@ -84,11 +84,11 @@ def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
     return None if condition is None else {name: {0: n} for name in condition}
 
 
-def noise_rows(transport: Transport) -> int:
+def noise_count(transport: Transport) -> int:
     """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
-        return noise_rows(inner.inner)
+        return noise_count(inner.inner)
     if isinstance(inner, Flow):
         return sum(len(row.noises) for row in inner.table.rows)
     return int(isinstance(inner, Map) and inner.likelihood is not None)
@@ -106,7 +106,7 @@ def exported(transport: Transport) -> ExportedProgram:
     Raises:
         UsageError: For an adaptive solver or one whose steps are not affine.
     """
-    device, n, draws = transport.device, Dim("n", min=1), noise_rows(transport)
+    device, n, draws = transport.device, Dim("n", min=1), noise_count(transport)
     z = torch.randn(ROWS, *transport.noise_shape, device=device)
     condition = transport.conditions(ROWS, None, 0)
     noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape, device=device) if draws else None

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, rows_of
-from pushforward.draws import RowDraws
+from pushforward.denoiser import Condition, condition_at
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
@@ -170,17 +170,17 @@ class Pairs:
     @classmethod
     def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> Pairs:
         """Rows of noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
-        draws = RowDraws(seed, rows, device=flow.device)
+        draws = ExampleDraws(seed, rows, device=flow.device)
         condition = flow.conditions(rows, None, seed)
         noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
         with torch.no_grad():
-            parts = [teacher(noise[i : i + 64], rows_of(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
+            parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:
         """The examples of one turn, in order and round about."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
-        return Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
+        return Pairs(self.noise[index], condition_at(self.condition, index), self.target[index])
 
     def loss(self, solve: Solve) -> Tensor:
         """Mean squared distance to the target."""
@@ -192,7 +192,7 @@ class Pairs:
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
                 part = slice(i, i + batch)
-                end = solve(self.noise[part], rows_of(self.condition, part))
+                end = solve(self.noise[part], condition_at(self.condition, part))
                 parts.append((end - self.target[part]).square().flatten(1).mean(1))
         return torch.cat(parts)
 

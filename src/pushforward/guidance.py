@@ -22,9 +22,9 @@ from pushforward.predictor import (
     blend,
     check_predictor,
     columns_of,
+    condition_at,
     evaluate,
     mapped,
-    rows_of,
     without_scale,
 )
 from pushforward.wrapped import Wrapped
@@ -68,19 +68,19 @@ def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
     return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
 
 
-def _rowwise(scale: float | Tensor) -> bool:
+def _per_example(scale: float | Tensor) -> bool:
     """Whether rows have scales of their own; in a solve a single number holds for the batch."""
     return isinstance(scale, Tensor) and scale.numel() > 1
 
 
-def _guided_rows(scale: Tensor) -> Tensor:
+def _guided_examples(scale: Tensor) -> Tensor:
     """The rows whose scale is not 1."""
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
 def _some(columns: TimeColumns, rows: Tensor) -> TimeColumns:
     """The columns of some rows; numbers that hold for the whole batch stay."""
-    return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
+    return mapped(columns, lambda part: part[rows] if _per_example(part) else part)
 
 
 def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
@@ -149,13 +149,13 @@ class Guided(Wrapped):
             scale = own.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
         elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
-        if not _rowwise(scale):
+        if not _per_example(scale):
             y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
-        rows = _guided_rows(scale)
-        asked = _with_null(condition, rows_of(condition, rows) or {}, x_t, x_t[rows])
-        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _rowwise(part) else part)
+        rows = _guided_examples(scale)
+        asked = _with_null(condition, condition_at(condition, rows) or {}, x_t, x_t[rows])
+        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _per_example(part) else part)
         n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[rows]]), every, asked)
         return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], scale[rows]))
 
@@ -246,12 +246,12 @@ class Autoguided(Wrapped):
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
         known = known_to(self.weaker.space.conditions, condition)
-        if not _rowwise(scale):
+        if not _per_example(scale):
             return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
-        rows = _guided_rows(scale)
+        rows = _guided_examples(scale)
         if not len(rows):
             return y
-        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), rows_of(known, rows))
+        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), condition_at(known, rows))
         return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
 
     def calls(self, t: float = 0.5) -> int:

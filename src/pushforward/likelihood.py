@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pushforward.data.spaces import Space
 from pushforward.denoiser import Condition, Predictor
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
@@ -79,7 +79,7 @@ def _denoiser(flow: Transport) -> Predictor:
 
 def _probes(like: Tensor, probes: int, seed: int) -> Tensor:
     """Rademacher probes (probes, n, *shape), row i from ``seed + i`` alone."""
-    draws = RowDraws(seed, len(like), "probes", like.device)
+    draws = ExampleDraws(seed, len(like), "probes", like.device)
     signs = [torch.where(draws.normal(like.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
     return torch.stack(signs).to(like)
 
@@ -150,7 +150,7 @@ def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
     Returns:
         Values in [-1/510, 1 + 1/510], the same shape.
     """
-    normal = RowDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
+    normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
     return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
 
 
@@ -199,7 +199,7 @@ def elbo(
     if flow.space.levels != LEVELS:
         raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
     u = flow.space.to_model(x.to(flow.device))
-    draws = RowDraws(seed, len(u), "elbo", flow.device)
+    draws = ExampleDraws(seed, len(u), "elbo", flow.device)
     path = denoiser.path
     last = path.at(torch.tensor([path.ends[1]], dtype=torch.float64))
     prior = float(last.alpha / last.sigma) ** 2 * u.double().square().flatten(1).sum(1) / 2
@@ -208,7 +208,7 @@ def elbo(
         return _decoded(denoiser, u, condition, draws, [spread])[0] - diffusion - prior
 
 
-def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: RowDraws) -> Tensor:
+def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:
     """1/2 int E |z - z_hat|^2 d log-SNR, nats (n,)."""
     path = denoiser.path
     high, low = path.log_snr_ends()
@@ -223,7 +223,7 @@ def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int,
     return total * (high - low) / (2 * times)
 
 
-def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: RowDraws, spreads: list[float]) -> list[Tensor]:
+def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]) -> list[Tensor]:
     """Log p(x | x_{t_min}) for several decoders, nats (n,) each."""
     path, bounds = denoiser.path, denoiser.space.bounds
     assert bounds is not None
@@ -256,5 +256,5 @@ def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: 
     tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
     u = flow.space.to_model(x.to(flow.device))
     with torch.no_grad():
-        log_probs = _decoded(flow.denoiser, u, condition, RowDraws(seed, len(u), "spread", flow.device), tried)
+        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(seed, len(u), "spread", flow.device), tried)
     return tried[int(np.argmax([float(row.mean()) for row in log_probs]))]

@@ -28,11 +28,11 @@ __all__ = [
     "blend",
     "check_predictor",
     "columns_of",
+    "condition_at",
     "evaluate",
     "has_jump",
     "mapped",
     "over",
-    "rows_of",
     "times_for",
     "without_scale",
 ]
@@ -44,7 +44,7 @@ SCALE = "guidance scale"
 """The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
-def rows_of(condition: Condition, index: Tensor | slice) -> Condition:
+def condition_at(condition: Condition, index: Tensor | slice) -> Condition:
     """Some rows of a condition."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
 

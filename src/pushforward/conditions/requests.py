@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.conditions.label import Label
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Request:
         name, label = next(iter(self.kinds), ""), self.kinds.get("label")
         name = name if label is None else "label"
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(n, 2)
-        u = RowDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
+        u = ExampleDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
         if not isinstance(label, Label):
             return u, whole
         if "label" in requested:

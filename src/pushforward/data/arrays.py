@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.registry import kinds
 from pushforward.errors import DataError
 
-__all__ = ["attributes", "label_numbers", "label_values", "numbered", "refuse_rounding", "rows_of"]
+__all__ = ["attributes", "example_array", "label_numbers", "label_values", "numbered", "refuse_rounding"]
 
 MAX_CHANNELS = 4
 
@@ -90,7 +90,7 @@ def numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.in
     return numbers.astype(np.int64).reshape(-1), tuple(str(kind) for kind in kinds)
 
 
-def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Images to uint8 NCHW, vectors to float32, what the space of a plug-in accepts unchanged, and the whole-number columns.
 
     Raises:

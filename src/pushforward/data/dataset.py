@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import Hashes, row_hashes
+from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.truth import Composed, Truth
@@ -108,7 +108,7 @@ class Split:
     @cached_property
     def hashes(self) -> Hashes:
         """What tells each example from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
-        return row_hashes(self.x) if self.source_hashes is None else self.source_hashes
+        return example_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
         """The same examples without labels."""
@@ -180,7 +180,7 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def rows_fingerprint(self) -> str:
+    def examples_fingerprint(self) -> str:
         """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
         return self.without_labels().fingerprint
 

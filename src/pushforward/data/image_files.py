@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import Hashes, row_hashes
+from pushforward.data.example_hashes import Hashes, example_hashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,7 +38,7 @@ class ImageFile:
         pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
         notes: what was done to make 8-bit gray, RGB or RGBA of it.
         reason: why it is left out.
-        hash: of its pixels before they were scaled (`row_hashes`), uint64 (1,); None where they were not.
+        hash: of its pixels before they were scaled (`example_hashes`), uint64 (1,); None where they were not.
     """
 
     file: str
@@ -107,7 +107,7 @@ def _decode(path: Path, size: tuple[int, int] | None, read: ImageFile) -> NDArra
         pixels = _pixels(image)
         if size is None:
             return pixels
-        read.hash = row_hashes(pixels.transpose(2, 0, 1)[None])
+        read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
         return pixels if image.size == size[::-1] else _pixels(fit(image, size))
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import ENDINGS, ImageFile, fit, read_file, size_of
-from pushforward.data.row_hashes import Hashes
 from pushforward.errors import DataError
 
 __all__ = ["Folder", "read_folder", "read_image", "resized"]
@@ -36,7 +36,7 @@ class Folder:
         skipped: (file, reason) of each file left out.
         converted: (file, what was done) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
-        hashes: of the images before they were scaled (`row_hashes`), uint64 (n,); None where they were not.
+        hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
     """
 
     x: NDArray[np.uint8]

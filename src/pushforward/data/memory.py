@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
 from pushforward.conditions.numbers import Numbers
-from pushforward.data.arrays import attributes, label_numbers, rows_of
+from pushforward.data.arrays import attributes, example_array, label_numbers
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.sources import load
@@ -89,8 +89,8 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     for name, columns_given in {"given": given, "held_out_given": held_out_given}.items():
         if columns_given is not None and not isinstance(columns_given, Mapping):
             raise UsageError(f'`{name}` is a mapping from names to columns, such as {{"age": ages}}.')
-    rows, integer = rows_of(_array(x), "x")
-    test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
+    rows, integer = example_array(_array(x), "x")
+    test = None if held_out is None else example_array(_array(held_out), "held_out")[0]
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise DataError(f"held_out has examples of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
     if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):

@@ -114,7 +114,7 @@ class Sampler:
         self._stores: dict[str, tuple[Tensor, dict[str, Tensor] | None]] = {}
 
     @property
-    def rows_per_epoch(self) -> int:
+    def examples_per_epoch(self) -> int:
         """How many examples the training split has."""
         return len(self.dataset.train)
 
@@ -123,7 +123,7 @@ class Sampler:
         if epoch not in self._orders:
             while len(self._orders) > 1:
                 del self._orders[next(iter(self._orders))]
-            self._orders[epoch] = permutation(self.rows_per_epoch, _ORDER, self.seed, epoch)
+            self._orders[epoch] = permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -138,7 +138,7 @@ class Sampler:
         """
         if start < 0:
             raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
-        n = self.rows_per_epoch
+        n = self.examples_per_epoch
         epochs, rows = [], []
         while start < stop:
             epoch, offset = divmod(start, n)
@@ -170,7 +170,7 @@ class Sampler:
             x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, rows)).to(x.device)
         if self.augment:
             x = self._augmented(x, epochs, rows)
-        condition = _rows_of(conditions, index, device)
+        condition = _condition_at(conditions, index, device)
         x = x.to(device)
         u = x if self._converted else self._model_units(x)
         return Batch(self._dequantised(u, epochs, rows) if "dequantise" in self.augment else u, condition)
@@ -218,7 +218,7 @@ class Sampler:
         return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
-def _rows_of(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
+def _condition_at(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
     return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
 
 
@@ -268,4 +268,4 @@ class PreparedSampler:
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
         index = torch.from_numpy(positions)
         fields = {name: value.index_select(0, index).to(device) for name, value in self.prepared.items()}
-        return Batch(fields.pop("x"), _rows_of(self.condition, index, device), fields)
+        return Batch(fields.pop("x"), _condition_at(self.condition, index, device), fields)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import ATOM, Hashes, among, distinct
+from pushforward.data.example_hashes import ATOM, Hashes, among, distinct
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset

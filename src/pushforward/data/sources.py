@@ -83,7 +83,7 @@ class LoadOptions(TypedDict, total=False):
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
-    """Read data and split it; which examples are held out is a function of their content (`held_out_rows`).
+    """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
     Args:
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins

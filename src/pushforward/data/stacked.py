@@ -22,10 +22,10 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
-__all__ = ["CHANNELS", "HELD_OUT_ROWS", "TRAIN_ROWS", "Stack", "numbered", "stack"]
+__all__ = ["CHANNELS", "HELD_OUT_EXAMPLES", "TRAIN_EXAMPLES", "Stack", "numbered", "stack"]
 
 CHANNELS = 3
-TRAIN_ROWS, HELD_OUT_ROWS = 128_000, 26_000
+TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
 _KEY, _ANEW = 0x57AC_3ED, 0xF1_7ED
 
 
@@ -89,7 +89,7 @@ def stack(
     name: str,
     base: Dataset,
     *,
-    rows: tuple[int, int] = (TRAIN_ROWS, HELD_OUT_ROWS),
+    rows: tuple[int, int] = (TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
     channels: int = CHANNELS,
     limit: int | None = None,
     seed: int = 0,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
@@ -201,7 +201,7 @@ def interpolate_seeds(
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
-    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
+    first, last = (transport.noise(ExampleDraws(seed, 1, device=transport.device)) for seed in (a, b))
     return _along(transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch)
 
 

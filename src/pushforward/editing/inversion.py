@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, rows_of
-from pushforward.draws import RowDraws
+from pushforward.denoiser import Condition, condition_at
+from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import check_complete, check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
 from pushforward.transports import BATCH, ConditionLike, Transport
@@ -114,7 +114,7 @@ def invert(
     for start in range(0, len(x), group):
         rows = slice(start, start + group)
         part = _Part(transport, target[rows], search)
-        part.begin(rows_of(given, rows), seed, batch)
+        part.begin(condition_at(given, rows), seed, batch)
         parts.append(part.run())
     return _joined(parts)
 
@@ -128,20 +128,20 @@ class _Part:
     def begin(self, given: Condition, seed: int, batch: int) -> None:
         """Choose the best random z of each row."""
         candidates = max(self.search.candidates, self.starts)
-        drawn = self.transport.noise(RowDraws(0, candidates, f"project/{seed}", self.transport.device))
+        drawn = self.transport.noise(ExampleDraws(0, candidates, f"project/{seed}", self.transport.device))
         starts = []
         for i in range(len(self.target)):
-            condition = rows_of(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
+            condition = condition_at(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
             tried = self.transport.conditions(candidates, None, seed) if condition is None else condition
             with torch.no_grad():
                 errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
             best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
-            starts.append((drawn[best], rows_of(tried, best)))
+            starts.append((drawn[best], condition_at(tried, best)))
         self.z = torch.cat([z for z, _ in starts])
         self.condition = _together([tried for _, tried in starts])
 
     def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
-        return self._error(self.transport(z[part], rows_of(tried, part)), self.target[i : i + 1])
+        return self._error(self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1])
 
     def _error(self, x: Tensor, target: Tensor) -> Tensor:
         """The mean squared error of each row as files hold it, within the data's bounds."""
@@ -176,7 +176,7 @@ class _Part:
             raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
         rows = torch.arange(len(self.target), device=z.device) * self.starts
         at = rows + least.view(-1, self.starts).argmin(1)
-        condition = rows_of(self.condition, at)
+        condition = condition_at(self.condition, at)
         with torch.no_grad():
             x = self.transport.space.to_data(self.transport(z[at], condition))
         held = None if condition is None else {name: part.cpu() for name, part in condition.items()}

@@ -36,7 +36,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.rows_fingerprint):
+    if not isinstance(model, Run) or (model.seen.own is None and model.spec.get("rows_fingerprint") != data.examples_fingerprint):
         warnings += (
             f"it does not say on which examples it was trained: whether the held-out examples of {data.name} are among them is "
             "unknown." + ("" if isinstance(model, Run) else " A run says it; hand the run over instead of its transport."),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition, rows_of
+from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -161,7 +161,7 @@ class HierarchicalVAE(Method):
         """Weigh codes drawn from q; ``held``: q's densities are taken as constant."""
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
-        given, noise = rows_of(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
+        given, noise = condition_at(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
         each = gaussian_of(call(self.encoder, x, None, condition))
         mean, log_variance = (part[index] for part in each)
         h = mean + torch.exp(log_variance / 2) * noise[:, :lower]

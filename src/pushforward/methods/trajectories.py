@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.conditions.kind import hidden
 from pushforward.denoiser import Condition
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.predictor import SCALE
@@ -110,7 +110,7 @@ class Trajectories(Freezing):
             UsageError: If a state is not finite.
         """
         teacher, n, seed = self.teacher, rows.stop - rows.start, self.seed + rows.start
-        draws = RowDraws(seed, n, device=teacher.device)
+        draws = ExampleDraws(seed, n, device=teacher.device)
         condition = teacher.conditions(n, None, seed)
         hide = draws.stream("unconditional").uniform() < self.unconditional
         if condition is not None and self.unconditional:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition, rows_of
+from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -162,7 +162,7 @@ class VAE(Method):
         if held:
             mean, log_variance = mean.detach(), log_variance.detach()
         rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
-        decoded = call(self.code_decoder, z.flatten(0, 1), None, rows_of(condition, rows))
+        decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, rows))
         log_likelihood = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
         return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 

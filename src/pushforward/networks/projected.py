@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.perceptual import PretrainedFeatures, bilinear
@@ -68,7 +68,7 @@ class Mixing(nn.Module):
 
 
 def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    normal = RowDraws(seed, 1, f"projected critic/{name}").normal(shape)[0]
+    normal = ExampleDraws(seed, 1, f"projected critic/{name}").normal(shape)[0]
     return normal * math.sqrt(2 / math.prod(shape[1:]))
 
 

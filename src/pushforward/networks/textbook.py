@@ -20,7 +20,7 @@ SLOPE = 0.2
 WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
-def row_shape(shape: Sequence[int]) -> tuple[int, ...]:
+def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """Read the shape of one row, a vector or an image.
 
     Args:
@@ -54,7 +54,7 @@ class TextbookGenerator(nn.Module):
     def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None) -> None:
         super().__init__()
         positive(latent=latent, width=width)
-        self.shape = row_shape(shape)
+        self.shape = example_shape(shape)
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -122,7 +122,7 @@ class TextbookCritic(nn.Module):
         super().__init__()
         positive(width=width)
         count(minibatch_std=minibatch_std)
-        self.shape = row_shape(shape)
+        self.shape = example_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std

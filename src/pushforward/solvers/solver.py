@@ -115,7 +115,7 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
         UsageError: Without draws.
     """
     if draws is None:
-        raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
+        raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, ExampleDraws(seed, n)).")
     return draws.normal(x.shape[1:]).to(x)
 
 

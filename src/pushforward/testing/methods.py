@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.data import Batch, Dataset
 from pushforward.denoiser import Condition
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods.method import Method, Now, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
@@ -143,7 +143,7 @@ def check_seeds(transport: Transport) -> None:
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
     """What `sample` moves, in model units: data units clamp images, where a model that is hardly trained saturates."""
-    draws = RowDraws(seed, n)
+    draws = ExampleDraws(seed, n)
     with torch.no_grad():
         return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
 

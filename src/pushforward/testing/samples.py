@@ -13,7 +13,7 @@ from pushforward import recipes
 from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Dataset, ImageSpace, Space, Split, VectorSpace
 
-__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
+__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "shape_for", "space_data"]
 
 SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 32, 32)]
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
@@ -59,7 +59,7 @@ def class_labels(classes: int) -> dict[str, ConditionKind]:
     return {"label": Label.numbered(classes)} if classes else {}
 
 
-def rows_for(name: str) -> tuple[int, ...]:
+def shape_for(name: str) -> tuple[int, ...]:
     """A shape that suits a recipe: short vectors where it takes them."""
     return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 

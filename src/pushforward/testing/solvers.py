@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.solvers import Solver
@@ -51,7 +51,7 @@ def check_solver(
     """
     thing: Solver = built(solver, Solver)
     _check_settings(thing)
-    _check_rows(thing)
+    _check_samples(thing)
     for count in (2, 7):
         check_calls(thing, count)
     if thing.stochastic:
@@ -72,7 +72,7 @@ def _check_settings(solver: Solver) -> None:
         assert vars(solver) == before
 
 
-def _check_rows(solver: Solver) -> None:
+def _check_samples(solver: Solver) -> None:
     flow = Flow(ring(Linear()), solver, 5)
     x = flow.sample(4, seed=3)
     with law(solver, "samples must be finite and keep shape and type"):
@@ -83,7 +83,7 @@ def _check_rows(solver: Solver) -> None:
         with law(solver, "sample i must come from seed + i alone"):
             torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)
     z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
-    end = flow(z, None, RowDraws(0, 3)).sum()
+    end = flow(z, None, ExampleDraws(0, 3)).sum()
     with law(solver, "the end must be differentiable in the start"):
         assert end.requires_grad, "It does not depend on it."
         (slope,) = torch.autograd.grad(end, z)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
-from pushforward.predictor import Condition, rows_of
+from pushforward.predictor import Condition, condition_at
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Map, Transport, inner_of
 
@@ -223,7 +223,7 @@ class FixedNoise(Observer):
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
     """The fixed noise of n samples and their conditions."""
-    return transport.noise(RowDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
+    return transport.noise(ExampleDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
@@ -231,8 +231,8 @@ def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor
     parts = []
     for start in range(0, len(noise), BATCH):
         rows = slice(start, min(start + BATCH, len(noise)))
-        draws = RowDraws(start, rows.stop - start, "health", device=noise.device)
-        x = transport(noise[rows], rows_of(condition, rows), draws)
+        draws = ExampleDraws(start, rows.stop - start, "health", device=noise.device)
+        x = transport(noise[rows], condition_at(condition, rows), draws)
         parts.append(transport.space.to_data(x).float().cpu())
     return torch.cat(parts)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
 from pushforward.training.best import Choice
 from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
@@ -137,7 +137,7 @@ class Jumps(Observer):
         device = next(method.parameters()).device
         x = space.to_model(split.data_units(index).to(device))
         condition = split.condition(space.conditions, index, device)
-        draws = RowDraws(0, len(x), "targets", device=device)
+        draws = ExampleDraws(0, len(x), "targets", device=device)
         z, s = draws.normal(x.shape[1:]), draws.stream("second time").uniform()
         with as_sampled(method):
             for name, at in BINS.items():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.training import checkpoint as checkpoints
@@ -84,7 +84,7 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
     Raises:
         UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
     """
-    draws = RowDraws(start, len(x), "prepared", x.device)
+    draws = ExampleDraws(start, len(x), "prepared", x.device)
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
     fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}

@@ -14,7 +14,7 @@ from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.denoiser import trained
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
@@ -24,7 +24,7 @@ from pushforward.solvers.solver import stepped
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
 from pushforward.solvers.table_cache import TableCache
-from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
 __all__ = ["Flow"]
 
@@ -124,7 +124,7 @@ class Flow(Transport):
         counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
-            draws = RowDraws(0, 1, device=self.device)
+            draws = ExampleDraws(0, 1, device=self.device)
             state = self._at_start(draws.normal(shape))
             self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
@@ -238,7 +238,7 @@ class Flow(Transport):
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
-            draws = RowDraws(seed, n, device=self.device)
+            draws = ExampleDraws(seed, n, device=self.device)
             x = self._at_start(self.noise(draws))
             yield float(self._times[0]), self.space.to_data(x).cpu()
         steps = self.walk(x, self._times, given, draws)
@@ -264,7 +264,7 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
+            start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], condition))
             return state / self._width_at_start
 

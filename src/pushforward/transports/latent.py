@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.transports.autoencoder import Autoencoder
 from pushforward.transports.protocols import Invertible, has_steps
-from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
 __all__ = ["Latent", "inner_of", "with_inner"]
 
@@ -55,7 +55,7 @@ class Latent(Transport):
             condition: None or a dict of tensors with n examples.
         """
         with torch.no_grad():
-            return self.autoencoder.encode(self.space.to_model(rows_in(self.space, x).to(self.device)), condition)
+            return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise that is moved to x, through its mean code.

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
 
-__all__ = ["BATCH", "ConditionLike", "Transport", "check_transport", "finite", "rows_in"]
+__all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
 BATCH = 256
 """Rows that one call of `Transport.sample` holds at a time."""
@@ -124,13 +124,13 @@ class Transport(nn.Module, ABC):
             part = None if wanted is None else {name: value[start : start + rows] for name, value in wanted.items()}
             with torch.no_grad():
                 given = self.conditions(rows, part, seed + start)
-                draws = RowDraws(seed + start, rows, device=self.device)
+                draws = ExampleDraws(seed + start, rows, device=self.device)
                 x = finite(self(self.noise(draws), given, draws))
                 samples = self.space.to_data(x).float().cpu()
             yield samples, given
 
 
-def rows_in(space: Space, x: Any) -> Tensor:
+def as_examples(space: Space, x: Any) -> Tensor:
     """Examples as a float tensor (n, *shape).
 
     Raises:

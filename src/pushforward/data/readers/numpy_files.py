@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.numbers import Numbers
-from pushforward.data.arrays import attributes, label_values, numbered, rows_of
+from pushforward.data.arrays import attributes, example_array, label_values, numbered
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
@@ -72,9 +72,9 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
             far too large.
     """
     arrays, unused = _members(path)
-    train, integer = rows_of(arrays["x"], f"{path.name}: x")
+    train, integer = example_array(arrays["x"], f"{path.name}: x")
     test = arrays.get("x_test")
-    held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
+    held = None if test is None else example_array(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(
             f"{path}: x_test has examples of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."

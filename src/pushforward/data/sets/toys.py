@@ -24,7 +24,7 @@ __all__ = ["SETS", "TOYS", "Toy"]
 Floats = NDArray[np.float64]
 Rows = tuple[Floats, NDArray[np.int64] | None]
 
-TRAIN_ROWS, HELD_OUT_ROWS = 100_000, 10_000
+TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 100_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Toy:
     classes: tuple[str, ...] = ()
     truth: Truth | None = None
 
-    def rows(self, name: str, n: int = TRAIN_ROWS + HELD_OUT_ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    def rows(
+        self, name: str, n: int = TRAIN_EXAMPLES + HELD_OUT_EXAMPLES
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
         """Draw n rows with the seed that belongs to a name.
 
         Args:
@@ -231,7 +233,7 @@ TOYS: dict[str, Toy] = {
 def _set(name: str, toy: Toy) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
         x, labels = toy.rows(name)
-        n = TRAIN_ROWS
+        n = TRAIN_EXAMPLES
         if labels is None:
             return Split(x[:n]), Split(x[n:])
         return Split(x[:n], labels[:n]), Split(x[n:], labels[n:])
@@ -240,7 +242,7 @@ def _set(name: str, toy: Toy) -> Source:
         name=name,
         what=toy.what,
         shape=(2,),
-        rows=(TRAIN_ROWS, HELD_OUT_ROWS),
+        rows=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         read=read,
         classes=toy.classes,
         labelled=False,

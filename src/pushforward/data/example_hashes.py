@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
-__all__ = ["ATOM", "Hashes", "among", "distinct", "held_out_rows", "repeated", "row_hashes"]
+__all__ = ["ATOM", "Hashes", "among", "distinct", "example_hashes", "held_out_indices", "repeated"]
 
 Hashes = NDArray[np.uint64]
 
@@ -28,7 +28,7 @@ _BYTES = 1 << 18
 """About how much is hashed at a time, so that it stays in the processor's cache."""
 
 
-def row_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
+def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     """Hash rows by their content.
 
     An image has one hash whether it is stored in gray, in equal colours or with an opaque alpha channel; -0 counts as 0.
@@ -113,7 +113,7 @@ def _numbered_copies(hashes: Hashes, atoms: NDArray[np.bool_]) -> Hashes:
     return numbered
 
 
-def held_out_rows(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
+def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
     """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
 
     So a row stays on its side whatever is added, removed or put into another order, and copies of a row fall on one side (but
@@ -122,7 +122,7 @@ def held_out_rows(hashes: Hashes, labels: NDArray[np.int64] | None = None, count
     highest hash of each class is always trained on.
 
     Args:
-        hashes: of all rows, from `row_hashes`, uint64 (n,).
+        hashes: of all rows, from `example_hashes`, uint64 (n,).
         labels: label numbers (n,), or None.
         count: hold out exactly so many, in the classes' proportions, for sources that never change.
 
