@@ -55,7 +55,7 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Values as frequent as in the training data, (n, *shape); value i depends on row i of the arguments alone.
+        """Values as frequent as in the training data, (n, *shape); value i depends on example i of the arguments alone.
 
         All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
 
@@ -134,7 +134,7 @@ class ConditionKind(ABC):
         raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Values as text and numbers, a dict by column for each of n rows, for files and JSON; {} where it has no entries."""
+        """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
@@ -143,20 +143,20 @@ def mask_of(name: str) -> str:
     return f"{name}{_NULL}"
 
 
-def hidden(condition: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """A condition whose values are all hidden in some rows, and those that were hidden before as well.
+def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
+    """A condition whose values are hidden in some examples, besides those where they are hidden already.
 
     Args:
-        condition: Values and masks by name, each with n rows.
-        rows: bool (n,).
+        condition: Values and masks by name, each of length n.
+        hide: bool (n,).
     """
     masks = [mask_of(name) for name in condition if not name.endswith(_NULL)]
-    return {**condition, **{mask: rows | condition[mask] if mask in condition else rows for mask in masks}}
+    return {**condition, **{mask: hide | condition[mask] if mask in condition else hide for mask in masks}}
 
 
 def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
     """The values and masks of a condition whose names are declared; None without any."""
-    return {name: rows for name, rows in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
+    return {name: value for name, value in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:

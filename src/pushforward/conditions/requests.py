@@ -26,7 +26,7 @@ class Request:
     def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
         self.kinds = kinds
 
-    def rows(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
+    def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
 
         Conditions that are not asked for are drawn together, as they occur in the training data: all those of a sample are of a
@@ -39,27 +39,27 @@ class Request:
             seed: Of the first sample.
 
         Raises:
-            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
         requested = {} if requested is None else requested
         self._check(n, requested)
-        rows: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         u, bounds = self._places(n, requested, seed)
         for name, kind in self.kinds.items():
             mask = mask_of(name)
             if mask in requested:
-                rows[mask] = self._mask(name, requested[mask], n)
+                values[mask] = self._mask(name, requested[mask], n)
             if name in requested:
-                rows[name] = self._expanded(name, kind.read(requested[name]), n, len(kind.shape))
+                values[name] = self._expanded(name, kind.read(requested[name]), n, len(kind.shape))
                 continue
             columns = [column for column in kind.entries if column in requested]
-            if columns or mask not in requested or not bool(rows[mask].all()):
-                rows[name] = kind.draw(u, bounds)
+            if columns or mask not in requested or not bool(values[mask].all()):
+                values[name] = kind.draw(u, bounds)
             for column in columns:
-                rows[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
+                values[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
             if columns:
-                rows[name] = kind.read(rows[name])
-        return rows or None
+                values[name] = kind.read(values[name])
+        return values or None
 
     def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
         """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
@@ -104,7 +104,7 @@ class Request:
             return value.expand(n, *value.shape)
         if len(value) != n:
             raise UsageError(
-                f'The condition "{name}" has {len(value)} rows: expected one value, or a row for each of {n} samples.'
+                f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.'
             )
         return value
 

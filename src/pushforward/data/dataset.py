@@ -32,7 +32,7 @@ class Split:
     Args:
         x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
         labels: int64 (n,), or None.
-        source_hashes: the hash of each row as its source holds it, before it was scaled or binarised; None: that of ``x``.
+        source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
     """
 
@@ -51,7 +51,7 @@ class Split:
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
                 f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
-                f"{len(self.x)} rows, as labels.astype(np.int64) makes them."
+                f"{len(self.x)} examples, as labels.astype(np.int64) makes them."
             )
         for name, values in self.given.items():
             if len(values) != len(self.x):
@@ -62,7 +62,7 @@ class Split:
         return len(self.x)
 
     def data_units(self, index: Any = None) -> Tensor:
-        """Rows in data units.
+        """Examples in data units.
 
         Args:
             index: which examples (slice, integer or boolean array); None for all.
@@ -72,10 +72,10 @@ class Split:
         """
         import torch
 
-        rows = self.x if index is None else self.x[index]
-        if rows.dtype == np.uint8:
-            return torch.from_numpy(np.ascontiguousarray(rows)).to(torch.float32).div_(255)
-        return torch.from_numpy(np.array(rows, dtype=np.float32))
+        examples = self.x if index is None else self.x[index]
+        if examples.dtype == np.uint8:
+            return torch.from_numpy(np.ascontiguousarray(examples)).to(torch.float32).div_(255)
+        return torch.from_numpy(np.array(examples, dtype=np.float32))
 
     @property
     def values(self) -> dict[str, NDArray[Any]]:
@@ -91,12 +91,12 @@ class Split:
             device: where the tensors go.
 
         Returns:
-            Tensors with n rows by name; None without any.
+            Tensors of length n by name; None without any.
         """
         import torch
 
-        values, rows = self.values, slice(None) if index is None else index
-        tensors = {name: torch.from_numpy(np.array(values[name][rows])).to(device) for name in names if name in values}
+        values, index = self.values, slice(None) if index is None else index
+        tensors = {name: torch.from_numpy(np.array(values[name][index])).to(device) for name in names if name in values}
         return tensors or None
 
     def take(self, index: Any) -> Split:
@@ -185,7 +185,7 @@ class Dataset:
         return self.without_labels().fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """A plain dict for manifests and reports: name, kind, shape, rows, classes, columns, fingerprint, files."""
+        """A plain dict for manifests and reports: name, kind, shape, ``rows``, classes, columns, fingerprint, files."""
         return {
             "name": self.name,
             "kind": self.space.noun,

@@ -38,10 +38,10 @@ class Seen:
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
-        rows = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
+        hashes = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
         return Seen(
             self.own,
-            distinct(np.concatenate(rows)),
+            distinct(np.concatenate(hashes)),
             self.shared,
             tuple(dict.fromkeys((*self.names, name, *other.names))),
             tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),

@@ -71,7 +71,7 @@ class Named(ABC):
         name: under which `pushforward.data.load` reads it.
         what: one line on what it is.
         shape: shape of one example.
-        rows: numbers of training and held-out examples.
+        counts: numbers of training and held-out examples.
         classes: class names; empty without labels.
         needs_download: whether the data is fetched over the network once.
         labelled: whether labels are used unless asked otherwise.
@@ -82,7 +82,7 @@ class Named(ABC):
     name: str
     what: str
     shape: tuple[int, ...]
-    rows: tuple[int, int]
+    counts: tuple[int, int]
     classes: tuple[str, ...] = ()
     needs_download: bool = False
     labelled: bool = True

@@ -42,11 +42,11 @@ class Truth:
         Returns:
             float64 (n,); minus infinity outside the support.
         """
-        rows = np.asarray(x, dtype=np.float64)
+        x64 = np.asarray(x, dtype=np.float64)
         if self.log_pdf is not None:
-            return self.log_pdf(rows)
-        squares = np.stack([((rows - c) ** 2).sum(1) for c in self.centres], axis=1)
-        variance, d = self.std**2, rows.shape[1]
+            return self.log_pdf(x64)
+        squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
+        variance, d = self.std**2, x64.shape[1]
         terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
         top = terms.max(axis=1, keepdims=True)
         return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
@@ -74,12 +74,12 @@ class Composed(Protocol):
         """How many modes there are, all about equally frequent."""
         ...
 
-    def composed(self, images: NDArray[np.int64], rows: int, *key: int) -> Split:
+    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
         """New examples, made of some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.
-            rows: how many examples to make.
+            x64: how many examples to make.
             key: words on which depends which images meet.
         """
         ...

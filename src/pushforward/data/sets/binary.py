@@ -20,7 +20,7 @@ def _binary(base: Source) -> Derived:
         name=f"binary-{base.name}",
         what=f"{base.name} drawn as zeros and ones, again in every epoch (likelihoods)",
         shape=base.shape,
-        rows=base.rows,
+        counts=base.counts,
         classes=base.classes,
         needs_download=base.needs_download,
         base=base.name,

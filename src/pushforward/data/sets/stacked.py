@@ -12,7 +12,7 @@ __all__ = ["SETS"]
 
 
 def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
-    return stack(own.name, base, rows=own.rows, limit=reading.limit, seed=reading.seed)
+    return stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed)
 
 
 def _stacked(base: Source) -> Derived:
@@ -20,7 +20,7 @@ def _stacked(base: Source) -> Derived:
         name=f"stacked-{base.name}",
         what=f"three images of {base.name} in three channels, 1000 modes (mode collapse)",
         shape=(CHANNELS, *base.shape[1:]),
-        rows=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
+        counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
         derive=_derive,

@@ -22,7 +22,7 @@ from pushforward.data.truth import Truth
 __all__ = ["SETS", "TOYS", "Toy"]
 
 Floats = NDArray[np.float64]
-Rows = tuple[Floats, NDArray[np.int64] | None]
+Draw = tuple[Floats, NDArray[np.int64] | None]
 
 TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 100_000, 10_000
 
@@ -39,14 +39,14 @@ class Toy:
     """
 
     what: str
-    draw: Callable[[RandomState, int], Rows]
+    draw: Callable[[RandomState, int], Draw]
     classes: tuple[str, ...] = ()
     truth: Truth | None = None
 
-    def rows(
+    def examples(
         self, name: str, n: int = TRAIN_EXAMPLES + HELD_OUT_EXAMPLES
     ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Draw n rows with the seed that belongs to a name.
+        """Draw n examples with the seed that belongs to a name.
 
         Args:
             name: the toy's name, which is its seed.
@@ -84,16 +84,16 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
     """The same function, called with so few examples at a time that ``width`` numbers for each fit in memory."""
-    rows = max(1, BLOCK_ELEMENTS // width)
+    block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
-        return np.concatenate([log_pdf(x[i : i + rows]) for i in range(0, len(x), rows)] or [np.zeros(0)])
+        return np.concatenate([log_pdf(x[i : i + block]) for i in range(0, len(x), block)] or [np.zeros(0)])
 
     return blockwise
 
 
 def _gaussians(what: str, centres: Floats, std: float) -> Toy:
-    def draw(random: RandomState, n: int) -> Rows:
+    def draw(random: RandomState, n: int) -> Draw:
         modes = random.randint(len(centres), size=n)
         return centres[modes] + std * random.standard_normal((n, 2)), modes
 
@@ -120,7 +120,7 @@ def _lower(angle: Floats) -> Floats:
 
 
 def _moons(what: str, noise: float, scale: float, shift: tuple[float, float]) -> Toy:
-    def draw(random: RandomState, n: int) -> Rows:
+    def draw(random: RandomState, n: int) -> Draw:
         modes, angle = random.randint(2, size=n), np.pi * random.random_sample(n)
         curve = np.where(modes[:, None] == 0, _upper(angle), _lower(angle))
         return (curve + noise * random.standard_normal((n, 2))) * scale + np.array(shift), modes
@@ -135,12 +135,12 @@ def _s(t: Floats) -> Floats:
     return np.stack([np.sin(t), np.sign(t) * (np.cos(t) - 1)], axis=1)
 
 
-def _scurve(random: RandomState, n: int) -> Rows:
+def _scurve(random: RandomState, n: int) -> Draw:
     t = 3 * np.pi * (random.random_sample(n) - 0.5)
     return 1.5 * (_s(t) + 0.05 * random.standard_normal((n, 2))), None
 
 
-def _checkerboard(random: RandomState, n: int) -> Rows:
+def _checkerboard(random: RandomState, n: int) -> Draw:
     corner = random.randint(8, size=n)
     column, pair = corner // 2, corner % 2
     row = 2 * pair + column % 2
@@ -158,12 +158,12 @@ def _spiral(t: Floats) -> Floats:
     return t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
-def _swissroll(random: RandomState, n: int) -> Rows:
+def _swissroll(random: RandomState, n: int) -> Draw:
     t = 1.5 * np.pi * (1 + 2 * random.random_sample(n))
     return (_spiral(t) + random.standard_normal((n, 2))) / 5, None
 
 
-def _pinwheel(random: RandomState, n: int) -> Rows:
+def _pinwheel(random: RandomState, n: int) -> Draw:
     modes = random.randint(5, size=n)
     arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
     angle = 2 * np.pi * modes / 5 + _twist(arm[:, 0])
@@ -184,7 +184,7 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
     """
     y, k = x / 2, 513
     r, phi = np.hypot(y[:, 0], y[:, 1]), np.arctan2(y[:, 1], y[:, 0])
-    phi = (phi[:, None] - 2 * np.pi * np.arange(5) / 5).ravel()  # five arms: five times as many rows
+    phi = (phi[:, None] - 2 * np.pi * np.arange(5) / 5).ravel()  # five arms: five times as many points
     r = np.repeat(r, 5)
     grid = r[:, None] * np.linspace(-1, 1, k)
     above = r[:, None] * np.cos(phi[:, None] - _twist(grid)) > grid
@@ -232,7 +232,7 @@ TOYS: dict[str, Toy] = {
 
 def _set(name: str, toy: Toy) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
-        x, labels = toy.rows(name)
+        x, labels = toy.examples(name)
         n = TRAIN_EXAMPLES
         if labels is None:
             return Split(x[:n]), Split(x[n:])
@@ -242,7 +242,7 @@ def _set(name: str, toy: Toy) -> Source:
         name=name,
         what=toy.what,
         shape=(2,),
-        rows=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
+        counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         read=read,
         classes=toy.classes,
         labelled=False,

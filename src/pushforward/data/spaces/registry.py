@@ -36,7 +36,7 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
         if kind.accepts(x):
             return kind
     known = ", or ".join(kind.stores() for kind in kinds())
-    raise DataError(f"Rows of type {x.dtype} and shape {x.shape}: expected {known}.")
+    raise DataError(f"Examples of type {x.dtype} and shape {x.shape}: expected {known}.")
 
 
 def measure(

@@ -202,8 +202,8 @@ class ScaledSpace(Space):
 
 
 def _blocks(x: NDArray[Any]) -> list[slice]:
-    rows = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
-    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
+    return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
 
 
 def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:

@@ -148,16 +148,16 @@ class Space(ABC):
 
     # Pictures and files
 
-    def drawing(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, examples: NDArray[Any]) -> NDArray[Any]:
         """Samples as they are drawn.
 
         Args:
-            rows: As `quantise` gives them.
+            examples: As `quantise` gives them.
 
         Returns:
             Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where ``as_points``.
         """
-        return rows.reshape(len(rows), -1)
+        return examples.reshape(len(examples), -1)
 
     @property
     def endings(self) -> Mapping[str, str]:
