@@ -154,7 +154,7 @@ def learned(run: pf.Run, cache: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            grid = learn_grid(flow, rows=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
+            grid = learn_grid(flow, n=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
         return {"times": grid.times, "before": grid.before, "after": grid.after}
 
     return cache.rows(f"grid {name} {calls}", make)["times"]

@@ -61,7 +61,7 @@ class Still(ExampleDraws):
     """Draws that are zero: under a linear denoiser what comes out is then the mean of what would."""
 
     def normal(self, shape):
-        return torch.zeros(self.rows, *shape)
+        return torch.zeros(self.n, *shape)
 
 
 CORRELATED = [[1.0, 0.8, 0.1], [0.8, 1.5, 0.0], [0.1, 0.0, 0.7]]

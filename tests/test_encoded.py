@@ -136,7 +136,7 @@ def doubled(data):
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():
-    data = space_data((17,), labels=True, rows=300)
+    data = space_data((17,), labels=True, n=300)
     recipe = pf.in_latent("flow", data, doubled(data), "tiny")
     space = recipe.method.method.space
     x = data.space.to_model(data.train.data_units()).double()
@@ -169,7 +169,7 @@ class Spy(pf.Method):
 
 
 def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path):
-    data = space_data((17,), labels=False, rows=64)
+    data = space_data((17,), labels=False, n=64)
     recipe = pf.in_latent(lambda space, size: pf.Recipe(Spy(space), pf.Training(batch=64)), data, doubled(data))
     method = recipe.method
     trainer = prepare(pf.Recipe(method, pf.Training(batch=64)), data, steps=40, out=tmp_path / "other")

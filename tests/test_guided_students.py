@@ -160,7 +160,7 @@ def test_what_guidance_cannot_be():
 
 
 def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
-    data = space_data((2,), labels=True, rows=200)
+    data = space_data((2,), labels=True, n=200)
     teacher = pf.fit("flow", data, size="tiny", steps=3, out=tmp_path / "flow", progress=False)
     recipe = with_frozen("distil", {"teacher": teacher})(
         data.space, guidance="1,4", trajectories=64, teacher_steps=2, diagonal=0.5

@@ -163,7 +163,7 @@ def test_a_class_keeps_its_row_of_the_highest_hash_in_training():
     ("x", "labels", "says"),
     [
         (vectors(1), None, "at least 2 are needed"),
-        (np.ones((7, 3), dtype=np.float32), None, "All 7 rows are the same"),
+        (np.ones((7, 3), dtype=np.float32), None, "All 7 examples are the same"),
         (vectors(3), np.arange(3), "Every label has a single example"),
     ],
 )

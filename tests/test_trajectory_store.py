@@ -25,7 +25,7 @@ def moons():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(trajectories, "ROWS", 16)
+    monkeypatch.setattr(trajectories, "CHUNK", 16)
 
 
 @pytest.fixture(scope="module")

@@ -389,7 +389,7 @@ def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(na
 
 def grey(rows=40):
     random = np.random.default_rng(0)
-    return space_data((1, 4, 5), labels=False, rows=rows), random
+    return space_data((1, 4, 5), labels=False, n=rows), random
 
 
 def test_bits_are_ones_as_often_as_their_values_say():

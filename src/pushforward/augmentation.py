@@ -18,7 +18,7 @@ SHIFT, HOLE = 1 / 8, 1 / 2
 
 
 class DiffAugment(nn.Module):
-    """Random changes of images in model units, differentiable in the images; rows are changed independently.
+    """Random changes of images in model units, differentiable in the images; examples are changed independently.
 
     * color: brightness, x + range (u - 1/2) / 2; then saturation, away from or towards the mean of the channels by a factor in
       [0, 2]; then contrast, away from or towards the mean of the image by a factor in [1/2, 3/2].
@@ -51,7 +51,7 @@ class DiffAugment(nn.Module):
 
         Args:
             x: (n, C, H, W), model units.
-            draws: One row for each image.
+            draws: Randomness for each image.
             probability: Of each change, for each image on its own.
         """
         for name in self.policy:

@@ -50,8 +50,8 @@ class Source:
         space: The units of the data that the flow ends at; the examples are put into its model units.
         limit: At most so many training examples.
         seed: Chooses the examples that ``limit`` keeps.
-        fingerprint: That of the data set's examples (`pushforward.data.Dataset.examples_fingerprint`), which a run keeps; None reads
-            the data and finds it.
+        fingerprint: That of the data set's examples (`pushforward.data.Dataset.examples_fingerprint`), which a run keeps; None
+            reads the data and finds it.
 
     Raises:
         UsageError: If its examples have another shape.
@@ -93,13 +93,13 @@ class Source:
         dataset = self._read()
         if dataset.examples_fingerprint != self.fingerprint:
             raise DataError(
-                f"The source {self.data} has changed since the model was trained (fingerprint {dataset.examples_fingerprint[:12]}, "
-                f"was {self.fingerprint[:12]}). Restore it, or train a new model."
+                f"The source {self.data} has changed since the model was trained (fingerprint "
+                f"{dataset.examples_fingerprint[:12]}, was {self.fingerprint[:12]}). Restore it, or train a new model."
             )
         return dataset
 
     @functools.cached_property
-    def rows(self) -> Tensor:
+    def examples(self) -> Tensor:
         """The training examples, (N, *shape), model units of ``space``."""
         return self.space.to_model(self._dataset.train.data_units())
 
@@ -114,12 +114,12 @@ class Source:
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        """A training example for each of the draws' rows, drawn with replacement."""
+        """A training example for each example of the draws, drawn with replacement."""
         u = draws.uniform()
-        return self.rows[(u.double().cpu() * len(self.rows)).long()].to(u.device)
+        return self.examples[(u.double().cpu() * len(self.examples)).long()].to(u.device)
 
     def starts(self, draws: Draws) -> Tensor:
-        """A held-out example for each of the draws' rows, a function of the row's seed.
+        """A held-out example for each example of the draws, a function of the example's seed.
 
         As many seeds in an example as there are held-out examples take each of them once; from one period of seeds to the next
         their order changes.
@@ -129,11 +129,11 @@ class Source:
             u = draws.uniform()
             return self.held_out[(u.double().cpu() * n).long()].to(u.device)
         seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)
-        examples = torch.empty(draws.rows, dtype=torch.int64)
+        index = torch.empty(draws.n, dtype=torch.int64)
         for period in np.unique(seeds // PERIOD):
             within = seeds // PERIOD == period
-            examples[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
-        return self.held_out[examples].to(draws.device)
+            index[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
+        return self.held_out[index].to(draws.device)
 
     def __deepcopy__(self, memo: object) -> Source:
         return self
@@ -150,7 +150,7 @@ class Coupling(ABC):
     """What takes the place of standard normal noise; a denoiser trained from it knows no noise level and no score."""
 
     group = 1
-    """Rows that are coupled together; parts of a batch hold whole groups."""
+    """Examples that are coupled together; parts of a batch hold whole groups."""
     reuse = 1
     """For how many steps one batch and its pairs are kept while times are drawn again."""
 
@@ -217,8 +217,8 @@ class OptimalTransport(Coupling):
     def _plan(self, x: Tensor, z: Tensor, labels: Tensor | None) -> Tensor:
         positions = torch.arange(len(x))
         order = positions.clone()
-        for rows in positions.split(self.group):
-            classes = [rows] if labels is None else [rows[labels[rows].cpu() == c] for c in labels[rows].unique().cpu()]
+        for group in positions.split(self.group):
+            classes = [group] if labels is None else [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)

@@ -1,4 +1,4 @@
-"""Samplers as `torch.export` programs: tensors in, data out, for any number of rows, without this library.
+"""Samplers as `torch.export` programs: tensors in, data out, for any number of samples, without this library.
 
 `exported` unrolls the steps of a transport. `exported_scan` holds one step of a flow, whose table is an input: the same program
 then serves any number of steps, and any solver of as many slots (`pushforward.solvers.dense`). A learned table is such an input
@@ -24,8 +24,8 @@ from pushforward.transports import Flow, Map, Transport, inner_of, with_inner
 
 __all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_count", "scan_inputs"]
 
-ROWS = 3
-"""Rows of the example that a program is made with; it takes any number."""
+BATCH = 3
+"""Batch size of the inputs that a program is traced with; it takes any."""
 
 
 class GivenNoise(Draws):
@@ -36,7 +36,7 @@ class GivenNoise(Draws):
     """
 
     def __init__(self, noise: Tensor) -> None:
-        self.noise, self.rows, self._calls = noise, noise.shape[1], 0
+        self.noise, self.n, self._calls = noise, noise.shape[1], 0
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """The next part, (n, *shape)."""
@@ -71,7 +71,7 @@ class Sampler(nn.Module):
 
         Args:
             z: (n, *noise_shape), standard normal.
-            condition: Values by name, n rows each, such as {"label": int64 (n,)}; None for a model without conditions.
+            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
             noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
                 around its means (a VAE of vectors).
         """
@@ -80,7 +80,7 @@ class Sampler(nn.Module):
 
 
 def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
-    """That a condition may have any number of rows."""
+    """That a condition may have any length."""
     return None if condition is None else {name: {0: n} for name in condition}
 
 
@@ -107,9 +107,9 @@ def exported(transport: Transport) -> ExportedProgram:
         UsageError: For an adaptive solver or one whose steps are not affine.
     """
     device, n, draws = transport.device, Dim("n", min=1), noise_count(transport)
-    z = torch.randn(ROWS, *transport.noise_shape, device=device)
-    condition = transport.conditions(ROWS, None, 0)
-    noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape, device=device) if draws else None
+    z = torch.randn(BATCH, *transport.noise_shape, device=device)
+    condition = transport.conditions(BATCH, None, 0)
+    noise = torch.randn(draws, BATCH, *inner_of(transport).space.shape, device=device) if draws else None
     dynamic = {
         "z": {0: n},
         "condition": _free(condition, n),
@@ -120,7 +120,7 @@ def exported(transport: Transport) -> ExportedProgram:
 
 
 class ScanSampler(nn.Module):
-    """A flow with its table as an input: (z, inputs, condition, noise) -> data in data units, by a scan over the rows.
+    """A flow with its table as an input: (z, inputs, condition, noise) -> data in data units, by a scan over the table's rows.
 
     Args:
         transport: A flow under a solver that has a table, or one in a latent space.
@@ -144,7 +144,7 @@ class ScanSampler(nn.Module):
         Args:
             z: (n, *noise_shape), standard normal.
             inputs: Of `scan_inputs`, for any number of steps.
-            condition: Values by name, n rows each, or None.
+            condition: Values by name, n values each, or None.
             noise: (rows + 1, M, n, *noise_shape), standard normal.
         """
         from torch._higher_order_ops import scan
@@ -198,8 +198,8 @@ def exported_scan(transport: Transport) -> ExportedProgram:
     """
     n, rows = Dim("n", min=1), Dim("rows", min=1)
     inputs, arrays = scan_inputs(transport)
-    z = torch.randn(ROWS, *transport.noise_shape)
-    condition = transport.conditions(ROWS, None, 0)
+    z = torch.randn(BATCH, *transport.noise_shape)
+    condition = transport.conditions(BATCH, None, 0)
     noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
     fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
     free: dict[str, Any] = pytree.tree_map(

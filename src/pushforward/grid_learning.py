@@ -50,7 +50,7 @@ class LearnedGrid:
 def learn_grid(
     flow: Flow,
     *,
-    rows: int = 128,
+    n: int = 128,
     rounds: int = 40,
     batch: int = 32,
     lr: float = 0.05,
@@ -67,7 +67,7 @@ def learn_grid(
 
     Args:
         flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
-        rows: Noise examples to learn on.
+        n: Noise examples to learn on.
         rounds: Updates of the times; each is one pass of ``batch`` examples, forward and backward.
         batch: Examples in one update.
         lr: Adam's rate.
@@ -83,7 +83,7 @@ def learn_grid(
     """
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
-    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
+    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((n, seed), (-(-n // 3), seed + n)))
     parameters = Shares(_best_start(flow, learn, batch))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
@@ -168,13 +168,13 @@ class Pairs:
     target: Tensor
 
     @classmethod
-    def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> Pairs:
-        """Rows of noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
-        draws = ExampleDraws(seed, rows, device=flow.device)
-        condition = flow.conditions(rows, None, seed)
+    def of(cls, flow: Flow, teacher: Flow, n: int, seed: int) -> Pairs:
+        """Noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
+        draws = ExampleDraws(seed, n, device=flow.device)
+        condition = flow.conditions(n, None, seed)
         noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
         with torch.no_grad():
-            parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
+            parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, n, 64)]
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:

@@ -69,22 +69,22 @@ def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
 
 
 def _per_example(scale: float | Tensor) -> bool:
-    """Whether rows have scales of their own; in a solve a single number holds for the batch."""
+    """Whether each example has its own scale; in a solve a single number holds for the batch."""
     return isinstance(scale, Tensor) and scale.numel() > 1
 
 
 def _guided_examples(scale: Tensor) -> Tensor:
-    """The rows whose scale is not 1."""
+    """The examples whose scale is not 1, as indices."""
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
-def _some(columns: TimeColumns, rows: Tensor) -> TimeColumns:
-    """The columns of some rows; numbers that hold for the whole batch stay."""
-    return mapped(columns, lambda part: part[rows] if _per_example(part) else part)
+def _some(columns: TimeColumns, index: Tensor) -> TimeColumns:
+    """The columns of some examples; numbers that hold for the whole batch stay."""
+    return mapped(columns, lambda part: part[index] if _per_example(part) else part)
 
 
 def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
-    """The condition of the rows x, and after them of the rows that come again and are to see the null."""
+    """The condition of the examples x, and the null for the examples ``again`` after them."""
     both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
     return hide(both, null)
@@ -95,7 +95,7 @@ def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
 
 
 class Guided(Wrapped):
-    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all rows in one batch.
+    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
 
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
@@ -140,7 +140,7 @@ class Guided(Wrapped):
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; one call of the network where all rows have scale 1."""
+        """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
         scale, inner = columns["scale"], columns["inner"]
         condition, own = without_scale(condition)
         if condition is None or (self._without and own is None):
@@ -153,11 +153,11 @@ class Guided(Wrapped):
             y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
-        rows = _guided_examples(scale)
-        asked = _with_null(condition, condition_at(condition, rows) or {}, x_t, x_t[rows])
-        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _per_example(part) else part)
-        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[rows]]), every, asked)
-        return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], scale[rows]))
+        index = _guided_examples(scale)
+        conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
+        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part) else part)
+        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
+        return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
@@ -240,7 +240,7 @@ class Autoguided(Wrapped):
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; the weaker model is not asked where all rows have scale 1."""
+        """The guided estimate of ``kind``; the weaker model is not called where all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
@@ -248,11 +248,11 @@ class Autoguided(Wrapped):
         known = known_to(self.weaker.space.conditions, condition)
         if not _per_example(scale):
             return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
-        rows = _guided_examples(scale)
-        if not len(rows):
+        index = _guided_examples(scale)
+        if not len(index):
             return y
-        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), condition_at(known, rows))
-        return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
+        weak = self._matched.evaluate(kind, x_t[index], _some(columns["weaker"], index), condition_at(known, index))
+        return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
         """The model's and, inside the interval, the weaker one's."""
@@ -280,7 +280,7 @@ class Thresholded(Wrapped):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError("Thresholding needs data with bounds (images); these rows have none.")
+            raise UsageError("Thresholding needs data with bounds (images); this data has none.")
         if not 0 < share <= 1:
             raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
         self.share = float(share)

@@ -45,7 +45,7 @@ SCALE = "guidance scale"
 
 
 def condition_at(condition: Condition, index: Tensor | slice) -> Condition:
-    """Some rows of a condition."""
+    """A condition of some examples."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
 
 
@@ -68,7 +68,7 @@ class Predictor(Protocol):
         ...
 
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one row that one prediction at time t costs."""
+        """Network evaluations of one example that one prediction at time t costs."""
         ...
 
 
@@ -122,7 +122,7 @@ class Predicting(nn.Module, ABC):
 
     @abstractmethod
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one row that one prediction at time t costs."""
+        """Network evaluations of one example that one prediction at time t costs."""
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` (see `pushforward.predictions.ROWS`) at x_t (n, *shape) and t (n,), model units."""

@@ -52,9 +52,9 @@ class Samples(Tensor):
 
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
-        rows = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
+        values = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
         if not self.space.as_points:
-            pictures = self.space.drawing(rows)
+            pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(

@@ -34,7 +34,7 @@ __all__ = ["TableLearning", "learn_table"]
 SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
 FEWEST = 32
-"""Rows on which a table is at least certified."""
+"""Examples on which a table is at least certified."""
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
 CERTAIN, LEAST = 2.0, 0.01
@@ -50,7 +50,7 @@ class TableLearning:
         before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
         after: The same with the learned table.
         grid: The N + 1 times of the best grid.
-        rows: Examples of noise on which both were measured.
+        n: Examples of noise on which both were measured.
         rounds: Updates made.
     """
 
@@ -58,14 +58,14 @@ class TableLearning:
     before: float
     after: float
     grid: list[float]
-    rows: int
+    n: int
     rounds: int
 
     def __str__(self) -> str:
         """What was measured, in a sentence."""
         measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
         end = "" if self.table else ". The table is not certain to be better and is refused"
-        on = f"{self.rows} new examples of noise (RMS, standard deviations)"
+        on = f"{self.n} new examples of noise (RMS, standard deviations)"
         return f"distance to the many-step samples on {on}: {measured}{end}"
 
 
@@ -73,7 +73,7 @@ def learn_table(
     flow: Flow,
     *,
     grids: Sequence[Sequence[float]] = (),
-    rows: int = 256,
+    n: int = 256,
     rounds: int = 200,
     batch: int = 32,
     seed: int = SEED,
@@ -83,13 +83,13 @@ def learn_table(
     """Learn the coefficients and times with which as many calls come nearest to the same model's many-step samples.
 
     It starts from the flow's solver on the best of the flow's own times, the named grids and those given, and does the same as
-    that before its first update. Three sets of noise are disjoint: ``rows`` to learn on; a quarter as many, by which the
+    that before its first update. Three sets of noise are disjoint: ``n`` to learn on; a quarter as many, by which the
     best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
 
     Args:
         flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
         grids: Further times of as many steps, such as learned ones.
-        rows: Noise examples to learn on.
+        n: Noise examples to learn on.
         rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
         batch: Examples in one update.
         seed: The first noise example's seed; labels are drawn with it too.
@@ -105,7 +105,7 @@ def learn_table(
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     _check(flow)
     teacher = teacher or teacher_of(flow)
-    counts = rows, -(-rows // 4), max(FEWEST, -(-rows // 2))
+    counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
     firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
     fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
     named: list[str | Sequence[float]] = [*GRIDS, *grids]
@@ -162,9 +162,9 @@ def _learned(
 
 
 def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> Solve:
-    rows = table.table(predictor, grid.tolist())
+    compiled = table.table(predictor, grid.tolist())
     width = flow.denoiser.path.at(grid[:1].detach()).sigma
-    return lambda noise, condition: deque(rows.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
+    return lambda noise, condition: deque(compiled.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
 
 
 class _Numbers:

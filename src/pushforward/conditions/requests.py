@@ -103,9 +103,7 @@ class Request:
         if value.dim() == dims:
             return value.expand(n, *value.shape)
         if len(value) != n:
-            raise UsageError(
-                f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.'
-            )
+            raise UsageError(f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.')
         return value
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:

@@ -202,8 +202,8 @@ class Sampler:
             flipped = (mix(_FLIP, self.seed, epochs, index) >> np.uint64(63)).astype(bool)
             column[flipped] = width - 1 - column[flipped]
         pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
-        index = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
-        return x.flatten(2).gather(2, index).view(x.shape)
+        places = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
+        return x.flatten(2).gather(2, places).view(x.shape)
 
     def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
         """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
@@ -266,6 +266,6 @@ class PreparedSampler:
     def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
         """Batch number 0, 1, 2, ...; it holds what was computed from the examples that `Sampler.batch` would hand out."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
-        index = torch.from_numpy(positions)
-        fields = {name: value.index_select(0, index).to(device) for name, value in self.prepared.items()}
-        return Batch(fields.pop("x"), _condition_at(self.condition, index, device), fields)
+        chosen = torch.from_numpy(positions)
+        fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}
+        return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)

@@ -79,7 +79,7 @@ class Composed(Protocol):
 
         Args:
             images: numbers of the images, examples of ``base.train``.
-            x64: how many examples to make.
+            count: how many examples to make.
             key: words on which depends which images meet.
         """
         ...

@@ -73,7 +73,7 @@ def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | No
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
         raise UsageError(
-            f"Expected one row of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
+            f"Expected one example of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
         )
     if not bool(x.isfinite().all()):
         raise UsageError("The data to edit holds numbers that are not finite.")

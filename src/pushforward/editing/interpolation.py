@@ -77,19 +77,19 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 
 
 INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
-"""How to go from one row of noise to another."""
+"""How to go from one noise to another."""
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both ends as flat rows and the share as a column, float64."""
+    """Both ends as flat vectors and the share as a column, float64."""
     if a.shape != b.shape:
-        raise UsageError(f"Rows can be interpolated only if they are alike; got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise UsageError(f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
     return a.flatten(1).double(), b.flatten(1).double(), far
 
 
 def _across(u: Tensor, v: Tensor) -> Tensor:
-    """The unit direction of v's part perpendicular to u, both unit rows; an arbitrary one where they are parallel."""
+    """The unit direction of v's part perpendicular to u, both unit vectors; an arbitrary one where they are parallel."""
     axis = F.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
     part, spare = (other - (other * u).sum(1, keepdim=True) * u for other in (v, axis))
     return F.normalize(torch.where(part.norm(dim=1, keepdim=True) > _PARALLEL, part, spare), dim=1)
@@ -220,15 +220,15 @@ def _along(
     if batch < 1:
         raise UsageError(f"A batch has at least 1 example; got {batch}.")
     with torch.no_grad():
-        rows = _line(a, b, frames, interpolation).split(batch)
-        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in rows])
+        parts = _line(a, b, frames, interpolation).split(batch)
+        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
     if not bool(x.isfinite().all()):
         raise Diverged("A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps.")
     return transport.space.to_data(x).float().cpu()
 
 
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
-    """Rows (frames, *shape) from a to b, both (1, *shape)."""
+    """Noise (frames, *shape) from a to b, both (1, *shape)."""
     if interpolation not in INTERPOLATIONS:
         hint = did_you_mean(interpolation, INTERPOLATIONS)
         raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(INTERPOLATIONS)}.{hint}')

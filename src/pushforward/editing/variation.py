@@ -84,7 +84,7 @@ def vary(
 
     Raises:
         UsageError: As `Variation` and `condition_of_data`.
-        Diverged: If a row is not finite.
+        Diverged: If a sample is not finite.
     """
     given = condition_of_data(iterative(inner_of(flow)), condition)
     return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)

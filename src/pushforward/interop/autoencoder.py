@@ -100,7 +100,7 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     shape = tuple(data.shape)
     if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
         raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got rows of {shape}."
+            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
         )
     if shape[1] % multiple or shape[2] % multiple:
         raise UsageError(

@@ -98,7 +98,7 @@ class DiffusersUNet(nn.Module):
             )
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each row.")
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
@@ -108,7 +108,7 @@ class DiffusersUNet(nn.Module):
         masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no class that stands for none: hand it a label for every row, "
+                "This UNet2DModel was trained with labels and has no class that stands for none: give a label for every example, "
                 "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
             )
         if label is None:

@@ -58,7 +58,7 @@ class CriticInput:
         """From images to what the critic is shown of them in a step; fresh changes at every call.
 
         Args:
-            draws: The step's, one row for each image.
+            draws: The step's, for as many images.
             strength: The probability of each change.
         """
         augment = self.augment
@@ -67,14 +67,14 @@ class CriticInput:
         own = draws.stream("augment")
         return lambda x: augment(x, own, strength)
 
-    def check(self, rows: int) -> None:
+    def check(self, count: int) -> None:
         """Refuse a batch that cannot be cut into whole groups.
 
         Raises:
             UsageError: Saying which batches can.
         """
-        if rows % self.group:
+        if count % self.group:
             raise UsageError(
-                f"The critic scores {self.group} examples together, but a batch has {rows}; choose a `batch` that is a multiple "
+                f"The critic scores {self.group} examples together, but a batch has {count}; choose a `batch` that is a multiple "
                 f"of {self.group}."
             )

@@ -31,13 +31,13 @@ class Game:
     penalties: Penalties
 
     def scores(self, x: Tensor, condition: Condition) -> Tensor:
-        """The critic's scores of rows x in model units, (n / m,) for packs of m."""
+        """The critic's scores of examples x in model units, (n / m,) for packs of m."""
         return call(self.critic, x, None, condition).reshape(-1)
 
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
         """The scores (n,) of examples of which each is judged with copies of itself; of several scores their mean."""
-        alike = lambda rows: rows.repeat_interleave(pack, 0)  # noqa: E731
-        given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
+        alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
+        given = None if condition is None else {name: alike(values) for name, values in condition.items()}
         return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
@@ -97,4 +97,4 @@ class Game:
 
 
 def _twice(condition: Condition) -> Condition:
-    return None if condition is None else {name: torch.cat([rows, rows]) for name, rows in condition.items()}
+    return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}

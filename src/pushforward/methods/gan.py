@@ -39,10 +39,10 @@ class GAN(Method):
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows, or several for each example, (n, k), each of
-            which plays the game on its own.
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` examples, or several for each example, (n, k), each
+            of which plays the game on its own.
         space: The data's shape and units.
-        latent: Numbers in one row of noise.
+        latent: Length of the noise of one sample.
         loss: A name of `OBJECTIVES`.
         penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
         critic_input: What the critic receives: how many examples together, and how they are augmented.
@@ -90,7 +90,7 @@ class GAN(Method):
 
     @property
     def group(self) -> int:
-        """Rows that the critic sees together."""
+        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
@@ -141,7 +141,7 @@ class GAN(Method):
         """Move the strength by how the critic leans on the whole batch."""
         assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
-        self.strength_now += (lean - self.critic_input.ada_target) * (total.rows / ADAPTATION)
+        self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
 
     def transport(self) -> Map:
         """The generator."""

@@ -72,7 +72,8 @@ def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     """The KL term of each example (n,) where every number of the code has ``free`` nats that cost nothing.
 
-    A number whose mean KL over a group of 64 rows is below ``free`` counts as ``free``, so that nothing pulls it further down.
+    A number whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so that nothing pulls it further
+    down.
 
     Args:
         divergence: Of each number of each example, (n, *latent), from `divergences`.
@@ -81,14 +82,14 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     References:
         Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq. 15.
     """
-    rows = divergence.flatten(1)
+    flat = divergence.flatten(1)
     if free == 0:
-        return rows.sum(1)
-    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in rows.split(BLOCK)])
+        return flat.sum(1)
+    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in flat.split(BLOCK)])
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """The share of the variance of examples about their mean row that reconstructions explain: 1, or less, or below 0."""
+    """The share of the variance of examples about their mean that reconstructions explain: 1, or less, or below 0."""
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 

@@ -49,7 +49,7 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The shape of a decoder's output for one row."""
+        """The shape of a decoder's output for one example."""
         return tuple(self.space.shape)
 
     @abstractmethod

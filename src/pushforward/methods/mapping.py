@@ -168,7 +168,7 @@ class Mapping(Method):
         """The map's turn with the squared error of each example (n,); then what makes targets follows it."""
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
         if self.target_map is not None:
-            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.rows)))
+            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
 
     def _renew(self, progress: float) -> None:
         """At the start of a stage, let the map that makes targets be the one in training."""

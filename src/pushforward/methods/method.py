@@ -28,7 +28,7 @@ class Now:
     """Where training stands: all that a loss may depend on besides its batch and the weights.
 
     Args:
-        draws: Randomness for this step, one row per sample of the batch.
+        draws: Randomness of this step, for each example of the batch.
         samples: Training samples seen so far.
         progress: The share of the budget that is used, in [0, 1].
         step: The training step, from 0.
@@ -57,18 +57,18 @@ class Sums:
 
     A batch may be split into parts and over processes. What a method measures (the use of codes, how a critic leans) must be that
     of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
-    ``total.values["square"] / total.rows`` is the same in every part. Every part goes on with the total, but the method's own
+    ``total.values["square"] / total.count`` is the same in every part. Every part goes on with the total, but the method's own
     buffers must move once: that is done by ``then``.
 
     Args:
-        rows: The number of examples.
+        count: The number of examples.
         values: By name, detached tensors that are added up; each has the same shape in every part.
         examples: By name, detached tensors with one entry for each example, which are put together in the batch's order.
         then: Called once in each process with the total, before the parts go on; what it does to the method's buffers is the
             same in all processes.
     """
 
-    rows: int
+    count: int
     values: Mapping[str, Tensor] = field(default_factory=dict)
     examples: Mapping[str, Tensor] = field(default_factory=dict)
     then: Callable[[Sums], None] | None = None
@@ -121,7 +121,7 @@ class PrecomputesInputs(Protocol):
         Args:
             x: Training examples in model units, (n, *shape).
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness for each example, keyed by its place in the training split alone: neither the run's
+            draws: Randomness for each example, keyed by its place in the training split alone: neither the run's
                 seed nor how examples are grouped changes it.
 
         Returns:
@@ -157,7 +157,7 @@ class Method(Freezing, ABC):
 
     @property
     def group(self) -> int:
-        """Rows that must stay together when a batch is split (optimal transport, packing)."""
+        """Examples that must stay together when a batch is split (optimal transport, packing)."""
         return 1
 
     @property

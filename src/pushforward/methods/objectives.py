@@ -14,7 +14,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """The losses of both players, row by row.
+    """The losses of both players, example by example.
 
     Attributes:
         critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).

@@ -95,11 +95,11 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
     Its mean over real examples times gamma / 2 is R1, over generated examples R2.
 
     Args:
-        scores: The critic's scores of x, (n / m,); each depends on m consecutive rows (m = 1 without packing).
-        x: What the critic was given, (n, *shape), requiring gradients.
+        scores: The critic's scores of x, (n / m,); each depends on m consecutive examples (m = 1 without packing).
+        x: What the critic scored, (n, *shape), requiring gradients.
 
     Returns:
-        (n / m,): |grad|^2 over the numbers of all m rows.
+        (n / m,): |grad|^2 over the numbers of all m examples.
 
     Raises:
         UsageError: For a critic of several scores an example.
@@ -119,8 +119,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
     derivative, so that a step costs less than with `slope`.
 
     Args:
-        critic: From rows to scores, (n / m,).
-        x: Rows (n, *shape).
+        critic: From examples to scores, (n / m,).
+        x: Examples (n, *shape).
         noise: Standard normal, of the shape of x.
         step: h, in model units.
 
@@ -142,7 +142,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
 def _check_single(scores: Tensor, x: Tensor) -> None:
     if len(scores) > len(x):
         raise UsageError(
-            f"This critic gives {len(scores) / len(x):g} scores a row; penalties on its slope need one. Train with penalty none."
+            f"This critic gives {len(scores) / len(x):g} scores an example; penalties on its slope need one. "
+            "Train with penalty none."
         )
 
 
@@ -153,7 +154,7 @@ def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor]
         real: (n, *shape).
         fake: Shaped alike, paired with the real examples.
         share: Where on the line, (n,) in [0, 1].
-        critic: From rows to scores, (n / m,).
+        critic: From examples to scores, (n / m,).
 
     Returns:
         (n / m,).

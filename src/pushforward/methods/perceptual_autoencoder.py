@@ -106,10 +106,10 @@ class Standardised(nn.Module):
 class PerceptualAutoencoder(Method):
     """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic learns what decoders get wrong.
 
-    The critic plays hinge. Its weight in the autoencoder's loss adapts, row by row: its gradient in the reconstruction is scaled
-    to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share ``weights.start``
-    of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.) While it trains it
-    notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+    The critic plays hinge. Its weight in the autoencoder's loss adapts, example by example: its gradient in the reconstruction is
+    scaled to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share
+    ``weights.start`` of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.)
+    While it trains it notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
 
     The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
     the same mean and spread, which is what an autoencoder without a prior of its own comes to.
@@ -228,7 +228,7 @@ class PerceptualAutoencoder(Method):
 
     def _measured(self, total: Sums) -> None:
         """Follow the mean and mean square of the codes' channels in the whole batch."""
-        view, count = self.code_mean.shape, total.rows * math.prod(self.latent[1:])
+        view, count = self.code_mean.shape, total.count * math.prod(self.latent[1:])
         self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 

@@ -175,7 +175,7 @@ class QuantisedAutoencoder(Method):
         if isinstance(self.codebook, Following):
             moved = {name: total.values[name] for name in ("counts", "sums")}
             self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
-        self.use.lerp_(total.values["use"] / total.rows, 1 - MEMORY)
+        self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""

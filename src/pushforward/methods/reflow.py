@@ -39,7 +39,7 @@ class TeacherPairs(Coupling, nn.Module):
         self.trajectories = trajectories
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """A sample of the teacher and its noise for each of the draws' rows."""
+        """A sample of the teacher and its noise for each example of the draws."""
         x, z, _ = self.examples(x, condition, draws)
         return x, z
 

@@ -21,7 +21,7 @@ __all__ = ["Trajectories", "scaled"]
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
-ROWS = 256
+CHUNK = 256
 """Trajectories computed at a time."""
 
 
@@ -90,8 +90,8 @@ class Trajectories(Freezing):
 
     def missing(self) -> Iterator[slice]:
         """The parts that are not there yet."""
-        for start in range(self.ready, self.count, ROWS):
-            yield slice(start, min(start + ROWS, self.count))
+        for start in range(self.ready, self.count, CHUNK):
+            yield slice(start, min(start + CHUNK, self.count))
 
     def fill(self) -> None:
         """Compute all that are missing.
@@ -99,17 +99,17 @@ class Trajectories(Freezing):
         Raises:
             UsageError: If a state is not finite.
         """
-        for rows in self.missing():
-            self.put(rows, self.part(rows))
+        for index in self.missing():
+            self.put(index, self.part(index))
 
     @torch.no_grad()
-    def part(self, rows: slice) -> dict[str, Tensor]:
+    def part(self, index: slice) -> dict[str, Tensor]:
         """Some of the trajectories, by name: their states, and what they were conditioned on.
 
         Raises:
             UsageError: If a state is not finite.
         """
-        teacher, n, seed = self.teacher, rows.stop - rows.start, self.seed + rows.start
+        teacher, n, seed = self.teacher, index.stop - index.start, self.seed + index.start
         draws = ExampleDraws(seed, n, device=teacher.device)
         condition = teacher.conditions(n, None, seed)
         hide = draws.stream("unconditional").uniform() < self.unconditional
@@ -131,16 +131,16 @@ class Trajectories(Freezing):
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
         return (x / float(k.alpha + k.sigma) if t else x).half()
 
-    def put(self, rows: slice, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, index: slice, tensors: Mapping[str, Tensor]) -> None:
         """Take up a `part`, the next that is missing."""
         for name, value in tensors.items():
             if not self.ready:
                 setattr(self, name, value.new_zeros(self.count, *value.shape[1:]))
-            getattr(self, name)[rows] = value
-        self.ready = rows.stop
+            getattr(self, name)[index] = value
+        self.ready = index.stop
 
     def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
-        """Two states of one trajectory for each of the draws' rows.
+        """Two states of one trajectory for each example of the draws.
 
         Args:
             draws: Chooses trajectories and places, uniformly, but for the share that ends at the data.
@@ -171,7 +171,7 @@ class Trajectories(Freezing):
         return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()
 
     def choose(self, draws: Draws) -> Tensor:
-        """The number of a trajectory for each of the draws' rows, uniform over those that are there."""
+        """The number of a trajectory for each example of the draws, uniform over those that are there."""
         if not self.ready:
             self.fill()
         return (draws.stream("trajectory").uniform().double() * self.ready).long()
@@ -187,7 +187,7 @@ def _condition(name: str) -> str:
 
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """A condition with a scale of guidance for each of the draws' rows, uniform in a range."""
+    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
     low, high = guidance
     return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 

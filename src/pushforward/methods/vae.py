@@ -56,7 +56,7 @@ class VAE(Method):
     """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
 
     The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats an
-    example), the share of the variance about the mean row that reconstructions explain, and how many units of the code are
+    example), the share of the variance about the mean that reconstructions explain, and how many units of the code are
     active.
 
     Args:
@@ -98,7 +98,7 @@ class VAE(Method):
 
     @property
     def group(self) -> int:
-        """Rows over which free bits take means."""
+        """Examples over which free bits take means."""
         return 64 if self.bound.free_bits else 1
 
     @property
@@ -161,9 +161,9 @@ class VAE(Method):
         z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
         if held:
             mean, log_variance = mean.detach(), log_variance.detach()
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
-        decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, rows))
-        log_likelihood = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
+        index = torch.arange(len(x), device=x.device).repeat_interleave(samples)
+        decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, index))
+        log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, z.shape[:2])
         return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:

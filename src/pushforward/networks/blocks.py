@@ -148,8 +148,8 @@ class Attention(nn.Module):
             (n, width, h, w).
         """
         n, c, height, width = x.shape
-        rows = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
-        q, k, v = rows.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = attend(q, k, v).transpose(1, 2).reshape(n, height, width, c)
         return x + self.out(mixed.permute(0, 3, 1, 2))
 

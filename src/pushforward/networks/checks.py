@@ -85,11 +85,11 @@ def vector_shape(shape: Sequence[int]) -> int:
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
-    """Refuse a batch whose rows do not have the shape that the network was built for.
+    """Refuse a batch whose examples do not have the shape that the network was built for.
 
     Args:
         x: The batch, expected to be (n, *shape).
-        shape: Shape of one row.
+        shape: Shape of one example.
         network: Name for the message.
 
     Raises:

@@ -90,7 +90,7 @@ class DiT(nn.Module):
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
         conditions: What it is told, by name; None for nothing.
-        times: Number of times per row; 0 for none.
+        times: Number of times per example; 0 for none.
 
     Raises:
         UsageError: A size is out of range, or ``heads`` does not divide ``width``.
@@ -150,7 +150,7 @@ class DiT(nn.Module):
             size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
             shape: (channels, height, width) of one image.
             conditions: What it is told, by name; None for nothing.
-            times: Number of times per row; 0 for none.
+            times: Number of times per example; 0 for none.
 
         Returns:
             The network.

@@ -38,7 +38,7 @@ class LevelPosterior(nn.Module):
     The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
 
     Args:
-        network: ``network(x, t, condition)`` on rows of `PARTS` times as many channels.
+        network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.
         space: The images' shape, units and bounds.
 
     References:

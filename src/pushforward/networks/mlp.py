@@ -30,8 +30,9 @@ class MLP(nn.Module):
         width: Length of the hidden vectors.
         depth: Number of hidden layers.
         conditions: What it is told, by name; None for nothing.
-        times: Number of times per row; 0 for none.
-        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for none.
+        times: Number of times per example; 0 for none.
+        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for
+            none.
         activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
             a critic costs less with it.
 
@@ -95,7 +96,7 @@ class MLP(nn.Module):
                 (512, 6). Long vectors get more: 2, 4 or 8 times their length, up to 256.
             shape: Shape of x, (d,).
             conditions: What it is told, by name; None for nothing.
-            times: Number of times per row; 0 for none.
+            times: Number of times per example; 0 for none.
             outputs: Length of the result; None for d.
             minibatch_std: See the class.
             activation: See the class.
@@ -164,11 +165,11 @@ class MLP(nn.Module):
 
 
 class Reshaped(nn.Module):
-    """A network on vectors, used on rows of any shape: for very small images an MLP learns most per second.
+    """A network on vectors, for examples of any shape: for very small images an MLP learns most per second.
 
     Args:
         network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
-        shape: The shape of one row of the result; () gives one number per row, as a critic does.
+        shape: Of one output; () gives one number for each example, as a critic does.
     """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:

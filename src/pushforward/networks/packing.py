@@ -16,15 +16,15 @@ __all__ = ["Packed"]
 
 
 class Packed(nn.Module):
-    """A critic of packs: each ``pack`` consecutive rows are joined on the channel (or feature) axis and get one score.
+    """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.
 
-    Conditions join their rows first, as channels: labels one-hot, numbers standardised, all zero where there are none. So they
-    stay with their rows; the inner network is then built without conditions.
+    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are none.
+    The inner network is then built without conditions.
 
     Args:
-        network: A critic built for rows of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
-            per row.
-        pack: Rows in a pack, at least 1.
+        network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
+            per example.
+        pack: Examples in a pack, at least 1.
         conditions: What it is told, by name; None for nothing.
 
     Raises:
@@ -44,11 +44,11 @@ class Packed(nn.Module):
 
     @staticmethod
     def shape(shape: Sequence[int], pack: int, conditions: Kinds = None) -> tuple[int, ...]:
-        """The shape of one row that the inner network must be built for.
+        """The shape of one example that the inner network must be built for.
 
         Args:
-            shape: Shape of one row of the data: (d,), or (channels, height, width).
-            pack: Rows in a pack.
+            shape: Shape of one example of the data: (d,), or (channels, height, width).
+            pack: Examples in a pack.
             conditions: What it is told, by name; None for nothing.
 
         Returns:

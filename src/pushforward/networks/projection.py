@@ -17,7 +17,7 @@ class ProjectionHead(nn.Module):
     """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
 
     Conditions speak through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
-    several); rows without have a learned null embedding.
+    several); examples without have a learned null embedding.
 
     Args:
         width: Number of features.

@@ -67,11 +67,11 @@ class Codebook(nn.Module):
         Returns:
             The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
         """
-        rows = h.detach().movedim(1, -1)
-        flat, vectors = rows.reshape(-1, self.dim).float(), self.vectors
+        positions = h.detach().movedim(1, -1)
+        flat, vectors = positions.reshape(-1, self.dim).float(), self.vectors
         with torch.autocast(h.device.type, enabled=False):
             distances = vectors.square().sum(1) - 2 * flat @ vectors.T
-        index = distances.argmin(1).reshape(rows.shape[:-1])
+        index = distances.argmin(1).reshape(positions.shape[:-1])
         return _straight_through(h, self.look_up(index).to(h.dtype)), index
 
     def look_up(self, index: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ class Codebook(nn.Module):
             h: What was quantised, (n, dim, ...).
             place: Random numbers in [0, 1), (n,): which of an example's vectors.
         """
-        rows = self._flat(h).reshape(len(h), -1, self.dim)
-        return rows[torch.arange(len(h), device=h.device), (place * rows.shape[1]).long()]
+        positions = self._flat(h).reshape(len(h), -1, self.dim)
+        return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
 
     @torch.no_grad()
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:

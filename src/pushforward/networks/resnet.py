@@ -153,7 +153,7 @@ class Critic(nn.Module):
         blocks: Residual blocks per level.
         conditions: What it is told, by name; None for nothing.
         stem: Pixels per side of the patches that the first layer folds into channels.
-        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
+        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -198,7 +198,7 @@ class Critic(nn.Module):
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
+            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.

@@ -15,7 +15,7 @@ from pushforward.networks.embedding import Condition
 __all__ = ["SignCodes"]
 
 MOST = 16
-"""Signs that a table may have, one row for each of their patterns."""
+"""Signs that a table may have, one vector for each of their patterns."""
 
 
 class SignCodes(nn.Module):

@@ -21,7 +21,7 @@ WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
 def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Read the shape of one row, a vector or an image.
+    """Read the shape of one example, a vector or an image.
 
     Args:
         shape: (d,) or (channels, height, width), each at least 1.
@@ -39,7 +39,7 @@ class TextbookGenerator(nn.Module):
     """Noise to data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
 
     Args:
-        shape: Shape of one row: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Hidden units.
         conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
@@ -68,7 +68,7 @@ class TextbookGenerator(nn.Module):
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28.
-            shape: Shape of one row.
+            shape: Shape of one example.
             latent: Length of z.
             conditions: What it is told, by name; None for nothing.
 
@@ -106,10 +106,10 @@ class TextbookCritic(nn.Module):
     Labels enter by projection (`ProjectionHead`).
 
     Args:
-        shape: Shape of one row: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) of one image.
         width: Hidden units.
         conditions: What it is told, by name; None for nothing.
-        minibatch_std: Rows in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
+        minibatch_std: Examples in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -135,9 +135,9 @@ class TextbookCritic(nn.Module):
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
-            shape: Shape of one row.
+            shape: Shape of one example.
             conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
+            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.

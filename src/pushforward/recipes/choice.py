@@ -167,7 +167,7 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_cod
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
-        latent: Numbers in one row of noise.
+        latent: Length of the noise of one sample.
         kind: A name of `PAIRS`, or "auto".
         sign_codes: How many of them show their signs as well (`pushforward.networks.SignCodes`).
     """
@@ -190,14 +190,14 @@ def critic(
     spectral: bool = False,
     normalise: bool = False,
 ) -> nn.Module:
-    """A network from data to one number, or from packs of rows to one number each.
+    """A network from data to one number, or from packs of examples to one number each.
 
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         kind: A name of `PAIRS`, or "auto".
-        pack: Rows that are judged together.
-        minibatch_std: Scores in whose groups rows are compared; 0 for none.
+        pack: Examples that get one score together.
+        minibatch_std: Size of the groups of minibatch standard deviation; 0 for none.
         fourier_features: Waves of the vector that it receives (`pushforward.networks.FourierFeatures`); 0 for none.
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.

@@ -161,7 +161,7 @@ class PredictorCorrector(Solver):
     """An ancestral step, then Langevin steps at the new level, which correct errors of the marginal.
 
     x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over
-    the batch; their expectation is used here, so that rows do not depend on each other.
+    the batch; their expectation is used here, so that examples do not depend on each other.
 
     Args:
         corrections: Langevin steps after each ancestral step.

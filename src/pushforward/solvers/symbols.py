@@ -27,14 +27,14 @@ def _number(value: Any) -> Number:
 
 
 class Symbol:
-    """A linear combination of registers, instead of a batch of one row.
+    """A linear combination of registers, instead of a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
     coefficient is 0, so that the coefficient keeps its gradient.
 
     Args:
         terms: Register -> coefficient, a float, or a float64 tensor without dimensions where a gradient goes through it.
-        shape: The shape of one row.
+        shape: The shape of one example.
     """
 
     __array_priority__ = 1000
@@ -56,7 +56,7 @@ class Symbol:
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
-        """Dimensions, the row's and one for rows."""
+        """Dimensions: those of an example, and one for the batch."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
@@ -113,7 +113,7 @@ class Symbol:
         raise NotAffine(f"a state is asked for `{name}`")
 
     def __len__(self) -> int:
-        raise NotAffine("a state is asked for its number of rows")
+        raise NotAffine("a state is asked for its number of examples")
 
     def __iter__(self) -> Any:
         raise NotAffine("a state is taken apart")

@@ -17,7 +17,7 @@ from pushforward.testing.samples import space_data
 
 __all__ = ["Means", "check_features"]
 
-ROWS = 12
+EXAMPLES = 12
 
 
 def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None) -> None:
@@ -49,29 +49,29 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
         with law(part, "it must say what it is and what happens to an example before it"):
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
-        x = data.held_out.data_units(slice(ROWS))
+        x = data.held_out.data_units(slice(EXAMPLES))
         whole = _checked(part, features, x)
         _check_batches(part, features, x, whole)
         for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
             with law(part, f"{says} the same features, bit for bit, and the same identity"):
-                assert np.array_equal(whole, other(x, ROWS * 10)), "The features differ."
+                assert np.array_equal(whole, other(x, EXAMPLES * 10)), "The features differ."
                 assert features.identity == other.identity, "The identities differ."
     _check_identity(part, again)
 
 
 def _checked(part: Any, features: Features, x: torch.Tensor) -> np.ndarray:
-    whole = features(x, ROWS * 10)
+    whole = features(x, EXAMPLES * 10)
     with law(part, "it must give float64 (n, features), finite"):
         assert whole.dtype == np.float64
-        assert whole.shape == (len(x), features.dims(ROWS * 10))
+        assert whole.shape == (len(x), features.dims(EXAMPLES * 10))
         assert np.isfinite(whole).all()
     return whole
 
 
 def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.ndarray) -> None:
     scale = max(1e-3, float(np.abs(whole).max()))
-    singly = np.concatenate([features(row[None], ROWS * 10) for row in x])
-    turned = features(x.flip(0), ROWS * 10)[::-1]
+    singly = np.concatenate([features(example[None], EXAMPLES * 10) for example in x])
+    turned = features(x.flip(0), EXAMPLES * 10)[::-1]
     for name, other in (("the others of its batch", singly), ("their order", turned)):
         with law(part, f"an example's features must not depend on {name}"):
             gap = float(np.abs(other - whole).max()) / scale

@@ -127,9 +127,9 @@ def truth(path: str) -> Tensor:
     denoiser = ring(PATHS[path])
     x, _, _ = _start(denoiser, 48)
 
-    def slope(log_snr: float, rows: Any) -> Any:
+    def slope(log_snr: float, points: Any) -> Any:
         t = denoiser.path.time(torch.full((len(x),), log_snr, dtype=torch.float64))
-        velocity = denoiser.predict("velocity", torch.from_numpy(rows).reshape(x.shape), t)
+        velocity = denoiser.predict("velocity", torch.from_numpy(points).reshape(x.shape), t)
         return (velocity / denoiser.path.at(t).dlog_snr[:, None]).flatten().numpy()
 
     solution = solve_ivp(slope, (START, STOP), x.flatten().numpy(), method="DOP853", rtol=1e-12, atol=1e-12)

@@ -23,23 +23,23 @@ IMAGES_ONLY = ("autoencoder",)
 """Recipes that take images alone; this one receives no labels either."""
 
 
-def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int = 0) -> Dataset:
+def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
     """Random examples and 24 more that are held out.
 
     Args:
         shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
         labels: Whether there are three classes, "a", "b" and "c".
-        rows: Training examples.
+        n: Training examples.
         seed: Of the random numbers.
     """
     random = np.random.default_rng(seed)
     x: np.ndarray
     measured: dict[str, Any]
     if len(shape) == 1:
-        x = (random.normal(size=(rows + 24, *shape)) * 2 + 1).astype(np.float32)
+        x = (random.normal(size=(n + 24, *shape)) * 2 + 1).astype(np.float32)
         measured = {"mean": x.mean(0).tolist(), "std": x.std(0).tolist()}
     else:
-        x = random.integers(0, 256, size=(rows + 24, *shape), dtype=np.uint8)
+        x = random.integers(0, 256, size=(n + 24, *shape), dtype=np.uint8)
         unit = x.astype(np.float64) / 255
         measured = {
             "mean": unit.mean((0, 2, 3)).tolist(),
@@ -49,7 +49,7 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
         }
     conditions = {"label": Label(("a", "b", "c"), (0.5, 0.25, 0.25))} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
-    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
+    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(n), slice(n, None)))
     kind = VectorSpace if len(shape) == 1 else ImageSpace
     return Dataset("made", kind(shape=shape, **measured, conditions=conditions), train, held_out)
 

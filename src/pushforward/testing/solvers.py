@@ -18,7 +18,7 @@ from pushforward.transports import Flow
 
 __all__ = ["check_calls", "check_moments", "check_order", "check_solver"]
 
-ROWS = 10_000
+SAMPLES = 10_000
 
 
 def check_solver(
@@ -43,7 +43,7 @@ def check_solver(
         steps: Two numbers of steps between which the order is measured.
         tolerance: How far the measured order may lie from the declared one.
         noisy_steps: Steps in which a stochastic solver keeps mean and covariance.
-        bias: What it may be off in these steps, besides three standard errors of 10,000 rows.
+        bias: What it may be off in these steps, besides three standard errors of 10,000 samples.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -126,7 +126,7 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
         assert abs(order - solver.order) < tolerance, f"Measured {order:.3f}, declared {solver.order}."
 
 
-def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = ROWS) -> None:
+def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
     """Mean and covariance of a Gaussian are kept within three standard errors and a bias that falls with the steps."""
     mean, covariance, wanted_mean, wanted = moments(solver, VP(), steps, n)
     product = wanted.diagonal()[:, None] * wanted.diagonal()

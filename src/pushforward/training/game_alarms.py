@@ -143,13 +143,13 @@ class CriticWins(Rule):
             first, second = statistics.fmean(gaps[:half] or gaps), statistics.fmean(gaps[half:])
             self._stands = self._stands or second > first or second >= WIDE
             said = (
-                f"the critic wins: it ranked {accuracy:.1%} of the rows of {WINNING} steps right, the logit gap went from "
+                f"the critic wins: it ranked {accuracy:.1%} of the examples of {WINNING} steps right, the logit gap went from "
                 f"{first:.3g} to {second:.3g}, and the samples did not improve"
             )
             advice = "raise gamma, lower the critic's learning rate, or augment"
             return Alarm("critic", step, accuracy, RIGHT, said, advice) if self._stands else None
         self._stands = False
-        said = f"the critic wins no more: it ranked {accuracy:.1%} of the rows of {WINNING} steps right"
+        said = f"the critic wins no more: it ranked {accuracy:.1%} of the examples of {WINNING} steps right"
         return Alarm("critic", step, accuracy, WRONG_AGAIN, said, over=True)
 
     def _remember(self, step: int, health: Health) -> None:

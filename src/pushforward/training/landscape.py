@@ -9,7 +9,7 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
-from pushforward.training.health import ROWS, as_sampled
+from pushforward.training.health import SAMPLES, as_sampled
 
 __all__ = ["SIDE", "landscape"]
 
@@ -46,7 +46,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         transport = method.transport()
         x = method.space.to_model(points).to(transport.device)
         scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
-        raw = transport.sample(min(ROWS, len(data.train)), seed=0)
+        raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
         "limits": np.array([low[0], high[0], low[1], high[1]]),
@@ -60,5 +60,5 @@ def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
         return [None]
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
     labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
-    rows = Request(space.conditions).rows(count, labels, 0) or {}
-    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in rows.items()} for i in range(count)]
+    values = Request(space.conditions).values(count, labels, 0) or {}
+    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()} for i in range(count)]

@@ -26,7 +26,7 @@ from pushforward.training.settings import Settings
 
 __all__ = ["fields_of", "prepared", "sampler_of"]
 
-ROWS = 500
+CHUNK = 500
 """Examples prepared at a time."""
 CACHE = "cache"
 """The folder, in a run's, of what was computed once from the data."""
@@ -46,7 +46,7 @@ def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | st
     key = getattr(method.prepared, "__func__", method.prepared), _key(method, data)
     if _last is not None and _last[0] == key:
         return _last[1]
-    parts = [_part(method, data, start, device) for start in range(0, len(data.train), ROWS)]
+    parts = [_part(method, data, start, device) for start in range(0, len(data.train), CHUNK)]
     for part in parts:
         if part.keys() != parts[0].keys():
             raise UsageError(
@@ -65,10 +65,10 @@ def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | st
 
 
 def _part(method: PrecomputesInputs, data: Dataset, start: int, device: torch.device | str) -> dict[str, Tensor]:
-    rows = slice(start, start + ROWS)
+    index = slice(start, start + CHUNK)
     space = method.space
-    x = space.to_model(data.train.data_units(rows).to(device))
-    fields = fields_of(method, x, data.train.condition(space.conditions, rows, device), start)
+    x = space.to_model(data.train.data_units(index).to(device))
+    fields = fields_of(method, x, data.train.condition(space.conditions, index, device), start)
     return {name: (value.float() if value.is_floating_point() else value).cpu() for name, value in fields.items()}
 
 

@@ -36,17 +36,17 @@ def data_of_run(
     if known and not isinstance(data, Dataset):
         place = {} if data is None else {"name_or_path": str(data)}
         try:
-            rows = load(**{**known, **place})
+            dataset = load(**{**known, **place})
         except DataError as error:
             raise DataError(f"{error} {moved}".strip()) from error
     elif data is not None:
-        rows = dataset_of(data)
+        dataset = dataset_of(data)
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
     was = content.get("fingerprint")
-    if was not in (None, rows.fingerprint):
+    if was not in (None, dataset.fingerprint):
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was {was[:12]}). "
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}). "
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
-    return rows
+    return dataset

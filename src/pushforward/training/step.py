@@ -33,13 +33,13 @@ class _Part:
     """A part of a batch in play.
 
     Args:
-        rows: Its examples in the whole batch.
+        index: Where its examples are in the whole batch.
         game: The turns of the method on it.
         now: What the game was given.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
-    rows: slice
+    index: slice
     game: Iterator[tuple[str, Tensor] | Sums]
     now: Now
     generator: Any = None
@@ -47,7 +47,7 @@ class _Part:
     @property
     def count(self) -> int:
         """How many examples."""
-        return int(self.rows.stop - self.rows.start)
+        return int(self.index.stop - self.index.start)
 
 
 class Step:
@@ -55,7 +55,7 @@ class Step:
 
     The parts of a batch play in lock step: gradients add up, and each part's graph is freed before the next part computes its
     own. What the method yields as `Sums` it receives added up over all parts and processes. Dropout is drawn by torch's
-    generator, seeded for each part by its first block of rows.
+    generator, seeded for each part by its first block of examples.
 
     Args:
         method: The method, its weights where the processes keep them.
@@ -97,7 +97,7 @@ class Step:
         self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
 
     @property
-    def rows(self) -> slice:
+    def index(self) -> slice:
         """The examples of each batch that this process computes."""
         return slice(self.parts[0].start, self.parts[-1].stop)
 
@@ -105,7 +105,7 @@ class Step:
         """One step.
 
         Args:
-            batch: The batch's `rows`.
+            batch: The examples of the batch at `index`.
             clock: Where training stands (`pushforward.training.budget.Clock`).
 
         Returns:
@@ -113,7 +113,7 @@ class Step:
             means over the whole batch; and "skipped/PLAYER" where a player was not updated.
         """
         self._beside.hold()
-        parts = [self._part(rows, batch, clock) for rows in self.parts]
+        parts = [self._part(index, batch, clock) for index in self.parts]
         now, schedule = parts[0].now, self.training.schedule
         rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
         reply: Sums | None = None
@@ -140,12 +140,12 @@ class Step:
         self._beside.put_back()
         return {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
 
-    def _part(self, rows: slice, batch: Batch, clock: Any) -> _Part:
-        start, count = rows.start - self.rows.start, rows.stop - rows.start
-        own = batch if count == len(batch.x) else batch.rows(slice(start, start + count))
-        draws = BlockDraws(self.seed, clock.step, count, rows.start, device=self.device)
+    def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
+        start, count = index.start - self.index.start, index.stop - index.start
+        own = batch if count == len(batch.x) else batch.take(slice(start, start + count))
+        draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
-        return _Part(rows, self.method.losses(own, now), now)
+        return _Part(index, self.method.losses(own, now), now)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
         """The next move of all parts: one player's turn with the loss of the whole batch, or the sums over it."""
@@ -163,7 +163,7 @@ class Step:
     def _resumed(self, part: _Part, reply: Sums | None) -> Move:
         """Let a part play to its next move, with torch's generators as it left them."""
         if part.generator is None:
-            block = part.rows.start // BLOCK
+            block = part.index.start // BLOCK
             seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
         elif len(self.parts) > 1:
             set_generator_state(part.generator, self.device)
@@ -190,7 +190,7 @@ class Step:
         values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
         examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
         if self.processes.count == 1:
-            return Sums(sum(part.rows for part in sums), values, examples, sums[0].then).settled()
+            return Sums(sum(part.count for part in sums), values, examples, sums[0].then).settled()
         spread = {name: self._in_place(held) for name, held in examples.items()}
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
         values, examples = ({name: next(totals) for name in group} for group in (values, spread))
@@ -199,13 +199,13 @@ class Step:
     def _in_place(self, held: Tensor) -> Tensor:
         """This process's examples among zeros for those of the others."""
         everything = held.new_zeros(self.training.batch, *held.shape[1:])
-        everything[self.rows] = held
+        everything[self.index] = held
         return everything
 
     def _reported(self, notes: dict[str, Any]) -> dict[str, Any]:
         if self.processes.count == 1:
             return notes
-        share = (self.rows.stop - self.rows.start) / self.training.batch
+        share = (self.index.stop - self.index.start) / self.training.batch
         return dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
 
 
@@ -246,18 +246,18 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
         UsageError: For a batch that cannot be split so.
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
-    rows = math.ceil(size / count)
-    if count > 1 and (rows % unit or size < count * unit):
+    share = math.ceil(size / count)
+    if count > 1 and (share % unit or size < count * unit):
         how = (
             f"accumulated in {training.accumulate} parts"
             if processes == 1
             else f"split over {count} parts of {processes} processes"
         )
         raise UsageError(
-            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} rows. "
+            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} examples. "
             f"Choose `batch={unit * count}` or fewer parts."
         )
-    return [slice(at, min(at + rows, size)) for at in range(0, size, rows)]
+    return [slice(at, min(at + share, size)) for at in range(0, size, share)]
 
 
 def _check_batch_norm(method: Method) -> None:

@@ -57,11 +57,11 @@ class Store:
             content = checkpoints.read_json(self.folder / "index.json")
             hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
             self.seconds = seconds  # they were spent, even where a part is damaged
-            for rows, written in zip(trajectories.missing(), hashes, strict=False):
+            for index, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))
                 if checkpoints.sha256(path) != written:
                     return
-                trajectories.put(rows, tensors.read(path, trajectories.teacher.device))
+                trajectories.put(index, tensors.read(path, trajectories.teacher.device))
                 self._hashes.append(written)
             self._finished = finished
         except (CheckpointError, OSError, TypeError, KeyError, ValueError):
@@ -111,21 +111,21 @@ class Store:
     def _complete(
         self, trajectories: Trajectories, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> None:
-        for rows in trajectories.missing():
+        for index in trajectories.missing():
             if stopped():
                 return
             started = time.perf_counter()
             with network_precision(self.precision):
-                part = trajectories.part(rows)
-            trajectories.put(rows, part)
+                part = trajectories.part(index)
+            trajectories.put(index, part)
             self._write(part)
             if self._count is None:
                 self.seconds += time.perf_counter() - started
                 self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
             self._note()
             counted = " of the budget" if budget.seconds is not None else ""
-            words = f"{rows.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
-            watcher.preparing(name, rows.stop / trajectories.count, words)
+            words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
+            watcher.preparing(name, index.stop / trajectories.count, words)
             if self.whole:
                 break
 

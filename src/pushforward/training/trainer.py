@@ -195,7 +195,7 @@ class Trainer:
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Compute one step and nothing else: the losses of the players, and what the method noted."""
         with network_precision(self.precision):
-            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.rows)
+            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
             losses, health = self._step(batch, self.clock)
         if self._step.moved:
             self.average.update(self.samples + self.training.batch, self.training.batch)

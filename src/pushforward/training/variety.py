@@ -72,11 +72,11 @@ class Variety(Observer):
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
         train, count = self.data.train, self._count(guard)
-        rows = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
-        self._centre, self._axes = principal(rows)
-        self._real = (rows - self._centre) @ self._axes
+        examples = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
+        self._centre, self._axes = principal(examples)
+        self._real = (examples - self._centre) @ self._axes
         self._start = self._reached(guard, reference)
 
     def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
-        rows = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
-        return reached((rows - self._centre) @ self._axes, self._real, NEIGHBOURS)
+        examples = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
+        return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)

@@ -205,7 +205,7 @@ class Flow(Transport):
             start: A time, 0 at data and 1 at noise.
             stop: Another one; it may be the later one, towards noise.
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness per sample, for stochastic solvers.
+            draws: Randomness for each sample, for stochastic solvers.
 
         Returns:
             The state at ``stop``.
@@ -270,7 +270,7 @@ class Flow(Transport):
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one row; a dry one asks no network."""
+    """A denoiser that counts network evaluations of one example; a dry one asks no network."""
 
     def __init__(self, denoiser: Predictor, dry: bool) -> None:
         self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0

@@ -30,7 +30,7 @@ class Map(Transport):
     Args:
         network: ``network(z, None, condition) -> x`` in model units.
         space: The data's shape and units.
-        noise_shape: The shape of one row of noise.
+        noise_shape: The shape of the noise of one sample.
         likelihood: How data lies around the output of a decoder. Samples are then draws from it; where no draws are handed in, as
             in interpolation and inversion, the output is the mean. With None the output is the sample.
     """

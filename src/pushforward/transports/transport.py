@@ -21,7 +21,7 @@ from pushforward.predictor import Condition
 __all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
 BATCH = 256
-"""Rows that one call of `Transport.sample` holds at a time."""
+"""Examples that one call of `Transport.sample` holds at a time."""
 
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
 """Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
@@ -40,7 +40,7 @@ class Transport(nn.Module, ABC):
         Args:
             z: Standard normal noise (n, *noise_shape).
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness per sample, for stochastic solvers.
+            draws: Randomness for each sample, for stochastic solvers.
         """
 
     @property
@@ -49,7 +49,7 @@ class Transport(nn.Module, ABC):
         """Network evaluations per sample."""
 
     def noise(self, draws: Draws) -> Tensor:
-        """What samples start from, one row for each of the draws' rows: standard normal, unless the model has another source."""
+        """What samples start from, one for each example of the draws: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
     def facts(self) -> dict[str, str]:
@@ -80,10 +80,10 @@ class Transport(nn.Module, ABC):
         training data; see `pushforward.conditions.Request`.
 
         Raises:
-            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        rows = Request(self.space.conditions).rows(n, condition, seed)
-        return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
+        values = Request(self.space.conditions).values(n, condition, seed)
+        return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
@@ -115,16 +115,16 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
-        wanted = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
+        wanted = None if condition is None else Request(self.space.conditions).values(n, condition, seed)
         return self._stream(n, wanted, seed, batch)
 
     def _stream(self, n: int, wanted: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
         for start in range(0, n, batch):
-            rows = min(batch, n - start)
-            part = None if wanted is None else {name: value[start : start + rows] for name, value in wanted.items()}
+            size = min(batch, n - start)
+            part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
             with torch.no_grad():
-                given = self.conditions(rows, part, seed + start)
-                draws = ExampleDraws(seed + start, rows, device=self.device)
+                given = self.conditions(size, part, seed + start)
+                draws = ExampleDraws(seed + start, size, device=self.device)
                 x = finite(self(self.noise(draws), given, draws))
                 samples = self.space.to_data(x).float().cpu()
             yield samples, given
@@ -136,11 +136,13 @@ def as_examples(space: Space, x: Any) -> Tensor:
     Raises:
         UsageError: For examples of another shape.
     """
-    rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
-    if tuple(rows.shape[1:]) != tuple(space.shape):
-        hint = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
-        raise UsageError(f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{hint}")
-    return rows if rows.is_floating_point() else rows.float()
+    examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
+    if tuple(examples.shape[1:]) != tuple(space.shape):
+        hint = " Add the leading dimension of one example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
+        raise UsageError(
+            f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
+        )
+    return examples if examples.is_floating_point() else examples.float()
 
 
 def check_transport(model: Any) -> None:
