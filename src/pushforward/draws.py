@@ -94,8 +94,8 @@ class ExampleDraws(Draws):
         """Standard normal numbers of shape (n, *shape), float32."""
         out = np.empty((self.n, *shape), dtype=np.float32)
         flat = out.reshape(self.n, int(np.prod(shape)))
-        for row, generator in zip(flat, self._each(), strict=True):
-            generator.standard_normal(out=row, dtype=np.float32)
+        for sample, generator in zip(flat, self._each(), strict=True):
+            generator.standard_normal(out=sample, dtype=np.float32)
         return torch.from_numpy(out).to(self.device)
 
     def uniform(self) -> Tensor:

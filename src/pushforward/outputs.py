@@ -217,8 +217,8 @@ def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
             known = cells_of(space.conditions, condition, len(x))
             if number == 0:
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
-            for row, more in zip(space.quantise(x), known, strict=True):
-                cells = [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
+            for example, more in zip(space.quantise(x), known, strict=True):
+                cells = [int(v) if flag else float(v) for v, flag in zip(example, whole, strict=True)]
                 writer.writerow([*cells, *more.values()])
 
 

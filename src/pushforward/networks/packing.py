@@ -18,8 +18,8 @@ __all__ = ["Packed"]
 class Packed(nn.Module):
     """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.
 
-    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are none.
-    The inner network is then built without conditions.
+    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are
+    none. The inner network is then built without conditions.
 
     Args:
         network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number

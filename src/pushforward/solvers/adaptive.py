@@ -16,8 +16,9 @@ __all__ = ["Adaptive"]
 class Adaptive(Solver):
     """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances ask for.
 
-    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so a row
-    agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are enough.
+    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so an
+    example agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are
+    enough.
 
     Args:
         rtol: The error allowed in one step, relative to the state.
@@ -45,7 +46,7 @@ class Adaptive(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """From t to s in as many steps as are needed; all rows must be at the same time."""
+        """From t to s in as many steps as are needed; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path

@@ -77,7 +77,7 @@ def run(
         kind: The table's.
         inputs: Of `Dense.inputs`.
         x: The state at the start, (n, *shape).
-        condition: None or a dict of tensors with n rows.
+        condition: None or a dict of tensors of length n.
         noise: (N + 1, M, n, *shape), that of the first row before it.
         scan: As `torch._higher_order_ops.scan`.
     """

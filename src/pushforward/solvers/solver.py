@@ -59,8 +59,8 @@ class Solver(ABC):
             x: The state at t, (n, *shape), model units.
             t: Where it is, (n,).
             s: Where to go, (n,), inside the path's ends.
-            condition: None or a dict of tensors with n rows.
-            draws: One row of randomness per sample; deterministic solvers ignore it.
+            condition: None or a dict of tensors of length n.
+            draws: Randomness for each sample; deterministic solvers ignore it.
             memory: What the step before handed back; None at the first.
 
         Returns:
@@ -84,7 +84,7 @@ class Solver(ABC):
             x: The state at t, (n, *shape), model units.
             t: Where it is, (n,).
             s: Zeros, (n,).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors of length n.
             draws: As in `step`.
             memory: What the step before handed back.
 
@@ -115,7 +115,7 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
         UsageError: Without draws.
     """
     if draws is None:
-        raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, ExampleDraws(seed, n)).")
+        raise UsageError("A stochastic solver needs draws, a seed for each sample: flow(z, condition, ExampleDraws(seed, n)).")
     return draws.normal(x.shape[1:]).to(x)
 
 
@@ -128,9 +128,9 @@ def stepped(
     """
     memory: Memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-    rows = along.to(x)[:, None].expand(-1, len(x))
+    times = along.to(x)[:, None].expand(-1, len(x))
     for i, stop in enumerate(along.tolist()[1:]):
-        arguments = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
+        arguments = denoiser, x, times[i], times[i + 1], condition, draws, memory
         if stop == 0:
             x = solver.last(*arguments)
         else:

@@ -54,7 +54,7 @@ def student(
     plugins = files_of(options.get("plugins", ()))
     run = teacher if isinstance(teacher, Run) else load(teacher, plugins=plugins)
     _check_calls(run, whole("calls", calls))
-    rows = data_of_run(
+    data = data_of_run(
         run.folder,
         run.spec,
         data,
@@ -64,13 +64,13 @@ def student(
     )
     own = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
-    recipe = seeded(lambda: function(rows.space, **own), options.get("seed", 0))
+    recipe = seeded(lambda: function(data.space, **own), options.get("seed", 0))
     if changes:
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
     record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **own}.items()}
-    return prepare(recipe, rows, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+    return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
 def check_finish(out: str | Path | None, overwrite: bool) -> None:

@@ -165,7 +165,7 @@ class Run:
         return log.read(self.folder / "metrics.jsonl")
 
     def learned_grids(self) -> list[dict[str, Any]]:
-        """What `pushforward tune` has stored: steps, solver, times and how well they did, one row for each.
+        """What `pushforward tune` has stored: steps, solver, times and how well they did, one entry for each.
 
         Raises:
             CheckpointError: If ``grids.json`` is damaged.
@@ -174,8 +174,8 @@ class Run:
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """The times that were learned for so many steps of this solver and these weights; None where there are none."""
-        row = tuned.fresh(self, tuned.GRIDS, steps, solver)
-        return None if row is None else list(row["times"])
+        entry = tuned.fresh(self, tuned.GRIDS, steps, solver)
+        return None if entry is None else list(entry["times"])
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
@@ -188,8 +188,8 @@ class Run:
         Raises:
             CheckpointError: If the disk refuses.
         """
-        row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
-        tuned.store(self, tuned.GRIDS, row)
+        entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
+        tuned.store(self, tuned.GRIDS, entry)
 
     def learned_tables(self) -> list[dict[str, Any]]:
         """What `pushforward tune --what table` has stored: steps, solver, guidance, table and how well it did.
@@ -210,11 +210,11 @@ class Run:
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
         """
-        row = tuned.fresh(self, tuned.TABLES, steps, solver, guidance)
-        if row is None:
+        entry = tuned.fresh(self, tuned.TABLES, steps, solver, guidance)
+        if entry is None:
             return None
         try:
-            return LearnedTable(**row["table"])
+            return LearnedTable(**entry["table"])
         except (TypeError, UsageError) as error:
             raise tuned.damaged(self.folder, tuned.TABLES) from error
 
