@@ -30,7 +30,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
-        ("terms[register] = sign * weight if own is None", "terms[register] = weight if own is None", "tables"),
+        ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
     ],
     "solvers/tracing.py": [
         ("if condition is not self.condition:", "if False:", "tables"),
@@ -78,8 +78,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
     ],
     "methods/distillation.py": [
-        ('predict("velocity", mixed, at, own)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
-        ("chosen(equal, own, condition)", "condition", "distillation"),
+        ('predict("velocity", mixed, at, data_condition)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
+        ("chosen(equal, data_condition, condition)", "condition", "distillation"),
     ],
     "methods/reflow.py": [
         ("start / pairs.times[0]", "start", "reflow"),
@@ -103,7 +103,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('text = "\\x1f".join', 'text = "".join', "draws"),
         ("first + at // BLOCK)", "at // BLOCK)", "draws"),
         ("self.step, call, first", "self.step, 0, first", "draws"),
-        ("step = self.step // every", "step = self.step", "draws couplings_times"),
+        ("step = self.step // interval", "step = self.step", "draws couplings_times"),
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
     ],
@@ -200,7 +200,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("classes = [group] if labels is None else", "classes = [group] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
         ("members[assign(x[members], z[members])]", "assign(x[members], z[members])", "couplings_times"),
-        ("every=self.reuse", "every=1", "couplings_times"),
+        ("interval=self.reuse", "interval=1", "couplings_times"),
     ],
     "times.py": [
         ("low + u * (high - low)", "u", "couplings_times"),
@@ -261,11 +261,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("2 * self.snr * sigma * noise_of", "3 * self.snr * sigma * noise_of", "solvers"),
     ],
     "solvers/adaptive.py": [
-        ("- own * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
+        ("- growth * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
         ("y * over(path.at(s).r, x)", "y", "solvers"),
     ],
     "guidance.py": [
-        ("if own is not None:", "if False:", "guided_students"),
+        ("if scales is not None:", "if False:", "guided_students"),
         ("if not low <= self.scale <= high:", "if False:", "guided_students"),
         ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
@@ -361,7 +361,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),
-        ("(mean * ratio.square() + seen * std.square())", "(seen * ratio.square() + mean * std.square())", "likelihood"),
+        ("(mean * ratio.square() + noisy * std.square())", "(noisy * ratio.square() + mean * std.square())", "likelihood"),
     ],
     "solvers/runge_kutta.py": [
         ("t + node * gap", "t", "solvers"),
@@ -431,10 +431,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ("strength = self.strength_now.clone()", "strength = self.strength_now", "gan"),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
-        ("self.game.critic_loss(seen(batch.x), seen(fake.detach())", "self.game.critic_loss(batch.x, seen(fake.detach())", "gan"),
         (
-            'yield "generator", self.game.generator_loss(seen(batch.x), seen(fake)',
-            'yield "generator", self.game.generator_loss(seen(batch.x), seen(fake.detach())',
+            "self.game.critic_loss(transform(batch.x), transform(fake.detach())",
+            "self.game.critic_loss(batch.x, seen(fake.detach())",
+            "gan",
+        ),
+        (
+            'yield "generator", self.game.generator_loss(transform(batch.x), transform(fake)',
+            'yield "generator", self.game.generator_loss(transform(batch.x), transform(fake.detach())',
             "gan methods",
         ),
     ],
@@ -613,7 +617,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/frozen.py": [
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
-        ("if tuple(own.shape) != tuple(space.shape) or", "if False and", "frozen"),
+        ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
@@ -714,8 +718,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("    put_back(Path(wanted))", "    pass", "interrupted"),
     ],
     "training/stages.py": [
-        ("return recorded if recorded[: len(own)] == own else own", "return own", "budgets"),
-        ("return recorded if recorded[: len(own)] == own else own", "return recorded", "budgets"),
+        ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
+        ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
     "training/checkpoint.py": [
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
@@ -789,12 +793,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self._beside.hold()\n", "", "skipping"),
         ("if not done}", "}", "skipping"),
         ("        everything[self.index] = held\n", "", "processes"),
-        ("if len(every) > 1:", "if False:", "splitting"),
+        ("if len(all_parts) > 1:", "if False:", "splitting"),
         ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
     ],
     "training/tuned.py": [
-        ('bool(row["weights"] == run.weights)', "True", "tuned"),
-        ('bool(row.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
+        ('bool(entry["weights"] == run.weights)', "True", "tuned"),
+        ('bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
@@ -938,7 +942,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if key not in known:", "if False:", "cli"),
     ],
     "testing/laws.py": [
-        ('assert known is own or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
+        ('assert known is kind or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
         ("raise Broken(", "raise ValueError(", "conformance"),
     ],
     "testing/problems.py": [

@@ -199,7 +199,7 @@ class OptimalTransport(Coupling):
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """(x, z) with z permuted within each group."""
-        z = _drawn(self.source, x, draws.stream("coupling", every=self.reuse))
+        z = _drawn(self.source, x, draws.stream("coupling", interval=self.reuse))
         labels = None if condition is None else condition.get("label")
         others = [name for name in condition or () if name != "label"]
         if others:

@@ -60,8 +60,8 @@ class Draws(ABC):
         """Numbers in [0, 1) of shape (n,), float32."""
 
     @abstractmethod
-    def stream(self, name: str, every: int = 1) -> Draws:
-        """An independent source for another purpose; in training it changes only once in ``every`` steps."""
+    def stream(self, name: str, interval: int = 1) -> Draws:
+        """An independent source for another purpose; in training it changes only once in ``interval`` steps."""
 
 
 class ExampleDraws(Draws):
@@ -103,8 +103,8 @@ class ExampleDraws(Draws):
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
-    def stream(self, name: str, every: int = 1) -> ExampleDraws:
-        """The same samples under another name; ``every`` has no meaning where there are no steps."""
+    def stream(self, name: str, interval: int = 1) -> ExampleDraws:
+        """The same samples under another name; ``interval`` has no meaning where there are no steps."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
@@ -164,7 +164,7 @@ class BlockDraws(Draws):
             parts.append(draw((block.stop - block.start, *shape), generator=generator, device=self.device))  # type: ignore[operator]
         return torch.cat(parts)
 
-    def stream(self, name: str, every: int = 1) -> BlockDraws:
-        """The same part of the batch under another name, constant over runs of ``every`` steps."""
-        step = self.step // every
+    def stream(self, name: str, interval: int = 1) -> BlockDraws:
+        """The same part of the batch under another name, constant over runs of ``interval`` steps."""
+        step = self.step // interval
         return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)

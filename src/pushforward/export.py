@@ -47,7 +47,7 @@ class GivenNoise(Draws):
         """Refused: a sampler draws normal numbers."""
         raise UsageError("A sampler that is exported draws normal numbers only.")
 
-    def stream(self, name: str, every: int = 1) -> Draws:
+    def stream(self, name: str, interval: int = 1) -> Draws:
         """Refused: there is one stream."""
         raise UsageError("A sampler that is exported draws from one stream only.")
 

@@ -88,14 +88,14 @@ def learn_grid(
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
     best, least, error = flow.times.tolist(), before, before
-    every = max(1, rounds // 10)
+    interval = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
         learn.some(i, batch).loss(along(flow, parameters.times())).backward(inputs=list(parameters.parameters()))
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - i / rounds)
         optimizer.step()
-        if (i + 1) % every == 0 or i + 1 == rounds:
+        if (i + 1) % interval == 0 or i + 1 == rounds:
             times = parameters.times().detach()
             error = judge.error(along(flow, times), batch)
             if error < least and bool((times.diff() < 0).all()):

@@ -142,11 +142,11 @@ class Guided(Wrapped):
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
         scale, inner = columns["scale"], columns["inner"]
-        condition, own = without_scale(condition)
-        if condition is None or (self._without and own is None):
+        condition, scales = without_scale(condition)
+        if condition is None or (self._without and scales is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
-        if own is not None:
-            scale = own.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
+        if scales is not None:
+            scale = scales.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
         elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
         if not _per_example(scale):
@@ -194,8 +194,8 @@ class AtScale(Wrapped):
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The map's estimate at the scale, or at those that the condition holds already."""
-        own = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
-        return evaluate(self.denoiser, kind, x_t, columns["inner"], own)
+        with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
+        return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
 
 
 class Autoguided(Wrapped):

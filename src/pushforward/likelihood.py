@@ -104,8 +104,8 @@ class _Slope:
         state = y * k.r
         # networks compute in float32
         v = self.denoiser.predict("v", state.float(), t.float(), self.condition).double()
-        own = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-        return (convert("v", "velocity", v, state, k) / k.r - own * y) / k.dlog_snr
+        growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
+        return (convert("v", "velocity", v, state, k) / k.r - growth * y) / k.dlog_snr
 
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:

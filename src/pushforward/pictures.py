@@ -260,8 +260,8 @@ def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]
     radius = size / (190 if len(points) > 300 else 120)
     xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
     ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
-    seen = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
-    for x, y in zip(xs[seen], ys[seen], strict=True):
+    inside = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
+    for x, y in zip(xs[inside], ys[inside], strict=True):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     return layer
 

@@ -154,10 +154,10 @@ def line_of(error: BaseException) -> str | None:
 
     None where it was raised in pushforward itself, or no plug-in had to do with it.
     """
-    own = str(Path(__file__).parent)
+    package = str(Path(__file__).parent)
     files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(own)), None)
+    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(package)), None)
     return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
 
 

@@ -142,7 +142,7 @@ def _learned(
     optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
-    every, error = max(1, rounds // 20), least
+    interval, error = max(1, rounds // 20), least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
@@ -150,7 +150,7 @@ def _learned(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
         optimizer.step()
-        if (i + 1) % every == 0 or i + 1 == rounds:
+        if (i + 1) % interval == 0 or i + 1 == rounds:
             candidate = numbers.table()
             error = float("nan") if candidate is None else choice.error(along(start.with_table(candidate)), batch)
             if candidate is not None and error < least:

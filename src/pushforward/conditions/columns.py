@@ -113,7 +113,9 @@ class Columns(ConditionKind):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         """Numbers by column, as short as float32 allows."""
-        return [{name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()]
+        return [
+            {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
+        ]
 
     def blank(self, n: int, device: Any) -> Tensor:
         """Zeros."""

@@ -82,7 +82,7 @@ class Request:
             raise UsageError(
                 f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
             )
-        names = [name for own, kind in self.kinds.items() for name in dict.fromkeys((own, *kind.entries))]
+        names = [name for condition, kind in self.kinds.items() for name in dict.fromkeys((condition, *kind.entries))]
         for name in requested:
             if name in names or name in map(mask_of, self.kinds):
                 continue
@@ -91,13 +91,13 @@ class Request:
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
                     f'so none can be asked for; got "{name}".'
                 )
-            known = [entry for own, kind in self.kinds.items() for entry in kind.entries or (own,)]
+            known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
             listed = ", ".join(f'"{entry}"' for entry in known)
             raise UsageError(f'Unknown condition "{name}"; this model knows {listed}.{did_you_mean(str(name), known)}')
-        for own, kind in self.kinds.items():
-            twice = [column for column in kind.entries if column in requested and column != own]
-            if own in requested and twice:
-                raise UsageError(f'"{own}" holds "{twice[0]}": ask for one of them.')
+        for condition, kind in self.kinds.items():
+            twice = [column for column in kind.entries if column in requested and column != condition]
+            if condition in requested and twice:
+                raise UsageError(f'"{condition}" holds "{twice[0]}": ask for one of them.')
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:

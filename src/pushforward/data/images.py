@@ -69,8 +69,8 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
     """
     files, ignored = _find(path)
     if not files:
-        seen = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
-        raise DataError(f"There are no images in {path}{seen}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
+        ignored_files = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
+        raise DataError(f"There are no images in {path}{ignored_files}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
     classes = _classes(path, files)
     reads = []
     shapes: Counter[tuple[int, int]] = Counter()
@@ -169,14 +169,14 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 def _find(path: Path) -> tuple[list[str], int]:
     """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
     files, ignored = [], 0
-    seen = set()
+    visited = set()
     for place, folders, names in os.walk(path, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
+        if real in visited:  # a link that leads back up
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         for name in names:
             if name.startswith(".") or not name.lower().endswith(ENDINGS):
                 ignored += 1

@@ -102,8 +102,8 @@ class Named(ABC):
         """
         reading.refuse_header(self.name)
         if reading.target is not None:
-            own = "has its own" if self.classes else "has no"
-            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {own} labels.')
+            has = "has its own" if self.classes else "has no"
+            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {has} labels.')
         if reading.size and len(self.shape) == 1:
             raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
         return self._dataset(reading, others)
@@ -135,8 +135,8 @@ class Source(Named):
         if reading.size:
             train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
-        judged = self.held_out if held_out is None else held_out
-        return build(self.name, train, judged, schema=Schema(self.classes), **options)
+        test = self.held_out if held_out is None else held_out
+        return build(self.name, train, test, schema=Schema(self.classes), **options)
 
 
 @dataclass(frozen=True, kw_only=True)

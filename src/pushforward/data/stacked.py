@@ -64,9 +64,9 @@ class Stack:
         wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
         picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
         for label in np.unique(wanted):
-            own, here = images[train.labels[images] == label], wanted == label
-            own = own if len(own) else np.flatnonzero(train.labels == label)
-            picked[here] = own[(which[here] % np.uint64(len(own))).astype(np.int64)]
+            of_class, of_label = images[train.labels[images] == label], wanted == label
+            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
+            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
         x = train.x[picked, 0]
         return Split(x.reshape(count, self.channels, *x.shape[1:]))
 

@@ -54,7 +54,7 @@ class CriticInput:
         """Examples that the critic sees together."""
         return self.pack * max(1, self.minibatch_std)
 
-    def eyes(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
+    def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
         """From images to what the critic is shown of them in a step; fresh changes at every call.
 
         Args:
@@ -64,8 +64,8 @@ class CriticInput:
         augment = self.augment
         if augment is None:
             return lambda x: x
-        own = draws.stream("augment")
-        return lambda x: augment(x, own, strength)
+        stream = draws.stream("augment")
+        return lambda x: augment(x, stream, strength)
 
     def check(self, count: int) -> None:
         """Refuse a batch that cannot be cut into whole groups.

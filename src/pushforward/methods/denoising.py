@@ -81,8 +81,8 @@ class Denoising(Method):
                 f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, and the denoiser says otherwise: "
                 f"Denoiser(..., unconditional={self.label_dropout > 0})."
             )
-        source, own = self.couple.source, self.denoiser.source
-        if (None if source is None else source.data) != (None if own is None else own.data):
+        source, denoiser_source = self.couple.source, self.denoiser.source
+        if (None if source is None else source.data) != (None if denoiser_source is None else denoiser_source.data):
             raise UsageError(
                 "The coupling and the denoiser name different sources of noise: hand the coupling's to both, "
                 "Denoiser(..., source=source)."

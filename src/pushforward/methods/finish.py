@@ -137,18 +137,18 @@ class Finish(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        condition, seen = batch.condition, self.critic_input.eyes(now.draws, self.critic_input.strength)
+        condition, transform = batch.condition, self.critic_input.transform(now.draws, self.critic_input.strength)
         start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
         with torch.set_grad_enabled(now.parts == 1):
             x = jump_to_data(self.flow_map, start, condition)
-        loss, _ = self.game.critic_loss(seen(batch.x), seen(x.detach()), condition, now)
+        loss, _ = self.game.critic_loss(transform(batch.x), transform(x.detach()), condition, now)
         yield "critic", loss
         del loss
         if now.progress < self.anchor.still:
             return
         if now.parts > 1:
             x = jump_to_data(self.flow_map, start, condition)
-        loss = self.game.generator_loss(seen(batch.x), seen(x), condition)
+        loss = self.game.generator_loss(transform(batch.x), transform(x), condition)
         distance = self.distance(x, start, condition)
         now.notes["anchor_distance"] = distance.detach()
         yield "map", loss + self.anchor.at(now) * distance

@@ -105,14 +105,14 @@ class GAN(Method):
         """
         return self.game.alone(x, condition, self.critic_input.pack)
 
-    def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
+    def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
         """What the critic is shown, with the strength of this step."""
         if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
         strength = self.strength_now.clone()
         if self.critic_input.augment is not None:
             now.notes["strength"] = strength
-        return self.critic_input.eyes(now.draws, strength)
+        return self.critic_input.transform(now.draws, strength)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
@@ -124,10 +124,10 @@ class GAN(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        seen, z = self._eyes(now), now.draws.normal((self.latent,))
+        transform, z = self._transform(now), now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
-        loss, leans = self.game.critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
+        loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
         if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
@@ -135,7 +135,7 @@ class GAN(Method):
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
             fake = call(self.generator, z, None, batch.condition)
-        yield "generator", self.game.generator_loss(seen(batch.x), seen(fake), batch.condition)
+        yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
         """Move the strength by how the critic leans on the whole batch."""

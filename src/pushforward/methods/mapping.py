@@ -41,8 +41,8 @@ def straight(predictor: Predictor) -> Predicting:
     Raises:
         UsageError: For one that cannot be read on another path.
     """
-    own = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    if isinstance(own, Linear) and isinstance(predictor, Predicting):
+    inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
+    if isinstance(inner, Linear) and isinstance(predictor, Predicting):
         return predictor
     if not isinstance(predictor, Predicting):
         raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
@@ -197,10 +197,10 @@ class Mapping(Method):
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
-        def own(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
             return mean_velocity(predictor, x, t, s, condition)
 
-        target = self.rule.target(Where(x, t, s, velocity, own, now.progress, now.draws))
+        target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
 

@@ -79,13 +79,13 @@ class Penalties:
 @contextmanager
 def held(critic: nn.Module) -> Iterator[None]:
     """Within this context gradients pass through the critic, and none of its weights is given one, nor is one computed."""
-    own = [parameter for parameter in critic.parameters() if parameter.requires_grad]
-    for parameter in own:
+    weights = [parameter for parameter in critic.parameters() if parameter.requires_grad]
+    for parameter in weights:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in own:
+        for parameter in weights:
             parameter.requires_grad_(True)
 
 

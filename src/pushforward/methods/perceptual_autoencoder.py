@@ -217,8 +217,8 @@ class PerceptualAutoencoder(Method):
         if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
             with torch.no_grad():
                 real = call(self.critic.features, x)
-            seen = call(self.critic.features, reconstructed)
-            return feature_distance(real[:-1], seen[:-1]), seen[-1]
+            fake = call(self.critic.features, reconstructed)
+            return feature_distance(real[:-1], fake[:-1]), fake[-1]
         scores = call(self.critic, reconstructed, None, None)
         if self.feature_extractor is None or not self.weights.features:
             return torch.zeros_like(reconstructed[:, 0].flatten(1)[:, 0]), scores

@@ -113,17 +113,17 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
         UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
     """
     for name, values in (condition or {}).items():
-        own = name.removesuffix("_null")
-        if own not in kinds:
+        kind = name.removesuffix("_null")
+        if kind not in kinds:
             known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
             raise UsageError(
                 f'Got the condition "{name}", but this network was built {known}. '
                 "Leave it out, or build the network with the conditions of the data."
             )
-        if own == name:
+        if kind == name:
             kinds[name].check(values, n)
         else:
-            check_mask(own, values, n)
+            check_mask(kind, values, n)
 
 
 class Conditioning(nn.Module):

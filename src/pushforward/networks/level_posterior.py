@@ -66,31 +66,31 @@ class LevelPosterior(nn.Module):
         """
         low, gap = self.low.to(x), self.gap.to(x)
         ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))
-        seen = x * torch.hypot(torch.ones_like(ratio), ratio)
+        noisy = x * torch.hypot(torch.ones_like(ratio), ratio)
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
-        off = (seen - ends) / ratio
-        inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1]), *_waves(seen, ratio, gap)], dim=1)
-        given = self.network(inner, t, condition).to(x.dtype)
-        mean, log_std, favour, outer = given.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
+        off = (noisy - ends) / ratio
+        inner = torch.cat([x, *off.clamp(-6, 6) / 3, noisy.clamp(ends[0], ends[1]), *_waves(noisy, ratio, gap)], dim=1)
+        output = self.network(inner, t, condition).to(x.dtype)
+        mean, log_std, favour, outer = output.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
         # near the highest level a mean in bfloat16 would be rounded to a level or more; its distance from there is not
         mean = mean + torch.stack([torch.zeros_like(x), ends[1]])
         log_std = log_std + torch.tensor(WIDTHS).to(x).reshape(-1, *(1,) * x.dim())
         std = torch.exp(log_std.clamp(-6, 2)) + gap / 4
         spread = std.square() + ratio.square()
-        slabs = favour - ((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
+        slabs = favour - ((noisy - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
         spikes = outer - 2 - off.square() / 2 - ratio.log()
         flat = (DOUBT - torch.log(255 * gap) + math.log(2 * math.pi) / 2).expand_as(x)
         share = torch.softmax(torch.cat([slabs, flat[None], spikes]), dim=0)
-        middle = (mean * ratio.square() + seen * std.square()) / spread
+        middle = (mean * ratio.square() + noisy * std.square()) / spread
         rounded = _rounded(middle, std * ratio / spread.sqrt(), low, gap)
-        plain = _rounded(seen, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
+        plain = _rounded(noisy, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
         return (share * torch.cat([rounded, plain[None], ends])).sum(0)
 
 
-def _waves(seen: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
+def _waves(noisy: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
     """Sines and cosines of a noisy value, damped to their mean given the noise: its finer digits, which bfloat16 drops."""
     turns = [2 * math.pi / (period * gap) for period in PERIODS]
-    return [torch.exp(-(ratio * turn).square() / 2) * wave(seen * turn) for turn in turns for wave in (torch.sin, torch.cos)]
+    return [torch.exp(-(ratio * turn).square() / 2) * wave(noisy * turn) for turn in turns for wave in (torch.sin, torch.cos)]
 
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:

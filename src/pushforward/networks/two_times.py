@@ -46,8 +46,8 @@ def with_second_time(
             "Networks of pushforward (MLP, UNet, DiT) have it."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
-    own, given = copy.state_dict(), network.state_dict()
-    copy.load_state_dict({name: given[name] if given[name].shape == part.shape else part for name, part in own.items()})
+    target, source = copy.state_dict(), network.state_dict()
+    copy.load_state_dict({name: source[name] if source[name].shape == part.shape else part for name, part in target.items()})
     embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
     points = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in embeddings.items():

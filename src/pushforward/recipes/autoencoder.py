@@ -94,9 +94,9 @@ def _training(space: Space) -> Training:
 
     The critic's rate is such that it stays ahead: slower ones were seen to find decoded images more real than the real ones.
     """
-    own = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
+    players = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
     few = batch_size(space) // 8
-    return Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=own)
+    return Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players)
 
 
 def _critic(space: Space, size: str, kind: str) -> nn.Module:

@@ -214,8 +214,8 @@ def critic(
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
         network = FourierFeatures(network, space.size, fourier_features) if fourier_features else network
     else:
-        own = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **own}
+        dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
+        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}
         network = PAIRS[chosen][1].sized(check_size(size), **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
     return Spectral(network) if spectral else network

@@ -205,9 +205,9 @@ def _check_size(size: str, space: Space, network: nn.Module) -> None:
     Raises:
         UsageError: Naming the teacher's size.
     """
-    if size == "small" or size == (own := _size_of(space, network)) or own is None:
+    if size == "small" or size == (teacher_size := _size_of(space, network)) or teacher_size is None:
         return
-    raise UsageError(f"The student's network is its teacher's, whose size is {own}; got {size}. Leave the size out.")
+    raise UsageError(f"The student's network is its teacher's, whose size is {teacher_size}; got {size}. Leave the size out.")
 
 
 def _size_of(space: Space, network: nn.Module) -> str | None:

@@ -68,9 +68,9 @@ class Training:
         for player, own in {"": {}, **self.players}.items():
             self._check_player(player, own)
 
-    def _check_player(self, player: str, own: Mapping[str, Any]) -> None:
+    def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
         of = f" of the player {player}" if player else ""
-        for name in own:
+        for name in settings:
             if name not in PER_PLAYER:
                 hint = did_you_mean(name, PER_PLAYER)
                 raise UsageError(f'"{name}" is no setting{of}; expected {", ".join(PER_PLAYER)}.{hint}')
@@ -91,11 +91,11 @@ class Training:
 
         A player's own learning rate keeps its ratio to the common one, as lazy regularisation and games of two speeds need.
         """
-        players = {player: {k: v for k, v in own.items() if k not in changes} for player, own in self.players.items()}
+        players = {player: {k: v for k, v in settings.items() if k not in changes} for player, settings in self.players.items()}
         if "lr" in changes:
-            for player, own in self.players.items():
-                if "lr" in own:
-                    players[player]["lr"] = own["lr"] * (changes["lr"] / self.lr)
+            for player, settings in self.players.items():
+                if "lr" in settings:
+                    players[player]["lr"] = settings["lr"] * (changes["lr"] / self.lr)
         return replace(self, players=players, **changes)
 
     def of(self, player: str, name: str) -> Any:

@@ -58,8 +58,8 @@ class Adaptive(Solver):
             v = denoiser.predict("v", state, now.to(y), condition)
             moved = convert("v", "velocity", v.double(), state.double(), k) / k.r
             # d log r / dt
-            own = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-            return ((moved - own * y) / k.dlog_snr).to(y)
+            growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
+            return ((moved - growth * y) / k.dlog_snr).to(y)
 
         ends = path.log_snr(torch.stack([t[0], s[0]]).double())
         y = odeint(slope, x / over(path.at(t).r, x), ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]

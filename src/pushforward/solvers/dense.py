@@ -165,11 +165,11 @@ def _places(needed: list[set[int]]) -> list[dict[int, int]]:
     places: list[dict[int, int]] = []
     for held in needed:
         before = places[-1] if places else {}
-        own = {register: before[register] for register in held if register in before}
-        free = (place for place in range(len(held) + len(own)) if place not in own.values())
-        for register in sorted(held - own.keys()):
-            own[register] = next(free)
-        places.append(own)
+        slots = {register: before[register] for register in held if register in before}
+        free = (place for place in range(len(held) + len(slots)) if place not in slots.values())
+        for register in sorted(held - slots.keys()):
+            slots[register] = next(free)
+        places.append(slots)
     places[-1] = dict.fromkeys(needed[-1], 0)
     return places
 

@@ -128,9 +128,9 @@ def stepped(
     """
     memory: Memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-    times = along.to(x)[:, None].expand(-1, len(x))
+    batch_times = along.to(x)[:, None].expand(-1, len(x))
     for i, stop in enumerate(along.tolist()[1:]):
-        arguments = denoiser, x, times[i], times[i + 1], condition, draws, memory
+        arguments = denoiser, x, batch_times[i], batch_times[i + 1], condition, draws, memory
         if stop == 0:
             x = solver.last(*arguments)
         else:

@@ -74,8 +74,8 @@ class Symbol:
             raise NotAffine("something other than a state, an estimate or noise is added to one")
         terms = dict(self.terms)
         for register, weight in other.terms.items():
-            own = terms.get(register)
-            terms[register] = sign * weight if own is None else own + sign * weight
+            coefficient = terms.get(register)
+            terms[register] = sign * weight if coefficient is None else coefficient + sign * weight
         return Symbol(terms, self.shape[1:])
 
     def __add__(self, other: Any) -> Symbol:

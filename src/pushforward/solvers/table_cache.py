@@ -72,8 +72,8 @@ def _settings(part: object) -> list[Any]:
     """
     held = {name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"}
     inner = [value for value in (*held.values(), *held.get("_modules", {}).values()) if isinstance(value, Predicting)]
-    own = [] if isinstance(part, nn.Module) else [part]
-    return [*own, *chain(*held.items()), *chain(*map(_settings, inner))]
+    identity = [] if isinstance(part, nn.Module) else [part]
+    return [*identity, *chain(*held.items()), *chain(*map(_settings, inner))]
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:

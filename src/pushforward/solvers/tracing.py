@@ -163,7 +163,7 @@ class _Noise(Draws):
     def uniform(self) -> Tensor:
         raise NotAffine("uniform numbers are drawn")
 
-    def stream(self, name: str, every: int = 1) -> Draws:
+    def stream(self, name: str, interval: int = 1) -> Draws:
         raise NotAffine("another stream of numbers is drawn from")
 
 

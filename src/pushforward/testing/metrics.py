@@ -129,13 +129,13 @@ def samples_of(
         more: Other fields of `pushforward.metrics.Samples`.
     """
     training = reference if training is None else training
-    own = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
+    as_features = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
     fields = {
         "generated": generated.astype(np.float32),
         "reference": reference.astype(np.float32),
         "training": training if training.dtype == np.uint8 else training.astype(np.float32),
-        "generated_features": own(generated),
-        "reference_features": own(reference),
+        "generated_features": as_features(generated),
+        "reference_features": as_features(reference),
         "shape": generated.shape[1:],
     }
     return Samples(**{**fields, **{name: value for name, value in more.items() if value is not None}})

@@ -62,14 +62,14 @@ def student(
         changed="train the teacher again",
         moved="If it has moved, say where it is now: `data=PLACE`.",
     )
-    own = {"calls": calls, **(settings or {})}
+    student_settings = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
-    recipe = seeded(lambda: function(data.space, **own), options.get("seed", 0))
+    recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if changes:
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
-    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **own}.items()}
+    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **student_settings}.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 

@@ -83,34 +83,35 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         if not isinstance(run.method, HasAutoencoder):
             raise UsageError(f"{run.folder} is a {run.spec['recipe']}, which has no autoencoder to be the frozen part {name}.")
         part: nn.Module = run.method.autoencoder()
-        own = run.method.space
+        trained = run.method.space
     else:
         transport = run.transport
         if tuple(transport.space.shape) != tuple(space.shape):
             transport = inner_of(transport)
-        own = transport.space
+        trained = transport.space
         inside = kinds & {"Denoiser", "FlowMap"}
         whole = not inside or ("Latent" in kinds and isinstance(transport, Latent))
         part = transport if whole else getattr(transport, "denoiser", None)  # type: ignore[assignment]
         if part is None:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
-    if tuple(own.shape) != tuple(space.shape) or not met(own.conditions, space.conditions):
+    if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
         raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {described(own.conditions)}; "
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} with "
+            f"{described(trained.conditions)}; "
             f"here the shape is {tuple(space.shape)}, with {described(space.conditions)}. Give a run of the same data."
         )
     if "Autoencoder" not in kinds:
-        _check_units(name, run, own, space)
+        _check_units(name, run, trained, space)
     return part
 
 
-def _check_units(name: str, run: Run, own: Space, space: Space) -> None:
+def _check_units(name: str, run: Run, trained: Space, space: Space) -> None:
     """Refuse a model of data in other units: what it makes would be read in the wrong ones."""
     units = space.units
     for unit, theirs in units.items():
-        if not close(getattr(own, unit), theirs, units["std"]):
+        if not close(getattr(trained, unit), theirs, units["std"]):
             raise UsageError(
-                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(own, unit))}; "
+                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(trained, unit))}; "
                 f"that of this data is {_shortened(theirs)}. Give a run that was trained on the same training split."
             )
 

@@ -39,8 +39,8 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
 
 def generator_state(device: torch.device) -> tuple[torch.Tensor, ...]:
     """The states of the generators of the CPU and of ``device``."""
-    own = (torch.default_generator.get_state(),)
-    return (*own, torch.cuda.get_rng_state(device)) if device.type == "cuda" else own
+    cpu_state = (torch.default_generator.get_state(),)
+    return (*cpu_state, torch.cuda.get_rng_state(device)) if device.type == "cuda" else cpu_state
 
 
 def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:

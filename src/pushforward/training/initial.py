@@ -35,8 +35,8 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
             "the same recipe, prediction and path."
         )
     _check_conditions(run, recipe)
-    shapes, own = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
-    if shapes != own:
+    shapes, needed = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
+    if shapes != needed:
         there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
         here = {**_settings(options), **_data(recipe.method.space)}
         names = [name for name in there.keys() & here.keys() if there[name] != here[name]]

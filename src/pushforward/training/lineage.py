@@ -53,11 +53,11 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
     path = folder / _FILE
     temporary = path.with_name(f".tmp-{os.getpid()}-{_FILE}")
-    own = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
+    hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with checkpoints._disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            save_file({"own": own, "inherited": seen.inherited, "shared": seen.shared}, temporary)
+            save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
             checkpoints._flush(temporary)
             os.replace(temporary, path)
         except SafetensorError as error:

@@ -95,8 +95,8 @@ def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]
     """
     name = name_of(given)
     function = recipes.registry().get(name or "")
-    own = {} if function is None else recipes.settings(function)
-    settings = {option: value for option, value in options.items() if option in own and option not in known}
+    known_settings = {} if function is None else recipes.settings(function)
+    settings = {option: value for option, value in options.items() if option in known_settings and option not in known}
     if settings:
         size = [repr(options["size"])] if options.get("size") else []
         values = [f'"{value}"' if isinstance(value, str) else repr(value) for value in settings.values()]

@@ -87,9 +87,9 @@ class Step:
     ) -> None:
         self.method, self.players, self.training = method, players, training
         self.seed, self.device, self.processes = seed, device, processes
-        every = parts_of(training, method, processes.count)
-        self.parts = every[processes.rank * training.accumulate :][: training.accumulate]
-        if len(every) > 1:
+        all_parts = parts_of(training, method, processes.count)
+        self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
+        if len(all_parts) > 1:
             _check_batch_norm(method)
         self.moved = True
         self._beside = _Beside(method, players)
@@ -142,10 +142,10 @@ class Step:
 
     def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
         start, count = index.start - self.index.start, index.stop - index.start
-        own = batch if count == len(batch.x) else batch.take(slice(start, start + count))
+        examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
         draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
-        return _Part(index, self.method.losses(own, now), now)
+        return _Part(index, self.method.losses(examples, now), now)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
         """The next move of all parts: one player's turn with the loss of the whole batch, or the sums over it."""
@@ -234,8 +234,8 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
 
 
-def _without(parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    excluded = {id(parameter) for parameter in own}
+def _without(parameters: Sequence[nn.Parameter], player: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    excluded = {id(parameter) for parameter in player}
     return [parameter for parameter in parameters if id(parameter) not in excluded]
 
 

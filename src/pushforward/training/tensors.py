@@ -63,8 +63,8 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         RuntimeError: If names or shapes differ.
     """
-    own = module.state_dict()
-    module.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+    current = module.state_dict()
+    module.load_state_dict({name: placed(value, current[name]) if name in current else value for name, value in tensors.items()})
 
 
 def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

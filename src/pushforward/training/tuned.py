@@ -66,7 +66,9 @@ def read(folder: Path, kind: Kind) -> list[Entry]:
         return []
     content = checkpoints.read_json(path)
     entries = content.get(kind.name) if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.keys() >= set(kind.fields) for entry in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and entry.keys() >= set(kind.fields) for entry in entries
+    ):
         raise damaged(folder, kind)
     return entries
 
@@ -145,9 +147,9 @@ def _sentence(run: Run, kind: Kind, entry: Entry, solver: Solver | str | None, g
 def _which(run: Run) -> str:
     """The options that choose a run's weights, where they are not the average of the newest checkpoint."""
     inside = run.folder / "checkpoints"
-    newest, own = checkpoints.latest(inside), inside / checkpoints.step_name(run.state["step"])
-    elder = f" --checkpoint {own.name}" if newest != own else ""
-    return elder + (" --raw" if own.is_dir() and weights_of(own, raw=True) == run.weights else "")
+    newest, current = checkpoints.latest(inside), inside / checkpoints.step_name(run.state["step"])
+    elder = f" --checkpoint {current.name}" if newest != current else ""
+    return elder + (" --raw" if current.is_dir() and weights_of(current, raw=True) == run.weights else "")
 
 
 def store(run: Run, kind: Kind, entry: Entry) -> None:

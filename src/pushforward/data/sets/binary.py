@@ -11,8 +11,8 @@ from pushforward.data.source import Derived, Reading, Source
 __all__ = ["SETS"]
 
 
-def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
-    return drawn(base, own.name)
+def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
+    return drawn(base, derived.name)
 
 
 def _binary(base: Source) -> Derived:

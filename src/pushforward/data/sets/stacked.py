@@ -11,8 +11,8 @@ from pushforward.data.stacked import CHANNELS, HELD_OUT_EXAMPLES, TRAIN_EXAMPLES
 __all__ = ["SETS"]
 
 
-def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
-    return stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed)
+def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
+    return stack(derived.name, base, counts=derived.counts, limit=reading.limit, seed=reading.seed)
 
 
 def _stacked(base: Source) -> Derived:
