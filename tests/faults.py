@@ -433,7 +433,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
         (
             "self.game.critic_loss(transform(batch.x), transform(fake.detach())",
-            "self.game.critic_loss(batch.x, seen(fake.detach())",
+            "self.game.critic_loss(batch.x, transform(fake.detach())",
             "gan",
         ),
         (

@@ -27,7 +27,7 @@ class Distillation(Mapping):
     states of one trajectory of the teacher. Then the rule takes over, with the teacher's velocity at data that was mixed with
     noise, which is as much data as there is. Examples with equal times are held to the teacher's velocity throughout.
 
-    A map that is to know what it does without conditions learns it from the teacher without conditions: along trajectories that
+    A map with an unconditional branch learns it from the unconditional teacher: along trajectories that
     have none, and at equal times where they are hidden.
 
     Args:

@@ -22,9 +22,9 @@ from pushforward.transports import Map
 __all__ = ["GAN"]
 
 ADAPTATION = 500_000
-"""Training samples in which the augmentation's strength moves by 1 where every example asks for it (Karras et al. 2020)."""
+"""Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""
 STRONGEST = 0.8
-"""Above this the augmentations leak into what is generated (Karras et al. 2020, section 2.2)."""
+"""Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)."""
 
 
 class GAN(Method):
@@ -40,12 +40,12 @@ class GAN(Method):
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
         critic: ``critic(x, None, condition)`` -> one score for each ``pack`` examples, or several for each example, (n, k), each
-            of which plays the game on its own.
+            of which has its own loss.
         space: The data's shape and units.
         latent: Length of the noise of one sample.
         loss: A name of `OBJECTIVES`.
         penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
-        critic_input: What the critic receives: how many examples together, and how they are augmented.
+        critic_input: How many examples the critic scores together, and how they are augmented.
 
     Raises:
         UsageError: For an unknown loss, or an augmentation of vectors.
@@ -95,7 +95,7 @@ class GAN(Method):
 
     @property
     def game(self) -> Game:
-        """What both players want."""
+        """The losses of both players."""
         return Game(self.critic, self.loss, self.penalties)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -106,7 +106,7 @@ class GAN(Method):
         return self.game.alone(x, condition, self.critic_input.pack)
 
     def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
-        """What the critic is shown, with the strength of this step."""
+        """The augmentation of this step, with its strength."""
         if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
         strength = self.strength_now.clone()
@@ -138,7 +138,7 @@ class GAN(Method):
         yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
-        """Move the strength by how the critic leans on the whole batch."""
+        """Move the strength by the signs of the critic's scores of the whole batch (ADA)."""
         assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
         self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)

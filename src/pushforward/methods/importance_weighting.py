@@ -1,4 +1,4 @@
-"""What variational methods bound log p(x) with: Gaussian log densities, KL terms, importance weights and their gradients."""
+"""The terms of variational bounds on log p(x): Gaussian log densities, KL terms, importance weights and their gradients."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None,
     """Log mean_k w_k of each example (n,): the evidence bound for one code, and tighter the more there are.
 
     With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
-    weights must then have been computed with the encoder's distribution held constant, and codes be what they were computed
+    weights must then have been computed with the encoder's distribution held constant, and codes be those that they were computed
     from, so that all of an encoder's gradient comes through them. Where a decoder's is weighted by the normalised weights w, an
     encoder's is by w (1 - beta + beta w): of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a
     density of q, whose gradient by its own parameters is turned into one through z.

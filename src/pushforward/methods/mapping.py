@@ -32,7 +32,7 @@ __all__ = ["Mapping", "mean_velocity", "straight"]
 BOUND = 10.0
 """Entries of a target differ from the velocity by at most so much, in model units."""
 EPS = 1e-3
-"""What is added to a squared error before its power weights the example."""
+"""Added to a squared error before its power becomes the example's weight."""
 
 
 def straight(predictor: Predictor) -> Predicting:
@@ -77,7 +77,7 @@ class Mapping(Method):
         couple: How data meets noise.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
-        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map says
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
             that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
 
@@ -165,7 +165,7 @@ class Mapping(Method):
         yield from self.turn(error, now)
 
     def turn(self, error: Tensor, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The map's turn with the squared error of each example (n,); then what makes targets follows it."""
+        """The map's turn with the squared error of each example (n,); then the target map follows it."""
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
         if self.target_map is not None:
             yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
@@ -185,7 +185,7 @@ class Mapping(Method):
             copied.copy_(buffer)
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """What the mean velocity is regressed on, (n, *shape).
+        """The target of the mean velocity, (n, *shape).
 
         Args:
             where: The state x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.

@@ -1,4 +1,4 @@
-"""What critic and generator want, as functions of the critic's scores: one small pair of losses for each adversarial game."""
+"""Adversarial losses as functions of the critic's scores: one pair for critic and generator each."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Penalties:
         for index, name in enumerate(names):
             if name not in PENALTIES or name in names[:index]:
                 raise UsageError(
-                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or say none.'
+                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or give none.'
                 )
         for name, weight in {"gamma": self.gamma, "gamma_end": self.end}.items():
             if not 0 <= weight < math.inf:
@@ -59,7 +59,9 @@ class Penalties:
             if not 0 < self.difference < math.inf:
                 raise UsageError(f"The step of finite differences must be positive and finite, got {self.difference}.")
             if "gradient" in names:
-                raise UsageError("Finite differences stand for the penalties r1 and r2; the penalty gradient needs exact slopes.")
+                raise UsageError(
+                    "Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes."
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -152,7 +154,7 @@ def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor]
 
     Args:
         real: (n, *shape).
-        fake: Shaped alike, paired with the real examples.
+        fake: Of the same shape, paired with the real examples.
         share: Where on the line, (n,) in [0, 1].
         critic: From examples to scores, (n / m,).
 

@@ -1,4 +1,4 @@
-"""Noise coupled with what a teacher makes of it, so that a flow learns straighter ways."""
+"""Noise coupled with a teacher's samples from it, so that a flow learns straighter paths."""
 
 from __future__ import annotations
 

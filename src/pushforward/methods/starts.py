@@ -16,7 +16,7 @@ def check_unguided(flow_map: FlowMap) -> None:
     """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
 
     Raises:
-        UsageError: Saying what to do instead.
+        UsageError: With the alternative.
     """
     if flow_map.preconditioning.guidance is not None:
         raise UsageError(

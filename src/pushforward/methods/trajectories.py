@@ -39,7 +39,7 @@ class Trajectories(Freezing):
         to_data: The share of pairs that `draw` ends at the data.
         legs: The share of pairs that `draw` takes from samplings in 1, 2 or 4 jumps of this grid (no more than it has
             steps): half of them from 1.
-        unconditional: The share of trajectories without conditions, which teach what a map does where they are hidden.
+        unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
         guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
@@ -85,7 +85,7 @@ class Trajectories(Freezing):
 
     @property
     def bytes(self) -> int:
-        """What the states take in memory."""
+        """The memory of the states."""
         return 2 * self.count * len(self.times) * self.space.size
 
     def missing(self) -> Iterator[slice]:
@@ -104,7 +104,7 @@ class Trajectories(Freezing):
 
     @torch.no_grad()
     def part(self, index: slice) -> dict[str, Tensor]:
-        """Some of the trajectories, by name: their states, and what they were conditioned on.
+        """Some of the trajectories, by name: their states and conditions.
 
         Raises:
             UsageError: If a state is not finite.
@@ -177,7 +177,7 @@ class Trajectories(Freezing):
         return (draws.stream("trajectory").uniform().double() * self.ready).long()
 
     def condition(self, which: Tensor) -> Condition:
-        """What some trajectories were conditioned on."""
+        """The conditions of some trajectories."""
         values = {name: getattr(self, _condition(name))[which] for name in self.names}
         return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
 

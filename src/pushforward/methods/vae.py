@@ -152,7 +152,7 @@ class VAE(Method):
     def _weights(
         self, x: Tensor, posterior: tuple[Tensor, Tensor], samples: int, draws: Draws, condition: Condition, held: bool = False
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weigh codes drawn from q; ``held``: q's density is taken as constant.
+        """Importance weights of codes drawn from q; ``held``: q's density is taken as constant.
 
         Returns:
             log p(x | z) and log p(z) - log q(z | x), nats (n, k); the codes (n, k, *code); the decoder's output (n k, ...).
@@ -180,7 +180,8 @@ class VAE(Method):
 def note_bound(
     now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
 ) -> None:
-    """Note both halves of the evidence bound in nats an example, the weight of the second, and what reconstructions explain.
+    """Note both halves of the evidence bound in nats an example, the weight of the second, and the share that reconstructions
+    explain.
 
     Args:
         now: Where notes go.

@@ -51,7 +51,7 @@ class Norm(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set a layer's weights to zero, so that what it ends starts as nothing.
+    """Set a layer's weights to zero, so that the branch that it ends starts at zero.
 
     Args:
         layer: The layer.
@@ -70,8 +70,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Args:
         q: Queries, (n, heads, tokens, d).
-        k: Keys, shaped alike.
-        v: Values, shaped alike.
+        k: Keys, of the same shape.
+        v: Values, of the same shape.
 
     Returns:
         (n, heads, tokens, d).

@@ -1,4 +1,4 @@
-"""What every network checks: sizes at construction, shapes at each call. Only shapes are looked at, never values."""
+"""Checks of every network: sizes at construction, shapes at each call. Only shapes are checked, never values."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
 
     Args:
         size: "tiny", "small" or "base".
-        choices: What each size stands for.
+        choices: The settings of each size.
 
     Returns:
         The entry of ``choices``.

@@ -89,7 +89,7 @@ class DiT(nn.Module):
         width: Length of a token.
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
         times: Number of times per example; 0 for none.
 
     Raises:
@@ -149,7 +149,7 @@ class DiT(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
             shape: (channels, height, width) of one image.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
             times: Number of times per example; 0 for none.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Time and conditions as vectors, and what they do to features: scale and shift."""
+"""Time and conditions as vectors, which scale and shift features."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ class TimeEmbedding(nn.Module):
 
 
 def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
-    """Kinds of condition by name as networks hold them: without what only drawing needs.
+    """Kinds of condition by name as networks hold them: without the data for drawing.
 
     Raises:
-        UsageError: A name that cannot be, or what is no kind of condition.
+        UsageError: A forbidden name, or a value that is no kind of condition.
     """
     return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
@@ -106,7 +106,7 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
 
     Args:
         condition: As networks take it.
-        kinds: What the network was built with.
+        kinds: Of the network.
         n: Number of examples.
 
     Raises:

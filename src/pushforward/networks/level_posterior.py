@@ -1,4 +1,4 @@
-"""Images are made of levels: what a network expects of a pixel, put together with what its own noisy value says."""
+"""The posterior mean of images of 256 levels: a network's prior of each value, times the likelihood of its noisy value."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ WIDTHS = (0.0, -2.0)
 PERIODS = (4, 32)
 """Levels that a wave of a noisy value spans."""
 PARTS = 3 * len(WIDTHS) + 2
-"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and what speaks for
-it, and what speaks for either end."""
+"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and a
+logit, and a logit for either end."""
 
 
 class LevelPosterior(nn.Module):
-    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from what a network expects of it.
+    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from a network's prior.
 
-    The network sees the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the lowest and
-    the highest (black and white pixels), and a little on all alike, so that no confidence in a wrong value outweighs what is
-    seen. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean is returned. So
-    the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise asks for and
-    reduced precision forbids.
+    The network receives the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the
+    lowest and the highest (black and white pixels), and a little on all levels, so that a confident wrong prior does not
+    outweigh the observation. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean
+    is returned. So the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise
+    asks for and reduced precision forbids.
 
     The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
 

@@ -1,4 +1,4 @@
-"""Minibatch standard deviation: a critic that sees how much the samples of a group differ notices lost modes."""
+"""Minibatch standard deviation: a channel of the critic with the spread of a group of samples, which exposes lost modes."""
 
 from __future__ import annotations
 

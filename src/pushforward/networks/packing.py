@@ -1,4 +1,4 @@
-"""Packing: a critic that sees several samples at once tells a generator without variety from data."""
+"""Packing: a critic that scores several samples at once detects a generator without variety."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Packed(nn.Module):
         network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
             per example.
         pack: Examples in a pack, at least 1.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
-        UsageError: A number is out of range, or a condition that no channels can stand for.
+        UsageError: A number is out of range, or a condition that cannot become channels.
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
@@ -49,7 +49,7 @@ class Packed(nn.Module):
         Args:
             shape: Shape of one example of the data: (d,), or (channels, height, width).
             pack: Examples in a pack.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
@@ -93,10 +93,10 @@ class Packed(nn.Module):
 
 
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
-    """How many channels stand for all conditions.
+    """The number of channels of all conditions.
 
     Raises:
-        UsageError: Naming a condition that none can stand for.
+        UsageError: Naming a condition that cannot become channels.
     """
     for name, kind in kinds.items():
         if not kind.channels:

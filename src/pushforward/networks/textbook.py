@@ -42,7 +42,7 @@ class TextbookGenerator(nn.Module):
         shape: Shape of one example: (d,), or (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Hidden units.
-        conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
 
     Raises:
         UsageError: A size is out of range.
@@ -70,7 +70,7 @@ class TextbookGenerator(nn.Module):
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28.
             shape: Shape of one example.
             latent: Length of z.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -108,7 +108,7 @@ class TextbookCritic(nn.Module):
     Args:
         shape: Shape of one example: (d,), or (channels, height, width) of one image.
         width: Hidden units.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
         minibatch_std: Examples in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
@@ -136,7 +136,7 @@ class TextbookCritic(nn.Module):
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
             shape: Shape of one example.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
             minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:

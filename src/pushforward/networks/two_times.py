@@ -19,7 +19,7 @@ __all__ = ["with_second_time"]
 POINTS = 4096
 """Times at which the two embeddings are compared."""
 RIDGE = 1e-6
-"""What the squared weights count in the fit of an embedding, for each of its points."""
+"""The weight of the squared weights in the fit of an embedding, for each of its points."""
 
 
 def with_second_time(
@@ -33,7 +33,7 @@ def with_second_time(
     Args:
         network: Of one time; its class takes ``times``, as `pushforward.networks` do.
         ends: The least and the greatest time that the copy receives.
-        received: What the network receives at a time of the copy, both (n,) and float64: the copy may count time otherwise.
+        received: From a time of the copy to the network's input, both (n,) and float64: the copy may scale time otherwise.
         times: How many the copy takes: 3 for a scale of guidance as well.
 
     Raises:
