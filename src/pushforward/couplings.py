@@ -147,7 +147,7 @@ class Coupling(ABC):
     """Pairs each example with an example of noise."""
 
     source: Source | None = None
-    """What takes the place of standard normal noise; a denoiser trained from it knows no noise level and no score."""
+    """The source of noise other than standard normal; a denoiser trained with it has no noise level and no score."""
 
     group = 1
     """Examples that are coupled together; parts of a batch hold whole groups."""
@@ -159,7 +159,7 @@ class Coupling(ABC):
         """The data unchanged and its noise, both (n, *shape)."""
 
     def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
-        """What is trained on: data, its noise and its condition; a coupling that brings data of its own changes all three."""
+        """The training pairs: data, its noise and its condition; a coupling with its own data replaces all three."""
         return *self(x, condition, draws), condition
 
 
@@ -167,7 +167,7 @@ class Independent(Coupling):
     """Noise drawn without looking at the data.
 
     Args:
-        source: What takes the place of standard normal noise.
+        source: The source of noise; None is standard normal.
     """
 
     def __init__(self, source: Source | None = None) -> None:
@@ -188,7 +188,7 @@ class OptimalTransport(Coupling):
         group: Examples in one assignment.
         reuse: Steps for which one batch and its plan are kept; the plan is a function of ``step // reuse``, so a resumed run
             finds the same one.
-        source: What takes the place of standard normal noise.
+        source: The source of noise; None is standard normal.
     """
 
     def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:

@@ -1,8 +1,8 @@
-"""Keyed randomness: every number drawn is a function of names and counts, never of what was drawn before elsewhere.
+"""Keyed randomness: every number drawn is a function of names and counts, never of earlier draws.
 
 Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends on ``seed + i`` alone, so a batch of eight and
 eight batches of one agree. Training draws in fixed blocks of examples (`BlockDraws`), each keyed by seed, stream, step, call and
-block, so neither micro-batches nor several processes change what is drawn, and a resumed run replays exactly.
+block, so neither micro-batches nor several processes change the draws, and a resumed run replays exactly.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ BATCH = 3
 
 
 class GivenNoise(Draws):
-    """Draws that were made before: call k hands out the k-th part.
+    """Draws given as a tensor: call k returns the k-th part.
 
     Args:
         noise: (calls, n, *shape).
@@ -95,13 +95,13 @@ def noise_count(transport: Transport) -> int:
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """The whole of a sampler, from noise to data, as one program; see `Sampler` for what it takes.
+    """The whole of a sampler, from noise to data, as one program; see `Sampler` for its inputs.
 
     Args:
         transport: Any; a flow under a solver that has a table.
 
     Returns:
-        ``program.module()(z, condition, noise)``, with None for what the model does without.
+        ``program.module()(z, condition, noise)``, with None for inputs that the model does not take.
 
     Raises:
         UsageError: For an adaptive solver or one whose steps are not affine.
@@ -155,7 +155,7 @@ class ScanSampler(nn.Module):
 
 
 class _Ended(Transport):
-    """What a solve has ended with already, instead of the flow."""
+    """The end of a solve, in place of the flow."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
@@ -190,10 +190,10 @@ def scan_inputs(transport: Transport, slots: int = 0, noises: int = 0) -> tuple[
 
 
 def exported_scan(transport: Transport) -> ExportedProgram:
-    """One step of a flow as a program that takes tables of any number of rows; see `ScanSampler` for what it takes.
+    """One step of a flow as a program that takes tables of any number of rows; see `ScanSampler` for its inputs.
 
     Args:
-        transport: A flow, or one in a latent space. Its number of steps says how many slots the program has: take one with at
+        transport: A flow, or one in a latent space. Its number of steps sets the number of slots of the program: take one with at
             least as many steps as the solver looks back. A learned table of N calls looks back to the start: N + 1 slots.
     """
     n, rows = Dim("n", min=1), Dim("rows", min=1)

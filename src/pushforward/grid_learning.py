@@ -1,7 +1,7 @@
 """Time grids that are learned: where N steps of a solver should fall for one trained model.
 
-The model itself is the teacher: its own many-step samples from the same noise are what few steps should reproduce. The network
-stays frozen; what is learned is N - 1 numbers, the shares of the log-SNR that the steps take.
+The model itself is the teacher: its own many-step samples from the same noise are the targets of few steps should reproduce. The
+network stays frozen; N - 1 numbers are learned, the shares of the log-SNR that the steps take.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024).
@@ -72,7 +72,7 @@ def learn_grid(
         batch: Examples in one update.
         lr: Adam's rate.
         seed: The first noise example's seed; labels are drawn with it too.
-        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples kept aside.
 
     Returns:
@@ -169,7 +169,7 @@ class Pairs:
 
     @classmethod
     def of(cls, flow: Flow, teacher: Flow, n: int, seed: int) -> Pairs:
-        """Noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
+        """Noise from a seed on, with the conditions that come with it, and the teacher's samples from it."""
         draws = ExampleDraws(seed, n, device=flow.device)
         condition = flow.conditions(n, None, seed)
         noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging

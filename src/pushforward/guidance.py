@@ -1,4 +1,4 @@
-"""Guidance: denoisers made from denoisers, for every prediction, path and solver alike."""
+"""Guidance: wrappers of denoisers, for every prediction, path and solver."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ class Thresholded(Wrapped):
     prediction becomes clamp(u, -s, s) / s. Strong guidance then does not saturate pixels.
 
     Args:
-        denoiser: What predicts.
+        denoiser: Any predictor.
         share: p, between 0 and 1.
 
     Raises:

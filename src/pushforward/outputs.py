@@ -35,7 +35,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
 
     Raises:
-        UsageError: With what would do.
+        UsageError: With the alternatives.
     """
     known = space.endings
     if not path.name or path.name == ".." or path.name.lower() in known:
@@ -70,7 +70,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
 
 
 def usual_ending(space: Space) -> str:
-    """The ending of files that no name was asked for: a table where samples are points."""
+    """The default ending of files: a table where samples are points."""
     return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
 
 
@@ -89,17 +89,17 @@ def draw_to(
 
     Args:
         path: As `write_samples` takes it, or .gif: from noise to data step by step.
-        transport: What is sampled.
+        transport: The transport to sample.
         n: How many.
         condition: As `Transport.sample` takes it.
         seed: The seed of the first sample.
         batch: Examples computed at a time.
-        overwrite: Replace what is there.
+        overwrite: Replace an existing file.
         zoom: How many times every pixel of a picture is enlarged.
 
     Raises:
         UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
-        CheckpointError: If the disk refuses; what was there stays.
+        CheckpointError: If the disk refuses; an existing file stays.
     """
     from pushforward.pictures import write_gif
 
@@ -117,7 +117,7 @@ def draw_to(
 
 
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or what `write_samples` makes.
+    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
     An animation of images goes there and back; points appear one after another.
     """
@@ -146,13 +146,13 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
         space: The data's shape and names.
         n: How many samples the parts hold in all.
         parts: (samples in data units, condition), as `Transport.stream` yields them.
-        overwrite: Replace what is there.
+        overwrite: Replace an existing file.
         zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
             single image and the files of a folder, which may be read again as data, keep their size.
 
     Raises:
         UsageError: As `check_target`, or if the parts hold another number of samples.
-        CheckpointError: If the disk refuses; nothing is left behind and what was there stays.
+        CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
     """
     check_target(path, space, n, overwrite, zoom)
     writers: dict[str, Callable[[Path, Space, int, Parts], None]] = {

@@ -34,7 +34,7 @@ that a module defines and returns their names."""
 
 
 _PREFIX = "pushforward_plugin_"
-"""What the names of their modules begin with."""
+"""The prefix of their modules' names."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
 
     Args:
-        needed: What the run stores of each: its ``file`` and ``sha256``.
+        needed: As the run stores them: ``file`` and ``sha256`` of each.
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:

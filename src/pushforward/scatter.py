@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["columns_picture"]
 
 WIDTHS = 2.5
-"""Standard deviations of the data on either side of its mean that are shown at least."""
+"""Standard deviations of the data on either side of its mean that a plot spans at least."""
 NAMED = 12
 """Classes up to which a legend names their colours."""
 

@@ -1,6 +1,6 @@
 """Objects as plain data: a part is its class name and its constructor's arguments.
 
-Attributes keep their arguments' names, so a run stores what it was made of as JSON and is rebuilt from it. Only classes of
+Attributes keep their arguments' names, so a run stores its parts as JSON and is rebuilt from them. Only classes of
 this package and of plugins that the user has named can be rebuilt: a file cannot make the library import anything else.
 """
 
@@ -95,7 +95,7 @@ def registered() -> dict[str, type]:
 
 
 def register(*parts: type) -> None:
-    """Let specs name further classes, such as one's own networks and methods.
+    """Let specs name further classes, such as a user's networks and methods.
 
     Args:
         parts: Classes whose attributes keep their constructor arguments' names.
@@ -155,7 +155,7 @@ def _arguments(part: type) -> list[inspect.Parameter]:
 
 
 def describe(value: Any) -> Any:
-    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts stand for themselves.
+    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
 
     A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
     `build` says so.

@@ -1,8 +1,8 @@
 """Solvers that are learned: all coefficients and times of N steps, for one trained model.
 
-The model itself is the teacher, as in `pushforward.grid_learning`: its own many-step samples from the same noise are what few
-steps should reproduce. The network stays frozen, and the number of its calls stays that of the solver that learning starts
-from. What is learned is that solver's table in the general form (`pushforward.solvers.learned`): (K + 1)(K + 2) / 2
+The model itself is the teacher, as in `pushforward.grid_learning`: its own many-step samples from the same noise are the targets
+of few steps should reproduce. The network stays frozen, and the number of its calls stays that of the solver that learning starts
+from. That solver's table is learned in the general form (`pushforward.solvers.learned`): (K + 1)(K + 2) / 2
 coefficients and K times for K calls.
 
 References:
@@ -38,12 +38,12 @@ FEWEST = 32
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
 CERTAIN, LEAST = 2.0, 0.01
-"""By how many standard errors, and by what share, a table must be nearer to the target than the best grid."""
+"""The least gain of a table over the best grid: in standard errors, and as a share of the distance."""
 
 
 @dataclass(frozen=True)
 class TableLearning:
-    """What learning a table has led to, on noise that it was not learned on.
+    """The result of learning a table, on noise that it was not learned on.
 
     Args:
         table: The learned table; None where it is not better than the best grid for certain.
@@ -62,7 +62,7 @@ class TableLearning:
     rounds: int
 
     def __str__(self) -> str:
-        """What was measured, in a sentence."""
+        """The distances in a sentence."""
         measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
         end = "" if self.table else ". The table is not certain to be better and is refused"
         on = f"{self.n} new examples of noise (RMS, standard deviations)"
@@ -87,13 +87,13 @@ def learn_table(
     best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
 
     Args:
-        flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
+        flow: A deterministic flow of at least 2 steps, guided or not; the table holds for its guidance only.
         grids: Further times of as many steps, such as learned ones.
         n: Noise examples to learn on.
         rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
         batch: Examples in one update.
         seed: The first noise example's seed; labels are drawn with it too.
-        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
 
     Returns:
@@ -168,10 +168,11 @@ def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> So
 
 
 class _Numbers:
-    """A table as free numbers: the times of its grid, from which its solver's coefficients follow, and what is added to them.
+    """A table as free numbers: the times of its grid, from which its solver's coefficients follow, and numbers that are added to
+    these.
 
-    What is added is 0 at the start. It is measured in standard deviations of the state that it changes, and of log-SNR for the
-    times of the calls.
+    The added numbers are 0 at the start. It is measured in standard deviations of the state that it changes, and of log-SNR for
+    the times of the calls.
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -208,7 +209,7 @@ class _Numbers:
         ]
 
     def table(self) -> LearnedTable | None:
-        """What the numbers are now; None where a solve could not use them."""
+        """The table of the current numbers; None where a solve could not use them."""
         with torch.no_grad():
             table, grid = self()
         finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
@@ -224,7 +225,7 @@ class _Recomputed(Wrapped):
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The denoiser's estimate."""
-        # the backward pass may run in another thread, which would not see the precision that is set for this one
+        # the backward pass may run in another thread, which does not have the precision that is set for this one
         here = contextvars.copy_context()
         estimate: Tensor = checkpoint(
             here.run, evaluate, self.denoiser, kind, x_t, columns, condition, use_reentrant=False, preserve_rng_state=False

@@ -21,7 +21,7 @@ from pushforward.transports import BATCH, Autoencoder, ConditionLike, Transport,
 __all__ = ["between", "edited_condition", "variations"]
 
 Events = Callable[[str], None]
-"""What is called with one line for each event of a long search."""
+"""A function that is called with one line for each event of a long search."""
 
 
 def _silent(line: str) -> None:

@@ -1,7 +1,7 @@
 """Data in between: of two seeds, of two examples of noise, of two given examples.
 
 Between seeds, and between any two examples of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run
-from data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and vectors are handed
+from data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and vectors are given
 over one at a time, without a leading dimension, in data units.
 """
 
@@ -20,7 +20,7 @@ from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Tr
 __all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
 _PARALLEL = 1e-8
-"""Below this length, what is left of a direction without its part along another says nothing."""
+"""Below this length, the rest of a direction without its part along another is noise."""
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Linear interpolation, (1 - share) a + share b for each example.
 
     Half way between two independent examples of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model
-    is asked for what it was never trained on, and answers with something too average. So `slerp` is the usual way.
+    is outside its training distribution, and its output is too average. So `slerp` is the usual way.
 
     Args:
         a: Examples (n, *shape).
@@ -105,7 +105,7 @@ def interpolate(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two given data: both are encoded, and what lies between their noises is solved back.
+    """Data between two given data: both are encoded, and the points between their noises are solved back.
 
     The first and the last frame are a and b as the solver's errors there and back leave them: more steps come closer.
 
@@ -146,7 +146,7 @@ def interpolate_noise(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two examples of noise, of any transport: what `pushforward.editing.invert` and `Flow.encode` find.
+    """Data between two examples of noise, of any transport; `pushforward.editing.invert` and `Flow.encode` find such noise.
 
     Args:
         transport: Any; an iterative one under a deterministic solver.

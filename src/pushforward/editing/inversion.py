@@ -50,14 +50,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What `invert` found for n examples; all tensors are on the CPU.
+    """The result of `invert` for n examples; all tensors are on the CPU.
 
     Args:
         z: (n, *noise_shape) float32.
-        x: What the model makes of z, (n, *shape), data units.
+        x: The model's samples from z, (n, *shape), data units.
         error: The root mean squared difference between x and the data, (n,), in standard deviations of the data.
         first: The same of the best z that was drawn before any optimisation, (n,).
-        condition: What z was found with, n values of each name; None for a model without conditions.
+        condition: The condition of each z, n values of each name; None for a model without conditions.
     """
 
     z: Tensor

@@ -80,12 +80,12 @@ class DiffusersDecoder(_Half):
 def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
     """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
 
-    What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
     on the data.
 
     Args:
         folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
-        data: The space of what is to be encoded.
+        data: The space of the data to encode.
 
     Returns:
         Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.

@@ -67,7 +67,7 @@ GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
 FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 DENOISED = 128
-"""The same for denoisers, whose network is told the image almost whole: from here on convolutions learn more."""
+"""The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
 
 
 def check_size(size: str) -> str:
@@ -124,7 +124,7 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
 
 
 def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
-    """The numbers in one code: what was asked for, or the default for images or vectors.
+    """The size of a code: as given, or the default for images or vectors.
 
     Raises:
         UsageError: If it is less than one.
@@ -136,7 +136,7 @@ def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
 
 
 def denoising_network(space: Space, size: str, kind: str = "auto", times: int = 1) -> nn.Module:
-    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT where asked for.
+    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
 
     Args:
         space: The data's shape and conditions.

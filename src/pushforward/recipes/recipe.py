@@ -29,12 +29,12 @@ class Training:
         accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for estimates of
             spectral norms, which move once for each part. Batch normalisation is refused: a part has other statistics.
         lr: The learning rate on the plateau.
-        schedule: How the rate rises and falls, and what else moves over training.
+        schedule: How the rate and other settings change over training.
         betas: AdamW's averages.
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
         ema: The half-life of the averaged weights, in samples.
-        ema_share: The half-life is never more than this share of the samples seen, so that early averages follow.
+        ema_share: The half-life is never more than this share of the training samples so far, so that early averages follow.
         precision: "auto", "float32" or "bfloat16", for network calls.
         optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
         players: Per player, other values for lr, betas, weight_decay, clip or optimizer.
@@ -105,15 +105,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `pushforward.fit` trains.
+    """A method with the settings of its training, for `pushforward.fit`.
 
     Args:
         method: The method with its networks.
         training: How it is trained.
         name: The recipe's name, for run folders and reports.
-        family: What it is, in words.
-        builds_on: Names of the models and data sets that the method has learned from before its training, and what each has
-            seen. A trainer adds what the method itself says: the data sets that it starts from
+        family: The family of models, in words.
+        builds_on: Names of the models and data sets that the method has learned from before its training, with the
+            training examples of each. A trainer adds those of the method itself: the data sets that it starts from
             (`pushforward.training.lineage.with_ancestors`).
         first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
             starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.

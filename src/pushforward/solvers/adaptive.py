@@ -14,7 +14,7 @@ __all__ = ["Adaptive"]
 
 
 class Adaptive(Solver):
-    """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances ask for.
+    """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances need.
 
     It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so an
     example agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are

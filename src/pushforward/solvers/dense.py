@@ -1,6 +1,6 @@
 """A table as arrays: the same row again and again, so that one program serves any number of rows.
 
-What is needed after a call lies in slots, tensors of the shape of the state. A row is then
+Registers that are needed after a call lie in slots, tensors of the shape of the state. A row is then
 
     estimate = denoiser(point . slots),    slots <- keep slots + fresh estimate + spread noise
 
@@ -26,7 +26,7 @@ __all__ = ["Dense", "dense"]
 Vector = dict[tuple[str, int], float]
 """A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient."""
 _NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0}
-"""What a column is where a row does without it."""
+"""The neutral value of a column, for rows without it."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Dense:
     """Arrays of N rows, W slots and at most M noises a row; float64.
 
     Args:
-        columns: What the predictions need of the times, each (N,).
-        point: (N, W), where the denoiser is asked.
+        columns: The predictions' coefficients that depend on the times, each (N,).
+        point: (N, W), the state at which the denoiser is called.
         keep: (N, W, W), from slots to slots.
         fresh: (N, W), from the estimate to slots.
         spread: (N, W, M), from noise to slots.
         start: (W,), from the start to slots.
         first: (W, M), from the first noise to slots.
-        kind: What the denoiser is asked for, where it cannot be asked with columns.
+        kind: The estimate, where the denoiser cannot be called with columns.
         noises: How many of a row's M noises are drawn, the first number before the first row.
     """
 
@@ -73,7 +73,7 @@ def run(
     """The solve from the state x (n, *shape), with arrays as inputs; the state lies in slot 0 at the end.
 
     Args:
-        denoiser: What is asked.
+        denoiser: Any predictor.
         kind: The table's.
         inputs: Of `Dense.inputs`.
         x: The state at the start, (n, *shape).
@@ -175,7 +175,7 @@ def _places(needed: list[set[int]]) -> list[dict[int, int]]:
 
 
 def _pushed(number: int, blocks: list[tuple[Call | None, list[Row]]], places: list[dict[int, int]]) -> dict[int, Vector]:
-    """What each needed register is after a block, in terms of the slots before it, the estimate and the noises."""
+    """Each needed register after a block, in terms of the slots before it, the estimate and the noises."""
     call, rows = blocks[number]
     values: dict[int, Vector] = {0: {("slot", 0): 1.0}}
     if number:

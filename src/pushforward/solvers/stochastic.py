@@ -148,7 +148,7 @@ class Churn(Solver):
         raised = torch.minimum(level * grown, torch.full_like(level, most)).maximum(level)
         up = path.time(-2 * torch.log(raised)).clamp(*path.ends)
         high = path.at(up).over(x)
-        # sigma / alpha of what is really there, so that rounding in the time cannot matter
+        # sigma / alpha of the present state, so that rounding in the time has no effect
         extra = ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
         y = x / here.alpha + extra * self.excess * noise_of(x, draws)
         gap = there.sigma / there.alpha - high.sigma / high.alpha

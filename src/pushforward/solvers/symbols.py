@@ -1,4 +1,4 @@
-"""Affine combinations of tensors that do not exist yet: what a solver's step is run on once, to read off its coefficients."""
+"""Symbolic affine combinations of tensors: a solver's step runs on them once, to read off its coefficients."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Symbol:
         return symbol
 
     def settle(self, register: int) -> None:
-        """Stand for one register from now on, which has been given this symbol's value."""
+        """Become one register, to which this symbol's value has been written."""
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:

@@ -65,7 +65,7 @@ class TableCache:
 
 
 def _settings(part: object) -> list[Any]:
-    """What a part is and holds: its attributes by name, and those of the predictors inside.
+    """The identity of a part: its attributes by name, and those of the predictors inside.
 
     A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
     used twice.

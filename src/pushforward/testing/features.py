@@ -23,11 +23,11 @@ EXAMPLES = 12
 def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None) -> None:
     """Check the laws of a feature extractor, in the time of two fits.
 
-    1. It says what it is and what happens to an example before it.
+    1. It describes itself and its preprocessing.
     2. It gives float64 (n, features), finite.
     3. An example's features do not depend on the others of its batch, nor on their order.
     4. The same data and seed give the same features, bit for bit, and the same identity; torch's global generator is unchanged.
-    5. What is read from the cache gives the same features, bit for bit.
+    5. Features read from the cache are the same, bit for bit.
     6. Other weights give another identity.
 
     Args:
@@ -46,7 +46,7 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
         again = fit_features(data, extractor, cache=False, reads=False)
         with law(part, "torch's global generator must be unchanged"):
             assert torch.equal(torch.get_rng_state(), before)
-        with law(part, "it must say what it is and what happens to an example before it"):
+        with law(part, "it must describe itself and its preprocessing"):
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
         x = data.held_out.data_units(slice(EXAMPLES))

@@ -1,4 +1,4 @@
-"""What the checks share: how a law that is broken is reported, and parts that are rebuilt from their arguments."""
+"""Helpers of the checks: reports of broken laws, and parts rebuilt from their arguments."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ def check_method(
     2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. What `PrecomputesInputs.prepared` makes of an example comes from the example and its place alone.
+    5. The result of `PrecomputesInputs.prepared` for an example depends on the example and its place alone.
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
         method: A method, a recipe, or a function that makes either from a `Space`.
-        data: What it is for; None makes labelled vectors of 17 columns.
+        data: For the method; None makes labelled vectors of 17 columns.
         size: Examples of a batch; a multiple of the method's ``group``.
 
     Raises:
@@ -102,7 +102,7 @@ def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
 def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None:
     whole = fields_of(method, *_examples(data, slice(size)))
     half = fields_of(method, *_examples(data, slice(size // 2, size)), size // 2)
-    with law(method, "what is prepared must come from the example alone"):
+    with law(method, "prepared inputs must depend on the example alone"):
         for name, value in half.items():
             torch.testing.assert_close(value, whole[name][size // 2 :], rtol=1e-4, atol=1e-4)
 
@@ -142,7 +142,7 @@ def check_seeds(transport: Transport) -> None:
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
-    """What `sample` moves, in model units: data units clamp images, where a model that is hardly trained saturates."""
+    """The samples in model units: data units clamp images, where a model that is hardly trained saturates."""
     draws = ExampleDraws(seed, n)
     with torch.no_grad():
         return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)

@@ -59,7 +59,7 @@ def check_metric(
     2. The order of the generated examples does not matter, and the same examples score the same again.
     3. It changes none of the arrays that it is given.
     4. Good examples score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
-    5. Examples that are not finite are refused before it sees them.
+    5. Examples that are not finite are refused before it is called.
 
     Args:
         metric: A metric, or a class that needs no arguments.

@@ -87,8 +87,8 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
 
     Args:
         recipe: Its name, or a function of a space and a size.
-        data: What it is for.
-        training: Changes to its training; batches have 16 examples unless they say otherwise.
+        data: For the recipe.
+        training: Changes to its training; batches have 16 examples by default.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):

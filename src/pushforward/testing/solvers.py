@@ -33,7 +33,7 @@ def check_solver(
 
     1. Its description rebuilds it, and a solve leaves it unchanged: it holds settings alone.
     2. Its grid is a known one.
-    3. It makes the number of predictions that ``calls`` says.
+    3. It makes as many predictions as ``calls`` states.
     4. Samples keep shape and type, are finite, and depend on their own seed alone; gradients reach the start.
     5. Deterministic: the measured order is the declared one, on the variance-preserving and on the straight path. Stochastic: it
        refuses to run without draws, and keeps mean and covariance of a Gaussian within three standard errors and a bias.
@@ -43,7 +43,7 @@ def check_solver(
         steps: Two numbers of steps between which the order is measured.
         tolerance: How far the measured order may lie from the declared one.
         noisy_steps: Steps in which a stochastic solver keeps mean and covariance.
-        bias: What it may be off in these steps, besides three standard errors of 10,000 samples.
+        bias: The bound of the error in these steps, besides three standard errors of 10,000 samples.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -68,7 +68,7 @@ def _check_settings(solver: Solver) -> None:
         assert len(times(solver.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(solver))
     Flow(ring(VP()), solver, 3).sample(2)
-    with law(solver, "a solve must leave it unchanged: what a step needs of earlier ones is its memory"):
+    with law(solver, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
         assert vars(solver) == before
 
 
@@ -103,12 +103,12 @@ def _refuses(work: Any) -> bool:
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """A solve of so many steps makes the number of predictions that `Flow.calls` and the solver say."""
+    """A solve of so many steps makes as many predictions as `Flow.calls` and the solver state."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
     with law(solver, f"{steps} steps must make as many predictions as it declares"):
-        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} said."
+        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} stated."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
 

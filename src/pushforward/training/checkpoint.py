@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file in one move: a temporary file, flushed, then renamed over ``path``.
 
     Raises:
-        CheckpointError: If the disk refuses; what was there stays.
+        CheckpointError: If the disk refuses; an existing file stays.
     """
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ class Run:
         Args:
             n: How many.
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
-                What is not asked for is drawn as it occurs in the training data.
+                Conditions that are not given are drawn as they occur in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Examples computed at a time.
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
@@ -237,7 +237,7 @@ class Run:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows below a cell."""
+        """HTML for notebooks."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         now = self.state
         trained = {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}

@@ -36,7 +36,7 @@ class Flow(Transport):
     calls.
 
     Args:
-        denoiser: A `Denoiser` or what guidance makes of one.
+        denoiser: A `Denoiser`, guided or not.
         solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
@@ -82,7 +82,7 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        """The grid that was asked for, else the one on which a map has learned to jump, else the solver's."""
+        """The given grid, else the one on which a map has learned to jump, else the solver's."""
         learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
         return self.grid or learned or self.solver.grid
 
@@ -101,7 +101,7 @@ class Flow(Transport):
 
     @property
     def source(self) -> Source | None:
-        """What it starts from instead of standard normal noise."""
+        """The source of noise; None is standard normal."""
         inner = trained(self.denoiser)
         return None if inner is None else inner.source
 
@@ -183,7 +183,7 @@ class Flow(Transport):
 
     @property
     def table(self) -> Table:
-        """What the solver does on the flow's times, as numbers.
+        """The solver's steps on the flow's times, as numbers.
 
         Raises:
             UsageError: For a solver that chooses its own steps, or whose step is not affine.
@@ -270,7 +270,7 @@ class Flow(Transport):
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one example; a dry one asks no network."""
+    """A denoiser that counts network evaluations of one example; a dry one calls no network."""
 
     def __init__(self, denoiser: Predictor, dry: bool) -> None:
         self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0

@@ -22,7 +22,7 @@ class Latent(Transport):
 
     Args:
         inner: A transport whose space is the codes'.
-        autoencoder: What turns codes into data.
+        autoencoder: From codes to data.
     """
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
@@ -96,10 +96,10 @@ class Latent(Transport):
 
 
 def inner_of(transport: Transport) -> Transport:
-    """What moves the noise: the transport itself, or the one in the latent space of a `Latent`."""
+    """The transport that moves the noise: itself, or the one in the latent space of a `Latent`."""
     return transport.inner if isinstance(transport, Latent) else transport
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
-    """``inner`` instead of what moves the noise; see `inner_of`."""
+    """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
     return transport.on(inner) if isinstance(transport, Latent) else inner

@@ -49,11 +49,11 @@ class Transport(nn.Module, ABC):
         """Network evaluations per sample."""
 
     def noise(self, draws: Draws) -> Tensor:
-        """What samples start from, one for each example of the draws: standard normal, unless the model has another source."""
+        """The noise of samples, one for each example of the draws: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
     def facts(self) -> dict[str, str]:
-        """What it makes and how, in a few words each, for `repr` and notebooks."""
+        """Its parts in a few words each, for `repr` and notebooks."""
         kinds = (kind.describe() for kind in self.space.conditions.values())
         data = ", ".join([f"{'x'.join(map(str, self.space.shape))} {self.space.noun}s", *kinds])
         return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
@@ -64,7 +64,7 @@ class Transport(nn.Module, ABC):
         return f"{type(self).__name__}({', '.join(rest)})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows below a cell."""
+        """HTML for notebooks."""
         return facts_table(type(self).__name__, self.facts())
 
     @property
@@ -76,7 +76,7 @@ class Transport(nn.Module, ABC):
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
 
-        Sample i depends on what is asked for it and on ``seed + i`` alone. What is not asked for is drawn as it occurs in the
+        Sample i depends on its request and on ``seed + i`` alone. Conditions that are not given are drawn as they occur in the
         training data; see `pushforward.conditions.Request`.
 
         Raises:
@@ -90,8 +90,8 @@ class Transport(nn.Module, ABC):
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor. What
-                is not asked for is drawn as it occurs in the training data.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor.
+                Conditions that are not given are drawn as they occur in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Examples that are computed at a time.
 
@@ -146,7 +146,7 @@ def as_examples(space: Space, x: Any) -> Tensor:
 
 
 def check_transport(model: Any) -> None:
-    """Refuse what is no transport.
+    """Refuse anything but a transport.
 
     Raises:
         UsageError: Saying how to get one from a run.
