@@ -177,7 +177,7 @@ def test_only_the_rows_that_are_asked_for_are_made(augment, monkeypatch):
         assert read.pop() == len(part.x)
     prepared = PreparedSampler(data, {"x": torch.arange(50.0)[:, None]}, 40, seed=3)
     assert torch.equal(prepared.batch(2, index=slice(7, 19)).x, prepared.batch(2).x[7:19])
-    with pytest.raises(UsageError, match="from one to another"):
+    with pytest.raises(UsageError, match="must be consecutive"):
         sampler.batch(2, index=slice(0, 40, 2))
 
 
