@@ -1,4 +1,4 @@
-"""Conditions made of columns of numbers: what all of them share."""
+"""The base of conditions made of columns of numbers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: ask for values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: give values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What every kind of condition knows, and the masks that hide conditions from a network."""
+"""The base of kinds of condition, and the masks that hide conditions from a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NULL = "_null"
 
 
 class ConditionKind(ABC):
-    """One kind of condition: how requests are read, values drawn and embedded, and what stands for no value.
+    """One kind of condition: how requests are read, values drawn and embedded, and the null value.
 
     A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
     space stores its kinds as class name and arguments. Equal arguments make equal kinds.
@@ -47,7 +47,7 @@ class ConditionKind(ABC):
         """A request as a tensor: of `shape`, one value for all examples, or (n, *shape), one for each.
 
         Args:
-            request: What a person asks for: a number, a name, a list, an array or a tensor.
+            request: A number, a name, a list, an array or a tensor.
 
         Raises:
             UsageError: For a value that this kind does not have.
@@ -108,17 +108,17 @@ class ConditionKind(ABC):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Names by which single entries of a value are asked for, one for each entry; empty where there are none."""
+        """Names of the entries of a value, by which a request gives them; empty where there are none."""
         return ()
 
     @property
     def channels(self) -> int:
-        """How many plain numbers stand for a value in `as_channels`; 0 where none can."""
+        """The number of channels of a value in `as_channels`; 0 where there are none."""
         return 0
 
     @property
     def continuous(self) -> bool:
-        """Whether close numbers of `as_channels` mean alike, so that a perceptron learns from them directly."""
+        """Whether close numbers of `as_channels` have close meanings, so that a perceptron learns from them directly."""
         return False
 
     def fits(self, other: ConditionKind) -> bool:
@@ -126,11 +126,11 @@ class ConditionKind(ABC):
         return self.for_networks() == other.for_networks()
 
     def for_networks(self) -> ConditionKind:
-        """This kind without what only drawing needs; networks hold it."""
+        """This kind without the data for drawing; networks hold it."""
         return self
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """Values as plain numbers without parameters, (n, channels), for what joins them to data."""
+        """Values as plain numbers without parameters, (n, channels), to be appended to data."""
         raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
@@ -170,7 +170,7 @@ def described(conditions: Mapping[str, ConditionKind]) -> str:
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
-    """What conditions are asked for by, sorted: the names of their columns, or of those that have none their own."""
+    """The names that requests use, sorted: of a condition's columns, or its own where it has none."""
     return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
 
 
@@ -188,7 +188,7 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     """Kinds by name, as a space or a network declares them.
 
     Raises:
-        UsageError: For a name that stands for something else, or what is no kind of condition.
+        UsageError: For a name that is taken, or an object that is no kind of condition.
     """
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():

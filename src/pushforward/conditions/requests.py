@@ -1,4 +1,4 @@
-"""From what a caller asks for to the conditions of n samples."""
+"""From a caller's request to the conditions of n samples."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Request:
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
 
-        Conditions that are not asked for are drawn together, as they occur in the training data: all those of a sample are of a
-        single training example, which has the sample's label. Where some columns of a condition are asked for, the others are
+        Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
+        single training example, which has the sample's label. Where some columns of a condition are requested, the others are
         those of this example. One that is hidden for all samples is left out.
 
         Args:
@@ -89,7 +89,7 @@ class Request:
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
-                    f'so none can be asked for; got "{name}".'
+                    f'so none can be given; got "{name}".'
                 )
             known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
             listed = ", ".join(f'"{entry}"' for entry in known)
@@ -97,7 +97,7 @@ class Request:
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
-                raise UsageError(f'"{condition}" holds "{twice[0]}": ask for one of them.')
+                raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:

@@ -1,4 +1,4 @@
-"""What arrays become examples: images, vectors, labels and attributes, and what is refused."""
+"""Arrays as examples: images, vectors, labels and attributes, with checks."""
 
 from __future__ import annotations
 

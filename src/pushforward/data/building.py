@@ -1,4 +1,4 @@
-"""A data set from examples: what is held out, what is left out, and the space that is measured."""
+"""A data set from examples: hold some out, drop others, measure the space."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LIMIT_KEY = 0x5EED_0F_5711
 
 @dataclass(frozen=True)
 class Schema:
-    """What a source says of its examples, beside their numbers.
+    """The description of a source's examples, beside their numbers.
 
     Args:
         classes: class names; labels are dropped when empty.
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
-        kinds: what makes the kind of each further condition (``given`` of the examples) of its training values, and as ``chosen``
-            of those to draw from; see `ConditionKind.measure`.
+        kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
+            ``chosen`` of those to draw from; see `ConditionKind.measure`.
     """
 
     classes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What data holds, as a plain report: `check`."""
+"""A plain report of a data set: `check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check"]
 
 
 def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> dict[str, Any]:
-    """Read data as training would, and say what was found.
+    """Read data as training would, and report on it.
 
     Args:
         name_or_path: as for `load`.

@@ -1,4 +1,4 @@
-"""Samples with their space: a training split, a fixed held-out split, and what is known about their truth."""
+"""Samples with their space: a training split, a fixed held-out split, and the known facts of their distribution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Split:
     """Examples as they are stored.
 
     Args:
-        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
+        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts.
         labels: int64 (n,), or None.
         source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
@@ -42,7 +42,7 @@ class Split:
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the rest of the library relies on.
+        """Check the properties that the library relies on.
 
         Raises:
             DataError: If it is not so.
@@ -107,7 +107,7 @@ class Split:
 
     @cached_property
     def hashes(self) -> Hashes:
-        """What tells each example from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
+        """A hash of each example's content in its source, uint64 (n,), which identifies it across data sets."""
         return example_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
@@ -122,11 +122,11 @@ class Dataset:
     Args:
         name: a short name, used for run folders.
         space: units, shape and names, measured on the training split.
-        train: what models learn from.
-        held_out: what they are judged against; fixed for each source.
-        truth: what is known about the distribution, for toys and stacked images.
+        train: the training examples.
+        held_out: the examples that scores compare with; fixed for each source.
+        truth: known facts of the distribution, for toys and stacked images.
         skipped: (file, reason) of every file left out.
-        converted: (file, what was done) of every file that was not plain.
+        converted: (file, conversion) of every file that was not plain.
         header: whether the first line of a table was taken as column names; None for data that is no table.
         ignored: how many hidden files and files with other endings lay in the folder.
         removed: how many training examples were left out because they equal a held-out example.

@@ -1,4 +1,4 @@
-"""Hashes of examples by their content, and the split that is made of them (``docs/decisions/held-out-by-content.md``).
+"""Hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
 
 The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
 examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.

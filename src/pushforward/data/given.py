@@ -1,4 +1,4 @@
-"""Columns of a table that become conditions: what a model is given, instead of what it makes."""
+"""Columns of a table that become conditions: inputs of a model instead of outputs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Folder:
         labels: int64 (n,), or None without class folders.
         classes: names of the class folders.
         skipped: (file, reason) of each file left out.
-        converted: (file, what was done) of each file that was not plain 8-bit gray, RGB or RGBA.
+        converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
         hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
     """
@@ -61,7 +61,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
             None to take images as they are, which must then be of one size.
 
     Returns:
-        The images and what became of the files.
+        The images, and the conversion or error of each file.
 
     Raises:
         DataError: no images, images of different sizes without ``size``, or more than a tenth of the image files

@@ -1,4 +1,4 @@
-"""Data sets of arrays in memory, and what functions take instead of a data set: its name or path."""
+"""Data sets of arrays in memory, and data sets given by name or path."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["ArrayOptions", "dataset_of", "from_arrays"]
 
 
 def dataset_of(data: Any) -> Dataset:
-    """A data set, or the one that a name or a path stands for.
+    """A data set, or the one of a name or path.
 
     Args:
-        data: A `Dataset`, or what `load` reads.
+        data: A `Dataset`, or a name or path for `load`.
 
     Raises:
-        UsageError: For anything else, saying what was expected.
+        UsageError: For anything else.
         DataError: If it cannot be read.
     """
     if isinstance(data, Dataset):
@@ -45,7 +45,7 @@ class ArrayOptions(TypedDict, total=False):
     """The options of `from_arrays`.
 
     Args:
-        held_out: Examples to judge models by, of the same kind as the others; by default a tenth of those is held out.
+        held_out: Held-out examples, of the same kind as the others; by default a tenth of those is held out.
         held_out_labels: Their classes, where labels are given.
         name: A short name, used for run folders; "arrays" by default.
         classes: Names of the classes, where labels are numbers from 0.

@@ -1,4 +1,4 @@
-"""What a notebook shows of a data set: its sizes, and some training examples."""
+"""The HTML of a data set for notebooks: its sizes, and some training examples."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e holds every training example
 once, in an order keyed by (seed, e). Augmentation of an example is keyed by (seed, epoch, index), hence independent of
-the batch size and of what else is in the batch.
+the batch size and of the other examples of the batch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Batch:
     Args:
         x: float32 (n, *shape), model units.
         condition: None, or the conditions' values by name, each of length n, such as ``{"label": int64 (n,)}``.
-        fields: What a method has prepared beside x, by name, each of length n; ``batch["z"]`` reads one.
+        fields: Prepared inputs beside x, by name, each of length n; ``batch["z"]`` reads one.
     """
 
     x: Tensor
@@ -235,7 +235,7 @@ def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]
 
 
 class PreparedSampler:
-    """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its examples.
+    """Training batches of something computed from a dataset once, in the order of the examples of `Sampler`.
 
     Args:
         dataset: where the examples come from.
@@ -264,7 +264,7 @@ class PreparedSampler:
         self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; it holds what was computed from the examples that `Sampler.batch` would hand out."""
+        """Batch number 0, 1, 2, ...; the inputs computed from the examples of `Sampler.batch`."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
         chosen = torch.from_numpy(positions)
         fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}

@@ -1,7 +1,7 @@
 """Images stacked in channels: a thousand modes or more, with the mode of every example known.
 
 Each channel of an example is one image of a labelled set, drawn by itself; three digits make the numbers 000 to 999, each of them
-a mode. Training examples are made of the set's training images alone, held-out examples of its held-out images alone. Which
+a mode. Training examples consist of the set's training images alone, held-out examples of its held-out images alone. Which
 images meet is a function of the example's number, so that a stack is the same data on every machine.
 
 References:
@@ -31,7 +31,7 @@ _KEY, _ANEW = 0x57AC_3ED, 0xF1_7ED
 
 @dataclass(frozen=True)
 class Stack:
-    """What is known about stacked data; `Dataset.truth` holds it.
+    """The truth of stacked data; `Dataset.truth` holds it.
 
     Args:
         base: the labelled images that are stacked, one channel each.
@@ -51,7 +51,7 @@ class Stack:
         return len(self.base.space.classes) ** self.channels
 
     def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
-        """New examples, made of some of the training images alone, in the classes' proportions among all of them.
+        """New examples from some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.

@@ -1,4 +1,4 @@
-"""What is known about the distribution of a data set; metrics compare samples with it."""
+"""Known facts of the distribution of a data set; metrics compare samples with them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Truth:
 
 @runtime_checkable
 class Composed(Protocol):
-    """The truth of images each of whose channels is an image of a labelled set, so that a classifier of these tells the mode.
+    """The truth of images each of whose channels is an image of a labelled set, so that a classifier of these gives the mode.
 
     The mode is the classes of the channels, read as the digits of a number (`pushforward.data.stacked.numbered`).
     """
@@ -75,7 +75,7 @@ class Composed(Protocol):
         ...
 
     def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
-        """New examples, made of some of the training images alone, in the classes' proportions among all of them.
+        """New examples from some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.

@@ -29,7 +29,7 @@ class Now:
 
     Args:
         draws: Randomness of this step, for each example of the batch.
-        samples: Training samples seen so far.
+        samples: Training samples so far.
         progress: The share of the budget that is used, in [0, 1].
         step: The training step, from 0.
         parts: Into how many parts this process splits its examples to save memory. Where it does, a game computes

@@ -1,4 +1,4 @@
-"""What is checked before training starts, and as it goes on."""
+"""Checks before and during training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     """Refuse a method that was made for another space than the data's, or settings that cannot be.
 
     Raises:
-        UsageError: Saying what does not fit.
+        UsageError: Naming the mismatch.
     """
     trained = recipe.method.space
     space = data.space
@@ -33,7 +33,7 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
             f"The method is made for data with {expected}; {data.name} has {got}{', but other ones' * (expected == got)}. "
             "Make the recipe from data.space."
         )
-    # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
+    # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
         expected, got = getattr(trained, name), getattr(space, name)

@@ -29,8 +29,8 @@ def with_frozen(
 ) -> Callable[..., Recipe]:
     """A recipe that takes frozen parts, with networks of runs in their places.
 
-    What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
-    `Transport`, each with the run's averaged weights. The recipe hands it to its method, which freezes it
+    The type of a part follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
+    `Transport`, each with the run's averaged weights. The recipe passes it to its method, which freezes it
     (`pushforward.Method.freeze`): the new run stores it, and then needs the other run no more. In a latent space a part may be a
     model of the data that lives in the same latent space.
 
@@ -106,7 +106,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
 
 
 def _check_units(name: str, run: Run, trained: Space, space: Space) -> None:
-    """Refuse a model of data in other units: what it makes would be read in the wrong ones."""
+    """Refuse a model of data in other units: its samples would be read in the wrong ones."""
     units = space.units
     for unit, theirs in units.items():
         if not close(getattr(trained, unit), theirs, units["std"]):

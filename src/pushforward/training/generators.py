@@ -30,7 +30,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def seeded(build: Callable[[], Any], seed: int) -> Any:
-    """What ``build`` returns with torch's generator seeded for it; the generator is left as it was."""
+    """The result of ``build`` with torch's generator seeded for it; the generator's state is restored."""
     cpu = torch.device("cpu")
     with generators_kept(cpu):
         seed_generators(key(seed, "weights") >> 1, cpu)

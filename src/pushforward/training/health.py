@@ -1,4 +1,4 @@
-"""The health of a training: what methods note, how large gradients are, and how good samples from fixed noise are.
+"""The health of a training: notes of methods, norms of gradients, and the quality of samples from fixed noise.
 
 Nothing here changes training by a bit: samples are drawn without gradients, with running statistics held and dropout off,
 from noise of their own, and torch's generator is put back.
@@ -127,7 +127,7 @@ class Reference:
     Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
 
     Args:
-        data: What is trained on.
+        data: The training data.
     """
 
     def __init__(self, data: Dataset) -> None:
@@ -142,7 +142,7 @@ class Reference:
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
 
     def measures(self, x: Tensor) -> dict[str, float]:
-        """What samples are like.
+        """Measures of samples.
 
         Args:
             x: Data units, on the CPU, (n, *shape).
@@ -186,7 +186,7 @@ class FixedNoise(Observer):
     (`pushforward.training.map_health.Jumps`), and any other's samples cost too much.
 
     Args:
-        data: What is trained on.
+        data: The training data.
         batch: Examples of a training step, which set how often is measured.
     """
 
@@ -199,11 +199,11 @@ class FixedNoise(Observer):
         return moment.step % self.every == 0 and self._cheap is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """What the samples are like now; see `Reference.measures`."""
+        """Measures of the present samples; see `Reference.measures`."""
         return self.of(moment.method)
 
     def of(self, method: Method) -> dict[str, float]:
-        """What the samples of a method are like; nothing where they cost too much."""
+        """Measures of a method's samples; empty where they cost too much."""
         if self._cheap is None:
             self._prepare(method)
         return self.reference.measures(self._samples(method)) if self._cheap else {}

@@ -1,4 +1,4 @@
-"""The critic's landscape: what it says of every point of the plane, kept beside the samples of the same moment."""
+"""The critic's landscape: its score of every point of the plane, stored beside the samples of the same moment."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ SIDE = 64
 MARGIN = 0.25
 """How far the grid reaches beyond the data on each side, as a share of its range."""
 CLASSES = 32
-"""Classes that are asked for at most."""
+"""The most classes of a landscape."""
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
 
-    A critic of labelled data is asked for every class (the first 32), one of other conditions for 32 values that occur. The
+    A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
+    The
     highest value counts: how real a point is at best.
 
     Args:
-        method: The present weights, not their average: the players as they play.
+        method: With the present weights, not their average.
         data: Points in the plane; for anything else there is no landscape.
 
     Returns:
@@ -55,7 +56,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
-    """The conditions that each point is judged under."""
+    """The conditions under which each point is scored."""
     if not space.conditions:
         return [None]
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES

@@ -24,7 +24,7 @@ __all__ = ["BINS", "COUNTS", "Jumps", "disagreement"]
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
 BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
-"""Times t at which targets are measured, by the third of [0, 1] that they stand for."""
+"""Times t at which targets are measured, by their third of [0, 1]."""
 TARGETS = 128
 """Examples on which targets are measured at each of those times."""
 
@@ -34,7 +34,7 @@ class HasTargets(Protocol):
     """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """What the mean velocity from t to s is regressed on at (x_t, t, s); the velocity where s = t."""
+        """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
         ...
 
 
@@ -44,7 +44,7 @@ class Jumps(Observer):
     Only maps between two times are measured (`pushforward.denoiser.FlowMap`, sampled by jumps).
 
     Args:
-        data: What is trained on.
+        data: The training data.
         batch: Examples of a training step, which set how often is measured.
     """
 
@@ -55,7 +55,7 @@ class Jumps(Observer):
 
     @property
     def decides(self) -> bool:  # type: ignore[override]
-        """Whether a checkpoint may be written by what it measures, so that the log is read at once."""
+        """Whether its measures may trigger a checkpoint, so that the log is read at once."""
         return bool(self._jumps)
 
     @property
@@ -93,7 +93,7 @@ class Jumps(Observer):
                 self._starts = starts_of(transport, self.reference.count)
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
-        """What samples of a method in these numbers of calls are like.
+        """Measures of a method's samples in these numbers of calls.
 
         Returns:
             ``frechet``, ``coverage_1`` and ``recall`` in one call (`pushforward.training.health.Reference`), ``frechet_2`` and

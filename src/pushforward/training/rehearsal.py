@@ -29,7 +29,7 @@ def training_memory(run: Run, data: Dataset) -> int | None:
         data: The data it was trained on, with labels or without.
 
     Returns:
-        Bytes; None where this cannot be measured, for instance because the memory does not suffice beside what is held already.
+        Bytes; None where this cannot be measured, for instance because the free memory does not suffice.
     """
     trainer = _as_trained(run, data)
     if trainer is None:

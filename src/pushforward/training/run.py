@@ -1,4 +1,4 @@
-"""A run folder: what was trained, on what, how far, and the weights."""
+"""A run folder: the method, the data, the progress, and the weights."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Run:
     Args:
         folder: The run's folder.
         content: What ``spec.json`` holds.
-        method: The method with the weights that were asked for (the average by default).
+        method: The method with the chosen weights (the average by default).
         state: The checkpoint's counters: step, samples, seconds, total.
-        warnings: Sentences that a report must say of it.
+        warnings: Sentences that a report must print.
         weights: The hash of the weights' file, by which learned grids and tables know theirs; None goes by the step.
     """
 
@@ -134,7 +134,7 @@ class Run:
 
         Raises:
             UsageError: For an option that this kind of model does not have, a value out of range, or a learned grid or table that
-                is asked for by name and belongs to other weights.
+                is given by name and belongs to other weights.
             CheckpointError: If ``weaker`` is no run.
         """
         given = given_options(options)
@@ -165,7 +165,7 @@ class Run:
         return log.read(self.folder / "metrics.jsonl")
 
     def learned_grids(self) -> list[dict[str, Any]]:
-        """What `pushforward tune` has stored: steps, solver, times and how well they did, one entry for each.
+        """The results of `pushforward tune`: steps, solver, times and their errors, one entry for each.
 
         Raises:
             CheckpointError: If ``grids.json`` is damaged.
@@ -183,7 +183,7 @@ class Run:
         Args:
             solver: The solver that they are for.
             times: N + 1 falling times, the last 0.
-            facts: What else is known of them, plain values.
+            facts: Further facts, plain values.
 
         Raises:
             CheckpointError: If the disk refuses.
@@ -192,7 +192,7 @@ class Run:
         tuned.store(self, tuned.GRIDS, entry)
 
     def learned_tables(self) -> list[dict[str, Any]]:
-        """What `pushforward tune --what table` has stored: steps, solver, guidance, table and how well it did.
+        """The results of `pushforward tune --what table`: steps, solver, guidance, table and its error.
 
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
@@ -223,9 +223,9 @@ class Run:
 
         Args:
             solver: The solver that learning started from.
-            table: What was learned.
+            table: The learned table.
             guidance: As for `learned_table`.
-            facts: What else is known of it, plain values.
+            facts: Further facts, plain values.
 
         Raises:
             CheckpointError: If the disk refuses.

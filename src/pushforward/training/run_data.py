@@ -16,15 +16,15 @@ __all__ = ["data_of_run"]
 def data_of_run(
     folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None, *, absent: str, changed: str, moved: str = ""
 ) -> Dataset:
-    """The data of a run, which must be what it was.
+    """The data of a run, which must not have changed.
 
     Args:
         folder: The run's folder.
-        content: What its ``spec.json`` holds.
+        content: Of its ``spec.json``.
         data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
-        absent: What to do where the run does not say where its data came from, a sentence for the error.
-        changed: What to do where the data has changed, beside restoring it: a clause for the error.
-        moved: What to do where the data is not where it was: a sentence for the error.
+        absent: The fix where the run does not record its data's place, a sentence for the error.
+        changed: The fix where the data has changed, beside restoring it: a clause for the error.
+        moved: The fix where the data has moved: a sentence for the error.
 
     Raises:
         UsageError: If the data came from Python and is not given.

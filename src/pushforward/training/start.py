@@ -38,7 +38,7 @@ __all__ = ["fit", "prepare"]
 
 
 def _recipe(given: RecipeLike, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
-    """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
+    """The recipe, and whether its first weights can be drawn from the seed again from its spec alone."""
     built = seeded(lambda: recipe_from(given, data, size), seed)
     if isinstance(built, Method) and built is given:
         ancestors = tuple((folder, seen_by(folder)) for folder in trainings(built))

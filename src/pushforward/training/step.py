@@ -30,12 +30,12 @@ Move = tuple[str, Tensor] | Sums | None
 
 @dataclass
 class _Part:
-    """A part of a batch in play.
+    """A part of a batch and the method's losses on it.
 
     Args:
         index: Where its examples are in the whole batch.
         game: The turns of the method on it.
-        now: What the game was given.
+        now: The method's argument.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
@@ -51,10 +51,10 @@ class _Part:
 
 
 class Step:
-    """Computes steps: plays a method's game on a batch, and lets each player update its weights in its turn.
+    """Computes steps: runs a method's turns on a batch, in each of which one player's weights are updated.
 
-    The parts of a batch play in lock step: gradients add up, and each part's graph is freed before the next part computes its
-    own. What the method yields as `Sums` it receives added up over all parts and processes. Dropout is drawn by torch's
+    The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
+    own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
     generator, seeded for each part by its first block of examples.
 
     Args:
@@ -65,14 +65,14 @@ class Step:
         device: Where it is trained.
         processes: The processes that share each batch.
 
-    A player whose loss or gradient is not finite is not updated; what the method has besides its players' weights, such as
+    A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
     running statistics, is then as it was before the step.
 
     Attributes:
         moved: Whether the last step has updated any player.
 
     Raises:
-        UsageError: If the batch cannot be split as asked for.
+        UsageError: If the batch cannot be split so.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Step:
             clock: Where training stands (`pushforward.training.budget.Clock`).
 
         Returns:
-            The loss of each player, and what the method noted, with the norms of gradients on the steps that have them, all as
+            The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
             means over the whole batch; and "skipped/PLAYER" where a player was not updated.
         """
         self._beside.hold()
@@ -161,7 +161,7 @@ class Step:
         return self._added(sums) if sums else None
 
     def _resumed(self, part: _Part, reply: Sums | None) -> Move:
-        """Let a part play to its next move, with torch's generators as it left them."""
+        """Run a part to its next turn, with torch's generators in the state in which it left them."""
         if part.generator is None:
             block = part.index.start // BLOCK
             seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
@@ -210,7 +210,7 @@ class Step:
 
 
 class _Beside:
-    """What a method's state has besides the weights that its players update: running statistics, averages, counts."""
+    """A method's state besides the weights of its players: running statistics, averages, counts."""
 
     def __init__(self, method: Method, players: dict[str, Player]) -> None:
         moved = {id(parameter) for player in players.values() for parameter in player.parameters}
@@ -224,7 +224,7 @@ class _Beside:
             torch._foreach_copy_(self._before, self._present)
 
     def put_back(self) -> None:
-        """Restore what was remembered."""
+        """Restore that state."""
         with torch.no_grad():
             for present, before in zip(self._present, self._before, strict=True):
                 present.copy_(before)
@@ -261,7 +261,7 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
 
 
 def _check_batch_norm(method: Method) -> None:
-    """Refuse to split what normalises over the batch: a part of it has other statistics.
+    """Refuse to split a batch for batch normalisation: a part has other statistics.
 
     Raises:
         UsageError: Naming the layer.

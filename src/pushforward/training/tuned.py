@@ -1,6 +1,6 @@
-"""What `pushforward tune` keeps with a run: learned times in ``grids.json``, learned tables in ``tables.json``.
+"""The results of `pushforward tune` in a run's folder: learned times in ``grids.json``, learned tables in ``tables.json``.
 
-What was learned belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
+A grid or table belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
 or the last ones in place of their average, it is not used.
 """
 
@@ -30,13 +30,13 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of what is learned.
+    """A kind of result: grids or tables.
 
     Args:
         name: Its file, without the ending, and the key of its entries.
-        fields: What every entry holds; the last is what was learned, the others say what for.
-        words: What messages call it.
-        single: What they call a single entry.
+        fields: Of every entry; the last is the result, the others its key.
+        words: Its name in messages.
+        single: The name of a single entry in messages.
         command: The verb and options that learn it.
     """
 
@@ -47,7 +47,7 @@ class Kind:
     command: str
 
     def key(self, entry: Entry) -> tuple[Any, ...]:
-        """What an entry was learned for."""
+        """The key of an entry."""
         return tuple(entry[field] for field in self.fields[:-1])
 
 
@@ -106,14 +106,14 @@ def fresh(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[st
 
 
 def stale(run: Run, given: Mapping[str, Any]) -> list[str]:
-    """What sampling with some options would use if it had been learned for the run's weights, each in a sentence with the fix.
+    """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
 
     Args:
         run: The run.
         given: Options of `pushforward.sampling_options.Sampling`.
 
     Raises:
-        UsageError: With that sentence, where the grid or table was asked for by name.
+        UsageError: With that sentence, where the grid or table was given by name.
     """
     flow, grid = inner_of(run.transport), given.get("grid")
     named = grid in ("learned", "table") if isinstance(grid, str) else False

@@ -28,7 +28,7 @@ class Variety(Observer):
     examples, in model units on their first principal axes. Held-out examples are not looked at.
 
     Args:
-        data: What is trained on.
+        data: The training data.
     """
 
     decides = True
@@ -49,7 +49,7 @@ class Variety(Observer):
         """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are judged by the same examples.
+        two sets of samples that are compared with the same examples.
 
         Raises:
             Diverged: If a sample is not finite.

@@ -1,4 +1,4 @@
-"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with what is known about their truth.
+"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with their true densities.
 
 Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
 ``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
@@ -32,10 +32,10 @@ class Toy:
     """A way of drawing examples.
 
     Args:
-        what: one line on what it looks like.
+        what: one line that describes it.
         draw: (generator, n) -> examples (n, 2) and their modes (n,) or None.
         classes: names of the modes; empty if examples have none.
-        truth: what is known.
+        truth: the known facts of the distribution.
     """
 
     what: str
@@ -64,7 +64,7 @@ BLOCK_ELEMENTS = 1 << 22
 
 
 def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, float], panels: int, std: float) -> Truth:
-    """What is known of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
+    """The truth of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
 
     Its density, the integral of N(x; c(t), std^2 I) over t, is taken by Gauss and Legendre's rule on panels that are no
     longer than about the noise, which is exact to rounding.
