@@ -85,11 +85,10 @@ def tune(
 
 def _amounts(rows: int | None, rounds: int | None) -> dict[str, int]:
     """The amounts that were given."""
-    given = {name: value for name, value in (("n", rows), ("rounds", rounds)) if value is not None}
-    for name, value in given.items():
-        if value < 1:
-            raise UsageError(f"--{name} must be at least 1, got {value}.")
-    return given
+    for option, value in (("rows", rows), ("rounds", rounds)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{option} must be at least 1, got {value}.")
+    return {name: value for name, value in (("n", rows), ("rounds", rounds)) if value is not None}
 
 
 def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
