@@ -168,10 +168,9 @@ def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> So
 
 
 class _Numbers:
-    """A table as free numbers: the times of its grid, from which its solver's coefficients follow, and numbers that are added to
-    these.
+    """A table as free numbers: the times of its grid, which give its solver's coefficients, and numbers added to these.
 
-    The added numbers are 0 at the start. It is measured in standard deviations of the state that it changes, and of log-SNR for
+    The added numbers are 0 at the start. They are measured in standard deviations of the changed state, and of log-SNR for
     the times of the calls.
     """
 

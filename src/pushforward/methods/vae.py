@@ -180,8 +180,7 @@ class VAE(Method):
 def note_bound(
     now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
 ) -> None:
-    """Note both halves of the evidence bound in nats an example, the weight of the second, and the share that reconstructions
-    explain.
+    """Note both halves of the evidence bound in nats an example, the second's weight, and the share that is explained.
 
     Args:
         now: Where notes go.

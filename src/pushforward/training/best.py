@@ -48,8 +48,7 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where a relative change counts the same in each; lower is
-    better.
+    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
 
     None where one of them was not measured.
     """
