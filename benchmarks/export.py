@@ -31,7 +31,7 @@ from pushforward import networks, recipes, solvers
 from pushforward.conditions import Label
 from pushforward.denoiser import FlowMap
 from pushforward.errors import UsageError
-from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
+from pushforward.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 from pushforward.networks import MLP, Reshaped
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of
 
@@ -93,7 +93,7 @@ def mlp(times: int = 1) -> Reshaped:
 def distance(transport: Transport) -> float:
     """The greatest distance of the program's samples from the sampler's, in data units."""
     z, label = torch.randn(ROWS, *transport.noise_shape), torch.arange(ROWS)
-    draws = noise_rows(transport)
+    draws = noise_count(transport)
     noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape) if draws else None
     with torch.no_grad():
         x = transport(z, {"label": label}, None if noise is None else GivenNoise(noise))

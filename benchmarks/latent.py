@@ -139,7 +139,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         scores = Judge(data, given.n, given.repeats, NAMES).scores(transport)[0]
         seconds = cost.seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
     batch = trainer.sampler.batch(0)
-    few = batch.rows(slice(8))
+    few = batch.take(slice(8))
     now = Now(BlockDraws(0, 0, 8), 0, 0.0)
     step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.turns(few, now)]) / 8
     return {

@@ -94,9 +94,9 @@ def compared(flow: Flow, pairs: Pairs, frechet: Any, given: argparse.Namespace) 
     """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table."""
     teacher = flow.with_solver(flow.solver, given.teacher, "log_snr")
     began = time.perf_counter()
-    grid = learn_grid(flow, rows=given.rows, rounds=given.grid_rounds, teacher=teacher)
+    grid = learn_grid(flow, n=given.rows, rounds=given.grid_rounds, teacher=teacher)
     between = time.perf_counter()
-    learned = learn_table(flow, grids=[grid.times], rows=given.rows, rounds=given.rounds, teacher=teacher)
+    learned = learn_table(flow, grids=[grid.times], n=given.rows, rounds=given.rounds, teacher=teacher)
     ended = time.perf_counter()
     flows = {name: flow.with_solver(flow.solver, flow.steps, name) for name in GRIDS}
     flows["learned"] = flow.with_solver(flow.solver, flow.steps, grid.times)

@@ -30,7 +30,7 @@ import torch
 
 import pushforward as pf
 from pushforward import solvers
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scoring import score
 from pushforward.grid_learning import learn_grid
@@ -141,7 +141,7 @@ def flow_of(run: pf.Run, name: str, calls: int, grid: Any = "log_snr") -> Flow:
 
 
 def starts(run: pf.Run, n: int, seed: int) -> tuple[torch.Tensor, Any]:
-    return RowDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(n, None, seed)
+    return ExampleDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(n, None, seed)
 
 
 def ends(flow: Flow, z: torch.Tensor, condition: Any) -> torch.Tensor:
@@ -154,7 +154,7 @@ def learned(run: pf.Run, cache: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            grid = learn_grid(flow, rows=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
+            grid = learn_grid(flow, n=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
         return {"times": grid.times, "before": grid.before, "after": grid.after}
 
     return cache.rows(f"grid {name} {calls}", make)["times"]

@@ -45,7 +45,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "solvers/symbols.py": [
         ('raise NotAffine(f"a state is asked for `{name}`")', "return lambda *_: self", "tables"),
-        ("terms[register] = sign * weight if own is None", "terms[register] = weight if own is None", "tables"),
+        ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
     ],
     "solvers/tracing.py": [
         ("if condition is not self.condition:", "if False:", "tables"),
@@ -93,8 +93,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("return hidden(values, self.hidden[which]) if", "return values if", "distillation"),
     ],
     "methods/distillation.py": [
-        ('predict("velocity", mixed, at, own)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
-        ("chosen(equal, own, condition)", "condition", "distillation"),
+        ('predict("velocity", mixed, at, data_condition)', 'predict("velocity", mixed, at, batch.condition)', "distillation"),
+        ("chosen(equal, data_condition, condition)", "condition", "distillation"),
     ],
     "methods/reflow.py": [
         ("start / pairs.times[0]", "start", "reflow"),
@@ -118,7 +118,7 @@ FAULTS: dict[str, list[Fault]] = {
         ('text = "\\x1f".join', 'text = "".join', "draws"),
         ("first + at // BLOCK)", "at // BLOCK)", "draws"),
         ("self.step, call, first", "self.step, 0, first", "draws"),
-        ("step = self.step // every", "step = self.step", "draws couplings_times"),
+        ("step = self.step // interval", "step = self.step", "draws couplings_times"),
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
     ],
@@ -147,7 +147,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         ("(k.dalpha, k.dsigma)", "(k.dsigma, k.dalpha)", "predictions"),
     ],
-    "data/row_hashes.py": [
+    "data/example_hashes.py": [
         ("mix(words ^ places)", "mix(words)", "held_out"),
         ("x = (x + np.float32(0))", "x = x", "held_out"),
         ("gray = (", "gray = ~(", "held_out"),
@@ -171,7 +171,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("[: len(here)] <= ATOM", "[: len(here)] > 0", "held_out"),
     ],
     "data/image_files.py": [
-        ("read.hash = row_hashes(pixels", "read.hash = row_hashes(_pixels(fit(image, size))", "held_out_images"),
+        ("read.hash = example_hashes(pixels", "read.hash = example_hashes(_pixels(fit(image, size))", "held_out_images"),
     ],
     "data/sets/__init__.py": [
         ("if part.name in own():", "if False:", "new_file"),
@@ -191,7 +191,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.setdiff1d(other.own, other.shared)", "other.own", "lineage"),
         (" & ~np.isin(held_out, self.shared)", "", "lineage"),
         ("shared=np.intersect1d(own, data.held_out.hashes)", "shared=own", "lineage"),
-        ("rows = [self.inherited, other.inherited]", "rows = [self.inherited]", "lineage"),
+        ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
     ],
     "training/lineage.py": [
         ('checkpoints.sha256(path) != record["sha256"]', "False", "lineage"),
@@ -208,14 +208,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "couplings.py": [
-        ("if dataset.rows_fingerprint != self.fingerprint:", "if False:", "flow_source"),
+        ("if dataset.examples_fingerprint != self.fingerprint:", "if False:", "flow_source"),
         ('"limit": self.limit', '"limit": None', "flow_source"),
         ("_order(n, int(period))", "_order(n, 0)", "flow_source"),
         ("cost = -(flat_x", "cost = (flat_x", "couplings_times"),
-        ("classes = [rows] if labels is None else", "classes = [rows] if True else", "couplings_times"),
+        ("classes = [group] if labels is None else", "classes = [group] if True else", "couplings_times"),
         ("positions.split(self.group)", "positions.split(len(x))", "couplings_times"),
         ("members[assign(x[members], z[members])]", "assign(x[members], z[members])", "couplings_times"),
-        ("every=self.reuse", "every=1", "couplings_times"),
+        ("interval=self.reuse", "interval=1", "couplings_times"),
     ],
     "times.py": [
         ("low + u * (high - low)", "u", "couplings_times"),
@@ -276,19 +276,19 @@ FAULTS: dict[str, list[Fault]] = {
         ("2 * self.snr * sigma * noise_of", "3 * self.snr * sigma * noise_of", "solvers"),
     ],
     "solvers/adaptive.py": [
-        ("- own * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
+        ("- growth * y) / k.dlog_snr", ") / k.dlog_snr", "solvers"),
         ("y * over(path.at(s).r, x)", "y", "solvers"),
     ],
     "guidance.py": [
-        ("if own is not None:", "if False:", "guided_students"),
+        ("if scales is not None:", "if False:", "guided_students"),
         ("if not low <= self.scale <= high:", "if False:", "guided_students"),
-        ("torch.lerp(y[n:], y[rows], scale[rows])", "torch.lerp(y[rows], y[n:], scale[rows])", "guidance"),
+        ("torch.lerp(y[n:], y[index], scale[index])", "torch.lerp(y[index], y[n:], scale[index])", "guidance"),
         ("return _lerp(null, given, scale)", "return _lerp(given, null, scale)", "guidance golden"),
         ("torch.full_like(t, scale), torch.ones_like(t)", "torch.full_like(t, scale), torch.full_like(t, scale)", "guidance"),
         ("else 2)", "else 1)", "guidance"),
         ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
         ("not inner.unconditional", "False", "guidance"),
-        ("torch.lerp(weak, y[rows], scale[rows])", "torch.lerp(y[rows], weak, scale[rows])", "guidance"),
+        ("torch.lerp(weak, y[index], scale[index])", "torch.lerp(y[index], weak, scale[index])", "guidance"),
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         (".clamp(min=1).reshape", ".reshape", "guidance"),
     ],
@@ -297,7 +297,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("+ flow.space.log_det", "", "likelihood"),
         ("math.log(2 * math.pi) / 2 + math.log(scale)", "math.log(2 * math.pi) / 2", "likelihood"),
         ("h / 6 * (da + 2 * db", "h / 6 * (da + db", "likelihood"),
-        ("(row * probe)", "row", "likelihood"),
+        ("(slope * probe)", "slope", "likelihood"),
         ("total * (high - low) / (2 * times)", "total * (high - low) / times", "likelihood"),
         ("- torch.logsumexp(-distance * precision, 0)", "", "likelihood"),
         ("bits + math.log2(space.levels - 1)", "bits", "likelihood"),
@@ -376,7 +376,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.hypot(torch.ones_like(ratio), ratio)", "1", "likelihood"),
-        ("(mean * ratio.square() + seen * std.square())", "(seen * ratio.square() + mean * std.square())", "likelihood"),
+        ("(mean * ratio.square() + noisy * std.square())", "(noisy * ratio.square() + mean * std.square())", "likelihood"),
     ],
     "solvers/runge_kutta.py": [
         ("t + node * gap", "t", "solvers"),
@@ -394,9 +394,9 @@ FAULTS: dict[str, list[Fault]] = {
         ("times[::-1]", "times", "solvers methods"),
     ],
     "transports/transport.py": [
-        ("seed + start, rows, device", "seed, rows, device", "solvers methods laws"),
+        ("seed + start, size, device", "seed, size, device", "solvers methods laws"),
         ("part, seed + start)", "part, seed)", "solvers methods laws"),
-        ("value[start : start + rows]", "value[:rows]", "solvers methods laws"),
+        ("value[start : start + size]", "value[:size]", "solvers methods laws"),
     ],
     "transports/map.py": [
         ("if self.likelihood is None or draws is None:", "if True:", "decoder_noise"),
@@ -409,10 +409,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
     ],
     "conditions/kind.py": [
-        ("rows | condition[mask]", "rows", "guidance conditions"),
+        ("hide | condition[mask]", "hide", "guidance conditions"),
     ],
     "conditions/requests.py": [
-        ("RowDraws(seed, n, name)", "RowDraws(0, n, name)", "conditions"),
+        ("ExampleDraws(seed, n, name)", "ExampleDraws(0, n, name)", "conditions"),
         ("kind.entries.index(column)", "0", "conditions"),
     ],
     "conditions/embeddings.py": [
@@ -437,7 +437,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("due = now.step % interval == 0", "due = True", "gan"),
         ("        with held(self.critic):\n", "        if True:\n", "splitting"),
         ("if OBJECTIVES[self.loss].paired else on_real.detach()", "if False else on_real.detach()", "gan"),
-        ("rows.repeat_interleave(pack, 0)", "rows", "gan"),
+        ("values.repeat_interleave(pack, 0)", "values", "gan"),
         ("self.scores(x, _twice(_twice(condition)))", "self.scores(x, _twice(condition))", "laws"),
         ('with network_precision("float32"):', "if True:", "finishing"),
     ],
@@ -446,10 +446,14 @@ FAULTS: dict[str, list[Fault]] = {
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ("strength = self.strength_now.clone()", "strength = self.strength_now", "gan"),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
-        ("self.game.critic_loss(seen(batch.x), seen(fake.detach())", "self.game.critic_loss(batch.x, seen(fake.detach())", "gan"),
         (
-            'yield "generator", self.game.generator_loss(seen(batch.x), seen(fake)',
-            'yield "generator", self.game.generator_loss(seen(batch.x), seen(fake.detach())',
+            "self.game.critic_loss(transform(batch.x), transform(fake.detach())",
+            "self.game.critic_loss(batch.x, transform(fake.detach())",
+            "gan",
+        ),
+        (
+            'yield "generator", self.game.generator_loss(transform(batch.x), transform(fake)',
+            'yield "generator", self.game.generator_loss(transform(batch.x), transform(fake.detach())',
             "gan methods",
         ),
     ],
@@ -488,7 +492,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("limit / 4)", "limit)", "training"),
     ],
     "training/run_data.py": [
-        ("if was not in (None, rows.fingerprint):", "if False:", "training cli"),
+        ("if was not in (None, dataset.fingerprint):", "if False:", "training cli"),
     ],
     "training/going_back.py": [
         ('player.restore(stored.tensors["optimizer"])', "pass", "training"),
@@ -549,7 +553,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("log_likelihood + ratio", "log_likelihood - ratio", "vae"),
         ("mean, log_variance = mean.detach(), log_variance.detach()", "pass", "vae"),
         ("self.code_encoder if self.bound.beta else Deterministic(self.encoder)", "self.code_encoder", "encoded"),
-        ("rows_of(condition, rows)", "condition", "vae"),
+        ("condition_at(condition, index)", "condition", "vae"),
         ('now.notes["kl"] = divergence.detach().mean()', 'now.notes["kl"] = divergence.detach().sum()', "vae"),
     ],
     "methods/evidence_bound.py": [
@@ -565,7 +569,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("(slope.reshape(len(share), -1) * share).reshape(slope.shape)", "slope", "vae"),
         ("held = {name: parameter.detach()", "held = {name: parameter", "vae"),
         ("group.mean(0).clamp(min=free)", "group.clamp(min=free).mean(0)", "vae"),
-        ("rows.split(BLOCK)", "[rows]", "vae"),
+        ("flat.split(BLOCK)", "[flat]", "vae"),
         ("(len(mean) - groups) > ACTIVE", "(len(mean) - groups) > ACTIVE / 100", "vae"),
     ],
     "methods/likelihoods.py": [
@@ -593,12 +597,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("flat + size * torch.arange", "flat + 0 * torch.arange", "quantised"),
         ("+ self.commitment * apart.mean()", "", "quantised"),
         ("self.codebook.follow(**moved", "dict(**moved", "quantised"),
-        ('total.values["use"] / total.rows', 'total.values["use"] / 64', "quantised processes"),
+        ('total.values["use"] / total.count', 'total.values["use"] / 64', "quantised processes"),
         ("right=True", "right=False", "quantised"),
         ("self.network(self.codebook(z)[0], t", "self.network(z, t", "quantised"),
     ],
     "networks/quantise.py": [
-        ("(place * rows.shape[1]).long()", "(0 * place).long()", "quantised"),
+        ("(place * positions.shape[1]).long()", "(0 * place).long()", "quantised"),
         ("candidates[torch.argsort(choice)[: len(dead)]]", "candidates[: len(dead)]", "quantised"),
         ("enabled=False", "enabled=True", "quantised"),
         ("distances.argmin(1)", "distances.argmax(1)", "quantised"),
@@ -628,7 +632,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "training/frozen.py": [
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),
-        ("if tuple(own.shape) != tuple(space.shape) or", "if False and", "frozen"),
+        ("if tuple(trained.shape) != tuple(space.shape) or", "if False and", "frozen"),
     ],
     "training/observing.py": [
         ("[observer.best for observer in observers]", "[]", "best_checkpoint"),
@@ -642,7 +646,7 @@ FAULTS: dict[str, list[Fault]] = {
     "training/preparing.py": [
         ('if known.get("key") == key and checkpoints.sha256(path) == known.get("sha256"):', "if True:", "encoded"),
         ("_last = key, fields", "pass", "encoded"),
-        ("RowDraws(start, len(x)", "RowDraws(0, len(x)", "prepared"),
+        ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
         ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
     ],
     "training/parts.py": [
@@ -729,8 +733,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("    put_back(Path(wanted))", "    pass", "interrupted"),
     ],
     "training/stages.py": [
-        ("return recorded if recorded[: len(own)] == own else own", "return own", "budgets"),
-        ("return recorded if recorded[: len(own)] == own else own", "return recorded", "budgets"),
+        ("return recorded if recorded[: len(stored)] == stored else stored", "return stored", "budgets"),
+        ("return recorded if recorded[: len(stored)] == stored else stored", "return recorded", "budgets"),
     ],
     "training/checkpoint.py": [
         ("(*given_up, *remaining[:-keep])", "given_up", "training"),
@@ -793,7 +797,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("seed_generators(key(self.seed,", "id(key(self.seed,", "training laws splitting"),
         ("*([block] if block else [])", "", "splitting"),
         ("            set_generator_state(part.generator, self.device)", "            pass", "splitting"),
-        ("BlockDraws(self.seed, clock.step, count, rows.start", "BlockDraws(self.seed, clock.step, count, 0", "training"),
+        ("BlockDraws(self.seed, clock.step, count, index.start", "BlockDraws(self.seed, clock.step, count, 0", "training"),
         ("BlockDraws(self.seed, clock.step,", "BlockDraws(self.seed, 0,", "training"),
         ("loss * (part.count / self.training.batch)", "loss", "training"),
         ("            parameter.requires_grad_(False)\n", "            pass\n", "splitting"),
@@ -803,13 +807,13 @@ FAULTS: dict[str, list[Fault]] = {
         ("        self._beside.put_back()\n", "", "skipping"),
         ("        self._beside.hold()\n", "", "skipping"),
         ("if not done}", "}", "skipping"),
-        ("        everything[self.rows] = held\n", "", "processes"),
-        ("if len(every) > 1:", "if False:", "splitting"),
-        ("return Sums(sum(part.rows for part in sums)", "return Sums(sums[0].rows", "splitting"),
+        ("        everything[self.index] = held\n", "", "processes"),
+        ("if len(all_parts) > 1:", "if False:", "splitting"),
+        ("return Sums(sum(part.count for part in sums)", "return Sums(sums[0].count", "splitting"),
     ],
     "training/tuned.py": [
-        ('bool(row["weights"] == run.weights)', "True", "tuned"),
-        ('bool(row.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
+        ('bool(entry["weights"] == run.weights)', "True", "tuned"),
+        ('bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])', "True", "tuned"),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "tuned"),
         ("    if named and sentences:\n", "    if False:\n", "tuned"),
     ],
@@ -860,7 +864,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "training"),
     ],
     "evaluation/models.py": [
-        ("rows == data.rows_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
+        ("rows == data.examples_fingerprint", "spec.get('fingerprint') == data.fingerprint", "training"),
     ],
     "evaluation/aggregate.py": [
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report"),
@@ -954,12 +958,12 @@ FAULTS: dict[str, list[Fault]] = {
         ("if key not in known:", "if False:", "cli"),
     ],
     "testing/laws.py": [
-        ('assert known is own or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
+        ('assert known is kind or not known.__module__.startswith("pushforward.")', "assert True", "conformance"),
         ("raise Broken(", "raise ValueError(", "conformance"),
     ],
     "testing/problems.py": [
         ("here.alpha**2 * Correlated.covariance", "here.alpha * Correlated.covariance", "solvers"),
-        ('"velocity", torch.from_numpy(rows)', '"v", torch.from_numpy(rows)', "solvers"),
+        ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
         ("self.count += 1", "self.count += 2", "solvers"),
     ],
     "testing/solvers.py": [

@@ -17,7 +17,7 @@ from pushforward.training.map_health import Jumps
 from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
-DATA = space_data((2,), labels=False, rows=200)
+DATA = space_data((2,), labels=False, n=200)
 
 
 def row(step, *distances):

@@ -7,7 +7,7 @@ from torch import distributions, nn
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import Batch, VectorSpace
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods import EvidenceBound, Now
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 from pushforward.methods.importance_weighting import active_units, divergences
@@ -99,7 +99,7 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     with torch.no_grad():
         vae.prior.mean.view(2, 3).copy_(torch.tensor([[-0.4], [0.4]]).expand(2, 3))
         vae.prior.log_std.view(2, 3).copy_(torch.tensor([[0.1], [-0.1]]).expand(2, 3))
-    z, label = RowDraws(0, 4000).normal((3,)), {"label": torch.ones(4000, dtype=torch.int64)}
+    z, label = ExampleDraws(0, 4000).normal((3,)), {"label": torch.ones(4000, dtype=torch.int64)}
     samples = LINE.to_data(vae.transport()(z, label)).detach()
     assert float(samples.mean()) == pytest.approx(4, abs=0.02)
     assert float(samples.std()) == pytest.approx(0.3679, abs=0.01)
@@ -107,7 +107,7 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance starts at 1
     with torch.no_grad():
         vae.encoder = Exact()
-        weights = vae.log_weights(x, 4, RowDraws(0, 8), condition)
+        weights = vae.log_weights(x, 4, ExampleDraws(0, 8), condition)
     torch.testing.assert_close(weights, exact[:, None].expand(8, 4), atol=1e-3, rtol=0)
 
 

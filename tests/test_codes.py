@@ -37,7 +37,7 @@ def plain_coder(data):
 
 
 def test_looking_through_a_coder_that_changes_nothing():
-    data = space_data((1, 4, 5), labels=True, rows=90)
+    data = space_data((1, 4, 5), labels=True, n=90)
     coder, space = plain_coder(data), data.space
     both = strip(coder, data, 7)
     torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-6)

@@ -9,7 +9,7 @@ import torch
 import pushforward as pf
 from pushforward import spec
 from pushforward.conditions import Label, Numbers, Request, hidden
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.networks import MLP, Packed
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
@@ -24,34 +24,34 @@ PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("mlp", "convolutiona
 
 
 def test_one_value_stands_for_all_samples_and_names_may_be_mixed():
-    rows = Request(BOTH).rows(3, {"label": "b", "age": 50, "income": [1, 2, 3]}, 7)
+    rows = Request(BOTH).values(3, {"label": "b", "age": 50, "income": [1, 2, 3]}, 7)
     assert rows["label"].tolist() == [1, 1, 1]
     assert rows["given"].tolist() == [[50, 1], [50, 2], [50, 3]]
-    whole = Request(BOTH).rows(2, {"label": [2, 0], "given": [30, 4]}, 0)
+    whole = Request(BOTH).values(2, {"label": [2, 0], "given": [30, 4]}, 0)
     assert whole["given"].tolist() == [[30, 4], [30, 4]]
     assert whole["label"].tolist() == [2, 0]
 
 
 def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
     request = Request(BOTH)
-    rows = request.rows(6, None, 10)
+    rows = request.values(6, None, 10)
     assert {tuple(row) for row in rows["given"].tolist()} <= set(NUMBERS.examples)
     for i in range(6):
-        single = request.rows(1, None, 10 + i)
+        single = request.values(1, None, 10 + i)
         assert all(torch.equal(single[name][0], rows[name][i]) for name in BOTH)
-    some = request.rows(6, {"age": 33}, 10)
+    some = request.values(6, {"age": 33}, 10)
     assert torch.equal(some["given"][:, 1], rows["given"][:, 1])
     assert some["given"][:, 0].tolist() == [33] * 6
 
 
 def test_labels_are_drawn_as_before_there_were_kinds():
     edges = torch.tensor(np.cumsum(LABEL.frequencies)[:-1], dtype=torch.float32)
-    wanted = torch.bucketize(RowDraws(5, 50, "label").uniform(), edges, right=True)
-    assert torch.equal(Request(BOTH).rows(50, None, 5)["label"], wanted)
+    wanted = torch.bucketize(ExampleDraws(5, 50, "label").uniform(), edges, right=True)
+    assert torch.equal(Request(BOTH).values(50, None, 5)["label"], wanted)
 
 
 def test_masks_are_named_after_their_condition():
-    rows = Request(BOTH).rows(2, {"label_null": True, "given_null": [True, False]}, 0)
+    rows = Request(BOTH).values(2, {"label_null": True, "given_null": [True, False]}, 0)
     assert "label" not in rows, "what is hidden everywhere is not drawn"
     assert rows["given_null"].tolist() == [True, False]
     mask = torch.tensor([False, True])
@@ -69,7 +69,7 @@ def test_masks_are_named_after_their_condition():
         ({"age": 1 + 2j}, "must be a number"),
         ({"given": [True, False]}, "Expected numbers"),
         ({"given": [1j, 2]}, "Expected numbers"),
-        ({"age": [1, 2]}, "has 2 rows"),
+        ({"age": [1, 2]}, "has 2 values"),
         ({"age": [[1]]}, "one number, or one for each"),
         ({"age": 3, "given": [1, 2]}, 'holds "age"'),
         ({"given": [1, 2, 3]}, r"expected \(2,\)"),
@@ -82,27 +82,27 @@ def test_masks_are_named_after_their_condition():
 )
 def test_requests_that_cannot_be_are_refused(asked, says):
     with pytest.raises(UsageError, match=says):
-        Request(BOTH).rows(3, asked, 0)
+        Request(BOTH).values(3, asked, 0)
 
 
 @pytest.mark.parametrize("n", [1, 4])
 def test_a_value_of_one_column_stands_for_all_samples(n):
     for request in ({"given": torch.tensor([30.0])}, {"given": 30}, {"given": [30] * n}, {"given": [[30]] * n}, {"age": 30}):
         kinds = {"given": Numbers(("age",), (40.0,), (10.0,), ((1.0,),))}
-        assert Request(kinds).rows(n, request, 0)["given"].tolist() == [[30]] * n
+        assert Request(kinds).values(n, request, 0)["given"].tolist() == [[30]] * n
 
 
 def test_what_has_nothing_to_draw_from_is_asked_for():
     for kinds in ({"label": Label(("a", "b"))}, {"given": Numbers(("age",), (40.0,), (10.0,))}):
         with pytest.raises(UsageError, match="to draw"):
-            Request(kinds).rows(2, None, 0)
-    assert Request({"label": Label(("a", "b"))}).rows(2, {"label": 1}, 0)["label"].tolist() == [1, 1]
+            Request(kinds).values(2, None, 0)
+    assert Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist() == [1, 1]
 
 
 def test_a_model_without_conditions_takes_none():
-    assert Request({}).rows(2, None, 0) is None
+    assert Request({}).values(2, None, 0) is None
     with pytest.raises(UsageError, match="without labels"):
-        Request({}).rows(2, {"label": 1}, 0)
+        Request({}).values(2, {"label": 1}, 0)
 
 
 def test_kinds_are_stored_as_any_part():

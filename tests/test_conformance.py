@@ -192,7 +192,7 @@ def test_every_metric_of_the_package_passes(name):
     [
         ({"name": "other"}, "each declared and described"),
         ({"first": slice(50)}, "the order of generated examples must not matter"),
-        ({"better": "higher"}, "must not be better for worse rows"),
+        ({"better": "higher"}, "must not be better for worse examples"),
         ({"sign": 0}, "must leave the arrays"),
     ],
 )

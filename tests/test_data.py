@@ -16,8 +16,8 @@ from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.data import Dataset, ImageSpace, Sampler, Split, Truth, VectorSpace, images, measure
 from pushforward.data.building import Schema, build
+from pushforward.data.example_hashes import held_out_indices
 from pushforward.data.keys import mix, permutation
-from pushforward.data.row_hashes import held_out_rows
 from pushforward.data.sets import toys
 from pushforward.errors import DataError, MissingExtra, UsageError
 
@@ -136,16 +136,16 @@ def test_labels_by_name_and_number():
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
     labels, hashes = np.repeat(np.arange(3), (500, 1500, 3000)), mix(1, np.arange(5000))
-    held = held_out_rows(hashes, labels)
-    assert np.array_equal(held, held_out_rows(hashes, labels))
+    held = held_out_indices(hashes, labels)
+    assert np.array_equal(held, held_out_indices(hashes, labels))
     shares = np.bincount(labels[held]) / (500, 1500, 3000)
     assert (np.abs(shares - 0.1) < 5 * np.sqrt(0.09 / np.array([500, 1500, 3000]))).all()
-    assert [len(held_out_rows(hashes[:n])) for n in (2, 4, 5, 9)] == [1, 1, 2, 2]
-    assert abs(len(held_out_rows(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(300_000 * 0.09)
+    assert [len(held_out_indices(hashes[:n])) for n in (2, 4, 5, 9)] == [1, 1, 2, 2]
+    assert abs(len(held_out_indices(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(300_000 * 0.09)
     assert len(np.unique(held)) == len(held)
     assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
-        held_out_rows(hashes[:1])
+        held_out_indices(hashes[:1])
 
 
 def test_splits_share_no_row_and_lose_none():
@@ -522,7 +522,7 @@ def test_sampler_refuses_what_it_cannot_do():
 def test_batch_rows_and_condition_off():
     sampler = Sampler(pictures(), 7)
     batch = sampler.batch(2)
-    part = batch.rows(slice(2, 5))
+    part = batch.take(slice(2, 5))
     assert torch.equal(part.x, batch.x[2:5])
     assert torch.equal(part.condition["label"], batch.condition["label"][2:5])
     assert Sampler(pictures(), 7, conditions=()).batch(2).condition is None
@@ -545,7 +545,7 @@ def test_data_folder(monkeypatch):
 
 @pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
 def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
-    x, _ = toys.TOYS[name].rows(name, 4000)
+    x, _ = toys.TOYS[name].examples(name, 4000)
     low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 100
     axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
@@ -564,16 +564,16 @@ def test_the_only_row_of_a_class_is_never_held_out():
     labels = np.repeat([0, 1, 2, 3], [1, 20, 1, 1])
     hashes = mix(3, np.arange(len(labels)))
     for count in (None, 1, 2, 5, 19):
-        held = held_out_rows(hashes, labels, count)
+        held = held_out_indices(hashes, labels, count)
         assert len(held) == count or count is None
         assert (labels[held] == 1).all()
     many = np.concatenate([np.arange(40), [0, 1]])
     hashes = mix(4, np.arange(42))
-    assert set(many[held_out_rows(hashes, many)]) == {0, 1}
-    assert set(many[held_out_rows(hashes, many, 4)]) == {0, 1}
+    assert set(many[held_out_indices(hashes, many)]) == {0, 1}
+    assert set(many[held_out_indices(hashes, many, 4)]) == {0, 1}
     for count in (None, 2):
         with pytest.raises(DataError, match="single example"):
-            held_out_rows(hashes[:7], np.arange(7), count)
+            held_out_indices(hashes[:7], np.arange(7), count)
 
 
 @pytest.mark.parametrize(

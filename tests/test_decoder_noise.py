@@ -8,8 +8,8 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.draws import RowDraws
-from pushforward.export import GivenNoise, exported, noise_rows
+from pushforward.draws import ExampleDraws
+from pushforward.export import GivenNoise, exported, noise_count
 from pushforward.methods.likelihoods import Bernoulli, Gaussian, drawn_from
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.health import FixedNoise
@@ -54,7 +54,7 @@ def test_noise_of_sample_i_comes_from_its_seed_alone(linear):
     whole = linear.sample(7, seed=10)
     torch.testing.assert_close(linear.sample(7, seed=10, batch=2), whole)
     torch.testing.assert_close(linear.sample(2, seed=13), whole[3:5])
-    draws = RowDraws(10, 7)
+    draws = ExampleDraws(10, 7)
     z = linear.noise(draws)
     noise = (linear(z, None, draws) - linear(z)) / STD
     assert not torch.allclose(noise[:, :2], z)
@@ -62,7 +62,7 @@ def test_noise_of_sample_i_comes_from_its_seed_alone(linear):
 
 
 def test_points_in_between_and_variations_are_means(linear):
-    z = linear.noise(RowDraws(0, 1))
+    z = linear.noise(ExampleDraws(0, 1))
     line = pf.editing.interpolate_seeds(linear, 0, 1, 5)
     torch.testing.assert_close(line[0], SPACE.to_data(linear(z)).detach()[0])
     near = pf.editing.Nearby(linear, z[0], 1e-6).sample(3, seed=5)
@@ -73,10 +73,10 @@ def test_points_in_between_and_variations_are_means(linear):
 def test_decoders_of_vectors_draw_and_those_of_pictures_do_not(name):
     data = space_data((17,), labels=True)
     transport = recipe_for(name, data).method.eval().transport()
-    draws = RowDraws(0, 5)
+    draws = ExampleDraws(0, 5)
     z, label = transport.noise(draws), transport.conditions(5, None, 0)
     assert isinstance(transport.likelihood, Gaussian)
-    noise = RowDraws(0, 5)
+    noise = ExampleDraws(0, 5)
     noise.normal(transport.noise_shape)
     wanted = transport(z, label) + transport.likelihood.log_variance.div(2).exp() * noise.normal((17,))
     torch.testing.assert_close(transport(z, label, draws), wanted)
@@ -100,7 +100,7 @@ def test_bits_of_vectors_are_zeros_and_ones():
 def test_an_exported_sampler_takes_the_noise(linear, limit):
     transport = linear if limit is None else pf.editing.Truncated(linear, limit)
     program = exported(transport).module()
-    z, noise = torch.randn(5, 2), torch.randn(noise_rows(transport), 5, 3)
+    z, noise = torch.randn(5, 2), torch.randn(noise_count(transport), 5, 3)
     assert len(noise) == 1
     wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
     torch.testing.assert_close(program(z, None, noise), wanted)

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
 from pushforward.denoiser import trained
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity, straight
@@ -79,13 +79,13 @@ def test_trajectories_are_the_teachers_own(teacher):
     again.fill()
     assert torch.equal(again.states, stored.states[:, [0, -1]])
     assert again.times == (stored.times[0], 0.0)
-    (x_t, t), (_, s), _ = stored.draw(RowDraws(3, 5000))
+    (x_t, t), (_, s), _ = stored.draw(ExampleDraws(3, 5000))
     assert bool((s < t).all())
     assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
     place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
     assert all((stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True))
     k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
-    start = flow.noise(RowDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
+    start = flow.noise(ExampleDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
     torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
 
 
@@ -158,7 +158,7 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     assert float(stored.hidden.float().mean()) == pytest.approx(0.4, abs=0.12)
     condition = stored.condition(torch.arange(200))
     assert torch.equal(condition["label_null"], stored.hidden)
-    z = flow.noise(RowDraws(stored.seed, 200))
+    z = flow.noise(ExampleDraws(stored.seed, 200))
     labels = {"label": condition["label"]}
     with torch.no_grad():
         given, without = flow(z, labels), flow(z, hidden(labels, torch.ones(200, dtype=torch.bool)))
@@ -169,7 +169,7 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     assert (method.label_dropout, method.trajectories.unconditional) == (0.1, 0.1)
     method.label_dropout = 0.5
     x, label = torch.randn(64, 17), torch.arange(64) % 3
-    (x_t, t), (x_s, s), own = method.trajectories.draw(RowDraws(5, 64))
+    (x_t, t), (x_s, s), own = method.trajectories.draw(ExampleDraws(5, 64))
     equal = torch.arange(64) % 2 == 0
     now = Now(BlockDraws(0, 0, 64), 0, 0.0)
     held = method._held(Batch(x, {"label": label}), now, equal, (x_t, t, s, x_s, own))

@@ -15,7 +15,7 @@ from pushforward.paths import VE, VP, Linear
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.start import prepare
 
-DATA = space_data((2,), labels=False, rows=200)
+DATA = space_data((2,), labels=False, n=200)
 
 
 def now(rows, step=0, progress=0.0):

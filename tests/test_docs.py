@@ -114,9 +114,11 @@ def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
     few = dataclasses.replace(sets.own()["digits"], held_out=40, read=digits(8))
-    stacked = dataclasses.replace(sets.own()["stacked-digits"], rows=(300, 60))
+    stacked = dataclasses.replace(sets.own()["stacked-digits"], counts=(300, 60))
     planar = [
-        dataclasses.replace(source, rows=(400, 200), read=first(source)) for source in sets.own().values() if source.shape == (2,)
+        dataclasses.replace(source, counts=(400, 200), read=first(source))
+        for source in sets.own().values()
+        if source.shape == (2,)
     ]
     for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), stacked, *planar):
         patch.setitem(sets.own(), source.name, source)
@@ -155,7 +157,7 @@ def briefly(patch):
     for module, values in {**drawn, curves: {"CURVE_STEPS": (2,)}, classifier: {"SEEN": 500}, bounds: {"FITTED": 8}}.items():
         for name, value in values.items():
             patch.setattr(module, name, value)
-    patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, rows=4, batch=4))
+    patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4))
 
 
 @pytest.mark.parametrize("page", pages("python"))

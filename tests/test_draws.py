@@ -2,25 +2,25 @@ import numpy as np
 import pytest
 import torch
 
-from pushforward.draws import BLOCK, BlockDraws, RowDraws, key
+from pushforward.draws import BLOCK, BlockDraws, ExampleDraws, key
 
 
 def test_rows_come_from_their_seed_alone():
-    many, few = RowDraws(0, 8), RowDraws(4, 4)
+    many, few = ExampleDraws(0, 8), ExampleDraws(4, 4)
     for _ in range(3):
         assert torch.equal(many.normal((3, 2))[4:], few.normal((3, 2)))
         assert torch.equal(many.uniform()[4:], few.uniform())
 
 
 def test_calls_and_streams_differ():
-    draws = RowDraws(0, 5)
+    draws = ExampleDraws(0, 5)
     first, second = draws.normal((7,)), draws.normal((7,))
-    other = RowDraws(0, 5).stream("label").normal((7,))
+    other = ExampleDraws(0, 5).stream("label").normal((7,))
     assert not (first == second).any()
     assert not (first == other).any()
 
 
-@pytest.mark.parametrize("make", [lambda: RowDraws(7, 3000), lambda: BlockDraws(7, 2, 3000)])
+@pytest.mark.parametrize("make", [lambda: ExampleDraws(7, 3000), lambda: BlockDraws(7, 2, 3000)])
 def test_the_laws_are_the_stated_ones(make):
     from scipy.stats import kstest
 
@@ -45,7 +45,7 @@ def test_training_draws_depend_on_step_seed_and_stream():
 
 
 def test_a_stream_can_stand_still():
-    draws = [BlockDraws(1, step, 10).stream("plan", every=4).normal((2,)) for step in (4, 7, 8)]
+    draws = [BlockDraws(1, step, 10).stream("plan", interval=4).normal((2,)) for step in (4, 7, 8)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[1], draws[2])
 
@@ -56,7 +56,7 @@ def test_keys_tell_names_apart():
 
 
 def test_rows_are_numpys_philox_at_seed_stream_and_call():
-    draws = RowDraws(11, 3)
+    draws = ExampleDraws(11, 3)
     draws.uniform()
     words = np.array([11 + 2, key("rows", "sample")], dtype=np.uint64)
     fresh = np.random.Generator(np.random.Philox(key=words, counter=np.array([0, 0, 0, 1], dtype=np.uint64)))

@@ -13,7 +13,7 @@ from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing import (
     Resampled,
     Variation,
@@ -57,11 +57,11 @@ class Gaussian(nn.Module):
         return 1
 
 
-class Still(RowDraws):
+class Still(ExampleDraws):
     """Draws that are zero: under a linear denoiser what comes out is then the mean of what would."""
 
     def normal(self, shape):
-        return torch.zeros(self.rows, *shape)
+        return torch.zeros(self.n, *shape)
 
 
 CORRELATED = [[1.0, 0.8, 0.1], [0.8, 1.5, 0.0], [0.1, 0.0, 0.7]]
@@ -83,7 +83,7 @@ def pictures(steps=10, space=None, path=None):
 
 
 def seen(seed, shape, n=1):
-    return RowDraws(seed, n, "seen").normal(shape).squeeze(0)
+    return ExampleDraws(seed, n, "seen").normal(shape).squeeze(0)
 
 
 def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
@@ -282,7 +282,7 @@ def test_noising_back_gives_the_marginal_of_the_earlier_time():
     n = 20000
     flow = rows(path)
     t, s = torch.full((n,), 0.6, dtype=torch.float64), torch.full((n,), 0.2, dtype=torch.float64)
-    Resampled(Exact(), 2).step(flow.denoiser, torch.zeros(n, 3, dtype=torch.float64), t, s, None, RowDraws(0, n), None)
+    Resampled(Exact(), 2).step(flow.denoiser, torch.zeros(n, 3, dtype=torch.float64), t, s, None, ExampleDraws(0, n), None)
     k = path.at(torch.tensor(0.6))
     assert float(before[1].mean()) == pytest.approx(float(k.alpha) * x, abs=3.5 * float(k.sigma) / math.sqrt(3 * n))
     assert float(before[1].std()) == pytest.approx(float(k.sigma), rel=3.5 / math.sqrt(6 * n))
@@ -299,7 +299,7 @@ def test_super_resolution_averages_to_the_image(path):
         assert samples.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, "within a block there is detail"
     bounded = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
     low = low.clamp(0, 1)
-    samples = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, RowDraws(3, 5))
+    samples = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, ExampleDraws(3, 5))
     wanted = bounded.space.to_model(low[None]).expand(5, -1, -1, -1)
     torch.testing.assert_close(F.avg_pool2d(samples, 2), wanted, atol=1e-5, rtol=0)
 

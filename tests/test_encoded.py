@@ -10,7 +10,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import preparing
@@ -136,7 +136,7 @@ def doubled(data):
 
 
 def test_the_codes_units_are_measured_with_the_posteriors_spread():
-    data = space_data((17,), labels=True, rows=300)
+    data = space_data((17,), labels=True, n=300)
     recipe = pf.in_latent("flow", data, doubled(data), "tiny")
     space = recipe.method.method.space
     x = data.space.to_model(data.train.data_units()).double()
@@ -169,7 +169,7 @@ class Spy(pf.Method):
 
 
 def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path):
-    data = space_data((17,), labels=False, rows=64)
+    data = space_data((17,), labels=False, n=64)
     recipe = pf.in_latent(lambda space, size: pf.Recipe(Spy(space), pf.Training(batch=64)), data, doubled(data))
     method = recipe.method
     trainer = prepare(pf.Recipe(method, pf.Training(batch=64)), data, steps=40, out=tmp_path / "other")
@@ -253,7 +253,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         edit({"label": 1})
         assert [set(condition["label"].tolist()) for condition in conditions] == [{1}]
     sure = {"label": torch.tensor([1, 1])}
-    z = transport.noise(RowDraws(0, 2))
+    z = transport.noise(ExampleDraws(0, 2))
     assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"label_null": torch.tensor([True, True])}))
     plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward import networks, solvers
 from pushforward.conditions import Label
 from pushforward.errors import UsageError
-from pushforward.export import GivenNoise, exported, exported_scan, noise_rows, scan_inputs
+from pushforward.export import GivenNoise, exported, exported_scan, noise_count, scan_inputs
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.solvers.dense import dense, run
 from pushforward.solvers.learned import LearnedTable, general
@@ -146,7 +146,7 @@ ONE_CALL = ("gan", "hvae", "vae", "vqvae")
 
 def agrees(transport):
     """The program made with 3 rows draws what the sampler draws with 5."""
-    z, label, draws = torch.randn(5, *transport.noise_shape), torch.arange(5) % 2, noise_rows(transport)
+    z, label, draws = torch.randn(5, *transport.noise_shape), torch.arange(5) % 2, noise_count(transport)
     noise = torch.randn(draws, *z.shape) if draws else None
     with torch.no_grad():
         x = transport.space.to_data(transport(z, {"label": label}, None if noise is None else GivenNoise(noise)))

@@ -73,7 +73,7 @@ class Silent(Extractor):
     [
         (Batched(), "the others of its batch"),
         (Random(), "generator|others of its batch"),
-        (Silent(), "what happens to an example"),
+        (Silent(), "describe itself and its preprocessing"),
     ],
 )
 def test_planted_mistakes_break_a_law(network, says):

@@ -21,7 +21,7 @@ from pushforward.training.frozen import with_frozen
 from pushforward.training.latent_data import in_latent
 from pushforward.training.start import prepare
 
-DATA = space_data((2,), labels=False, rows=200)
+DATA = space_data((2,), labels=False, n=200)
 
 
 def now(rows, step=0, progress=0.0):
@@ -101,7 +101,7 @@ def test_what_differences_cannot_be():
         with pytest.raises(UsageError, match=r"ifferences"):
             Penalties(**wrong)
     several = lambda x: x.repeat(2, 1).sum(1)  # noqa: E731
-    with pytest.raises(UsageError, match="scores a row"):
+    with pytest.raises(UsageError, match="scores an example"):
         differences(several, torch.randn(4, 2), torch.randn(4, 2), 0.1)
     assert pf.recipes.gan(DATA.space, "tiny", difference=0.05).method.penalties.difference == 0.05
 

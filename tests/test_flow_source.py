@@ -11,7 +11,7 @@ from pushforward.cli import main
 from pushforward.couplings import Independent, OptimalTransport, Source
 from pushforward.data import Split
 from pushforward.data.building import build as split
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation import Judge
 from pushforward.grid_learning import Pairs
@@ -26,7 +26,7 @@ def test_a_source_takes_the_place_of_noise(coupling):
     source = Source("8gaussians-c2ot", space)
     couple = coupling(source=source) if coupling is Independent else coupling(64, 1, source)
     x, z = couple(torch.randn(128, 2), None, BlockDraws(0, 3, 128))
-    rows = {tuple(row) for row in source.rows.tolist()}
+    rows = {tuple(row) for row in source.examples.tolist()}
     assert all(tuple(row) in rows for row in z.tolist())
     centres = torch.tensor([[5 * math.cos(i * math.pi / 4), 5 * math.sin(i * math.pi / 4)] for i in range(8)])
     assert torch.cdist(space.to_data(z), centres).min(1).values.mean() < 1.5
@@ -44,9 +44,9 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
     again = pf.load(tmp_path / "run")
     flow = again.transport
     assert flow.source.data == "8gaussians-c2ot"
-    z = flow.noise(RowDraws(3, 4))
+    z = flow.noise(ExampleDraws(3, 4))
     assert torch.isin(z, flow.source.held_out).all()
-    assert not torch.isin(z, flow.source.rows).all(1).any(), "samples start from what training has not seen"
+    assert not torch.isin(z, flow.source.examples).all(1).any(), "samples start from what training has not seen"
     torch.testing.assert_close(flow.sample(4, seed=3), data.space.to_data(flow(z)), rtol=0, atol=1e-5)
     torch.testing.assert_close(flow.sample(6, seed=1)[2:], flow.sample(4, seed=3), rtol=0, atol=1e-5)
     torch.testing.assert_close(run.transport.sample(4), flow.sample(4))
@@ -94,12 +94,12 @@ def test_samples_take_each_held_out_example_of_the_source_once():
     source = Source("8gaussians-c2ot", space)
     held_out = {tuple(row) for row in source.held_out.tolist()}
     n = len(held_out)
-    starts = [[tuple(row) for row in source.starts(RowDraws(seed, n)).tolist()] for seed in (1_000_000, 2_000_000, 2_000_007)]
+    starts = [[tuple(row) for row in source.starts(ExampleDraws(seed, n)).tolist()] for seed in (1_000_000, 2_000_000, 2_000_007)]
     assert all(set(rows) == held_out for rows in starts)
     assert starts[0] != starts[1]
     assert starts[1][7:] == starts[2][:-7], "a function of the seed alone"
-    edge = source.starts(RowDraws(999_998, 4))
-    torch.testing.assert_close(edge[2:], source.starts(RowDraws(1_000_000, 2)), rtol=0, atol=0)
+    edge = source.starts(ExampleDraws(999_998, 4))
+    torch.testing.assert_close(edge[2:], source.starts(ExampleDraws(1_000_000, 2)), rtol=0, atol=0)
 
 
 def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_path):
@@ -127,11 +127,11 @@ def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monk
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     source = pf.load(tmp_path / "run").transport.source
-    assert source.rows.shape == (50, 1, 6, 6)
+    assert source.examples.shape == (50, 1, 6, 6)
     limited = pf.data.load(tmp_path / "source.npy", resize=6, limit=50)
-    torch.testing.assert_close(source.rows, source.space.to_model(limited.train.data_units()), rtol=0, atol=0)
+    torch.testing.assert_close(source.examples, source.space.to_model(limited.train.data_units()), rtol=0, atol=0)
     torch.testing.assert_close(source.held_out, source.space.to_model(limited.held_out.data_units()), rtol=0, atol=0)
-    assert source.fingerprint == limited.rows_fingerprint
+    assert source.fingerprint == limited.examples_fingerprint
     assert pf.load(tmp_path / "run").spec["asked"]["source"] == "source.npy"
 
 
@@ -150,12 +150,12 @@ def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path):
 def test_times_are_learned_from_the_training_examples_of_the_source():
     data = pf.data.load("moons", limit=300)
     flow = pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot").method.transport()
-    assert torch.isin(Pairs.of(flow, flow, 16, 3).noise, flow.source.rows).all()
+    assert torch.isin(Pairs.of(flow, flow, 16, 3).noise, flow.source.examples).all()
 
 
 def test_a_source_of_another_shape_is_refused():
     space = pf.data.load("moons", limit=100).space
     with pytest.raises(UsageError, match="must agree"):
-        Source("digits", space)(RowDraws(0, 3))
+        Source("digits", space)(ExampleDraws(0, 3))
     with pytest.raises(UsageError, match="Did you mean"):
         Source("moon", space)

@@ -125,7 +125,7 @@ def test_deviation_has_derivatives_at_zero():
     assert torch.autograd.gradgradcheck(lambda h: 1e-4 * append_minibatch_std(h, 4), h, eps=1e-8, atol=1e-3)
     with pytest.raises(UsageError, match="at least 1"):
         append_minibatch_std(h, 0)
-    with pytest.raises(UsageError, match="one row per sample"):
+    with pytest.raises(UsageError, match="one entry per example"):
         append_minibatch_std(h[:, 0], 4)
 
 

@@ -17,7 +17,7 @@ from pushforward.transports import Flow
 @pytest.mark.parametrize("path", [VP(), Linear()], ids=["vp", "linear"])
 def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, solver):
     flow = Flow(ring(path), solver, 6, "log_snr")
-    learned = learn_grid(flow, rows=128, rounds=30, batch=64)
+    learned = learn_grid(flow, n=128, rounds=30, batch=64)
     assert learned.after < 0.8 * learned.before
     assert len(learned.times) == 7
     truth = Flow(ring(path), solver, 200, "log_snr")
@@ -28,7 +28,7 @@ def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, so
 
 def test_a_grid_that_cannot_be_bettered_is_kept():
     flow = Flow(ring(VP()), DPM(2), 5, "log_snr")
-    learned = learn_grid(flow, rows=32, rounds=2, batch=16, lr=50.0)
+    learned = learn_grid(flow, n=32, rounds=2, batch=16, lr=50.0)
     assert learned.times == flow.times.tolist()
     assert learned.after == learned.before
 
@@ -84,5 +84,5 @@ def test_learning_leaves_no_gradient_on_the_network():
     flow = pf.recipes.flow(pf.data.load("moons", limit=50).space, "tiny").method.transport()
     network = list(flow.denoiser.parameters())
     assert any(parameter.requires_grad for parameter in network)
-    learn_grid(flow.with_solver(DPM(2), 3), rows=2, rounds=1, batch=2, teacher=flow.with_solver(DPM(2), 4))
+    learn_grid(flow.with_solver(DPM(2), 3), n=2, rounds=1, batch=2, teacher=flow.with_solver(DPM(2), 4))
     assert all(parameter.grad is None for parameter in network)

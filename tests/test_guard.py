@@ -22,7 +22,7 @@ from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 from pushforward.training.variety import Variety
 
-DATA = space_data((2,), labels=False, rows=200)
+DATA = space_data((2,), labels=False, n=200)
 
 
 def finishing(data=DATA, **options):

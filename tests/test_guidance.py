@@ -10,7 +10,7 @@ from pushforward import solvers, spec
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoiser import Denoiser, Repathed
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.guidance import Autoguided, Guided, Thresholded
 from pushforward.methods import Denoising
@@ -118,7 +118,7 @@ def test_a_flow_says_what_guidance_in_an_interval_costs(name):
         networks = [part for part in guided.modules() if isinstance(part, Labelled)]
         for network in networks:
             network.rows = 0
-        flow(RowDraws(0, 1).normal((3,)), {"label": torch.tensor([1])}, RowDraws(0, 1))
+        flow(ExampleDraws(0, 1).normal((3,)), {"label": torch.tensor([1])}, ExampleDraws(0, 1))
         assert sum(network.rows for network in networks) == flow.calls
 
 

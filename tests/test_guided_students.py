@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Preconditioning
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.ladder import teacher_of
 from pushforward.export import exported
@@ -63,7 +63,7 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
     scale, sign = condition[SCALE], 2 * condition["label"] - 1
     assert RANGE[0] <= float(scale.min()) < 1.5 < 3.5 < float(scale.max()) <= RANGE[1]
     ends = stored.states[:, -1].float()
-    exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(RowDraws(3, 40))
+    exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(ExampleDraws(3, 40))
     assert (ends - exact).abs().max() < 0.08, "the map of N(w mean, variance) in closed form"
     for row in (0, 7):
         alone = guided(path, float(scale[row]))
@@ -160,7 +160,7 @@ def test_what_guidance_cannot_be():
 
 
 def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
-    data = space_data((2,), labels=True, rows=200)
+    data = space_data((2,), labels=True, n=200)
     teacher = pf.fit("flow", data, size="tiny", steps=3, out=tmp_path / "flow", progress=False)
     recipe = with_frozen("distil", {"teacher": teacher})(
         data.space, guidance="1,4", trajectories=64, teacher_steps=2, diagonal=0.5

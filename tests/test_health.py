@@ -139,7 +139,7 @@ def test_a_critic_that_wins_is_told_until_it_does_no_more():
     assert alarms_of(history) == [("critic", 550, False), ("critic", 1150, True)]
     begin = alarms(history)[0]
     assert (begin.value, begin.threshold) == (1.0, 0.99)
-    assert "ranked 100.0% of the rows of 500 steps right, the logit gap went from 1.75 to 4.25" in begin.sentence
+    assert "ranked 100.0% of the examples of 500 steps right, the logit gap went from 1.75 to 4.25" in begin.sentence
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     from sklearn.decomposition import PCA
 
     monkeypatch.setattr(health, "BATCH", 1000)
-    data = space_data((1, 8, 8), labels=False, rows=90)
+    data = space_data((1, 8, 8), labels=False, n=90)
     train = data.space.to_model(data.train.data_units()).flatten(1).numpy().astype(float)
     samples = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     oracle = PCA(32, svd_solver="full").fit(train)
@@ -404,7 +404,7 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
     monkeypatch.setattr(health, "interval", lambda batch: 5)
     monkeypatch.setattr("pushforward.training.game_alarms.LASTING", 20)
-    data = space_data((2,), labels=False, rows=200)
+    data = space_data((2,), labels=False, n=200)
     heard, again = Heard(), Heard()
     make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731
     pf.fit(make(), data, steps=130, out=tmp_path / "whole", progress=heard)

@@ -8,7 +8,7 @@ from pushforward import data as pf_data
 from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.data.building import Schema, build
-from pushforward.data.row_hashes import ATOM, among, distinct, held_out_rows, row_hashes
+from pushforward.data.example_hashes import ATOM, among, distinct, example_hashes, held_out_indices
 from pushforward.data.seen import seen_in_training, shared_examples
 from pushforward.errors import DataError
 from pushforward.report.single import scores_text
@@ -50,22 +50,22 @@ def sides(x, labels=None):
 
 @pytest.mark.parametrize("x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))])
 def test_the_hash_of_a_row_depends_on_nothing_but_its_content(x):
-    hashes = row_hashes(x)
+    hashes = example_hashes(x)
     assert hashes.dtype == np.uint64
-    np.testing.assert_array_equal(np.concatenate([row_hashes(x[i : i + 1]) for i in range(len(x))]), hashes)
+    np.testing.assert_array_equal(np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))]), hashes)
     order = random(1).permutation(len(x))
-    np.testing.assert_array_equal(row_hashes(x[order]), hashes[order])
+    np.testing.assert_array_equal(example_hashes(x[order]), hashes[order])
     assert len(np.unique(hashes)) == len(x)
     changed = x.copy()
     flat = changed.reshape(len(x), -1)
     flat[np.arange(len(x)), random(2).integers(0, flat.shape[1], len(x))] += 1
-    assert not np.isin(row_hashes(changed), hashes).any()
+    assert not np.isin(example_hashes(changed), hashes).any()
 
 
 def test_hashes_are_uniform_also_for_rows_that_differ_in_one_bit():
     x = np.zeros((8 * 4096, 4096), dtype=np.uint8)
     x[np.arange(len(x)), np.arange(len(x)) // 8] = 1 << np.arange(len(x)) % 8
-    hashes = row_hashes(x.reshape(-1, 1, 64, 64))
+    hashes = example_hashes(x.reshape(-1, 1, 64, 64))
     ones = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1).mean(0)
     assert np.abs(ones - 0.5).max() < 5 * 0.5 / np.sqrt(len(x))
     shares = np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16) / len(x)
@@ -76,13 +76,13 @@ def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
     gray = pixels(50, shape=(1, 7, 4))
     colour = np.repeat(gray, 3, axis=1)
     opaque = np.concatenate([colour, np.full_like(gray, 255)], axis=1)
-    np.testing.assert_array_equal(row_hashes(colour), row_hashes(gray))
-    np.testing.assert_array_equal(row_hashes(opaque), row_hashes(gray))
+    np.testing.assert_array_equal(example_hashes(colour), example_hashes(gray))
+    np.testing.assert_array_equal(example_hashes(opaque), example_hashes(gray))
     opaque[7, 3, 2, 1] = 254
     colour[9, 2, 0, 0] ^= 1
-    assert np.flatnonzero(row_hashes(opaque) != row_hashes(gray)).tolist() == [7]
-    assert np.flatnonzero(row_hashes(colour) != row_hashes(gray)).tolist() == [9]
-    assert (row_hashes(gray.reshape(50, 1, 4, 7)) != row_hashes(gray)).all(), "the same pixels in another shape"
+    assert np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist() == [7]
+    assert np.flatnonzero(example_hashes(colour) != example_hashes(gray)).tolist() == [9]
+    assert (example_hashes(gray.reshape(50, 1, 4, 7)) != example_hashes(gray)).all(), "the same pixels in another shape"
 
 
 def test_minus_zero_is_zero():
@@ -90,7 +90,7 @@ def test_minus_zero_is_zero():
     x[:, 2] = 0
     negative = x.copy()
     negative[:, 2] = -0.0
-    np.testing.assert_array_equal(row_hashes(negative), row_hashes(x))
+    np.testing.assert_array_equal(example_hashes(negative), example_hashes(x))
 
 
 # the law
@@ -152,18 +152,18 @@ def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n
 
 def test_a_class_keeps_its_row_of_the_highest_hash_in_training():
     x = vectors(3000)
-    low = np.flatnonzero(row_hashes(x) < np.uint64(2**64 // 10))[:4]
+    low = np.flatnonzero(example_hashes(x) < np.uint64(2**64 // 10))[:4]
     labels = np.zeros(3000, dtype=np.int64)
     labels[low] = 1
-    held = held_out_rows(row_hashes(x), labels)
-    assert set(low) - set(held) == {low[np.argmax(row_hashes(x)[low])]}
+    held = held_out_indices(example_hashes(x), labels)
+    assert set(low) - set(held) == {low[np.argmax(example_hashes(x)[low])]}
 
 
 @pytest.mark.parametrize(
     ("x", "labels", "says"),
     [
         (vectors(1), None, "at least 2 are needed"),
-        (np.ones((7, 3), dtype=np.float32), None, "All 7 rows are the same"),
+        (np.ones((7, 3), dtype=np.float32), None, "All 7 examples are the same"),
         (vectors(3), np.arange(3), "Every label has a single example"),
     ],
 )
@@ -174,12 +174,12 @@ def test_data_that_cannot_be_split_is_refused(x, labels, says):
 
 def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
     x, labels = vectors(100), np.repeat(np.arange(3), (10, 30, 60))
-    held = held_out_rows(row_hashes(x), labels, 20)
+    held = held_out_indices(example_hashes(x), labels, 20)
     assert np.bincount(labels[held]).tolist() == [2, 6, 12]
     order = random(3).permutation(100)
-    again = held_out_rows(row_hashes(x)[order], labels[order], 20)
+    again = held_out_indices(example_hashes(x)[order], labels[order], 20)
     assert sorted(order[again]) == held.tolist()
-    assert np.array_equal(held_out_rows(row_hashes(x), None, 7), np.sort(np.argsort(row_hashes(x))[:7]))
+    assert np.array_equal(held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7]))
 
 
 # duplicates
@@ -191,7 +191,7 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
     x = np.repeat(values, 400, axis=0)
 
     def counts(x):
-        held = held_out_rows(row_hashes(x))
+        held = held_out_indices(example_hashes(x))
         return {value.tobytes(): sum(row.tobytes() == value.tobytes() for row in x[held]) for value in values}
 
     held = counts(x)

@@ -470,7 +470,7 @@ def test_labels(tmp_path):
     assert not denoiser.unconditional
     with pytest.raises(UsageError, match="unconditional"):
         pf.Guided(denoiser, 2.0)
-    with pytest.raises(UsageError, match="label for every row"):
+    with pytest.raises(UsageError, match="label for every example"):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label_dropout=0"):
         denoiser(x, t, {"label": label, "label_null": label > 2})
@@ -511,7 +511,7 @@ def test_shapes_that_do_not_fit():
         with pytest.raises(UsageError, match="multiples of 2"):
             network(torch.zeros(shape), t)
     for wrong in (None, torch.tensor(0.5), torch.full((3,), 0.5)):
-        with pytest.raises(UsageError, match="one time for each row"):
+        with pytest.raises(UsageError, match="one time for each example"):
             network(torch.zeros(2, *SHAPE), wrong)
     with pytest.raises(UsageError, match="without labels"):
         network(torch.zeros(2, *SHAPE), t, {"label": torch.tensor([0, 1])})

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pushforward.denoiser import FlowMap, Preconditioning
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.solvers import Jump
@@ -60,12 +60,12 @@ def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
     """The exact map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
     flow = Flow(FlowMap(Exact(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
     z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    draws = RowDraws(1, 4000)
+    draws = ExampleDraws(1, 4000)
     x = flow(z, None, draws)
     assert float(x.std()) == pytest.approx(0.4, rel=0.03)
-    apart = (x - flow(z, None, RowDraws(9000, 4000))).std() / x.std()
+    apart = (x - flow(z, None, ExampleDraws(9000, 4000))).std() / x.std()
     assert (0.2 < apart < 1.2) if renoise < 1 else apart == pytest.approx(2**0.5, abs=0.2)
-    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, RowDraws(1, 5)))
+    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, ExampleDraws(1, 5)))
     torch.testing.assert_close(states[-1][1], x[:5], rtol=1e-6, atol=1e-6)
     with pytest.raises(UsageError, match="renoise between 0 and 1"):
         Jump(1.5)

@@ -31,7 +31,7 @@ from pushforward.training.frozen import with_frozen
 
 @pytest.fixture(scope="module")
 def data():
-    return space_data((2,), labels=True, rows=120)
+    return space_data((2,), labels=True, n=120)
 
 
 @pytest.fixture(scope="module")

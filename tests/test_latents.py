@@ -15,7 +15,7 @@ from pushforward.data import VectorSpace, load
 from pushforward.data.building import build
 from pushforward.data.dataset import Split
 from pushforward.denoiser import Denoiser
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing import (
     Nearby,
     Search,
@@ -86,7 +86,7 @@ def flow():
 
 
 def normal(seed, n, d):
-    return RowDraws(seed, n, "test").normal((d,))
+    return ExampleDraws(seed, n, "test").normal((d,))
 
 
 # interpolation
@@ -166,7 +166,7 @@ def test_a_truncated_sample_depends_on_its_seed_alone_and_follows_it_continuousl
     torch.testing.assert_close(together[4:5], cut.sample(1, seed=14))
     torch.testing.assert_close(together, cut.sample(6, seed=10, batch=4))
     with torch.no_grad():
-        z = truncate(RowDraws(10, 6).normal((3,)), 0.8)
+        z = truncate(ExampleDraws(10, 6).normal((3,)), 0.8)
         torch.testing.assert_close(together, model.space.to_data(model.network.inner(z)))
     near = [float((Truncated(model, limit).sample(6, seed=10) - together).abs().max()) for limit in (0.801, 0.81, 0.9)]
     assert near == sorted(near)
@@ -214,7 +214,7 @@ def test_projection_finds_a_generated_row_again():
 def test_projection_is_never_worse_than_the_best_random_z():
     model = perceptron()
     x = model.space.to_data(normal(9, 3, 40))
-    drawn = RowDraws(0, 50, "project/5").normal((5,))
+    drawn = ExampleDraws(0, 50, "project/5").normal((5,))
     gaps = (model(drawn).detach()[None] - model.space.to_model(x)[:, None]).square().mean(2).sqrt()
     none = invert(model, x, seed=5, search=Search(steps=0, candidates=50))
     torch.testing.assert_close(none.first, gaps.min(1).values)
@@ -313,7 +313,7 @@ def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
     torch.testing.assert_close(Nearby(model, z, 1.0).sample(5, seed=8), model.sample(5, seed=8), rtol=0, atol=0)
     with torch.no_grad():
         middle = model.space.to_data(model(z[None]))
-        wanted = model(0.8 * z + 0.6 * RowDraws(8, 5).normal((3,)))
+        wanted = model(0.8 * z + 0.6 * ExampleDraws(8, 5).normal((3,)))
     torch.testing.assert_close(Nearby(model, z, 0.6).sample(5, seed=8), model.space.to_data(wanted))
     gaps = [float((Nearby(model, z, s).sample(50, seed=8) - middle).abs().mean()) for s in (1e-3, 0.3, 0.6, 1.0)]
     assert gaps == sorted(gaps)

@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.outputs import write_samples
 from pushforward.testing import (
@@ -29,7 +29,7 @@ from pushforward.testing import (
     in_few_steps,
     moved,
     recipe_for,
-    rows_for,
+    shape_for,
     space_data,
     stirred,
     train_twice,
@@ -98,7 +98,7 @@ def test_samples_are_drawn_as_plot_and_animation(trained, tmp_path):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_makes_a_lawful_method(name):
-    data = space_data(rows_for(name), labels=True)
+    data = space_data(shape_for(name), labels=True)
     check_method(recipe_for(name, data), data)
 
 
@@ -158,7 +158,7 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
     """sample(8, seed=0)[4:] against sample(4, seed=4), and a row by itself, at the recipe's default steps."""
     data = space_data(shape, labels)
     transport = trained_a_little(name, data).transport()
-    many, few = RowDraws(0, 8), RowDraws(4, 4)
+    many, few = ExampleDraws(0, 8), ExampleDraws(4, 4)
     assert torch.equal(many.normal(transport.noise_shape)[4:], few.normal(transport.noise_shape))
     check_seeds(transport)
     torch.testing.assert_close(transport.sample(8, seed=0), data.space.to_data(moved(transport, 0, 8)))
@@ -177,7 +177,7 @@ def test_ancestral_rows_depend_on_their_seed_alone():
 @pytest.mark.parametrize("name", RECIPES)
 def test_labels_and_their_absence_matter(name):
     """A labelled model reads its label; iterative ones read the null of label dropout as no label at all."""
-    data = space_data(rows_for(name), labels=True)
+    data = space_data(shape_for(name), labels=True)
     transport = trained_a_little(name, data).transport()
     if name in IMAGES_ONLY:
         with pytest.raises(UsageError, match="without labels"):
@@ -185,7 +185,7 @@ def test_labels_and_their_absence_matter(name):
         return
     z = torch.randn(4, *transport.noise_shape, generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 0, 1, 2])
-    draws = lambda: RowDraws(0, 4)  # noqa: E731
+    draws = lambda: ExampleDraws(0, 4)  # noqa: E731
     first = transport(z, {"label": label}, draws())
     assert (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min() > 1e-4
     null = transport(z, {"label": label, "label_null": torch.ones(4, dtype=torch.bool)}, draws())

@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import Split
 from pushforward.data.building import build
-from pushforward.data.row_hashes import row_hashes
+from pushforward.data.example_hashes import example_hashes
 from pushforward.data.seen import Seen
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baseline import GaussianBaseline
@@ -35,7 +35,7 @@ def test_a_run_records_its_training_rows_and_no_others(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
     seen = pf.load(run.folder).seen
-    np.testing.assert_array_equal(seen.own, np.unique(row_hashes(data.train.x)))
+    np.testing.assert_array_equal(seen.own, np.unique(example_hashes(data.train.x)))
     assert (len(seen.inherited), seen.names, seen.unknown) == (0, (), ())
     assert seen.overlaps(data) == (0, 0)
     assert seen.overlaps(swapped(data, 7)) == (7, 0)

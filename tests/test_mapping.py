@@ -9,7 +9,7 @@ from torch import nn
 import pushforward as pf
 from pushforward.data import Batch
 from pushforward.denoiser import FlowMap, Preconditioning
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.methods import Distillation, Mapping, Now, Trajectories
 from pushforward.methods.mapping import mean_velocity
@@ -54,7 +54,7 @@ def where():
     def own(x, t, s):
         return mean_velocity(exact(), x, t, s)
 
-    return Where(x, t, s, own(x, t, t), own, 0.5, RowDraws(0, N))
+    return Where(x, t, s, own(x, t, t), own, 0.5, ExampleDraws(0, N))
 
 
 # Rules
@@ -146,7 +146,7 @@ def test_derivatives_in_time_agree_with_differences(name):
 @pytest.mark.parametrize("pairs", [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)])
 def test_pairs_are_ordered_and_meet_their_shares(pairs):
     n = 20_000
-    t, s = pairs(RowDraws(0, n), Linear())
+    t, s = pairs(ExampleDraws(0, n), Linear())
     assert bool((s <= t).all())
     assert float(s.min()) >= 0
     assert 1e-3 - 1e-6 <= float(t.min()) <= float(t.max()) <= 0.999 + 1e-6
@@ -176,7 +176,7 @@ def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     assert missed < 0.25
     if name == "consistency":
         assert run.transport.solver.renoise == 1
-        assert run.configured(steps=4).transport(z, None, RowDraws(0, len(z))).std() == pytest.approx(1, abs=0.25)
+        assert run.configured(steps=4).transport(z, None, ExampleDraws(0, len(z))).std() == pytest.approx(1, abs=0.25)
         return
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
@@ -215,7 +215,7 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
 def test_each_stage_is_the_teacher_of_the_next(moons):
     pairs = Dyadic(2, diagonal=0.0, staged=True)
     for progress, lengths in ((0.0, {0.25}), (0.4, {0.5}), (0.7, {0.5, 1}), (1.0, {0.5, 1})):
-        t, s = pairs(RowDraws(0, 500), Linear(), progress)
+        t, s = pairs(ExampleDraws(0, 500), Linear(), progress)
         inside = t < 0.99
         assert set((t - s)[inside].tolist()) == lengths - {1}
         assert bool(((t - s) > 0.99).any()) == (1 in lengths)

@@ -18,7 +18,7 @@ from pushforward.methods import EvidenceBound, LatentMethod, Now, Penalties, reg
 from pushforward.methods.likelihoods import Bernoulli, likelihood_of
 from pushforward.paths import VE
 from pushforward.recipes.edm import sigma_max
-from pushforward.testing import recipe_for, rows_for, space_data
+from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
 
 PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
@@ -128,7 +128,7 @@ def test_the_elbo_is_tight_where_the_posterior_is_exact():
 
 def test_the_learned_variance_finds_the_residual(tmp_path):
     """At the optimum the decoder's variance is the mean squared error of reconstruction."""
-    data = space_data((17,), labels=False, rows=500)
+    data = space_data((17,), labels=False, n=500)
     run = pf.fit(recipe_for("vae", data, batch=128), data, steps=600, out=tmp_path / "run")
     vae = run.method
     x = data.space.to_model(data.train.data_units())
@@ -211,8 +211,8 @@ LABELLED = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={
     ("condition", "says"),
     [
         ({"lable": 1}, 'Did you mean "label"'),
-        ({"label": torch.zeros(9, dtype=torch.int64)}, "has 9 rows"),
-        ({"label": [0, 1]}, "has 2 rows"),
+        ({"label": torch.zeros(9, dtype=torch.int64)}, "has 9 values"),
+        ({"label": [0, 1]}, "has 2 values"),
         ({"label": 3}, "run from 0 to 2"),
         ({"label": -1}, "run from 0 to 2"),
         ({"label": 0.5}, "whole numbers"),
@@ -253,7 +253,7 @@ def test_bad_settings_are_refused(make):
 
 
 def test_every_method_has_a_recipe():
-    kinds = {type(recipe_for(name, space_data(rows_for(name), labels=False)).method) for name in pf.recipes.registry()}
+    kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in pf.recipes.registry()}
     assert kinds == set(registry().values()) - {LatentMethod}, "Encoded is any of them in a latent space"
 
 

@@ -219,10 +219,13 @@ def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
     [
         ("x = 1\n", "defines nothing"),
         (
-            "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), rows=(1, 1), read=None)\n",
+            "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), counts=(1, 1), read=None)\n",
             "another",
         ),
-        ("from pushforward.data import Source\na = Source(name='a/b', what='', shape=(2,), rows=(1, 1), read=None)\n", "a path"),
+        (
+            "from pushforward.data import Source\na = Source(name='a/b', what='', shape=(2,), counts=(1, 1), read=None)\n",
+            "a path",
+        ),
         ("from pushforward.solvers import Solver\nclass Heun(Solver):\n    def step(self): ...\n", "another solver"),
         ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "another recipe"),
         ("from pushforward.data.readers import Reader\na = Reader(('.csv',), None)\n", "have a reader"),
@@ -247,7 +250,7 @@ def test_two_data_sets_in_a_file_are_named(run, here):
 
 def test_a_source_whose_examples_have_another_shape_is_refused():
     source = Source(
-        name="odd", what="", shape=(3,), rows=(2, 2), read=lambda download: (Split(np.zeros((9, 2), np.float32)), None)
+        name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.zeros((9, 2), np.float32)), None)
     )
     pf.data.register(source)
     with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):

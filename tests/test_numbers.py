@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.conditions import Request
 from pushforward.data import Sampler
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing.any_model import variations
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.unseen import unseen_warnings
@@ -98,17 +98,17 @@ def test_conditions_are_drawn_together(tmp_path):
     age = 10 * side + rng.normal(size=3000)
     data = pf.data.from_arrays(rng.normal(size=(3000, 2)), side, given={"age": age})
     request = Request(data.space.conditions)
-    rows = request.rows(2000, None, 0)
+    rows = request.values(2000, None, 0)
     drawn = rows["given"][:, 0]
     assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
     train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
     assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
     assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
     for label in range(3):
-        ages = request.rows(1000, {"label": label}, 5)["given"]
+        ages = request.values(1000, {"label": label}, 5)["given"]
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
-    assert torch.equal(request.rows(3, {"label": 1}, 5)["given"][2], request.rows(1, {"label": 1}, 7)["given"][0])
+    assert torch.equal(request.values(3, {"label": 1}, 5)["given"][2], request.values(1, {"label": 1}, 7)["given"][0])
     with open(tmp_path / "t.csv", "w") as file:
         file.writelines(
             [
@@ -117,7 +117,7 @@ def test_conditions_are_drawn_together(tmp_path):
             ]
         )
     table = pf.data.load(tmp_path / "t.csv", target="kind", given=["low:Numbers", "high"])
-    rows = Request(table.space.conditions).rows(500, None, 0)
+    rows = Request(table.space.conditions).values(500, None, 0)
     torch.testing.assert_close(rows["low"], -rows["given"])
     assert ((rows["low"][:, 0] / 10 - rows["label"]).abs() < 0.5).all()
 
@@ -283,7 +283,7 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
     run = pf.load("whole", plugins=["cyclic.py"])
     x = run.transport.sample(2, {"angle": [0, 360], "age": 30}, seed=0)
-    z = run.transport.noise(RowDraws(3, 1)).expand(2, -1)
+    z = run.transport.noise(ExampleDraws(3, 1)).expand(2, -1)
     turned = {"angle": torch.tensor([[0.0], [360.0]]), "given": torch.tensor([[30.0], [30.0]])}
     first, last = run.transport(z, turned)
     torch.testing.assert_close(first, last)

@@ -173,7 +173,7 @@ def test_what_a_critic_cannot_do_is_said():
     "shape", [(1, 8, 8), (1, 9, 9), (1, 5, 5), (3, 13, 13), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 64, 64)]
 )
 def test_the_default_makes_images_at_least_twice_as_small(shape):
-    space = space_data(shape, labels=False, rows=4).space
+    space = space_data(shape, labels=False, n=4).space
     assert 2 * math.prod(pf.recipes.autoencoder(space, "tiny").method.latent) <= math.prod(shape)
 
 

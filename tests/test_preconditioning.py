@@ -84,7 +84,7 @@ def error_in_v(denoiser, x, log_snr):
 @pytest.mark.parametrize("shape", [(17,), (1, 8, 8), (3, 13, 21)], ids=["17", "1x8x8", "3x13x21"])
 def test_the_error_of_a_new_network_is_bounded_at_every_noise_level(name, shape):
     """Zero as v has the error E v^2 = 1; zero as velocity 2 / r^-2 <= 2; zero as noise 1 / alpha^2, 8,104 at log-SNR -9."""
-    data = space_data(shape, labels=False, rows=500)
+    data = space_data(shape, labels=False, n=500)
     denoiser = recipe_for(name, data).method.denoiser
     x = data.space.to_model(data.train.data_units())
     high, low = denoiser.path.log_snr_ends()

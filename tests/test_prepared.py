@@ -8,7 +8,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch, PreparedSampler
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, check_method, final_state, recipe_for, space_data
 from pushforward.testing.laws import Broken
@@ -75,8 +75,8 @@ def _own_classes(monkeypatch):
     monkeypatch.setattr(preparing, "_last", None)
 
 
-def data_of(rows=300, labels=True):
-    return space_data((17,), labels=labels, rows=rows)
+def data_of(n=300, labels=True):
+    return space_data((17,), labels=labels, n=n)
 
 
 def recipe(data, batch=128, scale=1.0, **training):
@@ -86,7 +86,7 @@ def recipe(data, batch=128, scale=1.0, **training):
 def test_a_batch_holds_further_fields_which_are_sliced_with_it():
     batch = Batch(torch.arange(6.0)[:, None], {"label": torch.arange(6)}, {"z": torch.arange(12.0).view(6, 2)})
     for index in (slice(2, 4), torch.tensor([2, 3])):
-        part = batch.rows(index)
+        part = batch.take(index)
         assert torch.equal(part["z"], batch["z"][2:4])
         assert torch.equal(part.x, batch.x[2:4])
     with pytest.raises(UsageError, match=r'no field "noise"; it has x, z'):
@@ -114,11 +114,11 @@ def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
     data = data_of()
     method = recipe(data).method
     whole = prepared(method, data)
-    monkeypatch.setattr(preparing, "ROWS", 70)
+    monkeypatch.setattr(preparing, "CHUNK", 70)
     monkeypatch.setattr(preparing, "_last", None)
     parts = prepared(method, data)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert torch.equal(whole["z"][7:9], RowDraws([7, 8], name="prepared").normal((17,)))
+    assert torch.equal(whole["z"][7:9], ExampleDraws([7, 8], name="prepared").normal((17,)))
     assert float(whole["z"].std()) == pytest.approx(1, abs=0.03)
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
 
 
 def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
-    data = data_of(rows=70)
+    data = data_of(n=70)
     first = prepared(recipe(data).method, data)
     assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
     assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
@@ -160,15 +160,15 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
         def prepared(self, x, condition, draws):
             return {**super().prepared(x, condition, draws), "x": self.fixed(x)}
 
-    data = data_of(rows=70)
+    data = data_of(n=70)
     torch.manual_seed(0)
     first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
     assert not torch.equal(first, second)
 
 
 def test_names_are_the_same_for_all_examples(monkeypatch):
-    data, method = data_of(rows=70), recipe(data_of(rows=70)).method
-    monkeypatch.setattr(preparing, "ROWS", 40)
+    data, method = data_of(n=70), recipe(data_of(n=70)).method
+    monkeypatch.setattr(preparing, "CHUNK", 40)
     own = Pairs.prepared
     monkeypatch.setattr(Pairs, "prepared", lambda *a: {k: v for k, v in own(*a).items() if k != "z" or len(a[1]) == 40})
     with pytest.raises(UsageError, match="for some examples and x, place, own for others"):
@@ -186,14 +186,14 @@ def test_names_are_the_same_for_all_examples(monkeypatch):
     ],
 )
 def test_what_cannot_be_a_batch_is_refused(returned, says, monkeypatch):
-    data = data_of(rows=70)
+    data = data_of(n=70)
     monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: returned)
     with pytest.raises(UsageError, match=says):
         fields_of(recipe(data).method, torch.zeros(4, 17), None)
 
 
 def test_a_field_that_is_not_finite_is_named(tmp_path):
-    data = data_of(rows=70)
+    data = data_of(n=70)
     method = recipe(data).method
     with torch.no_grad():
         method.teacher.weight.fill_(float("nan"))
@@ -202,7 +202,7 @@ def test_a_field_that_is_not_finite_is_named(tmp_path):
 
 
 def test_a_method_that_prepares_its_inputs_is_refused_in_a_latent_space():
-    data = data_of(rows=70, labels=False)
+    data = data_of(n=70, labels=False)
     autoencoder = recipe_for("vae", data).method.autoencoder()
     with pytest.raises(UsageError, match="Pairs prepares its inputs from the data itself"):
         pf.in_latent(lambda space, size: pf.Recipe(Pairs(Affine(17), Shift(), space), pf.Training()), data, autoencoder)
@@ -211,7 +211,7 @@ def test_a_method_that_prepares_its_inputs_is_refused_in_a_latent_space():
 
 
 def test_the_check_of_methods_prepares_and_refuses_what_depends_on_the_group(monkeypatch):
-    data = data_of(rows=70)
+    data = data_of(n=70)
     check_method(recipe(data).method, data)
     own = Pairs.prepared
     monkeypatch.setattr(Pairs, "prepared", lambda self, x, condition, draws: own(self, x - x.mean(0), condition, draws))

@@ -80,7 +80,7 @@ def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
     """Its files say nothing of shards."""
     from pushforward.testing import space_data
 
-    data = space_data((17,), labels=True, rows=300)
+    data = space_data((17,), labels=True, n=300)
     trainer = reopen(folder / "flow-sharded", data=data, steps=21)
     whole = reopen(alone["flow"][0], data=data, steps=21)
     for single in (trainer, whole):
@@ -112,7 +112,7 @@ def test_networks_of_a_player_are_sharded_one_by_one():
     """Nothing calls a vae as a whole, so its weights would never be gathered."""
     from pushforward.testing import space_data
 
-    vae = pf.recipes.vae(space_data((17,), labels=True, rows=300).space, "tiny").method
+    vae = pf.recipes.vae(space_data((17,), labels=True, n=300).space, "tiny").method
     assert called("autoencoder", vae.players["autoencoder"]) == [vae.encoder, vae.decoder]
     assert called("encoder", vae.encoder) == [vae.encoder]
     with pytest.raises(UsageError, match='"prior" has no network with a forward pass'):

@@ -8,7 +8,7 @@ import torch
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Trajectories
 from pushforward.testing import assert_same, final_state, space_data
@@ -38,12 +38,12 @@ def test_pairs_are_the_teachers_noise_its_samples_and_their_labels():
     flow = teachers_for(pf.recipes.named("distil"), data.space)["teacher"]
     couple = pf.recipes.flow(data.space, "tiny", coupling="reflow", teacher=flow, pairs=40).method.couple
     assert couple.trajectories.bytes == 40 * 2 * 2 * 17
-    x, z, condition = couple.examples(torch.zeros(64, 17), None, RowDraws(3, 64))
+    x, z, condition = couple.examples(torch.zeros(64, 17), None, ExampleDraws(3, 64))
     with torch.no_grad():
         wanted = flow.with_solver("unipc", 16)(z, condition)
     assert (x - wanted).abs().max() < 5e-3
     assert len(z.unique(dim=0)) > 20
-    again = couple(torch.zeros(64, 17), None, RowDraws(3, 64))
+    again = couple(torch.zeros(64, 17), None, ExampleDraws(3, 64))
     assert torch.equal(again[0], x)
     assert torch.equal(again[1], z)
 

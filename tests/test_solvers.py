@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pushforward import solvers
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.paths import VE, VP, Cosine, Linear
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun, grids
@@ -103,7 +103,7 @@ def test_ancestral_step_has_the_posterior_of_ddpm():
     denoiser = Mixture(Tabulated(betas.tolist()), [[0.7, -0.2]], 1e-9)  # the data are one known point
     n, x_t = 40_000, torch.tensor([[0.3, 1.1]], dtype=torch.float64)
     t, s = torch.full((n,), (i + 1) / 1000, dtype=torch.float64), torch.full((n,), i / 1000, dtype=torch.float64)
-    x, _ = solvers.Ancestral().step(denoiser, x_t.expand(n, 2), t, s, None, RowDraws(0, n), None)
+    x, _ = solvers.Ancestral().step(denoiser, x_t.expand(n, 2), t, s, None, ExampleDraws(0, n), None)
     point = denoiser.centres[0]
     a, b = bar[i - 1].sqrt() * betas[i] / (1 - bar[i]), (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i])
     std = (betas[i] * (1 - bar[i - 1]) / (1 - bar[i])).sqrt()
@@ -115,7 +115,7 @@ def test_the_stochastic_exponential_step_of_constant_data_is_ancestral():
     x = torch.randn(6, 2, dtype=torch.float64)
     t, s = (torch.full((6,), at, dtype=torch.float64) for at in (0.7, 0.6))
     exponential, ancestral = (
-        solver.step(ring(VP()), x, t, s, None, RowDraws(0, 6), None)[0] for solver in (solvers.DPMSDE(1), solvers.Ancestral())
+        solver.step(ring(VP()), x, t, s, None, ExampleDraws(0, 6), None)[0] for solver in (solvers.DPMSDE(1), solvers.Ancestral())
     )
     torch.testing.assert_close(exponential, ancestral, rtol=0, atol=1e-12)
 
@@ -297,7 +297,7 @@ def test_encode_refuses_stochastic_solvers():
 def test_steps_are_differentiable(name):
     z = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     flow = Flow(ring(VP()), solvers.named(name), 4)
-    flow(z, None, RowDraws(0, 3)).sum().backward()
+    flow(z, None, ExampleDraws(0, 3)).sum().backward()
     assert z.grad.abs().min() > 0
 
 

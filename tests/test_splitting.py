@@ -9,7 +9,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import PreparedSampler, Sampler
-from pushforward.draws import BLOCK, RowDraws, key
+from pushforward.draws import BLOCK, ExampleDraws, key
 from pushforward.errors import UsageError
 from pushforward.methods import Method, Sums
 from pushforward.testing import recipe_for, space_data
@@ -42,14 +42,14 @@ class Two(Method):
         self.log.append((total, torch.cat(draws)))
 
     def _seen(self, total):
-        self.seen += total.values["x"] / total.rows
+        self.seen += total.values["x"] / total.count
 
     def transport(self):
         return pf.Map(self.first, self.space, (2,))
 
 
 def trainer_of(tmp_path, parts, **options):
-    data = space_data((2,), labels=False, rows=300)
+    data = space_data((2,), labels=False, n=300)
     training = pf.Training(batch=4 * BLOCK, accumulate=parts, precision="float32")
     recipe = pf.Recipe(Two(data.space, **options), training)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_every_part_receives_the_sums_of_the_whole_batch(tmp_path):
         totals = [entry[0] for entry in trainer.method.log if isinstance(entry, tuple)]
         assert len(totals) == parts
         for total in totals:
-            assert total.rows == len(x)
+            assert total.count == len(x)
             torch.testing.assert_close(total.values["x"], x.sum(0))
             assert torch.equal(total.examples["x"], x)
         torch.testing.assert_close(trainer.method.seen, x.mean(0))
@@ -147,7 +147,7 @@ class Saved:
 
 @pytest.mark.parametrize(("name", "shape"), [("gan", (17,)), ("autoencoder", (1, 8, 8))])
 def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
-    data, most = space_data(shape, labels=True, rows=300), {}
+    data, most = space_data(shape, labels=True, n=300), {}
     for parts in (1, 4, 8):
         recipe = recipe_for(name, data, batch=8 * BLOCK, accumulate=parts, precision="float32")
         trainer = prepare(recipe, data, steps=9, out=tmp_path / str(parts))
@@ -165,38 +165,38 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
 @pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")])
 def test_only_the_rows_that_are_asked_for_are_made(augment, monkeypatch):
     """They are those of the whole batch, and no other one is read."""
-    data = space_data((1, 8, 8), labels=True, rows=50)
+    data = space_data((1, 8, 8), labels=True, n=50)
     sampler = Sampler(data, 40, seed=3, augment=augment)
     whole, read = sampler.batch(2), []
     order = Sampler.positions
     monkeypatch.setattr(Sampler, "positions", lambda self, start, stop: (read.append(stop - start), order(self, start, stop))[1])
     for rows in (slice(0, 40), slice(7, 19), slice(30, None)):
-        part = sampler.batch(2, rows=rows)
+        part = sampler.batch(2, index=rows)
         assert torch.equal(part.x, whole.x[rows])
         assert torch.equal(part.condition["label"], whole.condition["label"][rows])
         assert read.pop() == len(part.x)
     prepared = PreparedSampler(data, {"x": torch.arange(50.0)[:, None]}, 40, seed=3)
-    assert torch.equal(prepared.batch(2, rows=slice(7, 19)).x, prepared.batch(2).x[7:19])
-    with pytest.raises(UsageError, match="from one to another"):
-        sampler.batch(2, rows=slice(0, 40, 2))
+    assert torch.equal(prepared.batch(2, index=slice(7, 19)).x, prepared.batch(2).x[7:19])
+    with pytest.raises(UsageError, match="must be consecutive"):
+        sampler.batch(2, index=slice(0, 40, 2))
 
 
 def test_rows_may_have_any_seeds():
     seeds = [7, 3, 3, 2**40, 11]
-    draws = RowDraws(seeds)
+    draws = ExampleDraws(seeds)
     numbers, uniform, other = draws.normal((2, 3)), draws.uniform(), draws.stream("other").normal((4,))
     for row, seed in enumerate(seeds):
-        alone = RowDraws(seed, 1)
+        alone = ExampleDraws(seed, 1)
         assert torch.equal(numbers[row], alone.normal((2, 3))[0])
         assert torch.equal(uniform[row], alone.uniform()[0])
         assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
-    assert torch.equal(RowDraws(np.arange(3, 6)).uniform(), RowDraws(3, 3).uniform())
+    assert torch.equal(ExampleDraws(np.arange(3, 6)).uniform(), ExampleDraws(3, 3).uniform())
 
 
 def test_starts_from_a_source_follow_the_seeds_in_any_order(monkeypatch):
     monkeypatch.setattr(pf.couplings, "PERIOD", 4)
     source = pf.couplings.Source("moons", pf.data.load("moons").space)
     seeds = [9, 2, 5, 2, 0]
-    values = source.starts(RowDraws(seeds))
+    values = source.starts(ExampleDraws(seeds))
     for row, seed in enumerate(seeds):
-        assert torch.equal(values[row], source.starts(RowDraws(seed, 1))[0])
+        assert torch.equal(values[row], source.starts(ExampleDraws(seed, 1))[0])

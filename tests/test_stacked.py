@@ -139,7 +139,7 @@ def base_of(shape=(1, 5, 7), classes=("a", "b", "c"), n=40):
 
 def test_any_labelled_images_of_one_channel_can_be_stacked():
     base = base_of()
-    stacked = stack("made", base, rows=(60, 30), channels=2)
+    stacked = stack("made", base, counts=(60, 30), channels=2)
     assert stacked.train.x.shape == (60, 2, 5, 7)
     assert stacked.truth.modes == 9
     first, second = base.train.labels[rows_of(stacked.train.x, images(base.train))].T

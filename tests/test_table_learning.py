@@ -9,7 +9,7 @@ import torch
 
 import pushforward as pf
 from pushforward import cli, solvers, spec, table_learning
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import exported
 from pushforward.paths import VE, VP, Linear
@@ -71,7 +71,7 @@ def test_other_times_are_solved_by_the_solver_itself():
 
 def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
-    learned = learn_table(flow, rows=64, rounds=20, batch=32)
+    learned = learn_table(flow, n=64, rounds=20, batch=32)
     assert learned.after < 0.75 * learned.before
     assert "refused" not in str(learned)
     truth = flow.with_solver(DPM(2), 100, "log_snr").sample(300, seed=9)
@@ -83,7 +83,7 @@ def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
 
 def test_a_table_that_is_no_better_is_refused(monkeypatch):
     monkeypatch.setattr(table_learning, "RATES", {"coefficients": 90.0, "grid": 90.0})
-    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), rows=16, rounds=2, batch=16)
+    learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), n=16, rounds=2, batch=16)
     assert learned.table is None
     assert learned.after == pytest.approx(learned.before, rel=1e-6)
     assert "is refused" in str(learned)
@@ -91,11 +91,11 @@ def test_a_table_that_is_no_better_is_refused(monkeypatch):
 
 def test_a_table_is_measured_against_the_grids_that_are_given():
     flow = Flow(ring(VP()), DPM(2), 4, "log_snr")
-    better = pf.grid_learning.learn_grid(flow, rows=32, rounds=10).times
+    better = pf.grid_learning.learn_grid(flow, n=32, rounds=10).times
     teacher = flow.with_solver(DPM(2), 30)
-    learned = learn_table(flow, grids=[better], rows=32, rounds=1, teacher=teacher)
+    learned = learn_table(flow, grids=[better], n=32, rounds=1, teacher=teacher)
     assert learned.grid == better
-    assert learn_table(flow, rows=32, rounds=1, teacher=teacher).before > learned.before
+    assert learn_table(flow, n=32, rounds=1, teacher=teacher).before > learned.before
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_al
             weight.add_(0.05 * torch.randn_like(weight))
     guided = Flow(pf.Guided(flow.denoiser, 3.0), DPM(2), 3)
     teacher = guided.with_solver(DPM(2), 10)
-    learned = learn_table(guided, rows=32, rounds=8, batch=32, teacher=teacher)
+    learned = learn_table(guided, n=32, rounds=8, batch=32, teacher=teacher)
     assert all(weight.grad is None for weight in network)
     ours = guided.with_table(learned.table)
     assert ours.calls == guided.calls == 6
@@ -133,7 +133,7 @@ def test_learning_goes_through_guidance_and_conditions_and_leaves_the_network_al
 
 def test_calls_that_are_made_again_give_the_gradients_of_those_that_are_held():
     flow = Flow(ring(Linear()), UniPC(2), 3)
-    noise = RowDraws(0, 8).normal((2,)).double()
+    noise = ExampleDraws(0, 8).normal((2,)).double()
     gradients = []
     for asked in (flow.denoiser, table_learning._Recomputed(flow.denoiser)):
         numbers = table_learning._Numbers(flow)
@@ -265,6 +265,6 @@ def test_a_model_of_one_call_has_no_table(tmp_path, capsys):
 def test_a_learned_table_exports(run):
     flow = unchanged(Flow(run.denoiser, UniPC(2), 3))
     program = exported(flow).module()
-    z, condition = RowDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
+    z, condition = ExampleDraws(2, 4).normal(flow.noise_shape), flow.conditions(4, None, 2)
     with torch.no_grad():
         torch.testing.assert_close(program(z, condition, None), flow.space.to_data(flow(z, condition)), rtol=1e-5, atol=1e-5)

@@ -12,7 +12,7 @@ from torch import nn
 import pushforward as pf
 from pushforward import solvers
 from pushforward.conditions import Label
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing import Resampled
 from pushforward.errors import UsageError
 from pushforward.networks import MLP
@@ -35,7 +35,7 @@ def stepped(flow, x, draws):
 def both(flow):
     """The states of a solve by the table and by the steps."""
     x = flow._at_start(torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    return list(flow.walk(x, flow.times, None, RowDraws(3, 5))), stepped(flow, x, RowDraws(3, 5))
+    return list(flow.walk(x, flow.times, None, ExampleDraws(3, 5))), stepped(flow, x, ExampleDraws(3, 5))
 
 
 @pytest.mark.parametrize("path", [Linear(), VP(), VE(0.02, 20)], ids=["linear", "vp", "ve"])
@@ -150,7 +150,7 @@ OTHERS = [Norms, Branches, Squares, PerEntry, Unconditional, Offset, Uniform, St
 def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
-        x = flow(z, None, RowDraws(0, 4))
+        x = flow(z, None, ExampleDraws(0, 4))
     torch.testing.assert_close(x, Flow(ring(Linear()), Euler(), 3)(z), rtol=1e-5, atol=1e-5)
     with pytest.raises(UsageError, match="are no table"):
         _ = flow.table
@@ -177,7 +177,7 @@ class Fading(Solver):
 
 
 def test_noise_with_coefficient_0_is_drawn_all_the_same():
-    flow, draws = Flow(ring(VP()), Fading(), 4), RowDraws(0, 5)
+    flow, draws = Flow(ring(VP()), Fading(), 4), ExampleDraws(0, 5)
     table, steps = both(flow)
     torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
     flow(torch.zeros(5, 2), None, draws)
@@ -235,7 +235,7 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         return Flow(guided, solvers.DDIM(eta), 6)
 
     flow, z, given = guided_flow(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
-    seen = [flow(z, given, RowDraws(0, 2))]
+    seen = [flow(z, given, ExampleDraws(0, 2))]
     calls = [flow.calls]
     for part, name, value in (
         (flow.denoiser, "scale", 3.0),
@@ -246,8 +246,8 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         setattr(part, name, value)
         inner = flow.denoiser.denoiser
         wanted = guided_flow(flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta)
-        seen.append(flow(z, given, RowDraws(0, 2)))
-        assert seen[-1].equal(wanted(z, given, RowDraws(0, 2))), name
+        seen.append(flow(z, given, ExampleDraws(0, 2)))
+        assert seen[-1].equal(wanted(z, given, ExampleDraws(0, 2))), name
         assert not seen[-1].equal(seen[-2]), name
         assert flow.calls == wanted.calls, name
         calls.append(flow.calls)

@@ -29,7 +29,7 @@ from pushforward.evaluation.commands import commands
 from pushforward.evaluation.models import check_model
 from pushforward.methods import Denoising
 from pushforward.networks import UNet
-from pushforward.testing import CASES, assert_same, final_state, recipe_for, rows_for, space_data
+from pushforward.testing import CASES, assert_same, final_state, recipe_for, shape_for, space_data
 from pushforward.training import Budget, Trainer, checkpoint, memory
 from pushforward.training.budget import Clock, Stage
 from pushforward.training.ema import Average
@@ -43,7 +43,7 @@ RECIPES = list(pf.recipes.registry())
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
     """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch; the log agrees as well."""
-    data = space_data(rows_for(name), labels=True, rows=64)
+    data = space_data(shape_for(name), labels=True, n=64)
     recipe = lambda: recipe_for(name, data, batch=32)  # noqa: E731
     whole = pf.fit(recipe(), data, steps=7, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=7, out=tmp_path / "cut", seed=3)
@@ -66,7 +66,7 @@ SEEN_BY_PARTS = ("autoencoder",)
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
-    data = space_data(rows_for(name), labels=True, rows=300)
+    data = space_data(shape_for(name), labels=True, n=300)
     finals = []
     for parts in (1, 2):
         recipe = recipe_for(name, data, batch=4 * BLOCK, accumulate=parts, precision="float32")
@@ -96,7 +96,7 @@ FORKS = """
     import json, os, signal, sys
     import safetensors.torch, scipy.optimize, sklearn.neighbors, torch, torch._dynamo
     torch.set_num_threads(1)
-    from pushforward.testing import recipe_for, rows_for, space_data
+    from pushforward.testing import recipe_for, shape_for, space_data
     from pushforward import pictures, spec
     from pushforward.methods.method import answered
     from pushforward.training import Silent, observers
@@ -124,7 +124,7 @@ FORKS = """
             reply = yield turn
 
     def train(folder, name, step=None, turn=None):
-        data = space_data(rows_for(name), labels=True, rows=256)
+        data = space_data(shape_for(name), labels=True, n=256)
         progress = Deadly(step)
         if os.path.exists(folder):
             trainer = reopen(folder, data=data, progress=progress)
@@ -236,7 +236,7 @@ def dropping(recipe):
 
 def test_every_part_plays_to_its_end(tmp_path):
     """What follows the last yield runs in each part of a batch."""
-    data = space_data((2,), labels=False, rows=300)
+    data = space_data((2,), labels=False, n=300)
     trainer = prepare(recipe_for("flow", data, batch=2 * BLOCK, accumulate=2), data, steps=1, out=tmp_path / "run")
     losses, ended = trainer.method.losses, []
 
@@ -250,7 +250,7 @@ def test_every_part_plays_to_its_end(tmp_path):
 
 
 def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_step(tmp_path):
-    data = space_data((2,), labels=False, rows=300)
+    data = space_data((2,), labels=False, n=300)
     trainer = prepare(pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2), data, steps=4, out=tmp_path / "run")
     losses, rows, drawn = trainer.method.losses, [], []
 
@@ -598,7 +598,7 @@ def test_ones_own_module_stands_in_and_is_handed_over_again(tmp_path):
 
 
 def test_accumulation_that_would_split_a_group_is_refused(tmp_path):
-    data = space_data((2,), labels=False, rows=600)
+    data = space_data((2,), labels=False, n=600)
     recipe = recipe_for("flow", data, batch=96, accumulate=2)
     with pytest.raises(UsageError, match="multiple of"):
         Trainer(recipe, data, Budget(steps=1), out=tmp_path / "run")

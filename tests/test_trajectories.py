@@ -14,7 +14,7 @@ from pushforward.conditions import Label
 from pushforward.couplings import assign
 from pushforward.data import VectorSpace
 from pushforward.data.dataset import Dataset, Split
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.trajectories import loss_by_level, path_energy, straightness, trace, transport_cost
 from pushforward.guidance import Guided
@@ -70,7 +70,7 @@ def test_a_gaussian_flow_has_the_straightness_and_energy_of_its_closed_form(path
 def test_lines_towards_a_point_are_straight_and_the_least_there_is():
     flow = gaussian(Cosine(), std=0.0)
     data = dataset(flow, np.tile(MEAN, (300, 1)))
-    z = RowDraws(5, 300).normal((3,)).double()
+    z = ExampleDraws(5, 300).normal((3,)).double()
     away = z - torch.tensor(MEAN, dtype=torch.float64)
     assert straightness(flow, 300, seed=5) == pytest.approx(0, abs=1e-6)
     assert path_energy(flow, 300, seed=5) == pytest.approx(float(away.square().sum(1).mean()), rel=5e-3)
@@ -89,7 +89,7 @@ def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
     times, states = trace(flow, 300, seed=11)
     assert states.shape == (65, 300, 2)
     assert times[-1] == 0
-    torch.testing.assert_close(states[0], RowDraws(11, 300).normal((2,)) * float(times[0]))
+    torch.testing.assert_close(states[0], ExampleDraws(11, 300).normal((2,)) * float(times[0]))
     torch.testing.assert_close(states[:, 290:], trace(flow, 10, seed=301)[1])
     gaps = (states[-1] - flow.sample(300, seed=11)).norm(dim=1)
     assert float(gaps.median()) < 0.02, "few rows lie between two modes, where a small step decides"
@@ -111,7 +111,7 @@ def test_the_least_is_found_among_all_rows():
     """Data that is the noise itself, moved and shuffled: nothing is less than to move each row back, |m|^2."""
     mean = (0.5, -0.2)
     flow = gaussian(Linear(), mean, 1.0)
-    rows = RowDraws(7, 200).normal((2,)).numpy() + np.float32(mean)
+    rows = ExampleDraws(7, 200).normal((2,)).numpy() + np.float32(mean)
     least = mean[0] ** 2 + mean[1] ** 2
     cost = transport_cost(flow, dataset(flow, np.random.default_rng(0).permutation(rows)), 200, seed=7)
     assert cost == pytest.approx(path_energy(flow, 200, seed=7) / least - 1, rel=1e-4)
@@ -151,7 +151,7 @@ def test_no_trajectory_leaves_its_class(labelled):
     assert transport_cost(flow, data, 120) == pytest.approx(0, abs=5e-3)
     assert straightness(flow, 120) == pytest.approx(0, abs=1e-6)
     unlabelled = Mixture(Cosine(), flow.denoiser.points, 0.0)
-    z, x = RowDraws(0, 120).normal((2,)), data.held_out.data_units()
+    z, x = ExampleDraws(0, 120).normal((2,)), data.held_out.data_units()
     assert float((x - z[assign(x, z)]).square().sum()) < 0.8 * float((x - z).square().sum())
     assert transport_cost(Flow(unlabelled, Heun(), 4), data, 120) > 0.02, "a marginal flow bends"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.methods import Trajectories, trajectories
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Budget, Progress, storing
@@ -25,7 +25,7 @@ def moons():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(trajectories, "ROWS", 16)
+    monkeypatch.setattr(trajectories, "CHUNK", 16)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_training_that_is_stopped_among_its_trajectories_can_go_on(flow, moons
 
 def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow):
     stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0)
-    (_, t), (_, s), _ = stored.draw(RowDraws(0, 4000))
+    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
     legs = {(1, 0): 1 / 2, (1, 1 / 2): 1 / 8, (1 / 2, 0): 1 / 8}
     legs |= {(a / 4, (a - 1) / 4): 1 / 16 for a in (1, 2, 3, 4)}
     times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
@@ -106,7 +106,7 @@ def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow):
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 def test_legs_have_a_length_whatever_the_number_of_steps(flow, steps):
     stored = Trajectories(flow.transport.with_solver("dpm:2", steps), 40, seed=5, legs=1.0)
-    (_, t), (_, s), _ = stored.draw(RowDraws(0, 500))
+    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 500))
     assert (t > s).all()
 
 

@@ -13,7 +13,7 @@ from pushforward.cli import main
 from pushforward.data import Batch, ImageSpace, Sampler, Split, VectorSpace, measure
 from pushforward.data.binarised import bits, drawn
 from pushforward.data.dataset import Dataset
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.latent import code_statistics, reconstruction
@@ -104,7 +104,7 @@ def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelih
     truth, vae, bounds_of_k = float(exact(x).mean()), linear_vae(), []
     for samples, repeats in ((1, 400), (5, 80), (50, 8), (5000, 1)):
         with torch.no_grad():
-            bounds = [importance_bound(vae.log_weights(x, samples, RowDraws(1000 * r, 64))).mean() for r in range(repeats)]
+            bounds = [importance_bound(vae.log_weights(x, samples, ExampleDraws(1000 * r, 64))).mean() for r in range(repeats)]
         bounds_of_k.append(float(torch.stack(bounds).mean()))
     assert bounds_of_k[0] < bounds_of_k[1] - 0.02
     assert bounds_of_k[1] < bounds_of_k[2] - 0.01
@@ -187,8 +187,8 @@ def test_two_layers_reach_the_exact_likelihood():
     mean = WEIGHT @ torch.full((2,), 0.3) + 0.2
     truth = float(distributions.MultivariateNormal(mean, covariance).log_prob(x).mean())
     with torch.no_grad():
-        few = float(importance_bound(hierarchy().log_weights(x, 5, RowDraws(0, 64))).mean())
-        many = float(importance_bound(hierarchy().log_weights(x, 20_000, RowDraws(0, 64))).mean())
+        few = float(importance_bound(hierarchy().log_weights(x, 5, ExampleDraws(0, 64))).mean())
+        many = float(importance_bound(hierarchy().log_weights(x, 20_000, ExampleDraws(0, 64))).mean())
     assert few < truth - 0.05
     assert many == pytest.approx(truth, abs=0.01)
 
@@ -231,7 +231,7 @@ def test_the_doubly_reparameterised_gradient_holds_for_two_layers(part, beta):
 
 
 def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
-    vae, draws, seen = hierarchy(), RowDraws(0, 4), []
+    vae, draws, seen = hierarchy(), ExampleDraws(0, 4), []
     vae.upper_encoder.map.weight.data.zero_()
     vae.upper_decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     for _ in range(2):
@@ -389,7 +389,7 @@ def test_encoders_and_decoders_of_ones_own_take_the_place_of_the_default_ones(na
 
 def grey(rows=40):
     random = np.random.default_rng(0)
-    return space_data((1, 4, 5), labels=False, rows=rows), random
+    return space_data((1, 4, 5), labels=False, n=rows), random
 
 
 def test_bits_are_ones_as_often_as_their_values_say():

@@ -25,7 +25,7 @@ import torch
 
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.solvers import DDIM, Euler
 from pushforward.tabulated import Tabulated, linear_betas
 from pushforward.testing.problems import ring
@@ -111,7 +111,7 @@ def as_flow(flow: Flow, n: int, steps: int = 25) -> dict[str, float]:
         edges = [each.denoiser.path.at(torch.tensor(each.times[:1])) for each in (own, other)]
         # a state on the straight path is the one on the own path, scaled by the ratio of standard deviations
         scale = float(edges[0].sigma / edges[0].r * edges[1].r / edges[1].sigma)
-        z = RowDraws(1_000_000, n).normal(flow.noise_shape).to(kind)
+        z = ExampleDraws(1_000_000, n).normal(flow.noise_shape).to(kind)
         condition = flow.conditions(n, None, 0)
         with torch.no_grad():
             gaps[f"apart_{str(kind).removeprefix('torch.')}"] = float(

@@ -21,7 +21,7 @@ import torch
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
 from pushforward.couplings import Independent, OptimalTransport
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.evaluation.trajectories import straightness
 from pushforward.methods import TeacherPairs, Trajectories
 from pushforward.networks import MLP
@@ -80,7 +80,7 @@ def recipe(space: Any, path: Any, couple: Any) -> Recipe:
 
 def measured(flow: Flow, moved: int, small: bool = False) -> dict[str, float]:
     """Straightness, Euler steps needed, and the distance that 8 steps leave."""
-    z, counts = RowDraws(1_000_000, moved).normal(flow.noise_shape), STEPS[:6] if small else STEPS
+    z, counts = ExampleDraws(1_000_000, moved).normal(flow.noise_shape), STEPS[:6] if small else STEPS
     with torch.no_grad():
         end = Flow(flow.denoiser, Heun(), counts[-1] if small else 100, "time")(z)
         distance = {n: float((Flow(flow.denoiser, Euler(), n, "time")(z) - end).square().mean().sqrt()) for n in counts}

@@ -60,7 +60,7 @@ def refuse_unknown(
         also: Names of its other arguments, which are in its signature.
 
     Raises:
-        UsageError: With the option that was meant, where that can be told.
+        UsageError: With the option that was meant, where that is clear.
     """
     known = sorted({*options.__annotations__, *also})
     for name in names:

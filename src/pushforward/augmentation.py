@@ -18,11 +18,11 @@ SHIFT, HOLE = 1 / 8, 1 / 2
 
 
 class DiffAugment(nn.Module):
-    """Random changes of images in model units, differentiable in the images; rows are changed independently.
+    """Random changes of images in model units, differentiable in the images; examples are changed independently.
 
     * color: brightness, x + range (u - 1/2) / 2; then saturation, away from or towards the mean of the channels by a factor in
       [0, 2]; then contrast, away from or towards the mean of the image by a factor in [1/2, 3/2].
-    * translation: by up to an eighth of each side, in whole pixels; what comes in is 0, the data's mean.
+    * translation: by up to an eighth of each side, in whole pixels; new pixels are 0, the data's mean.
     * cutout: a square of half of each side becomes 0; it may hang over the edge.
 
     Args:
@@ -51,7 +51,7 @@ class DiffAugment(nn.Module):
 
         Args:
             x: (n, C, H, W), model units.
-            draws: One row for each image.
+            draws: Randomness for each image.
             probability: Of each change, for each image on its own.
         """
         for name in self.policy:
@@ -85,7 +85,7 @@ class DiffAugment(nn.Module):
         hidden = []
         for side in x.shape[2:]:
             width = int(side * HOLE + 0.5)
-            # the centre falls on every pixel alike, so that the border is hidden as often as the middle
+            # the centre is uniform over all pixels, so that the border is hidden as often as the middle
             start = (draws.uniform() * (side + (1 - width % 2))).long() - width // 2
             place = torch.arange(side, device=x.device)
             hidden.append((place >= start[:, None]) & (place < start[:, None] + width))

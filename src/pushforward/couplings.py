@@ -19,7 +19,7 @@ from torch import Tensor
 from pushforward.data.keys import permutation
 from pushforward.data.seen import Seen, seen_in_training
 from pushforward.data.spaces import Space
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Source:
         space: The units of the data that the flow ends at; the examples are put into its model units.
         limit: At most so many training examples.
         seed: Chooses the examples that ``limit`` keeps.
-        fingerprint: That of the data set's examples (`pushforward.data.Dataset.rows_fingerprint`), which a run keeps; None reads
-            the data and finds it.
+        fingerprint: That of the data set's examples (`pushforward.data.Dataset.examples_fingerprint`), which a run keeps; None
+            reads the data and finds it.
 
     Raises:
         UsageError: If its examples have another shape.
@@ -66,7 +66,7 @@ class Source:
         self.space, self.limit, self.seed = space, limit, seed
         if fingerprint is None:
             self._dataset = self._read()
-            fingerprint = self._dataset.rows_fingerprint
+            fingerprint = self._dataset.examples_fingerprint
         self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
@@ -91,15 +91,15 @@ class Source:
     @functools.cached_property
     def _dataset(self) -> Dataset:
         dataset = self._read()
-        if dataset.rows_fingerprint != self.fingerprint:
+        if dataset.examples_fingerprint != self.fingerprint:
             raise DataError(
-                f"The source {self.data} has changed since the model was trained (fingerprint {dataset.rows_fingerprint[:12]}, "
-                f"was {self.fingerprint[:12]}). Restore it, or train a new model."
+                f"The source {self.data} has changed since the model was trained (fingerprint "
+                f"{dataset.examples_fingerprint[:12]}, was {self.fingerprint[:12]}). Restore it, or train a new model."
             )
         return dataset
 
     @functools.cached_property
-    def rows(self) -> Tensor:
+    def examples(self) -> Tensor:
         """The training examples, (N, *shape), model units of ``space``."""
         return self.space.to_model(self._dataset.train.data_units())
 
@@ -114,26 +114,26 @@ class Source:
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        """A training example for each of the draws' rows, drawn with replacement."""
+        """A training example for each example of the draws, drawn with replacement."""
         u = draws.uniform()
-        return self.rows[(u.double().cpu() * len(self.rows)).long()].to(u.device)
+        return self.examples[(u.double().cpu() * len(self.examples)).long()].to(u.device)
 
     def starts(self, draws: Draws) -> Tensor:
-        """A held-out example for each of the draws' rows, a function of the row's seed.
+        """A held-out example for each example of the draws, a function of the example's seed.
 
         As many seeds in an example as there are held-out examples take each of them once; from one period of seeds to the next
         their order changes.
         """
         n = len(self.held_out)
-        if not isinstance(draws, RowDraws):
+        if not isinstance(draws, ExampleDraws):
             u = draws.uniform()
             return self.held_out[(u.double().cpu() * n).long()].to(u.device)
         seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)
-        examples = torch.empty(draws.rows, dtype=torch.int64)
+        index = torch.empty(draws.n, dtype=torch.int64)
         for period in np.unique(seeds // PERIOD):
             within = seeds // PERIOD == period
-            examples[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
-        return self.held_out[examples].to(draws.device)
+            index[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
+        return self.held_out[index].to(draws.device)
 
     def __deepcopy__(self, memo: object) -> Source:
         return self
@@ -147,10 +147,10 @@ class Coupling(ABC):
     """Pairs each example with an example of noise."""
 
     source: Source | None = None
-    """What takes the place of standard normal noise; a denoiser trained from it knows no noise level and no score."""
+    """The source of noise other than standard normal; a denoiser trained with it has no noise level and no score."""
 
     group = 1
-    """Rows that are coupled together; parts of a batch hold whole groups."""
+    """Examples that are coupled together; parts of a batch hold whole groups."""
     reuse = 1
     """For how many steps one batch and its pairs are kept while times are drawn again."""
 
@@ -159,7 +159,7 @@ class Coupling(ABC):
         """The data unchanged and its noise, both (n, *shape)."""
 
     def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
-        """What is trained on: data, its noise and its condition; a coupling that brings data of its own changes all three."""
+        """The training pairs: data, its noise and its condition; a coupling with its own data replaces all three."""
         return *self(x, condition, draws), condition
 
 
@@ -167,7 +167,7 @@ class Independent(Coupling):
     """Noise drawn without looking at the data.
 
     Args:
-        source: What takes the place of standard normal noise.
+        source: The source of noise; None is standard normal.
     """
 
     def __init__(self, source: Source | None = None) -> None:
@@ -188,7 +188,7 @@ class OptimalTransport(Coupling):
         group: Examples in one assignment.
         reuse: Steps for which one batch and its plan are kept; the plan is a function of ``step // reuse``, so a resumed run
             finds the same one.
-        source: What takes the place of standard normal noise.
+        source: The source of noise; None is standard normal.
     """
 
     def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:
@@ -199,7 +199,7 @@ class OptimalTransport(Coupling):
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """(x, z) with z permuted within each group."""
-        z = _drawn(self.source, x, draws.stream("coupling", every=self.reuse))
+        z = _drawn(self.source, x, draws.stream("coupling", interval=self.reuse))
         labels = None if condition is None else condition.get("label")
         others = [name for name in condition or () if name != "label"]
         if others:
@@ -217,8 +217,8 @@ class OptimalTransport(Coupling):
     def _plan(self, x: Tensor, z: Tensor, labels: Tensor | None) -> Tensor:
         positions = torch.arange(len(x))
         order = positions.clone()
-        for rows in positions.split(self.group):
-            classes = [rows] if labels is None else [rows[labels[rows].cpu() == c] for c in labels[rows].unique().cpu()]
+        for group in positions.split(self.group):
+            classes = [group] if labels is None else [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)

@@ -25,9 +25,9 @@ from pushforward.predictor import (
     blend,
     check_predictor,
     columns_of,
+    condition_at,
     evaluate,
     over,
-    rows_of,
     times_for,
     without_scale,
 )
@@ -43,7 +43,7 @@ __all__ = [
     "Predictor",
     "Repathed",
     "check_predictor",
-    "rows_of",
+    "condition_at",
     "trained",
 ]
 
@@ -69,11 +69,11 @@ class Denoiser(Predicting):
     Args:
         network: ``network(x, t, condition) -> tensor`` of the shape of x; any module with that signature.
         path: The path it is trained on.
-        prediction: What its output means: data, noise, velocity, v or score.
+        prediction: The meaning of its output: data, noise, velocity, v or score.
         space: The data's shape and units.
-        preconditioning: What the network receives and puts out; the default is ``Preconditioning()``.
+        preconditioning: The scaling of the network's input and output; the default is ``Preconditioning()``.
         unconditional: Whether it has been trained without labels as well, which classifier-free guidance needs.
-        source: What it was trained from instead of standard normal noise; it then reads as data or velocity only.
+        source: The source of noise that it was trained with; None is standard normal. With one it reads as data or velocity only.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class Denoiser(Predicting):
 
     @property
     def output(self) -> str:
-        """What the network itself puts out."""
+        """The prediction of the network itself."""
         return self.preconditioning.output or self.prediction
 
     def time(self, t: Tensor) -> Tensor:
-        """What the network receives as its time."""
+        """The network's input for time."""
         clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
         return clock
 
@@ -149,11 +149,11 @@ class Denoiser(Predicting):
 
 
 class FlowMap(Denoiser):
-    """A denoiser that knows a second time: what it estimates at x_t and t holds on the way from t to s.
+    """A denoiser with a second time s: its estimate at x_t and t holds on the way from t to s.
 
     ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (networks are built for it with ``times=2``). Read at
     s = t it is an ordinary denoiser, for every solver; read at another s, `jump` maps x_t to the state at s in one evaluation:
-    alpha_s x + sigma_s z, with the data x and the noise z that the output stands for. On the straight path that is
+    alpha_s x + sigma_s z, with the data x and the noise z of the output. On the straight path that is
     x_t + (s - t) u with u the mean velocity between s and t; a map to s = 0 is the data.
 
     Its arguments are a `Denoiser`'s, and:
@@ -232,13 +232,13 @@ def trained(denoiser: Predictor) -> Denoiser | None:
 
 
 class Repathed(Wrapped):
-    """A denoiser read on another path than it was trained on: what it sees is matched in log-SNR and scale.
+    """A denoiser read on another path than it was trained on: its input is matched in log-SNR and scale.
 
     At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
     deviations; v is the same on both. The new path's ends are narrowed to the noise levels that the denoiser knows.
 
     Args:
-        denoiser: What predicts on its own path.
+        denoiser: A denoiser on its own path.
         path: The path to sample on.
 
     References:

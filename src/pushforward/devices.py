@@ -23,7 +23,7 @@ def device_named(name: torch.device | str) -> torch.device:
         name: "auto" (a CUDA device where there is one, else the CPU), "cpu", "cuda", "cuda:1", or a device.
 
     Raises:
-        UsageError: For a name that stands for no device here.
+        UsageError: For a name that is no device here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -32,7 +32,7 @@ def device_named(name: torch.device | str) -> torch.device:
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
-    except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # what torch raises depends on the device
+    except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # the type of torch's error depends on the device
         raise UsageError(f'There is no device "{name}" to compute on here; use auto, cpu, cuda or cuda:1.') from None
 
 

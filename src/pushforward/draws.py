@@ -1,8 +1,8 @@
-"""Keyed randomness: every number drawn is a function of names and counts, never of what was drawn before elsewhere.
+"""Keyed randomness: every number drawn is a function of names and counts, never of earlier draws.
 
-Sampling gives each row a stream of its own (`RowDraws`): row i depends on ``seed + i`` alone, so a batch of eight and eight
-batches of one agree. Training draws in fixed blocks of rows (`BlockDraws`), each keyed by seed, stream, step, call and block, so
-neither micro-batches nor several processes change what is drawn, and a resumed run replays exactly.
+Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends on ``seed + i`` alone, so a batch of eight and
+eight batches of one agree. Training draws in fixed blocks of examples (`BlockDraws`), each keyed by seed, stream, step, call and
+block, so neither micro-batches nor several processes change the draws, and a resumed run replays exactly.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "BlockDraws", "Draws", "RowDraws", "key"]
+__all__ = ["BLOCK", "BlockDraws", "Draws", "ExampleDraws", "key"]
 
 BLOCK = 64
-"""Rows that share a key in training; micro-batches and processes own whole blocks."""
+"""Examples that share a key in training; micro-batches and processes own whole blocks."""
 
 
 def key(*names: int | str) -> int:
@@ -29,7 +29,7 @@ def key(*names: int | str) -> int:
 
 
 class _Philox:
-    """NumPy's Philox, set to a key and a counter again and again: several times cheaper than a new generator a row."""
+    """NumPy's Philox, set to a key and a counter again and again: several times cheaper than a new generator for each sample."""
 
     def __init__(self) -> None:
         self._bits = np.random.Philox(0)
@@ -48,28 +48,28 @@ class _Philox:
 class Draws(ABC):
     """A source of random examples; each call gives fresh numbers, and two sources with the same key give the same ones."""
 
-    rows: int
-    """How many rows one call draws."""
+    n: int
+    """How many examples one call draws for."""
 
     @abstractmethod
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (rows, *shape), float32."""
+        """Standard normal numbers of shape (n, *shape), float32."""
 
     @abstractmethod
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (rows,), float32."""
+        """Numbers in [0, 1) of shape (n,), float32."""
 
     @abstractmethod
-    def stream(self, name: str, every: int = 1) -> Draws:
-        """An independent source for another purpose; in training it changes only once in ``every`` steps."""
+    def stream(self, name: str, interval: int = 1) -> Draws:
+        """An independent source for another purpose; in training it changes only once in ``interval`` steps."""
 
 
-class RowDraws(Draws):
-    """Draws for sampling: each row comes from its own seed alone, made on the CPU in float32 and then moved.
+class ExampleDraws(Draws):
+    """Draws for sampling: each sample has a seed of its own; drawn on the CPU in float32 and then moved.
 
     Args:
-        seed: The seed of the first row, whose followers have the next ones; or the seeds of all rows.
-        rows: The number of rows; for seeds of all rows it may be left out.
+        seed: The seed of the first sample; the next ones have the next seeds. Or the seeds of all samples.
+        n: The number of samples; may be left out where all seeds are given.
         name: The stream; different names give independent numbers.
         device: Where the numbers are needed. It does not change them.
     """
@@ -77,13 +77,13 @@ class RowDraws(Draws):
     def __init__(
         self,
         seed: int | Iterable[int],
-        rows: int | None = None,
+        n: int | None = None,
         name: str = "sample",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.seeds: Sequence[int] = _consecutive(int(seed), rows) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
-        assert rows in (None, len(self.seeds)), "one seed for each row"
-        self.rows, self.name, self.device = len(self.seeds), name, device
+        self.seeds: Sequence[int] = _consecutive(int(seed), n) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+        assert n in (None, len(self.seeds)), "one seed for each sample"
+        self.n, self.name, self.device = len(self.seeds), name, device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
 
     def _each(self) -> Iterator[np.random.Generator]:
@@ -91,80 +91,80 @@ class RowDraws(Draws):
         return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (rows, *shape), float32."""
-        out = np.empty((self.rows, *shape), dtype=np.float32)
-        flat = out.reshape(self.rows, int(np.prod(shape)))
-        for row, generator in zip(flat, self._each(), strict=True):
-            generator.standard_normal(out=row, dtype=np.float32)
+        """Standard normal numbers of shape (n, *shape), float32."""
+        out = np.empty((self.n, *shape), dtype=np.float32)
+        flat = out.reshape(self.n, int(np.prod(shape)))
+        for sample, generator in zip(flat, self._each(), strict=True):
+            generator.standard_normal(out=sample, dtype=np.float32)
         return torch.from_numpy(out).to(self.device)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (rows,), float32."""
+        """Numbers in [0, 1) of shape (n,), float32."""
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
-    def stream(self, name: str, every: int = 1) -> RowDraws:
-        """The same rows under another name; ``every`` has no meaning where there are no steps."""
-        return RowDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
+    def stream(self, name: str, interval: int = 1) -> ExampleDraws:
+        """The same samples under another name; ``interval`` has no meaning where there are no steps."""
+        return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
-def _consecutive(seed: int, rows: int | None) -> range:
-    return range(seed, seed + (1 if rows is None else rows))
+def _consecutive(seed: int, n: int | None) -> range:
+    return range(seed, seed + (1 if n is None else n))
 
 
 class BlockDraws(Draws):
-    """Draws for one training step, in blocks of `BLOCK` rows of the whole batch.
+    """Draws for one training step, in blocks of `BLOCK` examples of the whole batch.
 
     Args:
         seed: The run's seed.
         step: The training step.
-        rows: How many rows this part of the batch has.
-        start: The position of its first row in the whole batch; a multiple of `BLOCK`.
+        n: The number of examples in this part of the batch.
+        start: The position of its first example in the whole batch; a multiple of `BLOCK`.
         name: The stream.
         device: Where the numbers are drawn (CUDA has a generator of its own, so devices differ from each other).
     """
 
     def __init__(
-        self, seed: int, step: int, rows: int, start: int = 0, name: str = "train", device: torch.device | str = "cpu"
+        self, seed: int, step: int, n: int, start: int = 0, name: str = "train", device: torch.device | str = "cpu"
     ) -> None:
         assert start % BLOCK == 0, "a part of a batch starts at a whole block"
-        self.seed, self.step, self.rows, self.start, self.name, self.device = seed, step, rows, start, name, device
+        self.seed, self.step, self.n, self.start, self.name, self.device = seed, step, n, start, name, device
         self._calls, self._philox = 0, _Philox()
 
     def _blocks(self) -> list[tuple[slice, int]]:
         call, self._calls = self._calls, self._calls + 1
         first = self.start // BLOCK
         return [
-            (slice(at, min(at + BLOCK, self.rows)), key(self.seed, self.name, self.step, call, first + at // BLOCK))
-            for at in range(0, self.rows, BLOCK)
+            (slice(at, min(at + BLOCK, self.n)), key(self.seed, self.name, self.step, call, first + at // BLOCK))
+            for at in range(0, self.n, BLOCK)
         ]
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of shape (rows, *shape), float32."""
+        """Standard normal numbers of shape (n, *shape), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.randn, shape)
-        out = np.empty((self.rows, *shape), dtype=np.float32)
-        for rows, word in self._blocks():
-            self._philox.at(word, 0, 0).standard_normal(out=out[rows], dtype=np.float32)
+        out = np.empty((self.n, *shape), dtype=np.float32)
+        for block, word in self._blocks():
+            self._philox.at(word, 0, 0).standard_normal(out=out[block], dtype=np.float32)
         return torch.from_numpy(out)
 
     def uniform(self) -> Tensor:
-        """Numbers in [0, 1) of shape (rows,), float32."""
+        """Numbers in [0, 1) of shape (n,), float32."""
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.rand, ())
-        out = np.empty(self.rows, dtype=np.float32)
-        for rows, word in self._blocks():
-            self._philox.at(word, 0, 0).random(out=out[rows], dtype=np.float32)
+        out = np.empty(self.n, dtype=np.float32)
+        for block, word in self._blocks():
+            self._philox.at(word, 0, 0).random(out=out[block], dtype=np.float32)
         return torch.from_numpy(out)
 
     def _on_device(self, draw: object, shape: Sequence[int]) -> Tensor:
         parts = []
-        for rows, word in self._blocks():
+        for block, word in self._blocks():
             generator = torch.Generator(self.device).manual_seed(word >> 1)
-            parts.append(draw((rows.stop - rows.start, *shape), generator=generator, device=self.device))  # type: ignore[operator]
+            parts.append(draw((block.stop - block.start, *shape), generator=generator, device=self.device))  # type: ignore[operator]
         return torch.cat(parts)
 
-    def stream(self, name: str, every: int = 1) -> BlockDraws:
-        """The same part of the batch under another name, constant over runs of ``every`` steps."""
-        step = self.step // every
-        return BlockDraws(self.seed, step, self.rows, self.start, f"{self.name}/{name}", self.device)
+    def stream(self, name: str, interval: int = 1) -> BlockDraws:
+        """The same part of the batch under another name, constant over runs of ``interval`` steps."""
+        step = self.step // interval
+        return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)

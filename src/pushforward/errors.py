@@ -1,4 +1,4 @@
-"""What can go wrong on the user's side, each with the exit code that the command line gives it."""
+"""Errors of the user's side, each with its exit code of the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DataError(PushforwardError):
     """Data that cannot be read or trained on.
 
     Args:
-        message: What is wrong.
+        message: The error.
         skipped: (file, reason) of every file that cannot be used, where there are such.
     """
 
@@ -37,7 +37,7 @@ class CheckpointError(PushforwardError):
     """A checkpoint that is missing or damaged, or a disk that refuses to take one.
 
     Args:
-        message: What is wrong.
+        message: The error.
         before: The name of the checkpoint before a damaged one, such as "step_000500"; None where there is none.
     """
 

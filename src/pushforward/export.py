@@ -1,4 +1,4 @@
-"""Samplers as `torch.export` programs: tensors in, data out, for any number of rows, without this library.
+"""Samplers as `torch.export` programs: tensors in, data out, for any number of samples, without this library.
 
 `exported` unrolls the steps of a transport. `exported_scan` holds one step of a flow, whose table is an input: the same program
 then serves any number of steps, and any solver of as many slots (`pushforward.solvers.dense`). A learned table is such an input
@@ -22,21 +22,21 @@ from pushforward.predictor import Condition
 from pushforward.solvers.dense import Dense, dense, run
 from pushforward.transports import Flow, Map, Transport, inner_of, with_inner
 
-__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_rows", "scan_inputs"]
+__all__ = ["GivenNoise", "Sampler", "ScanSampler", "exported", "exported_scan", "noise_count", "scan_inputs"]
 
-ROWS = 3
-"""Rows of the example that a program is made with; it takes any number."""
+BATCH = 3
+"""Batch size of the inputs that a program is traced with; it takes any."""
 
 
 class GivenNoise(Draws):
-    """Draws that were made before: call k hands out the k-th part.
+    """Draws given as a tensor: call k returns the k-th part.
 
     Args:
         noise: (calls, n, *shape).
     """
 
     def __init__(self, noise: Tensor) -> None:
-        self.noise, self.rows, self._calls = noise, noise.shape[1], 0
+        self.noise, self.n, self._calls = noise, noise.shape[1], 0
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """The next part, (n, *shape)."""
@@ -47,7 +47,7 @@ class GivenNoise(Draws):
         """Refused: a sampler draws normal numbers."""
         raise UsageError("A sampler that is exported draws normal numbers only.")
 
-    def stream(self, name: str, every: int = 1) -> Draws:
+    def stream(self, name: str, interval: int = 1) -> Draws:
         """Refused: there is one stream."""
         raise UsageError("A sampler that is exported draws from one stream only.")
 
@@ -71,8 +71,8 @@ class Sampler(nn.Module):
 
         Args:
             z: (n, *noise_shape), standard normal.
-            condition: Values by name, n rows each, such as {"label": int64 (n,)}; None for a model without conditions.
-            noise: (`noise_rows`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
+            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
+            noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a decoder whose samples are drawn
                 around its means (a VAE of vectors).
         """
         x = self.transport(z, condition, None if noise is None else GivenNoise(noise))
@@ -80,36 +80,36 @@ class Sampler(nn.Module):
 
 
 def _free(condition: Condition, n: Any) -> dict[str, dict[int, Any]] | None:
-    """That a condition may have any number of rows."""
+    """That a condition may have any length."""
     return None if condition is None else {name: {0: n} for name in condition}
 
 
-def noise_rows(transport: Transport) -> int:
+def noise_count(transport: Transport) -> int:
     """How often a transport draws noise of the shape of its inner data in one solve, beside z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
-        return noise_rows(inner.inner)
+        return noise_count(inner.inner)
     if isinstance(inner, Flow):
         return sum(len(row.noises) for row in inner.table.rows)
     return int(isinstance(inner, Map) and inner.likelihood is not None)
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """The whole of a sampler, from noise to data, as one program; see `Sampler` for what it takes.
+    """The whole of a sampler, from noise to data, as one program; see `Sampler` for its inputs.
 
     Args:
         transport: Any; a flow under a solver that has a table.
 
     Returns:
-        ``program.module()(z, condition, noise)``, with None for what the model does without.
+        ``program.module()(z, condition, noise)``, with None for inputs that the model does not take.
 
     Raises:
         UsageError: For an adaptive solver or one whose steps are not affine.
     """
-    device, n, draws = transport.device, Dim("n", min=1), noise_rows(transport)
-    z = torch.randn(ROWS, *transport.noise_shape, device=device)
-    condition = transport.conditions(ROWS, None, 0)
-    noise = torch.randn(draws, ROWS, *inner_of(transport).space.shape, device=device) if draws else None
+    device, n, draws = transport.device, Dim("n", min=1), noise_count(transport)
+    z = torch.randn(BATCH, *transport.noise_shape, device=device)
+    condition = transport.conditions(BATCH, None, 0)
+    noise = torch.randn(draws, BATCH, *inner_of(transport).space.shape, device=device) if draws else None
     dynamic = {
         "z": {0: n},
         "condition": _free(condition, n),
@@ -120,7 +120,7 @@ def exported(transport: Transport) -> ExportedProgram:
 
 
 class ScanSampler(nn.Module):
-    """A flow with its table as an input: (z, inputs, condition, noise) -> data in data units, by a scan over the rows.
+    """A flow with its table as an input: (z, inputs, condition, noise) -> data in data units, by a scan over the table's rows.
 
     Args:
         transport: A flow under a solver that has a table, or one in a latent space.
@@ -144,7 +144,7 @@ class ScanSampler(nn.Module):
         Args:
             z: (n, *noise_shape), standard normal.
             inputs: Of `scan_inputs`, for any number of steps.
-            condition: Values by name, n rows each, or None.
+            condition: Values by name, n values each, or None.
             noise: (rows + 1, M, n, *noise_shape), standard normal.
         """
         from torch._higher_order_ops import scan
@@ -155,7 +155,7 @@ class ScanSampler(nn.Module):
 
 
 class _Ended(Transport):
-    """What a solve has ended with already, instead of the flow."""
+    """The end of a solve, in place of the flow."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
@@ -190,16 +190,16 @@ def scan_inputs(transport: Transport, slots: int = 0, noises: int = 0) -> tuple[
 
 
 def exported_scan(transport: Transport) -> ExportedProgram:
-    """One step of a flow as a program that takes tables of any number of rows; see `ScanSampler` for what it takes.
+    """One step of a flow as a program that takes tables of any number of rows; see `ScanSampler` for its inputs.
 
     Args:
-        transport: A flow, or one in a latent space. Its number of steps says how many slots the program has: take one with at
+        transport: A flow, or one in a latent space. Its number of steps sets the number of slots of the program: take one with at
             least as many steps as the solver looks back. A learned table of N calls looks back to the start: N + 1 slots.
     """
     n, rows = Dim("n", min=1), Dim("rows", min=1)
     inputs, arrays = scan_inputs(transport)
-    z = torch.randn(ROWS, *transport.noise_shape)
-    condition = transport.conditions(ROWS, None, 0)
+    z = torch.randn(BATCH, *transport.noise_shape)
+    condition = transport.conditions(BATCH, None, 0)
     noise = torch.randn(len(arrays.point) + 1, arrays.first.shape[1], *z.shape)
     fixed: dict[str, Any] = dict.fromkeys(("start", "first", "width"))
     free: dict[str, Any] = pytree.tree_map(

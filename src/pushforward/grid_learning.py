@@ -1,7 +1,7 @@
 """Time grids that are learned: where N steps of a solver should fall for one trained model.
 
-The model itself is the teacher: its own many-step samples from the same noise are what few steps should reproduce. The network
-stays frozen; what is learned is N - 1 numbers, the shares of the log-SNR that the steps take.
+The model itself is the teacher: its own many-step samples from the same noise are the targets of few steps should reproduce. The
+network stays frozen; N - 1 numbers are learned, the shares of the log-SNR that the steps take.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024).
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pushforward.denoiser import Condition, rows_of
-from pushforward.draws import RowDraws
+from pushforward.denoiser import Condition, condition_at
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.grids import GRIDS
 from pushforward.transports import Flow
@@ -50,7 +50,7 @@ class LearnedGrid:
 def learn_grid(
     flow: Flow,
     *,
-    rows: int = 128,
+    n: int = 128,
     rounds: int = 40,
     batch: int = 32,
     lr: float = 0.05,
@@ -67,12 +67,12 @@ def learn_grid(
 
     Args:
         flow: A deterministic flow of at least 2 steps; its solver and steps are kept.
-        rows: Noise examples to learn on.
+        n: Noise examples to learn on.
         rounds: Updates of the times; each is one pass of ``batch`` examples, forward and backward.
         batch: Examples in one update.
         lr: Adam's rate.
         seed: The first noise example's seed; labels are drawn with it too.
-        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples kept aside.
 
     Returns:
@@ -83,19 +83,19 @@ def learn_grid(
     """
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
-    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((rows, seed), (-(-rows // 3), seed + rows)))
+    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((n, seed), (-(-n // 3), seed + n)))
     parameters = Shares(_best_start(flow, learn, batch))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
     best, least, error = flow.times.tolist(), before, before
-    every = max(1, rounds // 10)
+    interval = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
         learn.some(i, batch).loss(along(flow, parameters.times())).backward(inputs=list(parameters.parameters()))
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - i / rounds)
         optimizer.step()
-        if (i + 1) % every == 0 or i + 1 == rounds:
+        if (i + 1) % interval == 0 or i + 1 == rounds:
             times = parameters.times().detach()
             error = judge.error(along(flow, times), batch)
             if error < least and bool((times.diff() < 0).all()):
@@ -168,19 +168,19 @@ class Pairs:
     target: Tensor
 
     @classmethod
-    def of(cls, flow: Flow, teacher: Flow, rows: int, seed: int) -> Pairs:
-        """Rows of noise from a seed on, with the conditions that come with it, and what the teacher makes of them."""
-        draws = RowDraws(seed, rows, device=flow.device)
-        condition = flow.conditions(rows, None, seed)
+    def of(cls, flow: Flow, teacher: Flow, n: int, seed: int) -> Pairs:
+        """Noise from a seed on, with the conditions that come with it, and the teacher's samples from it."""
+        draws = ExampleDraws(seed, n, device=flow.device)
+        condition = flow.conditions(n, None, seed)
         noise = flow.noise(draws) if flow.source is None else flow.source(draws)  # held-out starts are for judging
         with torch.no_grad():
-            parts = [teacher(noise[i : i + 64], rows_of(condition, slice(i, i + 64))) for i in range(0, rows, 64)]
+            parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, n, 64)]
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:
         """The examples of one turn, in order and round about."""
         index = (torch.arange(size) + turn * size) % len(self.noise)
-        return Pairs(self.noise[index], rows_of(self.condition, index), self.target[index])
+        return Pairs(self.noise[index], condition_at(self.condition, index), self.target[index])
 
     def loss(self, solve: Solve) -> Tensor:
         """Mean squared distance to the target."""
@@ -192,7 +192,7 @@ class Pairs:
         with torch.no_grad():
             for i in range(0, len(self.noise), batch):
                 part = slice(i, i + batch)
-                end = solve(self.noise[part], rows_of(self.condition, part))
+                end = solve(self.noise[part], condition_at(self.condition, part))
                 parts.append((end - self.target[part]).square().flatten(1).mean(1))
         return torch.cat(parts)
 

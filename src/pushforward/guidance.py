@@ -1,4 +1,4 @@
-"""Guidance: denoisers made from denoisers, for every prediction, path and solver alike."""
+"""Guidance: wrappers of denoisers, for every prediction, path and solver."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pushforward.predictor import (
     blend,
     check_predictor,
     columns_of,
+    condition_at,
     evaluate,
     mapped,
-    rows_of,
     without_scale,
 )
 from pushforward.wrapped import Wrapped
@@ -68,23 +68,23 @@ def _scales(scale: float, interval: Interval, path: Path, t: Tensor) -> Tensor:
     return torch.where(_inside(interval, path, t), torch.full_like(t, scale), torch.ones_like(t))
 
 
-def _rowwise(scale: float | Tensor) -> bool:
-    """Whether rows have scales of their own; in a solve a single number holds for the batch."""
+def _per_example(scale: float | Tensor) -> bool:
+    """Whether each example has its own scale; in a solve a single number holds for the batch."""
     return isinstance(scale, Tensor) and scale.numel() > 1
 
 
-def _guided_rows(scale: Tensor) -> Tensor:
-    """The rows whose scale is not 1."""
+def _guided_examples(scale: Tensor) -> Tensor:
+    """The examples whose scale is not 1, as indices."""
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
-def _some(columns: TimeColumns, rows: Tensor) -> TimeColumns:
-    """The columns of some rows; numbers that hold for the whole batch stay."""
-    return mapped(columns, lambda part: part[rows] if _rowwise(part) else part)
+def _some(columns: TimeColumns, index: Tensor) -> TimeColumns:
+    """The columns of some examples; numbers that hold for the whole batch stay."""
+    return mapped(columns, lambda part: part[index] if _per_example(part) else part)
 
 
 def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
-    """The condition of the rows x, and after them of the rows that come again and are to see the null."""
+    """The condition of the examples x, and the null for the examples ``again`` after them."""
     both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
     null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
     return hide(both, null)
@@ -95,7 +95,7 @@ def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
 
 
 class Guided(Wrapped):
-    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all rows in one batch.
+    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
 
     Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others two. All
     predictions are affine in each other at fixed x_t, so it does not matter which of them is guided. Outside the interval
@@ -140,24 +140,24 @@ class Guided(Wrapped):
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; one call of the network where all rows have scale 1."""
+        """The guided estimate of ``kind``; one call of the network where all examples have scale 1."""
         scale, inner = columns["scale"], columns["inner"]
-        condition, own = without_scale(condition)
-        if condition is None or (self._without and own is None):
+        condition, scales = without_scale(condition)
+        if condition is None or (self._without and scales is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
-        if own is not None:
-            scale = own.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
+        if scales is not None:
+            scale = scales.to(x_t).reshape(-1, *(1,) * (x_t.dim() - 1))
         elif scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
-        if not _rowwise(scale):
+        if not _per_example(scale):
             y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
-        rows = _guided_rows(scale)
-        asked = _with_null(condition, rows_of(condition, rows) or {}, x_t, x_t[rows])
-        every = mapped(inner, lambda part: torch.cat([part, part[rows]]) if _rowwise(part) else part)
-        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[rows]]), every, asked)
-        return y[:n].index_copy(0, rows, torch.lerp(y[n:], y[rows], scale[rows]))
+        index = _guided_examples(scale)
+        conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
+        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part) else part)
+        n, y = len(x_t), evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
+        return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
         """Two inside the interval; one outside it, or where the scale is 0 or 1."""
@@ -194,8 +194,8 @@ class AtScale(Wrapped):
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The map's estimate at the scale, or at those that the condition holds already."""
-        own = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
-        return evaluate(self.denoiser, kind, x_t, columns["inner"], own)
+        with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
+        return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
 
 
 class Autoguided(Wrapped):
@@ -240,19 +240,19 @@ class Autoguided(Wrapped):
         return {"scale": _scales(self.scale, self.interval, self.path, t), "inner": inner, "weaker": weaker}
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        """The guided estimate of ``kind``; the weaker model is not asked where all rows have scale 1."""
+        """The guided estimate of ``kind``; the weaker model is not called where all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
             return y
         known = known_to(self.weaker.space.conditions, condition)
-        if not _rowwise(scale):
+        if not _per_example(scale):
             return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
-        rows = _guided_rows(scale)
-        if not len(rows):
+        index = _guided_examples(scale)
+        if not len(index):
             return y
-        weak = self._matched.evaluate(kind, x_t[rows], _some(columns["weaker"], rows), rows_of(known, rows))
-        return y.index_copy(0, rows, torch.lerp(weak, y[rows], scale[rows]))
+        weak = self._matched.evaluate(kind, x_t[index], _some(columns["weaker"], index), condition_at(known, index))
+        return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
         """The model's and, inside the interval, the weaker one's."""
@@ -267,7 +267,7 @@ class Thresholded(Wrapped):
     prediction becomes clamp(u, -s, s) / s. Strong guidance then does not saturate pixels.
 
     Args:
-        denoiser: What predicts.
+        denoiser: Any predictor.
         share: p, between 0 and 1.
 
     Raises:
@@ -280,7 +280,7 @@ class Thresholded(Wrapped):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError("Thresholding needs data with bounds (images); these rows have none.")
+            raise UsageError("Thresholding needs data with bounds (images); this data has none.")
         if not 0 < share <= 1:
             raise UsageError(f"Thresholding takes a share of pixels in (0, 1], got {share}.")
         self.share = float(share)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pushforward.data.spaces import Space
 from pushforward.denoiser import Condition, Predictor
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.predictions import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
@@ -25,7 +25,7 @@ from pushforward.transports import Flow, Transport, check_transport, has_levels,
 __all__ = ["EXACT", "bits_per_dim", "decoder_spread", "dequantise", "elbo", "log_prob"]
 
 EXACT = 64
-"""Up to so many numbers a row the trace is exact; above, it is estimated by random probes."""
+"""Up to so many numbers an example the trace is exact; above, it is estimated by random probes."""
 LEVELS = 256
 
 
@@ -35,17 +35,17 @@ def log_prob(
     """The log density of data under a flow, by the instantaneous change of variables.
 
     log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in log-SNR for the state over
-    hypot(alpha, sigma), where both it and its slope are of order one. The trace is exact for rows of at most `EXACT` numbers;
+    hypot(alpha, sigma), where both it and its slope are of order one. The trace is exact for examples of at most `EXACT` numbers;
     above, Hutchinson's estimate by Rademacher probes, the same throughout a solve, is unbiased for log p. Between t = 0 and
     t_min the flow is taken as x_t = alpha x.
 
     Args:
         flow: A `Flow`; its solver and steps do not matter.
         x: Data units, (n, *shape). Images should be dequantised (`dequantise`).
-        condition: None or a dict of tensors with n rows: then log p(x | condition).
+        condition: None or a dict of tensors of length n: then log p(x | condition).
         steps: RK4 steps, four network calls and as many backward passes each.
         probes: Random probes, where the trace is not exact.
-        seed: Of the first row's probes.
+        seed: Of the first example's probes.
 
     Returns:
         Nats in data units, float64 (n,).
@@ -78,8 +78,8 @@ def _denoiser(flow: Transport) -> Predictor:
 
 
 def _probes(like: Tensor, probes: int, seed: int) -> Tensor:
-    """Rademacher probes (probes, n, *shape), row i from ``seed + i`` alone."""
-    draws = RowDraws(seed, len(like), "probes", like.device)
+    """Rademacher probes (probes, n, *shape), example i from ``seed + i`` alone."""
+    draws = ExampleDraws(seed, len(like), "probes", like.device)
     signs = [torch.where(draws.normal(like.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
     return torch.stack(signs).to(like)
 
@@ -104,22 +104,22 @@ class _Slope:
         state = y * k.r
         # networks compute in float32
         v = self.denoiser.predict("v", state.float(), t.float(), self.condition).double()
-        own = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-        return (convert("v", "velocity", v, state, k) / k.r - own * y) / k.dlog_snr
+        growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
+        return (convert("v", "velocity", v, state, k) / k.r - growth * y) / k.dlog_snr
 
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:
         n, size = len(y), y[0].numel()
         basis = torch.eye(size, dtype=y.dtype, device=y.device).reshape(size, 1, *y.shape[1:]).expand(size, n, *y.shape[1:])
-        (rows,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
-        return torch.diagonal(rows.reshape(size, n, size), dim1=0, dim2=2).sum(1)
+        (slopes,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
+        return torch.diagonal(slopes.reshape(size, n, size), dim1=0, dim2=2).sum(1)
 
     def _estimate(self, moved: Tensor, y: Tensor) -> Tensor:
         assert self.probes is not None
         parts = []
         for i, probe in enumerate(self.probes):
-            (row,) = torch.autograd.grad(moved, y, probe, retain_graph=i + 1 < len(self.probes))
-            parts.append((row * probe).flatten(1).sum(1))
+            (slope,) = torch.autograd.grad(moved, y, probe, retain_graph=i + 1 < len(self.probes))
+            parts.append((slope * probe).flatten(1).sum(1))
         return torch.stack(parts).mean(0)
 
 
@@ -145,17 +145,17 @@ def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
 
     Args:
         x: Images in [0, 1], (n, *shape).
-        seed: The first row's; row i is moved by numbers of ``seed + i`` alone.
+        seed: Of the first example; example i is moved by numbers of ``seed + i`` alone.
 
     Returns:
         Values in [-1/510, 1 + 1/510], the same shape.
     """
-    normal = RowDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
+    normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
     return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
 
 
 def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
-    """Nats of a density in data units as bits per number of a row; of images, as bits of one of 256 levels.
+    """Nats of a density in data units as bits per number of an example; of images, as bits of one of 256 levels.
 
     Args:
         log_density: (n,), from `log_prob`.
@@ -184,10 +184,10 @@ def elbo(
     Args:
         flow: A `Flow`; its solver and steps do not matter.
         x: Images in [0, 1] of 256 levels, (n, *shape).
-        condition: None or a dict of tensors with n rows.
-        times: Network calls a row for the integral; the estimate is unbiased for any number.
+        condition: None or a dict of tensors of length n.
+        times: Network calls an example for the integral; the estimate is unbiased for any number.
         spread: The decoder's standard deviation in units of the noise at t_min.
-        seed: Row i draws from ``seed + i`` alone.
+        seed: Example i draws from ``seed + i`` alone.
 
     Returns:
         The bound in nats, float64 (n,).
@@ -199,7 +199,7 @@ def elbo(
     if flow.space.levels != LEVELS:
         raise UsageError("The variational bound here is that of images of 256 levels; use log_prob for vectors.")
     u = flow.space.to_model(x.to(flow.device))
-    draws = RowDraws(seed, len(u), "elbo", flow.device)
+    draws = ExampleDraws(seed, len(u), "elbo", flow.device)
     path = denoiser.path
     last = path.at(torch.tensor([path.ends[1]], dtype=torch.float64))
     prior = float(last.alpha / last.sigma) ** 2 * u.double().square().flatten(1).sum(1) / 2
@@ -208,7 +208,7 @@ def elbo(
         return _decoded(denoiser, u, condition, draws, [spread])[0] - diffusion - prior
 
 
-def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: RowDraws) -> Tensor:
+def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:
     """1/2 int E |z - z_hat|^2 d log-SNR, nats (n,)."""
     path = denoiser.path
     high, low = path.log_snr_ends()
@@ -223,7 +223,7 @@ def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int,
     return total * (high - low) / (2 * times)
 
 
-def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: RowDraws, spreads: list[float]) -> list[Tensor]:
+def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]) -> list[Tensor]:
     """Log p(x | x_{t_min}) for several decoders, nats (n,) each."""
     path, bounds = denoiser.path, denoiser.space.bounds
     assert bounds is not None
@@ -236,12 +236,13 @@ def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: RowDra
     width = [float(k.sigma[0] / k.alpha[0]) * spread / gap for spread in spreads]
     levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype).reshape(-1, *(1,) * (u.dim() - 1))
     log_probs: list[list[Tensor]] = [[] for _ in spreads]
-    for row, wanted in zip(place, true, strict=True):
-        distance = (levels - row).square() / 2
-        for rows, each in zip(log_probs, width, strict=True):
+    for example, wanted in zip(place, true, strict=True):
+        distance = (levels - example).square() / 2
+        for values, each in zip(log_probs, width, strict=True):
             precision = each[0] ** -2
-            rows.append((-(wanted - row).square() / 2 * precision - torch.logsumexp(-distance * precision, 0)).double().sum())
-    return [torch.stack(rows) for rows in log_probs]
+            log_prob = -(wanted - example).square() / 2 * precision - torch.logsumexp(-distance * precision, 0)
+            values.append(log_prob.double().sum())
+    return [torch.stack(values) for values in log_probs]
 
 
 def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: int = 0) -> float:
@@ -249,12 +250,12 @@ def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None, *, seed: 
 
     Args:
         flow: The model.
-        x: Training images in [0, 1], a few dozen rows.
-        condition: None or a dict of tensors with as many rows.
+        x: Training images in [0, 1], a few dozen examples.
+        condition: None or a dict of tensors of the same length.
         seed: Of the noise.
     """
     tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
     u = flow.space.to_model(x.to(flow.device))
     with torch.no_grad():
-        log_probs = _decoded(flow.denoiser, u, condition, RowDraws(seed, len(u), "spread", flow.device), tried)
-    return tried[int(np.argmax([float(row.mean()) for row in log_probs]))]
+        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(seed, len(u), "spread", flow.device), tried)
+    return tried[int(np.argmax([float(values.mean()) for values in log_probs]))]

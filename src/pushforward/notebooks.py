@@ -1,4 +1,4 @@
-"""What a notebook shows: whether the code runs in one, and tables of facts as HTML."""
+"""Notebooks: whether the code runs in one, and tables of facts as HTML."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     With ``overwrite`` a file gives way to a file, and a folder to a folder if it holds nothing but an earlier sampling.
 
     Raises:
-        UsageError: With what would do.
+        UsageError: With the alternatives.
     """
     known = space.endings
     if not path.name or path.name == ".." or path.name.lower() in known:
@@ -70,7 +70,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
 
 
 def usual_ending(space: Space) -> str:
-    """The ending of files that no name was asked for: a table where samples are points."""
+    """The default ending of files: a table where samples are points."""
     return next(ending for ending in (".csv", ".png", ".npz") if ending in space.endings)
 
 
@@ -89,17 +89,17 @@ def draw_to(
 
     Args:
         path: As `write_samples` takes it, or .gif: from noise to data step by step.
-        transport: What is sampled.
+        transport: The transport to sample.
         n: How many.
         condition: As `Transport.sample` takes it.
         seed: The seed of the first sample.
         batch: Examples computed at a time.
-        overwrite: Replace what is there.
+        overwrite: Replace an existing file.
         zoom: How many times every pixel of a picture is enlarged.
 
     Raises:
         UsageError: For a place that is taken, an ending that does not suit the data, or a .gif of a one-call model.
-        CheckpointError: If the disk refuses; what was there stays.
+        CheckpointError: If the disk refuses; an existing file stays.
     """
     from pushforward.pictures import write_gif
 
@@ -117,25 +117,25 @@ def draw_to(
 
 
 def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
-    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or what `write_samples` makes.
+    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
     An animation of images goes there and back; points appear one after another.
     """
     from pushforward.pictures import grid_picture, legible, write_gif
 
     path = Path(path)
-    ending, rows = path.suffix.lower(), space.drawing(space.quantise(x))
-    check_target(path, space, len(rows), overwrite, zoom)
+    ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
+    check_target(path, space, len(images), overwrite, zoom)
     if ending == ".gif":
-        back = [rows[i : i + 1] for i in (*range(len(rows)), *range(len(rows) - 2, 0, -1))]
-        frames = [rows[: i + 1] for i in range(len(rows))] if space.as_points else back
+        back = [images[i : i + 1] for i in (*range(len(images)), *range(len(images) - 2, 0, -1))]
+        frames = [images[: i + 1] for i in range(len(images))] if space.as_points else back
         with replacing(path) as temporary:
             write_gif(temporary, frames, 120, scale=zoom)
     elif ending == ".png" and not space.as_points:
         with replacing(path) as temporary:
-            grid_picture(rows, columns=len(rows), scale=zoom or legible(rows)).save(temporary, format="PNG")
+            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(temporary, format="PNG")
     else:
-        write_samples(path, space, len(rows), [(x, None)], overwrite, zoom)
+        write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
 
 
 def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: bool = False, zoom: int | None = None) -> None:
@@ -144,15 +144,15 @@ def write_samples(path: Path, space: Space, n: int, parts: Parts, overwrite: boo
     Args:
         path: .png, .npz, .csv, or no ending for a folder of PNGs.
         space: The data's shape and names.
-        n: How many rows the parts hold in all.
+        n: How many samples the parts hold in all.
         parts: (samples in data units, condition), as `Transport.stream` yields them.
-        overwrite: Replace what is there.
+        overwrite: Replace an existing file.
         zoom: Whole factor by which images are enlarged in a .png or a folder. None makes the small images of a grid `legible`; a
             single image and the files of a folder, which may be read again as data, keep their size.
 
     Raises:
-        UsageError: As `check_target`, or if the parts hold another number of rows.
-        CheckpointError: If the disk refuses; nothing is left behind and what was there stays.
+        UsageError: As `check_target`, or if the parts hold another number of samples.
+        CheckpointError: If the disk refuses; nothing is left behind and an existing file stays.
     """
     check_target(path, space, n, overwrite, zoom)
     writers: dict[str, Callable[[Path, Space, int, Parts], None]] = {
@@ -185,10 +185,10 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
             for number, (x, condition) in enumerate(parts):
-                rows = space.quantise(x)
+                array = space.quantise(x)
                 if number == 0:
-                    _header(file, (n, *rows.shape[1:]), rows.dtype)
-                file.write(rows.tobytes())
+                    _header(file, (n, *array.shape[1:]), array.dtype)
+                file.write(array.tobytes())
                 for name, values in _known(space, condition).items():
                     conditions.setdefault(name, []).append(values.numpy())
         for name, chunks in conditions.items():
@@ -217,8 +217,8 @@ def _csv(path: Path, space: Space, n: int, parts: Parts) -> None:
             known = cells_of(space.conditions, condition, len(x))
             if number == 0:
                 writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
-            for row, more in zip(space.quantise(x), known, strict=True):
-                cells = [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
+            for example, more in zip(space.quantise(x), known, strict=True):
+                cells = [int(v) if flag else float(v) for v, flag in zip(example, whole, strict=True)]
                 writer.writerow([*cells, *more.values()])
 
 
@@ -249,9 +249,9 @@ def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -
     from pushforward.scatter import columns_picture
 
     drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
-    rows, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
+    images, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
     if space.as_points:
-        picture = columns_picture(rows, space, np.concatenate([label.numpy() for label in labels]) if labels else None)
+        picture = columns_picture(images, space, np.concatenate([label.numpy() for label in labels]) if labels else None)
     else:
-        picture = grid_picture(rows, scale=zoom or (legible(rows) if n > 1 else 1))
+        picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
     picture.save(path, format="PNG")

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Limits = tuple[float, float, float, float]
-"""What a scatter plot shows: least x, greatest x, least y, greatest y."""
+"""The limits of a scatter plot: least x, greatest x, least y, greatest y."""
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 VALLEY, HILL, BANDS = (252, 250, 246), (246, 190, 96), 10
@@ -122,11 +122,11 @@ def scatter_picture(
     Args:
         points: (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
         real: (m, d) of real data, or None.
-        limits: What is shown; None fits it to the real data, or to the points where there is none.
+        limits: Of the plot; None fits them to the real data, or to the points where there is none.
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
-        ticks: Whether numbers along the left and the lower edge say where the points are.
+        ticks: Whether the left and the lower edge have numbers.
     """
     from PIL import Image
 
@@ -178,7 +178,7 @@ def landscape_picture(
     Args:
         heights: (rows, columns) values on a regular grid whose outermost points lie on the limits: rows from the least to the
             greatest y, columns from the least to the greatest x.
-        limits: What the grid spans.
+        limits: Of the grid.
         points: (n, 2), or None.
         real: (m, 2) of real data, or None.
         size: Pixels along a side.
@@ -258,8 +258,8 @@ def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]
     style = {"outline": ink, "width": max(1, round(0.36 * radius))} if hollow else {"fill": ink}
     xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
     ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
-    seen = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
-    for x, y in zip(xs[seen], ys[seen], strict=True):
+    inside = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
+    for x, y in zip(xs[inside], ys[inside], strict=True):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), **style)
     return layer
 
@@ -268,7 +268,7 @@ def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: in
     """Write an endless animation.
 
     Args:
-        path: The file; nothing is said about its name.
+        path: The file, of any name.
         frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
         ms: Milliseconds per frame.
         scale: Whole factor by which every pixel of an image is enlarged; None makes small images `legible`.

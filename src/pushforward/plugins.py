@@ -34,7 +34,7 @@ that a module defines and returns their names."""
 
 
 _PREFIX = "pushforward_plugin_"
-"""What the names of their modules begin with."""
+"""The prefix of their modules' names."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     """Load the plug-ins of a run, after each has been named and is the file that it was, and any others that are named.
 
     Args:
-        needed: What the run stores of each: its ``file`` and ``sha256``.
+        needed: As the run stores them: ``file`` and ``sha256`` of each.
         files: The files that are named, or a single one. None of them is run before all that are needed are there.
 
     Raises:
@@ -154,10 +154,10 @@ def line_of(error: BaseException) -> str | None:
 
     None where it was raised in pushforward itself, or no plug-in had to do with it.
     """
-    own = str(Path(__file__).parent)
+    package = str(Path(__file__).parent)
     files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(own)), None)
+    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(package)), None)
     return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
 
 

@@ -1,6 +1,6 @@
 """Reduced precision for network calls only; paths, targets, losses and solver states stay float32.
 
-A network is called through `call`, which applies the precision that the caller's context asks for and returns the
+A network is called through `call`, which applies the precision of the caller's context and returns the
 precision of its input.
 """
 
@@ -35,7 +35,7 @@ def network_precision(name: str) -> Iterator[None]:
 
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
     """``network(*inputs)`` under the active precision; the result, or each of a list, has the type of the first input."""
-    # exported programs are float32; what reads the context variable cannot be exported
+    # exported programs are float32; code that reads the context variable cannot be exported
     dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
     if dtype is None:
         return network(*inputs)
@@ -45,7 +45,7 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:
-    """Turn "auto" into what this machine does well: bfloat16 where the processor computes in it, else float32."""
+    """Turn "auto" into the fast precision of this machine: bfloat16 where the processor computes in it, else float32."""
     if name != "auto":
         with network_precision(name):
             return name

@@ -1,4 +1,4 @@
-"""What a denoiser's network receives, and what it puts out."""
+"""The scaling of a denoiser's network: its input, time and output."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
 }
-"""What a network receives as its time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
+"""The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path."""
 
 
 @dataclass(frozen=True)
 class Preconditioning:
-    """What a denoiser's network receives, and what it puts out.
+    """The scaling of a denoiser's network: its input, time and output.
 
     Args:
-        scale_input: Divide x_t by hypot(alpha, sigma), so that the network sees unit variance at all times (EDM's c_in).
-        clock: What the network receives as its time, a name in `CLOCKS`.
-        output: What the network puts out, from which the prediction is computed; None is the prediction itself. With "v", a
-            noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not copy
-            x_t, and what it gets wrong at high noise counts alpha times.
+        scale_input: Divide x_t by hypot(alpha, sigma), so that the network's input has unit variance at all times (EDM's c_in).
+        clock: The network's input for time, a name in `CLOCKS`.
+        output: The prediction of the network itself, from which the denoiser's is computed; None is the prediction itself. With
+            "v", a noise prediction on a path that preserves variance is sigma x_t + alpha network(x_t, t): the network need not
+            copy x_t, and errors at high noise are scaled by alpha.
         guidance: The least and the greatest of the scales of guidance of which a `FlowMap`'s network receives one after its
             times, counted from 0 to 1 between them; None where it receives none.
 

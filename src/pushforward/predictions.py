@@ -1,4 +1,4 @@
-"""What a network's output means, and the one place where one meaning is turned into another.
+"""Predictions: the meanings of a network's output, and the conversions between them.
 
 A prediction is a row (a, b): the output is y = a x + b z. Together with x_t = alpha x + sigma z that is a 2x2 linear system, so
 any output gives the data x and the noise z, and from these any other output.
@@ -40,7 +40,7 @@ def check(kind: str) -> str:
 
 
 def target(kind: str, x: Tensor, z: Tensor, k: Coefficients) -> Tensor:
-    """What a perfect network of this kind would put out, a x + b z.
+    """The output of a perfect network of this kind, a x + b z.
 
     Args:
         kind: A name in `ROWS`.

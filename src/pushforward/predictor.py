@@ -1,6 +1,6 @@
-"""What solvers ask: an estimate of data, noise, score or velocity at x_t and t.
+"""The interface of solvers: an estimate of data, noise, score or velocity at x_t and t.
 
-The estimate is affine in x_t and in what a network puts out, with coefficients that depend on the times alone. So a predictor
+The estimate is affine in x_t and in a network's output, with coefficients that depend on the times alone. So a predictor
 does its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins,
 and `Predicting.evaluate` uses them at a state. `predict` is both in one.
 """
@@ -28,24 +28,24 @@ __all__ = [
     "blend",
     "check_predictor",
     "columns_of",
+    "condition_at",
     "evaluate",
     "has_jump",
     "mapped",
     "over",
-    "rows_of",
     "times_for",
     "without_scale",
 ]
 
 Condition = dict[str, Tensor] | None
 TimeColumns = dict[str, Any]
-"""Coefficients by name: numbers or tensors that broadcast over a batch; a dict for what a predictor holds inside itself."""
+"""Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor."""
 SCALE = "guidance scale"
 """The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data."""
 
 
-def rows_of(condition: Condition, index: Tensor | slice) -> Condition:
-    """Some rows of a condition."""
+def condition_at(condition: Condition, index: Tensor | slice) -> Condition:
+    """A condition of some examples."""
     return None if condition is None else {name: part[index] for name, part in condition.items()}
 
 
@@ -58,7 +58,7 @@ def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """What solvers need: anything that reads x_t as data, noise, score or velocity. Denoisers and guided ones are."""
+    """The protocol that solvers need: estimates of data, noise, score or velocity at x_t. Denoisers and guided ones follow it."""
 
     path: Path
     space: Space
@@ -68,7 +68,7 @@ class Predictor(Protocol):
         ...
 
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one row that one prediction at time t costs."""
+        """Network evaluations of one example that one prediction at time t costs."""
         ...
 
 
@@ -85,7 +85,7 @@ class Jumping(Protocol):
 
 
 def check_predictor(denoiser: object) -> None:
-    """Refuse what predicts nothing.
+    """Refuse anything but a predictor.
 
     Raises:
         UsageError: Saying how to get a denoiser from a run.
@@ -96,7 +96,7 @@ def check_predictor(denoiser: object) -> None:
 
 
 class Predicting(nn.Module, ABC):
-    """The base of denoisers and of what is put around them."""
+    """The base of denoisers and their wrappers."""
 
     path: Path
     space: Space
@@ -108,10 +108,10 @@ class Predicting(nn.Module, ABC):
 
     @abstractmethod
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """What `evaluate` needs of the times, each part of the shape of t.
+        """The coefficients for `evaluate` that depend on the times, each of the shape of t.
 
         Args:
-            kind: What is estimated, a name in `pushforward.predictions.ROWS`.
+            kind: The estimate, a name in `pushforward.predictions.ROWS`.
             t: Where the state is, any shape.
             to: The time up to which the estimate is to hold, of the shape of t; None for t itself.
         """
@@ -122,7 +122,7 @@ class Predicting(nn.Module, ABC):
 
     @abstractmethod
     def calls(self, t: float = 0.5) -> int:
-        """Network evaluations of one row that one prediction at time t costs."""
+        """Network evaluations of one example that one prediction at time t costs."""
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """The estimate of ``kind`` (see `pushforward.predictions.ROWS`) at x_t (n, *shape) and t (n,), model units."""
@@ -136,7 +136,7 @@ class Predicting(nn.Module, ABC):
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """What `evaluate_jump` needs of the times t and s, each part of their shape."""
+        """The coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
         here, there = self.path.at(t), self.path.at(s)
         state = there.sigma / here.sigma
         return {"state": state, "output": there.alpha - state * here.alpha, "inner": self.columns("data", t, s)}
@@ -152,7 +152,7 @@ def has_jump(denoiser: object) -> bool:
 
 
 def _own(denoiser: object) -> bool:
-    """Whether the halves of a prediction can be asked for: not where a subclass or a caller has replaced `predict`."""
+    """Whether a prediction can be computed in two halves: not where a subclass or a caller has replaced `predict`."""
     return (
         isinstance(denoiser, Predicting)
         and type(denoiser).predict is Predicting.predict
@@ -162,7 +162,7 @@ def _own(denoiser: object) -> bool:
 
 
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-    """The columns of any predictor, each of the shape of t; ``kind`` "jump" asks for those of a jump from t to ``to``.
+    """The columns of any predictor, each of the shape of t; ``kind`` "jump" gives those of a jump from t to ``to``.
 
     Of a predictor that knows only `predict` they are the times themselves.
     """

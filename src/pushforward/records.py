@@ -46,7 +46,7 @@ def plain(value: Any) -> Any:
 class Record:
     """Base of result classes: every field has a default and is stored, unless its metadata holds ``stored=False``.
 
-    Field values are made plain (`plain`) on construction, so that what is read back from JSON equals what was written.
+    Field values are made plain (`plain`) on construction, so that a record read back from JSON equals the one written.
     """
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Record:
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Read what `to_plain` returned.
+        """Rebuild a record from the result of `to_plain`.
 
         Missing and null fields get their defaults. Unknown fields are left out, and null items where they have no meaning.
 
@@ -83,7 +83,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote.
+        """Read a record from the text of `to_json`.
 
         Raises:
             CheckpointError: If the text is not JSON, or does not fit the class.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Samples"]
 
 LARGEST_GRID = 256
-"""Images that one picture shows; the rest is left out of it."""
+"""The most images of one picture; the rest is left out."""
 
 
 class Samples(Tensor):
@@ -52,9 +52,9 @@ class Samples(Tensor):
 
         if not len(self):
             raise UsageError("There are no samples to draw: n is 0.")
-        rows = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
+        values = self.space.quantise(self.as_subclass(Tensor)[:LARGEST_GRID])
         if not self.space.as_points:
-            pictures = self.space.drawing(rows)
+            pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
@@ -80,7 +80,7 @@ class Samples(Tensor):
         return _rebuilt, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows below a cell."""
+        """HTML for notebooks."""
         import io
 
         if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):

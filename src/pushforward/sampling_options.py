@@ -75,7 +75,7 @@ def refuse_conditions(n: int, options: Sampling, kinds: Mapping[str, ConditionKi
 
     Args:
         n: The number of samples, for the message.
-        options: What was given by name.
+        options: By name.
         kinds: The conditions of the model.
 
     Raises:
@@ -108,7 +108,7 @@ def configure(
         transport: A `Flow`, a `Map`, or a `Latent` of one of them.
         grids: Where learned times are looked up, such as `Run.learned_grid`.
         tables: Where learned tables are looked up, such as `Run.learned_table`.
-        name: What error messages call the transport.
+        name: Of the transport in error messages.
         options: See `Sampling`.
 
     Raises:
@@ -145,7 +145,7 @@ def _truncated(transport: Transport, limit: float, name: str) -> Truncated:
 
 
 def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
-    """The table that was asked for, or that was learned for these steps where no grid was asked for."""
+    """The given table, or the one learned for these steps where no grid is given."""
     by_name = isinstance(given.get("grid"), str) and given["grid"] == "table"
     if not by_name and ("grid" in given or "steps" not in given):
         return None
@@ -166,7 +166,7 @@ def _table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | N
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
-    """The grid that was asked for; else the times learned for these steps; else the transport's own where it still fits."""
+    """The given grid; else the times learned for these steps; else the transport's own where it still fits."""
     grid = given.get("grid")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["columns_picture"]
 
 WIDTHS = 2.5
-"""Standard deviations of the data on either side of its mean that are shown at least."""
+"""Standard deviations of the data on either side of its mean that a plot spans at least."""
 NAMED = 12
 """Classes up to which a legend names their colours."""
 
@@ -25,7 +25,7 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
     The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
 
     Args:
-        points: (n, 2) in data units. Rows that are not finite are left out.
+        points: (n, 2) in data units. Points that are not finite are left out.
         space: Of the data: names of columns and classes, mean and standard deviation.
         labels: The class of each point, int (n,), or None.
         size: Pixels along a side.

@@ -1,6 +1,6 @@
 """Objects as plain data: a part is its class name and its constructor's arguments.
 
-Attributes keep their arguments' names, so a run stores what it was made of as JSON and is rebuilt from it. Only classes of
+Attributes keep their arguments' names, so a run stores its parts as JSON and is rebuilt from them. Only classes of
 this package and of plugins that the user has named can be rebuilt: a file cannot make the library import anything else.
 """
 
@@ -59,8 +59,8 @@ def classes(package: str, kind: type) -> dict[str, Any]:
 
 def classes_of(module: ModuleType, kind: type) -> dict[str, Any]:
     """The concrete public classes of ``kind`` that a module itself defines, by name in its order."""
-    own = {name: value for name, value in vars(module).items() if _defines(module, value) and not name.startswith("_")}
-    return {name: value for name, value in own.items() if issubclass(value, kind) and not inspect.isabstract(value)}
+    defined = {name: value for name, value in vars(module).items() if _defines(module, value) and not name.startswith("_")}
+    return {name: value for name, value in defined.items() if issubclass(value, kind) and not inspect.isabstract(value)}
 
 
 def _defines(module: ModuleType, value: Any) -> bool:
@@ -70,13 +70,13 @@ def _defines(module: ModuleType, value: Any) -> bool:
 @functools.cache
 def _own() -> dict[str, type]:
     """The package's own classes, which stay the same while it runs."""
-    own: dict[str, type] = {}
+    package: dict[str, type] = {}
     for folder in _FOLDERS:
         built_in = classes(f"pushforward.{folder}", object)
-        twice = own.keys() & built_in.keys()
+        twice = package.keys() & built_in.keys()
         assert not twice, f"two parts share a name: {twice}"
-        own.update(built_in)
-    return own
+        package.update(built_in)
+    return package
 
 
 def registered() -> dict[str, type]:
@@ -85,17 +85,17 @@ def registered() -> dict[str, type]:
     Raises:
         UsageError: If a class of a plugin bears the name of one of the package's own.
     """
-    own = _own()
-    for name in own.keys() & _PLUGINS.keys():
-        if _PLUGINS[name] is not own[name]:
+    classes = _own()
+    for name in classes.keys() & _PLUGINS.keys():
+        if _PLUGINS[name] is not classes[name]:
             home = _PLUGINS[name].__module__
             file = getattr(sys.modules.get(home), "__file__", None) or home
             raise UsageError(f'The name "{name}" belongs to a class of pushforward. Rename it in {file}.')
-    return own | _PLUGINS
+    return classes | _PLUGINS
 
 
 def register(*parts: type) -> None:
-    """Let specs name further classes, such as one's own networks and methods.
+    """Let specs name further classes, such as a user's networks and methods.
 
     Args:
         parts: Classes whose attributes keep their constructor arguments' names.
@@ -132,15 +132,15 @@ def check_names(kind: str, parts: Mapping[str, Any], added: MutableMapping[str, 
     Raises:
         UsageError: For a name of another file, since a run would silently be built with the part that came last.
     """
-    own = module.__file__
-    for name in [name for name, part in added.items() if name not in parts and _file_of(kind, name, part) == own]:
+    file = module.__file__
+    for name in [name for name, part in added.items() if name not in parts and _file_of(kind, name, part) == file]:
         del added[name]
     held = [name for name in parts if name in added and added[name] is not parts[name]]
-    taken = [name for name in held if _file_of(kind, name, added[name]) != own]
+    taken = [name for name in held if _file_of(kind, name, added[name]) != file]
     if taken:
         holder = _file_of(kind, taken[0], added[taken[0]]) or "this session"
-        raise UsageError(f'The name "{taken[0]}" belongs to a {kind} of {holder}. Rename it in {own}.')
-    _FILES.update({(kind, name): str(own) for name in parts})
+        raise UsageError(f'The name "{taken[0]}" belongs to a {kind} of {holder}. Rename it in {file}.')
+    _FILES.update({(kind, name): str(file) for name in parts})
 
 
 def _file_of(kind: str, name: str, part: Any) -> str | None:
@@ -155,7 +155,7 @@ def _arguments(part: type) -> list[inspect.Parameter]:
 
 
 def describe(value: Any) -> Any:
-    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts stand for themselves.
+    """A plain, JSON-ready description of a part; numbers, strings, lists and dicts are unchanged.
 
     A foreign object that does not keep its arguments is described by its class name alone; it cannot be rebuilt and
     `build` says so.

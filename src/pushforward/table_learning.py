@@ -1,8 +1,8 @@
 """Solvers that are learned: all coefficients and times of N steps, for one trained model.
 
-The model itself is the teacher, as in `pushforward.grid_learning`: its own many-step samples from the same noise are what few
-steps should reproduce. The network stays frozen, and the number of its calls stays that of the solver that learning starts
-from. What is learned is that solver's table in the general form (`pushforward.solvers.learned`): (K + 1)(K + 2) / 2
+The model itself is the teacher, as in `pushforward.grid_learning`: its own many-step samples from the same noise are the targets
+of few steps should reproduce. The network stays frozen, and the number of its calls stays that of the solver that learning starts
+from. That solver's table is learned in the general form (`pushforward.solvers.learned`): (K + 1)(K + 2) / 2
 coefficients and K times for K calls.
 
 References:
@@ -34,23 +34,23 @@ __all__ = ["TableLearning", "learn_table"]
 SEED = 600_000_000
 """The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below."""
 FEWEST = 32
-"""Rows on which a table is at least certified."""
+"""Examples on which a table is at least certified."""
 RATES = {"coefficients": 0.02, "grid": 0.05}
 """Adam's rates at the start, for coefficients and call times, and for the times of the grid."""
 CERTAIN, LEAST = 2.0, 0.01
-"""By how many standard errors, and by what share, a table must be nearer to the target than the best grid."""
+"""The least gain of a table over the best grid: in standard errors, and as a share of the distance."""
 
 
 @dataclass(frozen=True)
 class TableLearning:
-    """What learning a table has led to, on noise that it was not learned on.
+    """The result of learning a table, on noise that it was not learned on.
 
     Args:
         table: The learned table; None where it is not better than the best grid for certain.
         before: RMS distance to the many-step samples of the same solver on the best grid that was tried, model units.
         after: The same with the learned table.
         grid: The N + 1 times of the best grid.
-        rows: Examples of noise on which both were measured.
+        n: Examples of noise on which both were measured.
         rounds: Updates made.
     """
 
@@ -58,14 +58,14 @@ class TableLearning:
     before: float
     after: float
     grid: list[float]
-    rows: int
+    n: int
     rounds: int
 
     def __str__(self) -> str:
-        """What was measured, in a sentence."""
+        """The distances in a sentence."""
         measured = f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
         end = "" if self.table else ". The table is not certain to be better and is refused"
-        on = f"{self.rows} new examples of noise (RMS, standard deviations)"
+        on = f"{self.n} new examples of noise (RMS, standard deviations)"
         return f"distance to the many-step samples on {on}: {measured}{end}"
 
 
@@ -73,7 +73,7 @@ def learn_table(
     flow: Flow,
     *,
     grids: Sequence[Sequence[float]] = (),
-    rows: int = 256,
+    n: int = 256,
     rounds: int = 200,
     batch: int = 32,
     seed: int = SEED,
@@ -83,17 +83,17 @@ def learn_table(
     """Learn the coefficients and times with which as many calls come nearest to the same model's many-step samples.
 
     It starts from the flow's solver on the best of the flow's own times, the named grids and those given, and does the same as
-    that before its first update. Three sets of noise are disjoint: ``rows`` to learn on; a quarter as many, by which the
+    that before its first update. Three sets of noise are disjoint: ``n`` to learn on; a quarter as many, by which the
     best of 20 moments is chosen; and half as many, at least 2, on which the table is measured against all grids.
 
     Args:
-        flow: A deterministic flow of at least 2 steps, guided or not; what is learned holds for its guidance.
+        flow: A deterministic flow of at least 2 steps, guided or not; the table holds for its guidance only.
         grids: Further times of as many steps, such as learned ones.
-        rows: Noise examples to learn on.
+        n: Noise examples to learn on.
         rounds: Updates; each is one pass of ``batch`` examples, forward and backward through all calls.
         batch: Examples in one update.
         seed: The first noise example's seed; labels are drawn with it too.
-        teacher: What makes the samples to reproduce; None is the same solver with 10 times the steps, at least 100.
+        teacher: The flow whose samples are to be reproduced; None is the same solver with 10 times the steps, at least 100.
         watch: Called after each round with its number and the newest error on the examples by which the best moment is chosen.
 
     Returns:
@@ -105,7 +105,7 @@ def learn_table(
     flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
     _check(flow)
     teacher = teacher or teacher_of(flow)
-    counts = rows, -(-rows // 4), max(FEWEST, -(-rows // 2))
+    counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
     firsts = seed, seed + counts[0], seed + counts[0] + counts[1]
     fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
     named: list[str | Sequence[float]] = [*GRIDS, *grids]
@@ -142,7 +142,7 @@ def _learned(
     optimizer = torch.optim.Adam(numbers.groups(), betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     best, least = numbers.table(), choice.error(along(start), batch)
-    every, error = max(1, rounds // 20), least
+    interval, error = max(1, rounds // 20), least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
@@ -150,7 +150,7 @@ def _learned(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
         optimizer.step()
-        if (i + 1) % every == 0 or i + 1 == rounds:
+        if (i + 1) % interval == 0 or i + 1 == rounds:
             candidate = numbers.table()
             error = float("nan") if candidate is None else choice.error(along(start.with_table(candidate)), batch)
             if candidate is not None and error < least:
@@ -162,16 +162,16 @@ def _learned(
 
 
 def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> Solve:
-    rows = table.table(predictor, grid.tolist())
+    compiled = table.table(predictor, grid.tolist())
     width = flow.denoiser.path.at(grid[:1].detach()).sigma
-    return lambda noise, condition: deque(rows.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
+    return lambda noise, condition: deque(compiled.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
 
 
 class _Numbers:
-    """A table as free numbers: the times of its grid, from which its solver's coefficients follow, and what is added to them.
+    """A table as free numbers: the times of its grid, which give its solver's coefficients, and numbers added to these.
 
-    What is added is 0 at the start. It is measured in standard deviations of the state that it changes, and of log-SNR for the
-    times of the calls.
+    The added numbers are 0 at the start. They are measured in standard deviations of the changed state, and of log-SNR for
+    the times of the calls.
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -208,7 +208,7 @@ class _Numbers:
         ]
 
     def table(self) -> LearnedTable | None:
-        """What the numbers are now; None where a solve could not use them."""
+        """The table of the current numbers; None where a solve could not use them."""
         with torch.no_grad():
             table, grid = self()
         finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
@@ -224,7 +224,7 @@ class _Recomputed(Wrapped):
 
     def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
         """The denoiser's estimate."""
-        # the backward pass may run in another thread, which would not see the precision that is set for this one
+        # the backward pass may run in another thread, which does not have the precision that is set for this one
         here = contextvars.copy_context()
         estimate: Tensor = checkpoint(
             here.run, evaluate, self.denoiser, kind, x_t, columns, condition, use_reentrant=False, preserve_rng_state=False

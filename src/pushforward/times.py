@@ -38,10 +38,10 @@ class Times(ABC):
     """A law of training times, given as the inverse of its distribution function."""
 
     group = 1
-    """Rows that are drawn together; parts of a batch hold whole groups."""
+    """Examples that are drawn together; parts of a batch hold whole groups."""
 
     def __call__(self, draws: Draws, path: Path) -> Tensor:
-        """Times of shape (rows,), float32, inside the path's ends."""
+        """Times of shape (n,), float32, inside the path's ends."""
         return self.quantile(self.numbers(draws), path).clamp(*path.ends)
 
     def numbers(self, draws: Draws) -> Tensor:

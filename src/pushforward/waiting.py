@@ -34,7 +34,7 @@ def choose() -> None:
 
 
 def report() -> str:
-    """What was chosen and by whom, in words."""
+    """The choice and its origin, in words."""
     if _too_late:
         return (
             "OpenMP's default, which is slow beside other processes: torch was imported before pushforward. "

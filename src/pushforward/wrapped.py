@@ -1,4 +1,4 @@
-"""The base of what is put around a denoiser: guidance, another path, an observation."""
+"""The base of wrappers of denoisers: guidance, another path, an observation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Wrapped"]
 
 
 class Wrapped(Predicting):
-    """A predictor around another one, with its path, space and number of calls unless it says otherwise.
+    """A predictor around another one, with its path, space and number of calls by default.
 
     Args:
-        denoiser: What is inside.
+        denoiser: The wrapped predictor.
 
     Raises:
-        UsageError: For what predicts nothing.
+        UsageError: For anything but a predictor.
     """
 
     denoiser: Any
@@ -28,9 +28,9 @@ class Wrapped(Predicting):
 
     @property
     def jumps(self) -> bool:
-        """Whether what is inside is a map between two times, of which estimates can be asked with a second time."""
+        """Whether the wrapped predictor is a map between two times, whose estimates take a second time."""
         return isinstance(self.denoiser, Predicting) and has_jump(self.denoiser)
 
     def calls(self, t: float = 0.5) -> int:
-        """What is inside costs."""
+        """The calls of the wrapped predictor."""
         return self.denoiser.calls(t)

@@ -50,7 +50,7 @@ def shape_of(case):
 def prepared(case, folder, scale=1.0, **training):
     """A trainer for 50 steps of the case, whose weights are scaled."""
     name, options = CASES[case]
-    data = space_data(shape_of(case), labels=True, rows=300)
+    data = space_data(shape_of(case), labels=True, n=300)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         function = pf.recipes.named(name)

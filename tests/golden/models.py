@@ -12,7 +12,7 @@ import torch
 
 import pushforward as pf
 from pushforward.conditions import Label
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing import vary
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
 from pushforward.testing import class_labels
@@ -115,7 +115,7 @@ def sample(name, model, autoencoder, setting, dtype=torch.float32):
     """Model units of every k-th number of ROWS samples, flat, float64; the whole solve runs in ``dtype``."""
     flow = flow_of(model, setting)
     transport = (flow if autoencoder is None else Latent(flow, autoencoder)).to(dtype)
-    draws = RowDraws(0, ROWS)
+    draws = ExampleDraws(0, ROWS)
     z, label = draws.normal(flow.noise_shape).to(dtype), torch.arange(ROWS) % 3
     with torch.no_grad():
         x = transport(z, {"label": label}, draws).flatten(1)
@@ -130,7 +130,7 @@ def edits(model):
     half = torch.zeros(8, 8, dtype=torch.bool)
     half[:, 4:] = True
     mended = {rounds: inpainting(flow, x[0], half, rounds=rounds) for rounds in (1, 3)}
-    state = 0.5 * RowDraws(3, 2).normal((1, 8, 8))
+    state = 0.5 * ExampleDraws(3, 2).normal((1, 8, 8))
     with torch.no_grad():
         solved = flow.solve(state, 0.8, 0.1, {"label": label})
         upward = flow.with_solver(pf.solvers.named("unipc:2"), 6).solve(state, 0.2, 0.7, {"label": label})

@@ -29,7 +29,7 @@ STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 
 def trained(name, folder, processes, scale=1.0):
     """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels."""
-    data = space_data((17,), labels=True, rows=300)
+    data = space_data((17,), labels=True, n=300)
     scaled = recipe_for(name, data, batch=128, precision="float32")
     with torch.no_grad():
         for parameter in scaled.method.parameters():

@@ -85,11 +85,10 @@ def tune(
 
 def _amounts(rows: int | None, rounds: int | None) -> dict[str, int]:
     """The amounts that were given."""
-    given = {name: value for name, value in (("rows", rows), ("rounds", rounds)) if value is not None}
-    for name, value in given.items():
-        if value < 1:
-            raise UsageError(f"--{name} must be at least 1, got {value}.")
-    return given
+    for option, value in (("rows", rows), ("rounds", rounds)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{option} must be at least 1, got {value}.")
+    return {name: value for name, value in (("n", rows), ("rounds", rounds)) if value is not None}
 
 
 def _guidance(what: str, guiding: Guiding) -> dict[str, Any]:
@@ -139,7 +138,7 @@ def _learned_times(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
     from pushforward.grid_learning import learn_grid
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 40)
-    rows = amounts.get("rows", 128)
+    rows = amounts.get("n", 128)
     say(f"learning {flow.steps} steps of {name} on {rows:,} examples of noise ...")
     with _watched(run, rounds, rows) as watch:
         grid = learn_grid(flow, **amounts, watch=watch)  # type: ignore[arg-type]
@@ -154,7 +153,7 @@ def _learned_table(run: Run, flow: Flow, amounts: dict[str, int], guidance: dict
 
     name, rounds = type(flow.solver).__name__, amounts.get("rounds", 200)
     known = run.learned_grid(flow.steps, flow.solver)
-    rows = amounts.get("rows", 256)
+    rows = amounts.get("n", 256)
     say(f"learning a table for {flow.steps} steps of {name} on {rows:,} examples of noise ...")
     with _watched(run, rounds, rows) as watch:
         learned = learn_table(flow, grids=[known] if known else [], **amounts, watch=watch)  # type: ignore[arg-type]

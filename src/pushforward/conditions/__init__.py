@@ -1,4 +1,4 @@
-"""Conditions: what a model may be asked for. A space declares them by name, and each has a kind (`ConditionKind`).
+"""Conditions of models. A space declares them by name, and each has a kind (`ConditionKind`).
 
 Names are imported when first used.
 """

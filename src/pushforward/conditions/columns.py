@@ -1,4 +1,4 @@
-"""Conditions made of columns of numbers: what all of them share."""
+"""The base of conditions made of columns of numbers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Columns(ConditionKind):
             chosen: Which are drawn from, see `evenly`; None chooses by these values alone.
         """
         values = values[cls.evenly(values) if chosen is None else chosen]
-        return tuple(tuple(float(str(number)) for number in row) for row in np.asarray(values, dtype=np.float32))
+        return tuple(tuple(float(str(number)) for number in example) for example in np.asarray(values, dtype=np.float32))
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: ask for values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from: give values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -113,7 +113,9 @@ class Columns(ConditionKind):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         """Numbers by column, as short as float32 allows."""
-        return [{name: float(str(v)) for name, v in zip(self.columns, row, strict=True)} for row in values.float().numpy()]
+        return [
+            {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
+        ]
 
     def blank(self, n: int, device: Any) -> Tensor:
         """Zeros."""
@@ -124,6 +126,6 @@ class Columns(ConditionKind):
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
         """Tuples of plain values, as JSON's lists are not; for the constructors of kinds, which are frozen."""
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
-        object.__setattr__(self, "examples", tuple(tuple(float(number) for number in row) for row in examples))
-        if not self.columns or any(len(row) != len(self.columns) for row in self.examples):
+        object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
+        if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
             raise UsageError(f"Expected examples of {len(self.columns)} numbers, one for each of at least one column.")

@@ -16,7 +16,7 @@ FREQUENCIES = (0.5, 1.0, 2.0)
 
 
 class LabelEmbedding(nn.Module):
-    """Labels as vectors: a table with one row per class and, last, the learned null.
+    """Labels as vectors: a table with one vector per class and, last, the learned null.
 
     Args:
         classes: Number of classes.

@@ -1,4 +1,4 @@
-"""What every kind of condition knows, and the masks that hide conditions from a network."""
+"""The base of kinds of condition, and the masks that hide conditions from a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NULL = "_null"
 
 
 class ConditionKind(ABC):
-    """One kind of condition: how requests are read, values drawn and embedded, and what stands for no value.
+    """One kind of condition: how requests are read, values drawn and embedded, and the null value.
 
     A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
     space stores its kinds as class name and arguments. Equal arguments make equal kinds.
@@ -47,7 +47,7 @@ class ConditionKind(ABC):
         """A request as a tensor: of `shape`, one value for all examples, or (n, *shape), one for each.
 
         Args:
-            request: What a person asks for: a number, a name, a list, an array or a tensor.
+            request: A number, a name, a list, an array or a tensor.
 
         Raises:
             UsageError: For a value that this kind does not have.
@@ -55,7 +55,7 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Values as frequent as in the training data, (n, *shape); value i depends on row i of the arguments alone.
+        """Values as frequent as in the training data, (n, *shape); value i depends on example i of the arguments alone.
 
         All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
 
@@ -108,17 +108,17 @@ class ConditionKind(ABC):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Names by which single entries of a value are asked for, one for each entry; empty where there are none."""
+        """Names of the entries of a value, by which a request gives them; empty where there are none."""
         return ()
 
     @property
     def channels(self) -> int:
-        """How many plain numbers stand for a value in `as_channels`; 0 where none can."""
+        """The number of channels of a value in `as_channels`; 0 where there are none."""
         return 0
 
     @property
     def continuous(self) -> bool:
-        """Whether close numbers of `as_channels` mean alike, so that a perceptron learns from them directly."""
+        """Whether close numbers of `as_channels` have close meanings, so that a perceptron learns from them directly."""
         return False
 
     def fits(self, other: ConditionKind) -> bool:
@@ -126,15 +126,15 @@ class ConditionKind(ABC):
         return self.for_networks() == other.for_networks()
 
     def for_networks(self) -> ConditionKind:
-        """This kind without what only drawing needs; networks hold it."""
+        """This kind without the data for drawing; networks hold it."""
         return self
 
     def as_channels(self, values: Tensor) -> Tensor:
-        """Values as plain numbers without parameters, (n, channels), for what joins them to data."""
+        """Values as plain numbers without parameters, (n, channels), to be appended to data."""
         raise UsageError(f"A condition of the kind {type(self).__name__} has no plain numbers that could join data.")
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Values as text and numbers, a dict by column for each of n rows, for files and JSON; {} where it has no entries."""
+        """Values as text and numbers, a dict by column for each of n examples, for files and JSON; {} where it has no entries."""
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
 
 
@@ -143,20 +143,20 @@ def mask_of(name: str) -> str:
     return f"{name}{_NULL}"
 
 
-def hidden(condition: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """A condition whose values are all hidden in some rows, and those that were hidden before as well.
+def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
+    """A condition whose values are hidden in some examples, besides those where they are hidden already.
 
     Args:
-        condition: Values and masks by name, each with n rows.
-        rows: bool (n,).
+        condition: Values and masks by name, each of length n.
+        hide: bool (n,).
     """
     masks = [mask_of(name) for name in condition if not name.endswith(_NULL)]
-    return {**condition, **{mask: rows | condition[mask] if mask in condition else rows for mask in masks}}
+    return {**condition, **{mask: hide | condition[mask] if mask in condition else hide for mask in masks}}
 
 
 def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
     """The values and masks of a condition whose names are declared; None without any."""
-    return {name: rows for name, rows in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
+    return {name: value for name, value in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
@@ -170,7 +170,7 @@ def described(conditions: Mapping[str, ConditionKind]) -> str:
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
-    """What conditions are asked for by, sorted: the names of their columns, or of those that have none their own."""
+    """The names that requests use, sorted: of a condition's columns, or its own where it has none."""
     return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
 
 
@@ -188,7 +188,7 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     """Kinds by name, as a space or a network declares them.
 
     Raises:
-        UsageError: For a name that stands for something else, or what is no kind of condition.
+        UsageError: For a name that is taken, or an object that is no kind of condition.
     """
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():

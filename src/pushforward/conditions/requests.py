@@ -1,4 +1,4 @@
-"""From what a caller asks for to the conditions of n samples."""
+"""From a caller's request to the conditions of n samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.conditions.kind import ConditionKind, mask_of
 from pushforward.conditions.label import Label
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ class Request:
     def __init__(self, kinds: Mapping[str, ConditionKind]) -> None:
         self.kinds = kinds
 
-    def rows(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
+    def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Values and masks of n samples on the CPU; sample i depends on its request and on ``seed + i`` alone.
 
-        Conditions that are not asked for are drawn together, as they occur in the training data: all those of a sample are of a
-        single training example, which has the sample's label. Where some columns of a condition are asked for, the others are
+        Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
+        single training example, which has the sample's label. Where some columns of a condition are requested, the others are
         those of this example. One that is hidden for all samples is left out.
 
         Args:
@@ -39,27 +39,27 @@ class Request:
             seed: Of the first sample.
 
         Raises:
-            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
         requested = {} if requested is None else requested
         self._check(n, requested)
-        rows: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         u, bounds = self._places(n, requested, seed)
         for name, kind in self.kinds.items():
             mask = mask_of(name)
             if mask in requested:
-                rows[mask] = self._mask(name, requested[mask], n)
+                values[mask] = self._mask(name, requested[mask], n)
             if name in requested:
-                rows[name] = self._expanded(name, kind.read(requested[name]), n, len(kind.shape))
+                values[name] = self._expanded(name, kind.read(requested[name]), n, len(kind.shape))
                 continue
             columns = [column for column in kind.entries if column in requested]
-            if columns or mask not in requested or not bool(rows[mask].all()):
-                rows[name] = kind.draw(u, bounds)
+            if columns or mask not in requested or not bool(values[mask].all()):
+                values[name] = kind.draw(u, bounds)
             for column in columns:
-                rows[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
+                values[name][:, kind.entries.index(column)] = self._column(column, requested[column], n)
             if columns:
-                rows[name] = kind.read(rows[name])
-        return rows or None
+                values[name] = kind.read(values[name])
+        return values or None
 
     def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
         """Where in the training examples the conditions of n samples are drawn, and the bounds of their labels."""
@@ -68,7 +68,7 @@ class Request:
         name, label = next(iter(self.kinds), ""), self.kinds.get("label")
         name = name if label is None else "label"
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(n, 2)
-        u = RowDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
+        u = ExampleDraws(seed, n, name).uniform().double() if self.kinds else whole[:, 0]
         if not isinstance(label, Label):
             return u, whole
         if "label" in requested:
@@ -82,30 +82,28 @@ class Request:
             raise UsageError(
                 f'A condition is a dict, such as {{"label": 3}}; got {requested!r}. A seed is named: sample({n}, seed=3).'
             )
-        names = [name for own, kind in self.kinds.items() for name in dict.fromkeys((own, *kind.entries))]
+        names = [name for condition, kind in self.kinds.items() for name in dict.fromkeys((condition, *kind.entries))]
         for name in requested:
             if name in names or name in map(mask_of, self.kinds):
                 continue
             if not self.kinds:
                 raise UsageError(
                     f"This model was trained without {'labels' if name == 'label' else 'conditions'}, "
-                    f'so none can be asked for; got "{name}".'
+                    f'so none can be given; got "{name}".'
                 )
-            known = [entry for own, kind in self.kinds.items() for entry in kind.entries or (own,)]
+            known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
             listed = ", ".join(f'"{entry}"' for entry in known)
             raise UsageError(f'Unknown condition "{name}"; this model knows {listed}.{did_you_mean(str(name), known)}')
-        for own, kind in self.kinds.items():
-            twice = [column for column in kind.entries if column in requested and column != own]
-            if own in requested and twice:
-                raise UsageError(f'"{own}" holds "{twice[0]}": ask for one of them.')
+        for condition, kind in self.kinds.items():
+            twice = [column for column in kind.entries if column in requested and column != condition]
+            if condition in requested and twice:
+                raise UsageError(f'"{condition}" holds "{twice[0]}": give one of them.')
 
     def _expanded(self, name: str, value: Tensor, n: int, dims: int) -> Tensor:
         if value.dim() == dims:
             return value.expand(n, *value.shape)
         if len(value) != n:
-            raise UsageError(
-                f'The condition "{name}" has {len(value)} rows: expected one value, or a row for each of {n} samples.'
-            )
+            raise UsageError(f'The condition "{name}" has {len(value)} values: expected one, or one for each of {n} samples.')
         return value
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What arrays become examples: images, vectors, labels and attributes, and what is refused."""
+"""Arrays as examples: images, vectors, labels and attributes, with checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.registry import kinds
 from pushforward.errors import DataError
 
-__all__ = ["attributes", "label_numbers", "label_values", "numbered", "refuse_rounding", "rows_of"]
+__all__ = ["attributes", "example_array", "label_numbers", "label_values", "numbered", "refuse_rounding"]
 
 MAX_CHANNELS = 4
 
 
 def attributes(values: NDArray[Any], n: int, name: str, columns: Sequence[str] = ()) -> NDArray[np.float32]:
-    """Continuous attributes of n rows as float32 (n, k); ``columns`` are their names, where they have any, for errors.
+    """Continuous attributes of n examples as float32 (n, k); ``columns`` are their names, where they have any, for errors.
 
     Raises:
         DataError: arrays of another shape or type, or that are not finite in float32.
@@ -28,10 +28,10 @@ def attributes(values: NDArray[Any], n: int, name: str, columns: Sequence[str] =
     with np.errstate(over="ignore"):
         table = np.ascontiguousarray(table, dtype=np.float32)
     if not np.isfinite(table).all():
-        row, column = np.argwhere(~np.isfinite(table))[0]
+        i, column = np.argwhere(~np.isfinite(table))[0]
         which = f'"{columns[column]}"' if column < len(columns) else f"{column + 1}"
-        value = "missing (NaN)" if np.isnan(table[row, column]) else "not finite in float32"
-        raise DataError(f"{name}: column {which} of example {row + 1} of {n} is {value}. Fill it in or remove the example.")
+        value = "missing (NaN)" if np.isnan(table[i, column]) else "not finite in float32"
+        raise DataError(f"{name}: column {which} of example {i + 1} of {n} is {value}. Fill it in or remove the example.")
     return table
 
 
@@ -57,13 +57,13 @@ def label_numbers(
 
 
 def label_values(label: NDArray[Any], n: int, name: str) -> NDArray[Any]:
-    """Labels of n rows, whole numbers or text.
+    """Labels of n examples, whole numbers or text.
 
     Raises:
         DataError: labels of another shape or type.
     """
     if label.shape != (n,):
-        raise DataError(f"{name} has shape {label.shape}: expected ({n},), one label per row.")
+        raise DataError(f"{name} has shape {label.shape}: expected ({n},), one label per example.")
     if label.dtype.kind not in "biufUS":
         raise DataError(f"{name} holds {label.dtype}: expected whole numbers or text.")
     return np.char.decode(label, "utf-8") if label.dtype.kind == "S" else label
@@ -77,8 +77,8 @@ def numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.in
     """
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            row = np.flatnonzero(~np.isfinite(values))[0] + 1
-            raise DataError(f"{place}: {name} is not finite in example {row}. Fill it in or remove the example.")
+            number = np.flatnonzero(~np.isfinite(values))[0] + 1
+            raise DataError(f"{place}: {name} is not finite in example {number}. Fill it in or remove the example.")
         if (values != np.rint(values)).any() or np.abs(values).max() >= 2**53:
             raise DataError(f"{place}: {name} holds numbers with fractions. A label is a class: expected whole numbers or text.")
         values = values.astype(np.int64)
@@ -86,11 +86,11 @@ def numbered(values: NDArray[Any], place: str, name: str) -> tuple[NDArray[np.in
         values = values.astype(np.int64)
     kinds, numbers = np.unique(values, return_inverse=True)
     if len(kinds) > max(10, len(values) // 2) or len(kinds) > 10_000:
-        raise DataError(f"{place}: {name} has {len(kinds)} different values in {len(values)} rows: too many to be classes.")
+        raise DataError(f"{place}: {name} has {len(kinds)} different values in {len(values)} examples: too many to be classes.")
     return numbers.astype(np.int64).reshape(-1), tuple(str(kind) for kind in kinds)
 
 
-def rows_of(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Images to uint8 NCHW, vectors to float32, what the space of a plug-in accepts unchanged, and the whole-number columns.
 
     Raises:

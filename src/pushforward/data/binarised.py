@@ -24,7 +24,7 @@ __all__ = ["bits", "drawn"]
 
 _KEY = 0xB1_7A_12
 _CHUNK = 4096
-"""Rows drawn at a time."""
+"""Examples drawn at a time."""
 
 
 def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
@@ -32,7 +32,7 @@ def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
 
     Args:
         x: (n, C, H, W).
-        words: Integers, or arrays of n of them, such as the rows' own numbers.
+        words: Integers, or arrays of n of them, such as the examples' numbers.
     """
     keys = [np.asarray(word)[:, None] if np.ndim(word) else word for word in words]
     uniform = mix(*keys, np.arange(x[0].size)) >> np.uint64(40)

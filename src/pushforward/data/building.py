@@ -1,4 +1,4 @@
-"""A data set from examples: what is held out, what is left out, and the space that is measured."""
+"""A data set from examples: hold some out, drop others, measure the space."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.dataset import Dataset, Split
+from pushforward.data.example_hashes import ATOM, among, example_hashes, held_out_indices, repeated
 from pushforward.data.keys import permutation
-from pushforward.data.row_hashes import ATOM, among, held_out_rows, repeated, row_hashes
 from pushforward.data.spaces.registry import measure
 from pushforward.errors import DataError, UsageError
 
@@ -24,15 +24,15 @@ _LIMIT_KEY = 0x5EED_0F_5711
 
 @dataclass(frozen=True)
 class Schema:
-    """What a source says of its examples, beside their numbers.
+    """The description of a source's examples, beside their numbers.
 
     Args:
         classes: class names; labels are dropped when empty.
         columns: column names of a table.
         integer: numbers of its whole-number columns.
         target: name of the column that became the label.
-        kinds: what makes the kind of each further condition (``given`` of the examples) of its training values, and as ``chosen``
-            of those to draw from; see `ConditionKind.measure`.
+        kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
+            ``chosen`` of those to draw from; see `ConditionKind.measure`.
     """
 
     classes: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ def build(
         name: the dataset's name.
         train: training examples, or all examples where the source has no held-out examples of its own.
         held_out: the source's own held-out examples; or exactly how many of its examples to hold out; or None for about a tenth,
-            see `held_out_rows`.
+            see `held_out_indices`.
         schema: classes, columns and conditions of the examples.
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps; the held-out examples never depend on it.
@@ -75,7 +75,7 @@ def build(
     """
     scaled = train.source_hashes is not None
     if not isinstance(held_out, Split):
-        held = held_out_rows(train.hashes, train.labels, held_out)
+        held = held_out_indices(train.hashes, train.labels, held_out)
         keep = np.ones(len(train), dtype=bool)
         keep[held] = False
         train, held_out = train.take(keep), train.take(held)
@@ -106,7 +106,7 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
     Raises:
         DataError: none is left.
     """
-    here, there = (row_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
+    here, there = (example_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
     copies = among(here, np.sort(there))
     if not copies.any():
         return train, 0

@@ -1,4 +1,4 @@
-"""What data holds, as a plain report: `check`."""
+"""A plain report of a data set: `check`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from pushforward.data.class_counts import class_counts, rare_classes
-from pushforward.data.row_hashes import row_hashes
+from pushforward.data.example_hashes import example_hashes
 from pushforward.data.seen import shared_examples
 from pushforward.data.sources import LoadOptions, load
 
@@ -16,7 +16,7 @@ __all__ = ["check"]
 
 
 def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> dict[str, Any]:
-    """Read data as training would, and say what was found.
+    """Read data as training would, and report on it.
 
     Args:
         name_or_path: as for `load`.
@@ -38,7 +38,7 @@ def check(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) 
     space, x = data.space, data.train.x
     scale = 255 if x.dtype == np.uint8 else 1
     counts = class_counts(data)
-    flat, hashes, held_out = x.reshape(len(x), -1), row_hashes(x), row_hashes(data.held_out.x)
+    flat, hashes, held_out = x.reshape(len(x), -1), example_hashes(x), example_hashes(data.held_out.x)
     constant = [i for i in range(flat.shape[1]) if (flat[:, i] == flat[0, i]).all()] if len(space.shape) == 1 else []
     return {
         **data.describe(),

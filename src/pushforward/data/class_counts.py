@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["FEW", "class_counts", "rare_classes"]
 
 FEW = 20
-"""Training examples of a class below which a model can hardly learn what the class looks like."""
+"""Training examples of a class below which a model can hardly learn the class."""
 NAMED = 12
 
 
@@ -28,7 +28,7 @@ def _counts(split: Split, classes: int) -> list[int]:
 
 
 def rare_classes(data: Dataset) -> tuple[str, ...]:
-    """What has to be said of classes with few training examples, or with none on one side, in sentences; mostly nothing."""
+    """Warnings about classes with few training examples, or with none on one side, in sentences; usually none."""
     counts = class_counts(data)
     few = [f"{name} ({train})" for name, (train, _) in counts.items() if train < FEW]
     unseen = [name for name, (_, held_out) in counts.items() if not held_out]

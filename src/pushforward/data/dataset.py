@@ -1,4 +1,4 @@
-"""Samples with their space: a training split, a fixed held-out split, and what is known about their truth."""
+"""Samples with their space: a training split, a fixed held-out split, and the known facts of their distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import Hashes, row_hashes
+from pushforward.data.example_hashes import Hashes, example_hashes
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.registry import kind_of
 from pushforward.data.truth import Composed, Truth
@@ -30,9 +30,9 @@ class Split:
     """Examples as they are stored.
 
     Args:
-        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or what the space of a plug-in accepts.
+        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts.
         labels: int64 (n,), or None.
-        source_hashes: the hash of each row as its source holds it, before it was scaled or binarised; None: that of ``x``.
+        source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
         given: values of further conditions by name, (n, ...).
     """
 
@@ -42,7 +42,7 @@ class Split:
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the rest of the library relies on.
+        """Check the properties that the library relies on.
 
         Raises:
             DataError: If it is not so.
@@ -51,7 +51,7 @@ class Split:
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
                 f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
-                f"{len(self.x)} rows, as labels.astype(np.int64) makes them."
+                f"{len(self.x)} examples, as labels.astype(np.int64) makes them."
             )
         for name, values in self.given.items():
             if len(values) != len(self.x):
@@ -62,7 +62,7 @@ class Split:
         return len(self.x)
 
     def data_units(self, index: Any = None) -> Tensor:
-        """Rows in data units.
+        """Examples in data units.
 
         Args:
             index: which examples (slice, integer or boolean array); None for all.
@@ -72,10 +72,10 @@ class Split:
         """
         import torch
 
-        rows = self.x if index is None else self.x[index]
-        if rows.dtype == np.uint8:
-            return torch.from_numpy(np.ascontiguousarray(rows)).to(torch.float32).div_(255)
-        return torch.from_numpy(np.array(rows, dtype=np.float32))
+        examples = self.x if index is None else self.x[index]
+        if examples.dtype == np.uint8:
+            return torch.from_numpy(np.ascontiguousarray(examples)).to(torch.float32).div_(255)
+        return torch.from_numpy(np.array(examples, dtype=np.float32))
 
     @property
     def values(self) -> dict[str, NDArray[Any]]:
@@ -91,12 +91,12 @@ class Split:
             device: where the tensors go.
 
         Returns:
-            Tensors with n rows by name; None without any.
+            Tensors of length n by name; None without any.
         """
         import torch
 
-        values, rows = self.values, slice(None) if index is None else index
-        tensors = {name: torch.from_numpy(np.array(values[name][rows])).to(device) for name in names if name in values}
+        values, index = self.values, slice(None) if index is None else index
+        tensors = {name: torch.from_numpy(np.array(values[name][index])).to(device) for name in names if name in values}
         return tensors or None
 
     def take(self, index: Any) -> Split:
@@ -107,8 +107,8 @@ class Split:
 
     @cached_property
     def hashes(self) -> Hashes:
-        """What tells each example from others and recognises it elsewhere, uint64 (n,): the hash of its content in its source."""
-        return row_hashes(self.x) if self.source_hashes is None else self.source_hashes
+        """A hash of each example's content in its source, uint64 (n,), which identifies it across data sets."""
+        return example_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
         """The same examples without labels."""
@@ -122,11 +122,11 @@ class Dataset:
     Args:
         name: a short name, used for run folders.
         space: units, shape and names, measured on the training split.
-        train: what models learn from.
-        held_out: what they are judged against; fixed for each source.
-        truth: what is known about the distribution, for toys and stacked images.
+        train: the training examples.
+        held_out: the examples that scores compare with; fixed for each source.
+        truth: known facts of the distribution, for toys and stacked images.
         skipped: (file, reason) of every file left out.
-        converted: (file, what was done) of every file that was not plain.
+        converted: (file, conversion) of every file that was not plain.
         header: whether the first line of a table was taken as column names; None for data that is no table.
         ignored: how many hidden files and files with other endings lay in the folder.
         removed: how many training examples were left out because they equal a held-out example.
@@ -180,12 +180,12 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def rows_fingerprint(self) -> str:
+    def examples_fingerprint(self) -> str:
         """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
         return self.without_labels().fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """A plain dict for manifests and reports: name, kind, shape, rows, classes, columns, fingerprint, files."""
+        """A plain dict for manifests and reports: name, kind, shape, ``rows``, classes, columns, fingerprint, files."""
         return {
             "name": self.name,
             "kind": self.space.noun,

@@ -1,4 +1,4 @@
-"""Columns of a table that become conditions: what a model is given, instead of what it makes."""
+"""Columns of a table that become conditions: inputs of a model instead of outputs."""
 
 from __future__ import annotations
 
@@ -37,17 +37,19 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     """
     if not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
         raise UsageError(f'`given` takes names of columns, such as ["age", "income"]; got {columns!r}.')
-    own, chosen = data.space.columns, _chosen(columns)
+    present, chosen = data.space.columns, _chosen(columns)
     brought = [column for kind in data.space.conditions.values() if isinstance(kind, Columns) for column in kind.columns]
-    if not own and brought:
+    if not present and brought:
         raise UsageError(f"{data.name} brings its attributes itself ({', '.join(brought)}): leave `given` out.")
-    if not own:
+    if not present:
         raise UsageError(f"`given` names columns of a table, and {data.name} has none that are named.")
     wanted = [column for _, names in chosen.values() for column in names]
     for column in wanted:
-        if column not in own:
-            raise UsageError(f'{data.name} has no column "{column}".{did_you_mean(column, own)} Columns: {", ".join(own)}.')
-    remaining = [i for i, column in enumerate(own) if column not in wanted]
+        if column not in present:
+            raise UsageError(
+                f'{data.name} has no column "{column}".{did_you_mean(column, present)} Columns: {", ".join(present)}.'
+            )
+    remaining = [i for i, column in enumerate(present) if column not in wanted]
     if len(set(wanted)) < len(wanted):
         raise UsageError(f"`given` names a column twice: {', '.join(columns)}.")
     if not remaining:
@@ -55,7 +57,7 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     for name in chosen:
         if name in data.space.conditions:
             raise UsageError(f'{data.name} has a condition "{name}" already: rename the column that is to be given.')
-    places = {name: [own.index(column) for column in names] for name, (_, names) in chosen.items()}
+    places = {name: [present.index(column) for column in names] for name, (_, names) in chosen.items()}
     train, held_out = (_moved(split, remaining, places) for split in (data.train, data.held_out))
     parts = {
         name: (type(kind), kind.entries) for name, kind in data.space.conditions.items() if name in data.train.given
@@ -63,7 +65,7 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     examples = Columns.evenly(np.concatenate([train.given[name] for name in parts], axis=1), train.labels)
     kinds = {name: kind.measure(train.given[name], names, examples) for name, (kind, names) in parts.items()}
     integer = [remaining.index(i) for i in data.space.integer if i in remaining]
-    names = [own[i] for i in remaining]
+    names = [present[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
 

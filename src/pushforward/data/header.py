@@ -74,7 +74,7 @@ def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """What a cell says of its line: "name", "data", "name?" or "data?" (only probably), or nothing."""
+    """The evidence of a cell for its line: "name", "data", "name?" or "data?" (probably), or none."""
     below = [other for other in column if other.lower() not in MISSING]
     if cell.lower() in MISSING or not below:
         return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import Hashes, row_hashes
+from pushforward.data.example_hashes import Hashes, example_hashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,7 +18,7 @@ __all__ = ["ENDINGS", "ImageFile", "fit", "read_file", "size_of"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 MAX_PIXELS = 64_000_000
-# Decoders that are tried whatever the ending says; of the others, some start programs (EPS).
+# Decoders that are tried for any ending; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _ROTATED = frozenset(range(2, 9))
 _ORIENTATION = 0x0112
@@ -36,9 +36,9 @@ class ImageFile:
         file: its path below the folder that is read.
         label: the first folder of this path.
         pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
-        notes: what was done to make 8-bit gray, RGB or RGBA of it.
+        notes: the conversions to 8-bit gray, RGB or RGBA.
         reason: why it is left out.
-        hash: of its pixels before they were scaled (`row_hashes`), uint64 (1,); None where they were not.
+        hash: of its pixels before they were scaled (`example_hashes`), uint64 (1,); None where they were not.
     """
 
     file: str
@@ -76,7 +76,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _decode(path: Path, size: tuple[int, int] | None, read: ImageFile) -> NDArray[np.uint8]:
-    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of what it was before is noted."""
+    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be scaled, the hash of the original is noted."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes = read.notes
@@ -107,7 +107,7 @@ def _decode(path: Path, size: tuple[int, int] | None, read: ImageFile) -> NDArra
         pixels = _pixels(image)
         if size is None:
             return pixels
-        read.hash = row_hashes(pixels.transpose(2, 0, 1)[None])
+        read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
         return pixels if image.size == size[::-1] else _pixels(fit(image, size))
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.example_hashes import Hashes
 from pushforward.data.image_files import ENDINGS, ImageFile, fit, read_file, size_of
-from pushforward.data.row_hashes import Hashes
 from pushforward.errors import DataError
 
 __all__ = ["Folder", "read_folder", "read_image", "resized"]
@@ -34,9 +34,9 @@ class Folder:
         labels: int64 (n,), or None without class folders.
         classes: names of the class folders.
         skipped: (file, reason) of each file left out.
-        converted: (file, what was done) of each file that was not plain 8-bit gray, RGB or RGBA.
+        converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
         ignored: hidden files and files with other endings.
-        hashes: of the images before they were scaled (`row_hashes`), uint64 (n,); None where they were not.
+        hashes: of the images before they were scaled (`example_hashes`), uint64 (n,); None where they were not.
     """
 
     x: NDArray[np.uint8]
@@ -61,7 +61,7 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
             None to take images as they are, which must then be of one size.
 
     Returns:
-        The images and what became of the files.
+        The images, and the conversion or error of each file.
 
     Raises:
         DataError: no images, images of different sizes without ``size``, or more than a tenth of the image files
@@ -69,8 +69,8 @@ def read_folder(path: Path, size: tuple[int, int] | None = None) -> Folder:
     """
     files, ignored = _find(path)
     if not files:
-        seen = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
-        raise DataError(f"There are no images in {path}{seen}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
+        ignored_files = f" ({ignored} other file{'s' * (ignored != 1)} ignored)" if ignored else ""
+        raise DataError(f"There are no images in {path}{ignored_files}: expected files that end in {', '.join(ENDINGS[:6])}, ...")
     classes = _classes(path, files)
     reads = []
     shapes: Counter[tuple[int, int]] = Counter()
@@ -169,14 +169,14 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 def _find(path: Path) -> tuple[list[str], int]:
     """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
     files, ignored = [], 0
-    seen = set()
+    visited = set()
     for place, folders, names in os.walk(path, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
+        if real in visited:  # a link that leads back up
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         for name in names:
             if name.startswith(".") or not name.lower().endswith(ENDINGS):
                 ignored += 1

@@ -30,7 +30,7 @@ def mix(*words: ArrayLike) -> NDArray[np.uint64]:
     """Hash words to uniform 64-bit integers; arrays broadcast against one another.
 
     Args:
-        words: integers or integer arrays, for example (seed, epoch, row numbers). Their order matters.
+        words: integers or integer arrays, for example (seed, epoch, indices). Their order matters.
 
     Returns:
         uint64 array of the broadcast shape (at least one dimension).

@@ -1,4 +1,4 @@
-"""Data sets of arrays in memory, and what functions take instead of a data set: its name or path."""
+"""Data sets of arrays in memory, and data sets given by name or path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pushforward.arguments import refuse_unknown
 from pushforward.conditions.numbers import Numbers
-from pushforward.data.arrays import attributes, label_numbers, rows_of
+from pushforward.data.arrays import attributes, example_array, label_numbers
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.sources import load
@@ -22,13 +22,13 @@ __all__ = ["ArrayOptions", "dataset_of", "from_arrays"]
 
 
 def dataset_of(data: Any) -> Dataset:
-    """A data set, or the one that a name or a path stands for.
+    """A data set, or the one of a name or path.
 
     Args:
-        data: A `Dataset`, or what `load` reads.
+        data: A `Dataset`, or a name or path for `load`.
 
     Raises:
-        UsageError: For anything else, saying what was expected.
+        UsageError: For anything else.
         DataError: If it cannot be read.
     """
     if isinstance(data, Dataset):
@@ -45,7 +45,7 @@ class ArrayOptions(TypedDict, total=False):
     """The options of `from_arrays`.
 
     Args:
-        held_out: Examples to judge models by, of the same kind as the others; by default a tenth of those is held out.
+        held_out: Held-out examples, of the same kind as the others; by default a tenth of those is held out.
         held_out_labels: Their classes, where labels are given.
         name: A short name, used for run folders; "arrays" by default.
         classes: Names of the classes, where labels are numbers from 0.
@@ -89,21 +89,21 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     for name, columns_given in {"given": given, "held_out_given": held_out_given}.items():
         if columns_given is not None and not isinstance(columns_given, Mapping):
             raise UsageError(f'`{name}` is a mapping from names to columns, such as {{"age": ages}}.')
-    rows, integer = rows_of(_array(x), "x")
-    test = None if held_out is None else rows_of(_array(held_out), "held_out")[0]
-    if test is not None and test.shape[1:] != rows.shape[1:]:
-        raise DataError(f"held_out has examples of shape {test.shape[1:]}, x of shape {rows.shape[1:]}: expected the same.")
-    if columns and (rows.ndim != 2 or len(columns) != rows.shape[1]):
-        raise DataError(f"{len(columns)} names in columns for examples of shape {rows.shape[1:]}: expected one for each column.")
+    train, integer = example_array(_array(x), "x")
+    test = None if held_out is None else example_array(_array(held_out), "held_out")[0]
+    if test is not None and test.shape[1:] != train.shape[1:]:
+        raise DataError(f"held_out has examples of shape {test.shape[1:]}, x of shape {train.shape[1:]}: expected the same.")
+    if columns and (train.ndim != 2 or len(columns) != train.shape[1]):
+        raise DataError(f"{len(columns)} names in columns for examples of shape {train.shape[1:]}: expected one for each column.")
     others, n_test = options.get("held_out_labels"), None if test is None else len(test)
-    numbers, names, test_numbers = _labels(labels, others, len(rows), n_test, options.get("classes", ()))
+    numbers, names, test_numbers = _labels(labels, others, len(train), n_test, options.get("classes", ()))
     expected = None if test is None or given is None else list(given)
     if (None if held_out_given is None else list(held_out_given)) != expected:
         raise DataError("given and held_out_given belong together where held_out is given: the same names in the same order.")
     kinds = {"given": partial(Numbers.measure, columns=list(given))} if given else {}
     return build(
         options.get("name", "arrays"),
-        Split(rows, numbers, given=_given(given, len(rows))),
+        Split(train, numbers, given=_given(given, len(train))),
         None if test is None else Split(test, test_numbers, given=_given(held_out_given, len(test))),
         schema=Schema(names, tuple(columns), integer, kinds=kinds),
         limit=options.get("limit"),

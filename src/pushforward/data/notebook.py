@@ -1,4 +1,4 @@
-"""What a notebook shows of a data set: its sizes, and some training examples."""
+"""The HTML of a data set for notebooks: its sizes, and some training examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["notebook"]
 
 IMAGES = 16
-ROWS = 5
+EXAMPLES = 5
 COLUMNS = 12
 
 
@@ -37,11 +37,11 @@ def _images(data: Dataset) -> str:
 def _table(data: Dataset) -> str:
     count, split = data.train.x.shape[1], data.train
     names = list(data.space.columns or [f"x{number}" for number in range(count)])[:COLUMNS]
-    known = cells_of(data.space.conditions, split.condition(data.space.conditions, slice(ROWS)), len(split.x[:ROWS]))
+    known = cells_of(data.space.conditions, split.condition(data.space.conditions, slice(EXAMPLES)), len(split.x[:EXAMPLES]))
     names += known[0] if known else []
     rows = [
         [*(f"{value:.4g}" for value in row[:COLUMNS]), *map(str, more.values())]
-        for row, more in zip(split.x[:ROWS].tolist(), known, strict=True)
+        for row, more in zip(split.x[:EXAMPLES].tolist(), known, strict=True)
     ]
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)

@@ -1,8 +1,8 @@
 """Batches as a pure function of their number: resuming needs no state but a count.
 
-Batch b covers the positions b * batch to (b + 1) * batch of an endless row of epochs; epoch e holds every training example
-once, in an order keyed by (seed, e). Augmentation of a row is keyed by (seed, epoch, row number), hence independent of
-the batch size and of what else is in the batch.
+Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e holds every training example
+once, in an order keyed by (seed, e). Augmentation of an example is keyed by (seed, epoch, index), hence independent of
+the batch size and of the other examples of the batch.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL, _BITS = 1, 2, 3, 4, 5, 6
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step sees.
+    """The examples of a training step.
 
     Args:
         x: float32 (n, *shape), model units.
-        condition: None, or the conditions' values by name, each with n rows, such as ``{"label": int64 (n,)}``.
-        fields: What a method has prepared beside x, by name, each with n rows; ``batch["z"]`` reads one.
+        condition: None, or the conditions' values by name, each of length n, such as ``{"label": int64 (n,)}``.
+        fields: Prepared inputs beside x, by name, each of length n; ``batch["z"]`` reads one.
     """
 
     x: Tensor
@@ -64,7 +64,7 @@ class Batch:
             )
         return self.fields[name]
 
-    def rows(self, index: Any) -> Batch:
+    def take(self, index: Any) -> Batch:
         """The examples of a slice or index tensor, with their conditions and fields."""
         condition = self.condition and {name: value[index] for name, value in self.condition.items()}
         return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
@@ -100,7 +100,7 @@ class Sampler:
         self.seed, self.augment = int(seed), tuple(augment)
         self.conditions = tuple(dataset.train.values if conditions is None else conditions)
         if self.batch_size < 1:
-            raise UsageError(f"A batch of {batch} rows is empty: give at least 1.")
+            raise UsageError(f"A batch of {batch} examples is empty: give at least 1.")
         for name in self.augment:
             if name not in AUGMENTATIONS:
                 known = ", ".join(AUGMENTATIONS)
@@ -114,66 +114,66 @@ class Sampler:
         self._stores: dict[str, tuple[Tensor, dict[str, Tensor] | None]] = {}
 
     @property
-    def rows_per_epoch(self) -> int:
+    def examples_per_epoch(self) -> int:
         """How many examples the training split has."""
         return len(self.dataset.train)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The row numbers of an epoch in their order: a permutation keyed by (seed, epoch)."""
+        """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
         if epoch not in self._orders:
             while len(self._orders) > 1:
                 del self._orders[next(iter(self._orders))]
-            self._orders[epoch] = permutation(self.rows_per_epoch, _ORDER, self.seed, epoch)
+            self._orders[epoch] = permutation(self.examples_per_epoch, _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Epochs and row numbers of the positions start .. stop-1 of the endless row of epochs.
+        """Epochs and indices of the examples of the positions start .. stop-1 of the endless sequence of epochs.
 
         Args:
             start: first position, at least 0.
             stop: one past the last position.
 
         Returns:
-            Two int64 arrays (stop - start,): epochs, row numbers.
+            Two int64 arrays (stop - start,): epochs, indices.
         """
         if start < 0:
             raise UsageError(f"Position {start} is before the beginning: batch numbers start at 0.")
-        n = self.rows_per_epoch
-        epochs, rows = [], []
+        n = self.examples_per_epoch
+        epochs, index = [], []
         while start < stop:
             epoch, offset = divmod(start, n)
             taken = self.order(epoch)[offset : offset + stop - start]
             epochs.append(np.full(len(taken), epoch, dtype=np.int64))
-            rows.append(taken)
+            index.append(taken)
             start += len(taken)
-        return (epochs[0], rows[0]) if len(rows) == 1 else (np.concatenate(epochs), np.concatenate(rows))
+        return (epochs[0], index[0]) if len(index) == 1 else (np.concatenate(epochs), np.concatenate(index))
 
-    def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; the same number is the same batch, in whatever order they are asked for.
+    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+        """Batch number 0, 1, 2, ...; the same number always gives the same batch.
 
         Args:
             number: which batch.
             device: where its tensors go.
-            rows: which of its examples are wanted; no others are read, changed or moved. None takes all.
+            index: slice of the examples that are wanted; no others are read, changed or moved. None takes all.
 
         Returns:
             The examples in model units.
         """
-        epochs, numbers = self.positions(*positions_of(number, self.batch_size, rows))
-        return self._made(epochs, numbers, device)
+        epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
+        return self._batch(epochs, numbers, device)
 
-    def _made(self, epochs: NDArray[np.int64], rows: NDArray[np.int64], device: str | torch.device) -> Batch:
+    def _batch(self, epochs: NDArray[np.int64], index: NDArray[np.int64], device: str | torch.device) -> Batch:
         values, conditions = self._store(device)
-        index = torch.from_numpy(rows).to(values.device)
-        x = values.index_select(0, index)
+        chosen = torch.from_numpy(index).to(values.device)
+        x = values.index_select(0, chosen)
         if self.dataset.probabilities is not None:
-            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, rows)).to(x.device)
+            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, index)).to(x.device)
         if self.augment:
-            x = self._augmented(x, epochs, rows)
-        condition = _rows_of(conditions, index, device)
+            x = self._augmented(x, epochs, index)
+        condition = _condition_at(conditions, chosen, device)
         x = x.to(device)
         u = x if self._converted else self._model_units(x)
-        return Batch(self._dequantised(u, epochs, rows) if "dequantise" in self.augment else u, condition)
+        return Batch(self._dequantised(u, epochs, index) if "dequantise" in self.augment else u, condition)
 
     def _store(self, device: str | torch.device) -> tuple[Tensor, dict[str, Tensor] | None]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not."""
@@ -189,57 +189,57 @@ class Sampler:
     def _model_units(self, x: Tensor) -> Tensor:
         return self.dataset.space.to_model(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x)
 
-    def _augmented(self, x: Tensor, epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+    def _augmented(self, x: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
         """Flip and shift in one gather over the pixels of each example."""
         n, channels, height, width = x.shape
         down, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         if "shift" in self.augment:
-            down = self._integers(_DOWN, epochs, rows, height)
-            right = self._integers(_RIGHT, epochs, rows, width)
+            down = self._integers(_DOWN, epochs, index, height)
+            right = self._integers(_RIGHT, epochs, index, width)
         row = np.clip(np.arange(height) - down[:, None], 0, height - 1)
         column = np.clip(np.arange(width) - right[:, None], 0, width - 1)
         if "flip" in self.augment:
-            flipped = (mix(_FLIP, self.seed, epochs, rows) >> np.uint64(63)).astype(bool)
+            flipped = (mix(_FLIP, self.seed, epochs, index) >> np.uint64(63)).astype(bool)
             column[flipped] = width - 1 - column[flipped]
         pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
-        index = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
-        return x.flatten(2).gather(2, index).view(x.shape)
+        places = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
+        return x.flatten(2).gather(2, places).view(x.shape)
 
-    def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+    def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
         """Each value moved by a uniform number of at most half a level, keyed by its place as well."""
-        words = mix(_LEVEL, self.seed, epochs[:, None], rows[:, None], np.arange(u[0].numel()))
+        words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
         uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
         std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
         return u + uniform.view(u.shape).to(u) / (255 * std)
 
-    def _integers(self, purpose: int, epochs: NDArray[np.int64], rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    def _integers(self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """Uniform integers from -m to m, m = max(1, size // 8)."""
         reach = max(1, size // 8)
-        return (mix(purpose, self.seed, epochs, rows) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
+        return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
 
 
-def _rows_of(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
+def _condition_at(condition: dict[str, Tensor] | None, index: Tensor, device: str | torch.device) -> dict[str, Tensor] | None:
     return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
 
 
-def positions_of(number: int, size: int, rows: slice | None) -> tuple[int, int]:
-    """Where the wanted examples of a batch begin and end in the endless row of epochs.
+def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
+    """Where the wanted examples of a batch begin and end in the endless sequence of epochs.
 
     Raises:
         UsageError: For examples with gaps.
     """
-    start, stop, step = (slice(None) if rows is None else rows).indices(size)
+    start, stop, step = (slice(None) if index is None else index).indices(size)
     if step != 1:
-        raise UsageError(f"Examples of a batch are wanted from one to another, got {rows}.")
+        raise UsageError(f"The examples of a part of a batch must be consecutive, got {index}.")
     return number * size + start, number * size + max(start, stop)
 
 
 class PreparedSampler:
-    """Training batches of something computed from a dataset once, in the order in which `Sampler` hands out its examples.
+    """Training batches of something computed from a dataset once, in the order of the examples of `Sampler`.
 
     Args:
         dataset: where the examples come from.
-        prepared: what was made of its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
+        prepared: what was computed from its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
         batch: examples per batch, at least 1.
         seed: keys the order.
         conditions: names of the conditions that batches carry; None for all that the dataset has.
@@ -263,9 +263,9 @@ class PreparedSampler:
         self.prepared, self.order = dict(prepared), Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
 
-    def batch(self, number: int, device: str | torch.device = "cpu", rows: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; it holds what was prepared of the examples that `Sampler.batch` would hand out."""
-        _, positions = self.order.positions(*positions_of(number, self.order.batch_size, rows))
-        index = torch.from_numpy(positions)
-        fields = {name: value.index_select(0, index).to(device) for name, value in self.prepared.items()}
-        return Batch(fields.pop("x"), _rows_of(self.condition, index, device), fields)
+    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+        """Batch number 0, 1, 2, ...; the inputs computed from the examples of `Sampler.batch`."""
+        _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
+        chosen = torch.from_numpy(positions)
+        fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}
+        return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)

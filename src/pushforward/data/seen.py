@@ -1,4 +1,4 @@
-"""Which examples a model has learned from, so that nobody is judged on examples that it was trained on."""
+"""The training examples of a model and of the models that it builds on, so that none is evaluated on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.row_hashes import ATOM, Hashes, among, distinct
+from pushforward.data.example_hashes import ATOM, Hashes, among, distinct
 
 if TYPE_CHECKING:
     from pushforward.data.dataset import Dataset
@@ -38,10 +38,10 @@ class Seen:
 
     def joined_by(self, name: str, other: Seen) -> Seen:
         """The same model, which now builds on another one as well."""
-        rows = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
+        hashes = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
         return Seen(
             self.own,
-            distinct(np.concatenate(rows)),
+            distinct(np.concatenate(hashes)),
             self.shared,
             tuple(dict.fromkeys((*self.names, name, *other.names))),
             tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
@@ -58,7 +58,7 @@ class Seen:
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
-    """What a report says of data some of whose held-out examples are training examples as well, in sentences; mostly nothing.
+    """Warnings about data some of whose held-out examples are training examples as well, in sentences; usually none.
 
     Silent below one held-out example in a hundred, unless they are most examples of a class.
     """
@@ -82,11 +82,11 @@ def _most(labels: NDArray[np.int64], shared: NDArray[np.bool_], classes: int) ->
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:
-    """What a model sees that is trained on the training split of some data, and builds on other models.
+    """The training examples of a model that is trained on some data and builds on other models.
 
     Args:
         data: the data.
-        builds_on: names of models and data sets, and what each of them has seen.
+        builds_on: names of models and data sets, with the training examples of each.
     """
     own = distinct(data.train.hashes)
     seen = Seen(own, shared=own[among(own, np.sort(data.held_out.hashes))])

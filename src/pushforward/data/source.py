@@ -1,4 +1,4 @@
-"""Named data sets: what each says of itself without being read, and how it is read."""
+"""Named data sets: their descriptions, and how they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Derived", "Named", "Reading", "Source", "folder", "resized"]
 
 @dataclass(frozen=True)
 class Reading:
-    """How data is to be read. Each source and each reader of files refuses what does not apply to it.
+    """How data is to be read. Each source and each reader of files refuses options that do not apply to it.
 
     Args:
         target: the column of a table that becomes the label.
@@ -29,7 +29,7 @@ class Reading:
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps.
         download: fetch a set that is not there.
-        given: columns that become conditions once the table is read; an error about one of them says so.
+        given: columns that become conditions once the table is read; errors about one of them mention it.
     """
 
     target: str | None = None
@@ -65,16 +65,16 @@ def resized(split: Split, size: tuple[int, int]) -> Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Named(ABC):
-    """A data set with a name. What it says of itself is known without reading it, so that sets are listed at once.
+    """A data set with a name. Its description needs no reading, so that sets are listed at once.
 
     Args:
         name: under which `pushforward.data.load` reads it.
-        what: one line on what it is.
+        what: one line that describes it.
         shape: shape of one example.
-        rows: numbers of training and held-out examples.
+        counts: numbers of training and held-out examples.
         classes: class names; empty without labels.
         needs_download: whether the data is fetched over the network once.
-        labelled: whether labels are used unless asked otherwise.
+        labelled: whether labels are used by default.
         package: the optional package that holds the data; empty where none is needed.
         extra: the extra of pushforward that installs this package.
     """
@@ -82,7 +82,7 @@ class Named(ABC):
     name: str
     what: str
     shape: tuple[int, ...]
-    rows: tuple[int, int]
+    counts: tuple[int, int]
     classes: tuple[str, ...] = ()
     needs_download: bool = False
     labelled: bool = True
@@ -102,8 +102,8 @@ class Named(ABC):
         """
         reading.refuse_header(self.name)
         if reading.target is not None:
-            own = "has its own" if self.classes else "has no"
-            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {own} labels.')
+            has = "has its own" if self.classes else "has no"
+            raise UsageError(f'`target="{reading.target}"` is for .csv files; {self.name} {has} labels.')
         if reading.size and len(self.shape) == 1:
             raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
         return self._dataset(reading, others)
@@ -119,7 +119,7 @@ class Source(Named):
     Args:
         read: (download) -> training and held-out examples; None instead of the latter holds some out.
         held_out: how many examples to hold out where ``read`` gives one split; None for a tenth.
-        truth: what is known about the distribution; metrics of modes need it.
+        truth: known facts of the distribution; metrics of modes need it.
     """
 
     read: Callable[[bool], tuple[Split, Split | None]]
@@ -135,13 +135,13 @@ class Source(Named):
         if reading.size:
             train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
-        judged = self.held_out if held_out is None else held_out
-        return build(self.name, train, judged, schema=Schema(self.classes), **options)
+        test = self.held_out if held_out is None else held_out
+        return build(self.name, train, test, schema=Schema(self.classes), **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derived(Named):
-    """A data set that is made of another one.
+    """A data set derived from another one.
 
     Args:
         base: the other one's name.

@@ -32,7 +32,7 @@ def installed(name: str) -> bool:
 
 
 def listing() -> list[dict[str, Any]]:
-    """What there is, without reading any of it.
+    """The named data sets, without reading them.
 
     Returns:
         One dict per named source: name, what, shape, train, held_out, labels (class names), labelled (by default),
@@ -43,8 +43,8 @@ def listing() -> list[dict[str, Any]]:
             "name": name,
             "what": source.what,
             "shape": list(source.shape),
-            "train": source.rows[0],
-            "held_out": source.rows[1],
+            "train": source.counts[0],
+            "held_out": source.counts[1],
             "labels": list(source.classes),
             "labelled": source.labelled and bool(source.classes),
             "needs_download": source.needs_download,
@@ -60,12 +60,12 @@ class LoadOptions(TypedDict, total=False):
     Args:
         target: the column of a ``.csv`` that becomes the label.
         header: whether the first line of a ``.csv`` holds column names. By default this is decided by comparing it with the
-            rows below (`pushforward.data.header`); `check` and ``Dataset.header`` say how.
+            rows below (`pushforward.data.header`); `check` and ``Dataset.header`` report the choice.
         resize: images are scaled (antialiased bicubic) to cover this many pixels, a side or (height, width), and
             cropped in the middle.
         limit: at most so many training examples, chosen by ``seed``; the held-out examples stay.
         seed: chooses the examples that ``limit`` keeps; 0 by default.
-        labelled: True asks for labels, False drops them. By default toys carry none (they stand for unconditional
+        labelled: True requires labels, False drops them. By default toys have none (they are for unconditional
             models), and all other sources carry theirs where they have any.
         given: columns of a ``.csv`` that models receive as conditions instead of making them, in a list or between commas; see
             `given_columns`.
@@ -83,7 +83,7 @@ class LoadOptions(TypedDict, total=False):
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Dataset:
-    """Read data and split it; which examples are held out is a function of their content (`held_out_rows`).
+    """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
 
     Args:
         name_or_path: a name (see `names`), or the path of an image folder, ``.npz``, ``.npy`` or ``.csv``. A name wins
@@ -125,7 +125,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
             raise _missing(text)
         data = readers.read(path, reading)
     if labelled and not data.space.classes:
-        raise UsageError(f"{text} has no labels: do not ask for any, or name a column of a .csv: `target=COLUMN`.")
+        raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     side = list(reading.size) if reading.size else None

@@ -1,8 +1,8 @@
 """Images stacked in channels: a thousand modes or more, with the mode of every example known.
 
 Each channel of an example is one image of a labelled set, drawn by itself; three digits make the numbers 000 to 999, each of them
-a mode. Training examples are made of the set's training images alone, held-out examples of its held-out images alone. Which
-images meet is a function of the row's number, so that a stack is the same data on every machine.
+a mode. Training examples consist of the set's training images alone, held-out examples of its held-out images alone. Which
+images meet is a function of the example's number, so that a stack is the same data on every machine.
 
 References:
     Metz et al., Unrolled Generative Adversarial Networks (2017); Lin et al., PacGAN (2018), section 4.2: 128,000 training
@@ -22,16 +22,16 @@ from pushforward.data.dataset import Dataset, Split
 from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
-__all__ = ["CHANNELS", "HELD_OUT_ROWS", "TRAIN_ROWS", "Stack", "numbered", "stack"]
+__all__ = ["CHANNELS", "HELD_OUT_EXAMPLES", "TRAIN_EXAMPLES", "Stack", "numbered", "stack"]
 
 CHANNELS = 3
-TRAIN_ROWS, HELD_OUT_ROWS = 128_000, 26_000
+TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
 _KEY, _ANEW = 0x57AC_3ED, 0xF1_7ED
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What is known about stacked data; `Dataset.truth` holds it.
+    """The truth of stacked data; `Dataset.truth` holds it.
 
     Args:
         base: the labelled images that are stacked, one channel each.
@@ -50,25 +50,25 @@ class Stack:
         """How many modes there are, classes to the power of channels; all are about equally frequent."""
         return len(self.base.space.classes) ** self.channels
 
-    def composed(self, images: NDArray[np.int64], rows: int, *key: int) -> Split:
-        """New examples, made of some of the training images alone, in the classes' proportions among all of them.
+    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
+        """New examples from some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.
-            rows: how many examples to make.
+            count: how many examples to make.
             key: words on which depends which images meet.
         """
         train = self.base.train
         assert train.labels is not None
-        places = np.arange(rows * self.channels)
+        places = np.arange(count * self.channels)
         wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
         picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
         for label in np.unique(wanted):
-            own, here = images[train.labels[images] == label], wanted == label
-            own = own if len(own) else np.flatnonzero(train.labels == label)
-            picked[here] = own[(which[here] % np.uint64(len(own))).astype(np.int64)]
+            of_class, of_label = images[train.labels[images] == label], wanted == label
+            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
+            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
         x = train.x[picked, 0]
-        return Split(x.reshape(rows, self.channels, *x.shape[1:]))
+        return Split(x.reshape(count, self.channels, *x.shape[1:]))
 
 
 def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -89,7 +89,7 @@ def stack(
     name: str,
     base: Dataset,
     *,
-    rows: tuple[int, int] = (TRAIN_ROWS, HELD_OUT_ROWS),
+    counts: tuple[int, int] = (TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
     channels: int = CHANNELS,
     limit: int | None = None,
     seed: int = 0,
@@ -99,7 +99,7 @@ def stack(
     Args:
         name: the new data's name.
         base: labelled images of one channel, of two classes or more.
-        rows: how many training and held-out examples to make.
+        counts: how many training and held-out examples to make.
         channels: how many images an example holds.
         limit: at most so many training examples, chosen by ``seed``.
         seed: chooses the examples that ``limit`` keeps.
@@ -117,7 +117,7 @@ def stack(
             f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
             "(1, height, width), with labels of two classes or more."
         )
-    splits = [_stacked(base, part, rows[part], channels) for part in (0, 1)]
+    splits = [_stacked(base, part, counts[part], channels) for part in (0, 1)]
     modes = tuple(str(number) for number in range(len(space.classes) ** channels))
     data = build(name, splits[0], splits[1], schema=Schema(modes), limit=limit, seed=seed)
     assert data.train.labels is not None
@@ -126,13 +126,13 @@ def stack(
     return dataclasses.replace(data.without_labels(), truth=truth)
 
 
-def _stacked(base: Dataset, part: int, rows: int, channels: int) -> Split:
-    """Rows of which every channel is an image drawn from the training (0) or held-out (1) split, labelled by their mode."""
+def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
+    """Examples of which every channel is an image drawn from the training (0) or held-out (1) split, labelled by their mode."""
     images = (base.train, base.held_out)[part]
     assert images.labels is not None
-    x = np.empty((rows, channels, *base.space.shape[1:]), dtype=np.uint8)
-    classes = np.empty((rows, channels), dtype=np.int64)
+    x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)
+    classes = np.empty((count, channels), dtype=np.int64)
     for channel in range(channels):
-        picked = (mix(_KEY, part, channel, np.arange(rows)) % np.uint64(len(images))).astype(np.int64)
+        picked = (mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))).astype(np.int64)
         x[:, channel], classes[:, channel] = images.x[picked, 0], images.labels[picked]
     return Split(x, numbered(classes, len(base.space.classes)))

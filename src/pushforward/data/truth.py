@@ -1,4 +1,4 @@
-"""What is known about the distribution of a data set; metrics compare samples with it."""
+"""Known facts of the distribution of a data set; metrics compare samples with them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Truth:
         Returns:
             float64 (n,); minus infinity outside the support.
         """
-        rows = np.asarray(x, dtype=np.float64)
+        x64 = np.asarray(x, dtype=np.float64)
         if self.log_pdf is not None:
-            return self.log_pdf(rows)
-        squares = np.stack([((rows - c) ** 2).sum(1) for c in self.centres], axis=1)
-        variance, d = self.std**2, rows.shape[1]
+            return self.log_pdf(x64)
+        squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
+        variance, d = self.std**2, x64.shape[1]
         terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
         top = terms.max(axis=1, keepdims=True)
         return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
@@ -54,7 +54,7 @@ class Truth:
 
 @runtime_checkable
 class Composed(Protocol):
-    """The truth of images each of whose channels is an image of a labelled set, so that a classifier of these tells the mode.
+    """The truth of images each of whose channels is an image of a labelled set, so that a classifier of these gives the mode.
 
     The mode is the classes of the channels, read as the digits of a number (`pushforward.data.stacked.numbered`).
     """
@@ -74,12 +74,12 @@ class Composed(Protocol):
         """How many modes there are, all about equally frequent."""
         ...
 
-    def composed(self, images: NDArray[np.int64], rows: int, *key: int) -> Split:
-        """New examples, made of some of the training images alone, in the classes' proportions among all of them.
+    def composed(self, images: NDArray[np.int64], count: int, *key: int) -> Split:
+        """New examples from some of the training images alone, in the classes' proportions among all of them.
 
         Args:
             images: numbers of the images, examples of ``base.train``.
-            rows: how many examples to make.
+            count: how many examples to make.
             key: words on which depends which images meet.
         """
         ...

@@ -21,7 +21,7 @@ from pushforward.transports import BATCH, Autoencoder, ConditionLike, Transport,
 __all__ = ["between", "edited_condition", "variations"]
 
 Events = Callable[[str], None]
-"""What is called with one line for each event of a long search."""
+"""A function that is called with one line for each event of a long search."""
 
 
 def _silent(line: str) -> None:
@@ -64,7 +64,7 @@ def between(
         if condition is not None and not autoencoder.space.conditions:
             raise UsageError("Between images this model goes through its latent, which receives no labels: leave `label` out.")
         check_complete(autoencoder.space.conditions, condition)
-        given = None if condition is None else Request(autoencoder.space.conditions).rows(1, condition, 0)
+        given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
         return walk(autoencoder, a, b, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, a, condition, batch, events)
     last, condition = _nearest(transport, b, condition, batch, events)
@@ -115,7 +115,7 @@ def _nearest(
     nearest = invert(transport, x[None], condition, batch=batch)
     events(f"it differs from the image by {float(nearest.error[0]):.3f} (RMS, in standard deviations of the data)")
     if condition is None and nearest.condition is not None:
-        condition = {name: rows[0] for name, rows in nearest.condition.items()}
+        condition = {name: value[0] for name, value in nearest.condition.items()}
         events(f"{_words(transport, nearest.condition)} fits best; choose another with `label` or `given`")
     return nearest, condition
 
@@ -123,5 +123,5 @@ def _nearest(
 def _words(transport: Transport, condition: dict[str, Tensor]) -> str:
     """The condition of the first of several samples in words."""
     kinds = transport.space.conditions
-    cells = [cell for name, rows in condition.items() for cell in kinds[name].cells(rows[:1])[0].items()]
+    cells = [cell for name, values in condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
     return ", ".join(f"{name} {value}" for name, value in cells)

@@ -1,4 +1,4 @@
-"""What editing asks of a model and of given data."""
+"""Checks of models and data for editing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
 
 
 def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike) -> None:
-    """Refuse a condition that names some of what the model is given and not the rest, which would be drawn by chance.
+    """Refuse a condition that names only some of the model's conditions: the others would be drawn by chance.
 
     Raises:
         UsageError: Naming all of it.
@@ -73,7 +73,7 @@ def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | No
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
         raise UsageError(
-            f"Expected one row of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
+            f"Expected one example of floating-point numbers of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
         )
     if not bool(x.isfinite().all()):
         raise UsageError("The data to edit holds numbers that are not finite.")
@@ -88,7 +88,7 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
     """Refuse an iterative model.
 
     Raises:
-        UsageError: Saying what is not for it, and what to do with it.
+        UsageError: With the edit that this model does not support, and an alternative.
     """
     check_transport(transport)
     inner = inner_of(transport)

@@ -1,6 +1,6 @@
 """Inpainting: the masked entries of given data, filled by a trained model.
 
-Images and vectors are handed over one at a time, without a leading dimension, in data units.
+Images and vectors are given one at a time, without a leading dimension, in data units.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
 
     Args:
         flow: An iterative model; its steps and times are used.
-        x: Data units, (*shape); what stands under the mask has no effect.
+        x: Data units, (*shape); values under the mask have no effect.
         mask: bool, (*shape) or, for images, (H, W): True where data is to be made.
         leading: ``solver`` and ``rounds``, see `Leading`.
 

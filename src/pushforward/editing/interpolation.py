@@ -1,7 +1,7 @@
 """Data in between: of two seeds, of two examples of noise, of two given examples.
 
 Between seeds, and between any two examples of noise, every model interpolates. Given data needs a `Flow`, whose solve can be run
-from data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and vectors are handed
+from data to noise; a one-call model first searches for the data's z (`pushforward.editing.invert`). Images and vectors are given
 over one at a time, without a leading dimension, in data units.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import checked_example, condition_of_data, iterative
 from pushforward.errors import Diverged, UsageError, did_you_mean
 from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Transport, check_transport, has_steps, inner_of
@@ -20,7 +20,7 @@ from pushforward.transports import BATCH, Autoencoder, ConditionLike, Latent, Tr
 __all__ = ["INTERPOLATIONS", "interpolate", "interpolate_noise", "interpolate_seeds", "lerp", "slerp", "walk"]
 
 _PARALLEL = 1e-8
-"""Below this length, what is left of a direction without its part along another says nothing."""
+"""Below this length, the rest of a direction without its part along another is noise."""
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Linear interpolation, (1 - share) a + share b for each example.
 
     Half way between two independent examples of noise in d dimensions the mean squared norm is d / 2 where noise has d: the model
-    is asked for what it was never trained on, and answers with something too average. So `slerp` is the usual way.
+    is outside its training distribution, and its output is too average. So `slerp` is the usual way.
 
     Args:
         a: Examples (n, *shape).
@@ -77,19 +77,19 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
 
 
 INTERPOLATIONS = {"spherical": slerp, "linear": lerp}
-"""How to go from one row of noise to another."""
+"""How to go from one noise to another."""
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both ends as flat rows and the share as a column, float64."""
+    """Both ends as flat vectors and the share as a column, float64."""
     if a.shape != b.shape:
-        raise UsageError(f"Rows can be interpolated only if they are alike; got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise UsageError(f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
     return a.flatten(1).double(), b.flatten(1).double(), far
 
 
 def _across(u: Tensor, v: Tensor) -> Tensor:
-    """The unit direction of v's part perpendicular to u, both unit rows; an arbitrary one where they are parallel."""
+    """The unit direction of v's part perpendicular to u, both unit vectors; an arbitrary one where they are parallel."""
     axis = F.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
     part, spare = (other - (other * u).sum(1, keepdim=True) * u for other in (v, axis))
     return F.normalize(torch.where(part.norm(dim=1, keepdim=True) > _PARALLEL, part, spare), dim=1)
@@ -105,7 +105,7 @@ def interpolate(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two given data: both are encoded, and what lies between their noises is solved back.
+    """Data between two given data: both are encoded, and the points between their noises are solved back.
 
     The first and the last frame are a and b as the solver's errors there and back leave them: more steps come closer.
 
@@ -146,7 +146,7 @@ def interpolate_noise(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Data between two examples of noise, of any transport: what `pushforward.editing.invert` and `Flow.encode` find.
+    """Data between two examples of noise, of any transport; `pushforward.editing.invert` and `Flow.encode` find such noise.
 
     Args:
         transport: Any; an iterative one under a deterministic solver.
@@ -201,7 +201,7 @@ def interpolate_seeds(
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
-    first, last = (transport.noise(RowDraws(seed, 1, device=transport.device)) for seed in (a, b))
+    first, last = (transport.noise(ExampleDraws(seed, 1, device=transport.device)) for seed in (a, b))
     return _along(transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch)
 
 
@@ -220,15 +220,15 @@ def _along(
     if batch < 1:
         raise UsageError(f"A batch has at least 1 example; got {batch}.")
     with torch.no_grad():
-        rows = _line(a, b, frames, interpolation).split(batch)
-        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in rows])
+        parts = _line(a, b, frames, interpolation).split(batch)
+        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
     if not bool(x.isfinite().all()):
         raise Diverged("A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps.")
     return transport.space.to_data(x).float().cpu()
 
 
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
-    """Rows (frames, *shape) from a to b, both (1, *shape)."""
+    """Noise (frames, *shape) from a to b, both (1, *shape)."""
     if interpolation not in INTERPOLATIONS:
         hint = did_you_mean(interpolation, INTERPOLATIONS)
         raise UsageError(f'Unknown interpolation "{interpolation}"; known: {", ".join(INTERPOLATIONS)}.{hint}')

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.denoiser import Condition, rows_of
-from pushforward.draws import RowDraws
+from pushforward.denoiser import Condition, condition_at
+from pushforward.draws import ExampleDraws
 from pushforward.editing.checks import check_complete, check_one_call, checked_example
 from pushforward.errors import Diverged, UsageError
 from pushforward.transports import BATCH, ConditionLike, Transport
@@ -26,7 +26,7 @@ class Search:
 
     Args:
         steps: Updates; 0 takes the best random z.
-        starts: How many z are improved for each row.
+        starts: How many z are improved for each example.
         candidates: How many random z these are chosen from, at least ``starts``.
         lr: Adam's rate at the start.
         prior: The weight of the pull towards |z| = sqrt(d); 0 leaves it out.
@@ -50,14 +50,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What `invert` found for n examples; all tensors are on the CPU.
+    """The result of `invert` for n examples; all tensors are on the CPU.
 
     Args:
         z: (n, *noise_shape) float32.
-        x: What the model makes of z, (n, *shape), data units.
+        x: The model's samples from z, (n, *shape), data units.
         error: The root mean squared difference between x and the data, (n,), in standard deviations of the data.
         first: The same of the best z that was drawn before any optimisation, (n,).
-        condition: What z was found with, n rows of each name; None for a model without conditions.
+        condition: The condition of each z, n values of each name; None for a model without conditions.
     """
 
     z: Tensor
@@ -78,16 +78,16 @@ def invert(
 ) -> Inversion:
     """Find the z whose samples are nearest to given data.
 
-    For each row the best few of many random z are improved by Adam on the mean squared difference in model units plus
+    For each example the best few of many random z are improved by Adam on the mean squared difference in model units plus
     prior (|z| / sqrt(d) - 1)^2, which holds z in d dimensions where noise lies. The rate falls to 0 on half a cosine. Of all
-    starts and steps whose error is not above that of the best random z, the best is kept. Every row is searched for by itself,
-    with the same random z: a row's result does not depend on the others.
+    starts and steps whose error is not above that of the best random z, the best is kept. Each example is searched
+    for on its own, with the same random z: its result does not depend on the others.
 
     Args:
         transport: A one-call model: a `Map`, or a `Latent` of one.
         x: Data units, (n, *shape), n at least 1.
-        condition: For example ``{"label": 3}``, or one for each row. None tries labels as often as they are in the training data,
-            and keeps the one that fits best.
+        condition: For example ``{"label": 3}``, or one for each example. None tries labels as often as they are in the training
+            data, and keeps the one that fits best.
         search: How long and from where; the default is ``Search()``.
         seed: Of the random z, all of them others for every seed, and others than those that `Transport.sample` draws.
         batch: Examples computed at a time, at least one for each start.
@@ -108,49 +108,49 @@ def invert(
         raise UsageError(f"Expected at least one example, (n, *shape), and a batch of at least 1; got {tuple(x.shape)}, {batch}.")
     check_complete(transport.space.conditions, condition)
     search = search or Search()
-    target = transport.space.to_model(torch.stack([checked_example(transport, row) for row in x]))
+    target = transport.space.to_model(torch.stack([checked_example(transport, example) for example in x]))
     given = None if condition is None else transport.conditions(len(x), condition, seed)
     group, parts = max(1, batch // search.starts), []
     for start in range(0, len(x), group):
-        rows = slice(start, start + group)
-        part = _Part(transport, target[rows], search)
-        part.begin(rows_of(given, rows), seed, batch)
+        index = slice(start, start + group)
+        part = _Part(transport, target[index], search)
+        part.begin(condition_at(given, index), seed, batch)
         parts.append(part.run())
     return _joined(parts)
 
 
 class _Part:
-    """Rows that are searched for together, several z for each; row i has the z from i starts to (i + 1) starts - 1."""
+    """Examples that are searched for together, several z for each; example i has the z from i starts to (i + 1) starts - 1."""
 
     def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
         self.transport, self.target, self.search, self.starts = transport, target, search, search.starts
 
     def begin(self, given: Condition, seed: int, batch: int) -> None:
-        """Choose the best random z of each row."""
+        """Choose the best random z of each example."""
         candidates = max(self.search.candidates, self.starts)
-        drawn = self.transport.noise(RowDraws(0, candidates, f"project/{seed}", self.transport.device))
+        drawn = self.transport.noise(ExampleDraws(0, candidates, f"project/{seed}", self.transport.device))
         starts = []
         for i in range(len(self.target)):
-            condition = rows_of(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
+            condition = condition_at(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
             tried = self.transport.conditions(candidates, None, seed) if condition is None else condition
             with torch.no_grad():
                 errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
             best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
-            starts.append((drawn[best], rows_of(tried, best)))
+            starts.append((drawn[best], condition_at(tried, best)))
         self.z = torch.cat([z for z, _ in starts])
         self.condition = _together([tried for _, tried in starts])
 
     def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
-        return self._error(self.transport(z[part], rows_of(tried, part)), self.target[i : i + 1])
+        return self._error(self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1])
 
     def _error(self, x: Tensor, target: Tensor) -> Tensor:
-        """The mean squared error of each row as files hold it, within the data's bounds."""
+        """The mean squared error of each example as files hold it, within the data's bounds."""
         bounds = self.transport.space.bounds
         held = x if bounds is None else x.clamp(bounds[0].to(x), bounds[1].to(x))
         return (held - target).square().flatten(1).mean(1)
 
     def run(self) -> Inversion:
-        """Improve all z, and take the best of each row."""
+        """Improve all z, and take the best of each example."""
         steps, lr = self.search.steps, self.search.lr
         z = self.z.clone().requires_grad_(True)
         optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
@@ -174,9 +174,9 @@ class _Part:
     def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
         if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
             raise Diverged("The model gives nothing finite for any z: the weights have diverged. Use an earlier checkpoint.")
-        rows = torch.arange(len(self.target), device=z.device) * self.starts
-        at = rows + least.view(-1, self.starts).argmin(1)
-        condition = rows_of(self.condition, at)
+        first_start = torch.arange(len(self.target), device=z.device) * self.starts
+        at = first_start + least.view(-1, self.starts).argmin(1)
+        condition = condition_at(self.condition, at)
         with torch.no_grad():
             x = self.transport.space.to_data(self.transport(z[at], condition))
         held = None if condition is None else {name: part.cpu() for name, part in condition.items()}
@@ -184,7 +184,7 @@ class _Part:
 
 
 def _off_norm(z: Tensor) -> Tensor:
-    """(|z| / sqrt(d) - 1)^2 of each row."""
+    """(|z| / sqrt(d) - 1)^2 of each example."""
     return ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
 
 

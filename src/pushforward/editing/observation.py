@@ -1,4 +1,4 @@
-"""A denoiser led by an observation: the model is one of whole data, trained for nothing else."""
+"""A denoiser conditioned on an observation; the model was trained on whole data, not for this task."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Leading(TypedDict, total=False):
 class Restored(Wrapped):
     """A denoiser led by an observation y = A x: the predicted data becomes A^+ y + (I - A^+ A) x, which A maps to y exactly.
 
-    The part of the data that is seen is replaced, the part that A cannot see (its null space) stays the denoiser's. Works with
-    every path, prediction and solver; guidance goes inside. It is no exact posterior: what is unseen heeds what is seen only
-    through x_t (see `Resampled`).
+    The observed part of the data is replaced; the unobserved part (the null space of A) stays the denoiser's. Works with
+    every path, prediction and solver; guidance goes inside. It is no exact posterior: the unobserved part follows the observed
+    one only through x_t (see `Resampled`).
 
     Args:
-        denoiser: What predicts.
+        denoiser: Any predictor.
         known: A^+ y, (1, *shape) in model units.
         project: A^+ A, a linear projection of (n, *shape): `Masked` for inpainting, `Pooled` for super-resolution.
 
@@ -69,13 +69,14 @@ class Restored(Wrapped):
 class Resampled(Solver):
     """Every step is made several times: forward, noised back to where it began, and forward again.
 
-    Under `Restored` the noise drawn at first knows nothing of what is observed; each round brings seen and unseen parts closer to
-    each other, at the cost of another step. For two normal numbers of correlation 0.8, one of them seen, the mean of the other
+    Under `Restored` the first noise is independent of the observation; each round brings observed and unobserved parts closer to
+    each other, at the cost of another step. For two normal numbers of correlation 0.8, one of them observed, the mean of the
+    other
     comes to this share of its conditional mean in 25 ancestral steps: 1 round .60, 2 .76, 5 .89, 10 .95 (100 steps in 1 round:
     .62; a deterministic solver in any number of steps: .43).
 
     Args:
-        solver: What makes the steps.
+        solver: Of the steps.
         rounds: How often; 1 is the solver itself.
 
     Raises:
@@ -114,7 +115,8 @@ class Resampled(Solver):
         spread = (here.sigma**2 - (ratio * there.sigma) ** 2).clamp(min=0).sqrt()
         if self.rounds == 1:
             return self.solver.step(denoiser, x, t, s, condition, draws, memory)
-        # a multistep method cannot extrapolate from a state that has been noised again since: with memory it was seen to diverge
+        # a multistep method cannot extrapolate from a state that has been noised again since: with memory it diverged in
+        # experiments
         moved, _ = self.solver.step(denoiser, x, t, s, condition, draws, None)
         for _ in range(self.rounds - 1):
             again = ratio * moved + spread * noise_of(x, draws)

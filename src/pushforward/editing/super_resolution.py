@@ -97,7 +97,7 @@ def super_resolve(
 
     Raises:
         UsageError: As `super_resolution` and `condition_of_data`.
-        Diverged: If a row is not finite.
+        Diverged: If a sample is not finite.
     """
     enlarger = super_resolution(flow, low, **leading)
     return enlarger.sample(n, condition_of_data(enlarger, condition), seed=seed, batch=batch)

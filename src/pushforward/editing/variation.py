@@ -84,7 +84,7 @@ def vary(
 
     Raises:
         UsageError: As `Variation` and `condition_of_data`.
-        Diverged: If a row is not finite.
+        Diverged: If a sample is not finite.
     """
     given = condition_of_data(iterative(inner_of(flow)), condition)
     return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
@@ -111,8 +111,8 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionL
 class Nearby(Transport):
     """Samples around one z of a one-call model: those of sqrt(1 - s^2) z + s n, with n standard normal.
 
-    Were z a draw like any other, so would be what comes out, at every s. At strength 1 z is not looked at: what comes out is what
-    the model itself draws with the same seeds. A decoder shows its means, without the noise of its likelihood.
+    Were z a draw like any other, so would be what comes out, at every s. At strength 1 z has no effect: the result is the sample
+    that the model itself draws with the same seeds. A decoder returns its means, without the noise of its likelihood.
 
     Args:
         inner: A one-call model: a `Map`, or a `Latent` of one.

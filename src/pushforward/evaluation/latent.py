@@ -176,4 +176,4 @@ def labelled(data: Dataset) -> Dataset:
     if data.space.classes or origin.get("labelled") is not False:
         return data
     again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
-    return again if again.rows_fingerprint == data.rows_fingerprint else data
+    return again if again.examples_fingerprint == data.examples_fingerprint else data

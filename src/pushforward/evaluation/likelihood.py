@@ -13,7 +13,7 @@ from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset
 from pushforward.data.dataset import Split
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
 from pushforward.methods.importance_weighting import HasImportanceWeights, importance_bound
@@ -158,7 +158,7 @@ def coded_bits(
 
 def _weighed(method: HasImportanceWeights, x: Tensor, condition: Condition, codes: int, seed: int) -> Tensor:
     """The bound for each row, nats float64 (n,), decoding a bounded number of codes at a time."""
-    draws, weights, left = RowDraws(seed, len(x), "codes", x.device), [], codes
+    draws, weights, left = ExampleDraws(seed, len(x), "codes", x.device), [], codes
     while left:
         few = min(left, max(1, WEIGHED // len(x)))
         with torch.no_grad():

@@ -91,8 +91,8 @@ def _of_data(spec: Mapping[str, Any], data: Dataset) -> bool:
     """Whether a run learned from these rows, with their labels or without."""
     rows = spec.get("rows_fingerprint")
     if rows is not None:
-        return bool(rows == data.rows_fingerprint)
-    return spec.get("fingerprint") in (None, data.fingerprint, data.rows_fingerprint)
+        return bool(rows == data.examples_fingerprint)
+    return spec.get("fingerprint") in (None, data.fingerprint, data.examples_fingerprint)
 
 
 def data_of(model: Run | Transport) -> Dataset:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from pushforward.couplings import assign
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.denoiser import Condition, Predictor, Repathed, rows_of
-from pushforward.draws import RowDraws
+from pushforward.denoiser import Condition, Predictor, Repathed, condition_at
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
 from pushforward.predictions import target
@@ -65,8 +65,8 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
     parts = []
     for start in range(0, n, BATCH):
         rows = slice(start, min(start + BATCH, n))
-        z = RowDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
-        times, states = trace_from(flow, z, steps, rows_of(given, rows))
+        z = ExampleDraws(seed + start, rows.stop - start, device=flow.device).normal(flow.noise_shape)
+        times, states = trace_from(flow, z, steps, condition_at(given, rows))
         parts.append(states)
     return times, torch.cat(parts, dim=1)
 
@@ -172,7 +172,7 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
         raise UsageError(f"An exact assignment takes from 1 to {MOST_ASSIGNED:,} rows, got {n}; lower n.")
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
     x, n = x.flatten(1).cpu(), len(x)
-    z = RowDraws(seed, n).normal(flow.noise_shape).flatten(1)
+    z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
     pairs = ((x[rows], z[rows][assign(x[rows], z[rows])]) for rows in _groups(n, condition))
     least = sum(float((there - here).double().square().sum()) for there, here in pairs) / n
     return abs(path_energy(flow, n, seed, steps, condition) - least) / least
@@ -225,9 +225,9 @@ def loss_by_level(
     for number, level in enumerate(wanted):
         if not low - 1e-6 <= level <= high + 1e-6:
             continue
-        z = RowDraws(seed, len(x), f"loss at level {number}", device).normal(x.shape[1:])
+        z = ExampleDraws(seed, len(x), f"loss at level {number}", device).normal(x.shape[1:])
         parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
-        errors = torch.cat([_errors(denoiser, x[part], z[part], rows_of(condition, part), float(level)) for part in parts])
+        errors = torch.cat([_errors(denoiser, x[part], z[part], condition_at(condition, part), float(level)) for part in parts])
         spread = float(errors.std() / len(x) ** 0.5)
         losses.append({"log_snr": float(level), "error": float(errors.mean()), "spread": spread})
     return losses

@@ -80,12 +80,12 @@ class DiffusersDecoder(_Half):
 def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
     """Read the folder of an AutoencoderKL (``config.json`` and weights as safetensors), as ``save_pretrained`` writes it.
 
-    What its configuration says of scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
+    Its configured scaling (``scaling_factor``, ``shift_factor``) is not used: here the codes' units are measured
     on the data.
 
     Args:
         folder: Of the AutoencoderKL itself, which is ``vae/`` in a pipeline's folder.
-        data: The space of what is to be encoded.
+        data: The space of the data to encode.
 
     Returns:
         Encoder, decoder, and the space that they take: the data's shape in [-1, 1], without labels.
@@ -100,7 +100,7 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
     shape = tuple(data.shape)
     if len(shape) != 3 or shape[0] != channels or model.config["out_channels"] != channels:
         raise UsageError(
-            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got rows of {shape}."
+            f"{folder} takes images of {channels} channels and gives {model.config['out_channels']}; got examples of {shape}."
         )
     if shape[1] % multiple or shape[2] % multiple:
         raise UsageError(

@@ -15,7 +15,7 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 __all__ = ["WEIGHTS", "from_config", "library", "load_network", "read_json"]
 
 WEIGHTS = "diffusion_pytorch_model"
-"""What diffusers calls a network's weights."""
+"""The file names of diffusers for a network's weights."""
 
 
 def library() -> Any:

@@ -30,14 +30,14 @@ DISCRETE = (
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """diffusers' samplers of flow matching on the straight path."""
 PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
-"""What diffusers calls predictions, and their names here."""
+"""The names of predictions in diffusers, and here."""
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 _LEAST = 2.0**-24
 """The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers."""
 
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[Path, str]:
-    """The path and the prediction that a sampler's settings stand for.
+    """The path and the prediction of a sampler's settings.
 
     Raises:
         UsageError: For settings that no path here has.

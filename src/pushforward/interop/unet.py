@@ -33,7 +33,7 @@ __all__ = ["DiffusersUNet", "from_diffusers", "to_diffusers"]
 class DiffusersUNet(nn.Module):
     """diffusers' UNet2DModel as a network of x, t and a condition.
 
-    It hands its UNet2DModel the timestep ``levels * t - offset``, not rounded, and the label as the class.
+    It calls its UNet2DModel with the timestep ``levels * t - offset``, not rounded, and the label as the class.
 
     It can be trained here as any network, on data in diffusers' units: ``pf.recipes.ddpm(space, network=DiffusersUNet(unet))``
     trains one from weights drawn by `pushforward.fit`; a `Denoising` around what `from_diffusers` read goes on from its weights.
@@ -43,7 +43,7 @@ class DiffusersUNet(nn.Module):
         levels: T, the number of levels that timesteps are counted in, at least 1.
         offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
             is counted as 0; 0 for flow matching.
-        null: The number of the class that stands for no label, the last as a rule; None where there is none. Label dropout in
+        null: The number of the null class, usually the last; None where there is none. Label dropout in
             training needs one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
@@ -98,7 +98,7 @@ class DiffusersUNet(nn.Module):
             )
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each row.")
+            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time for each example.")
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
@@ -108,7 +108,7 @@ class DiffusersUNet(nn.Module):
         masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no class that stands for none: hand it a label for every row, "
+                "This UNet2DModel was trained with labels and has no class that stands for none: give a label for every example, "
                 "and train it with label_dropout=0. Where one of its classes does, say which: DiffusersUNet(..., null=10)."
             )
         if label is None:
@@ -117,7 +117,7 @@ class DiffusersUNet(nn.Module):
 
 
 def _checked_config(unet: nn.Module) -> dict[str, Any]:
-    """The configuration of a UNet2DModel as plain data, after what cannot be read here has been refused."""
+    """The configuration of a UNet2DModel as plain data; settings that are not supported are refused."""
     if not isinstance(unet, library().UNet2DModel):
         raise UsageError(f"DiffusersUNet takes a UNet2DModel or its configuration, got a {type(unet).__name__}.")
     config = json.loads(json.dumps({name: value for name, value in unet.config.items() if not name.startswith("_")}))
@@ -141,9 +141,9 @@ def from_diffusers(folder: str | File, *, space: Space | None = None) -> Denoise
     """Read the folder of a diffusers pipeline of a UNet2DModel, as ``DDPMPipeline.save_pretrained`` writes it.
 
     The path comes from the settings of its sampler: the betas of a discrete schedule as `Tabulated`, flow matching as `Linear`.
-    How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: that is for `Flow` to say. A discrete
-    schedule that ends at pure noise (``rescale_betas_zero_snr``) ends at alpha^2 = 2^-24, or a quarter of the level before it, as
-    no path here reaches a log-SNR of minus infinity.
+    How diffusers would sample (spacing, clipping, thresholding, shift, order) is not read: those are settings of `Flow`. A
+    discrete schedule that ends at pure noise (``rescale_betas_zero_snr``) ends at alpha^2 = 2^-24, or a quarter of the level
+    before it, as no path here reaches a log-SNR of minus infinity.
 
     Args:
         folder: With ``model_index.json``, ``unet/`` and ``scheduler/``; the weights as safetensors, whole or in parts.
@@ -277,7 +277,7 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
 
 
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
-    """The sampler of diffusers that fits the path and what the network puts out; a preconditioned one puts out v."""
+    """The sampler of diffusers that fits the path and the network's prediction; a preconditioned network predicts v."""
     path, prediction = denoiser.path, denoiser.output
     names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":

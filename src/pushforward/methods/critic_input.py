@@ -1,4 +1,4 @@
-"""What a critic receives of images: how many together, and how they are changed."""
+"""How the examples of a critic are grouped and augmented."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["CriticInput"]
 
 @dataclass(frozen=True)
 class CriticInput:
-    """What a critic receives, of real and generated examples alike.
+    """How real and generated examples are grouped and augmented before the critic scores them.
 
     Args:
         pack: Examples that it judges together (`pushforward.networks.Packed`).
         minibatch_std: Scores in whose groups it compares examples (minibatch standard deviation); 0 for none.
-        augment: Random changes; the penalties are on the slope in what the critic sees.
+        augment: Random changes; the penalties are on the slope in the augmented examples.
         strength: The probability of each change; where ``ada_target`` is given, only at the start.
         ada_target: The mean sign of the critic's scores of real examples, or of its gaps where the loss is one of pairs, at which
             the strength is held by moving it (adaptive augmentation); None keeps the strength.
@@ -51,30 +51,30 @@ class CriticInput:
 
     @property
     def group(self) -> int:
-        """Examples that the critic sees together."""
+        """Examples that the critic scores together."""
         return self.pack * max(1, self.minibatch_std)
 
-    def eyes(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
-        """From images to what the critic is shown of them in a step; fresh changes at every call.
+    def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
+        """The function that augments examples before the critic scores them; each call draws anew.
 
         Args:
-            draws: The step's, one row for each image.
+            draws: The step's, for as many images.
             strength: The probability of each change.
         """
         augment = self.augment
         if augment is None:
             return lambda x: x
-        own = draws.stream("augment")
-        return lambda x: augment(x, own, strength)
+        stream = draws.stream("augment")
+        return lambda x: augment(x, stream, strength)
 
-    def check(self, rows: int) -> None:
+    def check(self, count: int) -> None:
         """Refuse a batch that cannot be cut into whole groups.
 
         Raises:
             UsageError: Saying which batches can.
         """
-        if rows % self.group:
+        if count % self.group:
             raise UsageError(
-                f"The critic scores {self.group} examples together, but a batch has {rows}; choose a `batch` that is a multiple "
+                f"The critic scores {self.group} examples together, but a batch has {count}; choose a `batch` that is a multiple "
                 f"of {self.group}."
             )

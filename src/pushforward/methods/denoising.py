@@ -30,7 +30,7 @@ def dropped(condition: Condition, share: float, draws: Draws) -> Condition:
 
 
 class Denoising(Method):
-    """Make x_t from data and noise, and regress what the denoiser should put out there.
+    """Regression of a denoiser's output at x_t, mixed from data and noise.
 
     loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, the mean over samples, entries and times; (a, b) is the
     prediction's row. Which path, prediction, times and weight make it DDPM, EDM or flow matching.
@@ -39,9 +39,9 @@ class Denoising(Method):
         denoiser: Network, path and prediction.
         couple: How data meets noise.
         times: The law of training times.
-        weight: What each time counts.
+        weight: The weight of each time in the loss.
         label_dropout: The share of samples trained without their conditions, for classifier-free guidance; None is .1, or 0 where
-            the denoiser says that it has no unconditional branch.
+            the denoiser has no unconditional branch.
         solver: The default solver of the transport.
         steps: Its default number of steps.
         grid: Its default grid; None is the solver's own.
@@ -74,17 +74,17 @@ class Denoising(Method):
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
 
     def _check(self) -> None:
-        """What the denoiser says of itself must be true of how it is trained: a stored one is rebuilt from its arguments."""
+        """Refuse a denoiser whose arguments contradict its training: a stored one is rebuilt from its arguments."""
         if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
             branch = "an" if self.label_dropout else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, and the denoiser says otherwise: "
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not match: "
                 f"Denoiser(..., unconditional={self.label_dropout > 0})."
             )
-        source, own = self.couple.source, self.denoiser.source
-        if (None if source is None else source.data) != (None if own is None else own.data):
+        source, denoiser_source = self.couple.source, self.denoiser.source
+        if (None if source is None else source.data) != (None if denoiser_source is None else denoiser_source.data):
             raise UsageError(
-                "The coupling and the denoiser name different sources of noise: hand the coupling's to both, "
+                "The coupling and the denoiser have different sources of noise: give the coupling's to both, "
                 "Denoiser(..., source=source)."
             )
 

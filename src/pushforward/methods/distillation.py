@@ -27,7 +27,7 @@ class Distillation(Mapping):
     states of one trajectory of the teacher. Then the rule takes over, with the teacher's velocity at data that was mixed with
     noise, which is as much data as there is. Examples with equal times are held to the teacher's velocity throughout.
 
-    A map that is to know what it does without conditions learns it from the teacher without conditions: along trajectories that
+    A map with an unconditional branch learns it from the unconditional teacher: along trajectories that
     have none, and at equal times where they are hidden.
 
     Args:
@@ -86,16 +86,16 @@ class Distillation(Mapping):
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)
         shape = (-1, *(1,) * (x.dim() - 1))
         mixed = (1 - at.reshape(shape)) * x + at.reshape(shape) * z
-        own = self._trained(batch.condition, now.draws)
+        data_condition = self._trained(batch.condition, now.draws)
         with torch.no_grad():
-            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, own)
+            velocity = straight(self.teacher.denoiser).predict("velocity", mixed, at, data_condition)
         wide = equal.reshape(shape)
         return (
             torch.where(wide, mixed, states),
             torch.where(equal, at, t),
             torch.where(equal, at, s),
             torch.where(wide, velocity, target),
-            chosen(equal, own, condition),
+            chosen(equal, data_condition, condition),
         )
 
 
@@ -103,9 +103,9 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
     """The condition a of the examples where ``first``, elsewhere b; an example without a mask is not hidden."""
     if a is None or b is None:
         return None
-    seen = torch.zeros_like(first)
+    not_hidden = torch.zeros_like(first)
     joined = {}
     for name in dict.fromkeys([*a, *b]):
-        given, other = a.get(name, seen), b.get(name, seen)
+        given, other = a.get(name, not_hidden), b.get(name, not_hidden)
         joined[name] = torch.where(first.reshape(-1, *(1,) * (given.dim() - 1)), given, other)
     return joined

@@ -43,14 +43,14 @@ class DistributionMatching(Method):
     Args:
         flow_map: The map, which starts as its teacher or as a distilled map.
         fake: The denoiser of the samples, which starts as the teacher.
-        teacher: What has learned the data.
+        teacher: A trained model of the data.
         rounds: Turns of ``fake`` in each step, before the map's.
         ends: The least and the greatest noise share t = sigma / (alpha + sigma) of the noise that is added; t is uniform between.
         inside: The share of jumps that start at data mixed with noise; see `pushforward.methods.starts.starts`.
         steps: The default number of jumps of the transport.
 
     Raises:
-        UsageError: For what is no map, a map of a range of guidance, or numbers out of range.
+        UsageError: For anything but a map, a map with a range of guidance, or numbers out of range.
 
     References:
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step; Yin et al., Improved
@@ -115,7 +115,7 @@ class DistributionMatching(Method):
         return least + draws.stream("level").uniform().double() * (greatest - least)
 
     def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
-        """The squared error of the second denoiser at samples x (n, *shape), in model units, counted alike in v at all levels."""
+        """The squared error of the second denoiser at samples x (n, *shape), model units, weighted equally in v at all levels."""
         z, t = draws.stream("noise").normal(x.shape[1:]), at_level(self.fake.path, self._levels(draws)).to(x)
         k = self.fake.path.at(t).over(x)
         output = self.fake(k.alpha * x + k.sigma * z, t, condition)
@@ -140,7 +140,7 @@ def at_level(path: Path, levels: Tensor) -> Tensor:
 
 
 def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
-    """The data that a predictor sees in x mixed with noise z on its own path, at given noise shares; model units."""
+    """The data estimate of a predictor for x mixed with noise z on its own path, at given noise shares; model units."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t)
     shaped = (part.reshape(-1, *(1,) * (x.dim() - 1)) for part in (k.alpha, k.sigma))

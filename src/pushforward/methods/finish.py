@@ -34,7 +34,7 @@ class Anchor:
         end: The weight at the end, on a cosine; None keeps it.
         inside: The share of examples whose jump starts on the way, at data mixed with noise, so that samples in several jumps
             stay good; see `pushforward.methods.starts.starts`.
-        still: The share of training in which the map stays as it is and the critic learns to tell its samples from data.
+        still: The share of training in which only the critic learns; the map does not change.
 
     Raises:
         UsageError: For a negative weight, or a share outside [0, 1].
@@ -61,7 +61,7 @@ class Anchor:
 
 
 class Finish(Method):
-    """A game of a map against a critic: the map's jump from noise to data becomes sharper, and maps the same noise alike.
+    """Adversarial training of a map: the jump from noise to data becomes sharper; each noise stays near its sample.
 
     The critic compares single jumps with data, in relativistic pairs with penalties on its slope at both (R1 and R2). The map's
     loss is the critic's verdict plus ``weight |G(z) - G_0(z)|^2``, with G_0 the map that it starts from, which stays frozen. A
@@ -72,13 +72,13 @@ class Finish(Method):
         critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
         teacher: The map that is finished.
         penalties: On the critic's slope; the default is R1 and R2 with gamma 1.
-        critic_input: How examples are augmented, and how many are judged together.
+        critic_input: How examples are augmented, and how many get one score together.
         anchor: To the teacher.
         guard: When training ends by itself; None never does.
         steps: The default number of jumps of the transport; the game is of one.
 
     Raises:
-        UsageError: For what is no map, a map of a range of guidance, or an augmentation that adapts.
+        UsageError: For anything but a map, a map with a range of guidance, or an augmentation that adapts.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
@@ -118,12 +118,12 @@ class Finish(Method):
 
     @property
     def group(self) -> int:
-        """Examples that the critic sees together."""
+        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
     def game(self) -> Game:
-        """What both players want."""
+        """The losses of both players."""
         return Game(self.critic, "relativistic", self.penalties)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -137,18 +137,18 @@ class Finish(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        condition, seen = batch.condition, self.critic_input.eyes(now.draws, self.critic_input.strength)
+        condition, transform = batch.condition, self.critic_input.transform(now.draws, self.critic_input.strength)
         start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
         with torch.set_grad_enabled(now.parts == 1):
             x = jump_to_data(self.flow_map, start, condition)
-        loss, _ = self.game.critic_loss(seen(batch.x), seen(x.detach()), condition, now)
+        loss, _ = self.game.critic_loss(transform(batch.x), transform(x.detach()), condition, now)
         yield "critic", loss
         del loss
         if now.progress < self.anchor.still:
             return
         if now.parts > 1:
             x = jump_to_data(self.flow_map, start, condition)
-        loss = self.game.generator_loss(seen(batch.x), seen(x), condition)
+        loss = self.game.generator_loss(transform(batch.x), transform(x), condition)
         distance = self.distance(x, start, condition)
         now.notes["anchor_distance"] = distance.detach()
         yield "map", loss + self.anchor.at(now) * distance

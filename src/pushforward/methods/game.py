@@ -1,4 +1,4 @@
-"""The adversarial game: what a critic wants, and what is judged by it, whatever makes the samples."""
+"""Adversarial losses of a critic and of any model that makes samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Game"]
 
 @dataclass(frozen=True)
 class Game:
-    """The losses of a critic and of what it judges.
+    """The losses of a critic and of the model whose samples it scores.
 
     Args:
         critic: ``critic(x, None, condition)`` -> scores.
@@ -31,22 +31,22 @@ class Game:
     penalties: Penalties
 
     def scores(self, x: Tensor, condition: Condition) -> Tensor:
-        """The critic's scores of rows x in model units, (n / m,) for packs of m."""
+        """The critic's scores of examples x in model units, (n / m,) for packs of m."""
         return call(self.critic, x, None, condition).reshape(-1)
 
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
-        """The scores (n,) of examples of which each is judged with copies of itself; of several scores their mean."""
-        alike = lambda rows: rows.repeat_interleave(pack, 0)  # noqa: E731
-        given = None if condition is None else {name: alike(rows) for name, rows in condition.items()}
+        """The scores (n,) of examples, each packed with copies of itself; the mean where an example has several scores."""
+        alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
+        given = None if condition is None else {name: alike(values) for name, values in condition.items()}
         return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
-        """The critic's loss, and how it leans on real examples: the signs of its scores, or of its gaps in a game of pairs.
+        """The critic's loss, and the signs of its scores of real examples, or of their gaps where the loss is of pairs.
 
         It notes the logit gap, the critic's accuracy and, on steps that have one, the penalty.
 
         Args:
-            real: Training examples as the critic sees them, (n, *shape).
+            real: Training examples, augmented, (n, *shape).
             fake: Generated ones of the same conditions, without gradients.
             condition: As networks take it.
             now: Randomness, the step and where notes go.
@@ -85,7 +85,7 @@ class Game:
             return differences(lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step)
 
     def generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        """The loss of what made ``fake``; gradients pass through the critic, whose weights receive none."""
+        """The generator's loss; gradients pass through the critic, whose weights receive none."""
         objective = OBJECTIVES[self.loss]
         with held(self.critic):
             on_fake = self.scores(fake, condition)
@@ -97,4 +97,4 @@ class Game:
 
 
 def _twice(condition: Condition) -> Condition:
-    return None if condition is None else {name: torch.cat([rows, rows]) for name, rows in condition.items()}
+    return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}

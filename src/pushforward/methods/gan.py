@@ -22,9 +22,9 @@ from pushforward.transports import Map
 __all__ = ["GAN"]
 
 ADAPTATION = 500_000
-"""Training samples in which the augmentation's strength moves by 1 where every example asks for it (Karras et al. 2020)."""
+"""Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020)."""
 STRONGEST = 0.8
-"""Above this the augmentations leak into what is generated (Karras et al. 2020, section 2.2)."""
+"""Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)."""
 
 
 class GAN(Method):
@@ -39,13 +39,13 @@ class GAN(Method):
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` rows, or several for each example, (n, k), each of
-            which plays the game on its own.
+        critic: ``critic(x, None, condition)`` -> one score for each ``pack`` examples, or several for each example, (n, k), each
+            of which has its own loss.
         space: The data's shape and units.
-        latent: Numbers in one row of noise.
+        latent: Length of the noise of one sample.
         loss: A name of `OBJECTIVES`.
         penalties: Which, and how heavy; the default is the loss's own, at gamma 1.
-        critic_input: What the critic receives: how many examples together, and how they are augmented.
+        critic_input: How many examples the critic scores together, and how they are augmented.
 
     Raises:
         UsageError: For an unknown loss, or an augmentation of vectors.
@@ -90,12 +90,12 @@ class GAN(Method):
 
     @property
     def group(self) -> int:
-        """Rows that the critic sees together."""
+        """Examples that the critic scores together."""
         return self.critic_input.group
 
     @property
     def game(self) -> Game:
-        """What both players want."""
+        """The losses of both players."""
         return Game(self.critic, self.loss, self.penalties)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -105,14 +105,14 @@ class GAN(Method):
         """
         return self.game.alone(x, condition, self.critic_input.pack)
 
-    def _eyes(self, now: Now) -> Callable[[Tensor], Tensor]:
-        """What the critic is shown, with the strength of this step."""
+    def _transform(self, now: Now) -> Callable[[Tensor], Tensor]:
+        """The augmentation of this step, with its strength."""
         if self.critic_input.ada_target is not None:
             self.strength_now.clamp_(0.0, STRONGEST)
         strength = self.strength_now.clone()
         if self.critic_input.augment is not None:
             now.notes["strength"] = strength
-        return self.critic_input.eyes(now.draws, strength)
+        return self.critic_input.transform(now.draws, strength)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The critic's turn, then the generator's, on the same generated samples.
@@ -124,10 +124,10 @@ class GAN(Method):
             UsageError: For a batch that cannot be cut into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        seen, z = self._eyes(now), now.draws.normal((self.latent,))
+        transform, z = self._transform(now), now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
-        loss, leans = self.game.critic_loss(seen(batch.x), seen(fake.detach()), batch.condition, now)
+        loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
         yield "critic", loss
         del loss
         if self.critic_input.augment is not None and self.critic_input.ada_target is not None:
@@ -135,13 +135,13 @@ class GAN(Method):
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
             fake = call(self.generator, z, None, batch.condition)
-        yield "generator", self.game.generator_loss(seen(batch.x), seen(fake), batch.condition)
+        yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
 
     def _adapted(self, total: Sums) -> None:
-        """Move the strength by how the critic leans on the whole batch."""
+        """Move the strength by the signs of the critic's scores of the whole batch (ADA)."""
         assert self.critic_input.ada_target is not None
         lean = total.values["leans"] / total.values["scores"]
-        self.strength_now += (lean - self.critic_input.ada_target) * (total.rows / ADAPTATION)
+        self.strength_now += (lean - self.critic_input.ada_target) * (total.count / ADAPTATION)
 
     def transport(self) -> Map:
         """The generator."""

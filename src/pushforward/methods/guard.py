@@ -1,4 +1,4 @@
-"""Limits on what a training may lose: variety, beside that of a sampler that stays as it is."""
+"""Limits on how much variety a training may lose, relative to a fixed reference sampler."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Guard:
     fallen below its limit, and by more than chance explains, training ends with the weights of the last check that was passed.
 
     Args:
-        coverage: The least coverage, as a share of the reference's, in [0, 1]; 0 does not look at it.
-        recall: The least recall, as a share of the reference's, in [0, 1]; 0 does not look at it.
+        coverage: The least coverage, as a share of the reference's, in [0, 1]; 0 is no limit.
+        recall: The least recall, as a share of the reference's, in [0, 1]; 0 is no limit.
         checks: How often, at equal shares of training.
         samples: Samples and training examples that are compared at most.
 

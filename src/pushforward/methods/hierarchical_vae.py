@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition, rows_of
+from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -28,9 +28,9 @@ WIDEST = 7.0
 
 
 def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance from what a network tells, (n, 2 c): 7 tanh(v / 7) for v, which is v where v is small.
+    """Mean and log-variance from a network's output, (n, 2 c): 7 tanh(v / 7) for v, which is v where v is small.
 
-    Below another code a code has no fixed scale: where the network above tells it well, both densities gain by narrowing
+    Below another code a code has no fixed scale: where the network above predicts it well, both densities gain by narrowing
     together until their ratio is one of rounding errors.
     """
     mean, log_variance = outputs.chunk(2, dim=1)
@@ -84,7 +84,7 @@ class _Weighted(NamedTuple):
     mean: Tensor
     """Of each example's lower code, (n, lower)."""
     decoded: Tensor
-    """What the decoder makes of the codes, (n k, *likelihood.outputs)."""
+    """The decoder's output for the codes, (n k, *likelihood.outputs)."""
 
 
 class HierarchicalVAE(Method):
@@ -158,16 +158,16 @@ class HierarchicalVAE(Method):
         return weighted.log_likelihood + weighted.ratio
 
     def _weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False) -> _Weighted:
-        """Weigh codes drawn from q; ``held``: q's densities are taken as constant."""
+        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant."""
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
-        given, noise = rows_of(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
+        given, noise = condition_at(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
         each = gaussian_of(call(self.encoder, x, None, condition))
         mean, log_variance = (part[index] for part in each)
         h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
         above = gaussian_of(call(self.upper_encoder, h, None, given))
         u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
-        # copies, so that weighting the gradients of what the densities see leaves the way from h to u alone
+        # copies, so that the weights act on the gradients of the densities, not on those from h to u
         seen_h, seen_u = h.clone(), u.clone()
         log_q = gaussian_log_prob(seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance)))
         under = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given)) if held else above

@@ -1,4 +1,4 @@
-"""What variational methods bound log p(x) with: Gaussian log densities, KL terms, importance weights and their gradients."""
+"""The terms of variational bounds on log p(x): Gaussian log densities, KL terms, importance weights and their gradients."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     """The KL term of each example (n,) where every number of the code has ``free`` nats that cost nothing.
 
-    A number whose mean KL over a group of 64 rows is below ``free`` counts as ``free``, so that nothing pulls it further down.
+    A number whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so that nothing pulls it further
+    down.
 
     Args:
         divergence: Of each number of each example, (n, *latent), from `divergences`.
@@ -81,14 +82,14 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     References:
         Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq. 15.
     """
-    rows = divergence.flatten(1)
+    flat = divergence.flatten(1)
     if free == 0:
-        return rows.sum(1)
-    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in rows.split(BLOCK)])
+        return flat.sum(1)
+    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in flat.split(BLOCK)])
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """The share of the variance of examples about their mean row that reconstructions explain: 1, or less, or below 0."""
+    """The share of the variance of examples about their mean that reconstructions explain: 1, or less, or below 0."""
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 
@@ -120,7 +121,7 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None,
     """Log mean_k w_k of each example (n,): the evidence bound for one code, and tighter the more there are.
 
     With ``codes`` its gradient is the doubly reparameterised one, whose noise does not grow with the number of codes: the
-    weights must then have been computed with the encoder's distribution held constant, and codes be what they were computed
+    weights must then have been computed with the encoder's distribution held constant, and codes be those that they were computed
     from, so that all of an encoder's gradient comes through them. Where a decoder's is weighted by the normalised weights w, an
     encoder's is by w (1 - beta + beta w): of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a
     density of q, whose gradient by its own parameters is turned into one through z.

@@ -21,10 +21,10 @@ __all__ = ["LatentMethod"]
 class LatentMethod(Method):
     """A method trained on codes: an encoder's means and log-variances take the place of data, and samples are decoded.
 
-    What it is trained on is computed once (`prepared`); each step draws codes from it afresh.
+    Its training inputs are computed once (`prepared`); each step draws codes from them.
 
     Args:
-        method: What learns, made for the codes' space.
+        method: The method to train, built for the codes' space.
         frozen: Between data and codes.
 
     Raises:
@@ -95,7 +95,7 @@ class LatentMethod(Method):
             return self.frozen.moments(x, condition)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The method's turns, on codes drawn from what was `prepared`.
+        """The method's turns, on codes drawn from the `prepared` inputs.
 
         Args:
             batch: ``x`` holds means and log-variances, (n, 2 c, ...).

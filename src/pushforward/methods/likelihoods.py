@@ -1,4 +1,4 @@
-"""How data lies around what a decoder puts out: log p(x | z) in nats, its mean, and draws from it."""
+"""Likelihoods of decoders: log p(x | z) in nats, its mean, and draws from it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The shape of a decoder's output for one row."""
+        """The shape of a decoder's output for one example."""
         return tuple(self.space.shape)
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Likelihood(nn.Module, ABC):
         """E[x | z] in model units, (n, *shape)."""
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """A draw from p(x | z) in model units, (n, *shape); the mean itself, where a likelihood does not say otherwise.
+        """A draw from p(x | z) in model units, (n, *shape); the mean itself by default.
 
         Args:
             mean: E[x | z] in model units, (n, *shape).
@@ -151,7 +151,7 @@ class Bernoulli(Likelihood):
 class LogisticMixture(Likelihood):
     """Each pixel is drawn from a mixture of logistics, cut into 256 levels: a probability, not a density.
 
-    Given the component, the channels of a pixel are independent; what they share is the component. The lowest level takes all
+    Given the component, the channels of a pixel are independent; they share the component. The lowest level takes all
     below it, the highest all above.
 
     Args:
@@ -212,7 +212,7 @@ class Decoded(nn.Module):
 
     Args:
         network: ``network(z, None, condition) -> (n, *outputs)``.
-        likelihood: What reads it.
+        likelihood: The likelihood that reads it.
     """
 
     def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
@@ -230,7 +230,7 @@ def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
 
 
 def drawn_from(likelihood: Likelihood) -> Likelihood | None:
-    """What samples are drawn from: the likelihood; None for pictures, whose samples are means by convention."""
+    """The likelihood that samples are drawn from; None for images, whose samples are means by convention."""
     return likelihood if likelihood.space.as_points else None
 
 

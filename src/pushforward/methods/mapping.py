@@ -32,7 +32,7 @@ __all__ = ["Mapping", "mean_velocity", "straight"]
 BOUND = 10.0
 """Entries of a target differ from the velocity by at most so much, in model units."""
 EPS = 1e-3
-"""What is added to a squared error before its power weights the example."""
+"""Added to a squared error before its power becomes the example's weight."""
 
 
 def straight(predictor: Predictor) -> Predicting:
@@ -41,8 +41,8 @@ def straight(predictor: Predictor) -> Predicting:
     Raises:
         UsageError: For one that cannot be read on another path.
     """
-    own = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    if isinstance(own, Linear) and isinstance(predictor, Predicting):
+    inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
+    if isinstance(inner, Linear) and isinstance(predictor, Predicting):
         return predictor
     if not isinstance(predictor, Predicting):
         raise UsageError(f"{type(predictor).__name__} cannot be read on the straight path; expected a denoiser of pushforward.")
@@ -77,7 +77,7 @@ class Mapping(Method):
         couple: How data meets noise.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients, so that rare large errors
             count less; 0 leaves it out.
-        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map says
+        label_dropout: The share of examples trained without their conditions, for guidance; None is .1, or 0 where the map has
             that it has no unconditional branch. A map of a range of guidance draws scales from it instead.
         steps: The default number of jumps of the transport.
 
@@ -165,10 +165,10 @@ class Mapping(Method):
         yield from self.turn(error, now)
 
     def turn(self, error: Tensor, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
-        """The map's turn with the squared error of each example (n,); then what makes targets follows it."""
+        """The map's turn with the squared error of each example (n,); then the target map follows it."""
         yield "map", (error / (error.detach() + EPS) ** self.power).mean()
         if self.target_map is not None:
-            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.rows)))
+            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
 
     def _renew(self, progress: float) -> None:
         """At the start of a stage, let the map that makes targets be the one in training."""
@@ -185,7 +185,7 @@ class Mapping(Method):
             copied.copy_(buffer)
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """What the mean velocity is regressed on, (n, *shape).
+        """The target of the mean velocity, (n, *shape).
 
         Args:
             where: The state x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
@@ -197,10 +197,10 @@ class Mapping(Method):
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
-        def own(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
             return mean_velocity(predictor, x, t, s, condition)
 
-        target = self.rule.target(Where(x, t, s, velocity, own, now.progress, now.draws))
+        target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where((s == t).reshape(-1, *(1,) * (x.dim() - 1)), velocity, bounded)
 

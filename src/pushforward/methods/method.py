@@ -1,4 +1,4 @@
-"""What a method is: a training game that yields (player, loss) pairs, one for each parameter update."""
+"""The interface of methods: a method yields (player, loss) pairs, one for each parameter update."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Now:
     """Where training stands: all that a loss may depend on besides its batch and the weights.
 
     Args:
-        draws: Randomness for this step, one row per sample of the batch.
-        samples: Training samples seen so far.
+        draws: Randomness of this step, for each example of the batch.
+        samples: Training samples so far.
         progress: The share of the budget that is used, in [0, 1].
         step: The training step, from 0.
         parts: Into how many parts this process splits its examples to save memory. Where it does, a game computes
             a player's output again in that player's own turn, in place of keeping its graph over the turns before.
-        notes: What a method writes down as it goes, by name, to be logged as health: detached tensors of no dimension, each a
+        notes: Values to be logged as health, by name: detached tensors of no dimension, each a
             mean over the examples of the batch. A loss must not depend on them.
     """
 
@@ -55,20 +55,21 @@ class Now:
 class Sums:
     """Statistics of a part of a batch, which a method yields to receive those of the whole batch.
 
-    A batch may be split into parts and over processes. What a method measures (the use of codes, how a critic leans) must be that
+    A batch may be split into parts and over processes. A statistic (the use of codes, the signs of a critic's scores) must be
+    that
     of the whole batch, so it yields sums: ``total = yield Sums(len(x), {"square": x.square().sum(0)})``, and then
-    ``total.values["square"] / total.rows`` is the same in every part. Every part goes on with the total, but the method's own
+    ``total.values["square"] / total.count`` is the same in every part. Every part goes on with the total, but the method's own
     buffers must move once: that is done by ``then``.
 
     Args:
-        rows: The number of examples.
+        count: The number of examples.
         values: By name, detached tensors that are added up; each has the same shape in every part.
         examples: By name, detached tensors with one entry for each example, which are put together in the batch's order.
-        then: Called once in each process with the total, before the parts go on; what it does to the method's buffers is the
+        then: Called once in each process with the total, before the parts go on; its effect on the method's buffers is the
             same in all processes.
     """
 
-    rows: int
+    count: int
     values: Mapping[str, Tensor] = field(default_factory=dict)
     examples: Mapping[str, Tensor] = field(default_factory=dict)
     then: Callable[[Sums], None] | None = None
@@ -103,9 +104,9 @@ class HasAutoencoder(Protocol):
 
 @runtime_checkable
 class PrecomputesInputs(Protocol):
-    """A method that is trained on what its frozen parts make of the data, computed once before training.
+    """A method whose inputs are computed from the data by frozen parts, once before training.
 
-    What is computed may depend on the frozen parts and on the method's own settings, not on networks that learn.
+    The inputs may depend on the frozen parts and on the method's settings, not on networks that learn.
     """
 
     space: Space
@@ -116,16 +117,16 @@ class PrecomputesInputs(Protocol):
         ...
 
     def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
-        """What batches hold instead of data in model units.
+        """The inputs that batches hold instead of data in model units.
 
         Args:
             x: Training examples in model units, (n, *shape).
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness for each example, keyed by its place in the training split alone: neither the run's
+            draws: Randomness for each example, keyed by its place in the training split alone: neither the run's
                 seed nor how examples are grouped changes it.
 
         Returns:
-            What ``batch.x`` holds, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such as a teacher's
+            ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such as a teacher's
             noise "z", which is then ``batch["z"]``.
         """
         ...
@@ -134,8 +135,8 @@ class PrecomputesInputs(Protocol):
 class Method(Freezing, ABC):
     """A way of learning a transport.
 
-    A method holds its networks, says who plays, and yields the losses in the order of the paper's algorithm. It
-    knows nothing of optimisers, devices or files, and keeps no counters: what changes over training is a function of `Now`.
+    A method holds its networks, names its players, and yields the losses in the order of the paper's algorithm. It
+    knows nothing of optimisers, devices or files, and holds no counters: schedules are functions of `Now`.
     """
 
     space: Space
@@ -145,11 +146,11 @@ class Method(Freezing, ABC):
     @property
     @abstractmethod
     def players(self) -> Mapping[str, nn.Module]:
-        """What each turn updates, by player's name; frozen parts are no players."""
+        """The parameters that each player's turn updates, by the player's name; frozen parts are no players."""
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """The modules whose weights are averaged over training: all, unless a method says otherwise.
+        """The modules whose weights are averaged over training: all by default.
 
         Others (a distribution matcher's second network, say) are saved with the method alone, and a run has their last weights.
         """
@@ -157,7 +158,7 @@ class Method(Freezing, ABC):
 
     @property
     def group(self) -> int:
-        """Rows that must stay together when a batch is split (optimal transport, packing)."""
+        """Examples that must stay together when a batch is split (optimal transport, packing)."""
         return 1
 
     @property
@@ -169,7 +170,7 @@ class Method(Freezing, ABC):
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor] | Sums]:
         """The turns of one step: (player, loss), each a mean of per-sample terms.
 
-        What follows a ``yield`` runs after that player's update. What one player computed is detached in another one's loss. A
+        The code after a ``yield`` runs after that player's update. Outputs of one player are detached in the loss of another. A
         method that measures something yields it as `Sums` and receives those of the whole batch.
 
         Args:
@@ -194,7 +195,7 @@ class Method(Freezing, ABC):
         """The sampler with which a `guard` compares it, such as that of the weights at the start.
 
         Raises:
-            UsageError: For a method that has a guard and does not say.
+            UsageError: For a method that has a guard and no reference.
         """
         raise UsageError(
             f"{type(self).__name__} has a guard and nothing to compare samples with: define reference(), which "

@@ -1,4 +1,4 @@
-"""What critic and generator want, as functions of the critic's scores: one small pair of losses for each adversarial game."""
+"""Adversarial losses as functions of the critic's scores: one pair for critic and generator each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """The losses of both players, row by row.
+    """The losses of both players, example by example.
 
     Attributes:
         critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).

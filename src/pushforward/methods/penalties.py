@@ -47,7 +47,7 @@ class Penalties:
         for index, name in enumerate(names):
             if name not in PENALTIES or name in names[:index]:
                 raise UsageError(
-                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or say none.'
+                    f'"{self.kind}" is no penalty (at "{name}"); join some of {", ".join(PENALTIES)} by "+", or give none.'
                 )
         for name, weight in {"gamma": self.gamma, "gamma_end": self.end}.items():
             if not 0 <= weight < math.inf:
@@ -59,7 +59,9 @@ class Penalties:
             if not 0 < self.difference < math.inf:
                 raise UsageError(f"The step of finite differences must be positive and finite, got {self.difference}.")
             if "gradient" in names:
-                raise UsageError("Finite differences stand for the penalties r1 and r2; the penalty gradient needs exact slopes.")
+                raise UsageError(
+                    "Finite differences approximate the penalties r1 and r2; the penalty gradient needs exact slopes."
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,13 +81,13 @@ class Penalties:
 @contextmanager
 def held(critic: nn.Module) -> Iterator[None]:
     """Within this context gradients pass through the critic, and none of its weights is given one, nor is one computed."""
-    own = [parameter for parameter in critic.parameters() if parameter.requires_grad]
-    for parameter in own:
+    weights = [parameter for parameter in critic.parameters() if parameter.requires_grad]
+    for parameter in weights:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in own:
+        for parameter in weights:
             parameter.requires_grad_(True)
 
 
@@ -95,11 +97,11 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
     Its mean over real examples times gamma / 2 is R1, over generated examples R2.
 
     Args:
-        scores: The critic's scores of x, (n / m,); each depends on m consecutive rows (m = 1 without packing).
-        x: What the critic was given, (n, *shape), requiring gradients.
+        scores: The critic's scores of x, (n / m,); each depends on m consecutive examples (m = 1 without packing).
+        x: What the critic scored, (n, *shape), requiring gradients.
 
     Returns:
-        (n / m,): |grad|^2 over the numbers of all m rows.
+        (n / m,): |grad|^2 over the numbers of all m examples.
 
     Raises:
         UsageError: For a critic of several scores an example.
@@ -119,8 +121,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
     derivative, so that a step costs less than with `slope`.
 
     Args:
-        critic: From rows to scores, (n / m,).
-        x: Rows (n, *shape).
+        critic: From examples to scores, (n / m,).
+        x: Examples (n, *shape).
         noise: Standard normal, of the shape of x.
         step: h, in model units.
 
@@ -142,7 +144,8 @@ def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, st
 def _check_single(scores: Tensor, x: Tensor) -> None:
     if len(scores) > len(x):
         raise UsageError(
-            f"This critic gives {len(scores) / len(x):g} scores a row; penalties on its slope need one. Train with penalty none."
+            f"This critic gives {len(scores) / len(x):g} scores an example; penalties on its slope need one. "
+            "Train with penalty none."
         )
 
 
@@ -151,9 +154,9 @@ def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor]
 
     Args:
         real: (n, *shape).
-        fake: Shaped alike, paired with the real examples.
+        fake: Of the same shape, paired with the real examples.
         share: Where on the line, (n,) in [0, 1].
-        critic: From rows to scores, (n / m,).
+        critic: From examples to scores, (n / m,).
 
     Returns:
         (n / m,).

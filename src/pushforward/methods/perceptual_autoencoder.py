@@ -22,12 +22,12 @@ from pushforward.transports import Autoencoder, Map
 __all__ = ["HasFeatures", "LossWeights", "PerceptualAutoencoder", "Standardised", "feature_distance"]
 
 MEMORY = 0.99
-"""What is kept of the measured mean and spread of codes from one step to the next."""
+"""The decay of the running mean and spread of codes, for each step."""
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What the terms of a `PerceptualAutoencoder`'s loss weigh beside the absolute error.
+    """The weights of the terms of a `PerceptualAutoencoder`'s loss, relative to the absolute error.
 
     Args:
         features: The weight of the distance in features.
@@ -54,7 +54,7 @@ class LossWeights:
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A network that shows what it sees of images: maps of features, finest first."""
+    """A network that returns its feature maps of images, finest first."""
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps (n, c, h, w) of images x in model units; a critic's last one holds its scores."""
@@ -69,7 +69,7 @@ def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
     Args:
         a: Maps (n, c, h, w), one for each depth.
-        b: Shaped alike.
+        b: Of the same shapes.
 
     References:
         Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
@@ -104,15 +104,15 @@ class Standardised(nn.Module):
 
 
 class PerceptualAutoencoder(Method):
-    """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic learns what decoders get wrong.
+    """|x - d(z)| + features' distance + an adversarial term + a small KL term; a critic scores the reconstructions.
 
-    The critic plays hinge. Its weight in the autoencoder's loss adapts, row by row: its gradient in the reconstruction is scaled
-    to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share ``weights.start``
-    of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.) While it trains it
-    notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
+    The critic plays hinge. Its weight in the autoencoder's loss adapts, example by example: its gradient in the reconstruction is
+    scaled to the length of the other terms' gradient there, times ``weights.adversarial``, and counts from the share
+    ``weights.start`` of training on. (In the paper the two lengths are measured in the decoder's last layer, over the batch.)
+    While it trains it notes the absolute error, the distance in features, the critic's gap and accuracy, and the KL term.
 
     The codes' mean and spread are measured as training goes, so that the model is a sampler too: it decodes normal numbers of
-    the same mean and spread, which is what an autoencoder without a prior of its own comes to.
+    the same mean and spread, as in an autoencoder without a prior.
 
     Args:
         encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
@@ -121,8 +121,8 @@ class PerceptualAutoencoder(Method):
         space: The data's shape and units; images.
         latent: The shape of one code, (c, h, w).
         feature_extractor: A frozen network in whose features reconstructions are compared; None compares them in the critic's
-            own, where it shows them (`HasFeatures`).
-        weights: What the terms weigh; the default is ``LossWeights()``.
+            own, where it has them (`HasFeatures`).
+        weights: Of the terms; the default is ``LossWeights()``.
 
     Raises:
         UsageError: For vectors.
@@ -213,12 +213,12 @@ class PerceptualAutoencoder(Method):
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
-        """The distance in features of each example, and the critic's scores of what was made."""
+        """The distance in features of each example, and the critic's scores of the reconstructions."""
         if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
             with torch.no_grad():
                 real = call(self.critic.features, x)
-            seen = call(self.critic.features, reconstructed)
-            return feature_distance(real[:-1], seen[:-1]), seen[-1]
+            fake = call(self.critic.features, reconstructed)
+            return feature_distance(real[:-1], fake[:-1]), fake[-1]
         scores = call(self.critic, reconstructed, None, None)
         if self.feature_extractor is None or not self.weights.features:
             return torch.zeros_like(reconstructed[:, 0].flatten(1)[:, 0]), scores
@@ -228,7 +228,7 @@ class PerceptualAutoencoder(Method):
 
     def _measured(self, total: Sums) -> None:
         """Follow the mean and mean square of the codes' channels in the whole batch."""
-        view, count = self.code_mean.shape, total.rows * math.prod(self.latent[1:])
+        view, count = self.code_mean.shape, total.count * math.prod(self.latent[1:])
         self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 

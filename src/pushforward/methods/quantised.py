@@ -22,12 +22,12 @@ from pushforward.transports import Autoencoder, Map
 __all__ = ["Drawn", "Following", "QuantisedAutoencoder"]
 
 MEMORY = 0.99
-"""What is kept of the measured use of codes from one step to the next."""
+"""The decay of the running use of codes, for each step."""
 
 
 @runtime_checkable
 class Following(Protocol):
-    """A book of codes that moves with what is assigned to it."""
+    """A codebook that follows the vectors assigned to it."""
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Sums over the vectors of h (n, dim, ...), which got the codes ``index``: ``counts`` and ``sums``."""
@@ -38,7 +38,7 @@ class Following(Protocol):
         ...
 
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
-        """Move towards what the whole batch assigned; ``choice`` (n,) is random."""
+        """Move towards the vectors of the whole batch; ``choice`` (n,) is random."""
         ...
 
 
@@ -92,7 +92,7 @@ class Drawn(nn.Module):
 class QuantisedAutoencoder(Method):
     """-log p(x | q(h)) + commitment |h - q(h)|^2 with h = encoder(x) and q the nearest code of a finite book.
 
-    Gradients pass the quantisation as if it were not there. A `Codebook` follows what the whole batch assigned to it after each
+    Gradients pass the quantisation as if it were not there. A `Codebook` follows the vectors of the whole batch after each
     update. It notes the log-likelihood (nats an example), the share of
     variance explained, and the perplexity of the codes in the batch: e to their entropy, at most the book's size.
 
@@ -161,7 +161,7 @@ class QuantisedAutoencoder(Method):
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
-        """How codes were used, and what the book follows."""
+        """How codes were used, and the sums that the codebook follows."""
         use = {"use": _counts(index, self.codebook.size)}
         if not isinstance(self.codebook, Following):
             return Sums(len(index), use, then=self._followed)
@@ -175,7 +175,7 @@ class QuantisedAutoencoder(Method):
         if isinstance(self.codebook, Following):
             moved = {name: total.values[name] for name in ("counts", "sums")}
             self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
-        self.use.lerp_(total.values["use"] / total.rows, 1 - MEMORY)
+        self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
         """Encoder and decoder, for latents: codes are quantised as they are decoded."""

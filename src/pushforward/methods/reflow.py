@@ -1,4 +1,4 @@
-"""Noise coupled with what a teacher makes of it, so that a flow learns straighter ways."""
+"""Noise coupled with a teacher's samples from it, so that a flow learns straighter paths."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TeacherPairs(Coupling, nn.Module):
         self.trajectories = trajectories
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """A sample of the teacher and its noise for each of the draws' rows."""
+        """A sample of the teacher and its noise for each example of the draws."""
         x, z, _ = self.examples(x, condition, draws)
         return x, z
 

@@ -31,13 +31,13 @@ DERIVATIVES = ("none", "forward", "difference")
 STEP = 5e-3
 """Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there."""
 EARLY = 0.05
-"""The greatest half-life of an average of the map, as a share of the samples seen: at first its weights are random."""
+"""The greatest half-life of an average of the map, as a share of the training samples so far: at first its weights are random."""
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Where:
-    """A pair of times and a state, and what is known there.
+    """A pair of times, a state, and the velocities there.
 
     Args:
         x: The state x_t, (n, *shape), model units.
@@ -59,11 +59,11 @@ class Where:
 
 
 class Rule(ABC):
-    """Gives the target of the mean velocity; it is asked without gradients.
+    """Gives the target of the mean velocity; it is called without gradients.
 
     Args:
         average: The half-life, in samples, of an average of the map in training that makes the targets in place of the map
-            itself; early in training it is a twentieth of the samples seen. None: the map itself.
+            itself; early in training it is a twentieth of the training samples so far. None: the map itself.
     """
 
     average: float | None = None
@@ -86,8 +86,8 @@ class Rule(ABC):
         """How far the map that makes targets moves to the map in training after a step, in [0, 1].
 
         Args:
-            samples: Seen before the step.
-            new: Seen in it.
+            samples: Training samples before the step.
+            new: Training samples in it.
         """
         if self.average is None:
             return 0.0

@@ -16,7 +16,7 @@ def check_unguided(flow_map: FlowMap) -> None:
     """Refuse a map that has learned guidance at a range of scales: its samples are compared with data, which has none.
 
     Raises:
-        UsageError: Saying what to do instead.
+        UsageError: With the alternative.
     """
     if flow_map.preconditioning.guidance is not None:
         raise UsageError(
@@ -31,7 +31,7 @@ def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> t
     Args:
         flow_map: The map, whose path they are on.
         x: Training examples in model units, (n, *shape).
-        draws: One row of randomness for each.
+        draws: Randomness for each.
         inside: The share of examples that start as data mixed with noise, at a uniform time of the path; the others start where
             sampling does, at noise alone.
 

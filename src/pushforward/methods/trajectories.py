@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.conditions.kind import hidden
 from pushforward.denoiser import Condition
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.frozen import Freezing
 from pushforward.predictor import SCALE
@@ -21,7 +21,7 @@ __all__ = ["Trajectories", "scaled"]
 
 SEED = 700_000_000
 """The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored."""
-ROWS = 256
+CHUNK = 256
 """Trajectories computed at a time."""
 
 
@@ -39,7 +39,7 @@ class Trajectories(Freezing):
         to_data: The share of pairs that `draw` ends at the data.
         legs: The share of pairs that `draw` takes from samplings in 1, 2 or 4 jumps of this grid (no more than it has
             steps): half of them from 1.
-        unconditional: The share of trajectories without conditions, which teach what a map does where they are hidden.
+        unconditional: The share of trajectories without conditions, which train the map's unconditional branch.
         ends: Store only noise and data.
         guidance: The range of scales of guidance, uniform, of which each trajectory has one (`pushforward.predictor.SCALE` of its
             condition); the teacher is `pushforward.Guided`. None leaves the scale to the teacher.
@@ -85,13 +85,13 @@ class Trajectories(Freezing):
 
     @property
     def bytes(self) -> int:
-        """What the states take in memory."""
+        """The memory of the states."""
         return 2 * self.count * len(self.times) * self.space.size
 
     def missing(self) -> Iterator[slice]:
         """The parts that are not there yet."""
-        for start in range(self.ready, self.count, ROWS):
-            yield slice(start, min(start + ROWS, self.count))
+        for start in range(self.ready, self.count, CHUNK):
+            yield slice(start, min(start + CHUNK, self.count))
 
     def fill(self) -> None:
         """Compute all that are missing.
@@ -99,18 +99,18 @@ class Trajectories(Freezing):
         Raises:
             UsageError: If a state is not finite.
         """
-        for rows in self.missing():
-            self.put(rows, self.part(rows))
+        for index in self.missing():
+            self.put(index, self.part(index))
 
     @torch.no_grad()
-    def part(self, rows: slice) -> dict[str, Tensor]:
-        """Some of the trajectories, by name: their states, and what they were conditioned on.
+    def part(self, index: slice) -> dict[str, Tensor]:
+        """Some of the trajectories, by name: their states and conditions.
 
         Raises:
             UsageError: If a state is not finite.
         """
-        teacher, n, seed = self.teacher, rows.stop - rows.start, self.seed + rows.start
-        draws = RowDraws(seed, n, device=teacher.device)
+        teacher, n, seed = self.teacher, index.stop - index.start, self.seed + index.start
+        draws = ExampleDraws(seed, n, device=teacher.device)
         condition = teacher.conditions(n, None, seed)
         hide = draws.stream("unconditional").uniform() < self.unconditional
         if condition is not None and self.unconditional:
@@ -131,16 +131,16 @@ class Trajectories(Freezing):
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
         return (x / float(k.alpha + k.sigma) if t else x).half()
 
-    def put(self, rows: slice, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, index: slice, tensors: Mapping[str, Tensor]) -> None:
         """Take up a `part`, the next that is missing."""
         for name, value in tensors.items():
             if not self.ready:
                 setattr(self, name, value.new_zeros(self.count, *value.shape[1:]))
-            getattr(self, name)[rows] = value
-        self.ready = rows.stop
+            getattr(self, name)[index] = value
+        self.ready = index.stop
 
     def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
-        """Two states of one trajectory for each of the draws' rows.
+        """Two states of one trajectory for each example of the draws.
 
         Args:
             draws: Chooses trajectories and places, uniformly, but for the share that ends at the data.
@@ -171,13 +171,13 @@ class Trajectories(Freezing):
         return (number * last / jumps).round().long(), ((number + 1) * last / jumps).round().long()
 
     def choose(self, draws: Draws) -> Tensor:
-        """The number of a trajectory for each of the draws' rows, uniform over those that are there."""
+        """The number of a trajectory for each example of the draws, uniform over those that are there."""
         if not self.ready:
             self.fill()
         return (draws.stream("trajectory").uniform().double() * self.ready).long()
 
     def condition(self, which: Tensor) -> Condition:
-        """What some trajectories were conditioned on."""
+        """The conditions of some trajectories."""
         values = {name: getattr(self, _condition(name))[which] for name in self.names}
         return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
 
@@ -187,7 +187,7 @@ def _condition(name: str) -> str:
 
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """A condition with a scale of guidance for each of the draws' rows, uniform in a range."""
+    """A condition with a scale of guidance for each example of the draws, uniform in a range."""
     low, high = guidance
     return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
 

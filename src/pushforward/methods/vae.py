@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.data import Batch, Space
-from pushforward.denoiser import Condition, rows_of
+from pushforward.denoiser import Condition, condition_at
 from pushforward.draws import Draws
 from pushforward.methods.class_prior import ClassPrior, FromPrior, ToPrior
 from pushforward.methods.evidence_bound import EvidenceBound
@@ -56,7 +56,7 @@ class VAE(Method):
     """Maximise E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound by several codes.
 
     The loss is the negative bound in nats per entry of x. While it trains it notes the KL term and the log-likelihood (nats an
-    example), the share of the variance about the mean row that reconstructions explain, and how many units of the code are
+    example), the share of the variance about the mean that reconstructions explain, and how many units of the code are
     active.
 
     Args:
@@ -98,7 +98,7 @@ class VAE(Method):
 
     @property
     def group(self) -> int:
-        """Rows over which free bits take means."""
+        """Examples over which free bits take means."""
         return 64 if self.bound.free_bits else 1
 
     @property
@@ -152,7 +152,7 @@ class VAE(Method):
     def _weights(
         self, x: Tensor, posterior: tuple[Tensor, Tensor], samples: int, draws: Draws, condition: Condition, held: bool = False
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weigh codes drawn from q; ``held``: q's density is taken as constant.
+        """Importance weights of codes drawn from q; ``held``: q's density is taken as constant.
 
         Returns:
             log p(x | z) and log p(z) - log q(z | x), nats (n, k); the codes (n, k, *code); the decoder's output (n k, ...).
@@ -161,9 +161,9 @@ class VAE(Method):
         z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
         if held:
             mean, log_variance = mean.detach(), log_variance.detach()
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(samples)
-        decoded = call(self.code_decoder, z.flatten(0, 1), None, rows_of(condition, rows))
-        log_likelihood = self.likelihood.log_prob(x[rows], decoded).unflatten(0, z.shape[:2])
+        index = torch.arange(len(x), device=x.device).repeat_interleave(samples)
+        decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, index))
+        log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, z.shape[:2])
         return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
 
     def autoencoder(self) -> Autoencoder:
@@ -180,7 +180,7 @@ class VAE(Method):
 def note_bound(
     now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
 ) -> None:
-    """Note both halves of the evidence bound in nats an example, the weight of the second, and what reconstructions explain.
+    """Note both halves of the evidence bound in nats an example, the second's weight, and the share that is explained.
 
     Args:
         now: Where notes go.

@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         latent: Length of the code.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
         stem: Pixels per side of the patches that the first layer folds into channels.
 
     Raises:
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
             size: "tiny", "small" or "base": about 0.2, 0.6 and 4 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of the code.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
         latent: Length of the code.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
         stem: Pixels per side of the patches that the last layer unfolds.
 
     Raises:
@@ -163,7 +163,7 @@ class Decoder(nn.Module):
             size: "tiny", "small" or "base": about 0.1, 0.5 and 4 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of the code.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.

@@ -51,7 +51,7 @@ class Norm(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set a layer's weights to zero, so that what it ends starts as nothing.
+    """Set a layer's weights to zero, so that the branch that it ends starts at zero.
 
     Args:
         layer: The layer.
@@ -70,8 +70,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Args:
         q: Queries, (n, heads, tokens, d).
-        k: Keys, shaped alike.
-        v: Values, shaped alike.
+        k: Keys, of the same shape.
+        v: Values, of the same shape.
 
     Returns:
         (n, heads, tokens, d).
@@ -148,8 +148,8 @@ class Attention(nn.Module):
             (n, width, h, w).
         """
         n, c, height, width = x.shape
-        rows = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
-        q, k, v = rows.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = attend(q, k, v).transpose(1, 2).reshape(n, height, width, c)
         return x + self.out(mixed.permute(0, 3, 1, 2))
 

@@ -1,4 +1,4 @@
-"""What every network checks: sizes at construction, shapes at each call. Only shapes are looked at, never values."""
+"""Checks of every network: sizes at construction, shapes at each call. Only shapes are checked, never values."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def vector_shape(shape: Sequence[int]) -> int:
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
-    """Refuse a batch whose rows do not have the shape that the network was built for.
+    """Refuse a batch whose examples do not have the shape that the network was built for.
 
     Args:
         x: The batch, expected to be (n, *shape).
-        shape: Shape of one row.
+        shape: Shape of one example.
         network: Name for the message.
 
     Raises:
@@ -108,7 +108,7 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
 
     Args:
         size: "tiny", "small" or "base".
-        choices: What each size stands for.
+        choices: The settings of each size.
 
     Returns:
         The entry of ``choices``.

@@ -44,7 +44,7 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
 
 
 class _Trunk(NamedTuple):
-    """What both halves are made of."""
+    """The blocks of both halves."""
 
     stem: int
     channels: list[int]
@@ -76,7 +76,7 @@ class Compressor(nn.Module):
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
         UsageError: A size is out of range.
@@ -110,7 +110,7 @@ class Compressor(nn.Module):
             shape: (channels, height, width) of one image.
             outputs: Channels of the map.
             factor: 1, 2, 4 or 8.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -150,12 +150,12 @@ class Expander(nn.Module):
     """Maps to images ``factor`` times larger: the mirror image of `Compressor`.
 
     Args:
-        shape: (channels, height, width) of what comes out.
+        shape: (channels, height, width) of the output.
         inputs: Channels of the map.
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
         UsageError: A size is out of range.
@@ -188,10 +188,10 @@ class Expander(nn.Module):
 
         Args:
             size: "tiny", "small" or "base": 24, 48 or 96 channels at the finest level.
-            shape: (channels, height, width) of what comes out.
+            shape: (channels, height, width) of the output.
             inputs: Channels of the map.
             factor: 1, 2, 4 or 8.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.

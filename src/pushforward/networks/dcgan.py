@@ -1,7 +1,7 @@
 """Generator and critic of DCGAN: strided convolutions with batch normalisation.
 
 In training mode batch normalisation mixes the examples of a batch (each part of an accumulated one by itself) and follows their
-mean and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode rows are independent and every law of the
+mean and variance in buffers, which rules out `torch.func.jvp`; in evaluation mode examples are independent and every law of the
 other networks holds.
 """
 
@@ -78,7 +78,7 @@ class DCGANGenerator(nn.Module):
         shape: (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Channels before the last layer; each coarser grid has twice as many, up to eight times.
-        conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
 
     Raises:
         UsageError: A size is out of range.
@@ -113,7 +113,7 @@ class DCGANGenerator(nn.Module):
             size: "tiny", "small" or "base": about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart.
             shape: (channels, height, width) of one image.
             latent: Length of z.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -156,8 +156,8 @@ class DCGANCritic(nn.Module):
     Args:
         shape: (channels, height, width) of one image.
         width: Channels after the first layer; each coarser grid has twice as many, up to eight times.
-        conditions: What it is told, by name; None for nothing.
-        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
         normalise: Whether there is batch normalisation. Leave it out beside gradient penalties, which are meant for the slope
             of one sample's score, and beside `Spectral`, whose bound it breaks.
 
@@ -199,8 +199,8 @@ class DCGANCritic(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.04, 0.5 and 2.6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
             normalise: Whether there is batch normalisation.
 
         Returns:

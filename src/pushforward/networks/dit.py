@@ -89,8 +89,8 @@ class DiT(nn.Module):
         width: Length of a token.
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
-        conditions: What it is told, by name; None for nothing.
-        times: Number of times per row; 0 for none.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        times: Number of times per example; 0 for none.
 
     Raises:
         UsageError: A size is out of range, or ``heads`` does not divide ``width``.
@@ -149,8 +149,8 @@ class DiT(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.25, 1.3 and 7 million parameters, half of it below 14 pixels.
             shape: (channels, height, width) of one image.
-            conditions: What it is told, by name; None for nothing.
-            times: Number of times per row; 0 for none.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            times: Number of times per example; 0 for none.
 
         Returns:
             The network.

@@ -1,4 +1,4 @@
-"""Time and conditions as vectors, and what they do to features: scale and shift."""
+"""Time and conditions as vectors, which scale and shift features."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TimeEmbedding(nn.Module):
             t = t[:, None]
         if t.ndim != 2 or t.shape[1] != self.times:
             wanted = "(n,)" if self.times == 1 else f"(n, {self.times})"
-            raise UsageError(f"Got t of shape {tuple(t.shape)}; expected {wanted}, one row per sample.")
+            raise UsageError(f"Got t of shape {tuple(t.shape)}; expected {wanted}, one entry per example.")
         return self.outer(F.silu(self.inner(self.features(t))))
 
     def features(self, t: Tensor) -> Tensor:
@@ -93,10 +93,10 @@ class TimeEmbedding(nn.Module):
 
 
 def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
-    """Kinds of condition by name as networks hold them: without what only drawing needs.
+    """Kinds of condition by name as networks hold them: without the data for drawing.
 
     Raises:
-        UsageError: A name that cannot be, or what is no kind of condition.
+        UsageError: A forbidden name, or a value that is no kind of condition.
     """
     return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
@@ -106,28 +106,28 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
 
     Args:
         condition: As networks take it.
-        kinds: What the network was built with.
+        kinds: Of the network.
         n: Number of examples.
 
     Raises:
         UsageError: A condition that the network was built without, or values or a mask of the wrong shape or type.
     """
     for name, values in (condition or {}).items():
-        own = name.removesuffix("_null")
-        if own not in kinds:
+        kind = name.removesuffix("_null")
+        if kind not in kinds:
             known = f"with {', '.join(kinds)} alone" if kinds else "without labels or other conditions"
             raise UsageError(
                 f'Got the condition "{name}", but this network was built {known}. '
                 "Leave it out, or build the network with the conditions of the data."
             )
-        if own == name:
+        if kind == name:
             kinds[name].check(values, n)
         else:
-            check_mask(own, values, n)
+            check_mask(kind, values, n)
 
 
 class Conditioning(nn.Module):
-    """Everything a network receives besides x, as one vector per row: the sum of the embeddings of time and conditions.
+    """Everything a network receives besides x, as one vector per example: the sum of the embeddings of time and conditions.
 
     Embeddings of conditions have about length 1; here they are scaled to entries of variance 1: at length 1 they would be faint
     beside the time, and be learned ten times more slowly.
@@ -135,7 +135,7 @@ class Conditioning(nn.Module):
     Args:
         width: Length of the vector, at least 1.
         conditions: Kinds of condition by name; None for nothing.
-        times: Number of times per row; 0 for none.
+        times: Number of times per example; 0 for none.
 
     Raises:
         UsageError: A size is out of range.
@@ -164,7 +164,8 @@ class Conditioning(nn.Module):
             device: Where x lies.
             t: (n,), or (n, times); None where ``times`` is 0.
             condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks such as "label_null" (bool
-                (n,)), whose rows read as unconditional. A condition that is absent reads as unconditional in every example.
+                (n,)), which marks examples that read as unconditional. A condition that is absent reads as unconditional in every
+                example.
 
         Returns:
             (n, width), or None where the network knows neither time nor condition.
@@ -247,7 +248,7 @@ class Modulation(nn.Module):
         Returns:
             One tensor (n, size) for each of ``sizes``.
         """
-        # The starting values go into the bias: one addition of a few numbers instead of one per block and row.
+        # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
         return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
 
 

@@ -14,7 +14,7 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
 
     Args:
         x: (n, c, h, w).
-        multiple: What they become multiples of.
+        multiple: The divisor of the new sizes.
 
     Returns:
         (n, c, H, W) with the given image in its top left corner.

@@ -17,8 +17,8 @@ __all__ = ["FourierFeatures"]
 class FourierFeatures(nn.Module):
     """A network on a vector joined by sines and cosines of it, along random directions, of wavelengths from wide to narrow.
 
-    A perceptron learns wide structure long before narrow. A critic of modes a hundredth as wide as the data sees where they are
-    and not how wide, and a generator may shrink in them or circle about their centres unseen. Waves of all scales show both.
+    A perceptron learns wide structure long before narrow. For modes a hundredth as wide as the data, a critic learns where they
+    are and not how wide, and a generator may shrink in them or circle about their centres unseen. Waves of all scales show both.
 
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.

@@ -1,4 +1,4 @@
-"""Images are made of levels: what a network expects of a pixel, put together with what its own noisy value says."""
+"""The posterior mean of images of 256 levels: a network's prior of each value, times the likelihood of its noisy value."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ WIDTHS = (0.0, -2.0)
 PERIODS = (4, 32)
 """Levels that a wave of a noisy value spans."""
 PARTS = 3 * len(WIDTHS) + 2
-"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and what speaks for
-it, and what speaks for either end."""
+"""Numbers that the inner network gives for each entry: for each Gaussian a mean, a log standard deviation and a
+logit, and a logit for either end."""
 
 
 class LevelPosterior(nn.Module):
-    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from what a network expects of it.
+    """The mean of an entry of 256 levels given its noisy value, by Bayes' rule from a network's prior.
 
-    The network sees the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the lowest and
-    the highest (black and white pixels), and a little on all alike, so that no confidence in a wrong value outweighs what is
-    seen. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean is returned. So
-    the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise asks for and
-    reduced precision forbids.
+    The network receives the whole noisy image and gives each entry a prior: a Gaussian on the levels, extra mass on the
+    lowest and the highest (black and white pixels), and a little on all levels, so that a confident wrong prior does not
+    outweigh the observation. That prior times the Gaussian likelihood of the entry's own noisy value is the posterior, whose mean
+    is returned. So the network need not learn to read a value to a part in a thousand, nor to round to a level, which low noise
+    asks for and reduced precision forbids.
 
     The output is a data prediction, and the clock must be ``log_snr``: t = log(sigma / alpha) / 4 with scaled input.
 
     Args:
-        network: ``network(x, t, condition)`` on rows of `PARTS` times as many channels.
+        network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.
         space: The images' shape, units and bounds.
 
     References:
@@ -66,31 +66,31 @@ class LevelPosterior(nn.Module):
         """
         low, gap = self.low.to(x), self.gap.to(x)
         ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))
-        seen = x * torch.hypot(torch.ones_like(ratio), ratio)
+        noisy = x * torch.hypot(torch.ones_like(ratio), ratio)
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
-        off = (seen - ends) / ratio
-        inner = torch.cat([x, *off.clamp(-6, 6) / 3, seen.clamp(ends[0], ends[1]), *_waves(seen, ratio, gap)], dim=1)
-        given = self.network(inner, t, condition).to(x.dtype)
-        mean, log_std, favour, outer = given.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
+        off = (noisy - ends) / ratio
+        inner = torch.cat([x, *off.clamp(-6, 6) / 3, noisy.clamp(ends[0], ends[1]), *_waves(noisy, ratio, gap)], dim=1)
+        output = self.network(inner, t, condition).to(x.dtype)
+        mean, log_std, favour, outer = output.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
         # near the highest level a mean in bfloat16 would be rounded to a level or more; its distance from there is not
         mean = mean + torch.stack([torch.zeros_like(x), ends[1]])
         log_std = log_std + torch.tensor(WIDTHS).to(x).reshape(-1, *(1,) * x.dim())
         std = torch.exp(log_std.clamp(-6, 2)) + gap / 4
         spread = std.square() + ratio.square()
-        slabs = favour - ((seen - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
+        slabs = favour - ((noisy - mean) / spread.sqrt()).square() / 2 - spread.log() / 2
         spikes = outer - 2 - off.square() / 2 - ratio.log()
         flat = (DOUBT - torch.log(255 * gap) + math.log(2 * math.pi) / 2).expand_as(x)
         share = torch.softmax(torch.cat([slabs, flat[None], spikes]), dim=0)
-        middle = (mean * ratio.square() + seen * std.square()) / spread
+        middle = (mean * ratio.square() + noisy * std.square()) / spread
         rounded = _rounded(middle, std * ratio / spread.sqrt(), low, gap)
-        plain = _rounded(seen, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
+        plain = _rounded(noisy, ratio.expand_as(x), low, gap).clamp(ends[0], ends[1])
         return (share * torch.cat([rounded, plain[None], ends])).sum(0)
 
 
-def _waves(seen: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
+def _waves(noisy: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
     """Sines and cosines of a noisy value, damped to their mean given the noise: its finer digits, which bfloat16 drops."""
     turns = [2 * math.pi / (period * gap) for period in PERIODS]
-    return [torch.exp(-(ratio * turn).square() / 2) * wave(seen * turn) for turn in turns for wave in (torch.sin, torch.cos)]
+    return [torch.exp(-(ratio * turn).square() / 2) * wave(noisy * turn) for turn in turns for wave in (torch.sin, torch.cos)]
 
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:

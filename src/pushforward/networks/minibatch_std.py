@@ -1,4 +1,4 @@
-"""Minibatch standard deviation: a critic that sees how much the samples of a group differ notices lost modes."""
+"""Minibatch standard deviation: a channel of the critic with the spread of a group of samples, which exposes lost modes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SMALLEST = 1e-4
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     """Append to each example how much its group of examples differs, as one more channel or feature.
 
-    Rows form fixed groups of ``group`` consecutive rows; the last group is smaller where n is no multiple. In each group
+    Examples form fixed groups of ``group`` consecutive examples; the last group is smaller where n is no multiple. In each group
     the standard deviation s of every feature (over the examples, divided by their number) is taken and averaged over all
     features, channels and pixels. In place of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the examples
     are equal or alone, less than s by at most e elsewhere, and with finite derivatives of every order.
 
     Args:
         h: (n, c, height, width) or (n, c): features of a critic.
-        group: Rows in a group, at least 1; the paper has 4.
+        group: Examples in a group, at least 1; the paper has 4.
 
     Returns:
         (n, c + 1, height, width) or (n, c + 1), in the type of ``h``.
@@ -37,19 +37,19 @@ def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     """
     positive(group=group)
     if h.ndim < 2:
-        raise UsageError(f"Got features of shape {tuple(h.shape)}; expected (n, c, ...), one row per sample.")
+        raise UsageError(f"Got features of shape {tuple(h.shape)}; expected (n, c, ...), one entry per example.")
     n = h.shape[0]
-    rows = h.flatten(1).to(torch.promote_types(h.dtype, torch.float32))
+    flat = h.flatten(1).to(torch.promote_types(h.dtype, torch.float32))
     whole = n // group * group
-    parts = [rows[:whole].unflatten(0, (-1, group))] if whole else []
-    parts += [rows[None, whole:]] if whole < n else []
+    parts = [flat[:whole].unflatten(0, (-1, group))] if whole else []
+    parts += [flat[None, whole:]] if whole < n else []
     means = [_deviation(part).repeat_interleave(part.shape[1]) for part in parts]
     deviation = torch.cat(means).to(h.dtype) if means else h.new_zeros(0)
     return torch.cat([h, deviation.unflatten(0, (-1, *[1] * (h.ndim - 1))).expand(-1, 1, *h.shape[2:])], dim=1)
 
 
 def _deviation(groups: Tensor) -> Tensor:
-    """One number for each group: (groups, rows, features) -> (groups,)."""
+    """One number for each group: (groups, examples, features) -> (groups,)."""
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
     return (variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)).mean(1)

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_rel
 class MLP(nn.Module):
     """Residual perceptron: h <- h + W act(scale-shift(h)), ``depth`` times, between an input and an output layer.
 
-    Plays every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``). With times its output
+    Serves every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder (``times=0``). With times its output
     is zero at the start; a generator or critic must not start there.
 
     Args:
@@ -29,9 +29,10 @@ class MLP(nn.Module):
         outputs: Length of the result.
         width: Length of the hidden vectors.
         depth: Number of hidden layers.
-        conditions: What it is told, by name; None for nothing.
-        times: Number of times per row; 0 for none.
-        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for none.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        times: Number of times per example; 0 for none.
+        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`), for critics; 0 for
+            none.
         activation: "silu", or "leaky_relu" (of slope 0.2 below zero), whose slope has no slope of its own: a gradient penalty on
             a critic costs less with it.
 
@@ -94,8 +95,8 @@ class MLP(nn.Module):
             size: "tiny" (width 48, depth 3), "small" (96, 3) or "base" (512, 6); without time (64, 3), (128, 4) and
                 (512, 6). Long vectors get more: 2, 4 or 8 times their length, up to 256.
             shape: Shape of x, (d,).
-            conditions: What it is told, by name; None for nothing.
-            times: Number of times per row; 0 for none.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            times: Number of times per example; 0 for none.
             outputs: Length of the result; None for d.
             minibatch_std: See the class.
             activation: See the class.
@@ -164,11 +165,11 @@ class MLP(nn.Module):
 
 
 class Reshaped(nn.Module):
-    """A network on vectors, used on rows of any shape: for very small images an MLP learns most per second.
+    """A network on vectors, for examples of any shape: for very small images an MLP learns most per second.
 
     Args:
         network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
-        shape: The shape of one row of the result; () gives one number per row, as a critic does.
+        shape: Of one output; () gives one number for each example, as a critic does.
     """
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Packing: a critic that sees several samples at once tells a generator without variety from data."""
+"""Packing: a critic that scores several samples at once detects a generator without variety."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Packed"]
 
 
 class Packed(nn.Module):
-    """A critic of packs: each ``pack`` consecutive rows are joined on the channel (or feature) axis and get one score.
+    """A critic of packs: each ``pack`` consecutive examples are joined on the channel (or feature) axis and get one score.
 
-    Conditions join their rows first, as channels: labels one-hot, numbers standardised, all zero where there are none. So they
-    stay with their rows; the inner network is then built without conditions.
+    Conditions are appended to their examples first, as channels: labels one-hot, numbers standardised, all zero where there are
+    none. The inner network is then built without conditions.
 
     Args:
-        network: A critic built for rows of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
-            per row.
-        pack: Rows in a pack, at least 1.
-        conditions: What it is told, by name; None for nothing.
+        network: A critic built for examples of `Packed.shape` and without conditions: ``network(x, None, None)`` gives one number
+            per example.
+        pack: Examples in a pack, at least 1.
+        conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
-        UsageError: A number is out of range, or a condition that no channels can stand for.
+        UsageError: A number is out of range, or a condition that cannot become channels.
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial networks, 2018.
@@ -44,12 +44,12 @@ class Packed(nn.Module):
 
     @staticmethod
     def shape(shape: Sequence[int], pack: int, conditions: Kinds = None) -> tuple[int, ...]:
-        """The shape of one row that the inner network must be built for.
+        """The shape of one example that the inner network must be built for.
 
         Args:
-            shape: Shape of one row of the data: (d,), or (channels, height, width).
-            pack: Rows in a pack.
-            conditions: What it is told, by name; None for nothing.
+            shape: Shape of one example of the data: (d,), or (channels, height, width).
+            pack: Examples in a pack.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
@@ -93,10 +93,10 @@ class Packed(nn.Module):
 
 
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
-    """How many channels stand for all conditions.
+    """The number of channels of all conditions.
 
     Raises:
-        UsageError: Naming a condition that none can stand for.
+        UsageError: Naming a condition that cannot become channels.
     """
     for name, kind in kinds.items():
         if not kind.channels:

@@ -23,7 +23,8 @@ class Perceptron(nn.Module):
         outputs: Length of the result.
         width: Hidden units of each layer.
         depth: Hidden layers.
-        conditions: What it is told, by name; None for nothing. The embedding, of length ``width``, joins the first layer's sum.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, of length ``width``, joins the
+            first layer's sum.
 
     Raises:
         UsageError: A size is out of range.
@@ -53,7 +54,7 @@ class Perceptron(nn.Module):
             size: "tiny", "small" or "base": width 64, 200 or 512.
             shape: Shape of x, (d,).
             outputs: Length of the result; None for d.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network, of two hidden layers.

@@ -1,4 +1,4 @@
-"""What a network that has seen photographs makes of images in model units: frozen features at four depths."""
+"""Frozen features of a network trained on photographs, at four depths, of images in model units."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class PretrainedFeatures(nn.Module):
         shape: (channels, height, width) of one image; 1, 3 or 4 channels (gray, RGB, RGBA).
         mean: Of each channel, in data units: model units are (x - mean) / std, as `Space` has them.
         std: Of each channel, above 0.
-        side: Of the images that the network sees, a multiple of 32. It was trained at 224. Time grows with its square.
-        backgrounds: What images with transparency are laid on, from 0 (black) to 1 (white).
+        side: Of the network's input images, a multiple of 32. It was trained at 224. Time grows with its square.
+        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
         UsageError: A size is out of range, or ``mean`` or ``std`` does not fit the channels.

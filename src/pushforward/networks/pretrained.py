@@ -76,7 +76,7 @@ def _fold(block: nn.Module, convolution: str, norm: str, file: Mapping[str, Tens
 def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
     """EfficientNet-Lite0 without its classifier: frozen, one copy in a process for each device and type.
 
-    Its batch normalisation is part of the convolutions (a third less time), so no mode changes what it gives.
+    Its batch normalisation is part of the convolutions (a third less time), so its output is the same in every mode.
 
     Args:
         device: Where it is needed.

@@ -1,4 +1,4 @@
-"""A critic on the features of a network that has seen photographs: for sets of a few thousand images."""
+"""A critic on the features of a network trained on photographs: for sets of a few thousand images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.networks.checks import check_input, image_shape, positive, size_choice
 from pushforward.networks.embedding import Condition, Kinds, kinds_of
 from pushforward.networks.perceptual import PretrainedFeatures, bilinear
@@ -68,7 +68,7 @@ class Mixing(nn.Module):
 
 
 def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    normal = RowDraws(seed, 1, f"projected critic/{name}").normal(shape)[0]
+    normal = ExampleDraws(seed, 1, f"projected critic/{name}").normal(shape)[0]
     return normal * math.sqrt(2 / math.prod(shape[1:]))
 
 
@@ -82,7 +82,7 @@ class ScaleCritic(nn.Module):
         features: Channels that go in.
         side: Of the features.
         width: Channels after each convolution.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
     """
 
     def __init__(self, features: int, side: int, width: int, conditions: Kinds) -> None:
@@ -114,7 +114,7 @@ class ScaleCritic(nn.Module):
 class ProjectedCritic(nn.Module):
     """Images to four scores: small critics of four depths of a frozen pretrained network, mixed at random.
 
-    The frozen network knows what photographs are made of, so that few images teach the critics much, and the random mixing
+    The frozen network has features of photographs, so that few images suffice for the critics, and the random mixing
     keeps them from looking at a few of its features alone. Only the critics learn; they are normalised spectrally. `GAN`
     takes the mean of its loss over the four scores: the mean of the four critics' losses, not the loss of their mean. It was
     published with loss="hinge" and penalty="none"; penalties on the slope, which are meant for one score, do not fit it.
@@ -123,22 +123,23 @@ class ProjectedCritic(nn.Module):
     keeps the precision of x under autocast too, which makes its backward pass slower on a processor.
 
     Images are scaled to ``side`` x ``side`` (those that are not square are stretched). Gray is repeated. Images with
-    transparency are clamped to [0, 1], as samples are, and laid on a background: on white alone nothing tells white from
-    transparent; on white and on black, at twice the cost, both colour and transparency are judged.
+    transparency are clamped to [0, 1], as samples are, and laid on a background: on white alone, white and
+    transparent are the same; with white and black, at twice the cost, the critic scores both colour and transparency.
 
-    Never judge what it taught by features of EfficientNet, or of ImageNet at all: such a critic makes distances in them
-    small without making better images. Use features of another kind (`pushforward.evaluation`).
+    Never evaluate a generator trained with it by features of EfficientNet, or of ImageNet at all: such a critic makes distances
+    in them small without making better images. Use features of another kind (`pushforward.evaluation`).
 
     Args:
         shape: (channels, height, width) of one image; 1, 3 or 4 channels (gray, RGB, RGBA).
         mean: Of each channel, in data units: model units are (x - mean) / std, as `Space` has them.
         std: Of each channel, above 0.
-        side: Of the images that the frozen network sees, a multiple of 32. It was trained at 224; in the paper it is 256. Time
+        side: Of the frozen network's input images, a multiple of 32. It was trained at 224; in the paper it is 256. Time
             grows with its square.
         width: Channels of the finest mixed features; the coarsest have eight times as many. At least 40 lose nothing.
         hidden: Channels inside the small critics.
-        conditions: What it is told, by name; None for nothing. They enter each small critic by projection (`ProjectionHead`).
-        backgrounds: What images with transparency are laid on, from 0 (black) to 1 (white); four scores for each.
+        conditions: Kinds of condition by name; None for an unconditional network. They enter each small critic by projection
+            (`ProjectionHead`).
+        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white); four scores for each.
 
     Raises:
         UsageError: A size is out of range, or ``mean`` or ``std`` does not fit the channels.
@@ -196,8 +197,8 @@ class ProjectedCritic(nn.Module):
             shape: (channels, height, width) of one image.
             mean: Of each channel.
             std: Of each channel.
-            conditions: What it is told, by name; None for nothing.
-            backgrounds: What images with transparency are laid on.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            backgrounds: The backgrounds of images with transparency.
 
         Returns:
             The network.

@@ -16,12 +16,12 @@ __all__ = ["ProjectionHead"]
 class ProjectionHead(nn.Module):
     """Features phi to the score <w, phi> + b, and with conditions c <w, phi> + b + <e(c), phi>.
 
-    Conditions speak through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
-    several); rows without have a learned null embedding.
+    Conditions enter through the projection of the features onto their embedding e alone (a label's, numbers', or the sum of
+    several); examples without have a learned null embedding.
 
     Args:
         width: Number of features.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
 
     Raises:
         UsageError: A size is out of range.

@@ -14,7 +14,7 @@ from pushforward.networks.checks import positive
 __all__ = ["Codebook", "Rounding"]
 
 DEAD = 0.03
-"""A code is dead where it is used less than this share of what an even use of the book would give it."""
+"""A code is dead where it is used less than this share of the mean use of all codes."""
 
 
 def _straight_through(h: Tensor, q: Tensor) -> Tensor:
@@ -25,13 +25,13 @@ def _straight_through(h: Tensor, q: Tensor) -> Tensor:
 class Codebook(nn.Module):
     """Vector quantisation: each place's vector becomes the nearest of ``size`` learned ones.
 
-    The vectors are running means of what was assigned to them, not parameters. Codes that are hardly used are dead: they are
+    The vectors are running means of the vectors assigned to them, not parameters. Codes that are hardly used are dead: they are
     put where vectors of the present batch are.
 
     Args:
         size: How many codes there are.
         dim: Numbers in one.
-        decay: What is kept of the running means from one step to the next.
+        decay: Of the running means, for each step.
 
     Raises:
         UsageError: A size is out of range.
@@ -67,11 +67,11 @@ class Codebook(nn.Module):
         Returns:
             The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
         """
-        rows = h.detach().movedim(1, -1)
-        flat, vectors = rows.reshape(-1, self.dim).float(), self.vectors
+        positions = h.detach().movedim(1, -1)
+        flat, vectors = positions.reshape(-1, self.dim).float(), self.vectors
         with torch.autocast(h.device.type, enabled=False):
             distances = vectors.square().sum(1) - 2 * flat @ vectors.T
-        index = distances.argmin(1).reshape(rows.shape[:-1])
+        index = distances.argmin(1).reshape(positions.shape[:-1])
         return _straight_through(h, self.look_up(index).to(h.dtype)), index
 
     def look_up(self, index: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class Codebook(nn.Module):
         return self.vectors[index].movedim(-1, 1)
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """What `follow` needs of a batch, summed over its vectors; the sums of several parts add up.
+        """The statistics of a batch for `follow`, summed over its vectors; the sums of several parts add up.
 
         Args:
-            h: What was quantised, (n, dim, ...).
+            h: The vectors, (n, dim, ...).
             index: The codes' numbers, (n, ...).
 
         Returns:
@@ -96,15 +96,15 @@ class Codebook(nn.Module):
         """One vector of each example, for codes that are dead, (n, dim).
 
         Args:
-            h: What was quantised, (n, dim, ...).
+            h: The vectors, (n, dim, ...).
             place: Random numbers in [0, 1), (n,): which of an example's vectors.
         """
-        rows = self._flat(h).reshape(len(h), -1, self.dim)
-        return rows[torch.arange(len(h), device=h.device), (place * rows.shape[1]).long()]
+        positions = self._flat(h).reshape(len(h), -1, self.dim)
+        return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
 
     @torch.no_grad()
     def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
-        """Move the vectors towards what was assigned to them, and put dead codes where vectors of this batch are.
+        """Move the vectors towards those assigned to them, and dead codes to vectors of this batch.
 
         Args:
             counts: Of the whole batch; see `assigned`.

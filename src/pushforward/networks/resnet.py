@@ -58,7 +58,7 @@ class Generator(nn.Module):
         latent: Length of the noise vector z.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing. The embedding is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding is joined to z.
         stem: Pixels per side of the patches that the last layer unfolds.
 
     Raises:
@@ -103,7 +103,7 @@ class Generator(nn.Module):
             size: "tiny", "small" or "base": about 0.07, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
             latent: Length of z.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -151,9 +151,9 @@ class Critic(nn.Module):
         shape: (channels, height, width) of one image.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        conditions: What it is told, by name; None for nothing.
+        conditions: Kinds of condition by name; None for an unconditional network.
         stem: Pixels per side of the patches that the first layer folds into channels.
-        minibatch_std: Rows in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
+        minibatch_std: Examples in a group whose deviation joins the last features (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -197,8 +197,8 @@ class Critic(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.06, 0.2 and 2 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.

@@ -15,7 +15,7 @@ from pushforward.networks.embedding import Condition
 __all__ = ["SignCodes"]
 
 MOST = 16
-"""Signs that a table may have, one row for each of their patterns."""
+"""Signs that a table may have, one vector for each of their patterns."""
 
 
 class SignCodes(nn.Module):
@@ -25,14 +25,14 @@ class SignCodes(nn.Module):
     thin as its slope is steep. The signs, fair coins, make it continuous in pieces only, one for each of 2^signs patterns, and
     the pieces can lie apart. A pattern's code starts as the signs themselves and learns alone, so that each piece can leave one
     mode for another without its neighbours. Within a piece z could still decide between two modes and leave a bridge; so it is
-    scaled down: the code says which mode, z where in it. For its user z stays standard normal: seeds, interpolation and
+    scaled down: the code selects the mode, z the place within it. For its user z stays standard normal: seeds, interpolation and
     truncation mean what they mean elsewhere; a path through z jumps where a sign changes.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         latent: Length of z.
         sign_codes: How many of its numbers show their signs, at most ``latent`` and 16.
-        scale: What z is multiplied by; 1 shows it as it is.
+        scale: Factor of z; 1 leaves it unchanged.
 
     Raises:
         UsageError: A number is out of range.

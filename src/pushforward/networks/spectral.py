@@ -14,7 +14,7 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class UnitVectors(nn.Module):
-    """What the library's spectral norm gives, as if its two singular vectors had length 1.
+    """The spectral norm of the library, as if its two singular vectors had length 1.
 
     They have in training. In an average of a network (EMA) they are averaged too and become shorter, down to a third, where
     the leading direction turns; the norm u W v would be too small by both lengths and the network too steep.

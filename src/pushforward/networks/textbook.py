@@ -20,8 +20,8 @@ SLOPE = 0.2
 WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
-def row_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Read the shape of one row, a vector or an image.
+def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Read the shape of one example, a vector or an image.
 
     Args:
         shape: (d,) or (channels, height, width), each at least 1.
@@ -39,10 +39,10 @@ class TextbookGenerator(nn.Module):
     """Noise to data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
 
     Args:
-        shape: Shape of one row: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) of one image.
         latent: Length of the noise vector z.
         width: Hidden units.
-        conditions: What it is told, by name; None for nothing. The embedding, as long as z, is joined to z.
+        conditions: Kinds of condition by name; None for an unconditional network. The embedding, as long as z, is joined to z.
 
     Raises:
         UsageError: A size is out of range.
@@ -54,7 +54,7 @@ class TextbookGenerator(nn.Module):
     def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None) -> None:
         super().__init__()
         positive(latent=latent, width=width)
-        self.shape = row_shape(shape)
+        self.shape = example_shape(shape)
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -68,9 +68,9 @@ class TextbookGenerator(nn.Module):
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28.
-            shape: Shape of one row.
+            shape: Shape of one example.
             latent: Length of z.
-            conditions: What it is told, by name; None for nothing.
+            conditions: Kinds of condition by name; None for an unconditional network.
 
         Returns:
             The network.
@@ -106,10 +106,10 @@ class TextbookCritic(nn.Module):
     Labels enter by projection (`ProjectionHead`).
 
     Args:
-        shape: Shape of one row: (d,), or (channels, height, width) of one image.
+        shape: Shape of one example: (d,), or (channels, height, width) of one image.
         width: Hidden units.
-        conditions: What it is told, by name; None for nothing.
-        minibatch_std: Rows in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        minibatch_std: Examples in a group whose deviation joins the hidden units (`append_minibatch_std`); 0 leaves it out.
 
     Raises:
         UsageError: A size is out of range.
@@ -122,7 +122,7 @@ class TextbookCritic(nn.Module):
         super().__init__()
         positive(width=width)
         count(minibatch_std=minibatch_std)
-        self.shape = row_shape(shape)
+        self.shape = example_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std
@@ -135,9 +135,9 @@ class TextbookCritic(nn.Module):
 
         Args:
             size: "tiny", "small" or "base": width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28.
-            shape: Shape of one row.
-            conditions: What it is told, by name; None for nothing.
-            minibatch_std: Rows in a group whose deviation the critic receives; 0 leaves it out.
+            shape: Shape of one example.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            minibatch_std: Examples in a group whose deviation the critic receives; 0 leaves it out.
 
         Returns:
             The network.

@@ -19,7 +19,7 @@ __all__ = ["with_second_time"]
 POINTS = 4096
 """Times at which the two embeddings are compared."""
 RIDGE = 1e-6
-"""What the squared weights count in the fit of an embedding, for each of its points."""
+"""The weight of the squared weights in the fit of an embedding, for each of its points."""
 
 
 def with_second_time(
@@ -33,7 +33,7 @@ def with_second_time(
     Args:
         network: Of one time; its class takes ``times``, as `pushforward.networks` do.
         ends: The least and the greatest time that the copy receives.
-        received: What the network receives at a time of the copy, both (n,) and float64: the copy may count time otherwise.
+        received: From a time of the copy to the network's input, both (n,) and float64: the copy may scale time otherwise.
         times: How many the copy takes: 3 for a scale of guidance as well.
 
     Raises:
@@ -46,8 +46,8 @@ def with_second_time(
             "Networks of pushforward (MLP, UNet, DiT) have it."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
-    own, given = copy.state_dict(), network.state_dict()
-    copy.load_state_dict({name: given[name] if given[name].shape == part.shape else part for name, part in own.items()})
+    target, source = copy.state_dict(), network.state_dict()
+    copy.load_state_dict({name: source[name] if source[name].shape == part.shape else part for name, part in target.items()})
     embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
     points = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in embeddings.items():

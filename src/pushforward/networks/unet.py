@@ -35,8 +35,8 @@ class UNet(nn.Module):
         shape: (channels, height, width) of one image.
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
-        conditions: What it is told, by name; None for nothing.
-        times: Number of times per row; 0 for none.
+        conditions: Kinds of condition by name; None for an unconditional network.
+        times: Number of times per example; 0 for none.
         stem: Pixels per side of the patches that the first layer folds into channels.
         heads: Attention heads at the coarsest level; 0 for no attention.
         dropout: Share of features dropped in each block, in [0, 1).
@@ -115,8 +115,8 @@ class UNet(nn.Module):
         Args:
             size: "tiny", "small" or "base": about 0.2, 1.2 and 6 million parameters at 28 x 28.
             shape: (channels, height, width) of one image.
-            conditions: What it is told, by name; None for nothing.
-            times: Number of times per row; 0 for none.
+            conditions: Kinds of condition by name; None for an unconditional network.
+            times: Number of times per example; 0 for none.
             dropout: See the class.
 
         Returns:

@@ -124,13 +124,13 @@ def adopt(module: ModuleType) -> list[str]:
     Raises:
         UsageError: For a name that belongs to one of the package's own, or of another file.
     """
-    own = {name: value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"}
-    for name in own:
+    defined = {name: value for name, value in vars(module).items() if _is_recipe(value, module.__name__) and name[0] != "_"}
+    for name in defined:
         if name in _FOUND:
             raise UsageError(f'The name "{name}" belongs to another recipe. Choose another name.')
-    spec.check_names("recipe", own, _ADDED, module)
-    _ADDED.update(own)
-    return list(own)
+    spec.check_names("recipe", defined, _ADDED, module)
+    _ADDED.update(defined)
+    return list(defined)
 
 
 def _is_recipe(value: Any, module: str) -> bool:
@@ -148,8 +148,8 @@ def settings(recipe: RecipeFunction) -> dict[str, Option]:
 
 def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
     """The frozen parts that a recipe takes, by name: its keyword-only parameters that are annotated as models."""
-    own = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
-    return {p.name: p for p in own if words_of(p.annotation) & MODELS}
+    options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p for p in options if words_of(p.annotation) & MODELS}
 
 
 def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:

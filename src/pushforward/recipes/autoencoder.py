@@ -38,7 +38,7 @@ def autoencoder(
 ) -> Recipe:
     """An autoencoder for latents: images to maps a few times smaller; `train flow --latent RUN` goes on from it.
 
-    It receives no labels: what the models in its latent space know of them is theirs.
+    It receives no labels; models in its latent space may.
 
     Args:
         space: The data's shape and units; images.
@@ -90,13 +90,13 @@ def autoencoder(
 
 
 def _training(space: Space) -> Training:
-    """Many small steps: what comes back is closer to the image after 8 times as many steps of 8 images as after steps of 64.
+    """Many small steps: reconstructions are closer to the image after 8 times as many steps of 8 images as after steps of 64.
 
-    The critic's rate is such that it stays ahead: slower ones were seen to find decoded images more real than the real ones.
+    The critic's rate is such that it stays ahead: slower critics scored decoded images above real ones.
     """
-    own = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
+    players = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
     few = batch_size(space) // 8
-    return Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=own)
+    return Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players)
 
 
 def _critic(space: Space, size: str, kind: str) -> nn.Module:

@@ -67,7 +67,7 @@ GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
 FLAT = 256
 """Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions."""
 DENOISED = 128
-"""The same for denoisers, whose network is told the image almost whole: from here on convolutions learn more."""
+"""The same for denoisers, whose input is almost the whole image: from here on convolutions learn more."""
 
 
 def check_size(size: str) -> str:
@@ -124,7 +124,7 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
 
 
 def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
-    """The numbers in one code: what was asked for, or the default for images or vectors.
+    """The size of a code: as given, or the default for images or vectors.
 
     Raises:
         UsageError: If it is less than one.
@@ -136,7 +136,7 @@ def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
 
 
 def denoising_network(space: Space, size: str, kind: str = "auto", times: int = 1) -> nn.Module:
-    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT where asked for.
+    """A network of x_t and t: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
 
     Args:
         space: The data's shape and conditions.
@@ -167,7 +167,7 @@ def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_cod
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
-        latent: Numbers in one row of noise.
+        latent: Length of the noise of one sample.
         kind: A name of `PAIRS`, or "auto".
         sign_codes: How many of them show their signs as well (`pushforward.networks.SignCodes`).
     """
@@ -190,14 +190,14 @@ def critic(
     spectral: bool = False,
     normalise: bool = False,
 ) -> nn.Module:
-    """A network from data to one number, or from packs of rows to one number each.
+    """A network from data to one number, or from packs of examples to one number each.
 
     Args:
         space: The data's shape and conditions.
         size: "tiny", "small" or "base".
         kind: A name of `PAIRS`, or "auto".
-        pack: Rows that are judged together.
-        minibatch_std: Scores in whose groups rows are compared; 0 for none.
+        pack: Examples that get one score together.
+        minibatch_std: Size of the groups of minibatch standard deviation; 0 for none.
         fourier_features: Waves of the vector that it receives (`pushforward.networks.FourierFeatures`); 0 for none.
         spectral: Whether its layers are held at norm one.
         normalise: Whether a DCGAN has its batch normalisation.
@@ -214,8 +214,8 @@ def critic(
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
         network = FourierFeatures(network, space.size, fourier_features) if fourier_features else network
     else:
-        own = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **own}
+        dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
+        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}
         network = PAIRS[chosen][1].sized(check_size(size), **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
     return Spectral(network) if spectral else network

@@ -57,8 +57,8 @@ def distil(
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: Not chosen: the student's network is the teacher's, with a second time. Another size than the teacher's is refused.
-        teacher: What has learned the data in many steps. In a latent space the student learns there too.
-        calls: The default number of network calls per sample; any number can be asked for later.
+        teacher: A trained model with many steps. In a latent space the student learns there too.
+        calls: The default number of network calls per sample; sampling may take any number.
         rule: Where a jump's target comes from: stored trajectories of the teacher, or the map itself and the teacher's velocity
             at data, at the start, middle or end of the jump; progressive is middle in five stages, each the next one's teacher.
         stored: The share of training on stored trajectories, before the rule takes over; the default is a half, or none for
@@ -112,7 +112,7 @@ def distil(
 
 
 def _denoiser(flow: Any) -> Denoiser:
-    """What was trained of a teacher.
+    """The trained denoiser of a teacher.
 
     Raises:
         UsageError: For one that has no steps, or is a map already.
@@ -200,14 +200,14 @@ def _average(rule: str, average: float | None, network: nn.Module) -> float | No
 
 
 def _check_size(size: str, space: Space, network: nn.Module) -> None:
-    """Refuse a size that was asked for and is not the teacher's; small is the default, so it may not have been.
+    """Refuse a size other than the teacher's; small is the default, so it may not have been given.
 
     Raises:
         UsageError: Naming the teacher's size.
     """
-    if size == "small" or size == (own := _size_of(space, network)) or own is None:
+    if size == "small" or size == (teacher_size := _size_of(space, network)) or teacher_size is None:
         return
-    raise UsageError(f"The student's network is its teacher's, whose size is {own}; got {size}. Leave the size out.")
+    raise UsageError(f"The student's network is its teacher's, whose size is {teacher_size}; got {size}. Leave the size out.")
 
 
 def _size_of(space: Space, network: nn.Module) -> str | None:

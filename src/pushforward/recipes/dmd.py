@@ -34,7 +34,7 @@ def dmd(
     Args:
         space: The data's shape, units and conditions; the teacher's.
         size: Not used: both networks are the teacher's.
-        teacher: What has learned the data in many steps, or a map between two times that has learned velocities too (meanflow,
+        teacher: A trained model with many steps, or a map between two times that has learned velocities too (meanflow,
             shortcut, distil). A consistency model has no score to match, and may only be the start.
         start: The map to start from, such as a run of distil; the default is the teacher with a second time.
         calls: The default number of network calls per sample; one is trained.

@@ -66,7 +66,7 @@ def gan(
             that dcgan takes, else 64.
         sign_codes: Numbers of the noise whose signs the generator also receives, as one learned code for each pattern, so that it
             can jump between modes. The default is 10 for vectors, none for images.
-        fourier_features: Fourier features of a vector that the critic receives, so that it tells narrow modes from narrower ones.
+        fourier_features: Fourier features of a vector that the critic receives, so that it resolves narrow modes.
             The default is 32 for a perceptron on vectors without spectral norms, none for images.
         loss: relativistic (the default; a projected critic's is hinge), non_saturating (the original, which may collapse),
             minimax, hinge, least_squares or wasserstein.
@@ -76,7 +76,8 @@ def gan(
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
-        ema_share: The averaged weights' half-life grows with training: it is this share of the samples seen, up to --ema.
+        ema_share: The averaged weights' half-life grows with training: it is this share of the training samples so far, up to
+            --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
             is 4 for dcgan on images of more than 256 numbers, else 1.
@@ -146,7 +147,7 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
     betas = (0.0, 0.99)
-    # StyleGAN2, appendix B: what a penalty on one step in so many adds to a step without, the optimiser need not see twice
+    # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
     share = penalty_interval / (penalty_interval + 1)
     lazy = {"critic": {"lr": lr * share, "betas": [beta**share for beta in betas]}} if penalty_interval > 1 else {}
     # each value of an attribute has few examples: its game is noisier, and large batches of short vectors cost little

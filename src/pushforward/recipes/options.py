@@ -30,7 +30,7 @@ class Option:
         kind: bool, int, float or str.
         group: One of `GROUPS`, or "" for none.
         default: Its default; None where it follows from the data or from other options.
-        help: What the recipe's docstring says of it.
+        help: From the recipe's docstring.
         types: All types of its annotation, such as str and `pushforward.couplings.Source`.
     """
 

@@ -29,12 +29,12 @@ class Training:
         accumulate: Parts into which a batch is split to save memory; the step is the same to rounding, but for estimates of
             spectral norms, which move once for each part. Batch normalisation is refused: a part has other statistics.
         lr: The learning rate on the plateau.
-        schedule: How the rate rises and falls, and what else moves over training.
+        schedule: How the rate and other settings change over training.
         betas: AdamW's averages.
         weight_decay: AdamW's.
         clip: The largest gradient norm per player; None leaves gradients alone.
         ema: The half-life of the averaged weights, in samples.
-        ema_share: The half-life is never more than this share of the samples seen, so that early averages follow.
+        ema_share: The half-life is never more than this share of the training samples so far, so that early averages follow.
         precision: "auto", "float32" or "bfloat16", for network calls.
         optimizer: "adamw", or "muon", which moves the kernels of convolutions by Muon and all else by AdamW.
         players: Per player, other values for lr, betas, weight_decay, clip or optimizer.
@@ -68,9 +68,9 @@ class Training:
         for player, own in {"": {}, **self.players}.items():
             self._check_player(player, own)
 
-    def _check_player(self, player: str, own: Mapping[str, Any]) -> None:
+    def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
         of = f" of the player {player}" if player else ""
-        for name in own:
+        for name in settings:
             if name not in PER_PLAYER:
                 hint = did_you_mean(name, PER_PLAYER)
                 raise UsageError(f'"{name}" is no setting{of}; expected {", ".join(PER_PLAYER)}.{hint}')
@@ -91,11 +91,11 @@ class Training:
 
         A player's own learning rate keeps its ratio to the common one, as lazy regularisation and games of two speeds need.
         """
-        players = {player: {k: v for k, v in own.items() if k not in changes} for player, own in self.players.items()}
+        players = {player: {k: v for k, v in settings.items() if k not in changes} for player, settings in self.players.items()}
         if "lr" in changes:
-            for player, own in self.players.items():
-                if "lr" in own:
-                    players[player]["lr"] = own["lr"] * (changes["lr"] / self.lr)
+            for player, settings in self.players.items():
+                if "lr" in settings:
+                    players[player]["lr"] = settings["lr"] * (changes["lr"] / self.lr)
         return replace(self, players=players, **changes)
 
     def of(self, player: str, name: str) -> Any:
@@ -105,15 +105,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `pushforward.fit` trains.
+    """A method with the settings of its training, for `pushforward.fit`.
 
     Args:
         method: The method with its networks.
         training: How it is trained.
         name: The recipe's name, for run folders and reports.
-        family: What it is, in words.
-        builds_on: Names of the models and data sets that the method has learned from before its training, and what each has
-            seen. A trainer adds what the method itself says: the data sets that it starts from
+        family: The family of models, in words.
+        builds_on: Names of the models and data sets that the method has learned from before its training, with the
+            training examples of each. A trainer adds those of the method itself: the data sets that it starts from
             (`pushforward.training.lineage.with_ancestors`).
         first_weights: Called with the method before a training begins, whose weights have been drawn from the seed: a student
             starts as its teacher. A training that starts from a run's weights, or goes on, does not call it.

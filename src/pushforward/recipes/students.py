@@ -48,8 +48,8 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     of the two times.
 
     Args:
-        teacher: What was trained, without guidance.
-        unconditional: Whether the student is to know what to do without conditions; None for what the teacher knows.
+        teacher: A trained denoiser, without guidance.
+        unconditional: Whether the student has an unconditional branch; None for the teacher's.
         guidance: The range of scales of guidance that it receives as a third time, which has no effect at first.
 
     Raises:

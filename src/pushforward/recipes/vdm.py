@@ -25,7 +25,7 @@ def vdm(space: Space, size: str = "small", *, network: Annotated[str | nn.Module
     """Variational diffusion: the loss is the bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 
     Noise levels are uniform in log-SNR and the error is that of the noise, which makes the loss the ELBO up to a factor. Images
-    are taken as the levels that they are made of (`pushforward.networks.LevelPosterior`). Choose it for bits per dimension
+    are taken as 256 levels (`pushforward.networks.LevelPosterior`). Choose it for bits per dimension
     (``pushforward evaluate --metrics bpd``); for looks, ``flow`` spends its effort better.
 
     Args:

@@ -57,7 +57,7 @@ def vqvae(
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Rows of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
+                f"Examples of so few numbers become {GROUP} codes by a perceptron, without a factor: leave `factor` out."
             )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))

@@ -99,7 +99,7 @@ def named(name: str) -> Solver:
 
 
 def as_solver(solver: Any) -> Solver:
-    """A solver; a name (`named`) and a class stand for the solver with its defaults.
+    """A solver; a name (`named`) and a class give the solver with its defaults.
 
     Raises:
         UsageError: For anything else.

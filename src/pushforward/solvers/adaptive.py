@@ -14,10 +14,11 @@ __all__ = ["Adaptive"]
 
 
 class Adaptive(Solver):
-    """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances ask for.
+    """Dormand-Prince 5(4) between the times of the grid, with as many calls as the tolerances need.
 
-    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so a row
-    agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are enough.
+    It solves x / hypot(alpha, sigma) over log-SNR, where both are of order one. Examples of a batch share their steps, so an
+    example agrees with itself in another batch to within the tolerance only. Two steps, to the grid's last time and to 0, are
+    enough.
 
     Args:
         rtol: The error allowed in one step, relative to the state.
@@ -45,7 +46,7 @@ class Adaptive(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """From t to s in as many steps as are needed; all rows must be at the same time."""
+        """From t to s in as many steps as are needed; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path
@@ -57,8 +58,8 @@ class Adaptive(Solver):
             v = denoiser.predict("v", state, now.to(y), condition)
             moved = convert("v", "velocity", v.double(), state.double(), k) / k.r
             # d log r / dt
-            own = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-            return ((moved - own * y) / k.dlog_snr).to(y)
+            growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
+            return ((moved - growth * y) / k.dlog_snr).to(y)
 
         ends = path.log_snr(torch.stack([t[0], s[0]]).double())
         y = odeint(slope, x / over(path.at(t).r, x), ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]

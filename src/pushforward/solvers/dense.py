@@ -1,6 +1,6 @@
 """A table as arrays: the same row again and again, so that one program serves any number of rows.
 
-What is needed after a call lies in slots, tensors of the shape of the state. A row is then
+Registers that are needed after a call lie in slots, tensors of the shape of the state. A row is then
 
     estimate = denoiser(point . slots),    slots <- keep slots + fresh estimate + spread noise
 
@@ -26,7 +26,7 @@ __all__ = ["Dense", "dense"]
 Vector = dict[tuple[str, int], float]
 """A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient."""
 _NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0}
-"""What a column is where a row does without it."""
+"""The neutral value of a column, for rows without it."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Dense:
     """Arrays of N rows, W slots and at most M noises a row; float64.
 
     Args:
-        columns: What the predictions need of the times, each (N,).
-        point: (N, W), where the denoiser is asked.
+        columns: The predictions' coefficients that depend on the times, each (N,).
+        point: (N, W), the state at which the denoiser is called.
         keep: (N, W, W), from slots to slots.
         fresh: (N, W), from the estimate to slots.
         spread: (N, W, M), from noise to slots.
         start: (W,), from the start to slots.
         first: (W, M), from the first noise to slots.
-        kind: What the denoiser is asked for, where it cannot be asked with columns.
+        kind: The estimate, where the denoiser cannot be called with columns.
         noises: How many of a row's M noises are drawn, the first number before the first row.
     """
 
@@ -73,11 +73,11 @@ def run(
     """The solve from the state x (n, *shape), with arrays as inputs; the state lies in slot 0 at the end.
 
     Args:
-        denoiser: What is asked.
+        denoiser: Any predictor.
         kind: The table's.
         inputs: Of `Dense.inputs`.
         x: The state at the start, (n, *shape).
-        condition: None or a dict of tensors with n rows.
+        condition: None or a dict of tensors of length n.
         noise: (N + 1, M, n, *shape), that of the first row before it.
         scan: As `torch._higher_order_ops.scan`.
     """
@@ -165,17 +165,17 @@ def _places(needed: list[set[int]]) -> list[dict[int, int]]:
     places: list[dict[int, int]] = []
     for held in needed:
         before = places[-1] if places else {}
-        own = {register: before[register] for register in held if register in before}
-        free = (place for place in range(len(held) + len(own)) if place not in own.values())
-        for register in sorted(held - own.keys()):
-            own[register] = next(free)
-        places.append(own)
+        slots = {register: before[register] for register in held if register in before}
+        free = (place for place in range(len(held) + len(slots)) if place not in slots.values())
+        for register in sorted(held - slots.keys()):
+            slots[register] = next(free)
+        places.append(slots)
     places[-1] = dict.fromkeys(needed[-1], 0)
     return places
 
 
 def _pushed(number: int, blocks: list[tuple[Call | None, list[Row]]], places: list[dict[int, int]]) -> dict[int, Vector]:
-    """What each needed register is after a block, in terms of the slots before it, the estimate and the noises."""
+    """Each needed register after a block, in terms of the slots before it, the estimate and the noises."""
     call, rows = blocks[number]
     values: dict[int, Vector] = {0: {("slot", 0): 1.0}}
     if number:

@@ -33,7 +33,7 @@ class General:
     """A table in the general form, with gradients where its coefficients have them.
 
     Args:
-        kinds: What is estimated in each of the K calls.
+        kinds: The estimate of each of the K calls.
         times: (K,) float64, when.
         weights: (K + 1, K + 1) float64, lower triangular: row k makes the point of call k, the last row the data, of the start
             (the first column) and the estimates.
@@ -46,7 +46,7 @@ class General:
     stops: tuple[int, ...]
 
     def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
-        """The table that asks this denoiser; numbers that have no gradient become floats.
+        """The table for this denoiser; numbers that have no gradient become floats.
 
         Args:
             denoiser: Whose columns are used.
@@ -105,7 +105,7 @@ class LearnedTable:
     """A table that was learned for a number of steps of a solver and one model.
 
     Args:
-        kinds: What is estimated in each of the K calls, names in `pushforward.predictions.ROWS`.
+        kinds: The estimate of each of the K calls, names in `pushforward.predictions.ROWS`.
         times: The K times of the calls.
         weights: K + 1 rows; row k has k + 1 numbers: those of the start and of the estimates before call k. The last makes the
             data.
@@ -142,7 +142,7 @@ class LearnedTable:
         return cls(list(table.kinds), table.times.tolist(), weights, list(table.stops), [float(t) for t in grid])
 
     def table(self, denoiser: Predictor) -> Table:
-        """The table that asks this denoiser."""
+        """The table for this denoiser."""
         size = len(self.weights)
         weights = torch.zeros(size, size, dtype=torch.float64)
         for k, row in enumerate(self.weights):

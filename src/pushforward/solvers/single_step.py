@@ -18,7 +18,7 @@ class SingleStep(Solver):
 
     Args:
         order: 2 or 3, which is also the number of calls in a step.
-        of: What is interpolated, "noise" (DPM-Solver) or "data" (DPM-Solver++, better under strong guidance).
+        of: The interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++, better under strong guidance).
 
     Raises:
         UsageError: For another order or kind.

@@ -1,4 +1,4 @@
-"""What a solver is: one stateless step from time t to time s."""
+"""The interface of solvers: one stateless step from time t to time s."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pushforward.predictor import Condition, Predictor
 __all__ = ["Memory", "Solver", "between", "half_log_snr", "noise_of", "over", "stepped", "whole"]
 
 Memory = Any
-"""What one step hands to the next: None at the start, else a tuple of tensors."""
+"""The state that one step passes to the next: None at the start, else a tuple of tensors."""
 
 
 class Solver(ABC):
     """Moves x_t from time t to time s < t (towards data) or s > t (towards noise, where deterministic).
 
-    A solver holds its settings and nothing else: what a step needs of earlier ones is handed back and in as ``memory``.
+    A solver holds its settings only: values of earlier steps are returned and passed in as ``memory``.
     """
 
     order: int
@@ -37,7 +37,7 @@ class Solver(ABC):
     adaptive: bool = False
     """Whether it chooses its own steps between the times of the grid."""
     jumps: bool = False
-    """Whether it asks a denoiser for jumps, which only a map between two times makes."""
+    """Whether it calls a denoiser for jumps, which only a map between two times has."""
     calls_per_step: int = 1
     """Predictions that one step costs."""
 
@@ -55,13 +55,13 @@ class Solver(ABC):
         """One step.
 
         Args:
-            denoiser: What predicts data, noise or velocity at x and t.
+            denoiser: Predicts data, noise or velocity at x and t.
             x: The state at t, (n, *shape), model units.
             t: Where it is, (n,).
             s: Where to go, (n,), inside the path's ends.
-            condition: None or a dict of tensors with n rows.
-            draws: One row of randomness per sample; deterministic solvers ignore it.
-            memory: What the step before handed back; None at the first.
+            condition: None or a dict of tensors of length n.
+            draws: Randomness for each sample; deterministic solvers ignore it.
+            memory: Returned by the step before; None at the first.
 
         Returns:
             The state at s and the memory for the next step.
@@ -80,13 +80,13 @@ class Solver(ABC):
         """The step to t = 0, where the log-SNR is infinite: the data predicted at x and t.
 
         Args:
-            denoiser: What predicts.
+            denoiser: Any predictor.
             x: The state at t, (n, *shape), model units.
             t: Where it is, (n,).
             s: Zeros, (n,).
-            condition: None or a dict of tensors with n rows.
+            condition: None or a dict of tensors of length n.
             draws: As in `step`.
-            memory: What the step before handed back.
+            memory: Returned by the step before.
 
         Returns:
             The data, model units.
@@ -115,7 +115,7 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
         UsageError: Without draws.
     """
     if draws is None:
-        raise UsageError("A stochastic solver needs draws, one row for each sample: flow(z, condition, RowDraws(seed, n)).")
+        raise UsageError("A stochastic solver needs draws, a seed for each sample: flow(z, condition, ExampleDraws(seed, n)).")
     return draws.normal(x.shape[1:]).to(x)
 
 
@@ -124,13 +124,13 @@ def stepped(
 ) -> Iterator[tuple[float, Tensor]]:
     """(time, state) after each step from the state x at the first time, by the solver's own steps.
 
-    It is what a table stands for (`pushforward.solvers.table`), and how steps that are not affine are run.
+    A table (`pushforward.solvers.table`) gives the same result; steps that are not affine are run here.
     """
     memory: Memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
-    rows = along.to(x)[:, None].expand(-1, len(x))
+    batch_times = along.to(x)[:, None].expand(-1, len(x))
     for i, stop in enumerate(along.tolist()[1:]):
-        arguments = denoiser, x, rows[i], rows[i + 1], condition, draws, memory
+        arguments = denoiser, x, batch_times[i], batch_times[i + 1], condition, draws, memory
         if stop == 0:
             x = solver.last(*arguments)
         else:

@@ -148,7 +148,7 @@ class Churn(Solver):
         raised = torch.minimum(level * grown, torch.full_like(level, most)).maximum(level)
         up = path.time(-2 * torch.log(raised)).clamp(*path.ends)
         high = path.at(up).over(x)
-        # sigma / alpha of what is really there, so that rounding in the time cannot matter
+        # sigma / alpha of the present state, so that rounding in the time has no effect
         extra = ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
         y = x / here.alpha + extra * self.excess * noise_of(x, draws)
         gap = there.sigma / there.alpha - high.sigma / high.alpha
@@ -161,7 +161,7 @@ class PredictorCorrector(Solver):
     """An ancestral step, then Langevin steps at the new level, which correct errors of the marginal.
 
     x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. The paper takes delta from the norms of noise and score over
-    the batch; their expectation is used here, so that rows do not depend on each other.
+    the batch; their expectation is used here, so that examples do not depend on each other.
 
     Args:
         corrections: Langevin steps after each ancestral step.

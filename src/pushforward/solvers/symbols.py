@@ -1,4 +1,4 @@
-"""Affine combinations of tensors that do not exist yet: what a solver's step is run on once, to read off its coefficients."""
+"""Symbolic affine combinations of tensors: a solver's step runs on them once, to read off its coefficients."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _number(value: Any) -> Number:
 
 
 class Symbol:
-    """A linear combination of registers, instead of a batch of one row.
+    """A linear combination of registers, instead of a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
     coefficient is 0, so that the coefficient keeps its gradient.
 
     Args:
         terms: Register -> coefficient, a float, or a float64 tensor without dimensions where a gradient goes through it.
-        shape: The shape of one row.
+        shape: The shape of one example.
     """
 
     __array_priority__ = 1000
@@ -52,11 +52,11 @@ class Symbol:
         return symbol
 
     def settle(self, register: int) -> None:
-        """Stand for one register from now on, which has been given this symbol's value."""
+        """Become one register, to which this symbol's value has been written."""
         self.terms, self.register = {register: 1.0}, register
 
     def dim(self) -> int:
-        """Dimensions, the row's and one for rows."""
+        """Dimensions: those of an example, and one for the batch."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
@@ -74,8 +74,8 @@ class Symbol:
             raise NotAffine("something other than a state, an estimate or noise is added to one")
         terms = dict(self.terms)
         for register, weight in other.terms.items():
-            own = terms.get(register)
-            terms[register] = sign * weight if own is None else own + sign * weight
+            coefficient = terms.get(register)
+            terms[register] = sign * weight if coefficient is None else coefficient + sign * weight
         return Symbol(terms, self.shape[1:])
 
     def __add__(self, other: Any) -> Symbol:
@@ -113,7 +113,7 @@ class Symbol:
         raise NotAffine(f"a state is asked for `{name}`")
 
     def __len__(self) -> int:
-        raise NotAffine("a state is asked for its number of rows")
+        raise NotAffine("a state is asked for its number of examples")
 
     def __iter__(self) -> Any:
         raise NotAffine("a state is taken apart")

@@ -1,6 +1,6 @@
 """A solve as a table of numbers, and the loop that runs all of them.
 
-A row is one network call: noises are drawn, registers are updated by affine combinations, and the network is asked at one of
+A row is one network call: noises are drawn, registers are updated by affine combinations, and the network is called at one of
 them. Register 0 holds the state that the solve starts from, and every other is written once.
 
 References:
@@ -29,7 +29,7 @@ class Update:
 
     Args:
         register: Which.
-        sources: The registers that it is made of.
+        sources: The registers that it combines.
         weights: As many coefficients: floats, or tensors without dimensions that are differentiated through.
     """
 
@@ -40,15 +40,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Call:
-    """The denoiser is asked.
+    """A call of the denoiser.
 
     Args:
-        kind: What for: a prediction, or "jump" for the state at ``to``.
+        kind: A prediction, or "jump" for the state at ``to``.
         point: The register that holds where.
         estimate: The register that takes the answer.
         t: The time, float64 without dimensions.
         to: The second time, of a jump.
-        columns: What the prediction needs of the times (`pushforward.predictor.columns_of`).
+        columns: The prediction's coefficients (`pushforward.predictor.columns_of`).
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Row:
-    """In this order: noises are drawn, registers are updated, a step ends, the denoiser is asked, registers are dropped.
+    """In this order: noises are drawn, registers are updated, a step ends, the denoiser is called, registers are dropped.
 
     Args:
         noises: Registers that take fresh noise.
@@ -82,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What a solver does on a grid (`pushforward.solvers.tracing.compile_table` makes it).
+    """A solver's steps on a grid as numbers (`pushforward.solvers.tracing.compile_table` makes it).
 
     Args:
         rows: In the order in which they are run.

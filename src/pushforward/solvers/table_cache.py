@@ -65,15 +65,15 @@ class TableCache:
 
 
 def _settings(part: object) -> list[Any]:
-    """What a part is and holds: its attributes by name, and those of the predictors inside.
+    """The identity of a part: its attributes by name, and those of the predictors inside.
 
     A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
     used twice.
     """
     held = {name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"}
     inner = [value for value in (*held.values(), *held.get("_modules", {}).values()) if isinstance(value, Predicting)]
-    own = [] if isinstance(part, nn.Module) else [part]
-    return [*own, *chain(*held.items()), *chain(*map(_settings, inner))]
+    identity = [] if isinstance(part, nn.Module) else [part]
+    return [*identity, *chain(*held.items()), *chain(*map(_settings, inner))]
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:

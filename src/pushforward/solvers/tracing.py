@@ -1,4 +1,4 @@
-"""Solvers compiled to tables: a step is run once on symbols, and what it asks and adds is written down.
+"""Solvers compiled to tables: a step is run once on symbols, and its calls and updates are recorded.
 
 Coefficients are computed in float64 and rounded once. Times given as a tensor that requires a gradient are differentiated
 through; all other coefficients become plain numbers.
@@ -25,12 +25,12 @@ __all__ = ["compile_table", "with_columns"]
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
-    """What a solver does along given times, as a table.
+    """A solver's steps along given times, as a table.
 
     Args:
         solver: Of fixed steps, each of them affine in the state, the estimates made so far and fresh noise.
         times: (N + 1,) float64 on the CPU; a last time of 0 is reached by `Solver.last`.
-        denoiser: Whose path, space and columns are used; it is not asked for any estimate.
+        denoiser: Whose path, space and columns are used; no estimate is computed.
 
     Returns:
         The table; its coefficients are floats, or tensors where the times require a gradient.
@@ -45,7 +45,7 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             rows = _traced(solver, times, denoiser)
         except NotAffine:
             raise
-        except Exception as error:  # whatever is wrong with the step shows where it is run on tensors
+        except Exception as error:  # an error in the step appears when it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
         return Table(with_drops(with_columns(rows, denoiser)))
 
@@ -67,7 +67,7 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
 
 
 class _Tracer:
-    """The stand-in for the denoiser: it hands out a symbol for each estimate and writes down where it was asked."""
+    """The stand-in for the denoiser: it returns a symbol for each estimate and records the calls."""
 
     def __init__(self, denoiser: Predictor) -> None:
         self.path, self.space, self._denoiser = denoiser.path, denoiser.space, denoiser
@@ -128,7 +128,7 @@ class _Tracer:
         return self._denoiser.calls(t)
 
     def ends(self, state: Any, stop: float, memory: Any) -> None:
-        """A step ends: its state and what it hands to the next become registers, so that expressions stay short."""
+        """A step ends: its state and memory become registers, so that expressions stay short."""
         if self._end is not None:
             self._close(None)
         register = self._register(state)
@@ -144,7 +144,7 @@ class _Tracer:
 
 
 class _Opaque:
-    """The condition while a step is traced: a step hands it on and does not look at it."""
+    """The condition while a step is traced: a step passes it on unread."""
 
 
 class _Noise(Draws):
@@ -163,7 +163,7 @@ class _Noise(Draws):
     def uniform(self) -> Tensor:
         raise NotAffine("uniform numbers are drawn")
 
-    def stream(self, name: str, every: int = 1) -> Draws:
+    def stream(self, name: str, interval: int = 1) -> Draws:
         raise NotAffine("another stream of numbers is drawn from")
 
 

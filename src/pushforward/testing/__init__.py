@@ -27,7 +27,7 @@ from pushforward.testing.recipes import (
     in_few_steps,
     train_twice,
 )
-from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, class_labels, recipe_for, rows_for, space_data
+from pushforward.testing.samples import CASES, IDS, IMAGES_ONLY, SHAPES, class_labels, recipe_for, shape_for, space_data
 from pushforward.testing.solvers import check_calls, check_moments, check_order, check_solver
 from pushforward.testing.spaces import check_space
 
@@ -70,8 +70,8 @@ __all__ = [
     "pairs",
     "recipe_for",
     "ring",
-    "rows_for",
     "sample_sets",
+    "shape_for",
     "space_data",
     "stirred",
     "train_twice",

@@ -17,17 +17,17 @@ from pushforward.testing.samples import space_data
 
 __all__ = ["Means", "check_features"]
 
-ROWS = 12
+EXAMPLES = 12
 
 
 def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None) -> None:
     """Check the laws of a feature extractor, in the time of two fits.
 
-    1. It says what it is and what happens to an example before it.
+    1. It describes itself and its preprocessing.
     2. It gives float64 (n, features), finite.
     3. An example's features do not depend on the others of its batch, nor on their order.
     4. The same data and seed give the same features, bit for bit, and the same identity; torch's global generator is unchanged.
-    5. What is read from the cache gives the same features, bit for bit.
+    5. Features read from the cache are the same, bit for bit.
     6. Other weights give another identity.
 
     Args:
@@ -46,32 +46,32 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
         again = fit_features(data, extractor, cache=False, reads=False)
         with law(part, "torch's global generator must be unchanged"):
             assert torch.equal(torch.get_rng_state(), before)
-        with law(part, "it must say what it is and what happens to an example before it"):
+        with law(part, "it must describe itself and its preprocessing"):
             assert features.extractor.describe()
             assert features.extractor.preprocessing(data.space)
-        x = data.held_out.data_units(slice(ROWS))
+        x = data.held_out.data_units(slice(EXAMPLES))
         whole = _checked(part, features, x)
         _check_batches(part, features, x, whole)
         for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
             with law(part, f"{says} the same features, bit for bit, and the same identity"):
-                assert np.array_equal(whole, other(x, ROWS * 10)), "The features differ."
+                assert np.array_equal(whole, other(x, EXAMPLES * 10)), "The features differ."
                 assert features.identity == other.identity, "The identities differ."
     _check_identity(part, again)
 
 
 def _checked(part: Any, features: Features, x: torch.Tensor) -> np.ndarray:
-    whole = features(x, ROWS * 10)
+    whole = features(x, EXAMPLES * 10)
     with law(part, "it must give float64 (n, features), finite"):
         assert whole.dtype == np.float64
-        assert whole.shape == (len(x), features.dims(ROWS * 10))
+        assert whole.shape == (len(x), features.dims(EXAMPLES * 10))
         assert np.isfinite(whole).all()
     return whole
 
 
 def _check_batches(part: Any, features: Features, x: torch.Tensor, whole: np.ndarray) -> None:
     scale = max(1e-3, float(np.abs(whole).max()))
-    singly = np.concatenate([features(row[None], ROWS * 10) for row in x])
-    turned = features(x.flip(0), ROWS * 10)[::-1]
+    singly = np.concatenate([features(example[None], EXAMPLES * 10) for example in x])
+    turned = features(x.flip(0), EXAMPLES * 10)[::-1]
     for name, other in (("the others of its batch", singly), ("their order", turned)):
         with law(part, f"an example's features must not depend on {name}"):
             gap = float(np.abs(other - whole).max()) / scale

@@ -1,4 +1,4 @@
-"""What the checks share: how a law that is broken is reported, and parts that are rebuilt from their arguments."""
+"""Helpers of the checks: reports of broken laws, and parts rebuilt from their arguments."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def built(part: Any, kind: type, *arguments: Any) -> Any:
 
 def rebuilt(part: Any) -> Any:
     """The part made again from its description, as a run on disk makes it; a class of yours is registered for that."""
-    own, name = type(part), type(part).__name__
-    known = spec.registered().get(name, own)
+    kind, name = type(part), type(part).__name__
+    known = spec.registered().get(name, kind)
     with law(part, "its class must not bear the name of a part of pushforward"):
-        assert known is own or not known.__module__.startswith("pushforward."), f"{known} has it."
-    if not own.__module__.startswith("pushforward."):
-        spec.register(own)
+        assert known is kind or not known.__module__.startswith("pushforward."), f"{known} has it."
+    if not kind.__module__.startswith("pushforward."):
+        spec.register(kind)
     return spec.build(spec.describe(part))

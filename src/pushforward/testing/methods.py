@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushforward.data import Batch, Dataset
 from pushforward.denoiser import Condition
-from pushforward.draws import BlockDraws, RowDraws
+from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.methods.method import Method, Now, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
 from pushforward.testing.laws import law, rebuilt
@@ -21,11 +21,11 @@ from pushforward.transports import Transport
 
 __all__ = ["check_method", "check_seeds", "moved", "stirred"]
 
-ROWS = 16
+BATCH = 16
 
 
 def check_method(
-    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, rows: int = ROWS
+    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = BATCH
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 
@@ -33,13 +33,13 @@ def check_method(
     2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. What `PrecomputesInputs.prepared` makes of an example comes from the example and its place alone.
+    5. The result of `PrecomputesInputs.prepared` for an example depends on the example and its place alone.
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
         method: A method, a recipe, or a function that makes either from a `Space`.
-        data: What it is for; None makes labelled vectors of 17 columns.
-        rows: Examples of a batch; a multiple of the method's ``group``.
+        data: For the method; None makes labelled vectors of 17 columns.
+        size: Examples of a batch; a multiple of the method's ``group``.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -52,8 +52,8 @@ def check_method(
         raise TypeError(f"Expected a method, a recipe, or a function that makes one from a space, got {thing!r}.")
     _check_players(thing)
     if isinstance(thing, PrecomputesInputs):
-        _check_prepared(thing, data, rows)
-    _check_turns(stirred(thing), data, rows)
+        _check_prepared(thing, data, size)
+    _check_turns(stirred(thing), data, size)
     with law(thing, "its description must rebuild it"):
         again, tensors = rebuilt(thing), thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
@@ -71,8 +71,8 @@ def _check_players(method: Method) -> None:
         assert not set(owned) & {id(p) for part in method.parts.values() for p in part.parameters()}
 
 
-def _check_turns(method: Method, data: Dataset, rows: int) -> None:
-    batch = _batch(method, data, rows)
+def _check_turns(method: Method, data: Dataset, size: int) -> None:
+    batch = _batch(method, data, size)
     first, second = (_turns(copy.deepcopy(method), batch) for _ in range(2))
     with law(method, "losses must yield players' names, with finite losses of no dimension"):
         assert first
@@ -87,24 +87,24 @@ def _check_turns(method: Method, data: Dataset, rows: int) -> None:
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
 
 
-def _batch(method: Method, data: Dataset, rows: int) -> Batch:
-    x, condition = _examples(data, slice(rows))
+def _batch(method: Method, data: Dataset, size: int) -> Batch:
+    x, condition = _examples(data, slice(size))
     if not isinstance(method, PrecomputesInputs):
         return Batch(x, condition)
     fields = fields_of(method, x, condition)
     return Batch(fields.pop("x"), condition, fields)
 
 
-def _examples(data: Dataset, rows: slice) -> tuple[Tensor, Condition]:
-    return data.space.to_model(data.train.data_units(rows)), data.train.condition(data.space.conditions, rows)
+def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
+    return data.space.to_model(data.train.data_units(index)), data.train.condition(data.space.conditions, index)
 
 
-def _check_prepared(method: PrecomputesInputs, data: Dataset, rows: int) -> None:
-    whole = fields_of(method, *_examples(data, slice(rows)))
-    half = fields_of(method, *_examples(data, slice(rows // 2, rows)), rows // 2)
-    with law(method, "what is prepared must come from the example alone"):
+def _check_prepared(method: PrecomputesInputs, data: Dataset, size: int) -> None:
+    whole = fields_of(method, *_examples(data, slice(size)))
+    half = fields_of(method, *_examples(data, slice(size // 2, size)), size // 2)
+    with law(method, "prepared inputs must depend on the example alone"):
         for name, value in half.items():
-            torch.testing.assert_close(value, whole[name][rows // 2 :], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(value, whole[name][size // 2 :], rtol=1e-4, atol=1e-4)
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
@@ -136,14 +136,14 @@ def check_seeds(transport: Transport) -> None:
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
-    assert apart.min() > 1e-2 * scale, "Rows that are alike would agree whatever their seeds."
+    assert apart.min() > 1e-2 * scale, "Equal samples would agree whatever their seeds."
     for seed, n in ((4, 4), (2, 1)):
         torch.testing.assert_close(moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale)
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
-    """What `sample` moves, in model units: data units clamp images, where a model that is hardly trained saturates."""
-    draws = RowDraws(seed, n)
+    """The samples in model units: data units clamp images, where a model that is hardly trained saturates."""
+    draws = ExampleDraws(seed, n)
     with torch.no_grad():
         return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
 

@@ -16,7 +16,7 @@ from pushforward.testing.laws import law
 
 __all__ = ["check_metric", "sample_sets", "samples_of", "values_of"]
 
-ROWS, SIDE = 240, 6
+EXAMPLES, SIDE = 240, 6
 
 
 def sample_sets() -> list[Samples]:
@@ -24,28 +24,30 @@ def sample_sets() -> list[Samples]:
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
-    vectors = [centres[random.integers(3, size=ROWS)] + 0.2 * random.standard_normal((ROWS, 2)) for _ in range(3)]
-    images = [np.clip(0.5 + 0.2 * random.standard_normal((ROWS, SIDE * SIDE)), 0, 1) for _ in range(3)]
+    vectors = [centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2)) for _ in range(3)]
+    images = [np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)]
     return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None)]
 
 
-def _samples(rows: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
-    generated, reference, training = (part.astype(np.float32) for part in rows)
+def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
+    generated, reference, training = (part.astype(np.float32) for part in splits)
     features = generated.astype(np.float64), reference.astype(np.float64)
     samples = Samples(generated, reference, training, *features, shape=shape, truth=truth)
     classes = _classes(generated), _classes(reference)
     return dataclasses.replace(samples, generated_classes=classes[0], reference_classes=classes[1], classes=2)
 
 
-def _classes(rows: np.ndarray) -> np.ndarray:
+def _classes(x: np.ndarray) -> np.ndarray:
     """Two classes, by the side of the middle on which the first column lies."""
-    return np.asarray(rows[:, 0] > np.median(rows[:, 0]), np.int64)
+    return np.asarray(x[:, 0] > np.median(x[:, 0]), np.int64)
 
 
-def _with_rows(samples: Samples, rows: np.ndarray) -> Samples:
-    classes = None if samples.generated_classes is None else _classes(rows)
-    features = rows.astype(np.float64)
-    return dataclasses.replace(samples, generated=rows.astype(np.float32), generated_features=features, generated_classes=classes)
+def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
+    classes = None if samples.generated_classes is None else _classes(generated)
+    features = generated.astype(np.float64)
+    return dataclasses.replace(
+        samples, generated=generated.astype(np.float32), generated_features=features, generated_classes=classes
+    )
 
 
 def check_metric(
@@ -57,14 +59,14 @@ def check_metric(
     2. The order of the generated examples does not matter, and the same examples score the same again.
     3. It changes none of the arrays that it is given.
     4. Good examples score at least as well as ``worse`` ones, in each score that is "lower" or "higher".
-    5. Examples that are not finite are refused before it sees them.
+    5. Examples that are not finite are refused before it is called.
 
     Args:
         metric: A metric, or a class that needs no arguments.
         samples: Samples of a good model that it applies to, with features equal to the examples; None takes the first of
             `sample_sets` that it applies to.
-        worse: Which generated examples (n, d) are to score no better, from the samples; None takes the same row n times, far from
-            all data. A metric of copying, for one, takes the training examples.
+        worse: From the samples to generated examples (n, d) that must not score better; None takes one example far from all
+            data, n times. A metric of copying takes the training examples.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -83,26 +85,26 @@ def check_metric(
         assert scores.keys() <= set(thing.scores), f"It gives {sorted(scores)}."
         assert all(thing.scores[name].what for name in scores)
         assert all(math.isfinite(score.number) for score in scores.values())
-    shuffled = thing(_with_rows(given, given.generated[::-1].copy()))
+    shuffled = thing(_with_generated(given, given.generated[::-1].copy()))
     with law(thing, "the order of generated examples must not matter"):
         for name, score in scores.items():
             assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
     _check_direction(thing, given, scores, (worse or _far)(given))
-    with law(thing, "rows that are not finite must be refused"):
-        assert _refuses(lambda: _with_rows(given, np.full_like(given.generated, np.nan)))
+    with law(thing, "examples that are not finite must be refused"):
+        assert _refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)))
 
 
 def _far(samples: Samples) -> np.ndarray:
-    """Rows beyond all data, and all the same: neither like it nor diverse."""
+    """Examples beyond all data, and all the same: neither like it nor diverse."""
     return np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
 
 
-def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], rows: np.ndarray) -> None:
-    bad = metric(_with_rows(samples, rows))
+def _check_direction(metric: Metric, samples: Samples, good: dict[str, Score], generated: np.ndarray) -> None:
+    bad = metric(_with_generated(samples, generated))
     for name, score in good.items():
         sign = {"lower": -1, "higher": 1}.get(metric.scores[name].better or "", 0)
         if name in bad and math.isfinite(bad[name].number):
-            with law(metric, f'"{name}" must not be better for worse rows'):
+            with law(metric, f'"{name}" must not be better for worse examples'):
                 assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
 
 
@@ -127,13 +129,13 @@ def samples_of(
         more: Other fields of `pushforward.metrics.Samples`.
     """
     training = reference if training is None else training
-    own = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
+    as_features = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
     fields = {
         "generated": generated.astype(np.float32),
         "reference": reference.astype(np.float32),
         "training": training if training.dtype == np.uint8 else training.astype(np.float32),
-        "generated_features": own(generated),
-        "reference_features": own(reference),
+        "generated_features": as_features(generated),
+        "reference_features": as_features(reference),
         "shape": generated.shape[1:],
     }
     return Samples(**{**fields, **{name: value for name, value in more.items() if value is not None}})

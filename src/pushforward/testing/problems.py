@@ -1,4 +1,4 @@
-"""Denoisers whose answers are known in closed form, and what a solver makes of them.
+"""Denoisers in closed form, and a solver's results on them.
 
 `ring` is nonlinear and deterministic solvers are measured on it; `Correlated` is one Gaussian, whose mean and covariance a
 stochastic solver must keep.
@@ -127,9 +127,9 @@ def truth(path: str) -> Tensor:
     denoiser = ring(PATHS[path])
     x, _, _ = _start(denoiser, 48)
 
-    def slope(log_snr: float, rows: Any) -> Any:
+    def slope(log_snr: float, points: Any) -> Any:
         t = denoiser.path.time(torch.full((len(x),), log_snr, dtype=torch.float64))
-        velocity = denoiser.predict("velocity", torch.from_numpy(rows).reshape(x.shape), t)
+        velocity = denoiser.predict("velocity", torch.from_numpy(points).reshape(x.shape), t)
         return (velocity / denoiser.path.at(t).dlog_snr[:, None]).flatten().numpy()
 
     solution = solve_ivp(slope, (START, STOP), x.flatten().numpy(), method="DOP853", rtol=1e-12, atol=1e-12)
@@ -150,7 +150,7 @@ def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (2
 def moments(
     solver: Solver, path: Path, steps: int, n: int, start: float = -8.0, stop: float = 6.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What a stochastic solver makes of the correlated Gaussian.
+    """A stochastic solver's result on the correlated Gaussian.
 
     Args:
         solver: Any solver.
@@ -161,7 +161,7 @@ def moments(
         stop: The log-SNR at which they end.
 
     Returns:
-        The mean (2,) and the covariance (2, 2) of x_t at ``stop``, and what they should be there.
+        The mean (2,) and the covariance (2, 2) of x_t at ``stop``, and their exact values.
     """
     denoiser = Correlated(path, [[0.8, -0.4]], 1.0)
     begin, stopped = path.time(torch.tensor([start, stop], dtype=torch.float64)).tolist()

@@ -43,7 +43,7 @@ LEFT_OUT = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 
 
 def final_state(folder: Path) -> State:
-    """Every tensor and counter of a run's newest checkpoint, without what was measured or asked for."""
+    """Every tensor and counter of a run's newest checkpoint, without measurements and settings."""
     newest = checkpoint.latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
     stored = checkpoint.load(newest)
@@ -67,7 +67,7 @@ class Trained:
     Args:
         whole: Trained without disturbance.
         run: Killed after its first step, resumed, and loaded from its folder.
-        data: What it was trained on.
+        data: Of its training.
     """
 
     whole: Run
@@ -86,7 +86,7 @@ def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Tr
 
 
 def in_few_steps(transport: Transport) -> Transport:
-    """The same solver in four steps, where it makes more: what is done with samples does not depend on their number."""
+    """The same solver in four steps, where it makes more: the checks do not depend on the number of steps."""
     if isinstance(transport, Flow) and transport.steps > FEW:
         return transport.with_solver(transport.solver, FEW)
     return transport
@@ -99,7 +99,7 @@ def check_resumed(trained: Trained) -> None:
 
 
 def check_stored(trained: Trained) -> None:
-    """What the run's folder describes is the method that was trained."""
+    """The run's folder describes the method that was trained."""
     method = trained.run.method
     with law(method, "the run's description must rebuild it"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
@@ -130,13 +130,13 @@ def check_scored(trained: Trained) -> None:
 
 
 def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
-    """Check all laws of a recipe and of its method: build, play, train, be killed, resume, load, sample, be scored.
+    """Check all laws of a recipe and of its method: build, compute losses, train, be killed, resume, load, sample, be scored.
 
     It trains twice for two steps at size "tiny", a few seconds in all.
 
     Args:
         recipe: A name, or a function of a space and a size.
-        data: What it is for; None makes labelled vectors of 17 columns.
+        data: For the method; None makes labelled vectors of 17 columns.
         folder: Where runs are written; None takes a temporary folder.
 
     Raises:

@@ -13,7 +13,7 @@ from pushforward import recipes
 from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Dataset, ImageSpace, Space, Split, VectorSpace
 
-__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "rows_for", "space_data"]
+__all__ = ["CASES", "IDS", "IMAGES_ONLY", "SHAPES", "recipe_for", "shape_for", "space_data"]
 
 SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 32, 32)]
 CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
@@ -23,23 +23,23 @@ IMAGES_ONLY = ("autoencoder",)
 """Recipes that take images alone; this one receives no labels either."""
 
 
-def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int = 0) -> Dataset:
+def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0) -> Dataset:
     """Random examples and 24 more that are held out.
 
     Args:
         shape: Of one example: (d,) gives float vectors, (channels, height, width) images of bytes.
         labels: Whether there are three classes, "a", "b" and "c".
-        rows: Training examples.
+        n: Training examples.
         seed: Of the random numbers.
     """
     random = np.random.default_rng(seed)
     x: np.ndarray
     measured: dict[str, Any]
     if len(shape) == 1:
-        x = (random.normal(size=(rows + 24, *shape)) * 2 + 1).astype(np.float32)
+        x = (random.normal(size=(n + 24, *shape)) * 2 + 1).astype(np.float32)
         measured = {"mean": x.mean(0).tolist(), "std": x.std(0).tolist()}
     else:
-        x = random.integers(0, 256, size=(rows + 24, *shape), dtype=np.uint8)
+        x = random.integers(0, 256, size=(n + 24, *shape), dtype=np.uint8)
         unit = x.astype(np.float64) / 255
         measured = {
             "mean": unit.mean((0, 2, 3)).tolist(),
@@ -49,7 +49,7 @@ def space_data(shape: tuple[int, ...], labels: bool, rows: int = 70, seed: int =
         }
     conditions = {"label": Label(("a", "b", "c"), (0.5, 0.25, 0.25))} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
-    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(rows), slice(rows, None)))
+    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(n), slice(n, None)))
     kind = VectorSpace if len(shape) == 1 else ImageSpace
     return Dataset("made", kind(shape=shape, **measured, conditions=conditions), train, held_out)
 
@@ -59,7 +59,7 @@ def class_labels(classes: int) -> dict[str, ConditionKind]:
     return {"label": Label.numbered(classes)} if classes else {}
 
 
-def rows_for(name: str) -> tuple[int, ...]:
+def shape_for(name: str) -> tuple[int, ...]:
     """A shape that suits a recipe: short vectors where it takes them."""
     return (1, 8, 8) if name in IMAGES_ONLY else (17,)
 
@@ -87,8 +87,8 @@ def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Rec
 
     Args:
         recipe: Its name, or a function of a space and a size.
-        data: What it is for.
-        training: Changes to its training; batches have 16 examples unless they say otherwise.
+        data: For the recipe.
+        training: Changes to its training; batches have 16 examples by default.
     """
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.solvers import Solver
@@ -18,7 +18,7 @@ from pushforward.transports import Flow
 
 __all__ = ["check_calls", "check_moments", "check_order", "check_solver"]
 
-ROWS = 10_000
+SAMPLES = 10_000
 
 
 def check_solver(
@@ -33,7 +33,7 @@ def check_solver(
 
     1. Its description rebuilds it, and a solve leaves it unchanged: it holds settings alone.
     2. Its grid is a known one.
-    3. It makes the number of predictions that ``calls`` says.
+    3. It makes as many predictions as ``calls`` states.
     4. Samples keep shape and type, are finite, and depend on their own seed alone; gradients reach the start.
     5. Deterministic: the measured order is the declared one, on the variance-preserving and on the straight path. Stochastic: it
        refuses to run without draws, and keeps mean and covariance of a Gaussian within three standard errors and a bias.
@@ -43,7 +43,7 @@ def check_solver(
         steps: Two numbers of steps between which the order is measured.
         tolerance: How far the measured order may lie from the declared one.
         noisy_steps: Steps in which a stochastic solver keeps mean and covariance.
-        bias: What it may be off in these steps, besides three standard errors of 10,000 rows.
+        bias: The bound of the error in these steps, besides three standard errors of 10,000 samples.
 
     Raises:
         Broken: If a law is broken; an `AssertionError` that names the law.
@@ -51,7 +51,7 @@ def check_solver(
     """
     thing: Solver = built(solver, Solver)
     _check_settings(thing)
-    _check_rows(thing)
+    _check_samples(thing)
     for count in (2, 7):
         check_calls(thing, count)
     if thing.stochastic:
@@ -68,11 +68,11 @@ def _check_settings(solver: Solver) -> None:
         assert len(times(solver.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(solver))
     Flow(ring(VP()), solver, 3).sample(2)
-    with law(solver, "a solve must leave it unchanged: what a step needs of earlier ones is its memory"):
+    with law(solver, "a solve must leave it unchanged: values of earlier steps belong in its memory"):
         assert vars(solver) == before
 
 
-def _check_rows(solver: Solver) -> None:
+def _check_samples(solver: Solver) -> None:
     flow = Flow(ring(Linear()), solver, 5)
     x = flow.sample(4, seed=3)
     with law(solver, "samples must be finite and keep shape and type"):
@@ -83,7 +83,7 @@ def _check_rows(solver: Solver) -> None:
         with law(solver, "sample i must come from seed + i alone"):
             torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)
     z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
-    end = flow(z, None, RowDraws(0, 3)).sum()
+    end = flow(z, None, ExampleDraws(0, 3)).sum()
     with law(solver, "the end must be differentiable in the start"):
         assert end.requires_grad, "It does not depend on it."
         (slope,) = torch.autograd.grad(end, z)
@@ -103,12 +103,12 @@ def _refuses(work: Any) -> bool:
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """A solve of so many steps makes the number of predictions that `Flow.calls` and the solver say."""
+    """A solve of so many steps makes as many predictions as `Flow.calls` and the solver state."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)
     with law(solver, f"{steps} steps must make as many predictions as it declares"):
-        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} said."
+        assert denoiser.count == flow.calls, f"{denoiser.count} were made, {flow.calls} stated."
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
 
@@ -126,7 +126,7 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
         assert abs(order - solver.order) < tolerance, f"Measured {order:.3f}, declared {solver.order}."
 
 
-def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = ROWS) -> None:
+def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
     """Mean and covariance of a Gaussian are kept within three standard errors and a bias that falls with the steps."""
     mean, covariance, wanted_mean, wanted = moments(solver, VP(), steps, n)
     product = wanted.diagonal()[:, None] * wanted.diagonal()

@@ -1,4 +1,4 @@
-"""The laws of spaces: units, what files give back, pictures."""
+"""The laws of spaces: units, round trips through files, pictures."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def _check_units(space: Space, data: torch.Tensor) -> None:
 
 
 def _check_files(space: Space, data: torch.Tensor) -> None:
-    rows = space.quantise(data)
-    with law(space, "a file must hold what it is given back as"):
+    examples = space.quantise(data)
+    with law(space, "a file must return the values that were written"):
         assert torch.equal(space.rounded(data), data)
-        assert len(rows) == len(data)
+        assert len(examples) == len(data)
         assert ".npz" in space.endings
-    with law(space, "samples must be drawn as pictures, or as points where `as_points` says so"):
-        drawn = space.drawing(rows)
+    with law(space, "samples must be drawn as pictures, or as points where `as_points` is set"):
+        drawn = space.drawing(examples)
         assert drawn.ndim == (2 if space.as_points else 4)
         assert len(drawn) == len(data)
         assert space.as_points or drawn.dtype == np.uint8

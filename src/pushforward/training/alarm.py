@@ -1,4 +1,4 @@
-"""What an alarm is: something that goes wrong in a training, how much, and what helps."""
+"""An alarm: a problem of a training, its size, and advice."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Alarm:
         kind: "collapse", "missing", "critic", "divergence", "posterior", "regularised", "book", "disagreement", "off_diagonal",
             "targets", "skipped" or "variety".
         step: The training step.
-        value: What was measured; None where it is not finite.
-        threshold: What it was compared with.
-        sentence: What it means, in words.
-        advice: What helps; empty where the alarm is over.
+        value: The measured value; None where it is not finite.
+        threshold: The limit.
+        sentence: Its meaning, in words.
+        advice: How to fix it; empty where the alarm is over.
         over: Whether this is its end.
     """
 

@@ -1,4 +1,4 @@
-"""Alarms: rules over the health of a training, each of which says in words what goes wrong, how much, and what helps.
+"""Alarms: rules over the health of a training, each of which reports a problem, its size, and advice, in words.
 
 A rule reads the rows of ``metrics.jsonl`` in their order and remembers what it needs, so that a resumed run, whose log is read
 again, stands where the uninterrupted one stands.
@@ -20,10 +20,10 @@ __all__ = ["Watch", "alarms"]
 
 
 class Watch:
-    """All rules at once: says when an alarm begins and when it is over.
+    """All rules at once: reports when an alarm begins and when it is over.
 
     Args:
-        ending: Says with which weights a training ends that loses variety, given the last step that passed.
+        ending: A sentence about the weights with which a training ends that loses variety, given the last step that passed.
     """
 
     def __init__(self, ending: Callable[[int], str] = weights_of) -> None:

@@ -15,7 +15,7 @@ from pushforward.training import log
 __all__ = ["BETTER", "BY", "Best", "Choice", "best_name", "best_of", "quality"]
 
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures that count alike: the Fréchet distance of samples in 1, 2 and 4 calls (`pushforward.training.map_health`)."""
+"""The measures, equally weighted: the Fréchet distance of samples in 1, 2 and 4 calls (`pushforward.training.map_health`)."""
 BETTER = 0.99
 """A step is better where its quality is below this share of the best one before: a smaller gain is worth no checkpoint."""
 
@@ -38,7 +38,7 @@ class Best:
 
     @property
     def sentence(self) -> str:
-        """What a person reads of it."""
+        """Its description for people."""
         by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
         if self.step == self.last:
             return f"of the steps that were measured the last one, {self.step:,}, is the best {by}"
@@ -48,7 +48,7 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where a tenth less counts alike in each; lower is better.
+    """The geometric mean of the Fréchet distances in 1, 2 and 4 calls, where relative changes count the same; lower is better.
 
     None where one of them was not measured.
     """

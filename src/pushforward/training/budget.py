@@ -83,7 +83,7 @@ class Budget:
         return None if self.samples is None else math.ceil(self.samples / batch)
 
     def after(self, seconds: float) -> Budget:
-        """What is left of a budget in seconds when something before the first step has taken some, at least a quarter."""
+        """The rest of a budget in seconds after work before the first step, at least a quarter."""
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def check_beyond(self, folder: object, trained: float) -> None:
@@ -147,7 +147,7 @@ class Clock:
         self.budget, self.step, self.seconds = budget, 0, 0.0
         self.stages: list[Stage] = []
         self.warmed = 0.0
-        """The share of a seconds budget that the warm-up has seen: the first step and what a step takes too long do not count."""
+        """The share of a seconds budget for the warm-up, without the first step and the excess of slow steps."""
         self._fixed = budget.total_steps(batch)
         self._recorded: list[Stage] = []
         self._marks = [(0, 0.0)]
@@ -175,13 +175,13 @@ class Clock:
         start = self.progress if self.stages else min(self.progress, max(progress, SETTLE))
         stage = self._forecast(start) if due and self._place >= round(SETTLE * CHECKS) else None
         if stage is None and self.stages and self.done:
-            stage = Stage(self.step, 1.0, self.step)  # ends the record: whoever replays it forecasts nothing
+            stage = Stage(self.step, 1.0, self.step)  # ends the record: a replay forecasts nothing
         if stage is not None:
             self.stages.append(stage)
         return stage
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it, JSON-ready."""
+        """Its state for checkpoints, JSON-ready."""
         stages = [asdict(stage) for stage in self.stages]
         return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
 
@@ -260,7 +260,7 @@ class Clock:
     def _forecast(self, start: float) -> Stage | None:
         """The stage that is due if training would miss the budget; the first one is always due.
 
-        The pace is that of the latest steps, over as much time as is left, without what single steps took too long.
+        The pace is that of the latest steps, over as much time as is left, without the excess of slow steps.
 
         Args:
             start: The progress from which it goes on.

@@ -45,7 +45,7 @@ _STATE: dict[str, Any] = {"step": int, "samples": int, "seconds": (int, float), 
 
 
 class Checkpoint:
-    """What a checkpoint holds once it has been verified and read.
+    """The content of a checkpoint, verified and read.
 
     Args:
         folder: Where it lies.
@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file in one move: a temporary file, flushed, then renamed over ``path``.
 
     Raises:
-        CheckpointError: If the disk refuses; what was there stays.
+        CheckpointError: If the disk refuses; an existing file stays.
     """
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what writers that are gone left unfinished."""
+    """Remove unfinished files of writers that are gone."""
     for left in folder.glob(".tmp-*"):
         pid = left.name.rsplit("-", 1)[-1] if left.is_dir() else ""
         if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
@@ -274,7 +274,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """The counters of a checkpoint, after all of its files have been verified.
 
     Raises:
-        CheckpointError: If anything is missing, differs from its hash or is not what it should be.
+        CheckpointError: If anything is missing, differs from its hash or is malformed.
     """
     verify(folder)
     state = read_json(folder / "state.json")

@@ -1,4 +1,4 @@
-"""What is checked before training starts, and as it goes on."""
+"""Checks before and during training."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
     """Refuse a method that was made for another space than the data's, or settings that cannot be.
 
     Raises:
-        UsageError: Saying what does not fit.
+        UsageError: Naming the mismatch.
     """
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
-        own, theirs = described(trained.conditions), described(space.conditions)
+        expected, got = described(trained.conditions), described(space.conditions)
         raise UsageError(
-            f"The method is made for data with {own}; {data.name} has {theirs}{', but other ones' * (own == theirs)}. "
+            f"The method is made for data with {expected}; {data.name} has {got}{', but other ones' * (expected == got)}. "
             "Make the recipe from data.space."
         )
-    # what is encoded is brought to the units of the frozen autoencoder, which may have learned from other data
+    # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
-        own, theirs = getattr(trained, name), getattr(space, name)
-        if not (close(own, theirs, units["std"]) if name in ("mean", "std") else own == theirs):
+        expected, got = getattr(trained, name), getattr(space, name)
+        if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method is made for {what} {_shortened(own)}; {data.name} has {_shortened(theirs)}. "
+                f"The method is made for {what} {_shortened(expected)}; {data.name} has {_shortened(got)}. "
                 "Make the recipe from data.space."
             )
     for name, player in recipe.method.players.items():
@@ -55,9 +55,9 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
         raise UsageError("Several processes would end at different steps: give a budget in `steps` or `samples`.")
 
 
-def close(own: Sequence[float], theirs: Sequence[float], std: Sequence[float]) -> bool:
+def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
     """Equal to the rounding of another machine's sums."""
-    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(own, theirs, std, strict=True))
+    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
 
 
 def _shortened(value: Any) -> str:

@@ -54,27 +54,27 @@ def student(
     plugins = files_of(options.get("plugins", ()))
     run = teacher if isinstance(teacher, Run) else load(teacher, plugins=plugins)
     _check_calls(run, whole("calls", calls))
-    rows = data_of_run(
+    data = data_of_run(
         run.folder,
         run.spec,
         data,
-        absent="Distil it in Python and hand over the data: pf.training.distil(run, data=data).",
+        absent="Distil it in Python and give the data: pf.training.distil(run, data=data).",
         changed="train the teacher again",
-        moved="If it has moved, say where it is now: `data=PLACE`.",
+        moved="If it has moved, give its place: `data=PLACE`.",
     )
-    own = {"calls": calls, **(settings or {})}
+    student_settings = {"calls": calls, **(settings or {})}
     function = with_frozen("distil", {"teacher": run}, plugins)
-    recipe = seeded(lambda: function(rows.space, **own), options.get("seed", 0))
+    recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if changes:
         recipe = dataclasses.replace(recipe, training=recipe.training.changed(**changes))
     if budget_in(options) is None:
         options["steps"] = run.state["step"]
-    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **own}.items()}
-    return prepare(recipe, rows, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+    record = {name.replace("_", "-"): value for name, value in {**(changes or {}), **student_settings}.items()}
+    return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
 
 def check_finish(out: str | Path | None, overwrite: bool) -> None:
-    """Refuse, before a student is trained, what could not be finished after it.
+    """Refuse, before a student is trained, settings with which it could not be finished.
 
     Args:
         out: The student's folder; None for the default, which is free.
@@ -118,11 +118,11 @@ def distil(
     (`pushforward.recipes.distil`). It can be sampled in any number of calls.
 
     Args:
-        teacher: A run of flow, ddpm, edm or a method of one's own that samples in steps, or its folder.
+        teacher: A run of flow, ddpm, edm or another method that samples in steps, or its folder.
         calls: The default number of network calls for each sample, at most as many as the teacher takes.
         finish: Seconds of training against a critic after it (`pushforward.recipes.finish`), in a second run beside the first
             one; None for none.
-        data: The teacher's data, where it was handed over in Python, or its place, where it has moved.
+        data: The teacher's data, where it was given as arrays in Python, or its place, where it has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         options: See `pushforward.training.fit_options.FitOptions`. Without a budget the student takes as many steps as its
             teacher has.

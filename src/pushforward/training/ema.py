@@ -21,9 +21,9 @@ class Average:
     early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
-        method: What is averaged.
+        method: The method to average.
         half_life: In samples, when training is long.
-        share: The share of the samples seen that the half-life may not exceed.
+        share: The share of the training samples so far that the half-life may not exceed.
         build: Makes a method of the same structure, whose tensors are where the method's are; it gets the method's weights. The
             default is a copy, which sharded weights do not allow.
 
@@ -63,7 +63,7 @@ class Average:
             average.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged tensors by name; what is not averaged is in the method's own state."""
+        """The averaged tensors by name; the others are in the method's own state."""
         return {name: value for name, value in self.method.state_dict().items() if name not in self._left_out}
 
 

@@ -1,4 +1,4 @@
-"""What a trainer leaves when it ends: the run, with its averaged weights."""
+"""The run that a trainer returns, with its averaged weights."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def finished(trainer: Trainer) -> Run:
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
-    """The run of a trainer that has diverged, at its last checkpoint and with a warning that says why."""
+    """The run of a trainer that has diverged, at its last checkpoint and with a warning that gives the reason."""
     trainer.progress.close()
     trainer.close()
     stored = checkpoints.load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
-    warning = f"its training broke off, and it is judged as it was after step {stored.state['step']:,}. {error}"
+    warning = f"its training broke off, and it is evaluated with the weights of step {stored.state['step']:,}. {error}"
     weights = weights_of(stored.folder)
     return Run(trainer.folder, trainer.content, trainer.average.method, stored.state, (warning,), weights)

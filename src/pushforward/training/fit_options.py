@@ -1,4 +1,4 @@
-"""The options of fit and resume, and which of them say how long to train."""
+"""The options of fit and resume, and those of them that are budgets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HINTS = {
     "batch_size": f" {_OF_TRAINING}",
     "lr": f" {_OF_TRAINING}",
 }
-"""What is meant by arguments of other names."""
+"""Suggestions for arguments of other names."""
 
 
 class BudgetOptions(TypedDict, total=False):
@@ -55,8 +55,9 @@ class FitOptions(BudgetOptions, total=False):
         checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
             last step is always saved.
         progress: True shows progress, False is silent; None, the default, shows it on a terminal and in a notebook. A `Progress`,
-            or a `Watcher` of one's own, is used unchanged.
-        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. What is no run is never replaced.
+            or another `Watcher`, is used unchanged.
+        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
+            replaced.
         init: A run of the same method, from whose averaged weights training starts.
         size: tiny, small (the default) or base, for a recipe given by its name or as its function.
         plugins: Python files, or a single one, that the recipe came from.
@@ -82,7 +83,7 @@ class ResumeOptions(BudgetOptions, total=False):
 
     Args:
         checkpoint: An older checkpoint's name, such as "step_000500".
-        data: The data set, where it was handed over in Python.
+        data: The data set, where it was given as arrays in Python.
         plugins: Python files, or a single one, that the run was trained with.
         method: A method of the run's structure, where it cannot be rebuilt from the spec.
         device: Where to train: "cpu" (the default), "cuda", "cuda:1", or "auto" for a CUDA device where there is one.

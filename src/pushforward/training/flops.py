@@ -1,4 +1,4 @@
-"""Budgets in floating point operations: what a step of a recipe takes, and how many steps a budget allows."""
+"""Budgets in floating point operations: the operations of a recipe's step, and the steps that a budget allows."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
     observers of training are not counted.
 
     Args:
-        recipe: What is to be trained; it stays as it is.
-        data: On what.
+        recipe: The recipe; it is not changed.
+        data: The training data.
         settings: How.
 
     Raises:
@@ -78,7 +78,7 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
 
 
 def steps_within(flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None) -> tuple[int, float]:
-    """How many steps so many floating point operations allow, and what each takes.
+    """The number of steps within so many floating point operations, and the operations of each.
 
     Raises:
         UsageError: If they do not suffice for a single step, or a step has none that are counted.

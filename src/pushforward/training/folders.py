@@ -25,18 +25,18 @@ __all__ = ["Claim", "checkpoint_in", "claim", "free_folder", "hold", "new_folder
 
 _FILE = ".lock"
 _WAIT = 5.0
-"""Seconds that a training waits for its lock: whoever asks whether a folder is in use holds it for a moment."""
+"""Seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment."""
 _CLAIM = 0.5
 """Seconds in which a training that has made its folder has also locked it."""
 _OWN = {_FILE, "parts", "cache", "rows.safetensors", "threads.json"}
-"""What a folder holds while its training is set up, before ``spec.json``."""
+"""The files of a folder while its training is set up, before ``spec.json``."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
     """A folder for a new run that does not exist: ``wanted`` where given, else ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
 
-    What a training left in ``wanted`` that was killed before it was set up is removed.
+    Files in ``wanted`` of a training that was killed before it was set up are removed.
 
     Raises:
         UsageError: If ``wanted`` exists.
@@ -57,7 +57,7 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
 
 
 def new_folder(wanted: str | Path | None, data: str, recipe: str) -> Path:
-    """Make the folder that `free_folder` names; of several processes that ask for one name at once, one gets it.
+    """Make the folder that `free_folder` names; of several processes with the same name at once, one gets it.
 
     Raises:
         UsageError: If ``wanted`` exists.
@@ -96,7 +96,7 @@ class Claim:
             shutil.rmtree(self.replaced, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove what was made, for a training that could not be set up; an earlier run takes its place again."""
+        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.replaced is not None:
             with contextlib.suppress(OSError):  # it waits, and `put_back` finds it; the first error is the one to report
@@ -169,13 +169,13 @@ def put_back(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a training left that was killed before it was set up; nothing else, and nothing while it lives."""
+    """Remove the files of a training that was killed before it was set up; no other files, and none while it lives."""
     if _unfinished(folder) and not _in_use(folder):
         Claim(folder, hold(folder), ()).discard()
 
 
 def _unfinished(folder: Path) -> bool:
-    """Whether a folder holds a lock and nothing but what a training writes before ``spec.json``."""
+    """Whether a folder holds a lock and only files that a training writes before ``spec.json``."""
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".tmp-")}
@@ -183,7 +183,7 @@ def _unfinished(folder: Path) -> bool:
 
 
 def hold(folder: Path) -> BaseFileLock | None:
-    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write says so.
+    """Lock a run's folder for training; None for a folder that cannot be written to, where the first write fails.
 
     Raises:
         CheckpointError: If another training holds it, or its lock belongs to another user.
@@ -206,7 +206,7 @@ def hold(folder: Path) -> BaseFileLock | None:
 
 
 def _mode(folder: Path) -> int:
-    """The lock's permissions: whoever may write to the folder may lock it."""
+    """The lock's permissions: all who may write to the folder may lock it."""
     try:
         return folder.stat().st_mode & 0o666
     except OSError:

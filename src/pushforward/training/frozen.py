@@ -29,8 +29,8 @@ def with_frozen(
 ) -> Callable[..., Recipe]:
     """A recipe that takes frozen parts, with networks of runs in their places.
 
-    What a part is given follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
-    `Transport`, each with the run's averaged weights. The recipe hands it to its method, which freezes it
+    The type of a part follows from its annotation in the recipe: an `Autoencoder`, a `Denoiser`, a `FlowMap`, or a
+    `Transport`, each with the run's averaged weights. The recipe passes it to its method, which freezes it
     (`pushforward.Method.freeze`): the new run stores it, and then needs the other run no more. In a latent space a part may be a
     model of the data that lives in the same latent space.
 
@@ -83,34 +83,35 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         if not isinstance(run.method, HasAutoencoder):
             raise UsageError(f"{run.folder} is a {run.spec['recipe']}, which has no autoencoder to be the frozen part {name}.")
         part: nn.Module = run.method.autoencoder()
-        own = run.method.space
+        trained = run.method.space
     else:
         transport = run.transport
         if tuple(transport.space.shape) != tuple(space.shape):
             transport = inner_of(transport)
-        own = transport.space
+        trained = transport.space
         inside = kinds & {"Denoiser", "FlowMap"}
         whole = not inside or ("Latent" in kinds and isinstance(transport, Latent))
         part = transport if whole else getattr(transport, "denoiser", None)  # type: ignore[assignment]
         if part is None:
             raise UsageError(f"{run.folder} is a one-call model: it has no denoiser to be the frozen part {name}.")
-    if tuple(own.shape) != tuple(space.shape) or not met(own.conditions, space.conditions):
+    if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
         raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(own.shape)} with {described(own.conditions)}; "
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} with "
+            f"{described(trained.conditions)}; "
             f"here the shape is {tuple(space.shape)}, with {described(space.conditions)}. Give a run of the same data."
         )
     if "Autoencoder" not in kinds:
-        _check_units(name, run, own, space)
+        _check_units(name, run, trained, space)
     return part
 
 
-def _check_units(name: str, run: Run, own: Space, space: Space) -> None:
-    """Refuse a model of data in other units: what it makes would be read in the wrong ones."""
+def _check_units(name: str, run: Run, trained: Space, space: Space) -> None:
+    """Refuse a model of data in other units: its samples would be read in the wrong ones."""
     units = space.units
     for unit, theirs in units.items():
-        if not close(getattr(own, unit), theirs, units["std"]):
+        if not close(getattr(trained, unit), theirs, units["std"]):
             raise UsageError(
-                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(own, unit))}; "
+                f"The frozen part {name} of {run.folder} learned from data whose {unit} is {_shortened(getattr(trained, unit))}; "
                 f"that of this data is {_shortened(theirs)}. Give a run that was trained on the same training split."
             )
 

@@ -11,15 +11,15 @@ from pushforward.training.alarm import SLACK, Alarm, Health, Rule
 __all__ = ["Collapse", "CriticWins", "Divergence", "Missing"]
 
 HELD = 0.75
-"""Share of the modes from which a collapse can be told, and share of those below which it is one."""
+"""The share of the modes that a model must have held before, and the share of those below which it has collapsed."""
 COVERED = 0.4
-"""Best coverage from which a collapse can be told where the modes are not known."""
+"""The coverage that a model must have reached before, where the modes are not known."""
 LASTING = 200
 """Steps for which modes must be held before they can be lost, and that a collapse must last."""
 STUCK = 2000
 """Steps without a new mode after which those that are missing are reported; sound games took at most 1,350."""
 CHANCE = 0.55
-"""Accuracy up to which a critic tells nothing."""
+"""Accuracy up to which a critic has learned nothing."""
 RIGHT, WRONG_AGAIN = 0.99, 0.98
 """Mean accuracy from which the critic wins, and below which it does so no more."""
 WINNING = 500
@@ -83,7 +83,7 @@ def _reaches(reached: float, modes: int | None) -> str:
 
 
 def _against_collapse(health: Health) -> str:
-    """Of a critic that is held too tightly to tell real from generated, a higher gamma would make even less."""
+    """A higher gamma would not help a critic that is too constrained to separate real from generated."""
     if "logit_gap" not in health and "critic_accuracy" not in health:
         return "lower lr"
     accuracy = health.get("critic_accuracy")
@@ -117,7 +117,7 @@ class Missing(Rule):
 
 
 class CriticWins(Rule):
-    """The critic tells real from generated nearly always, ever more surely, and the generator learns nothing from it.
+    """The critic separates real from generated nearly always, with a growing gap, and the generator learns nothing from it.
 
     It begins when, over 500 steps, the critic ranked at least 99 % of the examples right, the logit gap rose from the first half
     to the second (or was 20 and more), and the fixed-noise samples reached neither a Fréchet distance 5 % below the best one
@@ -143,13 +143,13 @@ class CriticWins(Rule):
             first, second = statistics.fmean(gaps[:half] or gaps), statistics.fmean(gaps[half:])
             self._stands = self._stands or second > first or second >= WIDE
             said = (
-                f"the critic wins: it ranked {accuracy:.1%} of the rows of {WINNING} steps right, the logit gap went from "
+                f"the critic wins: it ranked {accuracy:.1%} of the examples of {WINNING} steps right, the logit gap went from "
                 f"{first:.3g} to {second:.3g}, and the samples did not improve"
             )
             advice = "raise gamma, lower the critic's learning rate, or augment"
             return Alarm("critic", step, accuracy, RIGHT, said, advice) if self._stands else None
         self._stands = False
-        said = f"the critic wins no more: it ranked {accuracy:.1%} of the rows of {WINNING} steps right"
+        said = f"the critic wins no more: it ranked {accuracy:.1%} of the examples of {WINNING} steps right"
         return Alarm("critic", step, accuracy, WRONG_AGAIN, said, over=True)
 
     def _remember(self, step: int, health: Health) -> None:

@@ -30,7 +30,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def seeded(build: Callable[[], Any], seed: int) -> Any:
-    """What ``build`` returns with torch's generator seeded for it; the generator is left as it was."""
+    """The result of ``build`` with torch's generator seeded for it; the generator's state is restored."""
     cpu = torch.device("cpu")
     with generators_kept(cpu):
         seed_generators(key(seed, "weights") >> 1, cpu)
@@ -39,8 +39,8 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
 
 def generator_state(device: torch.device) -> tuple[torch.Tensor, ...]:
     """The states of the generators of the CPU and of ``device``."""
-    own = (torch.default_generator.get_state(),)
-    return (*own, torch.cuda.get_rng_state(device)) if device.type == "cuda" else own
+    cpu_state = (torch.default_generator.get_state(),)
+    return (*cpu_state, torch.cuda.get_rng_state(device)) if device.type == "cuda" else cpu_state
 
 
 def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:

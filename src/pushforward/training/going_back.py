@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer, and taking it up: as a run is resumed, or where training ends with earlier weights."""
+"""The state of a trainer in a checkpoint, and its restoration: for resuming, or to end with earlier weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of a training: what methods note, how large gradients are, and how good samples from fixed noise are.
+"""The health of a training: notes of methods, norms of gradients, and the quality of samples from fixed noise.
 
 Nothing here changes training by a bit: samples are drawn without gradients, with running statistics held and dropout off,
 from noise of their own, and torch's generator is put back.
@@ -17,18 +17,18 @@ from torch import Tensor
 
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.modes import Centred, count_modes
-from pushforward.predictor import Condition, rows_of
+from pushforward.predictor import Condition, condition_at
 from pushforward.training.observing import Moment, Observer
 from pushforward.transports import BATCH, Map, Transport, inner_of
 
 __all__ = [
     "NEIGHBOURS",
     "NORMS",
-    "ROWS",
+    "SAMPLES",
     "FixedNoise",
     "Reference",
     "as_sampled",
@@ -41,7 +41,7 @@ __all__ = [
     "starts_of",
 ]
 
-ROWS = 500
+SAMPLES = 500
 """Fixed-noise samples, and training examples that they are compared with."""
 EVERY = 50
 """Steps between measurements where a batch is large; see `interval`."""
@@ -56,35 +56,35 @@ DIGITS = 5
 
 def interval(batch: int) -> int:
     """Steps between measurements: 50, and more where a batch is small beside the samples, so that they cost little beside it."""
-    return EVERY * math.ceil(8 * ROWS / (EVERY * batch))
+    return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
-def joined(notes: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
+def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
     """The notes of the parts of a batch as those of the whole: means, weighted by the parts' examples.
 
     Args:
         notes: Of each part, by name.
-        rows: Of each part.
+        counts: The number of examples in each part.
     """
     if len(notes) == 1:
         return dict(notes[0])
     means = {}
     for name in dict.fromkeys(name for part in notes for name in part):
-        held = [(part[name], count) for part, count in zip(notes, rows, strict=True) if name in part]
+        held = [(part[name], count) for part, count in zip(notes, counts, strict=True) if name in part]
         means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
     return means
 
 
-def in_numbers(rows: Sequence[dict[str, Any]]) -> None:
+def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
     """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
-    places = [(row, name) for row in rows for name, value in row.items() if isinstance(value, Tensor)]
+    places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, Tensor)]
     if places:
         device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
         values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
         for (held, name), value in zip(places, values, strict=True):
             held[name] = value
-    for row in rows:
-        row |= {name: _short(value) for name, value in row.items()}
+    for held in measures:
+        held |= {name: _short(value) for name, value in held.items()}
 
 
 def _short(value: float) -> float | int | None:
@@ -127,22 +127,22 @@ class Reference:
     Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
 
     Args:
-        data: What is trained on.
+        data: The training data.
     """
 
     def __init__(self, data: Dataset) -> None:
         truth, train = data.truth, data.train
-        self.space, self.count = data.space, min(ROWS, len(train))
+        self.space, self.count = data.space, min(SAMPLES, len(train))
         self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
         real = self._flat(train.data_units(permutation(len(train), 0)[: self.count]))
         self._centre, self._axes = principal(real)
-        self._real = self._seen(real)
+        self._real = self._projected(real)
         if self.count > NEIGHBOURS:
-            # the nearest row of all is the row itself
+            # the nearest example of all is the example itself
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
 
     def measures(self, x: Tensor) -> dict[str, float]:
-        """What samples are like.
+        """Measures of samples.
 
         Args:
             x: Data units, on the CPU, (n, *shape).
@@ -159,14 +159,14 @@ class Reference:
         if self.truth is not None:
             of = count_modes(x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights)
             measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
-        samples = self._seen(self._flat(x))
+        samples = self._projected(self._flat(x))
         if self.count > NEIGHBOURS:
             measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
         """``recall``: the share of the examples that lie among samples (of `pushforward.metrics.manifold.prdc`); data units."""
-        samples = self._seen(self._flat(x))
+        samples = self._projected(self._flat(x))
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
         reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
@@ -175,8 +175,8 @@ class Reference:
     def _flat(self, x: Tensor) -> np.ndarray:
         return self.space.to_model(x).flatten(1).double().numpy()
 
-    def _seen(self, rows: np.ndarray) -> np.ndarray:
-        return (rows - self._centre) @ self._axes
+    def _projected(self, x: np.ndarray) -> np.ndarray:
+        return (x - self._centre) @ self._axes
 
 
 class FixedNoise(Observer):
@@ -186,7 +186,7 @@ class FixedNoise(Observer):
     (`pushforward.training.map_health.Jumps`), and any other's samples cost too much.
 
     Args:
-        data: What is trained on.
+        data: The training data.
         batch: Examples of a training step, which set how often is measured.
     """
 
@@ -199,11 +199,11 @@ class FixedNoise(Observer):
         return moment.step % self.every == 0 and self._cheap is not False
 
     def look(self, moment: Moment) -> dict[str, float]:
-        """What the samples are like now; see `Reference.measures`."""
+        """Measures of the present samples; see `Reference.measures`."""
         return self.of(moment.method)
 
     def of(self, method: Method) -> dict[str, float]:
-        """What the samples of a method are like; nothing where they cost too much."""
+        """Measures of a method's samples; empty where they cost too much."""
         if self._cheap is None:
             self._prepare(method)
         return self.reference.measures(self._samples(method)) if self._cheap else {}
@@ -223,16 +223,16 @@ class FixedNoise(Observer):
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
     """The fixed noise of n samples and their conditions."""
-    return transport.noise(RowDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
+    return transport.noise(ExampleDraws(0, n, device=transport.device)), transport.conditions(n, None, 0)
 
 
 def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
     """Samples from given noise in data units, on the CPU, (n, *shape)."""
     parts = []
     for start in range(0, len(noise), BATCH):
-        rows = slice(start, min(start + BATCH, len(noise)))
-        draws = RowDraws(start, rows.stop - start, "health", device=noise.device)
-        x = transport(noise[rows], rows_of(condition, rows), draws)
+        index = slice(start, min(start + BATCH, len(noise)))
+        draws = ExampleDraws(start, index.stop - start, "health", device=noise.device)
+        x = transport(noise[index], condition_at(condition, index), draws)
         parts.append(transport.space.to_data(x).float().cpu())
     return torch.cat(parts)
 
@@ -241,17 +241,20 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
     return torch.cdist(torch.from_numpy(x), torch.from_numpy(y), compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (d,) and axes (d, k) of rows (n, d): the columns themselves up to 32, else principal axes; unit total variance."""
-    centre = rows.mean(0)
-    d = rows.shape[1]
+def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, else principal axes.
+
+    The total variance along the axes is 1.
+    """
+    centre = x.mean(0)
+    d = x.shape[1]
     axes = np.eye(d)
     if d > AXES:
-        # from the (n, n) products of rows, which are fewer than columns
-        products = (rows - centre) @ (rows - centre).T
+        # from the (n, n) products of examples, which are fewer than columns
+        products = (x - centre) @ (x - centre).T
         values, vectors = np.linalg.eigh(products)
         leading = slice(max(0, len(values) - AXES), None)
         scale = np.sqrt(np.clip(values[leading], 1e-12 * max(values[-1], 1e-300), None))
-        axes = (rows - centre).T @ (vectors[:, leading] / scale)
-    total = float(((rows - centre) @ axes).var(0).sum())
+        axes = (x - centre).T @ (vectors[:, leading] / scale)
+    total = float(((x - centre) @ axes).var(0).sum())
     return centre, axes / math.sqrt(total) if total > 0 else axes

@@ -24,7 +24,7 @@ __all__ = ["Holding", "begin", "claimed"]
 
 
 class Holding:
-    """A run's folder in the hands of one trainer: no other one, here or in another process, writes to it meanwhile.
+    """A run's folder, locked by one trainer: no other one, here or in another process, writes to it meanwhile.
 
     The lock is held until it is given back, or this object is deleted.
 
@@ -62,7 +62,7 @@ class Holding:
             if lock is not None:
                 lock.release()
             raise CheckpointError(
-                f"{self.folder} has been trained further since this trainer was closed. Go on with what is there: pf.resume(...)."
+                f"{self.folder} has been trained further since this trainer was closed. Go on from there: pf.resume(...)."
             )
         self._lock, self._open = lock, True
 
@@ -84,14 +84,14 @@ def claimed(folder: Path, data: str, recipe: str, writes: bool = True) -> Holdin
 def begin(
     holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write what a new run's folder holds before its first step; returns its spec.
+    """Write the files of a new run's folder before its first step; returns its spec.
 
     Args:
         holding: The folder.
-        recipe: What is trained.
-        data: On what.
+        recipe: Of the training.
+        data: The training data.
         budget: For how long.
-        settings: How it was asked for.
+        settings: Of the training.
         method: The description of the recipe's method (`pushforward.spec.describe`).
 
     Raises:

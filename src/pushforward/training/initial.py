@@ -13,7 +13,7 @@ from pushforward.training.run import Run
 __all__ = ["check_initial"]
 
 _OF_TRAINING = {"batch", "accumulate", "lr", "ema", "precision", "plugin"}
-"""Options that say how a method is trained and leave its weights' shapes alone."""
+"""Options of the training that do not change the weights' shapes."""
 
 
 def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -> None:
@@ -21,11 +21,11 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
 
     Args:
         run: The run whose weights are to be the first ones.
-        recipe: What is to be trained.
+        recipe: The recipe to train.
         options: Its settings by option, where they are known.
 
     Raises:
-        UsageError: Naming what differs.
+        UsageError: Naming the difference.
     """
     there, here = _method(run.spec["recipe"], run.spec["method"]), _method(recipe.name, spec.describe(recipe.method))
     differing = [name for name in there if name in here and there[name] != here[name]]
@@ -35,8 +35,8 @@ def check_initial(run: Run, recipe: Recipe, options: Mapping[str, Any] | None) -
             "the same recipe, prediction and path."
         )
     _check_conditions(run, recipe)
-    shapes, own = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
-    if shapes != own:
+    shapes, needed = ({name: part.shape for name, part in method.state_dict().items()} for method in (run.method, recipe.method))
+    if shapes != needed:
         there = {**_settings(run.spec.get("asked")), **_data(run.method.space)}
         here = {**_settings(options), **_data(recipe.method.space)}
         names = [name for name in there.keys() & here.keys() if there[name] != here[name]]
@@ -58,7 +58,7 @@ def _check_conditions(run: Run, recipe: Recipe) -> None:
 
 
 def _method(name: str, method: Any) -> dict[str, Any]:
-    """What makes a method the one that it is, by name; the recipe's name counts only for the recipes of this package."""
+    """The identity of a method, by name; the recipe's name counts only for the recipes of this package."""
     facts = {"recipe": name} if name in recipes.registry() else {}
     facts["method"] = method["part"]
     denoiser = method.get("denoiser")

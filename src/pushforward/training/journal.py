@@ -22,7 +22,7 @@ FLUSH = 25
 
 
 class Journal:
-    """What a training writes down: held for some steps, then checked, read by its observers and written.
+    """The log of a training: held for some steps, then checked, read by its observers and written.
 
     Args:
         path: The log, ``metrics.jsonl``.
@@ -57,13 +57,14 @@ class Journal:
         self._held.append({**at, "loss": dict(losses), **({"health": dict(health)} if health else {})})
 
     def flush(self, last: bool = False) -> tuple[str, str | None] | None:
-        """Write what is held.
+        """Write the rows that are held.
 
         Args:
             last: Whether no step follows.
 
         Returns:
-            Why training has diverged, and what helps where that is known; None where it goes on. Rows after that are dropped.
+            The reason why training has diverged, with advice where there is any; None where it goes on. Rows after that are
+            dropped.
 
         Raises:
             CheckpointError: If the disk refuses.
@@ -84,7 +85,7 @@ class Journal:
         return ("In every step a loss or gradient was not finite", None) if last and self.skips.all else None
 
     def _problem(self, row: Mapping[str, Any]) -> tuple[str, str | None] | None:
-        """Why training diverges with this row, and what helps."""
+        """The reason why training diverges with this row, and advice."""
         if (why := self.skips.read(row)) is not None:
             return why, None
         alarm = _ends(row)
@@ -115,7 +116,7 @@ class Journal:
         return rows
 
     def settle(self) -> None:
-        """Give up what followed the checkpoint of a `cut` that waits: it becomes the newest, and the log goes on from it.
+        """Drop the steps after the checkpoint of a `cut` that waits: it becomes the newest, and the log goes on from it.
 
         After a kill in between, the run stands at that checkpoint.
 

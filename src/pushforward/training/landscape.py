@@ -1,4 +1,4 @@
-"""The critic's landscape: what it says of every point of the plane, kept beside the samples of the same moment."""
+"""The critic's landscape: its score of every point of the plane, stored beside the samples of the same moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.data import Dataset, Space
 from pushforward.methods.method import HasCritic, Method
-from pushforward.training.health import ROWS, as_sampled
+from pushforward.training.health import SAMPLES, as_sampled
 
 __all__ = ["SIDE", "landscape"]
 
@@ -18,17 +18,18 @@ SIDE = 64
 MARGIN = 0.25
 """How far the grid reaches beyond the data on each side, as a share of its range."""
 CLASSES = 32
-"""Classes that are asked for at most."""
+"""The most classes of a landscape."""
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """The critic's values on a grid over the data's range, and samples of the same weights; nothing for methods without a critic.
 
-    A critic of labelled data is asked for every class (the first 32), one of other conditions for 32 values that occur. The
+    A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
+    The
     highest value counts: how real a point is at best.
 
     Args:
-        method: The present weights, not their average: the players as they play.
+        method: With the present weights, not their average.
         data: Points in the plane; for anything else there is no landscape.
 
     Returns:
@@ -46,7 +47,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         transport = method.transport()
         x = method.space.to_model(points).to(transport.device)
         scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
-        raw = transport.sample(min(ROWS, len(data.train)), seed=0)
+        raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
         "limits": np.array([low[0], high[0], low[1], high[1]]),
@@ -55,10 +56,10 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def _asked(space: Space, x: Tensor) -> list[dict[str, Tensor] | None]:
-    """The conditions that each point is judged under."""
+    """The conditions under which each point is scored."""
     if not space.conditions:
         return [None]
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
     labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
-    rows = Request(space.conditions).rows(count, labels, 0) or {}
-    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in rows.items()} for i in range(count)]
+    values = Request(space.conditions).values(count, labels, 0) or {}
+    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()} for i in range(count)]

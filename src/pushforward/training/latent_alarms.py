@@ -54,7 +54,7 @@ class PosteriorCollapse(Rule):
 
 
 def _against_silence(beta: float | None) -> str:
-    """What helps; an autoencoder for latents notes no beta, and one of beta 0 has no KL term that could press."""
+    """The advice; an autoencoder for latents notes no beta, and one of beta 0 has no KL term."""
     if beta is None:
         return "lower divergence, or lr"
     if beta == 0:

@@ -82,11 +82,11 @@ def in_latent(
     plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> Recipe:
-    """A recipe in the latent space of an autoencoder: the data is encoded once, and what is trained are its codes.
+    """A recipe in the latent space of an autoencoder: the data is encoded once, and the recipe trains on its codes.
 
     Args:
         recipe: A recipe's name, or a recipe.
-        data: What is encoded, a data set or its name or path; its examples must have the shape that the autoencoder takes.
+        data: The data to encode, a data set or its name or path; its examples must have the shape that the autoencoder takes.
         run: The autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an `Autoencoder`.
         size: The size of the recipe's networks.
         device: Where the data is encoded. Examples that are drawn again in every epoch (`binary-mnist`) are encoded as they were
@@ -115,14 +115,14 @@ def in_latent(
 
 
 def _ancestor(run: str | Path | Run | Autoencoder) -> tuple[str, Seen]:
-    """The name of what encodes, and what it has seen."""
+    """The name of the autoencoder, and its training examples."""
     if isinstance(run, Autoencoder):
         return "an autoencoder handed over in Python", Seen()
     return (str(run.folder), run.seen) if isinstance(run, Run) else (str(run), seen_by(run))
 
 
 class _Alone:
-    """An autoencoder without a method on top, which prepares what `LatentMethod` does."""
+    """An autoencoder without a method on top, which prepares the same inputs as `LatentMethod`."""
 
     prepared = LatentMethod.prepared
 

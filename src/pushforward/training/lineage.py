@@ -1,4 +1,4 @@
-"""The hashes of a run's training examples in its folder, and what follows from them for whoever judges it."""
+"""The hashes of a run's training examples in its folder, and warnings for its evaluation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FILE = "rows.safetensors"
 
 
 def with_ancestors(recipe: Recipe) -> Recipe:
-    """The recipe, which also names what its method learns from, however the method came into it.
+    """The recipe, with the names of all data sets and models that its method learns from.
 
-    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not say where
+    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
     they come from.
     """
     modules = (getattr(module, "source", None) for module in recipe.method.modules())
@@ -43,7 +43,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     """Write the hashes to ``folder/rows.safetensors``, whole or not at all.
 
     Returns:
-        What the run's spec says of them: the file's sha256, and the names of models and data sets that the run builds on.
+        The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
 
     Raises:
         CheckpointError: If the disk refuses.
@@ -53,11 +53,11 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
     path = folder / _FILE
     temporary = path.with_name(f".tmp-{os.getpid()}-{_FILE}")
-    own = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
+    hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with checkpoints._disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            save_file({"own": own, "inherited": seen.inherited, "shared": seen.shared}, temporary)
+            save_file({"own": hashes, "inherited": seen.inherited, "shared": seen.shared}, temporary)
             checkpoints._flush(temporary)
             os.replace(temporary, path)
         except SafetensorError as error:
@@ -68,14 +68,14 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
-    """What a run has learned from. Runs of earlier versions do not say it, nor what the models that they build on have seen.
+    """The training examples of a run. Runs of earlier versions do not record them, nor those of the models that they build on.
 
     Args:
         folder: The run's folder.
-        content: What its ``spec.json`` holds.
+        content: Of its ``spec.json``.
 
     Raises:
-        CheckpointError: If the file is missing or differs from what was written.
+        CheckpointError: If the file is missing or has changed.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -99,7 +99,7 @@ def read_seen(folder: Path, content: Mapping[str, Any]) -> Seen:
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """What a run has learned from, by its folder; unknown for a folder that is no run, such as one that diffusers wrote."""
+    """The training examples of a run, by its folder; unknown for a folder that is no run, such as one of diffusers."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
@@ -108,12 +108,12 @@ def seen_by(folder: str | Path) -> Seen:
 
 
 def earlier_split(content: Mapping[str, Any]) -> str:
-    """What a message about changed data adds for a run of a version that chose held-out examples by their position."""
+    """An addition to messages about changed data, for a run of a version that chose held-out examples by their position."""
     return "" if "rows" in content else " This run is of an earlier version, which held out other examples of the same data."
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
-    """What has to be said where a model that builds on others is judged on held-out examples, in sentences; mostly nothing."""
+    """Warnings where a model that builds on others is evaluated on held-out examples, in sentences; usually none."""
     _, inherited = seen.overlaps(data)
     sentences = []
     if inherited:

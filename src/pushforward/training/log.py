@@ -22,7 +22,7 @@ _TAIL = 1 << 16
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a log; what a kill cut off or damage made unreadable is left out.
+    """The whole rows of a log; rows that are cut off or unreadable are left out.
 
     Raises:
         CheckpointError: If the file is there and the disk does not give it.

@@ -1,4 +1,4 @@
-"""What numbers are measured on: the machine and its software."""
+"""The machine and the software of a measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["commit", "machine", "version"]
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers of a run were measured on."""
+    """The machine and the software of a run."""
     return {
         "platform": platform.platform(),
         "processor": _processor(),

@@ -1,6 +1,6 @@
 """Alarms of maps between two times: jumps that disagree, an off-diagonal loss that outgrows the diagonal, targets that run away.
 
-Thresholds are compared with what sound and broken trainings show in docs/decisions/alarms-of-maps.md.
+Thresholds are compared with sound and broken trainings in docs/decisions/alarms-of-maps.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Disagreement(Rule):
 class OffDiagonal(Rule):
     """The raw loss between two times is over three times that at equal times, in medians over 500 steps.
 
-    Targets between two times are made of the map, so their error is at most about that of the velocities they start from; a map
+    Targets between two times come from the map, so their error is at most about that of the velocities they start from; a map
     that chases itself has more. It is over where the ratio is below.
     """
 

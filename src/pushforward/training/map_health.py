@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.data import Dataset
 from pushforward.data.keys import permutation
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.methods.method import Method, Now
 from pushforward.training.best import Choice
 from pushforward.training.health import Reference, as_sampled, interval, sampled, starts_of
@@ -24,7 +24,7 @@ __all__ = ["BINS", "COUNTS", "Jumps", "disagreement"]
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the marks from one measurement in so many calls to the next: four calls a mark on average."""
 BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
-"""Times t at which targets are measured, by the third of [0, 1] that they stand for."""
+"""Times t at which targets are measured, by their third of [0, 1]."""
 TARGETS = 128
 """Examples on which targets are measured at each of those times."""
 
@@ -34,7 +34,7 @@ class HasTargets(Protocol):
     """A method of maps between two times (`pushforward.methods.mapping.Mapping`)."""
 
     def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
-        """What the mean velocity from t to s is regressed on at (x_t, t, s); the velocity where s = t."""
+        """The target of the mean velocity from t to s at (x_t, t, s); the velocity where s = t."""
         ...
 
 
@@ -44,7 +44,7 @@ class Jumps(Observer):
     Only maps between two times are measured (`pushforward.denoiser.FlowMap`, sampled by jumps).
 
     Args:
-        data: What is trained on.
+        data: The training data.
         batch: Examples of a training step, which set how often is measured.
     """
 
@@ -55,7 +55,7 @@ class Jumps(Observer):
 
     @property
     def decides(self) -> bool:  # type: ignore[override]
-        """Whether a checkpoint may be written by what it measures, so that the log is read at once."""
+        """Whether its measures may trigger a checkpoint, so that the log is read at once."""
         return bool(self._jumps)
 
     @property
@@ -93,7 +93,7 @@ class Jumps(Observer):
                 self._starts = starts_of(transport, self.reference.count)
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
-        """What samples of a method in these numbers of calls are like.
+        """Measures of a method's samples in these numbers of calls.
 
         Returns:
             ``frechet``, ``coverage_1`` and ``recall`` in one call (`pushforward.training.health.Reference`), ``frechet_2`` and
@@ -137,7 +137,7 @@ class Jumps(Observer):
         device = next(method.parameters()).device
         x = space.to_model(split.data_units(index).to(device))
         condition = split.condition(space.conditions, index, device)
-        draws = RowDraws(0, len(x), "targets", device=device)
+        draws = ExampleDraws(0, len(x), "targets", device=device)
         z, s = draws.normal(x.shape[1:]), draws.stream("second time").uniform()
         with as_sampled(method):
             for name, at in BINS.items():

@@ -1,4 +1,4 @@
-"""Memory: the peak of the process, and what a piece of work adds in tensors."""
+"""Memory: the peak of the process, and the tensors of a piece of work."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def held_bytes(*modules: nn.Module) -> int:
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
     """The most bytes in tensors that ``work()`` holds at once, beyond those that were there before it.
 
-    PyTorch's allocator is asked, on the CPU through the profiler, so temporary tensors inside operations count, and other
-    models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
+    The numbers are of PyTorch's allocator, on the CPU through the profiler, so temporary tensors inside operations count, and
+    other models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
 
     Args:
         work: Called once.
@@ -85,9 +85,9 @@ def reset_peak(device: torch.device | str = "cpu") -> None:
 def peak_memory(device: torch.device | str = "cpu") -> int:
     """The most memory in bytes since `reset_peak`: of the whole process on the CPU, of all tensors on a CUDA device.
 
-    It includes the library, the data and any other model in the process, so it says how much memory the process needed, not
-    what a model adds; see `added_peak` for that. Where the system cannot count again (all but Linux) it is the most in the life
-    of the process; 0 where it does not say.
+    It includes the library, the data and any other model in the process, so it measures the process, not
+    a model; see `added_peak` for that. Where the system cannot count again (all but Linux) it is the most in the life
+    of the process; 0 where that is not known.
     """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
@@ -108,6 +108,6 @@ def _of_process() -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what an accelerator still computes, so that time can be taken; nothing on the CPU."""
+    """Wait for pending computations of an accelerator, for timings; nothing on the CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()

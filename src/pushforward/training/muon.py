@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def working_dtype(device: torch.device) -> torch.dtype:
-    """What the iteration is computed in: bfloat16, but on processors that only emulate it float32."""
+    """The type of the iteration: bfloat16, but on processors that only emulate it float32."""
     return torch.bfloat16 if device.type != "cpu" or has_bfloat16() else torch.float32
 
 
@@ -81,7 +81,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         matrices: (batch, rows, columns).
-        dtype: What to compute in.
+        dtype: Of the computation.
 
     Returns:
         The same shape, in ``dtype``.

@@ -38,13 +38,13 @@ def usual(folder: Path, data: Dataset, batch: int, progress: Watcher) -> tuple[O
 
 
 class Alarms(Observer):
-    """The alarms that begin and end with the rows of the log, said to whoever watches.
+    """The alarms that begin and end with the rows of the log, reported to the progress.
 
     That of the logit gap breaks training off, that of lost variety ends it.
 
     Args:
         folder: The run's folder.
-        progress: Who is told.
+        progress: Receives the alarms.
     """
 
     def __init__(self, folder: Path, progress: Watcher) -> None:

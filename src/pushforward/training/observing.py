@@ -1,4 +1,4 @@
-"""Looking at a training without changing it: what an observer is, and what it is given."""
+"""Observers: the interface of parts that read a training without changing it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Moment:
         progress: The share that is used now.
         method: The present weights; an observer leaves them as they are, as it does torch's generators.
         average: Their average, as it is sampled.
-        data: What is trained on.
+        data: The training data.
         writes: Whether files may be written: of several processes, one writes.
     """
 
@@ -46,11 +46,11 @@ class Observer:
     """Looks at a training. Whatever it does, the training goes on as it would without it."""
 
     late: bool = False
-    """Whether it looks once the step is logged and all weights are known to be finite; what it measures is then not logged."""
+    """Whether it is called once the step is logged and all weights are known to be finite; its measures are then not logged."""
     suspect: bool = False
     """Whether the present weights should not take the place of earlier ones in a checkpoint."""
     decides: bool = False
-    """Whether training may end by what it measures, so that the log is read at once."""
+    """Whether its measures may end training, so that the log is read at once."""
     passed: int | None = None
     """The last step at which the weights were found good, whose checkpoint stays; None where nobody looks for it."""
     best: int | None = None
@@ -63,11 +63,11 @@ class Observer:
         return False
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """What it measures, by name, to be logged as health. Called after the steps that are `due`."""
+        """Its measures by name, to be logged as health. Called after the steps that are `due`."""
         return {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """Read a row of the log, in order and with all measures; what it adds to the row.
+        """Read a row of the log, in order and with all measures; returns additions to the row.
 
         Args:
             row: The row.
@@ -77,7 +77,7 @@ class Observer:
 
 
 def decide(observers: Sequence[Observer], moment: Moment) -> bool:
-    """Whether training may end by what is measured now."""
+    """Whether a measure of this step may end training."""
     return any(observer.decides and observer.due(moment) for observer in observers)
 
 

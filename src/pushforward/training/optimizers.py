@@ -1,4 +1,4 @@
-"""Each player's optimisers, and their state as named tensors: fused AdamW, with Muon for convolution kernels where asked for."""
+"""Each player's optimisers, and their state as named tensors: fused AdamW, with Muon for convolution kernels on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Player:
     """One player's parameters with their optimisers.
 
     Args:
-        module: What the player updates.
+        module: Whose parameters the player updates.
         name: The player's name.
         training: The settings.
 
@@ -54,7 +54,7 @@ class Player:
             self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
     def update(self, rate: float, beta2: float | None = None, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make one step with the gradients at hand at ``rate`` times the learning rate, and clear them.
+        """Make one step with the present gradients at ``rate`` times the learning rate, and clear them.
 
         Where their norm or the loss is not finite, weights and optimisers stay as they are.
 

@@ -1,4 +1,4 @@
-"""What training batches are made of: the data, or what a method computes from it once."""
+"""The inputs of training batches: the data, or inputs that a method computes from it once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.data import Dataset, PreparedSampler, Sampler
 from pushforward.denoiser import Condition
-from pushforward.draws import RowDraws
+from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.training import checkpoint as checkpoints
@@ -26,27 +26,27 @@ from pushforward.training.settings import Settings
 
 __all__ = ["fields_of", "prepared", "sampler_of"]
 
-ROWS = 500
+CHUNK = 500
 """Examples prepared at a time."""
 CACHE = "cache"
-"""The folder, in a run's, of what was computed once from the data."""
+"""The folder, within a run's, of prepared inputs."""
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
-"""What was prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
+"""The inputs prepared last in this process: making a recipe needs the codes' units before its trainer needs the codes."""
 
 
 def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """What a method makes of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
+    """A method's prepared inputs of all training examples, by name: "x" and further fields, (n, ...) each, on the CPU.
 
     Raises:
-        UsageError: If the method returns something else than `PrecomputesInputs` says.
+        UsageError: If the method's result does not follow `PrecomputesInputs`.
         CheckpointError: If something is not finite.
     """
     global _last
     key = getattr(method.prepared, "__func__", method.prepared), _key(method, data)
     if _last is not None and _last[0] == key:
         return _last[1]
-    parts = [_part(method, data, start, device) for start in range(0, len(data.train), ROWS)]
+    parts = [_part(method, data, start, device) for start in range(0, len(data.train), CHUNK)]
     for part in parts:
         if part.keys() != parts[0].keys():
             raise UsageError(
@@ -65,26 +65,26 @@ def prepared(method: PrecomputesInputs, data: Dataset, device: torch.device | st
 
 
 def _part(method: PrecomputesInputs, data: Dataset, start: int, device: torch.device | str) -> dict[str, Tensor]:
-    rows = slice(start, start + ROWS)
+    index = slice(start, start + CHUNK)
     space = method.space
-    x = space.to_model(data.train.data_units(rows).to(device))
-    fields = fields_of(method, x, data.train.condition(space.conditions, rows, device), start)
+    x = space.to_model(data.train.data_units(index).to(device))
+    fields = fields_of(method, x, data.train.condition(space.conditions, index, device), start)
     return {name: (value.float() if value.is_floating_point() else value).cpu() for name, value in fields.items()}
 
 
 def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
-    """What a method prepares of some training examples, by name.
+    """A method's prepared inputs of some training examples, by name.
 
     Args:
-        method: What prepares.
+        method: Whose `prepared` is called.
         x: The examples in model units, (n, *shape).
         condition: Their conditions.
-        start: The place of the first one in the training split, which keys what is drawn.
+        start: The place of the first one in the training split, which keys the draws.
 
     Raises:
         UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
     """
-    draws = RowDraws(start, len(x), "prepared", x.device)
+    draws = ExampleDraws(start, len(x), "prepared", x.device)
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
     fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
@@ -102,7 +102,7 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
 
 
 def _key(method: PrecomputesInputs, data: Dataset) -> str:
-    """What a method's prepared inputs depend on: the data, the frozen parts, and the settings that are not networks."""
+    """The key of a method's prepared inputs: the data, the frozen parts, and the settings that are not networks."""
     names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
     learned = {id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()}
     settings = {name: getattr(method, name) for name in names}
@@ -125,9 +125,9 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
 def sampler_of(
     method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
 ) -> Sampler | PreparedSampler:
-    """What hands out training batches: of the data, or of what the method prepares from it.
+    """The sampler of training batches: of the data, or of the method's prepared inputs.
 
-    ``keep`` writes what was prepared to the run's folder.
+    ``keep`` writes prepared inputs to the run's folder.
 
     Raises:
         UsageError: For augmentations of data that is prepared once.
@@ -146,7 +146,7 @@ def sampler_of(
 
 
 def _stored(method: PrecomputesInputs, data: Dataset, folder: Path, device: torch.device, keep: bool) -> dict[str, Tensor]:
-    """What was prepared, from the run's folder where it is whole there; else computed, and written where ``keep`` is set."""
+    """Prepared inputs, from the run's folder where they are complete; else computed, and written where ``keep`` is set."""
     path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
     description = path.with_suffix(".json")
     try:

@@ -1,4 +1,4 @@
-"""The processes that train one model together: what they add up, and where its weights are."""
+"""The processes that train one model together: their sums, and where the weights are."""
 
 from __future__ import annotations
 

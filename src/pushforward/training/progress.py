@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a bar on a terminal or below a notebook's cell, else one plain line now and then.
+"""Progress of training: a bar on a terminal or below a notebook's cell, else one plain line now and then.
 
 Lines and terminal bars go to stderr.
 """
@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 class Watcher(ABC):
-    """What a trainer reports of its steps."""
+    """A trainer's report of a step."""
 
     @abstractmethod
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
@@ -34,17 +34,17 @@ class Watcher(ABC):
         Args:
             name: The run's.
             clock: Its `Clock`: step, seconds and share of the budget.
-            samples: Seen so far.
+            samples: Training samples so far.
             losses: The newest losses that are known, by player.
         """
 
     def preparing(self, name: str, share: float, words: str) -> None:
-        """Called while what training needs is computed before its first step.
+        """Called while inputs are computed before the first step.
 
         Args:
             name: The run's.
             share: How much is there, in [0, 1].
-            words: What, and how long it has taken.
+            words: A description, and the time so far.
         """
         return None
 
@@ -62,7 +62,7 @@ class Watcher(ABC):
 
 
 class Silent(Watcher):
-    """Says nothing."""
+    """No output."""
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Nothing."""
@@ -75,10 +75,10 @@ class Silent(Watcher):
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:
-    """The watcher that an argument ``progress`` stands for.
+    """The watcher of an argument ``progress``.
 
     Args:
-        progress: A watcher; True for `Progress`, False for `Silent`; None for `Progress` where a person looks on, that is on a
+        progress: A watcher; True for `Progress`, False for `Silent`; None for `Progress` where a person reads it, that is on a
             terminal or in a notebook, and `Silent` elsewhere.
 
     Raises:

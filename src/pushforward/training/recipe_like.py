@@ -1,4 +1,4 @@
-"""What `fit` accepts instead of a recipe, and checks of its other arguments."""
+"""Arguments of `fit` in place of a recipe, and checks of its other arguments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def recipe_from(given: Any, data: Dataset, size: str) -> Recipe | Method:
         size: The size that a recipe of this package has, given by name or as its function.
 
     Raises:
-        UsageError: For anything else, saying what was expected.
+        UsageError: For anything else.
     """
     if isinstance(given, (Recipe, Method)):
         return given
@@ -86,8 +86,8 @@ def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]
     """Refuse options of a recipe among those of `fit`.
 
     Args:
-        given: What is to be trained.
-        options: What was given to `fit`.
+        given: The recipe argument.
+        options: Of `fit`.
         known: The options of `fit`.
 
     Raises:
@@ -95,8 +95,8 @@ def refuse_settings(given: Any, options: Mapping[str, Any], known: Iterable[str]
     """
     name = name_of(given)
     function = recipes.registry().get(name or "")
-    own = {} if function is None else recipes.settings(function)
-    settings = {option: value for option, value in options.items() if option in own and option not in known}
+    known_settings = {} if function is None else recipes.settings(function)
+    settings = {option: value for option, value in options.items() if option in known_settings and option not in known}
     if settings:
         size = [repr(options["size"])] if options.get("size") else []
         values = [f'"{value}"' if isinstance(value, str) else repr(value) for value in settings.values()]

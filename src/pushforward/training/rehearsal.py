@@ -29,14 +29,14 @@ def training_memory(run: Run, data: Dataset) -> int | None:
         data: The data it was trained on, with labels or without.
 
     Returns:
-        Bytes; None where this cannot be measured, for instance because the memory does not suffice beside what is held already.
+        Bytes; None where this cannot be measured, for instance because the free memory does not suffice.
     """
-    own = _as_trained(run, data)
-    if own is None:
+    trainer = _as_trained(run, data)
+    if trainer is None:
         return None
     try:
         with torch.random.fork_rng(devices=[]):
-            return _of_second_step(run, own)
+            return _of_second_step(run, trainer)
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise

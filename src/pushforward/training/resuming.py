@@ -114,7 +114,7 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None, 
         raise CheckpointError(
             f"{folder} was never saved, and its first weights, which came from Python or from a teacher, are lost. Delete the "
             "folder and call "
-            "pf.fit again, or hand them over: pf.resume(run, method=...)."
+            "pf.fit again, or give them: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
 

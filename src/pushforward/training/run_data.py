@@ -16,15 +16,15 @@ __all__ = ["data_of_run"]
 def data_of_run(
     folder: Path, content: Mapping[str, Any], data: Dataset | str | Path | None, *, absent: str, changed: str, moved: str = ""
 ) -> Dataset:
-    """The data of a run, which must be what it was.
+    """The data of a run, which must not have changed.
 
     Args:
         folder: The run's folder.
-        content: What its ``spec.json`` holds.
+        content: Of its ``spec.json``.
         data: The data set, where it is given, or its place, which is read as the run read its own; None reads that.
-        absent: What to do where the run does not say where its data came from, a sentence for the error.
-        changed: What to do where the data has changed, beside restoring it: a clause for the error.
-        moved: What to do where the data is not where it was: a sentence for the error.
+        absent: The fix where the run does not record its data's place, a sentence for the error.
+        changed: The fix where the data has changed, beside restoring it: a clause for the error.
+        moved: The fix where the data has moved: a sentence for the error.
 
     Raises:
         UsageError: If the data came from Python and is not given.
@@ -36,17 +36,17 @@ def data_of_run(
     if known and not isinstance(data, Dataset):
         place = {} if data is None else {"name_or_path": str(data)}
         try:
-            rows = load(**{**known, **place})
+            dataset = load(**{**known, **place})
         except DataError as error:
             raise DataError(f"{error} {moved}".strip()) from error
     elif data is not None:
-        rows = dataset_of(data)
+        dataset = dataset_of(data)
     else:
         raise UsageError(f"{folder} was trained on data from Python, which a run does not hold. {absent}")
     was = content.get("fingerprint")
-    if was not in (None, rows.fingerprint):
+    if was not in (None, dataset.fingerprint):
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {rows.fingerprint[:12]}, was {was[:12]}). "
+            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, was {was[:12]}). "
             f"Restore it, or {changed}.{earlier_split(content)}"
         )
-    return rows
+    return dataset

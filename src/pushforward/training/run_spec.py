@@ -1,4 +1,4 @@
-"""What a run's ``spec.json`` says: written at its start, and read again as a recipe and a budget."""
+"""A run's ``spec.json``: written at its start, and read again as a recipe and a budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMAT = 4
 def described(
     recipe: Recipe, data: Dataset, budget: Budget, settings: Mapping[str, Any], files: Sequence[Path]
 ) -> dict[str, Any]:
-    """What a new run's ``spec.json`` holds."""
+    """The content of a new run's ``spec.json``."""
     return {
         "format_version": FORMAT,
         "recipe": recipe.name,
@@ -38,7 +38,7 @@ def described(
         "training": spec.describe(asdict(recipe.training)),
         "data": getattr(data, "origin", None),
         "fingerprint": data.fingerprint,
-        "rows_fingerprint": data.rows_fingerprint,
+        "rows_fingerprint": data.examples_fingerprint,
         "budget": asdict(budget),
         "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in files],
         **settings,

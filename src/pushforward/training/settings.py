@@ -1,4 +1,4 @@
-"""How a run was asked for, beside its recipe, data and budget: what its spec says of that."""
+"""Settings of a training beside its recipe, data and budget, as its spec stores them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Settings:
         checkpoint_every: Steps between checkpoints; None means every two minutes of training, or every quarter of a short budget.
             The first and the last step are always saved.
         plugins: Python files that define parts of the run; their hashes are stored.
-        asked: What was asked for beside the data, by option of the command line, so that a report can print a command that
+        asked: Given options beside the data, by their names on the command line, so that a report can print a command that
             repeats the run; None where the recipe was made in Python.
         init: The run from whose weights it starts, for the same purpose.
         init_step: The step of that run's checkpoint.
@@ -60,7 +60,7 @@ class Settings:
         return clock.seconds - saved >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
 
     def stored(self) -> dict[str, Any]:
-        """What the run's spec says of them; plugins are stored beside."""
+        """The settings as the run's spec stores them; plugins are stored beside."""
         return {
             "seed": self.seed,
             "augment": list(self.augment),

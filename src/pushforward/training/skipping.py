@@ -1,6 +1,6 @@
 """Steps that are skipped because a loss or a gradient is not finite: which, how many, and when they are too many.
 
-What is read are rows of ``metrics.jsonl``, whose health says "skipped/PLAYER" where that player's update was left out. A resumed
+The rows of ``metrics.jsonl`` have "skipped/PLAYER" in their health where that player's update was left out. A resumed
 run, whose log is read again, so stands where the uninterrupted one stands.
 """
 
@@ -22,7 +22,7 @@ WINDOW, MOST = 1000, 10
 LASTING = 100
 """Steps without a skipped one after which the alarm is over."""
 MARK = "skipped/"
-"""What the name of a measure begins with that marks a skipped update of a player."""
+"""The prefix of the measure that marks a skipped update of a player."""
 
 
 def players_in(health: Health | None) -> list[str]:

@@ -45,14 +45,14 @@ def stages_of(folder: Path, state: Mapping[str, Any]) -> list[Stage]:
     """
     if "stages" not in state:  # a checkpoint of an older version: progress was the share of the steps
         return [] if state["total"] is None else [Stage(0, 0.0, state["total"])]
-    own = [Stage(**stage) for stage in state["stages"]]
+    stored = [Stage(**stage) for stage in state["stages"]]
     path = folder / _FILE
-    if not own or not path.is_file():
-        return own
+    if not stored or not path.is_file():
+        return stored
     try:
         recorded = [Stage(**stage) for stage in checkpoints.read_json(path)["stages"]]
     except (TypeError, KeyError) as error:
         raise CheckpointError(
             f"{path} is damaged: it holds no stages. Restore it, or delete it to have the number of steps forecast again."
         ) from error
-    return recorded if recorded[: len(own)] == own else own
+    return recorded if recorded[: len(stored)] == stored else stored

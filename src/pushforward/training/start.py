@@ -38,7 +38,7 @@ __all__ = ["fit", "prepare"]
 
 
 def _recipe(given: RecipeLike, data: Dataset, size: str, seed: int) -> tuple[Recipe, bool]:
-    """What is trained, and whether its weights can be drawn from the seed again from its spec alone."""
+    """The recipe, and whether its first weights can be drawn from the seed again from its spec alone."""
     built = seeded(lambda: recipe_from(given, data, size), seed)
     if isinstance(built, Method) and built is given:
         ancestors = tuple((folder, seen_by(folder)) for folder in trainings(built))
@@ -92,12 +92,12 @@ def prepare(
     plugins = [Path(path) for path in files_of(options.get("plugins", ()))]
     for path in plugins:
         load_plugin(path)
-    rows = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
+    dataset = recipe if isinstance(recipe, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
     seed, size, init = whole("seed", options.get("seed", 0)), options.get("size") or "small", options.get("init")
     budget = budget_in(options)
     if budget is not None and options.get("flops") is not None:
         raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds` or `flops`.")
-    built, from_seed = _recipe(recipe, rows, size, seed)
+    built, from_seed = _recipe(recipe, dataset, size, seed)
     if asked is None and name_of(recipe) is not None:
         others = [str(path) for path in plugins if str(path) != recipe]
         asked = {"size": size} | ({"plugin": others} if others else {})
@@ -122,14 +122,14 @@ def prepare(
         from_seed=from_seed and (init is not None or built.first_weights is None),
     )
     if (flops := options.get("flops")) is not None:
-        budget = Budget(steps=steps_within(flops, built, rows, settings)[0])
+        budget = Budget(steps=steps_within(flops, built, dataset, settings)[0])
     progress = options.get("progress")
     watcher = None if progress is None else watcher_of(progress)
-    claimed = claim(options.get("out"), rows.name, built.name, overwrite=options.get("overwrite", False))
+    claimed = claim(options.get("out"), dataset.name, built.name, overwrite=options.get("overwrite", False))
     try:
         trainer = Trainer(
             built,
-            rows,
+            dataset,
             budget or Budget(steps=5000),
             out=Holding(claimed.folder, claimed.lock),
             settings=settings,

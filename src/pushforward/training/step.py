@@ -30,16 +30,16 @@ Move = tuple[str, Tensor] | Sums | None
 
 @dataclass
 class _Part:
-    """A part of a batch in play.
+    """A part of a batch and the method's losses on it.
 
     Args:
-        rows: Its examples in the whole batch.
+        index: Where its examples are in the whole batch.
         game: The turns of the method on it.
-        now: What the game was given.
+        now: The method's argument.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
-    rows: slice
+    index: slice
     game: Iterator[tuple[str, Tensor] | Sums]
     now: Now
     generator: Any = None
@@ -47,15 +47,15 @@ class _Part:
     @property
     def count(self) -> int:
         """How many examples."""
-        return int(self.rows.stop - self.rows.start)
+        return int(self.index.stop - self.index.start)
 
 
 class Step:
-    """Computes steps: plays a method's game on a batch, and lets each player update its weights in its turn.
+    """Computes steps: runs a method's turns on a batch, in each of which one player's weights are updated.
 
-    The parts of a batch play in lock step: gradients add up, and each part's graph is freed before the next part computes its
-    own. What the method yields as `Sums` it receives added up over all parts and processes. Dropout is drawn by torch's
-    generator, seeded for each part by its first block of rows.
+    The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
+    own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
+    generator, seeded for each part by its first block of examples.
 
     Args:
         method: The method, its weights where the processes keep them.
@@ -65,14 +65,14 @@ class Step:
         device: Where it is trained.
         processes: The processes that share each batch.
 
-    A player whose loss or gradient is not finite is not updated; what the method has besides its players' weights, such as
+    A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
     running statistics, is then as it was before the step.
 
     Attributes:
         moved: Whether the last step has updated any player.
 
     Raises:
-        UsageError: If the batch cannot be split as asked for.
+        UsageError: If the batch cannot be split so.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Step:
     ) -> None:
         self.method, self.players, self.training = method, players, training
         self.seed, self.device, self.processes = seed, device, processes
-        every = parts_of(training, method, processes.count)
-        self.parts = every[processes.rank * training.accumulate :][: training.accumulate]
-        if len(every) > 1:
+        all_parts = parts_of(training, method, processes.count)
+        self.parts = all_parts[processes.rank * training.accumulate :][: training.accumulate]
+        if len(all_parts) > 1:
             _check_batch_norm(method)
         self.moved = True
         self._beside = _Beside(method, players)
@@ -97,7 +97,7 @@ class Step:
         self._others = {name: _without(trained, player.parameters) for name, player in players.items()}
 
     @property
-    def rows(self) -> slice:
+    def index(self) -> slice:
         """The examples of each batch that this process computes."""
         return slice(self.parts[0].start, self.parts[-1].stop)
 
@@ -105,15 +105,15 @@ class Step:
         """One step.
 
         Args:
-            batch: The batch's `rows`.
+            batch: The examples of the batch at `index`.
             clock: Where training stands (`pushforward.training.budget.Clock`).
 
         Returns:
-            The loss of each player, and what the method noted, with the norms of gradients on the steps that have them, all as
+            The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
             means over the whole batch; and "skipped/PLAYER" where a player was not updated.
         """
         self._beside.hold()
-        parts = [self._part(rows, batch, clock) for rows in self.parts]
+        parts = [self._part(index, batch, clock) for index in self.parts]
         now, schedule = parts[0].now, self.training.schedule
         rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
         reply: Sums | None = None
@@ -140,12 +140,12 @@ class Step:
         self._beside.put_back()
         return {f"{MARK}{name}": 1 for (name, _), done in zip(updated, finite, strict=True) if not done}
 
-    def _part(self, rows: slice, batch: Batch, clock: Any) -> _Part:
-        start, count = rows.start - self.rows.start, rows.stop - rows.start
-        own = batch if count == len(batch.x) else batch.rows(slice(start, start + count))
-        draws = BlockDraws(self.seed, clock.step, count, rows.start, device=self.device)
+    def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
+        start, count = index.start - self.index.start, index.stop - index.start
+        examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
+        draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
         now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
-        return _Part(rows, self.method.losses(own, now), now)
+        return _Part(index, self.method.losses(examples, now), now)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move:
         """The next move of all parts: one player's turn with the loss of the whole batch, or the sums over it."""
@@ -161,9 +161,9 @@ class Step:
         return self._added(sums) if sums else None
 
     def _resumed(self, part: _Part, reply: Sums | None) -> Move:
-        """Let a part play to its next move, with torch's generators as it left them."""
+        """Run a part to its next turn, with torch's generators in the state in which it left them."""
         if part.generator is None:
-            block = part.rows.start // BLOCK
+            block = part.index.start // BLOCK
             seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
         elif len(self.parts) > 1:
             set_generator_state(part.generator, self.device)
@@ -190,7 +190,7 @@ class Step:
         values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
         examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
         if self.processes.count == 1:
-            return Sums(sum(part.rows for part in sums), values, examples, sums[0].then).settled()
+            return Sums(sum(part.count for part in sums), values, examples, sums[0].then).settled()
         spread = {name: self._in_place(held) for name, held in examples.items()}
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
         values, examples = ({name: next(totals) for name in group} for group in (values, spread))
@@ -199,18 +199,18 @@ class Step:
     def _in_place(self, held: Tensor) -> Tensor:
         """This process's examples among zeros for those of the others."""
         everything = held.new_zeros(self.training.batch, *held.shape[1:])
-        everything[self.rows] = held
+        everything[self.index] = held
         return everything
 
     def _reported(self, notes: dict[str, Any]) -> dict[str, Any]:
         if self.processes.count == 1:
             return notes
-        share = (self.rows.stop - self.rows.start) / self.training.batch
+        share = (self.index.stop - self.index.start) / self.training.batch
         return dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
 
 
 class _Beside:
-    """What a method's state has besides the weights that its players update: running statistics, averages, counts."""
+    """A method's state besides the weights of its players: running statistics, averages, counts."""
 
     def __init__(self, method: Method, players: dict[str, Player]) -> None:
         moved = {id(parameter) for player in players.values() for parameter in player.parameters}
@@ -224,7 +224,7 @@ class _Beside:
             torch._foreach_copy_(self._before, self._present)
 
     def put_back(self) -> None:
-        """Restore what was remembered."""
+        """Restore that state."""
         with torch.no_grad():
             for present, before in zip(self._present, self._before, strict=True):
                 present.copy_(before)
@@ -234,8 +234,8 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
 
 
-def _without(parameters: Sequence[nn.Parameter], own: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    excluded = {id(parameter) for parameter in own}
+def _without(parameters: Sequence[nn.Parameter], player: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    excluded = {id(parameter) for parameter in player}
     return [parameter for parameter in parameters if id(parameter) not in excluded]
 
 
@@ -246,22 +246,22 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
         UsageError: For a batch that cannot be split so.
     """
     unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
-    rows = math.ceil(size / count)
-    if count > 1 and (rows % unit or size < count * unit):
+    share = math.ceil(size / count)
+    if count > 1 and (share % unit or size < count * unit):
         how = (
             f"accumulated in {training.accumulate} parts"
             if processes == 1
             else f"split over {count} parts of {processes} processes"
         )
         raise UsageError(
-            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} rows. "
+            f"A batch of {size} cannot be {how}: each must be a multiple of {unit} examples. "
             f"Choose `batch={unit * count}` or fewer parts."
         )
-    return [slice(at, min(at + rows, size)) for at in range(0, size, rows)]
+    return [slice(at, min(at + share, size)) for at in range(0, size, share)]
 
 
 def _check_batch_norm(method: Method) -> None:
-    """Refuse to split what normalises over the batch: a part of it has other statistics.
+    """Refuse to split a batch for batch normalisation: a part has other statistics.
 
     Raises:
         UsageError: Naming the layer.

@@ -34,13 +34,13 @@ class Store:
     is computed again, with all that follow.
 
     Args:
-        method: What is trained, on its device.
+        method: On its device.
         folder: The run's.
         writes: Whether parts are written.
         precision: Of the teacher's network calls.
 
     Attributes:
-        seconds: What they have taken in all.
+        seconds: Their time in all.
     """
 
     def __init__(self, method: Method, folder: Path, writes: bool = True, precision: str = "float32") -> None:
@@ -57,26 +57,26 @@ class Store:
             content = checkpoints.read_json(self.folder / "index.json")
             hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
             self.seconds = seconds  # they were spent, even where a part is damaged
-            for rows, written in zip(trajectories.missing(), hashes, strict=False):
+            for index, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))
                 if checkpoints.sha256(path) != written:
                     return
-                trajectories.put(rows, tensors.read(path, trajectories.teacher.device))
+                trajectories.put(index, tensors.read(path, trajectories.teacher.device))
                 self._hashes.append(written)
             self._finished = finished
         except (CheckpointError, OSError, TypeError, KeyError, ValueError):
-            pass  # what is not there or not whole is computed again
+            pass  # missing or damaged parts are computed again
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.safetensors"
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint says of it: the seconds, and after the first step how many trajectories there are to be."""
+        """Its state for checkpoints: the seconds, and after the first step the number of trajectories."""
         ready = self.trajectories.ready if self.trajectories is not None and self.whole else None
         return {"store_seconds": self.seconds, "trajectories": ready}
 
     def restore(self, state: Mapping[str, Any], budget: Budget) -> Budget:
-        """Hold to what a checkpoint says, whatever has become of the files; what is left of the budget."""
+        """Restore the state of a checkpoint, whether or not the files are there; returns the rest of the budget."""
         self._count = state.get("trajectories")
         if self._count is not None:
             self.seconds = state["store_seconds"]
@@ -92,12 +92,12 @@ class Store:
         return self._finished or self.trajectories.ready == self.trajectories.count
 
     def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
-        """Compute the parts that are missing, and write them; what is left of the budget.
+        """Compute the missing parts and write them; returns the rest of the budget.
 
         Args:
             name: The run's.
-            budget: Of the training; one in seconds counts what this takes, and ends it after half.
-            watcher: Is told how far it is.
+            budget: Of the training; one in seconds includes this work, and ends it after half.
+            watcher: Receives the progress.
             stopped: Whether to leave off after the present part.
 
         Raises:
@@ -111,21 +111,21 @@ class Store:
     def _complete(
         self, trajectories: Trajectories, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> None:
-        for rows in trajectories.missing():
+        for index in trajectories.missing():
             if stopped():
                 return
             started = time.perf_counter()
             with network_precision(self.precision):
-                part = trajectories.part(rows)
-            trajectories.put(rows, part)
+                part = trajectories.part(index)
+            trajectories.put(index, part)
             self._write(part)
             if self._count is None:
                 self.seconds += time.perf_counter() - started
                 self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
             self._note()
             counted = " of the budget" if budget.seconds is not None else ""
-            words = f"{rows.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
-            watcher.preparing(name, rows.stop / trajectories.count, words)
+            words = f"{index.stop:,}/{trajectories.count:,} trajectories of the teacher  {duration(self.seconds)}{counted}"
+            watcher.preparing(name, index.stop / trajectories.count, words)
             if self.whole:
                 break
 

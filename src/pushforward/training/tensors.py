@@ -14,12 +14,12 @@ __all__ = ["by_place", "gathered", "gradient_norm", "load", "local", "placed", "
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all of its shards; every process has to ask for it."""
+    """A tensor with all of its shards; every process must call this."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor: the same memory, without gradients."""
+    """This process's part of a tensor: the same memory, without gradients."""
     tensor = tensor.detach()
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
@@ -33,7 +33,7 @@ def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int
 
 
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The norm of all gradients together, a tensor of no dimension; every process has to ask for it."""
+    """The norm of all gradients together, a tensor of no dimension; every process must call this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
     if not gradients:
@@ -43,7 +43,7 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
 
 
 def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors with all of their shards; every process has to ask for them."""
+    """Tensors with all of their shards; every process must call this."""
     return {name: whole(value.detach()) for name, value in tensors.items()}
 
 
@@ -63,15 +63,15 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         RuntimeError: If names or shapes differ.
     """
-    own = module.state_dict()
-    module.load_state_dict({name: placed(value, own[name]) if name in own else value for name, value in tensors.items()})
+    current = module.state_dict()
+    module.load_state_dict({name: placed(value, current[name]) if name in current else value for name, value in tensors.items()})
 
 
 def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Load weights into a method.
 
     Raises:
-        CheckpointError: If they do not fit, saying what does not.
+        CheckpointError: If they do not fit, with the mismatch.
     """
     try:
         load(method, tensors)

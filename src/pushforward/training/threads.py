@@ -54,7 +54,7 @@ class Threads:
         writes: Whether this process keeps the numbers with the run.
 
     Attributes:
-        numbers: What is compared: all threads that torch uses by itself, half of them, and one. A number that the user has set
+        numbers: The candidates: all threads that torch uses by itself, half of them, and one. A number that the user has set
             is the only one.
         stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
     """

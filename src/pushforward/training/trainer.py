@@ -56,11 +56,11 @@ class Trainer:
 
     Args:
         recipe: The method and its settings.
-        data: What it is trained on.
+        data: Of the training.
         budget: When it ends.
         out: The run's folder, which must not exist; or a folder that is held already.
-        settings: How it was asked for.
-        progress: What shows it to a person.
+        settings: Of the training.
+        progress: The progress display.
         observers: Who looks at it; None takes those of every training.
         processes: The processes that train it together.
 
@@ -105,7 +105,7 @@ class Trainer:
         self.content = content or begin(self.holding, self.recipe, data, budget, self.settings, method)
 
     def _place(self) -> None:
-        """Bring the method to its device and processes, with its players, its average and what computes its steps."""
+        """Bring the method to its device and processes, with its players, its average and its step."""
         method = laid_out(self.recipe.method.to(self.device), self.data.space.memory_format).train()
         # sharded weights cannot be copied, so the average begins as a copy of the whole ones
         twin = copy.deepcopy(method) if self.processes.count > 1 else None
@@ -119,7 +119,7 @@ class Trainer:
 
     @property
     def samples(self) -> int:
-        """Training samples seen so far."""
+        """Training samples so far."""
         return self.clock.step * self.training.batch
 
     @property
@@ -193,16 +193,16 @@ class Trainer:
         self._looks(moment, late=True)
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute one step and nothing else: the losses of the players, and what the method noted."""
+        """Compute one step only: the losses of the players, and the method's notes."""
         with network_precision(self.precision):
-            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.rows)
+            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
             losses, health = self._step(batch, self.clock)
         if self._step.moved:
             self.average.update(self.samples + self.training.batch, self.training.batch)
         return losses, health
 
     def _looks(self, moment: Moment, late: bool) -> dict[str, Any]:
-        """What the observers measure that are due, early or late."""
+        """The measures of the observers that are due, early or late."""
         due = [observer for observer in self.observers if observer.late == late and observer.due(moment)]
         if not due:
             return {}

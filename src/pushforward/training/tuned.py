@@ -1,6 +1,6 @@
-"""What `pushforward tune` keeps with a run: learned times in ``grids.json``, learned tables in ``tables.json``.
+"""The results of `pushforward tune` in a run's folder: learned times in ``grids.json``, learned tables in ``tables.json``.
 
-What was learned belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
+A grid or table belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
 or the last ones in place of their average, it is not used.
 """
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["GRIDS", "TABLES", "Kind", "damaged", "fresh", "read", "stale", "store", "weights_of"]
 
-Row = dict[str, Any]
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of what is learned.
+    """A kind of result: grids or tables.
 
     Args:
-        name: Its file, without the ending, and the key of its rows.
-        fields: What every row holds; the last is what was learned, the others say what for.
-        words: What messages call it.
-        single: What they call a single row.
+        name: Its file, without the ending, and the key of its entries.
+        fields: Of every entry; the last is the result, the others its key.
+        words: Its name in messages.
+        single: The name of a single entry in messages.
         command: The verb and options that learn it.
     """
 
@@ -46,17 +46,17 @@ class Kind:
     single: str
     command: str
 
-    def key(self, row: Row) -> tuple[Any, ...]:
-        """What a row was learned for."""
-        return tuple(row[field] for field in self.fields[:-1])
+    def key(self, entry: Entry) -> tuple[Any, ...]:
+        """The key of an entry."""
+        return tuple(entry[field] for field in self.fields[:-1])
 
 
 GRIDS = Kind("grids", ("steps", "solver", "times"), "learned grids", "grid", "pushforward tune {}")
 TABLES = Kind("tables", ("steps", "solver", "guidance", "table"), "learned tables", "table", "pushforward tune {} --what table")
 
 
-def read(folder: Path, kind: Kind) -> list[Row]:
-    """All rows of a kind that a run holds.
+def read(folder: Path, kind: Kind) -> list[Entry]:
+    """All entries of a kind that a run holds.
 
     Raises:
         CheckpointError: If the file is damaged.
@@ -65,10 +65,12 @@ def read(folder: Path, kind: Kind) -> list[Row]:
     if not path.is_file():
         return []
     content = checkpoints.read_json(path)
-    rows = content.get(kind.name) if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(kind.fields) for row in rows):
+    entries = content.get(kind.name) if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and entry.keys() >= set(kind.fields) for entry in entries
+    ):
         raise damaged(folder, kind)
-    return rows
+    return entries
 
 
 def damaged(folder: Path, kind: Kind) -> CheckpointError:
@@ -83,35 +85,35 @@ def weights_of(checkpoint: Path, raw: bool = False) -> str:
     return str(content["files"][f"{'method' if raw else 'average'}.safetensors"]["sha256"])
 
 
-def _row(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Row | None:
-    """The row that was learned for so many steps of a solver: for the run's weights, else for others."""
+def _entry(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
+    """The entry that was learned for so many steps of a solver: for the run's weights, else for others."""
     wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(kind.fields) - 1]
-    rows = [row for row in read(run.folder, kind) if kind.key(row) == wanted]
-    return next((row for row in rows if _belongs(row, run)), rows[-1] if rows else None)
+    entries = [entry for entry in read(run.folder, kind) if kind.key(entry) == wanted]
+    return next((entry for entry in entries if _belongs(entry, run)), entries[-1] if entries else None)
 
 
-def _belongs(row: Row, run: Run) -> bool:
-    """Whether a row was learned for a run's weights."""
-    if run.weights is not None and "weights" in row:
-        return bool(row["weights"] == run.weights)
-    return bool(row.get("checkpoint_step", run.state["step"]) == run.state["step"])
+def _belongs(entry: Entry, run: Run) -> bool:
+    """Whether an entry was learned for a run's weights."""
+    if run.weights is not None and "weights" in entry:
+        return bool(entry["weights"] == run.weights)
+    return bool(entry.get("checkpoint_step", run.state["step"]) == run.state["step"])
 
 
-def fresh(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Row | None:
-    """The row that was learned for so many steps of a solver, a guidance and the run's weights; None where there is none."""
-    row = _row(run, kind, steps, solver, guidance)
-    return row if row is not None and _belongs(row, run) else None
+def fresh(run: Run, kind: Kind, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> Entry | None:
+    """The entry that was learned for so many steps of a solver, a guidance and the run's weights; None where there is none."""
+    entry = _entry(run, kind, steps, solver, guidance)
+    return entry if entry is not None and _belongs(entry, run) else None
 
 
 def stale(run: Run, given: Mapping[str, Any]) -> list[str]:
-    """What sampling with some options would use if it had been learned for the run's weights, each in a sentence with the fix.
+    """The grids and tables that sampling would use if they had been learned for these weights: sentences with the fix.
 
     Args:
         run: The run.
         given: Options of `pushforward.sampling_options.Sampling`.
 
     Raises:
-        UsageError: With that sentence, where the grid or table was asked for by name.
+        UsageError: With that sentence, where the grid or table was given by name.
     """
     flow, grid = inner_of(run.transport), given.get("grid")
     named = grid in ("learned", "table") if isinstance(grid, str) else False
@@ -122,42 +124,42 @@ def stale(run: Run, given: Mapping[str, Any]) -> list[str]:
     kinds = {TABLES: grid != "learned" and "weaker" not in guidance, GRIDS: grid == "learned" or not (named or guidance)}
     sentences = []
     for kind in (kind for kind, used in kinds.items() if used):
-        row = _row(run, kind, steps, solver, guidance if kind is TABLES else None)
-        if row is not None and _belongs(row, run):
+        entry = _entry(run, kind, steps, solver, guidance if kind is TABLES else None)
+        if entry is not None and _belongs(entry, run):
             break
-        if row is not None:
-            sentences.append(_sentence(run, kind, row, given.get("solver"), guidance))
+        if entry is not None:
+            sentences.append(_sentence(run, kind, entry, given.get("solver"), guidance))
     if named and sentences:
         raise UsageError(sentences[0])
     return sentences
 
 
-def _sentence(run: Run, kind: Kind, row: Row, solver: Solver | str | None, guidance: Mapping[str, Any]) -> str:
-    step, then = run.state["step"], row.get("checkpoint_step")
+def _sentence(run: Run, kind: Kind, entry: Entry, solver: Solver | str | None, guidance: Mapping[str, Any]) -> str:
+    step, then = run.state["step"], entry.get("checkpoint_step")
     whose = f"other weights than these of step {step:,}"
     if then not in (None, step):
         whose = f"the weights of step {then:,}, and these are of step {step:,}"
-    again = tuning(str(run.folder), row["steps"], solver, guidance if kind is TABLES else None)
-    what = f"the {kind.single} learned for {row['steps']} steps of {row['solver']['part']}"
+    again = tuning(str(run.folder), entry["steps"], solver, guidance if kind is TABLES else None)
+    what = f"the {kind.single} learned for {entry['steps']} steps of {entry['solver']['part']}"
     return f"{what} belongs to {whose}: it is not used. Learn it again: {again}{_which(run)}"
 
 
 def _which(run: Run) -> str:
     """The options that choose a run's weights, where they are not the average of the newest checkpoint."""
     inside = run.folder / "checkpoints"
-    newest, own = checkpoints.latest(inside), inside / checkpoints.step_name(run.state["step"])
-    elder = f" --checkpoint {own.name}" if newest != own else ""
-    return elder + (" --raw" if own.is_dir() and weights_of(own, raw=True) == run.weights else "")
+    newest, current = checkpoints.latest(inside), inside / checkpoints.step_name(run.state["step"])
+    elder = f" --checkpoint {current.name}" if newest != current else ""
+    return elder + (" --raw" if current.is_dir() and weights_of(current, raw=True) == run.weights else "")
 
 
-def store(run: Run, kind: Kind, row: Row) -> None:
-    """Keep a row with a run, for its weights, in place of an earlier one that was learned for the same.
+def store(run: Run, kind: Kind, entry: Entry) -> None:
+    """Keep an entry with a run, for its weights, in place of an earlier one that was learned for the same.
 
     Raises:
         CheckpointError: If the disk refuses, or the file is damaged.
     """
-    row = {"checkpoint_step": run.state["step"], **row, **({} if run.weights is None else {"weights": run.weights})}
-    identity = (kind.key(row), row.get("weights"))
+    entry = {"checkpoint_step": run.state["step"], **entry, **({} if run.weights is None else {"weights": run.weights})}
+    identity = (kind.key(entry), entry.get("weights"))
     others = [other for other in read(run.folder, kind) if (kind.key(other), other.get("weights")) != identity]
-    content = {"format_version": FORMAT, kind.name: sorted([*others, row], key=itemgetter("steps"))}
+    content = {"format_version": FORMAT, kind.name: sorted([*others, entry], key=itemgetter("steps"))}
     checkpoints.write_json(run.folder / f"{kind.name}.json", content)

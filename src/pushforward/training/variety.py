@@ -28,7 +28,7 @@ class Variety(Observer):
     examples, in model units on their first principal axes. Held-out examples are not looked at.
 
     Args:
-        data: What is trained on.
+        data: The training data.
     """
 
     decides = True
@@ -49,7 +49,7 @@ class Variety(Observer):
         """For coverage and recall, ``NAME_ratio``: the share of the reference's; and ``NAME_limit``: below it training ends.
 
         A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are judged by the same examples.
+        two sets of samples that are compared with the same examples.
 
         Raises:
             Diverged: If a sample is not finite.
@@ -72,11 +72,11 @@ class Variety(Observer):
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
         train, count = self.data.train, self._count(guard)
-        rows = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
-        self._centre, self._axes = principal(rows)
-        self._real = (rows - self._centre) @ self._axes
+        examples = self.data.space.to_model(train.data_units(permutation(len(train), 0)[:count])).flatten(1).double().numpy()
+        self._centre, self._axes = principal(examples)
+        self._real = (examples - self._centre) @ self._axes
         self._start = self._reached(guard, reference)
 
     def _reached(self, guard: Guard, transport: Transport) -> dict[str, np.ndarray]:
-        rows = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
-        return reached((rows - self._centre) @ self._axes, self._real, NEIGHBOURS)
+        examples = self.data.space.to_model(transport.sample(self._count(guard), seed=0)).flatten(1).double().numpy()
+        return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)

@@ -22,7 +22,7 @@ class VarietyLost(Rule):
     """Coverage or recall has fallen below its limit beside the start's (`pushforward.training.variety`).
 
     Args:
-        ending: Says with which weights training ends, given the last step whose check was passed.
+        ending: A sentence about the weights with which training ends, given the last step whose check was passed.
 
     Attributes:
         passed: The last step whose check was passed, 0 at first.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pushforward.transports.latent import Latent, inner_of, with_inner
     from pushforward.transports.map import Map
     from pushforward.transports.protocols import Invertible, Stepped, has_levels, has_steps
-    from pushforward.transports.transport import BATCH, ConditionLike, Transport, check_transport, rows_in
+    from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
 
 __all__ = [
     "BATCH",
@@ -27,11 +27,11 @@ __all__ = [
     "Map",
     "Stepped",
     "Transport",
+    "as_examples",
     "check_transport",
     "has_levels",
     "has_steps",
     "inner_of",
-    "rows_in",
     "with_inner",
 ]
 
@@ -43,6 +43,6 @@ __getattr__ = exports(
         "latent": ("Latent", "inner_of", "with_inner"),
         "map": ("Map",),
         "protocols": ("Invertible", "Stepped", "has_levels", "has_steps"),
-        "transport": ("BATCH", "ConditionLike", "Transport", "check_transport", "rows_in"),
+        "transport": ("BATCH", "ConditionLike", "Transport", "check_transport", "as_examples"),
     },
 )

@@ -14,7 +14,7 @@ from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.couplings import Source
 from pushforward.denoiser import trained
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients
 from pushforward.predictor import Condition, Predictor, check_predictor, has_jump
@@ -24,7 +24,7 @@ from pushforward.solvers.solver import stepped
 from pushforward.solvers.symbols import NotAffine
 from pushforward.solvers.table import Table
 from pushforward.solvers.table_cache import TableCache
-from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
 __all__ = ["Flow"]
 
@@ -36,7 +36,7 @@ class Flow(Transport):
     calls.
 
     Args:
-        denoiser: A `Denoiser` or what guidance makes of one.
+        denoiser: A `Denoiser`, guided or not.
         solver: How a step is made, or the name of a solver, such as "heun" or "dpm:3".
         steps: How many.
         grid: Where they fall: a name of `pushforward.solvers.grids.GRIDS`, None for the one that suits the solver, or the
@@ -82,7 +82,7 @@ class Flow(Transport):
             raise UsageError("A learned table holds for the times that it was learned with: flow.with_table(table).")
 
     def _where(self) -> str | Sequence[float]:
-        """The grid that was asked for, else the one on which a map has learned to jump, else the solver's."""
+        """The given grid, else the one on which a map has learned to jump, else the solver's."""
         learned = getattr(trained(self.denoiser), "grid", None) if self.solver.jumps else None
         return self.grid or learned or self.solver.grid
 
@@ -101,7 +101,7 @@ class Flow(Transport):
 
     @property
     def source(self) -> Source | None:
-        """What it starts from instead of standard normal noise."""
+        """The source of noise; None is standard normal."""
         inner = trained(self.denoiser)
         return None if inner is None else inner.source
 
@@ -124,7 +124,7 @@ class Flow(Transport):
         counted = _Counted(self.denoiser, dry=not self.solver.adaptive)
         shape = self.noise_shape if self.solver.adaptive else (1,)
         with torch.no_grad():
-            draws = RowDraws(0, 1, device=self.device)
+            draws = ExampleDraws(0, 1, device=self.device)
             state = self._at_start(draws.normal(shape))
             self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
         return counted.count
@@ -183,7 +183,7 @@ class Flow(Transport):
 
     @property
     def table(self) -> Table:
-        """What the solver does on the flow's times, as numbers.
+        """The solver's steps on the flow's times, as numbers.
 
         Raises:
             UsageError: For a solver that chooses its own steps, or whose step is not affine.
@@ -205,7 +205,7 @@ class Flow(Transport):
             start: A time, 0 at data and 1 at noise.
             stop: Another one; it may be the later one, towards noise.
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness per sample, for stochastic solvers.
+            draws: Randomness for each sample, for stochastic solvers.
 
         Returns:
             The state at ``stop``.
@@ -238,7 +238,7 @@ class Flow(Transport):
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
-            draws = RowDraws(seed, n, device=self.device)
+            draws = ExampleDraws(seed, n, device=self.device)
             x = self._at_start(self.noise(draws))
             yield float(self._times[0]), self.space.to_data(x).cpu()
         steps = self.walk(x, self._times, given, draws)
@@ -264,13 +264,13 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            start = self.space.to_model(rows_in(self.space, x).to(self.device)) * float(self._edge(low).alpha)
+            start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(self._edge(low).alpha)
             state = self._last(self.walk(start, times[::-1], condition))
             return state / self._width_at_start
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one row; a dry one asks no network."""
+    """A denoiser that counts network evaluations of one example; a dry one calls no network."""
 
     def __init__(self, denoiser: Predictor, dry: bool) -> None:
         self.denoiser, self.path, self.space, self.dry, self.count = denoiser, denoiser.path, denoiser.space, dry, 0

@@ -12,7 +12,7 @@ from pushforward.errors import UsageError
 from pushforward.predictor import Condition
 from pushforward.transports.autoencoder import Autoencoder
 from pushforward.transports.protocols import Invertible, has_steps
-from pushforward.transports.transport import ConditionLike, Transport, finite, rows_in
+from pushforward.transports.transport import ConditionLike, Transport, as_examples, finite
 
 __all__ = ["Latent", "inner_of", "with_inner"]
 
@@ -22,7 +22,7 @@ class Latent(Transport):
 
     Args:
         inner: A transport whose space is the codes'.
-        autoencoder: What turns codes into data.
+        autoencoder: From codes to data.
     """
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
@@ -55,7 +55,7 @@ class Latent(Transport):
             condition: None or a dict of tensors with n examples.
         """
         with torch.no_grad():
-            return self.autoencoder.encode(self.space.to_model(rows_in(self.space, x).to(self.device)), condition)
+            return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
         """The noise that is moved to x, through its mean code.
@@ -96,10 +96,10 @@ class Latent(Transport):
 
 
 def inner_of(transport: Transport) -> Transport:
-    """What moves the noise: the transport itself, or the one in the latent space of a `Latent`."""
+    """The transport that moves the noise: itself, or the one in the latent space of a `Latent`."""
     return transport.inner if isinstance(transport, Latent) else transport
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
-    """``inner`` instead of what moves the noise; see `inner_of`."""
+    """The transport with ``inner`` in place of the one that moves the noise; see `inner_of`."""
     return transport.on(inner) if isinstance(transport, Latent) else inner

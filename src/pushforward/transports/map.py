@@ -30,8 +30,8 @@ class Map(Transport):
     Args:
         network: ``network(z, None, condition) -> x`` in model units.
         space: The data's shape and units.
-        noise_shape: The shape of one row of noise.
-        likelihood: How data lies around the output of a decoder. Samples are then draws from it; where no draws are handed in, as
+        noise_shape: The shape of the noise of one sample.
+        likelihood: Of data given a decoder's output. Samples are then draws from it; where no draws are given, as
             in interpolation and inversion, the output is the mean. With None the output is the sample.
     """
 
@@ -48,7 +48,7 @@ class Map(Transport):
         return self.likelihood.sample(x, draws.normal(self.space.shape))
 
     def facts(self) -> dict[str, str]:
-        """Data, parameters, and what samples are drawn from."""
+        """Data, parameters, and the likelihood."""
         drawn = {} if self.likelihood is None else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
         return super().facts() | drawn
 

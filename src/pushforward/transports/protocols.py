@@ -1,4 +1,4 @@
-"""What can be asked of a transport: steps, noise levels, an inverse."""
+"""Capabilities of transports: steps, noise levels, an inverse."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stepped(Protocol):
 
     @property
     def source(self) -> Source | None:
-        """What it starts from instead of standard normal noise; without one, its times are noise levels."""
+        """The source of noise; None is standard normal, where its times are noise levels."""
         ...
 
     def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
@@ -59,7 +59,7 @@ class Stepped(Protocol):
 
 
 def has_steps(transport: object) -> TypeGuard[Flow]:
-    """Whether a transport is made of steps (`Stepped`): a `Flow`, or what can stand for one."""
+    """Whether a transport is made of steps (`Stepped`), such as a `Flow`."""
     return isinstance(transport, Stepped)
 
 

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from pushforward.arguments import whole
 from pushforward.conditions.requests import Request
 from pushforward.data.spaces import Space
-from pushforward.draws import Draws, RowDraws
+from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.notebooks import facts as facts_table
 from pushforward.predictor import Condition
 
-__all__ = ["BATCH", "ConditionLike", "Transport", "check_transport", "finite", "rows_in"]
+__all__ = ["BATCH", "ConditionLike", "Transport", "as_examples", "check_transport", "finite"]
 
 BATCH = 256
-"""Rows that one call of `Transport.sample` holds at a time."""
+"""Examples that one call of `Transport.sample` holds at a time."""
 
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
 """Conditions as a caller gives them, by name or by a column's name: one value for all samples, or one for each."""
@@ -40,7 +40,7 @@ class Transport(nn.Module, ABC):
         Args:
             z: Standard normal noise (n, *noise_shape).
             condition: None or a dict of tensors with n examples.
-            draws: One row of randomness per sample, for stochastic solvers.
+            draws: Randomness for each sample, for stochastic solvers.
         """
 
     @property
@@ -49,11 +49,11 @@ class Transport(nn.Module, ABC):
         """Network evaluations per sample."""
 
     def noise(self, draws: Draws) -> Tensor:
-        """What samples start from, one row for each of the draws' rows: standard normal, unless the model has another source."""
+        """The noise of samples, one for each example of the draws: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
     def facts(self) -> dict[str, str]:
-        """What it makes and how, in a few words each, for `repr` and notebooks."""
+        """Its parts in a few words each, for `repr` and notebooks."""
         kinds = (kind.describe() for kind in self.space.conditions.values())
         data = ", ".join([f"{'x'.join(map(str, self.space.shape))} {self.space.noun}s", *kinds])
         return {"data": data, "parameters": f"{sum(p.numel() for p in self.parameters()):,}"}
@@ -64,7 +64,7 @@ class Transport(nn.Module, ABC):
         return f"{type(self).__name__}({', '.join(rest)})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows below a cell."""
+        """HTML for notebooks."""
         return facts_table(type(self).__name__, self.facts())
 
     @property
@@ -76,22 +76,22 @@ class Transport(nn.Module, ABC):
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """The conditions of n samples on the transport's device: values and masks by name; None for a model without any.
 
-        Sample i depends on what is asked for it and on ``seed + i`` alone. What is not asked for is drawn as it occurs in the
+        Sample i depends on its request and on ``seed + i`` alone. Conditions that are not given are drawn as they occur in the
         training data; see `pushforward.conditions.Request`.
 
         Raises:
-            UsageError: For names that the model does not know, a number of rows other than n, or values that do not exist.
+            UsageError: For names that the model does not know, another number of values than n, or values that do not exist.
         """
-        rows = Request(self.space.conditions).rows(n, condition, seed)
-        return None if rows is None else {name: value.to(self.device) for name, value in rows.items()}
+        values = Request(self.space.conditions).values(n, condition, seed)
+        return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
     def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
         """New samples in data units, on the CPU; sample i comes from ``seed + i`` alone.
 
         Args:
             n: How many.
-            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor. What
-                is not asked for is drawn as it occurs in the training data.
+            condition: For example ``{"label": 3}``, ``{"label": "cat"}``, ``{"age": 40}``, or n values in a list or tensor.
+                Conditions that are not given are drawn as they occur in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Examples that are computed at a time.
 
@@ -115,36 +115,38 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite.
         """
         n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
-        wanted = None if condition is None else Request(self.space.conditions).rows(n, condition, seed)
+        wanted = None if condition is None else Request(self.space.conditions).values(n, condition, seed)
         return self._stream(n, wanted, seed, batch)
 
     def _stream(self, n: int, wanted: Condition, seed: int, batch: int) -> Iterator[tuple[Tensor, Condition]]:
         for start in range(0, n, batch):
-            rows = min(batch, n - start)
-            part = None if wanted is None else {name: value[start : start + rows] for name, value in wanted.items()}
+            size = min(batch, n - start)
+            part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
             with torch.no_grad():
-                given = self.conditions(rows, part, seed + start)
-                draws = RowDraws(seed + start, rows, device=self.device)
+                given = self.conditions(size, part, seed + start)
+                draws = ExampleDraws(seed + start, size, device=self.device)
                 x = finite(self(self.noise(draws), given, draws))
                 samples = self.space.to_data(x).float().cpu()
             yield samples, given
 
 
-def rows_in(space: Space, x: Any) -> Tensor:
+def as_examples(space: Space, x: Any) -> Tensor:
     """Examples as a float tensor (n, *shape).
 
     Raises:
         UsageError: For examples of another shape.
     """
-    rows = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
-    if tuple(rows.shape[1:]) != tuple(space.shape):
-        hint = " Add the leading dimension of one row: x[None]." if tuple(rows.shape) == tuple(space.shape) else ""
-        raise UsageError(f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(rows.shape)}.{hint}")
-    return rows if rows.is_floating_point() else rows.float()
+    examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
+    if tuple(examples.shape[1:]) != tuple(space.shape):
+        hint = " Add the leading dimension of one example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
+        raise UsageError(
+            f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
+        )
+    return examples if examples.is_floating_point() else examples.float()
 
 
 def check_transport(model: Any) -> None:
-    """Refuse what is no transport.
+    """Refuse anything but a transport.
 
     Raises:
         UsageError: Saying how to get one from a run.

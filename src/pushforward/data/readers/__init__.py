@@ -91,6 +91,6 @@ def examples_in(path: Path, reading: Reading) -> Examples:
 
 
 def described() -> str:
-    """What can be read, in words."""
+    """The readable formats, in words."""
     *first, last = [ending for ending in registry() if ending != FOLDER]
     return f"an image folder, {', '.join(first)} or {last}"

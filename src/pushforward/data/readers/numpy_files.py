@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.numbers import Numbers
-from pushforward.data.arrays import attributes, label_values, numbered, rows_of
+from pushforward.data.arrays import attributes, example_array, label_values, numbered
 from pushforward.data.building import Schema, build
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader
@@ -64,7 +64,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
         path: the file.
 
     Returns:
-        Training examples (all examples where the file has no held-out ones), held-out examples, what is known of them, and the
+        Training examples (all examples where the file has no held-out ones), held-out examples, their description, and the
         arrays that are not used.
 
     Raises:
@@ -72,9 +72,9 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
             far too large.
     """
     arrays, unused = _members(path)
-    train, integer = rows_of(arrays["x"], f"{path.name}: x")
+    train, integer = example_array(arrays["x"], f"{path.name}: x")
     test = arrays.get("x_test")
-    held = None if test is None else rows_of(test, f"{path.name}: x_test")[0]
+    held = None if test is None else example_array(test, f"{path.name}: x_test")[0]
     if held is not None and held.shape[1:] != train.shape[1:]:
         raise DataError(
             f"{path}: x_test has examples of shape {held.shape[1:]}, x of shape {train.shape[1:]}: expected the same."
@@ -97,7 +97,7 @@ def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
 def _given_arrays(
     path: Path, members: dict[str, NDArray[Any]], n: int, held: int | None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, Callable[[NDArray[Any]], ConditionKind]]]:
-    """The condition ``given`` of the training and the held-out examples, and what makes its kind."""
+    """The condition ``given`` of the training and the held-out examples, and the function that makes its kind."""
     if "given" not in members:
         if "given_test" in members or "given_names" in members:
             raise DataError(f"{path} has names or held-out values of given attributes but no array given: add it.")
@@ -156,7 +156,7 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], Unused]:
 
 
 def _unused(archive: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo], arrays: dict[str, NDArray[Any]]) -> Unused:
-    """The arrays of other names, and a second one of the same meaning, with what they may have been meant to be."""
+    """The arrays of other names, and a second one of the same meaning, with suggestions."""
     read = {next(s for s in _NAMES[name] if s in inside) for name in arrays}
     others = {name: info for name, info in inside.items() if name not in read}
     label = "" if "label" in arrays else "; if it holds the labels, rename it to label"

@@ -1,4 +1,4 @@
-"""What reads a kind of files."""
+"""The interface of readers of files."""
 
 from __future__ import annotations
 

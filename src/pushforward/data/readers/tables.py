@@ -40,12 +40,12 @@ def _contents(path: Path, reading: Reading) -> tuple[Split, Schema, bool]:
 
     Args:
         path: the file, UTF-8.
-        reading: its ``target`` is the column that becomes the label; it may hold text or whole numbers. Its ``header`` says
+        reading: its ``target`` is the column that becomes the label; it may hold text or whole numbers. Its ``header`` states
             whether the first line holds column names; None decides as `pushforward.data.header` describes. Columns without
             names are called x0, x1, ...
 
     Returns:
-        Its rows, what is known of them, and whether the first line was taken as column names.
+        Its rows, their description, and whether the first line was taken as column names.
 
     Raises:
         UsageError: no column is called ``target``.
@@ -179,7 +179,7 @@ class _TextColumn(DataError):
 
 
 def _without_text(table: dict[str, list[str]], target: str | None, given: Sequence[str]) -> str:
-    """What to do about the columns that hold text: all at once, and the label only where none is given."""
+    """The advice for columns that hold text: all at once, and the label only where none is given."""
     texts = [name for name, cells in table.items() if any(cell.strip() and _number(cell) is None for cell in cells)]
     labels = [name for name in texts if len({cell.strip() for cell in table[name]}) <= max(10, len(table[name]) // 2)]
     several = f"Columns with text: {', '.join(texts)}. " if len(texts) > 1 else ""

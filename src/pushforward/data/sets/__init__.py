@@ -1,7 +1,7 @@
-"""Named data sets, discovered from the files of this folder; a data set of one's own is added by `register`.
+"""Named data sets, discovered from the files of this folder; `register` adds others.
 
 A file defines `Source`s, or sets `Derived` from others, as variables or in a tuple. They are listed in the order of the files:
-images first, then what is made of other sets, then vectors.
+images first, then sets derived from others, then vectors.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pushforward.data.source import Derived, Reading, Source
 __all__ = ["SETS"]
 
 
-def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
-    return drawn(base, own.name)
+def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
+    return drawn(base, derived.name)
 
 
 def _binary(base: Source) -> Derived:
@@ -20,7 +20,7 @@ def _binary(base: Source) -> Derived:
         name=f"binary-{base.name}",
         what=f"{base.name} drawn as zeros and ones, again in every epoch (likelihoods)",
         shape=base.shape,
-        rows=base.rows,
+        counts=base.counts,
         classes=base.classes,
         needs_download=base.needs_download,
         base=base.name,

@@ -6,13 +6,13 @@ from pushforward.data.dataset import Dataset
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.data.source import Derived, Reading, Source
-from pushforward.data.stacked import CHANNELS, HELD_OUT_ROWS, TRAIN_ROWS, stack
+from pushforward.data.stacked import CHANNELS, HELD_OUT_EXAMPLES, TRAIN_EXAMPLES, stack
 
 __all__ = ["SETS"]
 
 
-def _derive(base: Dataset, own: Derived, reading: Reading) -> Dataset:
-    return stack(own.name, base, rows=own.rows, limit=reading.limit, seed=reading.seed)
+def _derive(base: Dataset, derived: Derived, reading: Reading) -> Dataset:
+    return stack(derived.name, base, counts=derived.counts, limit=reading.limit, seed=reading.seed)
 
 
 def _stacked(base: Source) -> Derived:
@@ -20,7 +20,7 @@ def _stacked(base: Source) -> Derived:
         name=f"stacked-{base.name}",
         what=f"three images of {base.name} in three channels, 1000 modes (mode collapse)",
         shape=(CHANNELS, *base.shape[1:]),
-        rows=(TRAIN_ROWS, HELD_OUT_ROWS),
+        counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
         derive=_derive,

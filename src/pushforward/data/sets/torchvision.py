@@ -52,7 +52,7 @@ def _set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classe
         name=name,
         what=what,
         shape=shape,
-        rows=(n, 10_000),
+        counts=(n, 10_000),
         read=lambda download: _read(name, kind, download),
         classes=classes,
         needs_download=True,

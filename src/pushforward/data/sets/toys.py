@@ -1,4 +1,4 @@
-"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with what is known about their truth.
+"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with their true densities.
 
 Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
 ``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
@@ -22,9 +22,9 @@ from pushforward.data.truth import Truth
 __all__ = ["SETS", "TOYS", "Toy"]
 
 Floats = NDArray[np.float64]
-Rows = tuple[Floats, NDArray[np.int64] | None]
+Draw = tuple[Floats, NDArray[np.int64] | None]
 
-TRAIN_ROWS, HELD_OUT_ROWS = 100_000, 10_000
+TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 100_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,21 @@ class Toy:
     """A way of drawing examples.
 
     Args:
-        what: one line on what it looks like.
+        what: one line that describes it.
         draw: (generator, n) -> examples (n, 2) and their modes (n,) or None.
         classes: names of the modes; empty if examples have none.
-        truth: what is known.
+        truth: the known facts of the distribution.
     """
 
     what: str
-    draw: Callable[[RandomState, int], Rows]
+    draw: Callable[[RandomState, int], Draw]
     classes: tuple[str, ...] = ()
     truth: Truth | None = None
 
-    def rows(self, name: str, n: int = TRAIN_ROWS + HELD_OUT_ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Draw n rows with the seed that belongs to a name.
+    def examples(
+        self, name: str, n: int = TRAIN_EXAMPLES + HELD_OUT_EXAMPLES
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """Draw n examples with the seed that belongs to a name.
 
         Args:
             name: the toy's name, which is its seed.
@@ -62,7 +64,7 @@ BLOCK_ELEMENTS = 1 << 22
 
 
 def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, float], panels: int, std: float) -> Truth:
-    """What is known of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
+    """The truth of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
 
     Its density, the integral of N(x; c(t), std^2 I) over t, is taken by Gauss and Legendre's rule on panels that are no
     longer than about the noise, which is exact to rounding.
@@ -82,16 +84,16 @@ def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, fl
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
     """The same function, called with so few examples at a time that ``width`` numbers for each fit in memory."""
-    rows = max(1, BLOCK_ELEMENTS // width)
+    block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
-        return np.concatenate([log_pdf(x[i : i + rows]) for i in range(0, len(x), rows)] or [np.zeros(0)])
+        return np.concatenate([log_pdf(x[i : i + block]) for i in range(0, len(x), block)] or [np.zeros(0)])
 
     return blockwise
 
 
 def _gaussians(what: str, centres: Floats, std: float) -> Toy:
-    def draw(random: RandomState, n: int) -> Rows:
+    def draw(random: RandomState, n: int) -> Draw:
         modes = random.randint(len(centres), size=n)
         return centres[modes] + std * random.standard_normal((n, 2)), modes
 
@@ -118,7 +120,7 @@ def _lower(angle: Floats) -> Floats:
 
 
 def _moons(what: str, noise: float, scale: float, shift: tuple[float, float]) -> Toy:
-    def draw(random: RandomState, n: int) -> Rows:
+    def draw(random: RandomState, n: int) -> Draw:
         modes, angle = random.randint(2, size=n), np.pi * random.random_sample(n)
         curve = np.where(modes[:, None] == 0, _upper(angle), _lower(angle))
         return (curve + noise * random.standard_normal((n, 2))) * scale + np.array(shift), modes
@@ -133,12 +135,12 @@ def _s(t: Floats) -> Floats:
     return np.stack([np.sin(t), np.sign(t) * (np.cos(t) - 1)], axis=1)
 
 
-def _scurve(random: RandomState, n: int) -> Rows:
+def _scurve(random: RandomState, n: int) -> Draw:
     t = 3 * np.pi * (random.random_sample(n) - 0.5)
     return 1.5 * (_s(t) + 0.05 * random.standard_normal((n, 2))), None
 
 
-def _checkerboard(random: RandomState, n: int) -> Rows:
+def _checkerboard(random: RandomState, n: int) -> Draw:
     corner = random.randint(8, size=n)
     column, pair = corner // 2, corner % 2
     row = 2 * pair + column % 2
@@ -156,12 +158,12 @@ def _spiral(t: Floats) -> Floats:
     return t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
-def _swissroll(random: RandomState, n: int) -> Rows:
+def _swissroll(random: RandomState, n: int) -> Draw:
     t = 1.5 * np.pi * (1 + 2 * random.random_sample(n))
     return (_spiral(t) + random.standard_normal((n, 2))) / 5, None
 
 
-def _pinwheel(random: RandomState, n: int) -> Rows:
+def _pinwheel(random: RandomState, n: int) -> Draw:
     modes = random.randint(5, size=n)
     arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
     angle = 2 * np.pi * modes / 5 + _twist(arm[:, 0])
@@ -182,7 +184,7 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
     """
     y, k = x / 2, 513
     r, phi = np.hypot(y[:, 0], y[:, 1]), np.arctan2(y[:, 1], y[:, 0])
-    phi = (phi[:, None] - 2 * np.pi * np.arange(5) / 5).ravel()  # five arms: five times as many rows
+    phi = (phi[:, None] - 2 * np.pi * np.arange(5) / 5).ravel()  # five arms: five times as many points
     r = np.repeat(r, 5)
     grid = r[:, None] * np.linspace(-1, 1, k)
     above = r[:, None] * np.cos(phi[:, None] - _twist(grid)) > grid
@@ -230,8 +232,8 @@ TOYS: dict[str, Toy] = {
 
 def _set(name: str, toy: Toy) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
-        x, labels = toy.rows(name)
-        n = TRAIN_ROWS
+        x, labels = toy.examples(name)
+        n = TRAIN_EXAMPLES
         if labels is None:
             return Split(x[:n]), Split(x[n:])
         return Split(x[:n], labels[:n]), Split(x[n:], labels[n:])
@@ -240,7 +242,7 @@ def _set(name: str, toy: Toy) -> Source:
         name=name,
         what=toy.what,
         shape=(2,),
-        rows=(TRAIN_ROWS, HELD_OUT_ROWS),
+        counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         read=read,
         classes=toy.classes,
         labelled=False,

@@ -1,6 +1,6 @@
 """Kinds of data: one class in one file for each, found by `pushforward.data.spaces.registry`.
 
-`Space` says what every kind must answer; `ScaledSpace` is the base of those whose model units are u = (x - mean) / std.
+`Space` is the interface of all kinds; `ScaledSpace` is the base of those whose model units are u = (x - mean) / std.
 """
 
 from __future__ import annotations

@@ -44,6 +44,6 @@ class ImageSpace(ScaledSpace):
         """Values times 255, rounded: uint8 (n, H, W, C)."""
         return np.ascontiguousarray(super().quantise(x).transpose(0, 2, 3, 1))
 
-    def drawing(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, images: NDArray[Any]) -> NDArray[Any]:
         """The images themselves."""
-        return rows
+        return images

@@ -22,7 +22,7 @@ def _own() -> tuple[type[Space], ...]:
 
 
 def kinds() -> tuple[type[Space], ...]:
-    """Every kind of data, in the order in which they are asked whether they accept an array."""
+    """Every kind of data, in the order in which `accepts` is called."""
     return (*_own(), *spec.plugins(Space))
 
 
@@ -36,7 +36,7 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
         if kind.accepts(x):
             return kind
     known = ", or ".join(kind.stores() for kind in kinds())
-    raise DataError(f"Rows of type {x.dtype} and shape {x.shape}: expected {known}.")
+    raise DataError(f"Examples of type {x.dtype} and shape {x.shape}: expected {known}.")
 
 
 def measure(
@@ -49,8 +49,8 @@ def measure(
     """Measure a space on a training split.
 
     Args:
-        x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or what a plug-in's space accepts.
-        conditions: what models may be asked for, by name.
+        x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or any array that a plug-in's space accepts.
+        conditions: kinds of condition by name.
         columns: column names.
         integer: numbers of the whole-number columns.
 

@@ -35,7 +35,7 @@ class ScaledSpace(Space):
         std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
         low: smallest possible value in data units, per column or per channel; None where there is no bound.
         high: largest possible value in data units; None exactly where ``low`` is None.
-        conditions: what models may be asked for, by name; "label" is a `Label` where examples have classes.
+        conditions: kinds of condition by name; "label" is a `Label` where examples have classes.
         binary: whether every value is 0 or 1 in data units.
 
     Raises:
@@ -52,7 +52,7 @@ class ScaledSpace(Space):
     binary: bool = False
 
     sides: ClassVar[tuple[str, ...]]
-    """What the sides of a sample are called."""
+    """Names of the sides of a sample."""
     axis: ClassVar[int] = 0
     """The side along which units differ."""
 
@@ -148,7 +148,7 @@ class ScaledSpace(Space):
             x: data units, (n, *shape).
 
         Returns:
-            (n, *shape), unless a kind says otherwise: levels as uint8, others as float32.
+            (n, *shape), by default: levels as uint8, others as float32.
         """
         import torch
 
@@ -202,8 +202,8 @@ class ScaledSpace(Space):
 
 
 def _blocks(x: NDArray[Any]) -> list[slice]:
-    rows = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
-    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
+    return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
 
 
 def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:

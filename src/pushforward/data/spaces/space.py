@@ -1,4 +1,4 @@
-"""What a kind of data must answer: its shape and units, how it is stored, drawn and written, and what suits it."""
+"""The interface of a kind of data: its shape and units, how it is stored, drawn and written, and suitable networks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Space(ABC):
         noun: One sample in a word, such as "image".
         shape: Shape of one sample.
         size: How many numbers one sample holds.
-        conditions: What models may be asked for, by name; "label" is a `Label` where examples have classes.
+        conditions: Kinds of condition by name; "label" is a `Label` where examples have classes.
         low: Smallest possible values in data units; None where there is no bound.
         high: Largest possible values in data units; None exactly where ``low`` is None.
         columns: Names of the numbers of a sample, where they have names.
@@ -75,7 +75,7 @@ class Space(ABC):
     @classmethod
     @abstractmethod
     def stores(cls) -> str:
-        """What `accepts` accepts, in words."""
+        """The accepted arrays, in words."""
 
     @classmethod
     @abstractmethod
@@ -83,7 +83,7 @@ class Space(ABC):
         """The space of a training split, its units measured.
 
         Args:
-            x: What `accepts` accepts.
+            x: An accepted array.
             names: Conditions, columns and the like, where there are such.
         """
 
@@ -115,7 +115,7 @@ class Space(ABC):
     @property
     @abstractmethod
     def units(self) -> Mapping[str, tuple[float, ...]]:
-        """What was measured of the data, by name: such as "mean" and "std", in data units."""
+        """Measured units of the data by name, such as "mean" and "std", in data units."""
 
     @property
     @abstractmethod
@@ -148,20 +148,20 @@ class Space(ABC):
 
     # Pictures and files
 
-    def drawing(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, examples: NDArray[Any]) -> NDArray[Any]:
         """Samples as they are drawn.
 
         Args:
-            rows: As `quantise` gives them.
+            examples: As `quantise` gives them.
 
         Returns:
             Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where ``as_points``.
         """
-        return rows.reshape(len(rows), -1)
+        return examples.reshape(len(examples), -1)
 
     @property
     def endings(self) -> Mapping[str, str]:
-        """The endings of the files that samples are written to, each with what it stands for."""
+        """The endings of the files that samples are written to, each with its description."""
         return {".npz": ".npz"} if self.as_points else PICTURE_FILES
 
     # Conditions

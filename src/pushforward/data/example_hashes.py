@@ -1,7 +1,7 @@
-"""Hashes of examples by their content, and the split that is made of them (``docs/decisions/held-out-by-content.md``).
+"""Hashes of examples by their content, and the split by them (``docs/decisions/held-out-by-content.md``).
 
-The hash of a row is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of rows are
-hashed at once. It depends on the values alone, not on labels, on the row's position or on the machine.
+The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
+examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.
 
 References:
     Zobrist, A New Hashing Method with Application for Game Playing (1970).
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from pushforward.data.keys import mix
 from pushforward.errors import DataError
 
-__all__ = ["ATOM", "Hashes", "among", "distinct", "held_out_rows", "repeated", "row_hashes"]
+__all__ = ["ATOM", "Hashes", "among", "distinct", "example_hashes", "held_out_indices", "repeated"]
 
 Hashes = NDArray[np.uint64]
 
 ATOM = 20
-"""A row with more copies than this is an atom of the distribution: its copies are split as rows of their own."""
+"""An example with more copies than this is an atom of the distribution: its copies are split as examples of their own."""
 SHARE = 10
-"""One row in so many is held out."""
+"""One example in so many is held out."""
 _KEY = 0x5EED_0F_5711
 _BYTES = 1 << 18
 """About how much is hashed at a time, so that it stays in the processor's cache."""
 
 
-def row_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
-    """Hash rows by their content.
+def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
+    """Hash examples by their content.
 
     An image has one hash whether it is stored in gray, in equal colours or with an opaque alpha channel; -0 counts as 0.
 
@@ -49,8 +49,8 @@ def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
         return _folded(x)
     needed, hashes = _channels(x), np.empty(len(x), dtype=np.uint64)
     for channels in np.unique(needed):
-        rows = needed == channels
-        hashes[rows] = _folded(x[rows, :channels])
+        same = needed == channels
+        hashes[same] = _folded(x[same, :channels])
     return hashes
 
 
@@ -87,13 +87,13 @@ def among(hashes: Hashes, ranked: Hashes) -> NDArray[np.bool_]:
 
 
 def repeated(hashes: Hashes) -> NDArray[np.int64]:
-    """How many rows share each row's hash, int64 (n,), at least 1."""
+    """How many examples share each example's hash, int64 (n,), at least 1."""
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     return counts[inverse.reshape(-1)]
 
 
 def _ranked(hashes: Hashes) -> tuple[Hashes, NDArray[np.int64]]:
-    """The different hashes in rising order, and the place of each row's among them; copies of atoms count as different."""
+    """The different hashes in rising order, and the place of each example's among them; copies of atoms count as different."""
     distinct, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     if counts.max() <= ATOM:
         return distinct, inverse.reshape(-1)
@@ -113,38 +113,38 @@ def _numbered_copies(hashes: Hashes, atoms: NDArray[np.bool_]) -> Hashes:
     return numbered
 
 
-def held_out_rows(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
+def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
     """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
 
-    So a row stays on its side whatever is added, removed or put into another order, and copies of a row fall on one side (but
-    copies of a row that occurs more than `ATOM` times are split as rows of their own). In a small data set the two lowest
-    hashes are held out even where they are above that bound (the lowest one, with fewer than five different rows), and the
-    highest hash of each class is always trained on.
+    So an example stays on its side whatever is added, removed or put into another order, and copies of an example fall on one
+    side (but copies of an example that occurs more than `ATOM` times are split as examples of their own). In a small data set the
+    two lowest hashes are held out even where they are above that bound (the lowest one, with fewer than five different examples),
+    and the highest hash of each class is always trained on.
 
     Args:
-        hashes: of all rows, from `row_hashes`, uint64 (n,).
+        hashes: of all examples, from `example_hashes`, uint64 (n,).
         labels: label numbers (n,), or None.
         count: hold out exactly so many, in the classes' proportions, for sources that never change.
 
     Returns:
-        Sorted row numbers, int64.
+        Sorted indices, int64.
 
     Raises:
-        DataError: fewer than two rows, no two different ones, or no class with two different ones.
+        DataError: fewer than two examples, no two different ones, or no class with two different ones.
     """
     n = len(hashes)
     if n < 2:
-        raise DataError(f"The data has {n} row{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
+        raise DataError(f"The data has {n} example{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
     if count is not None:
         return _exactly(hashes, np.zeros(n, dtype=np.int64) if labels is None else labels, count)
     distinct, ranks = _ranked(hashes)
     if len(distinct) < 2:
-        raise DataError(f"All {n} rows are the same; at least 2 different ones are needed: one to train on, one held out.")
+        raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")
     trained = np.zeros(len(distinct), dtype=bool)
     trained[_highest(ranks, labels)] = True
     free = np.flatnonzero(~trained)
     if not len(free):
-        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add rows.")
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
@@ -163,7 +163,7 @@ def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[n
     """The lowest hashes of each class, ``count`` in all."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
-        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add rows.")
+        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
     quota, order = _shares(sizes, count), np.argsort(hashes, kind="stable")
     ordered = labels[order]
     chosen = [order[ordered == label][: quota[label]] for label in range(len(sizes))]
