@@ -18,6 +18,7 @@ from typing import Any
 from protocol import benchmark, parsed, table, write
 
 import numpy as np
+from scipy.stats import norm
 
 from pushforward.evaluation.judge import combined
 from pushforward.evaluation.naming import chosen
@@ -28,12 +29,18 @@ from pushforward.metrics.stacked import Stacked
 
 SAMPLINGS = 3
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
-STD, SIDE, FEATURES, MODES = 0.1, 8, 16, 27
+STD, SIDE, FEATURES, MODES, CLASSES = 0.1, 8, 16, 27, 5
 WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
 """Of the generated modes; the true ones have an eighth each."""
 AXES = np.linalg.qr(np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES)))[0]
 DECAY = 1 / np.sqrt(1 + np.arange(SIDE * SIDE))
 """Standard deviations of the numbers of an image, before they are turned."""
+
+
+def classes_of(features: np.ndarray) -> np.ndarray:
+    """Five classes of images, equally frequent in real data, by their first feature."""
+    ends = norm.ppf(np.arange(1, CLASSES) / CLASSES) * np.linalg.norm(DECAY * AXES[:, 0])
+    return np.digitize(features[:, 0], ends)
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,11 @@ class Case:
         """One sampling of the model beside a reference."""
         generated = self.model(n, draw)
         features = [rows.astype(np.float64) if len(self.shape) == 1 else rows @ AXES for rows in (generated, reference)]
-        truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8)) if len(self.shape) == 1 else None
-        return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
+        if len(self.shape) == 1:
+            truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8))
+            return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
+        classes = dict(zip(("generated_classes", "reference_classes"), map(classes_of, features), strict=True))
+        return Samples(generated, reference, training, *features, shape=self.shape, **classes, classes=CLASSES)
 
 
 def ring(width: float, weights: np.ndarray | None, bridges: float = 0.0) -> Callable[[int, np.random.Generator], np.ndarray]:
@@ -119,13 +129,14 @@ def of_stacked(n: int, repeat: int) -> list[dict[str, Score]]:
 
 def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float], n: int) -> list[dict[str, Any]]:
     """How often the interval of each score holds the true value, which comes from the other half of the repeats."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    known = describe()
     for score in results[0][0]:
         values = np.array([[sampling[score].number for sampling in repeat] for repeat in results])
         half = len(values) // 2
         other = [truths.get(score, float((values[half:] if at < half else values[:half]).mean())) for at in range(len(values))]
         for count in (1, SAMPLINGS):
-            intervals = [combined([sampling[score] for sampling in repeat[:count]], n, None) for repeat in results]
+            intervals = [combined([sampling[score] for sampling in repeat[:count]], n, None, known[score]) for repeat in results]
             stated = [(interval, true) for interval, true in zip(intervals, other, strict=True) if interval.interval]
             spread = float(values[:, :count].mean(1).std(ddof=1))
             if len(stated) < len(intervals) / 2 or spread == 0:

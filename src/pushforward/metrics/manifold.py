@@ -107,6 +107,8 @@ class Manifold:
             "higher",
             "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
             group="Quality and diversity",
+            least=0.0,
+            most=1.0,
         ),
         "recall": MetricInfo(
             "Recall",
@@ -115,6 +117,8 @@ class Manifold:
             group="Quality and diversity",
             role="diversity",
             priority=2,
+            least=0.0,
+            most=1.0,
         ),
         "density": MetricInfo(
             "Density",
@@ -122,6 +126,7 @@ class Manifold:
             "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
             "samples only.",
             group="Quality and diversity",
+            least=0.0,
         ),
         "coverage": MetricInfo(
             "Coverage",
@@ -129,6 +134,8 @@ class Manifold:
             "Share of real samples that have a generated one near them: variety and quality in one.",
             group="Quality and diversity",
             role="diversity",
+            least=0.0,
+            most=1.0,
         ),
     }
 

@@ -168,6 +168,8 @@ class TwoSample:
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
+            least=0.0,
+            most=1.0,
         ),
         "classifier_test": MetricInfo(
             "Classifier test",
@@ -177,6 +179,8 @@ class TwoSample:
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
+            least=0.0,
+            most=1.0,
         ),
     }
 
@@ -195,7 +199,9 @@ class TwoSample:
         error = _accuracy_error(accuracy, len(x))
         scores = {"neighbour_test": Score(accuracy, error=error, reference_error=error * np.sqrt(0.4))}
         if len(x) >= 2 * FOLDS:
-            scores["classifier_test"] = Score(classifier_accuracy(x, y))
+            right = classifier_accuracy(x, y)
+            error = _accuracy_error(right, len(x))
+            scores["classifier_test"] = Score(right, error=error, reference_error=error * np.sqrt(0.5))
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
