@@ -102,7 +102,8 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
     mean = _mean_record(parts)
     p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
-    extra = {**mean.extra, "p": merged_p(p_values)} if len(p_values) == len(parts) else mean.extra
+    extra = {name: value for name, value in mean.extra.items() if name != "p"}
+    extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
     return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
 
 

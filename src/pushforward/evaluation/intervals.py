@@ -114,4 +114,4 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
         return 0.0, quantile * error
     root = math.sqrt(value)
     half = quantile * error / (2 * root)
-    return max(0.0, root - half) ** 2, (root + half) ** 2
+    return min(value, max(0.0, root - half) ** 2), max(value, (root + half) ** 2)

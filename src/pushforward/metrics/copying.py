@@ -20,7 +20,7 @@ CELL, CELLS, FEWEST = 100, 10, 10
 """Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
 FEW = 20
 """Expected examples below which a count is not taken for normal."""
-OF_REFERENCE = 0.5
+OF_REFERENCE = 0.2
 """The share of the variance of "held_out_ratio" that comes from held-out examples, about."""
 
 
@@ -184,7 +184,8 @@ class Copying:
         values = copying(*rows)
         authentic, ratio = values["authenticity"], values["held_out_ratio"]
         error = share_error(authentic * len(rows[0]), len(rows[0]))
-        of_ratio = _ratio_error(values["reached"] * len(held_out) / (len(samples.training) + len(held_out)))
+        chance = len(held_out) / (len(samples.training) + len(held_out))
+        of_ratio = _ratio_error(values["reached"] * chance, chance)
         scores = {
             "authenticity": Score(authentic, error=error, reference_error=0.0),
             "held_out_ratio": Score(ratio, error=of_ratio, reference_error=of_ratio * np.sqrt(OF_REFERENCE)),
@@ -195,9 +196,14 @@ class Copying:
         return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
 
 
-def _ratio_error(expected: float) -> float:
-    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed."""
+def _ratio_error(expected: float, chance: float = 0.0) -> float:
+    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed.
+
+    Args:
+        expected: The expectation.
+        chance: The share of all that are counted by chance.
+    """
     from scipy.stats import poisson
 
-    usual = 1 / np.sqrt(max(expected, 1e-9))
+    usual = np.sqrt((1 - chance) / max(expected, 1e-9))
     return float(usual if expected > FEW else max(usual, (poisson.ppf(0.9995, expected) / expected - 1) / 2))
