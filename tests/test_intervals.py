@@ -48,7 +48,8 @@ def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_o
 @pytest.mark.parametrize(("value", "error"), product([0.0, 0.01, 0.5, 0.97, 1.0], [0.0, 1e-3, 0.05, 0.3, 5.0]))
 def test_no_interval_leaves_the_range_of_its_score(value, error):
     low, high = of_share(value, error)
-    assert 0 <= low <= value + 1e-9 and value - 1e-9 <= high <= 1
+    assert 0 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1
     mirrored = of_share(1 - value, error)
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-9)
     low, high = above(value, error)

@@ -1,7 +1,7 @@
 """Planted faults that the verdict or its warnings name in words, and healthy twins of which they say nothing.
 
-One table, a row for each fault: what is said of it, how it is planted, and its twin. Faults of samples are arrays that are scored,
-faults of training are logs of measures, and a run whose average lags is trained.
+One table, a row for each fault: what is said of it, how it is planted, and its twin. Faults of samples are arrays that are
+scored, faults of training are logs of measures, and a run whose average lags is trained.
 """
 
 from __future__ import annotations

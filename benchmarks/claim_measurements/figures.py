@@ -26,8 +26,8 @@ class Figure:
         low: The interval's lower end.
         high: Its upper end.
         n: Seeds, or trainings that are counted.
-        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share), "newcombe" (95 %, of a difference
-            of shares) or "range" (all values).
+        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share), "newcombe" (95 %, of a
+            difference of shares) or "range" (all values).
     """
 
     value: float

@@ -72,4 +72,3 @@ def of_decoder(vae: Any, x: Tensor, seed: int) -> float:
 
 def left(estimate: Tensor, known: Tensor) -> float:
     return float((estimate - known).square().sum() / known.square().sum())
-

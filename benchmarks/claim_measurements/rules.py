@@ -205,10 +205,9 @@ def many(results: Results) -> dict[str, Figure]:
 
 
 def many_rule(figures: Figures) -> str:
-    """Holds if fewer trainings of the families of many steps fail than of every family of one, by the whole interval of each
-    difference (Newcombe's).
+    """Holds if fewer trainings of the families of many steps fail than of every family of one.
 
-    Holds in part if fewer than of the original GAN.
+    Intervals of the differences (Newcombe's) count as a whole. Holds in part if fewer than of the original GAN.
     """
     lower = {name: figures[f"less_than_{name}"].low > 0 for name in ("gan", "original", "vae")}
     return verdict(all(lower.values()), lower["original"])
@@ -236,10 +235,9 @@ def regression(results: Results) -> dict[str, Figure]:
 
 
 def regression_rule(figures: Figures) -> str:
-    """Holds if all but the GAN end within .1 of conditional means, and the GAN's mean cosine is below that of its control, whose
-    generator does not learn.
+    """Holds if all but the GAN end within .1 of conditional means, and the game's mean cosine is below its control's.
 
-    Intervals count as a whole. Holds in part if at least two of the four do so.
+    In the control the generator does not learn. Intervals count as a whole. Holds in part if at least two of the four do so.
     """
     met = [figures[name].high <= 0.1 for name in ("flow", "ddpm", "vae")]
     met.append(figures["game"].high < figures["control"].low)

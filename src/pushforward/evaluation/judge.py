@@ -25,8 +25,8 @@ from pushforward.evaluation.lag import lag_warnings
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
-from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.naming import chosen
+from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
@@ -223,7 +223,7 @@ class Judge:
 
 
 def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
-    """Several samplings of n examples as one score, with its interval, in the range that ``info`` has, and its ratio to the floor."""
+    """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
     values = [result.number for result in samplings]
     mean = float(np.mean(values))
     summary = Score(

@@ -11,8 +11,8 @@ __all__ = ["merged_p"]
 def merged_p(values: Sequence[float]) -> float:
     """Twice the mean of p-values, at most 1; a single p-value is returned as it is.
 
-    Under the hypothesis it is at most alpha with probability alpha at most, however the p-values depend on each other, as those of
-    samplings that share their reference do. Their mean alone is not: it can be up to twice as likely.
+    Under the hypothesis it is at most alpha with probability alpha at most, however the p-values depend on each other, as
+    those of samplings that share their reference do. Their mean alone is not: it can be up to twice as likely.
 
     Args:
         values: P-values, each in [0, 1], at least one of them.
