@@ -127,9 +127,9 @@ MADE_UP = [
     ("labels", {"ratio": (2, 1.1, 4)}, HOLDS),
     ("labels", {"ratio": (2, 0.9, 4)}, PART),
     ("labels", {"ratio": (0.9, 0.5, 4)}, FAILS),
-    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": (0.03, 0.01, 0.1), "game": (0.5, 0.2, 0.8), "control": 0.9}, HOLDS),
-    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "game": (0.5, 0.2, 0.8), "control": (0.9, 0.7, 1)}, PART),
-    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "game": (0.5, 0.2, 0.8), "control": (0.9, 0.7, 1)}, FAILS),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": (0.03, 0.01, 0.1), "game_over_control": (0.7, 0.6, 0.9)}, HOLDS),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.7, 0.6, 0.9)}, PART),
+    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.8, 0.6, 1.1)}, FAILS),
 ]
 
 

@@ -197,7 +197,7 @@ CLAIMS = (
         rules.regression,
         rules.regression_rule,
         "left over the conditional mean: flow {flow}; ddpm {ddpm}; VAE {vae}; cosine of the GAN's directions {game}, without a "
-        "game {control}",
+        "game {control}, ratio {game_over_control}",
         "0 for a regression that has converged; cosine 1 for a label that stays",
         "On 128 points every conditional mean is known. Denoisers are compared with E[v | x_t], the VAE's decoder with "
         "E[x | z] under its own encoder. For the GAN, the directions in which the critic pushes the same points after a "

@@ -107,8 +107,8 @@ def _cell_tests(
     for cell in np.unique(cells_of_y):
         here, there = x[cells_of_x == cell], y[cells_of_y == cell]
         if min(len(here), len(there)) >= FEWEST:
-            z, *variances = _mann_whitney(here, there)
-            yield z, len(there), *variances
+            z, of_x, of_y = _mann_whitney(here, there)
+            yield z, len(there), of_x, of_y
 
 
 def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:

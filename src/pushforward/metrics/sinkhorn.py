@@ -125,7 +125,7 @@ def _own_potential(costs: np.ndarray, epsilon: float) -> np.ndarray:
         error = float(np.abs(np.expm1((potential - scaled) / epsilon)).mean())
         potential = (potential + scaled) / 2
         if error < TOLERANCE:
-            return potential
+            return np.asarray(potential)
     raise _unsolved(error)
 
 
