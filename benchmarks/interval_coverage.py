@@ -1,6 +1,7 @@
 """Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new samples and real data in each.
 
     python benchmarks/interval_coverage.py [--repeats 200] [--n 200]
+    python benchmarks/interval_coverage.py --metrics copying sinkhorn    # these alone; other rows stay as results/ has them
 
 Each repeat draws n real and n generated examples (three times), scores them as an evaluation does, and asks whether the stated
 interval holds the true value. True values are closed forms where there are such, else the mean score over repeats that are not
@@ -10,12 +11,13 @@ those judged: for a score whose mean depends on n, that mean is what the interva
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from protocol import benchmark, parsed, table, write
+from protocol import benchmark, parsed, results, table, write
 
 import numpy as np
 from scipy.stats import norm
@@ -30,6 +32,7 @@ from pushforward.metrics.stacked import Stacked
 SAMPLINGS = 3
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
 STD, SIDE, FEATURES, MODES, CLASSES = 0.1, 8, 16, 27, 5
+READ = "modes that are read"
 WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
 """Of the generated modes; the true ones have an eighth each."""
 AXES = np.linalg.qr(np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES)))[0]
@@ -153,13 +156,28 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--metrics", nargs="*", help="measure these alone")
     given = parsed(parser, words, repeats=2, n=100)
     rows = []
     for case in cases():
-        rows += coverage(case.name, [repeated(case, given.n, at, None) for at in range(given.repeats)], case.truths, given.n)
+        results_of = [repeated(case, given.n, at, given.metrics) for at in range(given.repeats)]
+        rows += coverage(case.name, results_of, case.truths, given.n)
         print(case.name, flush=True)
-    rows += coverage("modes that are read", [of_stacked(given.n, at) for at in range(given.repeats)], {}, given.n)
-    report(rows, given)
+    if given.metrics is None:
+        rows += coverage(READ, [of_stacked(given.n, at) for at in range(given.repeats)], {}, given.n)
+    report(rows if given.metrics is None else joined(rows), given)
+
+
+def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and of the results that there are those of other scores, which say at which commit they were measured."""
+    path = results() / "interval_coverage.json"
+    before = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    measured = {(row["case"], row["score"]) for row in rows}
+    others = [row for row in before["rows"] if (row["case"], row["score"]) not in measured]
+    rows = rows + [{"commit": before["commit"], **row} for row in others]
+    order = {name: at for at, name in enumerate([*(case.name for case in cases()), READ])}
+    scores = {name: at for at, name in enumerate(describe())}
+    return sorted(rows, key=lambda row: (order[row["case"]], scores[row["score"]], row["samplings"]))
 
 
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
@@ -200,6 +218,9 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         "the score over repeats. Of a perfect model, distances are at the end of their range, where their first order is 0: "
         f"intervals are then too wide on purpose. With {given.repeats} repeats a share of 95 % is uncertain by 3 points."
     )
+    for older in dict.fromkeys(row["commit"] for row in rows if "commit" in row):
+        names = dict.fromkeys(f"{row['score']} ({row['case']})" for row in rows if row.get("commit") == older)
+        text += f"\n\nMeasured before, at {older}: {', '.join(names)}."
     write("interval_coverage", "Intervals of scores that hold the true value", text, rows, repeats=given.repeats, n=given.n)
 
 
