@@ -23,7 +23,7 @@ from claim_measurements.fifteen import CLAIMS
 from claim_measurements.figures import Claim, Figure, Results
 
 PAGE = RESULTS.parents[1] / "docs" / "claims.md"
-MEASUREMENTS = ("jump", "gradients", "straightness", "calls", "stability", "labels", "regression", "blur")
+MEASUREMENTS = ("jump", "gradients", "straightness", "calls", "stability", "labels", "regression", "game", "blur")
 COMMANDS = {
     "ablation_ring": "ablation.py --data ring",
     "ring": "ring.py --data ring",
@@ -42,9 +42,9 @@ INTRODUCTION = """# The claims of the field, measured
 
 Sentences that texts on generative models repeat, put to the test with this package. A verdict follows from a rule that stands
 beside the claim in the code; figures are read from `benchmarks/results/`. Intervals are 95 % intervals over seeds (Student's t),
-of shares Wilson's, unless a paragraph says otherwise. The data is small: a verdict on images of 8 x 8 or 28 x 28, or on points
-in a plane, need not hold for large models. The commands run from the root of the repository; `python benchmarks/claims.py`
-writes this page, and runs what is missing."""
+of shares Wilson's, of differences of shares Newcombe's, unless a paragraph says otherwise. The data is small: a verdict on
+images of 8 x 8 or 28 x 28, or on points in a plane, need not hold for large models. The commands run from the root of the
+repository; `python benchmarks/claims.py` writes this page, and runs what is missing."""
 
 
 @benchmark

@@ -1,6 +1,7 @@
 """Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new samples and real data in each.
 
     python benchmarks/interval_coverage.py [--repeats 200] [--n 200]
+    python benchmarks/interval_coverage.py --metrics copying sinkhorn    # these alone; other rows stay as results/ has them
 
 Each repeat draws n real and n generated examples (three times), scores them as an evaluation does, and asks whether the stated
 interval holds the true value. True values are closed forms where there are such, else the mean score over repeats that are not
@@ -10,14 +11,16 @@ those judged: for a score whose mean depends on n, that mean is what the interva
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from protocol import benchmark, parsed, table, write
+from protocol import benchmark, parsed, results, table, write
 
 import numpy as np
+from scipy.stats import norm
 
 from pushforward.evaluation.judge import combined
 from pushforward.evaluation.naming import chosen
@@ -28,12 +31,19 @@ from pushforward.metrics.stacked import Stacked
 
 SAMPLINGS = 3
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
-STD, SIDE, FEATURES, MODES = 0.1, 8, 16, 27
+STD, SIDE, FEATURES, MODES, CLASSES = 0.1, 8, 16, 27, 5
+READ = "modes that are read"
 WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
 """Of the generated modes; the true ones have an eighth each."""
 AXES = np.linalg.qr(np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES)))[0]
 DECAY = 1 / np.sqrt(1 + np.arange(SIDE * SIDE))
 """Standard deviations of the numbers of an image, before they are turned."""
+
+
+def classes_of(features: np.ndarray) -> np.ndarray:
+    """Five classes of images, equally frequent in real data, by their first feature."""
+    ends = norm.ppf(np.arange(1, CLASSES) / CLASSES) * np.linalg.norm(DECAY * AXES[:, 0])
+    return np.digitize(features[:, 0], ends)
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,11 @@ class Case:
         """One sampling of the model beside a reference."""
         generated = self.model(n, draw)
         features = [rows.astype(np.float64) if len(self.shape) == 1 else rows @ AXES for rows in (generated, reference)]
-        truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8)) if len(self.shape) == 1 else None
-        return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
+        if len(self.shape) == 1:
+            truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8))
+            return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
+        classes = dict(zip(("generated_classes", "reference_classes"), map(classes_of, features), strict=True))
+        return Samples(generated, reference, training, *features, shape=self.shape, **classes, classes=CLASSES)
 
 
 def ring(width: float, weights: np.ndarray | None, bridges: float = 0.0) -> Callable[[int, np.random.Generator], np.ndarray]:
@@ -119,13 +132,14 @@ def of_stacked(n: int, repeat: int) -> list[dict[str, Score]]:
 
 def coverage(name: str, results: list[list[dict[str, Score]]], truths: dict[str, float], n: int) -> list[dict[str, Any]]:
     """How often the interval of each score holds the true value, which comes from the other half of the repeats."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    known = describe()
     for score in results[0][0]:
         values = np.array([[sampling[score].number for sampling in repeat] for repeat in results])
         half = len(values) // 2
         other = [truths.get(score, float((values[half:] if at < half else values[:half]).mean())) for at in range(len(values))]
         for count in (1, SAMPLINGS):
-            intervals = [combined([sampling[score] for sampling in repeat[:count]], n, None) for repeat in results]
+            intervals = [combined([sampling[score] for sampling in repeat[:count]], n, None, known[score]) for repeat in results]
             stated = [(interval, true) for interval, true in zip(intervals, other, strict=True) if interval.interval]
             spread = float(values[:, :count].mean(1).std(ddof=1))
             if len(stated) < len(intervals) / 2 or spread == 0:
@@ -142,13 +156,28 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--metrics", nargs="*", help="measure these alone")
     given = parsed(parser, words, repeats=2, n=100)
     rows = []
     for case in cases():
-        rows += coverage(case.name, [repeated(case, given.n, at, None) for at in range(given.repeats)], case.truths, given.n)
+        results_of = [repeated(case, given.n, at, given.metrics) for at in range(given.repeats)]
+        rows += coverage(case.name, results_of, case.truths, given.n)
         print(case.name, flush=True)
-    rows += coverage("modes that are read", [of_stacked(given.n, at) for at in range(given.repeats)], {}, given.n)
-    report(rows, given)
+    if given.metrics is None:
+        rows += coverage(READ, [of_stacked(given.n, at) for at in range(given.repeats)], {}, given.n)
+    report(rows if given.metrics is None else joined(rows), given)
+
+
+def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and of the results that there are those of other scores, which say at which commit they were measured."""
+    path = results() / "interval_coverage.json"
+    before = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    measured = {(row["case"], row["score"]) for row in rows}
+    others = [row for row in before["rows"] if (row["case"], row["score"]) not in measured]
+    rows = rows + [{"commit": before["commit"], **row} for row in others]
+    order = {name: at for at, name in enumerate([*(case.name for case in cases()), READ])}
+    scores = {name: at for at, name in enumerate(describe())}
+    return sorted(rows, key=lambda row: (order[row["case"]], scores[row["score"]], row["samplings"]))
 
 
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
@@ -189,6 +218,9 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         "the score over repeats. Of a perfect model, distances are at the end of their range, where their first order is 0: "
         f"intervals are then too wide on purpose. With {given.repeats} repeats a share of 95 % is uncertain by 3 points."
     )
+    for older in dict.fromkeys(row["commit"] for row in rows if "commit" in row):
+        names = dict.fromkeys(f"{row['score']} ({row['case']})" for row in rows if row.get("commit") == older)
+        text += f"\n\nMeasured before, at {older}: {', '.join(names)}."
     write("interval_coverage", "Intervals of scores that hold the true value", text, rows, repeats=given.repeats, n=given.n)
 
 

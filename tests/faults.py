@@ -203,8 +203,26 @@ FAULTS: dict[str, list[Fault]] = {
         ("return warnings + shared_examples(data)", "return warnings", "held_out"),
         ("    if not entries:\n", "    if True:\n", "numbers"),
     ],
+    "evaluation/lag.py": [
+        ("or not _long(model)", "or True", "planted_faults"),
+        ("weights(raw=True)", "weights()", "planted_faults"),
+    ],
+    "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
+    "evaluation/intervals.py": [
+        ("interval = of_share(", "interval = above(", "intervals"),
+        ("high = (n, high) if", "high = (low, n) if", "intervals"),
+        ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
+    ],
+    "metrics/copying.py": [
+        ("scale * above.var(ddof=1) / n", "above.var(ddof=1) / n", "intervals"),
+        ("(weights**2 * of_generated).sum() + shared", "shared", "intervals"),
+        ("error = share_error(", "error = 2 * share_error(", "intervals"),
+    ],
+    "metrics/classes.py": [("errors(side[generated], -side[reference])", "errors(side[generated], 0 * reference)", "intervals")],
+    "metrics/sinkhorn.py": [("return of_x - own_x, of_y - own_y", "return of_x - own_x, of_y", "metrics_oracles intervals")],
     "metrics/memorisation.py": [
-        ("scale) <= threshold", "scale) < threshold", "metrics"),
+        ("return distances <= threshold", "return distances < threshold", "metrics"),
+        ("np.hypot(share_error(copies.sum(), len(copies)), shared)", "shared", "intervals"),
         ("if threshold == 0:", "if False:", "metrics held_out"),
     ],
     "couplings.py": [

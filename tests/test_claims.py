@@ -106,8 +106,9 @@ MADE_UP = [
     ("noise", {"ddpm": 0, "original": 0}, PART),
     ("noise", {"ddpm": 0.4, "original": 0.3}, FAILS),
     ("calls", {"ancestral": 250, "fast": (10, 8, 25)}, HOLDS),
+    ("calls", {"ancestral": (250, 90, 500), "fast": (10, 8, 25)}, PART),
     ("calls", {"ancestral": 50, "fast": 10}, PART),
-    ("calls", {"ancestral": 10, "fast": 10}, FAILS),
+    ("calls", {"ancestral": (50, 20, 90), "fast": (10, 5, 25)}, FAILS),
     ("latent", {"time": (200, 150, 300), "training": 120}, HOLDS),
     ("latent", {"time": (200, 90, 300), "training": 120}, PART),
     ("latent", {"time": (200, 150, 300), "training": 1.5}, FAILS),
@@ -120,15 +121,15 @@ MADE_UP = [
     ("same", {"float64": 1e-12, "float32": 1e-5}, HOLDS),
     ("same", {"float64": 1e-6, "float32": 1e-5}, PART),
     ("same", {"float64": 1e-12, "float32": 0.1}, FAILS),
-    ("many", {"steps": 0, "gan": 0.2, "original": 0.3, "vae": 0.1}, HOLDS),
-    ("many", {"steps": 0, "gan": 0.2, "original": 0.3, "vae": 0}, PART),
-    ("many", {"steps": 0.3, "gan": 0.2, "original": 0.3, "vae": 0}, FAILS),
+    ("many", {"less_than_gan": 0.2, "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, HOLDS),
+    ("many", {"less_than_gan": (0.2, -0.1, 0.3), "less_than_original": (0.3, 0.1, 0.5), "less_than_vae": 0.1}, PART),
+    ("many", {"less_than_gan": 0.2, "less_than_original": (0.3, -0.1, 0.5), "less_than_vae": 0.1}, FAILS),
     ("labels", {"ratio": (2, 1.1, 4)}, HOLDS),
     ("labels", {"ratio": (2, 0.9, 4)}, PART),
     ("labels", {"ratio": (0.9, 0.5, 4)}, FAILS),
-    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": (0.03, 0.01, 0.1), "gan_cosine": (0.5, 0.2, 0.8)}, HOLDS),
-    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "gan_cosine": (0.8, 0.5, 0.95)}, PART),
-    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "gan_cosine": (0.8, 0.5, 0.95)}, FAILS),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": (0.03, 0.01, 0.1), "game_over_control": (0.7, 0.6, 0.9)}, HOLDS),
+    ("regression", {"flow": 0.02, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.7, 0.6, 0.9)}, PART),
+    ("regression", {"flow": 0.2, "ddpm": 0.02, "vae": 0.5, "game_over_control": (0.8, 0.6, 1.1)}, FAILS),
 ]
 
 
@@ -157,6 +158,11 @@ def test_intervals(figures):
     none = figures.share([False] * 9)  # Wilson: z^2 / (n + z^2)
     z = stats.norm.ppf(0.975)
     assert (none.low, none.high) == pytest.approx((0, z**2 / (9 + z**2)))
+    # table II (d) of Newcombe 1998: 5/56 against 0/29
+    gap = figures.less([False] * 29, [True] * 5 + [False] * 51)
+    assert (gap.low, gap.high) == pytest.approx((-0.0381, 0.1926), abs=1e-4)
+    calls = figures.positive([10, 10, 20])
+    assert (calls.value, calls.low > 0) == (pytest.approx(2000 ** (1 / 3)), True)
 
 
 def test_figures_in_words(figures):

@@ -26,7 +26,8 @@ class Figure:
         low: The interval's lower end.
         high: Its upper end.
         n: Seeds, or trainings that are counted.
-        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share) or "range" (all values).
+        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share), "newcombe" (95 %, of a
+            difference of shares) or "range" (all values).
     """
 
     value: float
@@ -77,6 +78,24 @@ def share(marks: Sequence[bool]) -> Figure:
     count, n = int(sum(marks)), len(marks)
     interval = stats.binomtest(count, n).proportion_ci(method="wilson")
     return Figure(count / n, float(interval.low), float(interval.high), n, "wilson")
+
+
+def less(few: Sequence[bool], many: Sequence[bool]) -> Figure:
+    """By how much the first share of marked trainings is less than the second, with Newcombe's 95 % interval.
+
+    References:
+        Newcombe, Interval estimation for the difference between independent proportions, 1998, method 10.
+    """
+    a, b = share(many), share(few)
+    low = math.hypot(a.value - a.low, b.high - b.value)
+    high = math.hypot(a.high - a.value, b.value - b.low)
+    gap = a.value - b.value
+    return Figure(gap, gap - low, gap + high, a.n + b.n, "newcombe")
+
+
+def positive(values: Sequence[float]) -> Figure:
+    """The geometric mean of values above 0 and its 95 % interval, that of the logarithms."""
+    return ratios(values, [1.0] * len(values))
 
 
 def spanned(values: Sequence[float]) -> Figure:

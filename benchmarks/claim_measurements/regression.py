@@ -2,8 +2,7 @@
 
 On 128 points of 8gaussians every conditional mean is a sum over the points. Diffusion and flow: the trained denoiser, read as v,
 against E[v | x_t]. VAE: the decoder's mean against E[x | z] under the encoder's own codes. Each as the mean square of what is
-left over that of the conditional mean: 0 for a regression that has converged. GAN: the direction in which the critic pushes the
-same points, after a third of the training and at its end, as the mean cosine: 1 for a label that stays.
+left over that of the conditional mean: 0 for a regression that has converged. The GAN is measured by `claim_measurements.game`.
 
 References:
     Vincent, A Connection between Score Matching and Denoising Autoencoders (2011); Lipman et al. (2023), theorem 2.
@@ -11,20 +10,15 @@ References:
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from protocol import load, mean_and_spread, table, write
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
-from pushforward.training.generators import seeded
-from pushforward.training.start import prepare
 
 POINTS, DRAWN = 128, 2_000
 
@@ -35,7 +29,7 @@ def measure(small: bool = False) -> None:
     x = data.space.to_model(data.train.data_units())
     rows = []
     for seed in range(seeds):
-        row = {"seed": seed, "gan_cosine": critics(data, x, seed, steps)}
+        row: dict[str, Any] = {"seed": seed}
         for name in ("flow", "ddpm", "vae"):
             recipe = pf.recipes.named(name)
             run = trained(lambda recipe=recipe: recipe(data.space, "tiny"), data, seed, steps, precision="float32")
@@ -43,9 +37,8 @@ def measure(small: bool = False) -> None:
             row[name] = of_decoder(run.method.eval(), x, seed) if name == "vae" else of_denoiser(run.transport.denoiser, x, seed)
         rows.append(row)
         print(row, flush=True)
-    body = [[name, mean_and_spread([row[name] for row in rows]), ""] for name in ("flow", "ddpm", "vae")]
-    body.append(["gan", "", mean_and_spread([row["gan_cosine"] for row in rows])])
-    text = table(["family", "left over the conditional mean", "cosine of the directions"], body)
+    body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("flow", "ddpm", "vae")]
+    text = table(["family", "left over the conditional mean"], body)
     text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds."
     write("claim_regression", "Losses as regressions", text, rows, steps=steps, seeds=seeds, points=POINTS)
 
@@ -79,21 +72,3 @@ def of_decoder(vae: Any, x: Tensor, seed: int) -> float:
 
 def left(estimate: Tensor, known: Tensor) -> float:
     return float((estimate - known).square().sum() / known.square().sum())
-
-
-def critics(data: Any, x: Tensor, seed: int, steps: int) -> float:
-    """The mean cosine between the directions in which two moments of one game push the same points."""
-    generator = torch.Generator().manual_seed(seed)
-    points = x + 0.3 * torch.randn(x.shape, generator=generator)
-    recipe = seeded(lambda: pf.recipes.gan(data.space, "tiny"), seed)
-    trainer = prepare(recipe, data, steps=steps, seed=seed, out=Path(tempfile.mkdtemp()) / "run")
-    trainer.save()
-    directions = []
-    for step in range(steps):
-        trainer.step()
-        if step in (steps // 3, steps - 1):
-            here = points.clone().requires_grad_()
-            directions.append(torch.autograd.grad(trainer.recipe.method.scores(here).sum(), here)[0])
-        trainer.clock.tick(0.0)
-    trainer.close()
-    return float(functional.cosine_similarity(*directions, dim=1).mean())

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from pushforward.evaluation.intervals import over_trainings
 from pushforward.evaluation.measurements import Alarm
+from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
+from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
 from pushforward.records import Record
 
@@ -37,7 +38,7 @@ def aggregated(comparison: Comparison) -> Comparison:
         name = group[0].name if len(group) == 1 else stem if stem not in taken else f"{stem} ({len(group)} trainings)"
         taken.add(name)
         names |= {model.name: name for model in group}
-        models.append(group[0] if len(group) == 1 else _together(name, group))
+        models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
     pictures = comparison.pictures
     renamed = {name: pictures[old] for old, name in reversed(names.items()) if old in pictures}
     settings = comparison.settings
@@ -57,7 +58,7 @@ def _recipe(model: ModelResult, number: int) -> tuple[Any, ...]:
     return model.name.removesuffix(end), model.family, model.method, model.parameters
 
 
-def _together(name: str, group: Sequence[ModelResult]) -> ModelResult:
+def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]) -> ModelResult:
     metrics = dict.fromkeys(metric for model in group for metric in model.scores)
     agreements = [model.label_agreement for model in group]
     return replace(
@@ -66,7 +67,7 @@ def _together(name: str, group: Sequence[ModelResult]) -> ModelResult:
         seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
         run=", ".join(model.run for model in group if model.run) or None,
         trainings=tuple(_training(model) for model in group),
-        scores={metric: _score([model.scores.get(metric, Score()) for model in group]) for metric in metrics},
+        scores={metric: _score([model.scores.get(metric, Score()) for model in group], known.get(metric)) for metric in metrics},
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean(agreements),
@@ -94,14 +95,17 @@ def _of_training(alarm: Alarm, name: str) -> Alarm:
     return replace(alarm, training=name)
 
 
-def _score(parts: Sequence[Score]) -> Score:
+def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     """A training without a score leaves none: the mean of the others would stand for it."""
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
     mean = _mean_record(parts)
-    return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values))
+    p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
+    extra = {name: value for name, value in mean.extra.items() if name != "p"}
+    extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
+    return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
 
 
 def _mean_trajectory(group: Sequence[ModelResult]) -> Any:

@@ -105,7 +105,9 @@ def evaluate(
         check_unseen(name, model, data)
     own = ask_model(model, data, [metric for metric in metrics or () if metric in MODEL_METRICS], n, (seed, batch))
     others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    own_scores = {name: with_interval(score) for name, score in own.models[0].scores.items()} if own.models else {}
+    own_scores = (
+        {name: with_interval(score, own.info(name)) for name, score in own.models[0].scores.items()} if own.models else {}
+    )
     if others == [] and own.models:
         result = replace(own.models[0], name=name, scores=own_scores, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))

@@ -2,7 +2,7 @@
 
 An interval is of the score's mean over new samples of the model. Where the metric knows its ``reference_error`` that mean is over
 new held-out examples too; else it is that against these held-out examples. For a score whose mean depends on the number of
-examples (`MetricInfo.unbiased` is False) it is the mean at this number.
+examples (`MetricInfo.unbiased` is False) it is the mean at this number. It stays within the score's range (`MetricInfo`).
 """
 
 from __future__ import annotations
@@ -11,32 +11,38 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pushforward.metrics import Score
+from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.uncertainty import share_error
 
-__all__ = ["over_trainings", "with_interval"]
+__all__ = ["above", "of_share", "over_trainings", "with_interval"]
 
 NORMAL = 1.96
 
 
-def with_interval(score: Score) -> Score:
-    """A score of one or more samplings of a model with its interval, or without where nothing says how it varies."""
+def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
+    """A score of one or more samplings of a model with its interval, or without where nothing says how it varies.
+
+    Args:
+        score: With its values.
+        info: What is known of it, for its range; None for any number.
+    """
     values, shared = _numbers(score), score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
     if score.error is not None and score.reference_error is not None:
         own = max(0.0, score.error**2 - shared**2) / len(values)
-        return _around(score, NORMAL * math.sqrt(shared**2 + own), "examples")
+        return _around(score, math.sqrt(shared**2 + own), NORMAL, "examples", info)
     if score.error is not None and len(values) == 1:
-        return _around(score, NORMAL * score.error, "examples")
-    return _between(score, values, shared, "samplings")
+        return _around(score, score.error, NORMAL, "examples", info)
+    return _between(score, values, shared, "samplings", info)
 
 
-def over_trainings(score: Score) -> Score:
-    """A score that is the mean over trainings (``values``) with its interval over new trainings."""
+def over_trainings(score: Score, info: MetricInfo | None = None) -> Score:
+    """A score that is the mean over trainings (``values``) with its interval over new trainings; arguments as `with_interval`."""
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
         return replace(score, interval=None, interval_of=None)
-    return _between(score, values, score.reference_error or 0.0, "trainings")
+    return _between(score, values, score.reference_error or 0.0, "trainings", info)
 
 
 def _numbers(score: Score) -> list[float]:
@@ -44,7 +50,7 @@ def _numbers(score: Score) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _between(score: Score, values: Sequence[float], shared: float, of: str) -> Score:
+def _between(score: Score, values: Sequence[float], shared: float, of: str, info: MetricInfo | None) -> Score:
     """Student's interval of a mean of independent values, beside an error that they share.
 
     References:
@@ -58,9 +64,54 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str) -> S
     if count < 2 or own == 0:  # values that are all equal, such as counts of modes, do not say how they vary
         return replace(score, interval=None, interval_of=None)
     freedom = (count - 1) * ((own + shared**2) / own) ** 2
-    return _around(score, float(stdtrit(freedom, 0.975)) * math.sqrt(own + shared**2), of)
+    return _around(score, math.sqrt(own + shared**2), float(stdtrit(freedom, 0.975)), of, info)
 
 
-def _around(score: Score, half: float, of: str) -> Score:
+def _around(score: Score, error: float, quantile: float, of: str, info: MetricInfo | None) -> Score:
     assert score.value is not None
-    return replace(score, interval=(score.value - half, score.value + half), interval_of=of)
+    least, most = (None, None) if info is None else (info.least, info.most)
+    if (least, most) == (0.0, 1.0):
+        interval = of_share(score.value, error, quantile)
+    elif least == 0.0:
+        interval = above(score.value, error, quantile)
+    else:
+        interval = score.value - quantile * error, score.value + quantile * error
+    return replace(score, interval=interval, interval_of=of)
+
+
+def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
+    """Wilson's interval of a share, which ends at 0 and 1.
+
+    It is that of as many independent examples as have this standard error, so that for a share of independent examples it is
+    Wilson's own, and for others it widens with their error.
+
+    Args:
+        value: From 0 to 1.
+        error: Its standard error, as `share_error` gives it for independent examples.
+        quantile: How many standard errors.
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    low, high = 0.0, 4 / max(error, 1e-9) ** 2
+    for _ in range(100):  # the error falls with the number
+        n = (low + high) / 2
+        low, high = (n, high) if share_error(value * n, n) > error else (low, n)
+    weight = quantile**2
+    half = quantile * math.sqrt(n * value * (1 - value) + weight / 4)
+    return max(0.0, (n * value + weight / 2 - half) / (n + weight)), min(1.0, (n * value + weight / 2 + half) / (n + weight))
+
+
+def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
+    """An interval of a score that is never below 0: symmetric for its square root, and cut at 0.
+
+    Args:
+        value: From 0.
+        error: Its standard error.
+        quantile: How many standard errors.
+    """
+    if value <= 0:
+        return 0.0, quantile * error
+    root = math.sqrt(value)
+    half = quantile * error / (2 * root)
+    return min(value, max(0.0, root - half) ** 2), max(value, (root + half) ** 2)

@@ -21,9 +21,12 @@ from pushforward.evaluation.features import Features
 from pushforward.evaluation.figures import Pictures
 from pushforward.evaluation.further_spaces import fit_spaces, floors_in, infos_in, learns, scores_in
 from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.lag import lag_warnings
 from pushforward.evaluation.latent import latent_statistics
 from pushforward.evaluation.latent_pictures import latent_pictures
 from pushforward.evaluation.measurements import SamplingCost
+from pushforward.evaluation.naming import chosen
+from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.provenance import protocol_of
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import of_run
@@ -31,7 +34,7 @@ from pushforward.evaluation.scoring import compared, deviation, floors, ratio, s
 from pushforward.evaluation.starts import starts, starts_warnings
 from pushforward.evaluation.unseen import unseen_warnings
 from pushforward.extractors import Spaces
-from pushforward.metrics import Score, describe, registry
+from pushforward.metrics import MetricInfo, Score, describe, registry
 from pushforward.training import Run
 from pushforward.training.machine import machine
 from pushforward.training.rehearsal import training_memory
@@ -116,9 +119,17 @@ class Judge:
             return x, None
         return x, torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
 
+    def _quick(self, transport: Transport, n: int) -> dict[str, Score]:
+        """The distances that rank models, of a single sampling of n samples."""
+        ranking = {name for name, info in describe().items() if info.role == "quality"}
+        names = [name for _, names in chosen(self.metrics) for name in names if name in ranking]
+        x = self.draw(transport, REPEAT_SEEDS, n)[0]
+        return score(x, self.data, self.features, n=n, metrics=names) if names else {}
+
     def _combined(self, name: str, samplings: Sequence[Score]) -> Score:
         """Several samplings as one score."""
-        return combined(samplings, self.n, self.floors.get(name))
+        info = describe().get(name) or infos_in(self.others, describe(), self.n).get(name)
+        return combined(samplings, self.n, self.floors.get(name), info)
 
     def baseline(self) -> ModelResult:
         """The no-network row: a Gaussian for each class, or one in all."""
@@ -193,6 +204,7 @@ class Judge:
                 *(() if run is None else run.warnings),
                 *unseen_warnings(model, self.data),
                 *starts_warnings(model, self.n),
+                *lag_warnings(model, self._quick, self.n),
             ),
         )
         pictures = pictures_of(transport, run, self.data)
@@ -210,8 +222,8 @@ class Judge:
         return cost.sampling_costs(models, AT_ONCE[self.data.space.as_points])
 
 
-def combined(samplings: Sequence[Score], n: int, floor: Score | None) -> Score:
-    """Several samplings of n examples as one score, with its interval and its ratio to the floor."""
+def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
+    """Several samplings of n examples as one score, with its interval in the range of ``info``, and its ratio to the floor."""
     values = [result.number for result in samplings]
     mean = float(np.mean(values))
     summary = Score(
@@ -225,7 +237,7 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None) -> Score:
         bias=_mean_of(samplings, "bias"),
         extra=_mean_extra(samplings),
     )
-    return with_interval(summary)
+    return with_interval(summary, info)
 
 
 def _samplings(scores: Mapping[str, Score]) -> int:
@@ -245,10 +257,10 @@ def _mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]
-        if all(value == first for value in values):
+        if name == "p" and None not in values:
+            extra[name] = merged_p(values)
+        elif all(value == first for value in values):
             extra[name] = first
-        elif name == "p":  # of p-values that depend on each other, twice the mean is one again (Rüschendorf 1982)
-            extra[name] = min(1.0, 2 * float(np.mean(values)))
         elif isinstance(first, float) or (
             isinstance(first, tuple) and {np.shape(value) for value in values} == {np.shape(first)}
         ):

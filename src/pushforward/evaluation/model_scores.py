@@ -26,6 +26,8 @@ MODEL_SCORES: Mapping[str, Mapping[str, MetricInfo]] = {
             "trained on as many real examples.",
             unit="%",
             group="Classes",
+            least=0.0,
+            most=1.0,
         )
     },
 }

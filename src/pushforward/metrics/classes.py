@@ -9,6 +9,7 @@ import numpy as np
 
 from pushforward.errors import UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Classes", "shares", "total_variation"]
 
@@ -51,6 +52,8 @@ class Classes:
             "classifier reads them (total variation).",
             unit="%",
             group="Classes",
+            least=0.0,
+            most=1.0,
         )
     }
 
@@ -68,4 +71,6 @@ class Classes:
         assert reference is not None
         share, real = (shares(labels, samples.classes) for labels in (generated, reference))
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
-        return {"class_distance": Score(total_variation(share, real), extra=extra)}
+        side = np.sign(share - real) / 2
+        error, shared = errors(side[generated], -side[reference])
+        return {"class_distance": Score(total_variation(share, real), error=error, reference_error=shared, extra=extra)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pushforward.metrics.memorisation import strong_columns
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
+from pushforward.metrics.uncertainty import share_error
 
 __all__ = ["Copying", "cell_scores", "copying"]
 
@@ -19,6 +20,8 @@ CELL, CELLS, FEWEST = 100, 10, 10
 """Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts."""
 FEW = 20
 """Expected examples below which a count is not taken for normal."""
+OF_REFERENCE = 0.2
+"""The share of the variance of "held_out_ratio" that comes from held-out examples, about."""
 
 
 def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, float]:
@@ -36,6 +39,7 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
       training examples; more has seen the held-out ones. Examples count once, so that samples that
       are all alike tell little, and both count where they are equally near.
     * "reached": how many real examples are nearest to some sample, of which that share is.
+    * "copying_error" and "copying_shared": the standard error of C_T, and the part of it that comes from held-out examples.
 
     Args:
         generated: (n, d).
@@ -60,8 +64,14 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [_nearest(part, cells)[1] for part in (generated, judges)]
-    z, weights = cell_scores(distances, _nearest(judges, training)[0], *places)
-    return {**scores, "copying_test": float(np.average(z, weights=weights))} if len(z) else scores
+    tests = list(_cell_tests(distances, _nearest(judges, training)[0], *places))
+    if not tests:
+        return scores
+    z, weights, of_generated, of_held_out = map(np.array, zip(*tests, strict=True))
+    weights = weights / weights.sum()
+    shared = (weights**2 * of_held_out).sum()
+    error, shared = (float(np.sqrt(variance)) for variance in ((weights**2 * of_generated).sum() + shared, shared))
+    return {**scores, "copying_test": float(weights @ z), "copying_error": error, "copying_shared": shared}
 
 
 def _nearest(rows: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -86,22 +96,36 @@ def cell_scores(x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y
     Returns:
         A z-score for each cell that holds 10 values of either side, and how many of y it holds.
     """
-    z, weights = [], []
+    tests = list(_cell_tests(x, y, cells_of_x, cells_of_y))
+    return np.array([z for z, *_ in tests]), np.array([weight for _, weight, *_ in tests])
+
+
+def _cell_tests(
+    x: np.ndarray, y: np.ndarray, cells_of_x: np.ndarray, cells_of_y: np.ndarray
+) -> Iterator[tuple[float, int, float, float]]:
+    """Of each cell with 10 values of either side: the z-score, how many of y it holds, and the variances from x and from y."""
     for cell in np.unique(cells_of_y):
         here, there = x[cells_of_x == cell], y[cells_of_y == cell]
         if min(len(here), len(there)) >= FEWEST:
-            z.append(_mann_whitney(here, there))
-            weights.append(len(there))
-    return np.array(z), np.array(weights)
+            z, of_x, of_y = _mann_whitney(here, there)
+            yield z, len(there), of_x, of_y
 
 
-def _mann_whitney(x: np.ndarray, y: np.ndarray) -> float:
-    """The z-score of the pairs in which a value of x is above one of y; ties count half."""
+def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """The z-score of the pairs in which a value of x is above one of y, ties counting half; its variances from x and from y.
+
+    References:
+        DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating characteristic
+        curves, 1988, for the variances.
+    """
     from scipy.stats import rankdata
 
     n, m = len(x), len(y)
-    above = rankdata(np.concatenate([x, y]))[:n].sum() - n * (n + 1) / 2
-    return float((above - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+    ranks = rankdata(np.concatenate([x, y]))
+    above, below = (ranks[:n] - rankdata(x)) / m, (ranks[n:] - rankdata(y)) / n
+    scale = 12 * n * m / (n + m + 1)
+    z = (above.mean() - 0.5) * np.sqrt(scale)
+    return float(z), float(scale * above.var(ddof=1) / n), float(scale * below.var(ddof=1) / m)
 
 
 def _cells(training: np.ndarray, cells: int) -> np.ndarray:
@@ -129,6 +153,8 @@ class Copying:
             "of real data are copies, more lie off the data.",
             unit="%",
             group="Memorisation",
+            least=0.0,
+            most=1.0,
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
@@ -143,6 +169,7 @@ class Copying:
             "How many of the real examples nearest to samples are held out, over chance: less than real data repeats training "
             "examples, more has seen held-out ones.",
             group="Memorisation",
+            least=0.0,
         ),
     }
 
@@ -155,13 +182,28 @@ class Copying:
         held_out = drawn(samples.reference, len(samples.reference), 1)
         rows = strong_columns(samples.training, samples.scale, drawn(samples.generated, MOST, 0), held_out, samples.training)
         values = copying(*rows)
-        error = _ratio_error(values.pop("reached") * len(held_out) / (len(samples.training) + len(held_out)))
-        return {name: Score(value, error=error if name == "held_out_ratio" else None) for name, value in values.items()}
+        authentic, ratio = values["authenticity"], values["held_out_ratio"]
+        error = share_error(authentic * len(rows[0]), len(rows[0]))
+        chance = len(held_out) / (len(samples.training) + len(held_out))
+        of_ratio = _ratio_error(values["reached"] * chance, chance)
+        scores = {
+            "authenticity": Score(authentic, error=error, reference_error=0.0),
+            "held_out_ratio": Score(ratio, error=of_ratio, reference_error=of_ratio * np.sqrt(OF_REFERENCE)),
+        }
+        if "copying_test" not in values:
+            return scores
+        z, *errors = (values[name] for name in ("copying_test", "copying_error", "copying_shared"))
+        return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
 
 
-def _ratio_error(expected: float) -> float:
-    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed."""
+def _ratio_error(expected: float, chance: float = 0.0) -> float:
+    """The standard error of a count over its expectation; of few, half of the way to a tail of 1 in 2,000, which is skewed.
+
+    Args:
+        expected: The expectation.
+        chance: The share of all that are counted by chance.
+    """
     from scipy.stats import poisson
 
-    usual = 1 / np.sqrt(max(expected, 1e-9))
+    usual = np.sqrt((1 - chance) / max(expected, 1e-9))
     return float(usual if expected > FEW else max(usual, (poisson.ppf(0.9995, expected) / expected - 1) / 2))

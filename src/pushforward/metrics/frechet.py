@@ -81,9 +81,9 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float 
     if n // 5 < ENOUGH * x.shape[1]:
         return None
     x, y = ordered(x), ordered(y)
-    of_x, of_y = random_for(x, seed), random_for(y, seed)
+    random = random_for(x, seed)  # of both sides: samplings that drew the same subsets of y would share their chance
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
-    values = [frechet_distance(x[of_x.permutation(len(x))[:size]], y[of_y.permutation(len(y))[:size]]) for size in sizes]
+    values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
     return float(np.polyfit(1 / sizes, values, 1)[1])
 
 
@@ -104,6 +104,7 @@ class Frechet:
             group="Quality and diversity",
             role="quality",
             priority=2,
+            least=0.0,
         ),
         "frechet_limit": MetricInfo(
             "Fréchet distance, extrapolated",

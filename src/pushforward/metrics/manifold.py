@@ -16,7 +16,7 @@ __all__ = ["Manifold", "prdc", "radii", "reached"]
 
 ROWS, ENTRIES = 1000, 10_000_000
 """Rows of the distance matrix that are held at a time, and its entries, at most."""
-OF_REFERENCE = {"precision": 0.65, "recall": 0.35, "density": 0.65, "coverage": 0.35}
+OF_REFERENCE = {"precision": 0.65, "recall": 0.35, "density": 0.52, "coverage": 0.35}
 """The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions."""
 
 
@@ -48,11 +48,14 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
         Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
     """
-    precise, within, recalled, covered = _balls(generated, real, k)
+    return _means(*_balls(generated, real, k), k)
+
+
+def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int) -> dict[str, float]:
     return {
-        "precision": precise,
+        "precision": float((within > 0).mean()),
         "recall": float(recalled.mean()),
-        "density": within / k,
+        "density": float(within.mean()) / k,
         "coverage": float(covered.mean()),
     }
 
@@ -71,12 +74,12 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     Raises:
         UsageError: If there are too few examples for k.
     """
-    _, _, recalled, covered = _balls(generated, real, k)
+    _, recalled, covered = _balls(generated, real, k)
     return {"coverage": covered, "recall": recalled}
 
 
-def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """Precision, the mean number of real balls around a generated example, and which real examples are recalled and covered."""
+def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The number of real balls around each generated example, and which real examples are recalled and covered."""
     if not 1 <= k < min(len(generated), len(real)):
         raise UsageError(f"k = {k} needs more than {k} rows on either side, got {len(generated)} and {len(real)}.")
     from sklearn.metrics import pairwise_distances
@@ -91,7 +94,7 @@ def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[float, floa
         within += (distances < of_real[rows, None]).sum(0)
         recalled[rows] = (distances < of_generated).any(1)
         covered[rows] = distances.min(1) < of_real[rows]
-    return float((within > 0).mean()), float(within.mean()), recalled, covered
+    return within, recalled, covered
 
 
 class Manifold:
@@ -107,6 +110,8 @@ class Manifold:
             "higher",
             "Share of generated samples that lie among real ones. Read it against real data's, not against 1.",
             group="Quality and diversity",
+            least=0.0,
+            most=1.0,
         ),
         "recall": MetricInfo(
             "Recall",
@@ -115,6 +120,8 @@ class Manifold:
             group="Quality and diversity",
             role="diversity",
             priority=2,
+            least=0.0,
+            most=1.0,
         ),
         "density": MetricInfo(
             "Density",
@@ -122,6 +129,7 @@ class Manifold:
             "How densely real samples lie around generated ones: less than real data's is off the data, more is typical "
             "samples only.",
             group="Quality and diversity",
+            least=0.0,
         ),
         "coverage": MetricInfo(
             "Coverage",
@@ -129,6 +137,8 @@ class Manifold:
             "Share of real samples that have a generated one near them: variety and quality in one.",
             group="Quality and diversity",
             role="diversity",
+            least=0.0,
+            most=1.0,
         ),
     }
 
@@ -142,15 +152,17 @@ class Manifold:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Four scores."""
         x, y = samples.generated_features, samples.reference_features
-        values = prdc(x, y, self.k)
+        within, recalled, covered = _balls(x, y, self.k)
+        values = _means(within, recalled, covered, self.k)
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
         spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores = {}
         for (name, value), spread in zip(values.items(), spreads, strict=True):
-            # blocks may agree by chance where nearly all examples are reached
-            least = 0.0 if name == "density" else share_error(value * len(x), len(x))
-            error = max(float(spread), least)
+            if name == "density":  # a mean of terms that are independent, given the real examples
+                error = float(np.std(within / self.k, ddof=1) / np.sqrt(len(x) * (1 - OF_REFERENCE[name])))
+            else:  # blocks may agree by chance where nearly all examples are reached
+                error = max(float(spread), share_error(value * len(x), len(x)))
             scores[name] = Score(value, error=error, reference_error=error * np.sqrt(OF_REFERENCE[name]))
         return scores

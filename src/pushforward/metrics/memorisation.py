@@ -95,13 +95,29 @@ def near_copies(
         scale: What each column is divided by, (d,).
         part: Share of the median distance.
     """
+    distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale, part)
+    return distances <= threshold, threshold
+
+
+def _copy_distances(
+    generated: np.ndarray, training: np.ndarray, held_out: np.ndarray, scale: np.ndarray | None, part: float
+) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """The distance of each generated example to its nearest training example, infinite beyond the greatest threshold.
+
+    Returns:
+        The distances, (n,), and three thresholds: two standard errors below, the threshold, and two above. The error is that
+        of a median, by the ranks of the distances of which it is the middle.
+    """
     judges = np.random.Generator(np.random.Philox(0)).permutation(len(held_out))[:JUDGES]
-    threshold = part * float(np.median(nearest_distance(held_out[judges], training, scale)))
-    suspects = np.flatnonzero(_suspects(generated, training, scale, threshold))
-    copies = np.zeros(len(generated), bool)
+    usual = nearest_distance(held_out[judges], training, scale)
+    step = min(1 / np.sqrt(len(usual)), 0.5)  # twice the standard error of a rank
+    low, high = (part * float(np.quantile(usual, 0.5 + side)) for side in (-step, step))
+    thresholds = low, part * float(np.median(usual)), high
+    suspects = np.flatnonzero(_suspects(generated, training, scale, high))
+    distances = np.full(len(generated), np.inf)
     if len(suspects):
-        copies[suspects] = nearest_distance(generated[suspects], training, scale) <= threshold
-    return copies, threshold
+        distances[suspects] = nearest_distance(generated[suspects], training, scale)
+    return distances, thresholds
 
 
 def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
@@ -161,6 +177,8 @@ class Memorisation:
             missing="Near-copies have no score: more than half of the held-out examples are copies of training examples.",
             unit="%",
             unbiased=True,
+            least=0.0,
+            most=1.0,
         )
     }
 
@@ -173,8 +191,12 @@ class Memorisation:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "near_copies"; ``extra`` has the threshold. It is left out where the threshold is 0."""
-        copies, threshold = near_copies(samples.generated, samples.training, samples.reference, samples.scale, self.part)
+        given = samples.generated, samples.training, samples.reference, samples.scale
+        distances, (low, threshold, high) = _copy_distances(*given, self.part)
         if threshold == 0:
             return {}
-        error = share_error(copies.sum(), len(copies))
-        return {"near_copies": Score(float(copies.mean()), error=error, reference_error=0.0, extra={"threshold": threshold})}
+        copies = distances <= threshold
+        shared = float(((distances <= high).mean() - (distances <= low).mean()) / 4)
+        error = float(np.hypot(share_error(copies.sum(), len(copies)), shared))
+        extra = {"threshold": threshold}
+        return {"near_copies": Score(float(copies.mean()), error=error, reference_error=shared, extra=extra)}

@@ -124,12 +124,14 @@ class Modes:
             "higher",
             "Modes that have at least 20 % of their true mass.",
             group="Modes",
+            least=0.0,
         ),
         "modes_found": MetricInfo(
             "Modes found",
             "higher",
             "Modes with at least one sample within 3 standard deviations.",
             group="Modes",
+            least=0.0,
         ),
         "high_quality": MetricInfo(
             "Near a mode",
@@ -137,6 +139,8 @@ class Modes:
             "Share of samples within 3 standard deviations of a mode. More than real data: modes too narrow.",
             group="Modes",
             unbiased=True,
+            least=0.0,
+            most=1.0,
         ),
         "bridges": MetricInfo(
             "Bridges",
@@ -145,6 +149,8 @@ class Modes:
             unit="%",
             group="Modes",
             unbiased=True,
+            least=0.0,
+            most=1.0,
         ),
         "spread": MetricInfo(
             "Spread",
@@ -153,6 +159,7 @@ class Modes:
             target=1.0,
             group="Modes",
             unbiased=True,
+            least=0.0,
         ),
         "mode_kl": MetricInfo(
             "Mode KL",
@@ -160,6 +167,7 @@ class Modes:
             "How far the modes' masses are from the true ones: reverse KL divergence in nats.",
             unit="nats",
             group="Modes",
+            least=0.0,
         ),
     }
 

@@ -39,6 +39,8 @@ class MetricInfo(Record):
         missing: The sentence that explains a missing score; empty where none is needed.
         unbiased: Whether the mean of the score is the same at any number of examples. Where it is not, an interval is of the mean
             at this number.
+        least: The least value that the score can have; None where there is none.
+        most: The greatest, likewise. An interval of a score stays between both.
     """
 
     label: str = ""
@@ -51,6 +53,8 @@ class MetricInfo(Record):
     target: float | None = None
     missing: str = ""
     unbiased: bool = False
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -46,6 +46,7 @@ class Sharpness:
             "target",
             "Fine detail over that of real images: less than 1 is blurred, more than 1 is noisy.",
             target=1.0,
+            least=0.0,
         )
     }
 

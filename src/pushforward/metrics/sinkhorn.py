@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.errors import Diverged, UsageError
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import drawn
+from pushforward.metrics.uncertainty import errors
 
 __all__ = ["Sinkhorn", "sinkhorn_divergence", "transport_cost"]
 
@@ -42,13 +43,25 @@ def sinkhorn_divergence(x: np.ndarray, y: np.ndarray, epsilon: float) -> float:
         Feydy et al., Interpolating between optimal transport and MMD using Sinkhorn divergences,
         2019, arXiv:1810.08278, eq. 3.
     """
+    of_x, of_y = _terms(x, y, epsilon)
+    return float(of_x.mean() + of_y.mean())
+
+
+def _terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each example adds to the divergence, whose value is the sum of both means: its dual potential less that to its own.
+
+    References:
+        González-Sanz, Loubes and Niles-Weed, Weak limits of entropy regularized optimal transport, 2022, arXiv:2207.07427:
+        these are the terms of the first order of the divergence as well.
+    """
     from scipy.spatial.distance import cdist
 
     if not epsilon > 0:
         raise UsageError(f"The regularisation of a Sinkhorn divergence must be above 0, got {epsilon}.")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    across = transport_cost(cdist(x, y, "sqeuclidean"), epsilon)
-    return across - sum(_own_cost(cdist(rows, rows, "sqeuclidean"), epsilon) for rows in (x, y)) / 2
+    of_x, of_y = _potentials(cdist(x, y, "sqeuclidean"), epsilon)
+    own_x, own_y = (_own_potential(cdist(rows, rows, "sqeuclidean"), epsilon) for rows in (x, y))
+    return of_x - own_x, of_y - own_y
 
 
 def transport_cost(costs: np.ndarray, epsilon: float) -> float:
@@ -70,6 +83,12 @@ def transport_cost(costs: np.ndarray, epsilon: float) -> float:
         Cuturi, Sinkhorn distances, 2013, arXiv:1306.0895. Schmitzer, Stabilized sparse scaling
         algorithms for entropy regularized transport problems, 2019, arXiv:1610.06519, algorithm 2.
     """
+    of_rows, of_columns = _potentials(costs, epsilon)
+    return float(of_rows.mean() + of_columns.mean())
+
+
+def _potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """The dual potentials of rows and columns."""
     of_columns = np.zeros(costs.shape[1])
     for level in _levels(float(costs.max()), epsilon):
         of_rows = _softmin(costs, of_columns, level)
@@ -78,7 +97,7 @@ def transport_cost(costs: np.ndarray, epsilon: float) -> float:
         rows, columns, error = _scaled(np.exp((of_rows[:, None] + of_columns - costs) / epsilon) / costs.size)
         of_rows, of_columns = of_rows + epsilon * np.log(rows), of_columns + epsilon * np.log(columns)
         if error < TOLERANCE:
-            return float(of_rows.mean() + of_columns.mean())
+            return of_rows, of_columns
     raise _unsolved(error)
 
 
@@ -96,8 +115,8 @@ def _scaled(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return rows, columns, error
 
 
-def _own_cost(costs: np.ndarray, epsilon: float) -> float:
-    """`transport_cost` of a cloud to itself, by means of two scalings, which need few rounds."""
+def _own_potential(costs: np.ndarray, epsilon: float) -> np.ndarray:
+    """The dual potential of a cloud to itself, by means of two scalings, which need few rounds."""
     potential = np.zeros(len(costs))
     for level in _levels(float(costs.max()), epsilon):
         potential = (potential + _softmin(costs, potential, level)) / 2
@@ -106,7 +125,7 @@ def _own_cost(costs: np.ndarray, epsilon: float) -> float:
         error = float(np.abs(np.expm1((potential - scaled) / epsilon)).mean())
         potential = (potential + scaled) / 2
         if error < TOLERANCE:
-            return float(2 * potential.mean())
+            return np.asarray(potential)
     raise _unsolved(error)
 
 
@@ -131,6 +150,16 @@ def _softmin(costs: np.ndarray, potential: np.ndarray, epsilon: float) -> np.nda
     return np.asarray(-epsilon * (highest + np.log(np.exp(exponents - highest[:, None]).mean(1))))
 
 
+def _second_order(y: np.ndarray, epsilon: float) -> float:
+    """The variance of the divergence between two clouds of the distribution of ``y``, times (1/n + 1/m)^-2, from its halves.
+
+    There the first order is 0, and the variance that the terms show is twice that of the second.
+    """
+    halves = y[::2], y[1::2]
+    error, _ = errors(*_terms(*halves, epsilon))
+    return float(error**2 / 2 / sum(1 / len(half) for half in halves) ** 2)
+
+
 class Sinkhorn:
     """Sinkhorn divergence of the features of generated and held-out examples."""
 
@@ -141,12 +170,13 @@ class Sinkhorn:
             f"Squared transport distance between the features of samples and real data, smoothed by entropy, by at most {MOST:,} "
             "of them; above 0 for real data too, and the more so the fewer there are.",
             group="Two-sample comparisons",
+            least=0.0,
         )
     }
 
     def applies(self, samples: Samples) -> bool:
-        """From two examples on either side."""
-        return min(len(samples.generated), len(samples.reference)) > 1
+        """From four examples on either side."""
+        return min(len(samples.generated), len(samples.reference)) > 3
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """One score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".
@@ -159,5 +189,8 @@ class Sinkhorn:
         x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
         epsilon = PART * float(np.median(pdist(y, "sqeuclidean")))
         with contextlib.suppress(Diverged, UsageError):
-            return {"sinkhorn": Score(sinkhorn_divergence(x, y, epsilon), extra={"epsilon": epsilon})}
+            of_x, of_y = _terms(x, y, epsilon)
+            error, shared = errors(of_x, of_y, _second_order(y, epsilon))
+            value = float(of_x.mean() + of_y.mean())
+            return {"sinkhorn": Score(value, error=error, reference_error=shared, extra={"epsilon": epsilon})}
         return {}

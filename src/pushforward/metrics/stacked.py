@@ -70,6 +70,7 @@ class Stacked:
             "higher",
             "Modes with at least one sample, as a classifier reads the channels (three digits: of 1000).",
             group="Modes",
+            least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
@@ -77,6 +78,7 @@ class Stacked:
             "How uneven those modes are: reverse KL divergence to the uniform distribution in nats.",
             unit="nats",
             group="Modes",
+            least=0.0,
         ),
     }
 

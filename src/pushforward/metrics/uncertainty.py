@@ -63,7 +63,7 @@ def root_errors(value: float, of_square: Errors) -> Errors:
     return of_square[0] * scale, of_square[1] * scale
 
 
-def share_error(count: float, n: int) -> float:
+def share_error(count: float, n: float) -> float:
     """The standard error of a share, count / n, with two successes and two failures added, so that it is not 0 for 0 of n.
 
     References:

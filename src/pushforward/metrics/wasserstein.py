@@ -127,12 +127,14 @@ class Wasserstein:
             "lower",
             "How far samples must be moved to become real data (root mean square, exact), in standard deviations of the columns.",
             group="Two-sample comparisons",
+            least=0.0,
         ),
         "sliced_w2": MetricInfo(
             "Sliced W2",
             "lower",
             f"Root mean square distance between samples and real data along {DIRECTIONS} fixed directions of their features.",
             group="Two-sample comparisons",
+            least=0.0,
         ),
     }
 

@@ -1,0 +1,145 @@
+"""Intervals stay within the range of their score and hold the true value; merged p-values are p-values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pushforward.evaluation.aggregate import aggregated
+from pushforward.evaluation.intervals import above, of_share, over_trainings
+from pushforward.evaluation.judge import combined
+from pushforward.evaluation.p_values import merged_p
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Samples, Score, describe, two_sample
+from pushforward.metrics.classes import Classes
+from pushforward.metrics.copying import Copying, _mann_whitney
+from pushforward.metrics.manifold import Manifold
+from pushforward.metrics.memorisation import Memorisation
+from pushforward.metrics.sinkhorn import Sinkhorn
+from pushforward.metrics.uncertainty import share_error
+
+SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")
+POSITIVE = ("density", "frechet", "w2", "sliced_w2", "sinkhorn", "spread", "sharpness", "mode_kl", "held_out_ratio")
+
+
+def random(seed):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 50), (3, 50), (25, 50), (50, 50), (999, 1000)])
+def test_the_interval_of_a_share_of_independent_examples_is_wilsons(count, n):
+    known = stats.binomtest(count, n).proportion_ci(method="wilson")
+    assert of_share(count / n, share_error(count, n)) == pytest.approx((known.low, known.high), abs=1e-4)
+
+
+def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_one_does_not():
+    counts, true = np.arange(201), 0.98
+    weights = stats.binom.pmf(counts, 200, true)
+    held = [low <= true <= high for low, high in (of_share(k / 200, share_error(k, 200)) for k in counts)]
+    assert 0.93 < weights @ held < 0.98
+    assert max(k / 200 + 1.96 * share_error(k, 200) for k in counts) > 1
+
+
+@pytest.mark.parametrize(("value", "error"), product([0.0, 0.01, 0.5, 0.97, 1.0], [0.0, 1e-3, 0.05, 0.3, 5.0]))
+def test_no_interval_leaves_the_range_of_its_score(value, error):
+    low, high = of_share(value, error)
+    assert 0 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1
+    mirrored = of_share(1 - value, error)
+    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-9)
+    low, high = above(value, error)
+    assert 0 <= low <= value <= high
+
+
+def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it_is_narrow():
+    low, high = above(4.0, 1.0)
+    assert (math.sqrt(low) + math.sqrt(high)) / 2 == pytest.approx(2)
+    assert above(1.0, 1e-3) == pytest.approx((1 - 1.96e-3, 1 + 1.96e-3), abs=1e-5)
+    assert above(0.0, 0.5) == (0.0, pytest.approx(0.98))
+
+
+@pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
+def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
+    info, most = describe()[name], 1.0 if name in SHARES else None
+    assert (info.least, info.most) == (0.0, most)
+    near = [0.98, 1.0, 1.0] if most else [0.02, 0.0, 0.01]
+    own = [Score(value, error=0.1, reference_error=0.05) for value in near]
+    for score in (combined(own, 50, None, info), over_trainings(combined(own, 50, None, info), info)):
+        assert 0 <= score.interval[0] < score.value < score.interval[1] <= (most or math.inf)
+
+
+def test_unbiased_distances_may_be_below_0():
+    for name in ("kid", "energy", "frechet_limit", "copying_test"):
+        assert combined([Score(0.01, error=0.1, reference_error=0.0)], 50, None, describe()[name]).interval[0] < 0
+
+
+def test_every_share_has_a_range():
+    assert {name for name, info in describe().items() if info.unit == "%" and (info.least, info.most) != (0.0, 1.0)} == set()
+
+
+def drawn(metric, seed):
+    """The scores of new samples against new real examples; training examples stay."""
+    draw = random(seed)
+    real, generated = draw.standard_normal((120, 2)), 0.3 + 1.1 * draw.standard_normal((120, 2))
+    training = random(10**6).standard_normal((240, 2))
+    classes = [np.digitize(x[:, 0], [-0.5, 0.5]) for x in (generated, real)]
+    x, y, known = (part.astype(np.float32) for part in (generated, real, training))
+    return metric(Samples(x, y, known, generated, real, (2,), None, None, *classes, classes=3))
+
+
+@pytest.mark.parametrize("metric", [Copying(), Manifold(), Sinkhorn(), Classes(), Memorisation()], ids=lambda m: type(m).__name__)
+def test_errors_are_what_new_examples_vary_by(metric):
+    repeats = [drawn(metric, seed) for seed in range(40)]
+    for name in set(repeats[0]) - {"precision", "recall", "coverage"}:  # of few blocks, and widened
+        spread = np.std([repeat[name].value for repeat in repeats], ddof=1)
+        stated = np.sqrt(np.mean([repeat[name].error ** 2 for repeat in repeats]))
+        assert stated == pytest.approx(spread, rel=0.4), name
+        assert all(0 <= repeat[name].reference_error <= repeat[name].error for repeat in repeats)
+
+
+def test_the_copying_test_has_the_error_of_a_z_score_where_nothing_is_copied():
+    draw = random(5)
+    tests = [_mann_whitney(draw.standard_normal(90), draw.standard_normal(60)) for _ in range(200)]
+    assert np.std([z for z, *_ in tests]) == pytest.approx(1, rel=0.15)
+    assert np.mean([of_x + of_y for _, of_x, of_y in tests]) == pytest.approx(1, rel=0.05)
+
+
+def test_twice_the_mean_of_p_values():
+    assert merged_p([0.02]) == 0.02
+    assert merged_p([0.02, 0.04, 0.06]) == pytest.approx(0.08)
+    assert merged_p([0.9, 0.8]) == 1
+
+
+def test_merged_p_values_are_valid_where_their_mean_is_not():
+    """The worst case of Rüschendorf: two p-values whose sum is constant where both are small."""
+    alpha, p = 0.05, (np.arange(4000) + 0.5) / 4000
+    other = np.where(p < 2 * alpha, 2 * alpha - p, p)
+    assert np.allclose(np.sort(other), p)
+    assert ((p + other) / 2 <= alpha + 1e-9).mean() == pytest.approx(2 * alpha, abs=1e-3)
+    for level in (0.05, 0.1, 0.2):
+        assert np.mean([merged_p(pair) <= level for pair in zip(p, other, strict=True)]) <= level + 1e-3
+
+
+def test_merged_p_values_of_samplings_against_a_shared_reference_are_valid():
+    draw, merged = random(8), []
+    for _ in range(120):
+        real = draw.standard_normal((12, 2))
+        tests = [two_sample.energy_test(draw.standard_normal((12, 2)), real, 39, seed)[1] for seed in range(3)]
+        merged.append(combined([Score(0.0, extra={"p": p}) for p in tests], 12, None).extra["p"])
+    assert np.mean(np.array(merged) <= 0.2) <= 0.2 + 3 * math.sqrt(0.2 * 0.8 / 120)
+    assert max(merged) == 1
+
+
+def test_p_values_of_samplings_and_of_trainings_are_merged():
+    assert combined([Score(0.1, extra={"p": p}) for p in (0.02, 0.02, 0.02)], 9, None).extra["p"] == pytest.approx(0.04)
+    scores = [{"energy": Score(0.1, extra={"p": p})} for p in (0.02, 0.06)]
+    trainings = [ModelResult(f"it-{seed}", seed=seed, scores=own) for seed, own in enumerate(scores)]
+    (together,) = aggregated(Comparison(models=tuple(trainings))).models
+    assert together.scores["energy"].extra["p"] == pytest.approx(0.08)
+    missing = [trainings[0], dataclasses.replace(trainings[1], scores={"energy": Score(0.1)})]
+    assert "p" not in aggregated(Comparison(models=tuple(missing))).models[0].scores["energy"].extra

@@ -1,0 +1,203 @@
+"""Planted faults that the verdict or its warnings name in words, and healthy twins of which they say nothing.
+
+One table, a row for each fault: what is said of it, how it is planted, and its twin. Faults of samples are arrays that are
+scored, faults of training are logs of measures, and a run whose average lags is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import pushforward as pf
+from pushforward.errors import DataError
+from pushforward.evaluation import evaluate
+from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
+from pushforward.evaluation.run_results import health_of
+from pushforward.metrics import Score
+from pushforward.report.learned_warnings import LEARNED_RULES
+from pushforward.report.verdict import verdict
+from pushforward.training.alarms import Watch
+
+METRICS = {
+    "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold"],
+    "ring": ["near_copies", "modes", "manifold"],
+}
+ASIDE, SAMPLES = 600, 250
+
+
+class World:
+    """Data of which training examples are kept aside, which are what a perfect model samples, and what is said of samples."""
+
+    def __init__(self, name, folder):
+        data = pf.data.load(name, limit=3000)
+        order = np.random.default_rng(3).permutation(len(data.train))  # examples of one writer follow each other
+        self.data = dataclasses.replace(data, train=data.train.take(order[ASIDE:]), held_out=data.held_out.take(slice(360)))
+        self.fresh, self.name, self.folder = data.train.take(order[:ASIDE]), name, folder
+        self.x = self.fresh.data_units().numpy()
+
+    def said(self, x):
+        """The verdict on samples in data units."""
+        comparison = evaluate(x, self.data, n=min(len(x), SAMPLES), repeats=1, metrics=METRICS[self.name])
+        return [sentence.text for sentence in verdict(comparison)]
+
+    @functools.cached_property
+    def healthy(self):
+        return self.said(self.x)
+
+    def trained(self, share):
+        """The verdict on a VAE whose average has this half-life, as a share of the examples seen."""
+        recipe = pf.recipes.vae(self.data.space, "tiny")
+        training = dataclasses.replace(recipe.training, batch=64, ema=1e9, ema_share=share)
+        recipe = dataclasses.replace(recipe, training=training)
+        run = pf.fit(recipe, self.data, steps=60, out=self.folder / f"vae-{share}")
+        comparison = evaluate(run, self.data, n=SAMPLES, repeats=1, metrics=["frechet"])
+        return [sentence.text for sentence in verdict(comparison)]
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    return {name: World(name, tmp_path_factory.mktemp(name)) for name in ("digits", "ring")}
+
+
+def noisy(x, seed, size=0.06):
+    return np.clip(x + size * np.random.default_rng(seed).standard_normal(x.shape), 0, 1).astype(np.float32)
+
+
+def blurred(world):
+    return gaussian_filter(world.x, (0, 0, 0.7, 0.7))
+
+
+def alike(world):
+    """Samples of half the variance."""
+    return world.x.mean(0) + np.sqrt(0.5) * (world.x - world.x.mean(0))
+
+
+def narrow(world):
+    """Modes of half the variance."""
+    centres = np.asarray(world.data.truth.centres, np.float32)
+    nearest = centres[np.square(world.x[:, None] - centres).sum(2).argmin(1)]
+    return nearest + np.sqrt(0.5) * (world.x - nearest)
+
+
+def without_two_modes(world):
+    centres = np.asarray(world.data.truth.centres)
+    return world.x[np.square(world.x[:, None] - centres).sum(2).argmin(1) > 1]
+
+
+def memorised(world):
+    picked = np.random.default_rng(0).permutation(len(world.data.train))[:32]
+    return noisy(world.data.train.data_units(np.tile(picked, 16)).numpy(), 1, 0.01)
+
+
+def logged(**measures):
+    """The verdict on a training of 700 steps with these measures, each a number or a function of the step."""
+    watch, rows = Watch(), []
+    for step in range(1, 701):
+        health = {name: value(step) if callable(value) else value for name, value in measures.items()}
+        row = {"step": step, "health": {name: value for name, value in health.items() if value is not None}}
+        rows.append({**row, "alarm": [dataclasses.asdict(alarm) for alarm in watch.read(row)]})
+    log = type("Log", (), {"losses": lambda _: rows})()
+    health, alarms = health_of(log)
+    return [sentence.text for sentence in verdict(Comparison(models=(ModelResult("model", health=health, alarms=alarms),)))]
+
+
+def samples(world, planted):
+    """What is said of samples with a fault, and of a perfect model's."""
+    return lambda worlds: worlds[world].said(planted(worlds[world])), lambda worlds: worlds[world].healthy
+
+
+def log(fault, twin):
+    """The same of the logs of trainings."""
+    return lambda worlds: logged(**fault), lambda worlds: logged(**twin)
+
+
+FAULTS = {
+    "two of eight modes dropped": ("Modes are lost: samples holds 6 of 8.", *samples("ring", without_two_modes)),
+    "modes of half the variance": ("Modes are too narrow (width over the true one): samples (0.7", *samples("ring", narrow)),
+    "one class missing": (
+        "Classes are missing: samples shows too little of 7 (0 % where real data has ",
+        *samples("digits", lambda world: world.x[world.fresh.labels != 7]),
+    ),
+    "samples blurred": ("Samples are blurred (fine detail over real data's): samples (", *samples("digits", blurred)),
+    "too alike": ("look like real examples but vary too little", *samples("digits", alike)),
+    "32 images memorised": (
+        "Memorisation: samples of samples (100 %) are near-copies of training samples",
+        *samples("digits", memorised),
+    ),
+    "training examples with noise": (
+        "Memorisation: samples of samples (C_T −",
+        *samples("digits", lambda world: noisy(world.data.train.data_units(slice(300)).numpy(), 4)),
+    ),
+    "trained on held-out examples": (
+        "Held-out examples were learned: too many of the real examples nearest to samples of samples (",
+        *samples("digits", lambda world: noisy(world.data.held_out.data_units().numpy(), 2)),
+    ),
+    "a saturated critic": (
+        "the critic wins",
+        *log({"critic_accuracy": 1.0, "logit_gap": lambda step: step / 10}, {"critic_accuracy": 0.7, "logit_gap": 0.4}),
+    ),
+    "a collapsed posterior": (
+        "the posterior has collapsed: 0 of 16 units of the code are active",
+        *log({"active_units": 0, "units": 16}, {"active_units": 9, "units": 16}),
+    ),
+    "a loss that is NaN": (
+        "the loss or gradient of model is not finite",
+        *log({"skipped/model": lambda step: 1 if step == 690 else None}, {"gradient_norm/model": 1.0}),
+    ),
+    "an average that lags": (
+        "its averaged weights lag behind its last ones",
+        lambda worlds: worlds["digits"].trained(50.0),
+        lambda worlds: worlds["digits"].trained(0.05),
+    ),
+}
+"""By the fault: the words for it, the verdict on it, and the verdict on its healthy twin."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
+    words, planted, twin = FAULTS[fault]
+    texts = planted(worlds)
+    assert any(words in text for text in texts), texts
+    wrong = [text for text in twin(worlds) if any(other in text for other, _, _ in FAULTS.values())]
+    assert wrong == []
+
+
+def test_samples_that_are_nan_are_counted(worlds):
+    x = worlds["digits"].x.copy()
+    x[3] = np.nan
+    with pytest.raises(DataError, match="1 of 600 samples of The array hold NaN or infinite values"):
+        worlds["digits"].said(x)
+
+
+def compared(scores, floors=None, **settings):
+    known = Settings(**{"n": 300, "classifier_accuracy": 0.95, **settings})
+    data = DataInfo("pets", classes=("cat", "dog", "cow"))
+    rows = tuple(ModelResult(name, scores=own) for name, own in scores.items())
+    comparison = Comparison(data=data, settings=known, models=rows, floors=floors or {})
+    return [sentence.text for rule in LEARNED_RULES for sentence in rule(comparison)]
+
+
+def test_classes_are_missing_only_where_enough_were_expected_and_the_classifier_can_read_them():
+    lost = {"gan": {"class_distance": Score(0.3, extra={"share": (0.65, 0.349, 0.001), "real": (0.5, 0.3, 0.2)})}}
+    assert compared(lost) == ["Classes are missing: gan shows too little of cow (0 % where real data has 20 %)."]
+    assert compared(lost, n=50) == compared(lost, classifier_accuracy=0.5) == []
+
+
+def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out_ones_too():
+    def scores(z, ratio, copies=0.0):
+        return {"copying_test": Score(z), "held_out_ratio": Score(ratio), "near_copies": Score(copies)}
+
+    floors = {"copying_test": Score(-0.5, 0.3), "held_out_ratio": Score(1.0, 0.05), "near_copies": Score(0.0, 0.0)}
+    models = {"copy": scores(-9, 0.4), "blur": scores(-9, 0.95), "new": scores(-1, 0.9), "literal": scores(-40, 0.1, 0.5)}
+    assert compared(models, floors) == [
+        "Memorisation: samples of copy (C_T −9) are nearer to training examples than held-out examples are."
+    ]
+    assert compared({"copy": scores(-9, 0.4)}, floors | {"copying_test": Score(-7.0, 0.3)}) == []
+    (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
+    assert "nearest to samples of cheat (2.5 times as many as by chance, real data 1) are held out" in sentence
+    assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []
