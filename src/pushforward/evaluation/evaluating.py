@@ -90,8 +90,7 @@ def evaluate(
     if not plugins:
         check_metrics(metrics)
         named_extractors(features)
-    held = isinstance(model, (np.ndarray, torch.Tensor, StoredSamples))
-    if held or (isinstance(model, (str, Path)) and not is_run(model)):
+    if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples)) or (isinstance(model, (str, Path)) and not is_run(model)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
         return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
