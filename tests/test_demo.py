@@ -86,23 +86,45 @@ def test_the_demo_takes_mnist_where_it_is_installed(monkeypatch, capsys, install
     assert set(demonstration._sizes("mnist-5k", "base").values()) == {"base"}
 
 
-def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.story.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
     monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))
-    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "0.1s", "--story", "0.1s", "--out", str(tmp_path / "d")]
-    assert main(words) == 0
-    page = (tmp_path / "d" / "report.html").read_text()
+    monkeypatch.chdir(tmp_path)
+    words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "0.3s", "--story", "0.1s"]
+    train_all = demonstration.train_all
+
+    def interrupted(trainers, *rest):
+        """A signal after the first steps of the images."""
+        if trainers[0].data.name == "digits":
+            trainers[0].stop = trainers[0].advance(0.05) or True
+            trainers[0].finish()
+            raise SystemExit(130)
+        return train_all(trainers, *rest)
+
+    monkeypatch.setattr(demonstration, "train_all", interrupted)
+    assert main(words) == 130
+    folder = tmp_path / "runs" / "compare-digits-report"
+    first = {name: pf.load(folder / name).state["step"] for name in ("vae", "two-dimensions/flow")}
+    assert not (folder / "report.html").exists()
+    assert f"pushforward {' '.join(words)}" in capsys.readouterr().err
+    monkeypatch.setattr(demonstration, "train_all", train_all)
+    assert main(words) == 0, "the same command goes on"
+    assert "it goes on" in (err := capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
+    assert pf.load(folder / "vae").state["step"] >= first["vae"]
+    assert pf.load(folder / "vae").state["seconds"] >= 0.3
+    assert pf.load(folder / "two-dimensions/flow").state["step"] == first["two-dimensions/flow"]
+    page = (folder / "report.html").read_text()
     assert 'id="story"' in page
     assert page.index('id="story"') < page.index('id="verdict"')
-    result = Comparison.from_json((tmp_path / "d" / "report.json").read_text())
+    result = Comparison.from_json((folder / "report.json").read_text())
     check_class_chart(class_section(result), result)
-    assert (tmp_path / "d" / "two-dimensions" / "report.json").exists()
-    assert pf.load(tmp_path / "d" / "two-dimensions" / "flow").state["step"] > 0
-    err = capsys.readouterr().err
+    assert (folder / "two-dimensions" / "report.json").exists()
+    assert pf.load(folder / "two-dimensions" / "flow").state["step"] > 0
     assert "flow, step" in err
     assert "vae, step" in err
     assert any(0x2800 < ord(character) < 0x2900 for character in err)

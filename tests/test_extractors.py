@@ -12,7 +12,8 @@ from pushforward import extractors
 from pushforward.errors import UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.features import fit_features
-from pushforward.extractors import Extractor
+from pushforward.extractors import Extractor, classifier, extractor
+from pushforward.extractors.classifier import Classifier, LastHidden
 from pushforward.extractors.efficientnet import EfficientNet
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance, views
 from pushforward.testing import Broken, check_features, space_data
@@ -102,6 +103,29 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     assert len({features.key for features in fitted.values()}) == len(fitted)
     assert len({features.identity for features in fitted.values()}) == len(fitted)
     assert all(len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values())
+
+
+def test_weights_that_round_otherwise_have_one_identity_and_another_source_has_another(monkeypatch):
+    """As trained on another processor; the source of a part of the network counts as that of the extractor."""
+    data = space_data((1, 8, 8), labels=True)
+    train = classifier.train_classifier
+    spaces = {"classifier": LastHidden(100), "self-supervised": SelfSupervised(100)}
+    fitted = {name: [fit_features(data, space, cache=False, reads=False)] for name, space in spaces.items()}
+
+    def rounded(*given):
+        network = train(*given)
+        network.last.bias.data += 1e-6
+        return network
+
+    monkeypatch.setattr(classifier, "train_classifier", rounded)
+    fitted["classifier"].append(fit_features(data, spaces["classifier"], cache=False, reads=False))
+    first, other = fitted["classifier"]
+    assert (first.identity, first.weights != other.weights) == (other.identity, True)
+    hashed = extractor.source_hash
+    monkeypatch.setattr(extractor, "source_hash", lambda part: "edited" if part is Classifier else hashed(part))
+    fitted["self-supervised"].append(fit_features(data, spaces["self-supervised"], cache=False, reads=False))
+    first, other = fitted["self-supervised"]
+    assert (first.weights, first.identity != other.identity, first.key != other.key) == (other.weights, True, True)
 
 
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(tmp_path, monkeypatch):

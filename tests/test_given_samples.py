@@ -148,3 +148,43 @@ def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digit
 def test_held_out_examples_among_samples_are_counted(digits):
     x = np.concatenate([digits.held_out.x[:7], digits.train.x[:20]])
     assert "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]
+
+
+def test_arrays_that_are_not_compared_are_named(digits, few, tmp_path):
+    x = np.moveaxis(few[0][:20], 1, -1)
+    np.savez(tmp_path / "more.npz", x=x, x_test=x[:6], val=x[:5])
+    notes = given_samples(tmp_path / "more.npz", digits).notes
+    assert notes == (
+        "the arrays x_test (6, 8, 8, 1), val (5, 8, 8, 1) of more.npz are not compared: samples are x, classes label.",
+    )
+    np.savez(tmp_path / "plain.npz", x=x, y=few[1][:20])
+    assert given_samples(tmp_path / "plain.npz", digits).notes == ()
+
+
+def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
+    """Columns that became the label or were given are no part of the samples; a table without names has none to compare."""
+    random = np.random.default_rng(0)
+    rows = [f"{a:.4f},{b:.4f},{c:.3f},{kind}" for (a, b, c), kind in zip(random.normal(size=(200, 3)), "abcd" * 50, strict=True)]
+    (tmp_path / "table.csv").write_text("u,v,age,kind\n" + "\n".join(rows))
+    (tmp_path / "samples.csv").write_text("v,u,age,kind\n" + "\n".join(rows[:30]))
+    table = str(tmp_path / "table.csv")
+    words = ["evaluate", str(tmp_path / "samples.csv"), "--metrics", "sliced_w2", "--json", "--data", table]
+    assert main([*words, "--target", "kind", "--given", "age"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["data"]["columns"], content["data"]["classes"]) == (["u", "v"], list("abcd"))
+    assert content["models"][0]["label_agreement"] is not None
+    assert main([*words, "--target", "knid"]) == 2
+    assert 'no column "knid"' in capsys.readouterr().err
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(row.rpartition(",")[0] for row in rows))
+    assert main(["evaluate", str(bare), "--metrics", "sliced_w2", "--json", "--data", str(bare), "--header", "no"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"] > 0
+
+
+def test_how_data_is_read_is_no_matter_of_a_run(tmp_path, capsys):
+    pf.fit("gan", "moons", size="tiny", steps=1, out=tmp_path / "run", progress=False)
+    assert main(["evaluate", str(tmp_path / "run"), "--resize", "8"]) == 2
+    assert "leave --resize out" in capsys.readouterr().err
+    np.save(tmp_path / "x.npy", np.zeros((5, 2), np.float32))
+    assert main(["evaluate", str(tmp_path / "x.npy"), "--data", str(tmp_path / "run"), "--target", "kind"]) == 2
+    assert "leave --target out" in capsys.readouterr().err

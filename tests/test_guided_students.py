@@ -189,3 +189,17 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     assert "from 1 to 4" in capsys.readouterr().err
     with pytest.raises(UsageError, match="range of scales"):
         with_frozen("finish", {"teacher": tmp_path / "run"})(data.space, "tiny")
+
+
+def test_a_scale_on_a_map_that_learned_no_guidance_is_said(tmp_path, capsys):
+    data = space_data((2,), labels=True, rows=200)
+    run = pf.fit("meanflow", data, size="tiny", steps=1, out=tmp_path / "map", progress=False)
+    guided = run.configured(scale=3.0)
+    assert guided.transport.calls == 2
+    assert [warning for warning in guided.warnings if "has learned no guidance" in warning] == list(guided.warnings)
+    assert len(guided.configured(steps=2).warnings) == 1
+    assert run.configured(scale=1.0).warnings == run.warnings == ()
+    flow = pf.fit("flow", data, size="tiny", steps=1, out=tmp_path / "flow", progress=False)
+    assert flow.configured(scale=3.0).warnings == (), "guidance of a flow is its own"
+    assert main(["sample", str(tmp_path / "map"), "--n", "4", "--scale", "3", "--out", str(tmp_path / "x.csv")]) == 0
+    assert "a scale of 3 combines its jumps" in capsys.readouterr().err

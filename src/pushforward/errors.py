@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CheckpointError", "DataError", "Diverged", "MissingExtra", "PushforwardError", "UsageError", "did_you_mean"]
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "Diverged",
+    "MissingExtra",
+    "PushforwardError",
+    "UsageError",
+    "did_you_mean",
+    "unknown",
+]
 
 
 class PushforwardError(ValueError):
@@ -58,6 +67,12 @@ class MissingExtra(PushforwardError):
     """An optional dependency is not installed; the message holds the pip line."""
 
     exit_code = 7
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that no part of a kind has, such as ``unknown("recipe", "flwo", names)``."""
+    names = list(known)
+    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{did_you_mean(name, names)}')
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -17,7 +17,17 @@ from pushforward.solvers import Solver
 from pushforward.solvers.learned import LearnedTable
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
-__all__ = ["GUIDANCE", "Grids", "Sampling", "Tables", "configure", "given_options", "refuse_conditions", "tuning"]
+__all__ = [
+    "GUIDANCE",
+    "Grids",
+    "Sampling",
+    "Tables",
+    "configure",
+    "given_options",
+    "guidance_notes",
+    "refuse_conditions",
+    "tuning",
+]
 
 Grids = Callable[[int, Solver], Sequence[float] | None]
 """From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none."""
@@ -132,6 +142,21 @@ def configure(
     if table is not None:
         return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
     return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
+
+
+def guidance_notes(transport: Transport) -> tuple[str, ...]:
+    """What a reader of samples must know: a map between two times that has learned no guidance is guided nevertheless."""
+    flow = inner_of(transport)
+    denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
+    while denoiser is not None and not isinstance(denoiser, Guided):
+        denoiser = getattr(denoiser, "denoiser", None)
+    if denoiser is None or denoiser.scale == 1:
+        return ()
+    return (
+        f"this map between two times has learned no guidance: a scale of {denoiser.scale:g} combines its jumps with and without "
+        "conditions, at two calls each, and is not what its teacher does at that scale. Train it with a range of guidance to "
+        "learn that.",
+    )
 
 
 def _truncated(transport: Transport, limit: float, name: str) -> Truncated:

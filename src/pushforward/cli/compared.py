@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pushforward.cli.early import recipe_names
 from pushforward.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
     from pushforward.evaluation import Comparison
     from pushforward.training import Run
 
-__all__ = ["check_reports", "named_runs", "possible_runs", "shared_data", "sorted_models", "stored_results"]
+__all__ = ["check_models", "check_reports", "named_runs", "possible_runs", "shared_data", "sorted_models", "stored_results"]
+
+
+def check_models(models: Sequence[str], plugins: Sequence[str] = ()) -> None:
+    """Refuse, before torch is imported, what is neither a recipe of the package nor a file or folder."""
+    for name in models:
+        if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in recipe_names():
+            raise _no_model(name, recipe_names())
+
+
+def _no_model(name: str, recipes: Sequence[str]) -> UsageError:
+    hint = did_you_mean(name, recipes)
+    return UsageError(f'"{name}" is neither a recipe ({", ".join(recipes)}) nor a run folder nor a report.{hint}')
 
 
 def possible_runs(models: Sequence[str]) -> list[str]:
@@ -57,10 +70,7 @@ def sorted_models(models: Sequence[str], reports: int = 0) -> tuple[list[str], l
     finished = [name for name in models if name not in fresh]
     for name in finished:
         if not Path(name).is_dir():
-            hint = did_you_mean(name, recipes.registry())
-            raise UsageError(
-                f'"{name}" is neither a recipe ({", ".join(recipes.registry())}) nor a run folder nor a report.{hint}'
-            )
+            raise _no_model(name, list(recipes.registry()))
     places = [name if name in recipes.registry() else str(Path(name).resolve()) for name in models]
     again = next((name for i, name in enumerate(models) if places[i] in places[:i]), None)
     if again is not None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from pushforward.cli.announcing import announce, nothing_left
-from pushforward.cli.compared import check_reports, named_runs, possible_runs, shared_data, sorted_models, stored_results
+from pushforward.cli.compared import (
+    check_models,
+    check_reports,
+    named_runs,
+    possible_runs,
+    shared_data,
+    sorted_models,
+    stored_results,
+)
+from pushforward.cli.early import check_data
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -39,6 +48,7 @@ from pushforward.cli.parsing import (
     load_plugins,
     python_files,
     source,
+    typed_options,
     words,
 )
 from pushforward.cli.planned import Plan, Planned, longest, report_folder, spent, steps_for
@@ -98,12 +108,21 @@ def compare(
         n: Samples on either side; default as many as the held-out data allows.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
     """
+    check_models(models, plugin)
+    check_data(data, plugin)
     load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     reports = stored_results(models)
     fresh, finished = sorted_models([name for name in models if name not in reports], len(reports))
-    own = {**_typed(budgeting), "--flops": flops, "--size": size, "--seeds": seeds, "--seed": seed, **_typed(changes)}
-    _check_unused(fresh, finished, data, own, {**_typed(replace(reading, download=False)), "--condition": condition})
+    own = {
+        **typed_options(budgeting),
+        "--flops": flops,
+        "--size": size,
+        "--seeds": seeds,
+        "--seed": seed,
+        **typed_options(changes),
+    }
+    _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
         return _join(reports, {"--n": n, "--data": data}, out, json)
@@ -229,11 +248,6 @@ def _trainers(planned: Sequence[Planned], data: Dataset, out: str | None, option
     for trainer in trainers:
         announce(trainer)
     return folder, trainers
-
-
-def _typed(group: Any) -> dict[str, Any]:
-    """The options of a group that were given, as they are typed."""
-    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False)}
 
 
 def _check_unused(

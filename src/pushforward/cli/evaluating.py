@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from pushforward.cli.early import check_data, check_features, check_metrics, check_numbers
 from pushforward.cli.groups import (
+    ALL_DATA,
     AS_IT_IS,
     DATA,
     EVALUATION,
@@ -20,14 +22,17 @@ from pushforward.cli.groups import (
     Guiding,
     Json,
     Loading,
+    Reading,
     Solving,
 )
-from pushforward.cli.parsing import words
+from pushforward.cli.parsing import check_plugins, data_file, load_plugins, source, typed_options, words
 from pushforward.cli.sampling import configured_run, precision_of
 from pushforward.cli.terminal import app, say, show
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from pushforward.data import Dataset
+    from pushforward.evaluation.sample_files import StoredSamples
     from pushforward.training import Run
 
 __all__ = ["evaluate"]
@@ -38,6 +43,7 @@ def evaluate(
     run: Annotated[str, Parameter(group=MODEL)],
     *,
     data: Annotated[str | None, Parameter(group=DATA)] = None,
+    reading: Reading = ALL_DATA,
     n: Annotated[int | None, Parameter(group=EVALUATION)] = None,
     repeats: Annotated[int, Parameter(group=EVALUATION)] = 3,
     metrics: Annotated[str, Parameter(group=EVALUATION, show_default=False)] = "",
@@ -61,16 +67,17 @@ def evaluate(
             and of a map between two times its quality in 1 to 16 calls beside its teacher's.
         seed: Added to the seeds of all samplings.
     """
+    _check(data, words(metrics), features, (n, repeats), loading.plugin)
+    loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
     from pushforward.evaluation.evaluating import evaluate as judge
     from pushforward.report.single import scores_text
     from pushforward.report.warnings import warnings
 
-    loaded = _loaded(run, data, loading, solving, guiding)
     _say_what_takes_long(words(metrics))
     with precision_of(loading):
         comparison = judge(
             loaded,
-            data,
+            compared_with,
             n=n,
             repeats=repeats,
             metrics=words(metrics) or None,
@@ -83,6 +90,21 @@ def evaluate(
     show(result, json, lambda _: scores_text(comparison))
 
 
+def _check(
+    data: str | None,
+    metrics: Sequence[str],
+    features: str | None,
+    numbers: tuple[int | None, int],
+    plugins: Sequence[str],
+) -> None:
+    """Refuse names and numbers that cannot be right, before anything is read."""
+    check_plugins(plugins)
+    check_numbers(*numbers)
+    check_metrics(metrics, plugins)
+    check_features(features, plugins)
+    check_data(data, plugins)
+
+
 def _say_what_takes_long(metrics: Sequence[str]) -> None:
     say("measuring: features, floors, scores ...")
     if "bpd" in metrics:
@@ -91,22 +113,39 @@ def _say_what_takes_long(metrics: Sequence[str]) -> None:
         say("training classifiers on samples and on real examples; with many of them this takes minutes (--n takes fewer) ...")
 
 
-def _loaded(run: str, data: str | None, loading: Loading, solving: Solving, guiding: Guiding) -> Run | str:
-    """The run as it is to be sampled, or the path of samples.
+def _loaded(
+    run: str, data: str | None, reading: Reading, loading: Loading, solving: Solving, guiding: Guiding
+) -> tuple[Run | StoredSamples | str, Dataset | str | None]:
+    """The run as it is to be sampled, or samples, and what they are compared with; a run's own data is None.
 
     Raises:
         UsageError: For options that do not apply.
+        DataError: For samples that are not there or do not fit the data.
     """
-    from pushforward.evaluation.given import is_run
+    from pushforward.evaluation.sample_files import is_run
 
     if not is_run(run):
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
             raise UsageError(f"{run} holds samples already: leave out the options of solver, guidance and weights.")
         if data is None:
             raise UsageError(f"{run} is no run, but may hold samples: name what they are compared with, such as --data digits.")
-        return run
+        return _samples(run, data, reading, loading.plugin)
     if data is not None and not Path(run).exists():
         raise DataError(f"There is no file or folder {run}: expected samples in .npz, .npy or .csv, or a folder of images.")
-    if data is not None:
-        raise UsageError(f"{run} is a run, which knows its own data: leave --data out.")
-    return configured_run(run, loading, solving, guiding)
+    given = ["--data", *typed_options(reading)] if data is not None else typed_options(reading)
+    if given:
+        raise UsageError(f"{run} is a run, which knows its own data: leave {', '.join(given)} out.")
+    return configured_run(run, loading, solving, guiding), None
+
+
+def _samples(path: str, data: str, reading: Reading, plugins: Sequence[str]) -> tuple[StoredSamples | str, Dataset | str]:
+    """Samples and the data that they are compared with, read; of a run that is named as data its folder, which is read later."""
+    load_plugins(plugins, [data])
+    if (Path(data) / "spec.json").is_file():
+        if typed_options(reading):
+            raise UsageError(f"{data} is a run, whose data is read as it was: leave {', '.join(typed_options(reading))} out.")
+        return path, data
+    from pushforward.evaluation.sample_files import read_samples
+
+    loaded = source(data_file(data, plugins)[0], reading)
+    return read_samples(path, loaded), loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ __all__ = [
     "recipe_of",
     "settings_of",
     "source",
+    "typed_options",
     "words",
 ]
 
@@ -64,6 +65,11 @@ def source(data: str, reading: Reading = ALL_DATA, condition: str | None = None)
     if len(notes) > 10:
         say(f"... and {len(notes) - 10} more; see: pushforward data check {data}")
     return loaded
+
+
+def typed_options(group: Any) -> dict[str, Any]:
+    """The options of a group that were given, as they are typed, with their values."""
+    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False)}
 
 
 def named(header: Header | None) -> bool | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from pushforward.cli.early import check_features, check_numbers
 from pushforward.cli.groups import EVALUATION, INSPECT, MODEL, OUTPUT, Device, Features, Json, Plugins, RunFolder
 from pushforward.cli.parsing import device_of, load_plugins
 from pushforward.cli.terminal import app, command, say, show
@@ -36,14 +37,16 @@ def report(
         repeats: Samplings.
         out: The folder for the report; default that of the run with "-report" at its end.
     """
+    folder = Path(run)
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no run {run}. List runs: pushforward list runs")
+    check_numbers(n, repeats)
+    check_features(features, plugin)
     from pushforward.evaluation.comparison import compare
     from pushforward.report import Report
     from pushforward.training import load
     from pushforward.training.folders import free_folder
 
-    folder = Path(run)
-    if not folder.is_dir():
-        raise CheckpointError(f"There is no run {run}. List runs: pushforward list runs")
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))

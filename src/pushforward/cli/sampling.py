@@ -85,9 +85,9 @@ def sample(
         label: A class by number or name; default: drawn as often as in the training data.
         out: .png (grid), no ending (folder of PNGs), .npz, .csv for vectors, or .gif (noise to data).
     """
+    loaded = configured_run(run, loading, solving, guiding)
     from pushforward.outputs import draw_to
 
-    loaded = configured_run(run, loading, solving, guiding)
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing.overwrite, placing.zoom)
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom}
@@ -99,18 +99,21 @@ def sample(
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     """The run with the weights that were asked for, on its device."""
-    from pushforward.training import load
+    from pushforward.training.folders import check_run
+
+    check_plugins(loading.plugin)
+    check_run(run)
+    from pushforward.training import load  # imports torch
 
     where = device_of(loading.device)
-    check_plugins(loading.plugin)
     return load(run, raw=loading.raw, checkpoint=loading.checkpoint, plugins=loading.plugin, device=where)
 
 
 def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUIDED) -> Run:
     """The run with the solver, guidance or truncation that the command line asks for; see `Run.configured`."""
+    loaded = loaded_run(run, loading)
     from pushforward.training.run import checkpoint_in
 
-    loaded = loaded_run(run, loading)
     options: dict[str, Any] = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
     options["interval"] = interval_of(guiding.interval)
     if guiding.weaker is not None:

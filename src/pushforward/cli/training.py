@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from pushforward.cli.announcing import announce
 from pushforward.cli.closing import report_run
+from pushforward.cli.early import check_data, check_recipes
 from pushforward.cli.groups import (
     ALL_DATA,
     BUDGET,
@@ -106,16 +107,19 @@ def train(
         out: The run's folder; default runs/DATA-RECIPE.
         overwrite: Replace the run that is in --out.
     """
-    from pushforward.training import Progress
-    from pushforward.training.start import prepare
-
+    ends = amounts(budgeting, flops=flops)
+    check_recipes(recipe, plugins=plugin)
+    check_data(None if settings else data, plugin)  # wrong options are named first
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
-    ends, values = amounts(budgeting, flops=flops), settings_of(recipe, settings, options_of("train"))
+    values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
     if out and not overwrite:
         check_free(out)
+    from pushforward.training import Progress
+    from pushforward.training.start import prepare
+
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
     record = asked_for(size, changes, values) | _asked_of(runs, others)
@@ -176,11 +180,15 @@ def resume(
     Args:
         start: A checkpoint's name, such as step_000500; default the newest.
     """
-    from pushforward.training import Progress
-    from pushforward.training.resuming import reopen
+    from pushforward.training.folders import check_run, put_back
 
     ends = amounts(budgeting)
     check_plugins(plugin)
+    put_back(Path(run))
+    check_run(run)
+    from pushforward.training import Progress
+    from pushforward.training.resuming import reopen
+
     trainer = reopen(run, **ends, checkpoint=start, plugins=plugin, device=device_of(device), progress=Progress())
     say(_standing(run, trainer))
     (result,) = train_all([trainer])

@@ -17,7 +17,7 @@ from pushforward.data.sets import registry
 from pushforward.data.source import Reading, folder
 from pushforward.errors import DataError, UsageError, did_you_mean
 
-__all__ = ["LoadOptions", "folder", "installed", "listing", "load", "names"]
+__all__ = ["LoadOptions", "check_there", "folder", "installed", "listing", "load", "names"]
 
 
 def names() -> list[str]:
@@ -117,13 +117,8 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     reading = Reading(target, header, _size(options.get("resize")), limit, seed, options.get("download", False))
     if isinstance(given, (list, tuple)):  # anything else is refused with the columns' names
         reading = dataclasses.replace(reading, given=tuple(given))
-    if text in known:
-        data = known[text].dataset(reading, known)
-    else:
-        path = Path(text).expanduser()
-        if not path.exists():
-            raise _missing(text)
-        data = readers.read(path, reading)
+    check_there(text)
+    data = known[text].dataset(reading, known) if text in known else readers.read(Path(text).expanduser(), reading)
     if labelled and not data.space.classes:
         raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
     # paths are kept whole, so that a run finds its data again from another folder
@@ -137,6 +132,17 @@ def load(name_or_path: str | os.PathLike[str], **options: Unpack[LoadOptions]) -
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()
+
+
+def check_there(text: str) -> None:
+    """Refuse what is neither the name of a data set nor a path that exists; nothing is read.
+
+    Raises:
+        UsageError: For an unknown name.
+        DataError: For a path where nothing is.
+    """
+    if text not in registry() and not Path(text).expanduser().exists():
+        raise _missing(text)
 
 
 def _size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:

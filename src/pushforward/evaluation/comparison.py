@@ -51,7 +51,7 @@ def compare(
     repeats: int = 3,
     features: Spaces = None,
     seeds: int = 1,
-    curve: bool = True,
+    curve: bool | Sequence[int] = True,
     **said: Unpack[SaidOptions],
 ) -> Comparison:
     """Score models on one data set; `pushforward.Report` renders the result.
@@ -66,7 +66,7 @@ def compare(
         seeds: Trainings of each recipe that ``models`` holds. From two on, runs named after their own seed (``flow-0``,
             ``flow-1``) become one row, with the mean and the spread over trainings; any other model stays a row of its own.
         curve: Whether to measure quality against network calls, of a map between two times beside its teacher, trajectories and
-            the memory of training.
+            the memory of training; or the numbers of steps in which quality is measured, beside each model's own.
         said: ``budget`` and ``commands`` (`SaidOptions`).
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pushforward.data import Dataset
@@ -31,11 +31,13 @@ REPEAT_SEEDS = 1_000_000
 """Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample."""
 
 
-def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score]) -> tuple[CurvePoint, ...]:
+def quality_curve(
+    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int] | None = None
+) -> tuple[CurvePoint, ...]:
     """Distances and coverage against network calls, for as many steps as the time allows.
 
-    The point of the model's own number of steps is its first sampling, which ``scores`` holds. It takes the place of a
-    number of `CURVE_STEPS` within a factor of 1.5.
+    The point of the model's own number of steps is its first sampling, which ``scores`` holds. It takes the place of one of the
+    ``counts`` (None: `CURVE_STEPS`) within a factor of 1.5.
     """
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive:
@@ -47,7 +49,7 @@ def quality_curve(judge: Judge, transport: Transport, scores: Mapping[str, Score
     if own:
         first = {name: scores[name].values[0] for name in CURVE_SCORES if name in scores}
         points.append(CurvePoint(own, transport.calls, first))
-    for steps in [steps for steps in CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
+    for steps in [steps for steps in counts or CURVE_STEPS if not own / 1.5 < steps < own * 1.5]:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
         began = time.perf_counter()
         x, _ = judge.draw(other, REPEAT_SEEDS)

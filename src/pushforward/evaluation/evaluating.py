@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.errors import UsageError
-from pushforward.evaluation.given import given_samples, is_run, unknown_origin
+from pushforward.evaluation.given import given_samples, unknown_origin
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.judge import Judge
 from pushforward.evaluation.ladder import with_ladder
@@ -21,6 +21,7 @@ from pushforward.evaluation.model_metrics import MODEL_METRICS, ask_model
 from pushforward.evaluation.models import check_model_kind, data_of
 from pushforward.evaluation.naming import check_metrics
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.evaluation.sample_files import StoredSamples, is_run
 from pushforward.evaluation.scoring import compared
 from pushforward.evaluation.starts import fitting
 from pushforward.evaluation.unseen import check_unseen, unseen_warnings
@@ -46,7 +47,7 @@ class DrawingOptions(TypedDict, total=False):
 
 
 def evaluate(
-    model: Run | Transport | str | Path | np.ndarray | torch.Tensor,
+    model: Run | Transport | str | Path | np.ndarray | torch.Tensor | StoredSamples,
     data: Dataset | str | Path | None = None,
     *,
     n: int | None = None,
@@ -59,8 +60,8 @@ def evaluate(
     """Score one model, or samples that are there already, against held-out data.
 
     Args:
-        model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, or an array or tensor
-            (n, *shape) in data units.
+        model: A run, its folder, or a transport; or samples: a file (.npz, .npy, .csv), a folder of images, an array or tensor
+            (n, *shape) in data units, or what `pushforward.evaluation.sample_files.read_samples` returned.
         data: The data set, or its name or path; a run knows its own.
         n: Samples on either side; None takes as many as the held-out split allows, and no more than a flow from a data set has
             different examples to start from.
@@ -89,7 +90,7 @@ def evaluate(
     if not plugins:
         check_metrics(metrics)
         named_extractors(features)
-    if isinstance(model, (np.ndarray, torch.Tensor)) or (isinstance(model, (str, Path)) and not is_run(model)):
+    if isinstance(model, (np.ndarray, torch.Tensor, StoredSamples)) or (isinstance(model, (str, Path)) and not is_run(model)):
         if seed:
             raise UsageError(f"Samples that are there already have no seed to add to: leave `seed={seed}` out.")
         return _of_samples(model, data, (n, repeats), (metrics, features), plugins)
@@ -128,7 +129,7 @@ def evaluate(
 
 
 def _of_samples(
-    samples: str | Path | np.ndarray | torch.Tensor,
+    samples: Any,
     data: Dataset | str | Path | None,
     size: tuple[int | None, int],
     what: tuple[Sequence[str] | None, Spaces],

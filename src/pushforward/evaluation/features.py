@@ -58,9 +58,11 @@ class Features:
         accuracy: The classifier's accuracy on the held-out split, or None without labels.
         key: Names data, extractor, seed and version; equal keys give equal features.
         folder: The cache of features of real data, for slow extractors; None for none.
+        determined: The hash of what determines them, or nothing where that is unknown (`identity`).
         channels: For stacked images, the features of the images stacked, whose classifier reads one channel; else None.
     """
 
+    determined: str = ""
     channels: Features | None = None
     folder: Path | None = None
 
@@ -102,9 +104,19 @@ class Features:
         levels = "" if self.space.levels is None else f"rounded to {self.space.levels} levels, "
         return levels + self.extractor.preprocessing(self.space)
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        """16 hexadecimal digits that change with the extractor, its settings, weights, preprocessing, centre, scale and axes."""
+        """16 hexadecimal digits that change with what determines the features.
+
+        That is the data, the extractor with its source and settings, the seed, the preprocessing, torch's version, and the
+        weights of a network that is not trained here. Weights that are do not count: another processor rounds otherwise, and
+        its features are as good. Where the extractor's source is unknown, `weights` stands for all.
+        """
+        return self.determined or self.weights
+
+    @cached_property
+    def weights(self) -> str:
+        """16 hexadecimal digits of the extractor, its settings, weights, preprocessing, centre, scale and axes as they are."""
         state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
         own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
@@ -140,7 +152,7 @@ class Features:
     def _slow(self, x: Tensor | np.ndarray, folder: Path | None) -> np.ndarray:
         if folder is None:
             return self._projected(x, self._axes)
-        words = hashlib.sha256(self.identity.encode())
+        words = hashlib.sha256(self.weights.encode())
         words.update(quantised(x, self.space).numpy().tobytes())
         path = folder / f"{words.hexdigest()[:32]}.npy"
         stored = array_read(path)
@@ -210,9 +222,12 @@ def fit_features(
         features = Features(space, (name, chosen, network), key, *stored)
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
-        features.key = key if content is not None else _key((*words, features.identity))
+        features.key = key if content is not None else _key((*words, features.weights))
         if folder is not None and content is not None:
             write_tensors(folder, key, features.tensors, features.accuracy)
+    if content is not None:
+        own = content, state, chosen.preprocessing(space), space.shape, space.classes
+        features.determined = _key((VERSION, dataset.fingerprint, seed, torch.__version__.split("+")[0], own))[:16]
     features.channels, features.folder = channels, None if folder is None or content is None else folder / "real"
     return features
 

@@ -174,14 +174,20 @@ class Judge:
         )
 
     def judge(
-        self, name: str, model: Run | Transport, *, curve: bool = True, sampling: SamplingCost | None = None
+        self,
+        name: str,
+        model: Run | Transport,
+        *,
+        curve: bool | Sequence[int] = True,
+        sampling: SamplingCost | None = None,
     ) -> tuple[ModelResult, Pictures]:
         """Everything that is measured of one model, and its pictures.
 
         Args:
             name: As the report shows it.
             model: A run or a transport.
-            curve: Whether to measure quality against network calls, trajectories and the memory of training.
+            curve: Whether to measure quality against network calls, trajectories and the memory of training; or in which numbers
+                of steps, beside its own, the first.
             sampling: The model's part of `sampling`; None measures it here, alone.
         """
         transport = transport_of(model)
@@ -197,7 +203,7 @@ class Judge:
             scores=scores,
             label_agreement=agreement,
             sampling_seeds=tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(_samplings(scores))),
-            curve=quality_curve(self, transport, scores) if curve else (),
+            curve=quality_curve(self, transport, scores, None if isinstance(curve, bool) else curve) if curve else (),
             trajectory=trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample) if curve else None,
             latent=None if run is None else latent_statistics(run, self.data, self.features),
             warnings=(

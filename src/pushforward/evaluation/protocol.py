@@ -21,12 +21,14 @@ class Protocol(Record):
         reference: sha256 of the held-out examples that samples are compared with, after quantisation, hexadecimal.
         n: Samples on either side.
         k: Neighbours of precision, recall, density and coverage.
-        extractor: What identifies the feature extractor and its weights.
+        extractor: What identifies the feature extractor: what determines its weights, where they are trained on the data.
         dimensions: Of the features.
         preprocessing: What happens to an example before the extractor.
         quantisation: How samples are rounded before they are compared.
         versions: Of this package, and by score a hash of the file of the user's own that defines it.
         spaces: What identifies the extractor of each further feature space, by its name.
+        weights: A hash of the extractor's weights as they are in each space, by its name. It is not compared: processors round
+            otherwise, so that weights of one origin may differ in their last digits.
     """
 
     data: str = ""
@@ -39,11 +41,12 @@ class Protocol(Record):
     quantisation: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     spaces: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def differences(self, other: Protocol) -> list[tuple[str, Any, Any]]:
         """The fields in which two protocols differ, each with both values; of versions and spaces those that both have."""
         unlike: list[tuple[str, Any, Any]] = []
-        for part in fields(self):
+        for part in (part for part in fields(self) if part.name != "weights"):
             value, other_value = getattr(self, part.name), getattr(other, part.name)
             if part.name in COMMON:
                 common = sorted(value.keys() & other_value.keys())

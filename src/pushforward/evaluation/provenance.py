@@ -40,6 +40,7 @@ def protocol_of(
         quantisation=quantisation,
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
+        weights={each.name: each.weights for each in (features, *others)},
     )
 
 

@@ -205,6 +205,7 @@ class _Redraws:
                 training=self._others(picked),
                 generated_features=of_drawn[at],
                 reference_features=of_held_out[reference],
+                errors=False,
                 **known,
                 **({} if classes is None else class_fields(classes[at], self.dataset, reference)),
             )

@@ -13,6 +13,7 @@ from pushforward.data import load
 from pushforward.training import Trainer
 from pushforward.training.generators import seeded
 from pushforward.training.progress import Watcher
+from pushforward.training.resuming import reopen
 from pushforward.training.start import prepare
 
 __all__ = ["CAST", "DATA", "Character", "story_trainers"]
@@ -55,7 +56,7 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
     """A trainer for each model of the `CAST`, tiny networks on the ring.
 
     Args:
-        folder: Holds the new runs.
+        folder: Holds the runs; those that are there already go on where they stopped.
         seconds: The budget of each training.
         seed: Of weights and training.
         progress: Receives where each stands; None is silent.
@@ -68,5 +69,8 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         recipe = replace(recipe, training=recipe.training.changed(**character.training))
         asked = {"size": "tiny", **character.settings, **character.training}
         where = folder / name.replace(" ", "-")
-        trainers.append(prepare(recipe, data, seconds=seconds, seed=seed, out=where, progress=progress, asked=asked))
+        if (where / "spec.json").is_file():
+            trainers.append(reopen(where, data=data, progress=progress))
+        else:
+            trainers.append(prepare(recipe, data, seconds=seconds, seed=seed, out=where, progress=progress, asked=asked))
     return trainers

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.arguments import whole
 from pushforward.data.dataset import Dataset, Split
 from pushforward.data.spaces import Space
 from pushforward.devices import laid_out
@@ -24,7 +25,7 @@ __all__ = ["ROWS", "Classifier", "LastHidden", "accuracy", "apart", "shrunk", "t
 SIDE = 32
 """Larger images are shrunk to this for the classifier."""
 SEEN = 120_000
-"""Images that the classifier is trained on, counted over all epochs (2 epochs at least, 40 at most)."""
+"""Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)."""
 ROWS = 1000
 """Rows that go through the classifier at a time."""
 
@@ -66,9 +67,17 @@ class Classifier(nn.Module):
 
 
 class LastHidden(Extractor):
-    """The last hidden layer of a `Classifier`, 128 numbers."""
+    """The last hidden layer of a `Classifier`, 128 numbers.
+
+    Args:
+        seen: Examples that the classifier is trained on, counted over all epochs (2 epochs at least, 40 at most); at most
+            120,000.
+    """
 
     learns = True
+
+    def __init__(self, seen: int = SEEN) -> None:
+        self.seen = whole("seen", seen, 1)
 
     def preprocessing(self, space: Space) -> str:
         """Model units, and large images shrunk."""
@@ -93,7 +102,7 @@ class LastHidden(Extractor):
     def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
         """Train the classifier."""
         assert isinstance(network, _Hidden)
-        network.classifier = train_classifier(data, index, seed)
+        network.classifier = train_classifier(data, index, seed, self.seen)
 
     def reader(self, network: nn.Module) -> nn.Module | None:
         """The classifier."""
@@ -141,13 +150,14 @@ def apart() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0) -> Classifier:
+def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN) -> Classifier:
     """Train a classifier on labelled training examples; torch's global generator is left as it was.
 
     Args:
         dataset: With labels.
         index: Numbers of the training examples, at least two; None for all.
         seed: Of weights, order and dropout.
+        seen: Examples, counted over all epochs (2 epochs at least, 40 at most).
     """
     split = dataset.train
     assert split.labels is not None, "a classifier needs labels"
@@ -158,7 +168,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
         network = Classifier(dataset.space.shape, len(dataset.space.classes))
         network = laid_out(network, dataset.space.memory_format)
         rows, batch = len(labels), min(128, len(labels))
-        epochs = min(40, max(2, round(SEEN / rows)))
+        epochs = min(40, max(2, round(min(seen, SEEN) / rows)))
         order = np.random.Generator(np.random.Philox(seed))
         steps = epochs * (rows // batch)
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)

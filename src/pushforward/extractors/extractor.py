@@ -45,11 +45,13 @@ class Extractor(ABC):
         learns: Whether the network is fitted on training examples. Floors are then drawn from other examples.
         reduces: Whether features are turned onto principal axes, of which min(64, n / 10) are kept.
         slow: Whether features of real data are kept on disk.
+        parts: Classes of other files whose source it depends on, beside its own.
     """
 
     learns: bool = False
     reduces: bool = True
     slow: bool = False
+    parts: tuple[type, ...] = ()
 
     def check(self, data: Dataset) -> None:
         """Refuse data that it cannot read, before anything is computed.
@@ -109,10 +111,10 @@ class Extractor(ABC):
         return describe(self)
 
     def content(self) -> str | None:
-        """sha256 of class, settings and source; None where the source is unknown, and nothing is cached."""
-        source = source_hash(type(self))
-        words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), source
-        return None if source is None else hashlib.sha256(repr(words).encode()).hexdigest()
+        """sha256 of class, settings and sources; None where a source is unknown, and nothing is cached."""
+        sources = [source_hash(part) for part in (type(self), *self.parts)]
+        words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), *sources
+        return None if None in sources else hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 class OfModule(Extractor):

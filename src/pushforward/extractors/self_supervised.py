@@ -52,6 +52,7 @@ class SelfSupervised(Extractor):
     """
 
     learns = True
+    parts = (Classifier,)
 
     def __init__(self, seen: int = 40_000) -> None:
         self.seen = whole("seen", seen, 1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.uncertainty import share_error
+
+if TYPE_CHECKING:
+    from torch import Tensor  # imported where it is used, so that the names of metrics are known without it
 
 __all__ = ["Memorisation", "near_copies", "nearest_distance", "strong_columns"]
 
@@ -25,6 +26,8 @@ SKETCH = 32
 
 
 def _rows(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
+    import torch
+
     rows, unit = torch.from_numpy(x.astype(np.float32)), 255.0 if x.dtype == np.uint8 else 1.0
     if scale is None:
         return rows.div_(unit)
@@ -41,6 +44,8 @@ def _closest(rows: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
     By a matrix product, so it is exact to about 1e-6 of the squared lengths only.
     """
+    import torch
+
     best, where = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.int64)
     passed = 0
     for block in others:
@@ -62,6 +67,8 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
     the difference, so that an exact copy is at exactly 0.
     """
+    import torch
+
     rows = _rows(x, scale)
     if x.shape[1] <= TREE:
         from scipy.spatial import cKDTree
@@ -143,6 +150,8 @@ def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.nd
     Returns:
         Each of the parts, (n, min(d, 64)).
     """
+    import torch
+
     if training.shape[1] <= 2 * SKETCH:
         return [_rows(part, scale).numpy() for part in parts]
     axes = _axes(training, scale, 2 * SKETCH)
@@ -154,6 +163,8 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
 
     A sketch could take any; these acquit most.
     """
+    import torch
+
     some = _rows(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
     mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), most))).float()

@@ -143,6 +143,7 @@ class Samples:
             numbers (n,); None where the data has no classes, or no metric has ``reads_classes``.
         reference_classes: The class of each held-out example by its label, (m,), or None.
         classes: How many classes the data has; 0 where it has none.
+        errors: Whether standard errors are wanted; a metric may leave them out where they are not and take long.
 
     Raises:
         Diverged: If generated examples are not finite; the message says how many.
@@ -160,6 +161,7 @@ class Samples:
     generated_classes: np.ndarray | None = None
     reference_classes: np.ndarray | None = None
     classes: int = 0
+    errors: bool = True
 
     def __post_init__(self) -> None:
         size = int(np.prod(self.shape))

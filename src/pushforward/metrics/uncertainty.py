@@ -216,13 +216,14 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
         columns: (n,) the matching, as `scipy.optimize.linear_sum_assignment` gives it.
     """
     matched = costs[np.arange(len(costs)), columns]
-    lengths = costs[:, columns] - matched[None, :]  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
-    u = np.zeros(len(costs))
+    lengths = costs.T[columns] - matched[:, None]  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
+    u, changed = np.zeros(len(costs)), np.arange(len(costs))
     for _ in range(len(costs)):
-        lower = np.minimum(u, (lengths + u[None, :]).min(1))
-        if np.array_equal(lower, u):
+        lower = (lengths[changed] + u[changed, None]).min(0)
+        closer = lower < u
+        if not closer.any():
             break
-        u = lower
+        u[closer], changed = lower[closer], np.flatnonzero(closer)  # others were compared with before
     v = np.empty(len(costs))
     v[columns] = matched - u
     return u, v

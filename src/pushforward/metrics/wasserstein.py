@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -58,11 +58,29 @@ def transport_score(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks:
         block: Points of a block.
         blocks: The most blocks.
     """
+    return _root_mean(_matchings(x, y, block, blocks))
+
+
+Matching = tuple[np.ndarray, np.ndarray]
+"""The squared distances (n, n) of a block's points, and the number of the one that each is matched with."""
+
+
+def _matchings(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
+    """Exact matchings of disjoint blocks of both clouds."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
-    x, y = drawn(x, n, 0), drawn(y, n, 1)
-    squares = [transport_distance(x[at : at + size], y[at : at + size]) ** 2 for at in range(0, n - size + 1, size)]
-    return float(np.sqrt(np.mean(squares)))
+    x, y = (np.asarray(drawn(rows, n, seed), np.float64) for seed, rows in enumerate((x, y)))
+    for at in range(0, n - size + 1, size):
+        costs = cdist(x[at : at + size], y[at : at + size], "sqeuclidean")
+        yield costs, linear_sum_assignment(costs)[1]
+
+
+def _root_mean(matchings: Iterable[Matching]) -> float:
+    distances = [float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matchings]
+    return float(np.sqrt(np.mean([distance**2 for distance in distances])))
 
 
 def transport_errors(x: np.ndarray, y: np.ndarray) -> Errors:
@@ -71,21 +89,16 @@ def transport_errors(x: np.ndarray, y: np.ndarray) -> Errors:
     References:
         del Barrio and Loubes, Central limit theorems for empirical transportation cost in general dimension, 2019.
     """
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
+    return _errors(list(_matchings(x, y)))
 
-    n = min(len(x), len(y), BLOCK * BLOCKS)
-    size = min(n, BLOCK)
-    x, y = (drawn(rows, n, seed)[: n // size * size] for seed, rows in enumerate((x, y)))
-    terms, squares = [], []
-    for at in range(0, len(x), size):
-        costs = cdist(np.asarray(x[at : at + size], np.float64), np.asarray(y[at : at + size], np.float64), "sqeuclidean")
-        rows, columns = linear_sum_assignment(costs)
-        squares.append(costs[rows, columns].mean())
+
+def _errors(matchings: Sequence[Matching]) -> Errors:
+    terms = []
+    for costs, columns in matchings:
         of_x, of_y = matching_potentials(costs, columns)
         terms.append((of_x - of_x.mean(), of_y - of_y.mean()))
     parts = [np.concatenate(side) for side in zip(*terms, strict=True)]
-    return root_errors(float(np.sqrt(np.mean(squares))), errors(parts[0], parts[1]))
+    return root_errors(_root_mean(matchings), errors(parts[0], parts[1]))
 
 
 def sliced_errors_of(x: np.ndarray, y: np.ndarray, directions: int = 128, seed: int = 0) -> Errors:
@@ -145,11 +158,12 @@ class Wasserstein:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Scores "sliced_w2", and "w2" where an example is a point, (d,)."""
         x, y = drawn(samples.generated_features, SLICED, 0), drawn(samples.reference_features, SLICED, 1)
-        error, shared = sliced_errors_of(x, y) if len(x) == len(y) else (None, None)
+        error, shared = sliced_errors_of(x, y) if samples.errors and len(x) == len(y) else (None, None)
         scores = {"sliced_w2": Score(sliced_distance(x, y), error=error, reference_error=shared)}
         if len(samples.shape) > 1:
             return scores
         unit = 1.0 if samples.scale is None else np.where(samples.scale > 0, samples.scale, 1.0)
         x, y = samples.generated / unit, samples.reference / unit
-        error, shared = transport_errors(x, y)
-        return {"w2": Score(transport_score(x, y), error=error, reference_error=shared), **scores}
+        matchings = list(_matchings(x, y))
+        error, shared = _errors(matchings) if samples.errors else (None, None)
+        return {"w2": Score(_root_mean(matchings), error=error, reference_error=shared), **scores}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward import plugins, spec
 from pushforward.data import Space, dataset_of
-from pushforward.errors import UsageError, did_you_mean
+from pushforward.errors import UsageError, unknown
 from pushforward.recipes.options import Option, options_of
 from pushforward.recipes.recipe import Recipe, RecipeFunction, Training
 from pushforward.recipes.schedule import Schedule
@@ -102,7 +102,7 @@ def named(name: str) -> RecipeFunction:
         return known[name]
     if name.endswith(".py"):
         return load_file(name)
-    raise UsageError(f'Unknown recipe "{name}"; known: {", ".join(known)}.{did_you_mean(name, known)}')
+    raise unknown("recipe", name, known)
 
 
 def load_file(path: str | Path) -> RecipeFunction:

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.training import checkpoint as checkpoints
 
-__all__ = ["Claim", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
+__all__ = ["Claim", "check_run", "checkpoint_in", "claim", "free_folder", "hold", "new_folder", "put_back", "set_aside"]
 
 _FILE = ".lock"
 _WAIT = 5.0
@@ -149,6 +149,25 @@ def set_aside(folder: Path) -> list[Path]:
     if not folder.parent.is_dir():
         return []
     return [path for path in folder.parent.iterdir() if re.fullmatch(rf"\.replaced-\d+-{re.escape(folder.name)}", path.name)]
+
+
+def check_run(folder: str | Path) -> None:
+    """Refuse a path that is no run's folder.
+
+    Raises:
+        CheckpointError: Saying what is there, and how to have a run.
+    """
+    folder = Path(folder)
+    if (folder / "spec.json").is_file():
+        return
+    waiting = [
+        f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
+        f"pushforward resume {folder}"
+        for path in set_aside(folder)
+    ]
+    usual = " Runs are made by `pushforward train`."
+    what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
 
 
 def put_back(folder: Path) -> None:

@@ -20,7 +20,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.notebooks import facts
 from pushforward.samples import Samples
-from pushforward.sampling_options import Sampling, configure, given_options, refuse_conditions
+from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, refuse_conditions
 from pushforward.solvers.learned import LearnedTable
 from pushforward.solvers.solver import Solver
 from pushforward.training import checkpoint as checkpoints
@@ -154,6 +154,7 @@ class Run:
         run.transport = configure(
             self.transport, grids=self.learned_grid, tables=self.learned_table, name=str(self.folder), **given
         )
+        run.warnings = tuple(dict.fromkeys((*run.warnings, *guidance_notes(run.transport))))
         return run
 
     def losses(self) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from pushforward.plugins import file_hash, load_needed
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training import checkpoint as checkpoints
 from pushforward.training.budget import Budget
-from pushforward.training.folders import set_aside
+from pushforward.training.folders import check_run
 from pushforward.training.generators import seeded
 from pushforward.training.machine import commit, machine, version
 
@@ -105,15 +105,7 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
         UsageError: If a file that is named is not there, or cannot be loaded.
     """
     folder = Path(folder)
-    if not (folder / "spec.json").is_file():
-        waiting = [
-            f" The run that was there waits in {path}, since a training that was to replace it was interrupted. Put it back: "
-            f"pushforward resume {folder}"
-            for path in set_aside(folder)
-        ]
-        usual = " Runs are made by `pushforward train`."
-        what = f"{folder} is no run: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
-        raise CheckpointError(f"{what}{(waiting or [usual])[0]}")
+    check_run(folder)
     content = checkpoints.read_json(folder / "spec.json")
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:

@@ -18,7 +18,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.plugins import parts_of
 from pushforward.spec import check_names
 
-__all__ = ["FOLDER", "Reader", "adopt", "examples_in", "read", "register", "registry"]
+__all__ = ["FOLDER", "Reader", "adopt", "examples_in", "left_out", "read", "register", "registry"]
 
 _ADDED: dict[str, Reader] = {}
 
@@ -88,6 +88,12 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     splits = (data.train, data.held_out)
     labels = None if data.train.labels is None else np.concatenate([split.labels for split in splits if split.labels is not None])
     return Split(np.concatenate([split.x for split in splits]), labels), tuple(data.space.classes), tuple(data.space.columns)
+
+
+def left_out(path: Path) -> tuple[str, ...]:
+    """What a file holds that is no part of its examples (`examples_in`), such as "x_test (100, 8, 8)"."""
+    reader = registry().get(FOLDER if path.is_dir() else path.suffix.lower())
+    return () if reader is None or reader.left_out is None else reader.left_out(path)
 
 
 def described() -> str:

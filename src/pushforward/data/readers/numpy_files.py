@@ -50,6 +50,16 @@ def _examples(path: Path, reading: Reading) -> Examples:
     return resized(split, reading.size) if reading.size else split, schema.classes, schema.columns
 
 
+def _left_out(path: Path) -> tuple[str, ...]:
+    """The arrays that are neither the examples nor their labels or given values."""
+    if path.suffix.lower() == ".npy":
+        return ()
+    with zipfile.ZipFile(path) as archive:
+        inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        examples = {"x" if "x" in inside else "arr_0", "label" if "label" in inside else "y", "given", "given_names"}
+        return tuple(_shapes(archive, {name: info for name, info in inside.items() if name not in examples}))
+
+
 def _contents(path: Path) -> tuple[Split, Split | None, Schema, Unused]:
     """Read a ``.npy`` (one array) or a ``.npz`` (``x``; optionally ``label`` or ``y``, ``given``, ``x_test``, ...).
 
@@ -215,4 +225,4 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-NUMPY = Reader((".npz", ".npy"), _read, _examples)
+NUMPY = Reader((".npz", ".npy"), _read, _examples, _left_out)

