@@ -1,7 +1,9 @@
 """One thread a test process, since several run beside each other, and threads that do not spin; before torch is imported."""
 
 import contextlib
+import gc
 import importlib
+import logging
 import os
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 
 import pushforward  # noqa: F401
 
+gc.disable()  # until all tests are collected: what is imported stays
 REGISTRIES = {
     "spec": "_PLUGINS",
     **dict.fromkeys(("solvers", "metrics", "extractors", "data.sets", "data.readers", "recipes"), "_ADDED"),
@@ -24,6 +27,16 @@ QUICK = {
 }
 """What a training draws beside its work, how long a classifier of features learns and how long a model is timed, by module: tests
 of these set numbers of their own."""
+
+
+def pytest_collection_finish():
+    """Libraries and tests stay to the end: no collection of garbage goes through them again.
+
+    pytest attaches its handler to every logger that does not propagate, and for any handler torch traces exports, with stacks.
+    """
+    gc.freeze()
+    gc.enable()
+    logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
