@@ -38,7 +38,7 @@ def moons():
 
 @pytest.fixture(scope="module", params=["flow", "ddpm", "edm"])
 def teacher(request, moons, tmp_path_factory):
-    return pf.fit(request.param, moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
+    return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
 
 
 def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
@@ -93,8 +93,8 @@ def test_trajectories_are_the_teachers_own(teacher):
 
 
 def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
-    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, trajectories=2000)
-    run = pf.fit(recipe, moons, steps=300, seed=0, out=tmp_path / "student")
+    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, trajectories=600)
+    run = pf.fit(recipe, moons, steps=200, seed=0, out=tmp_path / "student")
     z = torch.randn(500, 2)
     flow = teacher.transport
     with torch.no_grad():

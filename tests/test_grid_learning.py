@@ -17,7 +17,7 @@ from pushforward.transports import Flow
 @pytest.mark.parametrize("path", [VP(), Linear()], ids=["vp", "linear"])
 def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, solver):
     flow = Flow(ring(path), solver, 6, "log_snr")
-    learned = learn_grid(flow, n=128, rounds=30, batch=64)
+    learned = learn_grid(flow, n=64, rounds=20, batch=32)
     assert learned.after < 0.8 * learned.before
     assert len(learned.times) == 7
     truth = Flow(ring(path), solver, 200, "log_snr")

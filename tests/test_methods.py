@@ -129,7 +129,7 @@ def test_the_elbo_is_tight_where_the_posterior_is_exact():
 def test_the_learned_variance_finds_the_residual(tmp_path):
     """At the optimum the decoder's variance is the mean squared error of reconstruction."""
     data = space_data((17,), labels=False, n=500)
-    run = pf.fit(recipe_for("vae", data, batch=128), data, steps=600, out=tmp_path / "run")
+    run = pf.fit(recipe_for("vae", data, batch=128), data, steps=400, out=tmp_path / "run")
     vae = run.method
     x = data.space.to_model(data.train.data_units())
     mean, log_variance = vae.encoder(x).chunk(2, 1)
@@ -162,9 +162,9 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
 def test_a_trained_noise_network_is_one_model_under_ddim_and_heun(tmp_path):
     """Sampled as noise by DDIM in 500 steps and, read as a velocity, by Heun in 100: RMS below 1 % of the range."""
     data = pf.data.load("moons", limit=5000)
-    run = pf.fit(recipe_for("ddpm", data, batch=256), data, steps=400, out=tmp_path / "run")
-    noise = run.transport.with_solver(pf.solvers.DDIM(), 500, "log_snr").sample(256)
-    velocity = run.transport.with_solver(pf.solvers.Heun(), 100, "log_snr").sample(256)
+    run = pf.fit(recipe_for("ddpm", data, batch=128), data, steps=150, out=tmp_path / "run")
+    noise = run.transport.with_solver(pf.solvers.DDIM(), 500, "log_snr").sample(64)
+    velocity = run.transport.with_solver(pf.solvers.Heun(), 100, "log_snr").sample(64)
     span = float(noise.max() - noise.min())
     assert (noise - velocity).square().mean().sqrt() < 0.01 * span
 

@@ -129,9 +129,9 @@ def test_feature_distance_is_that_of_directions():
 
 def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     model = method()
-    x = torch.randn(64, *SPACE.shape)
-    for step in range(600):
-        game = model.turns(Batch(x), Now(BlockDraws(0, step, 64), 0, 0.5))
+    x = torch.randn(16, *SPACE.shape)
+    for step in range(500):
+        game = model.turns(Batch(x), Now(BlockDraws(0, step, 16), 0, 0.5))
         next(game), next(game)
     mean, log_variance = model.encoder(x).chunk(2, 1)
     centre = mean.mean((0, 2, 3))
