@@ -192,7 +192,7 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
 
 
 def test_a_scale_on_a_map_that_learned_no_guidance_is_said(tmp_path, capsys):
-    data = space_data((2,), labels=True, rows=200)
+    data = space_data((2,), labels=True, n=200)
     run = pf.fit("meanflow", data, size="tiny", steps=1, out=tmp_path / "map", progress=False)
     guided = run.configured(scale=3.0)
     assert guided.transport.calls == 2
