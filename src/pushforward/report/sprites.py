@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -162,11 +163,11 @@ class Look:
     def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
             points = self._flat(rows)
+            draw = partial(scatter_picture, limits=self.limits, size=size, transparent=True)
             if index is None:
-                return scatter_picture(points[:0], points, limits=self.limits, size=size, transparent=True), True
+                return draw(points[:0], points), True
             behind = None if self.behind is None else self.behind[:BEHIND]
-            ink = _rgb(COLOURS[index % len(COLOURS)])
-            return scatter_picture(points, behind, limits=self.limits, size=size, ink=ink, transparent=True), True
+            return draw(points, behind, ink=_rgb(COLOURS[index % len(COLOURS)])), True
         rows = shrunk(rows[:most], tile)
         side = max(rows.shape[1:3])
         return grid_picture(rows, scale=max(1, -(-SMALL // side)) if side < SMALL else 1, gap=2, paper=None), side <= 32
