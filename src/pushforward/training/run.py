@@ -133,8 +133,7 @@ class Run:
             options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
-            UsageError: For an option that this kind of model does not have, a value out of range, or a learned grid or table that
-                is asked for by name and belongs to other weights.
+            UsageError: For an option that this model does not have, a value out of range, or a learned grid of other weights.
             CheckpointError: If ``weaker`` is no run.
         """
         given = given_options(options)
