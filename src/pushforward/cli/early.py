@@ -52,8 +52,8 @@ def feature_names() -> list[str]:
 
 def _files(package: str) -> Iterator[tuple[str, str]]:
     """The name and the text of each file of a package, which is not imported."""
-    found = importlib.util.find_spec(package)
-    for folder in (found and found.submodule_search_locations) or ():
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
         yield from ((file.stem, file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("*.py")))
 
 

@@ -22,10 +22,10 @@ def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
         int64 (rows, columns); None where this version of the package has no such file.
     """
     try:
-        found = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return None
-    for folder in (found and found.submodule_search_locations) or ():
+    for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / file
         if path.is_file():
             return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
