@@ -136,7 +136,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--examples", type=int, default=200_000, help="examples of the table")
-    given = parsed(parser, words, seconds=0.1, seeds=1, n=50, examples=200)
+    given = parsed(parser, words, models=["flow"], seconds=0.1, seeds=1, n=50, examples=200)
     rows = [
         WORKS[work](name, seed, given)
         for name in given.models

@@ -126,7 +126,9 @@ def main(words: list[str]) -> None:
     steps, batch, pairs = ((2, 2), 1, 1) if given.smoke else ((25, 10), 64, 10)
     few = [{"side": 8, "solver": name, "steps": steps[0], "batch": 1, "pairs": pairs} for name in names]
     many = [{"side": 28, "solver": name, "steps": steps[1], "batch": batch, "pairs": 2} for name in names]
-    with source_of(BEFORE) as source, process(source) as before, process(Path(pf.__file__).parents[1]) as now:
+    with source_of(BEFORE) as source, process(source) as before, contextlib.ExitStack() as stack:
+        here = Path(pf.__file__).parents[1]
+        now = before if source == here else stack.enter_context(process(here))  # a smoke run has no code from before
         rows = measured({"before": before, "now": now}, few, given.turns)
         rows += measured({"now": now}, many, given.turns // 2 + 1)
     write("table_speed", "Solves by tables", text_of(rows), rows, turns=given.turns)

@@ -524,8 +524,8 @@ def run(name):
 
 
 def test_compare_trains_in_turns_with_seeds(here, capsys):
-    words = ["vae", "flow", "--data", "moons", "--steps", "3", "--size", "tiny", "--seeds", "2", "--repeats", "1", "--n", "200"]
-    code, out, err = run(capsys, "compare", *words, "--out", "toys", "--json")
+    words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
+    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json")
     assert code == 0, err
     assert [row["name"] for row in json.loads(out)["models"]] == ["vae", "flow"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))

@@ -126,7 +126,7 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
 
 def test_report_writes_the_page_of_one_run(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pf.fit("gan", pf.data.load("moons"), size="tiny", steps=2, out="one", progress=False)
+    pf.fit("gan", pf.data.load("moons", limit=500), size="tiny", steps=2, out="one", progress=False)
     for folder in ("one-report", "one-report-2"):
         assert main(["report", "one", "--n", "20", "--repeats", "1"]) == 0
         assert f"{folder}/report.html" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Messages of the library name Python arguments; the command line says them as its options."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -23,9 +24,13 @@ COMMANDS = {
 """Functions that write command lines."""
 
 
+@functools.cache
 def texts(path):
     """(line, text) of every string that is no docstring; what an f-string fills in is {}."""
-    tree = ast.parse(path.read_text())
+    return list(_texts(path, ast.parse(path.read_text())))
+
+
+def _texts(path, tree):
     writers = COMMANDS.get(path.relative_to(ROOT).as_posix(), ())
     skipped = {id(part) for node in ast.walk(tree) if getattr(node, "name", None) in writers for part in ast.walk(node)}
     skipped |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}

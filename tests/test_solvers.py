@@ -17,7 +17,7 @@ from pushforward.transports import Flow
 FIXED = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm:1", "ipndm:2", "ipndm:3", "ipndm:4", "singlestep:2", "singlestep:3"]
 FIXED += [f"{name}:{order}" for name in ("dpm", "deis", "unipc") for order in (1, 2, 3)]
 STOCHASTIC = ["ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "eulermaruyama:2", "churn:3", "predictorcorrector"]
-ADAPTIVE = solvers.Adaptive(1e-6, 1e-6)
+ADAPTIVE = solvers.Adaptive(1e-5, 1e-5)
 
 
 def test_every_solver_is_tested():
