@@ -22,6 +22,7 @@ REGISTRIES = {
 QUICK = {
     "training.observers": {"PICTURES": (1.0,), "SAMPLES": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
+    "evaluation.scoring": {"REDRAWS": 5},
     "evaluation.cost": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.curves": {"CURVE_STEPS": (1, 4), "TRACED_SECONDS": 0.01},
 }

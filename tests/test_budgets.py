@@ -1,5 +1,6 @@
 """Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a resumed run repeats."""
 
+import functools
 import json
 import math
 import random
@@ -35,10 +36,16 @@ def simulate(limit, base, speed, jitter=0.0, warmup=100):
     return clock, np.array(path)
 
 
+@functools.cache
+def simulated(limit, base, speed):
+    """As `simulate`, of a speed by name."""
+    return simulate(limit, base, SPEEDS[speed])
+
+
 @pytest.mark.parametrize("speed", SPEEDS)
 @pytest.mark.parametrize(("limit", "base"), STEPS)
 def test_training_ends_within_3_percent_of_its_seconds(limit, base, speed):
-    clock, path = simulate(limit, base, SPEEDS[speed])
+    clock, path = simulated(limit, base, speed)
     assert clock.seconds == pytest.approx(limit, rel=0.03)
     assert (np.diff(path[:, 0]) >= 0).all()
     assert clock.progress == 1
@@ -54,7 +61,7 @@ def test_steps_that_vary_move_the_end_little(limit, base):
 @pytest.mark.parametrize(("limit", "base"), STEPS)
 def test_the_rate_is_a_continuous_function_of_progress(limit, base, speed):
     """In the fall it never rises, and it moves no faster than a cosine does, whenever the number of steps is corrected."""
-    progress, rate = simulate(limit, base, SPEEDS[speed])[1].T
+    progress, rate = simulated(limit, base, speed)[1].T
     falls = progress[1:] > SETTLE
     change = np.diff(rate)
     assert (change[falls] <= 1e-12).all()

@@ -71,9 +71,8 @@ def test_a_busy_moment_does_not_tell_equal_models_apart(monkeypatch, start):
 
 
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
-def test_a_comparison_times_its_models_in_turns(monkeypatch, tmp_path, busy):
+def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
     clock, data = Clock(busy), vectors()
     monkeypatch.setattr(cost, "time", clock)
 

@@ -545,7 +545,7 @@ def test_data_folder(monkeypatch):
 
 @pytest.mark.parametrize("name", ["moons", "moons-c2ot", "scurve", "swissroll", "pinwheel"])
 def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
-    x, _ = toys.TOYS[name].examples(name, 4000)
+    x, _ = toys.TOYS[name].examples(name, 1000)
     low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 100
     axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)

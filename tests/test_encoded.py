@@ -1,6 +1,7 @@
 """Models in a latent space: the data encoded once, the frozen part in the run's own folder, samples decoded."""
 
 import dataclasses
+import functools
 import shutil
 
 import numpy as np
@@ -30,6 +31,12 @@ def coder(data, folder, name="autoencoder", **options):
     return pf.fit(recipe, data, steps=3, out=folder / "coder")
 
 
+@pytest.fixture(scope="module")
+def coders(tmp_path_factory):
+    """Runs that code labelled data, by the data's shape and the recipe's name."""
+    return functools.cache(lambda shape, name: coder(space_data(shape, labels=True), tmp_path_factory.mktemp("coders"), name))
+
+
 def in_latent(name, data, run, steps=3, out=None, **options):
     recipe = pf.in_latent(name, data, run, "tiny", **options)
     return pf.fit(recipe, data, steps=steps, out=out)
@@ -48,20 +55,20 @@ def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
         codes = autoencoder.encode(data.space.to_model(data.train.data_units(slice(5))))
         assert codes.shape == (5, 3, -(-shape[1] // factor), -(-shape[2] // factor))
         assert autoencoder.decode(codes).shape == (5, *shape)
-    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run")
+    run = in_latent("flow", data, coder(data, tmp_path), out=tmp_path / "run").configured(steps=4)
     x = run.transport.sample(4, seed=3)
     assert x.shape == (4, *shape)
     assert isinstance(run.transport, Latent)
     assert run.transport.space.classes == data.space.classes
     assert run.transport.calls == run.transport.inner.calls + 1
-    assert torch.equal(pf.load(tmp_path / "run").transport.sample(4, seed=3), x)
+    assert torch.equal(pf.load(tmp_path / "run").configured(steps=4).transport.sample(4, seed=3), x)
 
 
 @pytest.mark.parametrize("name", ["flow", "ddpm", "edm", "gan", "vae"])
 @pytest.mark.parametrize(("shape", "coding"), [((1, 8, 8), "autoencoder"), ((17,), "vae"), ((1, 8, 8), "hvae")])
-def test_every_family_trains_on_codes_and_resumes_bit_for_bit(name, shape, coding, tmp_path):
+def test_every_family_trains_on_codes_and_resumes_bit_for_bit(name, shape, coding, coders, tmp_path):
     data = space_data(shape, labels=True)
-    run = coder(data, tmp_path, coding)
+    run = coders(shape, coding)
     make = lambda: pf.in_latent(name, data, run, "tiny")  # noqa: E731
     whole = pf.fit(make(), data, steps=3, out=tmp_path / "whole")
     trainer = prepare(make(), data, steps=3, out=tmp_path / "cut", checkpoint_every=1)
@@ -257,7 +264,7 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     assert torch.equal(transport.decode(z, sure), transport.decode(z, sure | {"label_null": torch.tensor([True, True])}))
     plain = in_latent("flow", data, coder(data, tmp_path / "plain"), out=tmp_path / "other").transport
     assert len(pf.editing.vary(plain, x[0], 0.5, 3, condition={"label": [0, 1, 1]})) == 3
-    report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), n=20, repeats=1)
+    report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), metrics=["frechet"], n=20, repeats=1)
     assert report.models[0].latent is None
     with pytest.raises(UsageError, match="name it"):
         transport.sample(2, {"label_null": torch.tensor(True)})

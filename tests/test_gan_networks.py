@@ -261,7 +261,7 @@ def test_spectral_layers_have_norm_one(make):
     network = Spectral(plain)
     x = torch.randn(4, *((5,) if make is generator else (2, 6, 9)))
     with torch.no_grad():
-        for _ in range(300):
+        for _ in range(100):
             network(x, None, labels(4))
     after = [largest(layer) for layer in layers(network)]
     assert len(after) >= 2

@@ -108,8 +108,9 @@ def v_model(folder, scheduler):
 V = {"prediction_type": "v_prediction"}
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
-@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize(
+    ("kind", "schedule"), [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")]
+)
 def test_ddim(kind, schedule, tmp_path):
     """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and ends at alpha = 1.
 

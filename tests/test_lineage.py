@@ -54,7 +54,7 @@ def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
             judge(swapped(data, 1))
     with pytest.raises(UsageError, match="held-out examples"):
         pf.evaluate(run, swapped(data, 3), metrics=["bpd"])
-    assert pf.evaluate(run, data, repeats=1).models[0].warnings == ()
+    assert pf.evaluate(run, data, repeats=1, metrics=["energy"]).models[0].warnings == ()
 
 
 def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_path):
@@ -78,12 +78,14 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
 def test_earlier_runs_say_that_nothing_is_known(tmp_path):
     data = space_data((2,), labels=False)
     first = fitted(data, tmp_path / "first")
-    assert unseen_warnings(first, space_data((2,), labels=False, seed=3)) == (), "its record says that other data is new to it"
+    new = space_data((2,), labels=False, seed=3)
+    assert unseen_warnings(first, new) == (), "its record says that other data is new to it"
     (first.folder / "rows.safetensors").unlink()
     del first.spec["rows"]
     first.__dict__.pop("seen", None)
-    assert pf.evaluate(first, data, repeats=1).models[0].warnings == (), "its own data and split are its fingerprint's"
-    (said,) = pf.evaluate(first, space_data((2,), labels=False, seed=3), repeats=1).models[0].warnings
+    judged = {"repeats": 1, "metrics": ["energy"]}
+    assert pf.evaluate(first, data, **judged).models[0].warnings == (), "its own data and split are its fingerprint's"
+    (said,) = pf.evaluate(first, new, **judged).models[0].warnings
     assert "is unknown" in said
     second = fitted(data, tmp_path / "second")
     content = {**second.spec, "init": "runs/old"}
@@ -154,11 +156,11 @@ def test_an_autoencoder_inside_a_method_alone_is_unknown(tmp_path):
 def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
-    (said,) = pf.evaluate(run.transport, data, repeats=1).models[0].warnings
+    (said,) = pf.evaluate(run.transport, data, repeats=1, metrics=["energy"]).models[0].warnings
     assert said.startswith("it is unknown on which examples it was trained")
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
-    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1).models[0].warnings == ()
+    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"]).models[0].warnings == ()
 
 
 def test_resuming_keeps_the_record_and_ends_the_same(tmp_path):
@@ -188,12 +190,12 @@ def test_the_command_line_says_it_at_the_start_and_beside_the_scores(files, caps
     assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--init", "a", "--out", "b"]) == 0
     said = capsys.readouterr().err
     assert "b: warning: 6 of the" in said
-    assert main(["evaluate", "b", "--repeats", "1"]) == 0
+    assert main(["evaluate", "b", "--repeats", "1", "--metrics", "energy"]) == 0
     assert "- b: 6 of the" in capsys.readouterr().out
     assert main(["train", "flow", "--size", "tiny", "--steps", "1", "--data", "other.npz", "--out", "c"]) == 0
-    assert main(["evaluate", "c", "--repeats", "1"]) == 0
+    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy"]) == 0
     assert "held-out examples" not in capsys.readouterr().out
-    assert main(["evaluate", "c", "--repeats", "1", "--weaker", "a"]) == 0
+    assert main(["evaluate", "c", "--repeats", "1", "--metrics", "energy", "--weaker", "a"]) == 0
     assert "- c: 6 of the" in capsys.readouterr().out
     assert main(["compare", "b", "c", "--repeats", "1", "--out", "report"]) == 0
     assert "6 of the" in (files / "report" / "report.md").read_text()

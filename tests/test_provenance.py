@@ -18,11 +18,6 @@ from pushforward.evaluation.protocol import Protocol
 from pushforward.metrics import Score
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
-
-
 def cloud(seed=0, count=180, shift=0.0):
     rows = np.random.default_rng(seed).normal(shift, 1, size=(count, 2)).astype(np.float32)
     return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[: count // 2]), Split(rows[count // 2 :]))
@@ -33,10 +28,8 @@ def compared(data, name="it", **options):
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return compared(cloud())
+def first():
+    return compared(cloud())
 
 
 def test_a_score_carries_how_it_was_measured(first):

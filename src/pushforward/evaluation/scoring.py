@@ -32,6 +32,8 @@ __all__ = ["MOST", "compared", "deviation", "floors", "ratio", "reference_rows",
 
 MOST = 10_000
 """Examples that are compared at most unless more are asked for."""
+REDRAWS = 20
+"""How often a floor's rows are drawn again unless another number is asked for."""
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -117,7 +119,7 @@ def floors(
     features: Features,
     *,
     n: int | None = None,
-    redraws: int = 20,
+    redraws: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
 ) -> dict[str, Score]:
@@ -130,7 +132,7 @@ def floors(
         dataset: The data.
         features: From `fit_features`.
         n: Rows on either side; None means `compared`.
-        redraws: How often the rows are drawn again.
+        redraws: How often the rows are drawn again; None means `REDRAWS`.
         metrics: As in `score`.
         cache: A folder; None means `cache_folder`, False none.
 
@@ -140,6 +142,7 @@ def floors(
         divided by that.
     """
     n, choice = compared(dataset, n), chosen(metrics)
+    redraws = REDRAWS if redraws is None else redraws
     path = None if cache is False else _path(Path(cache) if cache else cache_folder(), features, n, redraws, choice)
     if path is not None and (stored := _read(path)) is not None:
         return stored

@@ -1,4 +1,4 @@
-"""A run folder: what was trained, on what, how far, and the weights."""
+"""A run folder: the method, the data, the progress, and the weights."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Run:
     Args:
         folder: The run's folder.
         content: What ``spec.json`` holds.
-        method: The method with the weights that were asked for (the average by default).
+        method: The method with the chosen weights (the average by default).
         state: The checkpoint's counters: step, samples, seconds, total.
-        warnings: Sentences that a report must say of it.
+        warnings: Sentences that a report must print.
         weights: The hash of the weights' file, by which learned grids and tables know theirs; None goes by the step.
     """
 
@@ -108,7 +108,7 @@ class Run:
         Args:
             n: How many.
             condition: For example ``{"label": 3}``, ``{"label": "cat"}`` or ``{"age": 40}``, or n values in a list or tensor.
-                What is not asked for is drawn as it occurs in the training data.
+                Conditions that are not given are drawn as they occur in the training data.
             seed: The seed of the first sample, any whole number.
             batch: Examples computed at a time.
             options: The options of `configured`: ``steps=8``, ``solver="heun"``, ``scale=2.0``, ...
@@ -165,7 +165,7 @@ class Run:
         return log.read(self.folder / "metrics.jsonl")
 
     def learned_grids(self) -> list[dict[str, Any]]:
-        """What `pushforward tune` has stored: steps, solver, times and how well they did, one row for each.
+        """The results of `pushforward tune`: steps, solver, times and their errors, one entry for each.
 
         Raises:
             CheckpointError: If ``grids.json`` is damaged.
@@ -174,8 +174,8 @@ class Run:
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """The times that were learned for so many steps of this solver and these weights; None where there are none."""
-        row = tuned.fresh(self, tuned.GRIDS, steps, solver)
-        return None if row is None else list(row["times"])
+        entry = tuned.fresh(self, tuned.GRIDS, steps, solver)
+        return None if entry is None else list(entry["times"])
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Keep learned times with the run, in place of earlier ones for as many steps of the same solver.
@@ -183,16 +183,16 @@ class Run:
         Args:
             solver: The solver that they are for.
             times: N + 1 falling times, the last 0.
-            facts: What else is known of them, plain values.
+            facts: Further facts, plain values.
 
         Raises:
             CheckpointError: If the disk refuses.
         """
-        row = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
-        tuned.store(self, tuned.GRIDS, row)
+        entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
+        tuned.store(self, tuned.GRIDS, entry)
 
     def learned_tables(self) -> list[dict[str, Any]]:
-        """What `pushforward tune --what table` has stored: steps, solver, guidance, table and how well it did.
+        """The results of `pushforward tune --what table`: steps, solver, guidance, table and its error.
 
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
@@ -210,11 +210,11 @@ class Run:
         Raises:
             CheckpointError: If ``tables.json`` is damaged.
         """
-        row = tuned.fresh(self, tuned.TABLES, steps, solver, guidance)
-        if row is None:
+        entry = tuned.fresh(self, tuned.TABLES, steps, solver, guidance)
+        if entry is None:
             return None
         try:
-            return LearnedTable(**row["table"])
+            return LearnedTable(**entry["table"])
         except (TypeError, UsageError) as error:
             raise tuned.damaged(self.folder, tuned.TABLES) from error
 
@@ -223,9 +223,9 @@ class Run:
 
         Args:
             solver: The solver that learning started from.
-            table: What was learned.
+            table: The learned table.
             guidance: As for `learned_table`.
-            facts: What else is known of it, plain values.
+            facts: Further facts, plain values.
 
         Raises:
             CheckpointError: If the disk refuses.
@@ -237,7 +237,7 @@ class Run:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows below a cell."""
+        """HTML for notebooks."""
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
         now = self.state
         trained = {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
