@@ -98,6 +98,7 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
 def test_samples_come_from_the_prior_and_every_bound_knows_it():
     vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2)
     with torch.no_grad():
+        vae.likelihood.spread.zero_()
         vae.prior.mean.view(2, 3).copy_(torch.tensor([[-0.4], [0.4]]).expand(2, 3))
         vae.prior.log_std.view(2, 3).copy_(torch.tensor([[0.1], [-0.1]]).expand(2, 3))
     z, label = ExampleDraws(0, 4000).normal((3,)), {"label": torch.ones(4000, dtype=torch.int64)}
@@ -105,7 +106,7 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     assert float(samples.mean()) == pytest.approx(4, abs=0.02)
     assert float(samples.std()) == pytest.approx(0.3679, abs=0.01)
     x, condition = torch.full((8, 3), 4.0), {"label": torch.ones(8, dtype=torch.int64)}
-    exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance starts at 1
+    exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance is 1
     with torch.no_grad():
         vae.encoder = Exact()
         weights = vae.log_weights(x, 4, ExampleDraws(0, 8), condition)

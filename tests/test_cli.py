@@ -624,4 +624,4 @@ def test_a_run_on_arrays_is_evaluated_in_python(here, capsys):
     data = pf.data.from_arrays(np.random.default_rng(0).random((60, 2)))
     pf.fit("flow", data, steps=1, out="arrays")
     for words in (["evaluate", "arrays"], ["compare", "./arrays"]):
-        assert "Evaluate it in Python and hand over the data: pf.evaluate(run, data)" in run(capsys, *words)[2]
+        assert "Evaluate it in Python and give the data: pf.evaluate(run, data)" in run(capsys, *words)[2]

@@ -83,7 +83,7 @@ def test_data_that_has_moved_is_named_by_its_new_place(tmp_path, capsys, monkeyp
     words = ["distil", "teacher", "--steps", "1", "--out", "run", *WORDS]
     assert main(words) == 3
     assert "no file or folder" in (said := " ".join(capsys.readouterr().err.split()))
-    assert "If it has moved, say where it is now: --data PLACE." in said
+    assert "If it has moved, give its place: --data PLACE." in said
     assert main([*words, "--data", "new.npz"]) == 0, "it is read as the teacher read it, 100 examples of it"
     assert pf.load("run").spec["fingerprint"] == pf.load("teacher").spec["fingerprint"]
 
@@ -99,7 +99,7 @@ def test_a_teacher_is_the_argument(words, capsys):
 def test_data_of_python_is_handed_over(tmp_path):
     data = pf.data.from_arrays(pf.data.load("moons", limit=256).train.x, name="own")
     teacher = pf.fit("flow", data, steps=1, size="tiny", out=tmp_path / "teacher", progress=False)
-    with pytest.raises(UsageError, match=r"hand over the data: pf\.training\.distil"):
+    with pytest.raises(UsageError, match=r"give the data: pf\.training\.distil"):
         distil(teacher, steps=1)
     assert distil(teacher, data=data, steps=1, settings=FEW, out=tmp_path / "run", progress=False).state["step"] == 1
 

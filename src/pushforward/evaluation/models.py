@@ -104,5 +104,5 @@ def data_of(model: Run | Transport) -> Dataset:
     """
     if not isinstance(model, Run):
         raise UsageError("Hand over the data set: this model does not say where its data came from.")
-    absent = "Evaluate it in Python and hand over the data: pf.evaluate(run, data), or pf.compare(runs, data)."
+    absent = "Evaluate it in Python and give the data: pf.evaluate(run, data), or pf.compare(runs, data)."
     return data_of_run(model.folder, model.spec, None, absent=absent, changed="train again")
