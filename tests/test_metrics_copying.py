@@ -84,8 +84,8 @@ def test_images_are_compared_in_the_directions_of_the_training_examples():
     exact = copying(rows[600:], rows[400:600], rows[:400])
     scores = values(Copying(), rows[600:], rows[400:600], rows[:400], shape=(1, 10, 10))
     assert set(scores) == {"authenticity", "copying_test", "held_out_ratio"}
-    for name, one_score in scores.items():
-        assert one_score.value == pytest.approx(exact[name], rel=0.05)
+    for name, result in scores.items():
+        assert result.value == pytest.approx(exact[name], rel=0.05)
 
 
 def test_few_examples_have_no_copying_test():
