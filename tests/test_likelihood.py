@@ -265,7 +265,7 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     assert "standard error over 40 held-out examples; no network: uniform guess over 17 levels" in table
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert "no likelihood" in capsys.readouterr().err
-    assert "bpd" in pf.evaluate(run, metrics=["frechet", "bpd"], n=40, repeats=1).models[0].scores
+    assert "bpd" in pf.evaluate(run.configured(steps=4), metrics=["frechet", "bpd"], n=40, repeats=1).models[0].scores
     assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100000"]) == 2
     assert "held-out examples" in capsys.readouterr().err
 

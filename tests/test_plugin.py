@@ -13,7 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation.commands import commands
 
 DOCS = Path(__file__).parents[1] / "docs"
-TINY = ["--data", "moons", "--size", "tiny", "--batch", "64"]
+TINY = ["--data", "moons", "--limit", "500", "--size", "tiny", "--batch", "64"]
 
 
 @pytest.fixture(scope="module")
