@@ -20,26 +20,27 @@ from torch import Tensor
 from torch.nn import functional
 
 import pushforward as pf
-from claim_measurements.shared import SEEDS
 from pushforward.training.generators import seeded
 from pushforward.training.start import prepare
 
 POINTS = 128
 STILL = 1e-12
 """The learning rate of a generator that stays."""
+FIRST, COUNT = 100, 8
+"""The first seed, and how many: the rule of the claim was settled on seeds 0 to 2, which are not measured again."""
 
 
 def measure(small: bool = False) -> None:
-    steps, seeds = (3, 1) if small else (400, SEEDS)
+    steps, seeds = (3, 1) if small else (400, COUNT)
     data = load("8gaussians", limit=POINTS, labelled=False)
     x = data.space.to_model(data.train.data_units())
     rows = []
-    for seed in range(seeds):
+    for seed in range(FIRST, FIRST + seeds):
         rows.append({"seed": seed, **{name: critics(data, x, seed, steps, name) for name in ("game", "control")}})
         print(rows[-1], flush=True)
     body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("game", "control")]
     text = table(["", "cosine of the directions"], body)
-    text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds; the control's generator does not learn."
+    text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; the control's generator does not learn."
     write("claim_game", "Does what a critic teaches stay?", text, rows, steps=steps, seeds=seeds, points=POINTS)
 
 
