@@ -187,10 +187,10 @@ FAULTS: dict[str, list[Fault]] = {
         ("any(plugin.names.values())", "True", "new_file"),
     ],
     "data/seen.py": [
-        ("+ ([] if other.own is None else [np.setdiff1d(other.own, other.shared)])", "", "lineage"),
-        ("np.setdiff1d(other.own, other.shared)", "other.own", "lineage"),
-        (" & ~np.isin(held_out, self.shared)", "", "lineage"),
-        ("shared=np.intersect1d(own, data.held_out.hashes)", "shared=own", "lineage"),
+        ("+ ([] if other.own is None else [other.own[~among(other.own, other.shared)]])", "", "lineage"),
+        ("other.own[~among(other.own, other.shared)]", "other.own", "lineage"),
+        (" & ~among(held_out, self.shared)", "", "lineage"),
+        ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
     ],
     "training/lineage.py": [
@@ -246,9 +246,11 @@ FAULTS: dict[str, list[Fault]] = {
         ("(k.r / k.sigma) ** 2", "k.r**2", "couplings_times"),
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
+    "preconditioning.py": [
+        ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "predictions"),
+    ],
     "denoiser.py": [
         ("x_t / k.r if self.preconditioning", "x_t * k.r if self.preconditioning", "predictions"),
-        ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "predictions"),
         ("return self.preconditioning.output or self.prediction", "return self.prediction", "preconditioning"),
         ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "preconditioning"),
         ("solve(self.output,", "solve(self.prediction,", "preconditioning"),
@@ -898,7 +900,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "report/statistics.py": [
         ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_intervals"),
-        ("key=lambda item: item[0] == FURTHER", "key=lambda item: item[0] != FURTHER", "results"),
+        ("(item[0] == FURTHER, item[0] not in ranking)", "(item[0] != FURTHER, item[0] not in ranking)", "results"),
         ("sorted(known, key=lambda item: item[0])", "known", "report"),
         ("comparison.info(name).group", "FURTHER", "results"),
     ],

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LIMITS = json.loads((ROOT / "tests" / "limits.json").read_text())
 SOURCE = runpy.run_path(str(ROOT / "tests" / "limits.py"))
 MEASURED = SOURCE["MEASURED"]
+FAULTS = runpy.run_path(str(ROOT / "tests" / "faults.py"))["FAULTS"]
 
 
 def test_every_limit_is_measured():
@@ -61,3 +62,11 @@ def test_no_test_and_no_benchmark_imports_a_test():
         assert not tests & {module.split(".")[0] for module in imported(trees[str(path)])} - {path.stem}, path.name
         code = re.findall(r"^\s*from (test_\w+|conftest) import", text, re.M)  # in code that a test runs elsewhere
         assert not code, path.name
+
+
+def test_planted_faults_name_lines_that_exist():
+    """A fault whose line has changed can no longer be planted by ``tests/faults.py``."""
+    for file, faults in FAULTS.items():
+        text = (ROOT / "src" / "pushforward" / file).read_text()
+        assert not [line for line, _, _ in faults if line not in text], file
+        assert not [name for _, _, names in faults for name in names.split() if not (ROOT / "tests" / f"test_{name}.py").exists()], file
