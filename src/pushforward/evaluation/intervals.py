@@ -61,7 +61,7 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str, info
     count = len(values)
     mean = math.fsum(values) / count
     own = math.fsum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
-    if count < 2 or own == 0:  # values that are all equal, such as counts of modes, do not say how they vary
+    if count < 2 or math.isclose(min(values), max(values), abs_tol=1e-12):  # equal values do not say how they vary
         return replace(score, interval=None, interval_of=None)
     freedom = (count - 1) * ((own + shared**2) / own) ** 2
     return _around(score, math.sqrt(own + shared**2), float(stdtrit(freedom, 0.975)), of, info)
