@@ -127,6 +127,9 @@ def _prepared(folder, patch):
     for i in range(40):
         Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.png")
     Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
+    for name in ("table.csv", "samples.csv"):
+        lines = [f"{x:.4f},{y:.4f},{'ab'[int(x > 0)]}" for x, y in random.standard_normal((400, 2))]
+        (folder / name).write_text("\n".join(["width,height,kind", *lines]) + "\n")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
     for page in ("one-new-file.md", "add-a-method.md"):

@@ -375,7 +375,7 @@ def test_what_cannot_be_is_refused():
         (lambda: super_resolve(images, low[:1], 2), "whole factor"),
         (lambda: super_resolve(images, low[:, :, :2], 2), "whole factor"),
         (lambda: super_resolve(images, torch.zeros(2, 4, 6), 2), "whole factor"),
-        (lambda: slerp(torch.zeros(2, 3), torch.zeros(2, 4), 0.5), "alike"),
+        (lambda: slerp(torch.zeros(2, 3), torch.zeros(2, 4), 0.5), "of the same shape"),
     ):
         with pytest.raises(UsageError, match=says):
             refused()

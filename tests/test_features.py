@@ -565,13 +565,14 @@ def test_the_spread_of_a_floor_stays_bounded_at_large_n():
     assert spread[1] < 2 * spread[0]
 
 
-def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows():
+def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):
     """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth twin away."""
     r = random(8)
     x = r.standard_normal((1000, 12)).astype(np.float32)
     twins = 200 + r.permutation(800)[:400]
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
+    monkeypatch.setattr("pushforward.evaluation.scoring.REDRAWS", 20)
     floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
     assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 

@@ -144,7 +144,7 @@ def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
     x, y = random(112).standard_normal((1000, 2)), random(113).standard_normal((1000, 2)) + np.array([2.0, 0])
     score = values(TwoSample(), x, y)["classifier_test"]
     assert score.value == pytest.approx(norm.cdf(1), abs=4 * np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000))
-    assert score.error is None, "folds share examples, so the binomial error is too small"
+    assert score.error > np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000), "folds share examples, so the binomial error is too small"
 
 
 def test_a_classifier_sees_what_mean_and_covariance_do_not():

@@ -1,5 +1,7 @@
 """Finite books of codes: nearest vectors, running means, restarts, rounding, and drawing by measured frequencies."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -157,7 +159,8 @@ def test_the_loss_and_what_follows_it():
     _, loss = next(game)
     q, index = method.codebook(x[:, :2, None])
     decoded = Still()(q)
-    log_likelihood = torch.distributions.Normal(decoded, 1.0).log_prob(x).sum(1).mean()
+    std = math.exp(float(method.likelihood.log_variance.detach()) / 2)
+    log_likelihood = torch.distributions.Normal(decoded, std).log_prob(x).sum(1).mean()
     torch.testing.assert_close(loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
     often = torch.bincount(index.flatten(), minlength=4) / 32
     assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))

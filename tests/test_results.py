@@ -12,6 +12,7 @@ import pytest
 import pushforward as pf
 from pushforward import metrics
 from pushforward.errors import UsageError
+from pushforward.evaluation import scoring
 from pushforward.evaluation.results import Comparison, MetricInfo, ModelResult, Score
 from pushforward.metrics import describe
 from pushforward.metrics.kernel import Kernel
@@ -66,7 +67,7 @@ def test_a_new_metric_is_one_file_and_stands_where_it_says(tilted, capsys):
     comparison = pf.compare({"it": GaussianBaseline.fit(data)}, data, n=20, repeats=2, curve=False)
     score = comparison["it"].scores["tilt"]
     assert score.value == pytest.approx(np.mean(score.values))
-    assert (score.error, score.n, len(comparison.floors["tilt"].values)) == (0.5, 20, 20)
+    assert (score.error, score.n, len(comparison.floors["tilt"].values)) == (0.5, 20, scoring.REDRAWS)
     headings = [heading for heading, _ in tables.scorecards(comparison)]
     assert headings == ["Quality and diversity", "Memorisation", "Two-sample comparisons", "Colour and tilt", "Further checks"]
     (finding,) = [sentence for sentence in verdict(comparison) if sentence.kind == "quality"]

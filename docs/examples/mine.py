@@ -52,7 +52,7 @@ def mine(space: Space, size: str = "small", *, latent_size: int = 16) -> Recipe:
     Args:
         space: The data's shape, units and classes.
         size: tiny, small or base.
-        latent_size: Numbers in one row of noise.
+        latent_size: Length of the noise of one sample.
     """
     network = MLP.sized(size, shape=(latent_size,), outputs=space.size, conditions=space.conditions, times=0)
     return Recipe(

@@ -108,20 +108,11 @@ def compare(
         n: Samples on either side; default as many as the held-out data allows.
         out: The folder for the report and the new runs; default runs/compare-DATA-report.
     """
-    check_models(models, plugin)
-    check_data(data, plugin)
-    load_plugins(plugin, possible_runs(models), python_files(*models, data or ""))
-    data, files = (None, plugin) if data is None else data_file(data, plugin)
+    data, files = _check(models, data, plugin)
     reports = stored_results(models)
     fresh, finished = sorted_models([name for name in models if name not in reports], len(reports))
-    own = {
-        **typed_options(budgeting),
-        "--flops": flops,
-        "--size": size,
-        "--seeds": seeds,
-        "--seed": seed,
-        **typed_options(changes),
-    }
+    own = {**typed_options(budgeting), "--flops": flops, "--size": size, "--seeds": seeds, "--seed": seed}
+    own |= typed_options(changes)
     _check_unused(fresh, finished, data, own, {**typed_options(replace(reading, download=False)), "--condition": condition})
     trainings = _trainings(seeds, repeats)
     if reports and not fresh and not finished:
@@ -137,6 +128,14 @@ def compare(
     details = _details(n, repeats, features, trainings, spent(fresh, budgeting, flops))
     sweep = plan.sweep(trained)
     _shown(_reported({**reports, **trained}, loaded, folder, details, sweep), folder, json)
+
+
+def _check(models: Sequence[str], data: str | None, plugins: Plugins) -> tuple[str | None, Plugins]:
+    """Refuse names that nothing has, load the plugins, and return the data's name and all files."""
+    check_models(models, plugins)
+    check_data(data, plugins)
+    load_plugins(plugins, possible_runs(models), python_files(*models, data or ""))
+    return (None, plugins) if data is None else data_file(data, plugins)
 
 
 def _join(reports: Mapping[str, Comparison], unused: dict[str, Any], out: str | None, json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -32,6 +32,7 @@ from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
+    from pushforward.evaluation.results import Comparison
     from pushforward.evaluation.sample_files import StoredSamples
     from pushforward.training import Run
 
@@ -69,25 +70,22 @@ def evaluate(
     """
     _check(data, words(metrics), features, (n, repeats), loading.plugin)
     loaded, compared_with = _loaded(run, data, reading, loading, solving, guiding)
-    from pushforward.evaluation.evaluating import evaluate as judge
     from pushforward.report.single import scores_text
     from pushforward.report.warnings import warnings
 
     _say_what_takes_long(words(metrics))
-    with precision_of(loading):
-        comparison = judge(
-            loaded,
-            compared_with,
-            n=n,
-            repeats=repeats,
-            metrics=words(metrics) or None,
-            features=features,
-            plugins=loading.plugin,
-            seed=seed,
-            batch=loading.batch,
-        )
+    options = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
+    comparison = _scored(loaded, compared_with, loading, options)
     result = {**comparison.to_plain(), "warnings": [sentence.text for sentence in warnings(comparison)]} if json else None
     show(result, json, lambda _: scores_text(comparison))
+
+
+def _scored(model: Any, data: Any, loading: Loading, options: dict[str, Any]) -> Comparison:
+    """The comparison that `pushforward.evaluate` returns, computed in the chosen precision."""
+    from pushforward.evaluation.evaluating import evaluate as judge
+
+    with precision_of(loading):
+        return judge(model, data, plugins=loading.plugin, batch=loading.batch, **options)
 
 
 def _check(

@@ -277,11 +277,12 @@ def _operations(text: str) -> float:
     return value
 
 
-def check_free(out: str) -> None:
-    """Refuse a folder that is taken before any data is read."""
+def check_free(out: str | None) -> None:
+    """Refuse a folder that is taken before any data is read; None and "" are free."""
     from pushforward.training.folders import free_folder
 
-    free_folder(out, "", "")
+    if out:
+        free_folder(out, "", "")
 
 
 def device_of(name: str) -> str:

@@ -108,28 +108,30 @@ def train(
         overwrite: Replace the run that is in --out.
     """
     ends = amounts(budgeting, flops=flops)
-    check_recipes(recipe, plugins=plugin)
-    check_data(None if settings else data, plugin)  # wrong options are named first
+    _check_names(recipe, None if settings else data, plugin)  # wrong options are named first
     runs = _frozen_runs(frozen, latent=latent, teacher=teacher)
     load_plugins(plugin, [init, *runs.values()], python_files(recipe, data))
     values = settings_of(recipe, settings, options_of("train"))
     data, files = data_file(data, plugin)
     plugins, others, start = _files(recipe, files, init)
-    if out and not overwrite:
-        check_free(out)
+    check_free(None if overwrite else out)
     from pushforward.training import Progress
     from pushforward.training.start import prepare
 
     loaded, where = source(data, reading, condition), device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, FrozenRuns(runs, where, plugins))
-    record = asked_for(size, changes, values) | _asked_of(runs, others)
-    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins, "asked": record}
-    options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment)}
-    options |= {"checkpoint_every": checkpoint_every, "progress": Progress()}
-    trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options)
+    options: dict[str, Any] = {"out": out, "seed": seed, "init": start, "plugins": plugins}
+    options["asked"] = asked_for(size, changes, values) | _asked_of(runs, others)
+    options |= {"overwrite": overwrite, "device": where, "augment": words(changes.augment), "checkpoint_every": checkpoint_every}
+    trainer = prepare(chosen, loaded, **_counted(ends, chosen, loaded), **options, progress=Progress())
     announce(trainer)
     (run,) = train_all([trainer])
     report_run(run, json, len(loaded.train))
+
+
+def _check_names(recipe: str, data: str | None, plugins: Plugins) -> None:
+    check_recipes(recipe, plugins=plugins)
+    check_data(data, plugins)
 
 
 def _counted(ends: dict[str, Any], recipe: Recipe, data: Dataset) -> dict[str, Any]:

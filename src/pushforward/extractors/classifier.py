@@ -172,7 +172,7 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
         order = np.random.Generator(np.random.Philox(seed))
         steps = epochs * (rows // batch)
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=0.2)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=max(0.2, 1.5 / (steps + 1)))
         for _ in range(epochs):
             shuffled = order.permutation(rows)
             for start in range(0, rows - batch + 1, batch):

@@ -99,7 +99,7 @@ def _train(network: _Encoder, data: Dataset, index: NDArray[np.int64], how: tupl
     steps = epochs * (rows // batch)
     weights = [*network.inner.body.parameters(), *network.inner.last.parameters(), *projector.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=2e-3, weight_decay=1e-4)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1, pct_start=max(0.1, 1.5 / (steps + 1)))
     for _ in range(epochs):
         shuffled = order.permutation(rows)
         for start in range(0, rows - batch + 1, batch):

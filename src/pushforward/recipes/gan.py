@@ -76,8 +76,7 @@ def gan(
         lr_ramp: The share of the learning rate that is left at the end, on a cosine; the default is 0.01 for vectors, else 1.
         beta2_end: The second average of the optimisers at the end, on a cosine from 0.99; the default keeps it.
         ramp: Training samples over which gamma, the rate and beta2 move; the default is the whole of training.
-        ema_share: The averaged weights' half-life grows with training: it is this share of the training samples so far, up to
-            --ema.
+        ema_share: The averaged weights' half-life is this share of the samples so far, --ema at most.
         penalty: r1, r2 or gradient, joined by +, or none; the default is that of the loss, r1+r2 for relativistic.
         penalty_interval: Steps between penalties (lazy regularisation); the critic's optimiser is rescaled to match. The default
             is 4 for dcgan on images of more than 256 numbers, else 1.
