@@ -205,9 +205,13 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/lag.py": [
         ("or not _long(model)", "or True", "planted_faults"),
+        ("old.number - new.number <= 2 * noise or old.number <= WORSE * new.number", "False", "planted_faults"),
         ("weights(raw=True)", "weights()", "planted_faults"),
     ],
     "evaluation/p_values.py": [("min(len(values), 2)", "1", "intervals")],
+    "metrics/manifold.py": [
+        ("float(np.hypot(of_generated, of_real))", "of_generated", "intervals"),
+    ],
     "evaluation/intervals.py": [
         ("interval = of_share(", "interval = above(", "intervals"),
         ("high = (n, high) if", "high = (low, n) if", "intervals"),

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from pushforward.evaluation.aggregate import aggregated
-from pushforward.evaluation.intervals import above, of_share, over_trainings
+from pushforward.evaluation.intervals import above, of_share, over_trainings, with_interval
 from pushforward.evaluation.judge import combined
 from pushforward.evaluation.p_values import merged_p
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -143,3 +143,33 @@ def test_p_values_of_samplings_and_of_trainings_are_merged():
     assert together.scores["energy"].extra["p"] == pytest.approx(0.08)
     missing = [trainings[0], dataclasses.replace(trainings[1], scores={"energy": Score(0.1)})]
     assert "p" not in aggregated(Comparison(models=tuple(missing))).models[0].scores["energy"].extra
+
+
+@pytest.mark.parametrize(
+    "sampled",
+    [
+        lambda draw: draw.standard_normal((200, 2)),
+        lambda draw: 0.3 * draw.standard_normal((200, 2)),
+        lambda draw: random(98).standard_normal((32, 2))[draw.integers(0, 32, 200)],
+        lambda draw: np.zeros((200, 2)),
+    ],
+    ids=["healthy", "narrow", "memorised", "collapsed"],
+)
+def test_the_interval_of_density_holds_for_sick_models_too(sampled):
+    """The real examples that a narrow cloud falls among are few: most of the error is theirs."""
+    scores = []
+    for seed in range(40):
+        draw = random(seed)
+        x, y = sampled(draw), draw.standard_normal((200, 2))
+        density = Manifold()(Samples(x, y, y, x, y, (2,)))["density"]
+        scores.append(with_interval(density, describe()["density"]))
+    truth = np.mean([score.value for score in scores])
+    assert np.mean([score.interval[0] <= truth <= score.interval[1] for score in scores]) >= 0.85
+
+
+def test_the_upper_end_of_an_interval_above_0_rises_with_the_value():
+    values = np.linspace(0, 10, 400)
+    ends = np.array([above(value, 1.0) for value in values])
+    assert (np.diff(ends[:, 1]) > -1e-9).all()
+    assert (np.diff(ends[:, 1]) < 0.2).all(), "and without jumps"
+    assert above(0.2, 0.1, 12.7)[1] < 2.6

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from scipy.ndimage import gaussian_filter
 
 import pushforward as pf
 from pushforward.errors import DataError
-from pushforward.evaluation import evaluate
+from pushforward.evaluation import evaluate, lag
 from pushforward.evaluation.results import Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.run_results import health_of
 from pushforward.metrics import Score
 from pushforward.report.learned_warnings import LEARNED_RULES
 from pushforward.report.verdict import verdict
+from pushforward.training import Run
 from pushforward.training.alarms import Watch
 
 METRICS = {
@@ -201,3 +203,23 @@ def test_samples_near_training_examples_are_copies_unless_they_are_near_held_out
     (sentence,) = compared({"cheat": scores(-1, 2.5)}, floors)
     assert "nearest to samples of cheat (2.5 times as many as by chance, real data 1) are held out" in sentence
     assert compared({"alike": {"held_out_ratio": Score(2.5, error=1.0)}}, floors) == []
+
+
+@pytest.mark.parametrize(
+    ("averaged", "last", "lags"),
+    [
+        (Score(0.9, error=0.02), Score(0.1, error=0.02), True),
+        (Score(0.11, error=0.02), Score(0.1, error=0.02), False),
+        (Score(0.9, error=0.5), Score(0.1, error=0.5), False),
+        (Score(1.1, error=0.01), Score(1.0, error=0.01), False),
+        (Score(0.9), Score(0.1), False),
+    ],
+    ids=["worse", "within noise", "noisy", "hardly worse", "of unknown error"],
+)
+def test_an_average_lags_where_it_is_measurably_and_much_worse(averaged, last, lags, monkeypatch):
+    run = object.__new__(Run)
+    run.method = SimpleNamespace(transport=lambda: "averaged")
+    monkeypatch.setattr(lag, "_long", lambda run: True)
+    monkeypatch.setattr(lag, "_last", lambda run: "last")
+    scores = {"averaged": {"frechet": averaged}, "last": {"frechet": last}}
+    assert bool(lag.lag_warnings(run, lambda transport, n: scores[transport], 100)) == lags

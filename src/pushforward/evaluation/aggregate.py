@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -101,11 +101,19 @@ def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     if len(values) < len(parts):
         return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    mean = _mean_record(parts)
+    mean = replace(_mean_record(parts), error=_root_mean(part.error for part in parts))
+    mean = replace(mean, reference_error=_root_mean(part.reference_error for part in parts))
     p_values = [p for part in parts if (p := part.extra.get("p")) is not None]
     extra = {name: value for name, value in mean.extra.items() if name != "p"}
     extra |= {"p": merged_p(p_values)} if len(p_values) == len(parts) else {}
     return over_trainings(replace(mean, spread=max(statistics.stdev(values), sampling), values=values, extra=extra), info)
+
+
+def _root_mean(errors: Iterable[float | None]) -> float | None:
+    """The root of the mean of squares; None where any is unknown."""
+    known = list(errors)
+    squares = [error**2 for error in known if error is not None]
+    return statistics.fmean(squares) ** 0.5 if len(squares) == len(known) else None
 
 
 def _mean_trajectory(group: Sequence[ModelResult]) -> Any:

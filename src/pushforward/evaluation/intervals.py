@@ -76,6 +76,8 @@ def _around(score: Score, error: float, quantile: float, of: str, info: MetricIn
         interval = above(score.value, error, quantile)
     else:
         interval = score.value - quantile * error, score.value + quantile * error
+    if "of" in score.extra:  # a count of so many
+        interval = interval[0], min(interval[1], float(score.extra["of"]))
     return replace(score, interval=interval, interval_of=of)
 
 
@@ -103,15 +105,16 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
 
 
 def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """An interval of a score that is never below 0: symmetric for its square root, and cut at 0.
+    """An interval of a score that is never below 0: symmetric for its square root where that is narrow, and cut at 0.
+
+    Where the error is large against the value, the width of the root's interval is bounded: the upper end is at most twice the
+    usual half-width above 0, or the usual end, and rises with the value.
 
     Args:
         value: From 0.
         error: Its standard error.
         quantile: How many standard errors.
     """
-    if value <= 0:
-        return 0.0, quantile * error
-    root = math.sqrt(value)
-    half = quantile * error / (2 * root)
-    return min(value, max(0.0, root - half) ** 2), max(value, (root + half) ** 2)
+    wide, root = quantile * error, math.sqrt(max(0.0, value))
+    half = math.sqrt(wide / 2) if value <= wide / 2 else wide / (2 * root)
+    return min(value, max(0.0, root - half) ** 2), max(value + wide, (root + half) ** 2)

@@ -40,13 +40,15 @@ def lag_warnings(model: Run | Transport, scored: Scored, n: int) -> tuple[str, .
     if last is None:
         return ()
     by_name = describe()
-    averaged, newest = scored(model.transport, n), scored(last, n)
+    averaged, newest = scored(model.method.transport(), n), scored(last, n)
     ranking = [name for name in averaged if name in newest and by_name.get(name) and by_name[name].role == "quality"]
     if not ranking:
         return ()
     name = min(ranking, key=lambda name: by_name[name].priority)
     old, new = averaged[name], newest[name]
-    noise = math.hypot(*(score.error or 0.0 for score in (old, new)))
+    if old.error is None or new.error is None:
+        return ()
+    noise = math.hypot(old.error, new.error)
     if old.number - new.number <= 2 * noise or old.number <= WORSE * new.number:
         return ()
     return (

@@ -185,7 +185,9 @@ class Copying:
         authentic, ratio = values["authenticity"], values["held_out_ratio"]
         error = share_error(authentic * len(rows[0]), len(rows[0]))
         chance = len(held_out) / (len(samples.training) + len(held_out))
-        of_ratio = _ratio_error(values["reached"] * chance, chance)
+        of_ratio = _observed_error(ratio * chance, values["reached"], chance)
+        if ratio >= 1:  # so few are expected that chance alone looks like held-out examples that were seen
+            of_ratio = max(of_ratio, _ratio_error(values["reached"] * chance, chance))
         scores = {
             "authenticity": Score(authentic, error=error, reference_error=0.0),
             "held_out_ratio": Score(ratio, error=of_ratio, reference_error=of_ratio * np.sqrt(OF_REFERENCE)),
@@ -194,6 +196,21 @@ class Copying:
             return scores
         z, *errors = (values[name] for name in ("copying_test", "copying_error", "copying_shared"))
         return {**scores, "copying_test": Score(z, error=errors[0], reference_error=errors[1])}
+
+
+def _observed_error(share: float, reached: float, chance: float) -> float:
+    """The standard error of a share of examples over its value by chance, with two successes and two failures added.
+
+    Args:
+        share: Of the examples that are reached, how many are held out.
+        reached: How many are reached.
+        chance: That share by chance.
+
+    References:
+        Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial proportions, 1998.
+    """
+    adjusted = (share * reached + 2) / (reached + 4)
+    return float(np.sqrt(adjusted * (1 - adjusted) / max(reached, 1)) / max(chance, 1e-9))
 
 
 def _ratio_error(expected: float, chance: float = 0.0) -> float:

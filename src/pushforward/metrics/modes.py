@@ -179,8 +179,8 @@ class Modes:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Six scores.
 
-        ``extra`` of "modes_held" has the mass of each mode and the share of samples nearest to it, that of "high_quality" the
-        share of true samples.
+        ``extra`` of both counts has "of", how many modes there are; that of "modes_held" also the mass of each mode and the share
+        of samples nearest to it, that of "high_quality" the share of true samples.
         """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
@@ -190,8 +190,8 @@ class Modes:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
 
         return {
-            "modes_held": Score(count.held, extra={"mass": count.mass, "nearest": count.nearest}),
-            "modes_found": Score(count.reached),
+            "modes_held": Score(count.held, extra={"of": modes, "mass": count.mass, "nearest": count.nearest}),
+            "modes_found": Score(count.reached, extra={"of": modes}),
             "high_quality": share(count.high_quality, right=right),
             "bridges": share(count.bridges),
             "spread": Score(count.spread, error=count.spread_error, reference_error=0.0),

@@ -87,13 +87,13 @@ class Stacked:
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Two scores; ``extra`` of "stacked_modes" has the numbers of the modes without a sample."""
+        """Two scores; ``extra`` of "stacked_modes" has how many modes there are ("of") and which have no sample ("missing")."""
         truth = samples.truth
         numbers = truth.read(samples.generated)
         histogram = count_numbers(numbers, truth.modes)
         counts, n = np.bincount(numbers, minlength=truth.modes), len(numbers)
         error = divergence_error(counts, np.full(truth.modes, 1 / truth.modes))
         return {
-            "stacked_modes": Score(histogram.reached, extra={"missing": histogram.missing}),
+            "stacked_modes": Score(histogram.reached, extra={"of": truth.modes, "missing": histogram.missing}),
             "stacked_kl": Score(histogram.divergence, error=error, reference_error=0.0, bias=(truth.modes - 1) / (2 * n)),
         }
