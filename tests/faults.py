@@ -1023,7 +1023,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "evaluation/features.py": [
         ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
-        ("state = None if chosen.learns else state_hash(network)", "state = None", "feature_spaces"),
+        ("state = state_hash(network)", "state = None", "feature_spaces extractors"),
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
     ],
     "evaluation/extraction.py": [

@@ -265,3 +265,32 @@ class Wrong(nn.Module):
 def test_a_network_that_answers_wrongly_is_named(kind, says):
     with pytest.raises(UsageError, match=says):
         fit_features(space_data((1, 8, 8), labels=False), Wrong(kind), cache=False)
+
+
+class Tuned(Extractor):
+    """Fine-tunes a network that it was given; its settings do not tell such networks apart."""
+
+    learns = True
+
+    def __init__(self, network):
+        self.given = network
+
+    def describe(self, sure=""):
+        return "a tuned network"
+
+    def preprocessing(self, space):
+        return "raw"
+
+    def network(self, space):
+        return nn.Sequential(nn.Flatten(), self.given)
+
+    def fit(self, network, data, index, seed):
+        pass
+
+
+def test_extractors_that_learn_from_other_first_weights_share_neither_identity_nor_cache(tmp_path):
+    data = space_data((2,), labels=False)
+    networks = [nn.Linear(2, 8), nn.Linear(2, 8)]
+    fitted = [fit_features(data, Tuned(network), cache=tmp_path) for network in networks]
+    assert fitted[0].identity != fitted[1].identity
+    assert fitted[0].weights != fitted[1].weights
