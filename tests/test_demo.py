@@ -82,8 +82,8 @@ def test_the_story_says_what_became_of_the_points(nearest, held, between, words)
 def test_the_story_judges_no_model_that_was_hardly_trained(steps, words):
     scores = {"modes_held": Score(0, extra={"nearest": [0.25] * 4}), "bridges": Score(1.0)}
     model = ModelResult("it", scores=scores, training=TrainingCost(steps=steps))
-    told = deed(Comparison(models=(model,), floors={"modes_held": Score(4)}), model)
-    assert told == (f"Not trained yet: {words}" if words else "It blurs: 100 % of its samples fall between the points.")
+    said = deed(Comparison(models=(model,), floors={"modes_held": Score(4)}), model)
+    assert said == (f"Not trained yet: {words}" if words else "It blurs: 100 % of its samples fall between the points.")
 
 
 @pytest.mark.parametrize("installed", [True, False])

@@ -145,10 +145,10 @@ def test_reports_about_different_data_are_refused_by_its_name_alone(first, name,
 
 
 def test_each_sampling_is_announced():
-    told = []
+    said = []
     models = {"it": GaussianBaseline.fit(cloud())}
-    pf.compare(models, cloud(), repeats=2, curve=False, tell=told.append)
-    assert told == ["measuring it, sampling 1 of 2 ...", "measuring it, sampling 2 of 2 ..."]
+    pf.compare(models, cloud(), repeats=2, curve=False, tell=said.append)
+    assert said == ["measuring it, sampling 1 of 2 ...", "measuring it, sampling 2 of 2 ..."]
 
 
 def test_files_of_metrics_that_only_one_comparison_has_do_not_matter(first):

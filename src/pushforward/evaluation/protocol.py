@@ -109,10 +109,9 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
 
 def _other_data(first: str, second: str, names: tuple[str, str]) -> str:
     """Why scores on two data sets cannot be compared."""
-    one, other = names
-    if one != other:
-        return f"These reports are about different data ({one}; {other}), so their scores cannot be compared."
-    called = f", although both are called {one}" if one else ""
+    if names[0] != names[1]:
+        return f"These reports are about different data ({'; '.join(names)}), so their scores cannot be compared."
+    called = f", although both are called {names[0]}" if names[0] else ""
     return f"{first} and {second} are about different data{called}, so their scores cannot be compared."
 
 
